@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import faithfulness
 from benchmarks.common import LITE0
 from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
 from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
-from headstart.explanation import faithfulness
 from headstart.explanation.explain_image import NAMES, Explainer
 
 EACH = 100

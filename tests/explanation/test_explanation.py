@@ -8,12 +8,13 @@ import shutil
 
 import numpy as np
 import pytest
+from benchmarks import faithfulness
 from PIL import Image
 
 import headstart
 from headstart.core import model_manifest
 from headstart.core.errors import DataError, UsageError
-from headstart.explanation import example_store, faithfulness, map_arithmetic
+from headstart.explanation import example_store, map_arithmetic
 from headstart.explanation.explain_image import Explainer, overlay_png
 from headstart.explanation.html_page import ExplanationPage
 from headstart.images.file_formats import PictureError

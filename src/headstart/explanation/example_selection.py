@@ -26,7 +26,6 @@ def choose_rows(train: np.ndarray, targets: np.ndarray, n_classes: int) -> np.nd
     Args:
         train: (M,) int64 training rows.
         targets: (N,) int64.
-        n_classes: C.
 
     Returns:
         Ascending int64 rows; what a small class leaves over goes to the others.
@@ -58,7 +57,7 @@ def choose_prototypes(vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
     grows most (the greedy rule of facility location; Nemhauser 1978).
 
     Args:
-        made: (M, D) vectors of length 1.
+        vectors: (M, D) vectors of length 1.
         targets: (M,) int64.
 
     Returns:

@@ -82,7 +82,6 @@ class ExampleStore:
 
     Args:
         folder: The run's folder `explain`.
-        index: What is in it.
     """
 
     def __init__(self, folder: Path, index: ExampleIndex) -> None:
@@ -131,8 +130,6 @@ def write_examples(folder: Path, model: Path, entries: tuple[ExampleEntry, ...],
 
     Args:
         folder: The run's folder `explain`.
-        model: The model folder.
-        entries: Of the kept pictures.
         contents: Name -> bytes of every other file.
     """
     for name in sorted(contents):
@@ -148,7 +145,6 @@ def read_examples(folder: Path, model: Path) -> ExampleStore | str:
 
     Args:
         folder: The run's folder `explain`.
-        model: The model folder.
 
     Raises:
         DataError: What is kept is damaged.

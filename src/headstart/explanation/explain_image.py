@@ -162,10 +162,9 @@ class Explainer:
         Args:
             picture: A picture file's path or its bytes.
             method: One of `METHODS`.
-            class_name: The class to speak of; default the likeliest one.
             name: What to call a picture that comes as bytes.
             neighbours: How many training pictures to show.
-            way: Another way to make the map, instead of `method`: Grad-CAM's, which the runtime does not have.
+            heat_map_method: Makes the map instead of `method`: Grad-CAM's, which the runtime does not have.
 
         Raises:
             PictureError: It cannot be read.
@@ -205,10 +204,7 @@ class Explainer:
         """What each place adds, for a model whose features are means of maps.
 
         Args:
-            seen: The picture.
             looked: Its features and maps.
-            of: Position of the class.
-            why: Why this method.
 
         Returns:
             Evidence whose mean, with `elsewhere`, is the score: nothing is left out and nothing is scaled.

@@ -47,12 +47,10 @@ def explain_run(
     """Write `<run>/explain/`; the model must be saved already.
 
     Args:
-        data: The pictures.
         splits: Who learnt.
         embeddings: Features of all pictures, the tuned network's too.
         adapted: Tells which features the head reads.
         evaluation: Held-out answers, some of which are explained.
-        ctx: The run.
     """
     started = time.monotonic()
     rows = _keep_examples(data, splits, embeddings, adapted, ctx)
@@ -125,8 +123,6 @@ def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray)
     """Held-out rows to explain, with their groups; the first of each group before the second of any.
 
     Args:
-        data: Gives the classes.
-        evaluation: Held-out probabilities.
         answers: (M,) int64, what is answered by these, by threshold or costs where there are such.
     """
     rows = np.asarray(evaluation.rows)
@@ -145,17 +141,7 @@ def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray)
 def _write_heat_map(
     explainer: Explainer, data: Dataset, places: dict[str, int], row: int, group: str, at: int, ctx: Context
 ) -> MapRow | None:
-    """Explain one row and write its picture; None where the file cannot be read any more.
-
-    Args:
-        explainer: Of the saved model.
-        data: The pictures.
-        places: Uri -> row.
-        row: To explain.
-        group: What it is an example of.
-        at: Its number.
-        ctx: The run.
-    """
+    """Explain one row and write its picture; None where the file cannot be read any more."""
     uri = data.uris[row]
     path = os.path.join(data.root, uri)  # noqa: PTH118 - names of any bytes
     try:

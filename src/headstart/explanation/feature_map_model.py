@@ -74,11 +74,7 @@ class FeatureMapPass:
 
 
 class FeatureMapModel:
-    """A model with its maps.
-
-    Args:
-        model: The saved model.
-    """
+    """A model with its maps."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -136,7 +132,6 @@ class FeatureMapModel:
 
         Args:
             pictures: (B, S, S, 3) uint8 a trunk.
-            of: Position of the class.
 
         Returns:
             (B,) float64 logit of the class minus the mean of the others' logits.

@@ -68,7 +68,7 @@ def add_map_outputs(model: Any, columns: list[MapColumns]) -> Any:
 
     Args:
         model: An `openvino.Model` for one picture.
-        found: Filled with what lies under each of its outputs.
+        columns: Filled with what lies under each of its outputs.
     """
     extra: list[Any] = []
     count = len(model.outputs)

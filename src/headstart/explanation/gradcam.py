@@ -60,7 +60,6 @@ class GradientModel:
 
         Args:
             picture: (H, W, 3) 0..255.
-            of: Position of the class.
 
         Returns:
             Evidence for the class's logit against the mean of the others', in its units, negative where against.

@@ -27,7 +27,6 @@ def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: 
         kind: `linear` or `neighbours`.
         arrays: See `FittedHead`.
         x: (D,) raw features of the picture.
-        of: Position of the class.
 
     Returns:
         (D,) float64 and a number, so that the say is `x @ w + b`.

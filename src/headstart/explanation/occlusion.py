@@ -27,12 +27,6 @@ _FOCUS = 12  # a picture out of focus: Gaussian whose radius is a twelfth of its
 def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMapPass, position: int) -> np.ndarray:
     """What speaks for a class by Score-CAM.
 
-    Args:
-        looker: The model.
-        seen: The picture.
-        looked: Its maps.
-        of: Position of the class.
-
     Returns:
         (GRID, GRID) float64 over `seen.box`, 0..1: the mean of the maps, each weighed by the softmax of what the model
         says of the class through it.
@@ -85,7 +79,6 @@ def blend_masks(
     """The picture through masks: itself where a mask is 1, something else where it is 0.
 
     Args:
-        seen: The picture.
         masks: (B, g, g) float 0..1 over `seen.box`.
         instead: What else, as `plain` or `blur` gives it.
         smooth: Between the cells of a mask.

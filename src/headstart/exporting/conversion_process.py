@@ -35,10 +35,8 @@ def write_child_inputs(
     """Put what a child works on into a folder.
 
     Args:
-        source: What is exported.
-        place: The folder.
         pictures: One array an input for int8, else empty.
-        told: Words for the format's own metadata.
+        metadata: Words for the format's own metadata.
 
     Returns:
         The model as a `.keras` file, and the file of the words.
@@ -62,7 +60,6 @@ def run_conversion(name: str, words: Sequence[str | Path], *, limit: int | None 
     """Run a format's `convert(*words)` in a child.
 
     Args:
-        name: Of the module in this folder.
         words: What its function gets, as text.
         limit: Bytes that the child may take; default most of what is free.
 

@@ -134,11 +134,10 @@ def export_run(
     """Write, load and compare every format.
 
     Args:
-        wanted: From `exporters`, possible ones.
+        exporters: From `exporters`, possible ones.
         source: The run's model; its `draft` is replaced by a folder beside `out`.
         out: Where to: the folder itself for one format, one below it a format for several.
         precision: One of `PRECISIONS`.
-        pictures: Real ones.
         max_drop: Share of right answers that a precision below f32 may cost.
 
     Raises:

@@ -53,11 +53,10 @@ class Exporter(Protocol):
         """Write the model.
 
         Args:
-            source: What is exported.
             folder: Where to; it is there.
             precision: One of `PRECISIONS` that is not in `cannot`.
             pictures: For `int8` one array (n, H, W, 3) uint8 an input, which it is calibrated on; else empty.
-            told: JSON for the format's own metadata.
+            metadata: JSON for the format's own metadata.
 
         Raises:
             SetupError: It cannot be written.

@@ -18,8 +18,6 @@ def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping
     Args:
         x: Symbolic (B, D), the head's features.
         p: Symbolic (B, C), calibrated probabilities.
-        entry: Of the manifest.
-        arrays: Of doubt.
 
     Returns:
         `unknown` (B, 1), 1 where the model declines, and where it is measured `novelty` (B, 1), 0..1.

@@ -83,12 +83,6 @@ def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
 def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], name: str) -> Answers:
     """What an export says, by `predict.py` in its folder, with nothing of this process around it.
 
-    Args:
-        folder: Of the export.
-        class_names: C names.
-        files: M pictures.
-        name: Of the format.
-
     Raises:
         SetupError: It cannot be loaded, or cannot answer.
     """
@@ -149,10 +143,7 @@ def require_same(worst: float, strange: float | None, name: str, precision: str,
     """Refuse an export that gives other probabilities or novelties than the run.
 
     Args:
-        worst: Largest difference of a probability.
         strange: Of a novelty, or None.
-        name: Of the format.
-        precision: Of it.
         kind: Of the head: one vote of a neighbour is a large step, so below f32 only answers count.
 
     Raises:

@@ -18,14 +18,7 @@ import numpy as np
 from headstart import __version__
 from headstart.core import model_manifest
 from headstart.core.errors import SetupError
-from headstart.core.model_manifest import (
-    Calibration,
-    Decision,
-    HeadEntry,
-    Manifest,
-    TrunkEntry,
-    UncertaintyEntry,
-)
+from headstart.core.model_manifest import Calibration, Decision, HeadEntry, Manifest, TrunkEntry, UncertaintyEntry
 from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
@@ -68,9 +61,7 @@ def export_runtime_model(
     Args:
         data: Gives the class names and the pictures to compare on.
         embeddings: Features of all pictures; the trunks are those of `adapted.features`.
-        adapted: The head.
         evaluation: Gives the decision threshold.
-        ctx: The run.
         doubted: When the model declines to answer; None makes one that always answers.
 
     Returns:

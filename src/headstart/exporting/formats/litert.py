@@ -59,7 +59,7 @@ def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
         file: `.keras`; pictures for int8 lie beside it, `<input>.npy`.
         target: `.tflite`.
         precision: `f32`, `f16` or `int8`.
-        told: A file with the metadata.
+        metadata_file: JSON for the format's own metadata.
     """
     import keras
     import tensorflow as tf

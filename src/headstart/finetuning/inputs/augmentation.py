@@ -71,14 +71,7 @@ _AT_FULL_STRENGTH: dict[str, dict[str, float]] = {
         "saturation": 0.2,
         "hue": 0.03,
     },
-    "satellite": {
-        **_MIRRORS,
-        "rotate": 45,
-        "zoom": 0.2,
-        "brightness": 0.2,
-        "contrast": 0.2,
-        "saturation": 0.15,
-    },
+    "satellite": {**_MIRRORS, "rotate": 45, "zoom": 0.2, "brightness": 0.2, "contrast": 0.2, "saturation": 0.15},
 }
 _WRITTEN = ("digits", "text")  # behind their edge lies more background, not a mirror image
 
@@ -136,7 +129,6 @@ def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]
 
     Args:
         pictures: (B, S, S, 3) uint8.
-        policy: What may happen.
         seeds: B seeds, whole numbers from 0 or sequences of them.
 
     Returns:
@@ -156,7 +148,6 @@ def augment_batches(
     Args:
         jobs: A key, handed back as it is; pictures (b, S, S, 3) uint8; their b seeds, or None to leave them.
         policy: What may happen; nothing leaves the pictures as they are.
-        threads: Threads that work.
 
     Yields:
         The key and the changed pictures (b, S, S, 3) uint8.

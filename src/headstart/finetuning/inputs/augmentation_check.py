@@ -83,7 +83,6 @@ def find_safe_domain(
             last one was taught that a mirror image is the same.
         pictures: (n, S, S, 3) uint8; some `MOST` are enough.
         y: (n,) int64 classes.
-        n_classes: C.
         seed: Of the folds and of the draws of turns and colours.
     """
     n, fold = len(y), np.random.default_rng([seed, 31]).permutation(len(y)) % _FOLDS

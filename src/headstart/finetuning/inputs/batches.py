@@ -30,6 +30,12 @@ Batch = tuple[Inputs, np.ndarray, np.ndarray]
 class _BatchFeed:
     """The order of pictures, their labels, and mixing; a subclass gives the inputs.
 
+    Args:
+        positions: (n,) among all pictures.
+        y: (n,) their classes.
+        n_classes: C.
+        recipe: Gives batch, seed, sampling, mixing and augmentation.
+
     Attributes:
         n: Pictures.
         steps: Batches an epoch.
@@ -83,8 +89,6 @@ class MapFeed(_BatchFeed):
         maps: Of all pictures.
         positions: (n,) positions in `maps`.
         y: (n,) their classes.
-        n_classes: C.
-        recipe: Gives batch, seed, sampling and mixing.
         low: Depths whose pooled features the head reads besides, in this order.
     """
 
@@ -106,8 +110,6 @@ class PooledFeed(_BatchFeed):
         features: (N, D) float32 of all pictures, depths side by side.
         positions: (n,) rows of `features`.
         y: (n,) their classes.
-        n_classes: C.
-        recipe: Gives batch, seed, sampling and mixing.
     """
 
     def __init__(self, *, features: np.ndarray, **shared: Any) -> None:
@@ -126,7 +128,6 @@ class PictureFeed(_BatchFeed):
         pictures: (N, S, S, 3) uint8 of all pictures.
         positions: (n,) positions in `pictures`.
         y: (n,) their classes.
-        n_classes: C.
         recipe: Gives batch, seed, sampling, mixing and augmentation.
         below: The trunk up to the network's cut; None when the network takes pictures.
         low: Depths of `below` whose pooled features the head reads besides, in this order.
@@ -166,57 +167,52 @@ def _run_lower_trunk(
 
 
 class _HeldOut:
+    """Pictures to watch, at most `HELD_BATCH` at a time; a subclass gives the inputs."""
+
     def __init__(self, *, positions: np.ndarray, y: np.ndarray) -> None:
         self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y, np.int64)
 
-    def _position_batches(self) -> Iterator[np.ndarray]:
-        for at in range(0, len(self.positions), HELD_BATCH):
-            yield self.positions[at : at + HELD_BATCH]
+    def batches(self) -> Iterator[Inputs]:
+        """Inputs by name (b, …) float32, in the order of `y`."""
+        for start in range(0, len(self.positions), HELD_BATCH):
+            yield self._make_inputs(self.positions[start : start + HELD_BATCH])
+
+    def _make_inputs(self, positions: np.ndarray) -> Inputs:
+        raise NotImplementedError
 
 
 class HeldOutMaps(_HeldOut):
     """Watched through kept activations of the pictures themselves (view 0); arguments as `MapFeed`'s."""
 
-    def __init__(self, *, maps: CachedMaps, positions: np.ndarray, y: np.ndarray, low: Sequence[str] = ()) -> None:
-        super().__init__(positions=positions, y=y)
+    def __init__(self, *, maps: CachedMaps, low: Sequence[str] = (), **shared: Any) -> None:
+        super().__init__(**shared)
         self.maps, self.low = maps, tuple(low)
 
-    def batches(self) -> Iterator[Inputs]:
-        """Inputs by name (b, …) float32, in the order of `y`."""
-        for part in self._position_batches():
-            yield self.maps.read_inputs(part, np.zeros(len(part), np.int64), self.low)
+    def _make_inputs(self, positions: np.ndarray) -> Inputs:
+        return self.maps.read_inputs(positions, np.zeros(len(positions), np.int64), self.low)
 
 
 class HeldOutPooled(_HeldOut):
     """Watched through pooled features; arguments as `PooledFeed`'s."""
 
-    def __init__(self, *, features: np.ndarray, positions: np.ndarray, y: np.ndarray) -> None:
-        super().__init__(positions=positions, y=y)
+    def __init__(self, *, features: np.ndarray, **shared: Any) -> None:
+        super().__init__(**shared)
         self.features = features
 
-    def batches(self) -> Iterator[Inputs]:
-        """Inputs by name (b, …) float32, in the order of `y`."""
-        for part in self._position_batches():
-            yield {"pooled": np.asarray(self.features[part], np.float32)}
+    def _make_inputs(self, positions: np.ndarray) -> Inputs:
+        return {"pooled": np.asarray(self.features[positions], np.float32)}
 
 
 class HeldOutPictures(_HeldOut):
     """Watched through the pictures as they are; arguments as `PictureFeed`'s."""
 
     def __init__(
-        self,
-        *,
-        pictures: np.ndarray,
-        positions: np.ndarray,
-        y: np.ndarray,
-        below: LowerTrunk | None = None,
-        low: Sequence[str] = (),
+        self, *, pictures: np.ndarray, below: LowerTrunk | None = None, low: Sequence[str] = (), **shared: Any
     ) -> None:
-        super().__init__(positions=positions, y=y)
+        super().__init__(**shared)
         self.pictures, self.below, self.low = pictures, below, tuple(low)
 
-    def batches(self) -> Iterator[Inputs]:
-        """Inputs by name (b, …) float32, in the order of `y`."""
-        decoded = ((part, self.pictures[part]) for part in self._position_batches())
-        for _, inputs in _run_lower_trunk(self.below, self.low, decoded):
-            yield inputs
+    def _make_inputs(self, positions: np.ndarray) -> Inputs:
+        decoded = iter([(positions, self.pictures[positions])])
+        ((_, inputs),) = _run_lower_trunk(self.below, self.low, decoded)
+        return inputs

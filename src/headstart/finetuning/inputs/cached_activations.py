@@ -144,12 +144,8 @@ def cache_maps(
     """Activations of pictures and of augmented views of them; what the cache does not hold is computed.
 
     Args:
-        found: The trunk.
         cut: Depth whose map is kept; empty keeps the pooled features of all depths and no map.
-        data: The data set.
         rows: (M,) positions in `data.uris`.
-        store: The cache.
-        console: Told what it takes and how far it is.
         views: Augmented views of each picture besides the picture itself.
         policy: How they are augmented.
         seed: Of their draws; a view depends on it, its number and the picture's bytes alone.
@@ -189,12 +185,8 @@ def load_lower_trunk(
     """The trunk up to a cut, compiled; made, and compared with Keras on eight of the rows, at its first use.
 
     Args:
-        found: The trunk.
         cut: One of its depths but the last; empty for all depths and no map.
-        data: Gives the pictures to compare on.
         rows: (M,) positions in `data.uris`.
-        store: Keeps what is made.
-        console: Told before the making.
     """
     pictures = _sample_pictures(backbone, data, rows)
     ready = loading.load_engine(backbone, store, console, pictures, threads=count_threads(), cut=cut)

@@ -40,7 +40,7 @@ def clone_between(
     Args:
         source: Symbolic tensor where the piece begins.
         targets: Symbolic tensors that it shall give.
-        given: `keras.Input` that takes the place of `source`.
+        new_input: `keras.Input` that takes the place of `source`.
         names: id of an operation -> name of its copy.
         change: What each operation becomes.
     """

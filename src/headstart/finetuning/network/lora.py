@@ -97,7 +97,6 @@ def attach_updates(layers: Sequence[Any], rank: int, rng: np.random.Generator) -
     Args:
         layers: Of classes given by `stand_in`; layers inside them are looked at too.
         rank: Of the updates; less where a depthwise or separable kernel has fewer rows or columns.
-        rng: For the draws.
     """
     updates = []
     for layer in (inner for update in layers for inner in list_nested_layers(update)):

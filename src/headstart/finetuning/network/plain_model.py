@@ -38,14 +38,7 @@ class PlainModel:
 
 
 def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> PlainModel:
-    """Make plain models of a network with the weights that it has now.
-
-    Args:
-        network: Trained.
-        trunk_model: The trunk it was built on.
-        spec: Of the trunk.
-        temperature: By which logits are divided.
-    """
+    """Make plain models of a network with the weights that it has now."""
     import keras
 
     depths = network.recipe.depths

@@ -74,7 +74,6 @@ def build_head(features: Any, recipe: Recipe, start: HeadStart | None, n_classes
         features: Symbolic tensor (B, D) float32.
         recipe: Gives the kind, the dropout and the seed.
         start: In the order of the features; None starts with random weights and without standardisation.
-        n_classes: C.
     """
     import keras
 

@@ -136,11 +136,9 @@ def build_network(
 
     Args:
         trunk_model: Functional `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> one (B, D) a depth.
-        spec: Of the trunk.
         recipe: With `depths` and `part` decided.
         start: The fitted head on raw features of `recipe.depths` in their order. Unless the recipe's start is random,
             the first logits are this head's to 1e-4. None starts at random, without standardisation.
-        n_classes: C.
 
     Raises:
         NoOpError: Nothing of the trunk would train, or LoRA finds no layer.
@@ -195,7 +193,6 @@ def build_lower_trunk(trunk_model: Any, spec: BackboneSpec, cut: str, low: Seque
 
     Args:
         trunk_model: As in `build`.
-        spec: Of the trunk.
         cut: Depth.
         low: Depths whose pooled features are wanted too.
 

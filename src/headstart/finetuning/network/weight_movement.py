@@ -12,16 +12,12 @@ from headstart.finetuning.network.trainable_network import Network
 
 
 def require_moved(
-    network: Network,
-    first: Mapping[str, np.ndarray],
-    after: Mapping[str, np.ndarray],
-    factors: Mapping[str, float],
+    network: Network, first: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], factors: Mapping[str, float]
 ) -> None:
     """Assert that after a step each block that trains has moved and nothing else has.
 
     Args:
-        network: What trains.
-        before: `network.get(frozen=True)` before the step.
+        first: `network.get(frozen=True)` before the step.
         after: The same behind it.
         factors: Path of each trainable variable -> factor on the rate; a block whose factors are 0 must stand still.
 

@@ -19,7 +19,6 @@ class EpochTracker:
     """Reports each epoch of each training once.
 
     Args:
-        tracker: Open.
         file: Remembers the last epoch of each training.
     """
 
@@ -47,8 +46,6 @@ def open_epoch_tracker(ctx: Context, class_names: tuple[str, ...], folder: Path)
     """The tracker that the job asks for, closed when the block ends, whatever ends it; None when it asks for none.
 
     Args:
-        ctx: The run.
-        class_names: C names.
         folder: Remembers what was reported for as long as trainings may be resumed.
 
     Raises:

@@ -60,10 +60,6 @@ class TrainingLoop:
     """A training on its way.
 
     Args:
-        task: What is asked for.
-        stepper: On the weights to go on from.
-        folder: Where states are kept.
-        facts: What is known so far.
         logits: (M, C) held-out logits of the start and of each done epoch; empty when nothing is watched.
     """
 
@@ -227,11 +223,7 @@ class TrainingLoop:
 
     def _save_state(self, stopped: str) -> None:
         self.facts = dataclasses.replace(
-            self.facts,
-            stopped=stopped,
-            scale=self._scale,
-            steps=self._steps,
-            profile=self._profile,
+            self.facts, stopped=stopped, scale=self._scale, steps=self._steps, profile=self._profile
         )
         arrays = TrainingArrays(logits=np.stack(self.logits) if self.logits else None)
         if not stopped:

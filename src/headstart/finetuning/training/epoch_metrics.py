@@ -29,7 +29,6 @@ def score_epoch(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> Epo
     Args:
         y: (M,) int64 true classes.
         probabilities: (M, C).
-        n_classes: C.
     """
     cells = confusion_matrix(y, probabilities.argmax(axis=1), n_classes)
     return _score_confusion(cells, float(log_losses(y, probabilities).mean()))
@@ -52,11 +51,7 @@ def _score_confusion(cells_CC: np.ndarray, log_loss: float) -> EpochScores:
 
 
 class EpochPredictions:
-    """Running scores over the batches of an epoch.
-
-    Args:
-        n_classes: C.
-    """
+    """Running scores over the batches of an epoch."""
 
     def __init__(self, n_classes: int) -> None:
         self._cells = np.zeros((n_classes, n_classes), np.int64)
@@ -110,10 +105,6 @@ def predict_logits(network: Network, held: HeldOut) -> np.ndarray:
     """What a network says of pictures.
 
     A short batch is filled up, so that a picture's logits do not depend on how many others came with it.
-
-    Args:
-        network: Compiled or not.
-        held: The pictures.
 
     Returns:
         (M, C) float32 logits, in the order of `held.y`.

@@ -74,7 +74,6 @@ def mix_batch(
         batch: Inputs by name, (B, ...) float32; the same partner and share for all.
         y: (B, C) float32 soft labels.
         recipe: Its `mixup` and `cutmix`; neither leaves all as it is.
-        rng: Of all draws.
 
     Returns:
         New arrays; what was given is not changed.

@@ -92,13 +92,7 @@ class Profile:
 
 
 class PrefetchedEpochs:
-    """Epochs of a feed, made in a thread of their own while the block runs.
-
-    Args:
-        feed: What makes them.
-        first: The first epoch that is wanted.
-        last: The last.
-    """
+    """Epochs of a feed, made in a thread of their own while the block runs."""
 
     def __init__(self, feed: Feed, first: int, last: int) -> None:
         self._feed, self._numbers = feed, range(first, last + 1)

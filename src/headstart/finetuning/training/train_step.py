@@ -26,8 +26,6 @@ class TrainStep:
     steps.
 
     Args:
-        network: What trains.
-        recipe: How.
         class_weight: (C,) float64 or None.
         parts: Into how many parts a batch is cut. A batch norm that learns sees each part for itself.
 
@@ -62,7 +60,6 @@ class TrainStep:
         Args:
             inputs: By name (b, …) float32.
             soft: (b, C) float32.
-            rate: Learning rate of the head.
 
         Returns:
             The loss that was minimised and the (b, C) float32 logits, both from before the step.

@@ -109,19 +109,14 @@ def train_network(
     """Train a network, or go on with a training that was cut short, or read one that is done.
 
     Args:
-        network: With its first weights.
         recipe: How; a rate of 0 has one found first.
-        feed: What trains.
         held: What is watched; without it the last epoch counts.
         class_weight: (C,) float64 or None.
         folder: Where states and weights are kept; None keeps them in memory, and a kill loses them.
         stop_after: Last epoch, of a schedule that is laid out for all of the recipe's.
-        keep_epochs: Keep the weights of every epoch.
         on_epoch: Told of every epoch, once more of the done ones when a training goes on; True ends it.
         callbacks: Plain Keras callbacks; one that changes the learning rate scales the rest of the schedule. Their own
             state is not kept: with them, a training that was killed may end otherwise than an unbroken one.
-        console: The terminal.
-        name: Of the training, for the terminal.
 
     Raises:
         NoOpError: The first step moves a block that is frozen, or leaves one that trains.

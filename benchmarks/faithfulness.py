@@ -32,10 +32,7 @@ def deletion_insertion(
     """Mean probability of a class while cells are deleted, and while they are inserted, in an order.
 
     Args:
-        looker: The model.
-        seen: The picture.
         order: (CELLS²,) positions of cells over `seen.box`.
-        of: Position of the class.
 
     Returns:
         Deletion (the lower, the better) and insertion (the higher, the better), each 0..1.
@@ -59,12 +56,8 @@ def faithfulness_gain(
     """Insertion minus deletion by a heat map, and the mean of that by orders at random.
 
     Args:
-        looker: The model.
-        seen: The picture.
         heat: (h, w) over `seen.box`.
-        of: Position of the class.
         random: How many orders at random.
-        seed: Of these.
     """
     gains = []
     for order in cell_orders(heat, random, seed):
