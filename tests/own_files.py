@@ -12,7 +12,7 @@ def own(store, name="mine", content="c" * 64):
     how = {"layout": "nchw", "scaling": "given", "guess": False, "cuts": (cut,), "params": 9, "flops": 9, "bytes": 1}
     what = {"licence": "MIT", "licence_note": "", "pretrained_on": "not known", "family": "onnx"}
     found = ImportedBackbone(name=name, kind="onnx", content=content, input=InputSpec(size_px=32), **how, **what)
-    description.describe(description.SOURCE, found, store)
+    description.write_description(description.SOURCE, found, store)
     return store.make_entry(
-        "added", description.address(content), lambda draft: (draft / "model.xml").write_bytes(b"<net>")
+        "added", description.copy_key(content), lambda draft: (draft / "model.xml").write_bytes(b"<net>")
     )

@@ -38,7 +38,7 @@ def untrained(folder, seed):
     fill_random(trunk, seed)
     save(keras.Model(trunk.input, trunk.get_layer("last").output), folder / "small.keras")
     wish = registration.ImportRequest(file=folder / "small.keras", name="small", depths=zoo_nets.DEPTHS)
-    return f"saved_file:{registration.add(wish, Store(folder / 'cache'), QUIET).name}"
+    return f"saved_file:{registration.add_file(wish, Store(folder / 'cache'), QUIET).name}"
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -214,14 +214,16 @@ def zipped(path, **more):
 @pytest.mark.parametrize("name", ["weights.PKL", "assets/table.npy", "assets/words.txt", "archive/data.pkl"])
 def test_a_keras_file_holds_a_pickle(name, own, tmp_path, canary):
     with pytest.raises(DataError, match=f"holds the pickle `{name}`"):
-        registration.add(ImportRequest(file=zipped(tmp_path / "net.keras", **{name: canary.pickled()})), own, QUIET)
+        registration.add_file(
+            ImportRequest(file=zipped(tmp_path / "net.keras", **{name: canary.pickled()})), own, QUIET
+        )
     assert kept(own) == []
 
 
 @pytest.mark.parametrize("name", ["../planted", "/planted", "assets/../../planted", "C:planted"])
 def test_a_member_of_a_keras_file_leads_elsewhere(name, own, tmp_path):
     with pytest.raises(DataError, match="leads elsewhere") as caught:
-        registration.add(ImportRequest(file=zipped(tmp_path / "net.keras", **{name: "x"})), own, QUIET)
+        registration.add_file(ImportRequest(file=zipped(tmp_path / "net.keras", **{name: "x"})), own, QUIET)
     assert f"`{name}`" in caught.value.what
     assert kept(own) == []
     assert not list(tmp_path.rglob("planted"))
@@ -235,7 +237,7 @@ def test_a_keras_file_names_a_function_to_call(own, tmp_path, canary):
     config = {"class_name": "Sequential", "module": "keras", "config": {"name": "s", "layers": [given, evil]}}
     path = zipped(tmp_path / "net.keras", **{"config.json": json.dumps(config)})
     with pytest.raises(DataError) as caught:
-        registration.add(ImportRequest(file=path), own, QUIET)
+        registration.add_file(ImportRequest(file=path), own, QUIET)
     assert "Keras cannot read `net.keras`" in caught.value.what
     assert kept(own) == []
 
@@ -255,7 +257,7 @@ def test_an_onnx_file_keeps_weights_elsewhere(place, own, tmp_path, monkeypatch)
         (folder / "down.data").unlink()
         (folder / "down.data").symlink_to(tmp_path / "secret.data")
     with pytest.raises(DataError, match=r"cannot read `net.onnx`: Path '.*' resolves to .* outside"):
-        registration.add(ImportRequest(file=folder / "net.onnx"), own, QUIET)
+        registration.add_file(ImportRequest(file=folder / "net.onnx"), own, QUIET)
     assert kept(own) == []
 
 
@@ -263,15 +265,15 @@ def test_weights_beside_an_onnx_file_are_cut_off(own, tmp_path):
     network_files.write_onnx(tmp_path / "net.onnx", beside=True)
     (tmp_path / "down.data").write_bytes((tmp_path / "down.data").read_bytes()[:99])
     with pytest.raises(DataError, match=r"cannot read `net.onnx`: .*'down_w'"):
-        registration.add(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
+        registration.add_file(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
     assert kept(own) == []
 
 
 @pytest.mark.parametrize("form", ["numbers cut off", "pickle for numbers", "pickle for the graph"])
 def test_an_ir_is_damaged(form, own, tmp_path, canary):
     network_files.write_onnx(tmp_path / "net.onnx")
-    made = description.file_of(
-        registration.add(ImportRequest(file=tmp_path / "net.onnx", name="whole"), own, QUIET), own
+    made = description.find_copy(
+        registration.add_file(ImportRequest(file=tmp_path / "net.onnx", name="whole"), own, QUIET), own
     )
     before = sorted(kept(own))
     for end in (".xml", ".bin"):
@@ -282,7 +284,7 @@ def test_an_ir_is_damaged(form, own, tmp_path, canary):
         whole = (tmp_path / "net.bin").read_bytes()
         (tmp_path / "net.bin").write_bytes(whole[:-999] if form == "numbers cut off" else canary.pickled())
     with pytest.raises(DataError) as caught:
-        registration.add(ImportRequest(file=tmp_path / "net.xml"), own, QUIET)
+        registration.add_file(ImportRequest(file=tmp_path / "net.xml"), own, QUIET)
     assert "OpenVINO cannot read `net.xml`" in caught.value.what
     assert sorted(kept(own)) == before
 
@@ -309,7 +311,7 @@ def test_an_address_is_no_file(address, hint, own, capsys):
 
 def test_a_drive_is_no_address(own):
     with pytest.raises(UsageError, match="there is no file"):
-        registration.add(ImportRequest(file=Store(own.root).root / "C:" / "net.onnx"), own, QUIET)
+        registration.add_file(ImportRequest(file=Store(own.root).root / "C:" / "net.onnx"), own, QUIET)
 
 
 # ---------------------------------------------------------------- keras_hub:
@@ -355,7 +357,7 @@ def test_the_network_of_a_run_is_none(form, tmp_path, canary):
         file.write_bytes(file.read_bytes()[:-80])
     named = "the layer `evil` of " if form in CODE else ""
     with pytest.raises(DataError, match=rf"{named}`model\.keras`"):
-        tuned_network.load(file)
+        tuned_network.load_network(file)
     assert not list(tmp_path.rglob("planted"))
 
 

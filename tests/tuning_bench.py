@@ -68,5 +68,5 @@ def tried(setup, **changes):
     network = final_training.save_first_fold(own, attempt)
     file = own.ctx.run.path / network.file
     return SimpleNamespace(
-        setup=own, attempt=attempt, network=network, model=tuned_network.load(file), bytes=file.read_bytes()
+        setup=own, attempt=attempt, network=network, model=tuned_network.load_network(file), bytes=file.read_bytes()
     )

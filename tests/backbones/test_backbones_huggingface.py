@@ -181,7 +181,7 @@ def test_a_transformer_gives_tokens_of_its_inner_blocks(hub, own, tmp_path, whol
     write_onnx_of_tokens(root / "onnx" / "model.onnx", whole=whole)
     spec = loading.find_backbone(NAME, fetching=True, console=QUIET).spec
     assert [(depth.name, depth.dim) for depth in spec.depths] == [("tokens4", 12), ("tokens6", 12), ("last", 12)]
-    cuts = description.described("huggingface", PRESET).cuts
+    cuts = description.read_description("huggingface", PRESET).cuts
     assert [cut.layer for cut in cuts] == ["sum4", "sum6", "last_hidden_state" if whole else "token"]
     check_backbone(PLUGIN, PRESET, own)
 
@@ -228,7 +228,7 @@ def test_weights_in_files_beside_the_network_come_too(hub, own, tmp_path):
     assert loading.find_backbone(NAME, fetching=True, console=QUIET).spec.params == 5688
     assert sum(path.endswith(".data") for path, _ in hub.asked) == 5
     (root / "onnx" / "deep.data").unlink()
-    description.remove(PRESET, own, "huggingface")
+    description.remove_description(PRESET, own, "huggingface")
     with pytest.raises(DataError, match=r"weights in `deep.data`, which .* lacks"):
         loading.find_backbone(NAME, fetching=True, console=QUIET)
 
@@ -257,7 +257,7 @@ def test_a_mirror_is_a_folder_or_an_address_and_comes_before_the_hub(hub, own, t
     for mirror in (str(tmp_path / "mirror"), (tmp_path / "mirror").as_uri()):
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", mirror)
         assert loading.find_backbone(f"{NAME}@v2", fetching=True, console=QUIET).spec.licence == "mit"
-        description.remove(f"{PRESET}@v2", own, "huggingface")
+        description.remove_description(f"{PRESET}@v2", own, "huggingface")
     assert hub.asked == []
 
 
@@ -474,7 +474,7 @@ def test_the_users_token_goes_to_the_hub_alone(small, own, tmp_path, monkeypatch
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert small.tokens == {"Bearer hf_mine"}
-    description.remove(PRESET, own, "huggingface")
+    description.remove_description(PRESET, own, "huggingface")
     with hub_server.serving() as other:
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", other.address)
         with pytest.raises(SetupError):

@@ -28,9 +28,9 @@ def own(tmp_path, monkeypatch):
 def test_a_scaling_that_is_no_number_is_refused(wish, own, tmp_path):
     write_onnx(tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="leaves no number of the pictures") as caught:
-        registration.add(ImportRequest(file=tmp_path / "net.onnx", **wish), own, QUIET)
+        registration.add_file(ImportRequest(file=tmp_path / "net.onnx", **wish), own, QUIET)
     assert caught.value.where == f"--{next(iter(wish))}"
-    assert description.names("saved_file", own) == ()
+    assert description.list_names("saved_file", own) == ()
 
 
 def call(capsys, *words, code=0):
@@ -64,35 +64,35 @@ def test_one_damaged_description_stops_no_list_and_is_told(own, capsys):
 
 def test_a_damaged_description_is_written_anew(own, tmp_path):
     write_onnx(tmp_path / "net.onnx")
-    made = registration.add(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
+    made = registration.add_file(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
     for text in ("", "[]", "{}", json.dumps({"name": "net"})):
         damage(own, "net", text)
         with pytest.raises(DataError, match="description of `saved_file:net` is damaged") as caught:
-            description.described("saved_file", "net")
+            description.read_description("saved_file", "net")
         assert "headstart backbones add FILE --name net" in caught.value.hint
-        assert registration.add(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET) == made
-        assert description.names("saved_file", own) == ("net",)
+        assert registration.add_file(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET) == made
+        assert description.list_names("saved_file", own) == ("net",)
 
 
 def test_a_description_that_cannot_be_used_counts_as_damaged(own, tmp_path):
     write_onnx(tmp_path / "net.onnx")
-    registration.add(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
+    registration.add_file(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
     path = own.root / "named" / "saved_file" / "net.json"
     whole = json.loads(path.read_text())
     for wrong in ({"cuts": []}, {"kind": "pickle"}, {"name": "other"}, {"input": whole["input"] | {"scale": None}}):
         path.write_text(json.dumps(whole | wrong))
-        assert description.damaged("saved_file", own) == ("net",)
+        assert description.list_damaged("saved_file", own) == ("net",)
     path.write_text(json.dumps(whole))
-    assert description.damaged("saved_file", own) == ()
+    assert description.list_damaged("saved_file", own) == ()
 
 
 def test_names_are_removed_damaged_or_not_and_no_others(own, tmp_path, capsys):
     write_onnx(tmp_path / "net.onnx")
-    registration.add(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
+    registration.add_file(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
     damage(own, "bad")
     for name in ("bundled:efficientnet_lite0", "run:x", "../net", "bda"):
         assert "no file that was added" in call(capsys, "remove", "net", name, code=2).err
-    assert description.names("saved_file", own) == ("net",)
+    assert description.list_names("saved_file", own) == ("net",)
     found = call(capsys, "remove", "bad", "saved_file:net", "--json")
     assert json.loads(found.out)["removed"] == ["saved_file:bad", "saved_file:net"]
     assert not list((own.root / "named" / "saved_file").iterdir())
@@ -107,16 +107,16 @@ def test_names_are_removed_damaged_or_not_and_no_others(own, tmp_path, capsys):
 def test_a_name_that_is_none_is_refused_and_can_be_given(file, words, own, tmp_path):
     write_onnx(tmp_path / f"{file}.onnx")
     with pytest.raises(UsageError, match=words) as caught:
-        registration.add(ImportRequest(file=tmp_path / f"{file}.onnx"), own, QUIET)
+        registration.add_file(ImportRequest(file=tmp_path / f"{file}.onnx"), own, QUIET)
     assert caught.value.where == "--name"
-    assert registration.add(ImportRequest(file=tmp_path / f"{file}.onnx", name="Mine"), own, QUIET).name == "mine"
+    assert registration.add_file(ImportRequest(file=tmp_path / f"{file}.onnx", name="Mine"), own, QUIET).name == "mine"
 
 
 def test_a_bare_name_is_that_of_the_source_which_ships_it(own, tmp_path):
     write_onnx(tmp_path / "resnet50.onnx")
     write_onnx(tmp_path / "mine.onnx")
-    registration.add(ImportRequest(file=tmp_path / "resnet50.onnx"), own, QUIET)
-    registration.add(ImportRequest(file=tmp_path / "mine.onnx"), own, QUIET)
+    registration.add_file(ImportRequest(file=tmp_path / "resnet50.onnx"), own, QUIET)
+    registration.add_file(ImportRequest(file=tmp_path / "mine.onnx"), own, QUIET)
     assert loading.find_backbone("resnet50").name == "keras_applications:resnet50"
     assert loading.find_backbone("saved_file:resnet50").name == "saved_file:resnet50"
     assert loading.find_backbone("mine").name == "saved_file:mine"
@@ -125,16 +125,16 @@ def test_a_bare_name_is_that_of_the_source_which_ships_it(own, tmp_path):
 def test_an_onnx_file_is_known_by_its_weights_beside_it_too(own, tmp_path):
     path = tmp_path / "net.onnx"
     write_onnx(path, beside=True)
-    graph, made = path.read_bytes(), registration.add(ImportRequest(file=path), own, QUIET)
-    assert registration.add(ImportRequest(file=path), own, QUIET) == made
+    graph, made = path.read_bytes(), registration.add_file(ImportRequest(file=path), own, QUIET)
+    assert registration.add_file(ImportRequest(file=path), own, QUIET) == made
     assert made.bytes > 4 * made.params
     write_onnx(path, beside=True, seed=6)
     assert path.read_bytes() == graph
     with pytest.raises(UsageError, match="`saved_file:net` is another file already"):
-        registration.add(ImportRequest(file=path), own, QUIET)
-    other = registration.add(ImportRequest(file=path, name="other"), own, QUIET)
+        registration.add_file(ImportRequest(file=path), own, QUIET)
+    other = registration.add_file(ImportRequest(file=path, name="other"), own, QUIET)
     assert other.content != made.content
-    kept = [(description.file_of(one, own).parent / "model.bin").read_bytes() for one in (made, other)]
+    kept = [(description.find_copy(one, own).parent / "model.bin").read_bytes() for one in (made, other)]
     assert kept[0] != kept[1]
     assert not list(own.root.glob(".tmp-*"))
 
@@ -143,5 +143,5 @@ def test_a_weights_file_that_is_missing_leaves_nothing(own, tmp_path):
     write_onnx(tmp_path / "net.onnx", beside=True)
     (tmp_path / "down.data").unlink()
     with pytest.raises(DataError, match=r"cannot read `net.onnx`"):
-        registration.add(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
+        registration.add_file(ImportRequest(file=tmp_path / "net.onnx"), own, QUIET)
     assert not [one for one in own.root.rglob("*") if one.is_file()]

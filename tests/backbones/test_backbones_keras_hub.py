@@ -144,7 +144,7 @@ def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
         loading.find_backbone(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     copied = f"keras_hub/{NAMED}/"  # where a mirror `weights` is looked into
     assert f"aws s3 cp --recursive s3://bucket/x/{copied} weights/{copied}, then" in caught.value.hint
-    assert not list((cache.root / "added").glob("*")) and not description.names("keras_hub")
+    assert not list((cache.root / "added").glob("*")) and not description.list_names("keras_hub")
 
 
 # ---------------------------------------------------------------- folders and mirrors
@@ -164,7 +164,7 @@ def test_a_folder_becomes_a_backbone_without_its_path(cache, folders, tmp_path, 
     (next(entry.path.glob("*.keras"))).write_bytes(b"damaged")
     assert main(["backbones", "verify"]) == 1
     assert f"then: --backbones {found.name}, or keras_hub:PATH" in capsys.readouterr().out
-    description.remove(found.preset, cache, "keras_hub")
+    description.remove_description(found.preset, cache, "keras_hub")
     assert [why for _, why in cache_inventory.list_prunable(cache)] == ["no backbone of this installation has it"]
 
 

@@ -72,8 +72,8 @@ def closeness(got, expected):
 def test_a_built_in_trunk_saved_and_added_gives_its_vectors(files, own, shared_store, tmp_path):
     pictures = noise(8, 224)
     expected = compute_vectors(loading.find_backbone(LITE0).build(shared_store), pictures)
-    registration.add(ImportRequest(file=files / "lite0.keras", name="k"), own, QUIET)
-    registration.add(ImportRequest(file=files / "lite0.xml", name="x"), own, QUIET)
+    registration.add_file(ImportRequest(file=files / "lite0.keras", name="k"), own, QUIET)
+    registration.add_file(ImportRequest(file=files / "lite0.xml", name="x"), own, QUIET)
     by_keras = compute_vectors(PLUGIN.build("k", own), pictures)
     by_ir = list(run_frozen("x", own, pictures, tmp_path / "x").values())
     for name in ("k", "x"):
@@ -92,7 +92,7 @@ def test_a_built_in_trunk_saved_and_added_gives_its_vectors(files, own, shared_s
 def test_an_onnx_file_gives_what_numpy_computes_of_it(files, own, tmp_path):
     pictures = noise(4, 64)
     wish = ImportRequest(file=files / "small.onnx", scale=1 / 255, mean=(0.4, 0.5, 0.6), std=(0.2,), channels="bgr")
-    made = registration.add(wish, own, QUIET)
+    made = registration.add_file(wish, own, QUIET)
     assert (made.kind, made.layout, made.guess, made.scaling) == ("onnx", "nchw", False, "given")
     got = run_frozen("small", own, pictures, tmp_path / "out")
     x = (pictures[..., ::-1].transpose(0, 3, 1, 2) / 255 - np.reshape((0.4, 0.5, 0.6), (1, 3, 1, 1))) / 0.2
@@ -113,8 +113,8 @@ def strided(x, kernel):
 @pytest.mark.medium
 def test_saved_model_and_keras_file_of_one_network_agree(files, own, tmp_path):
     pictures = noise(8, 64)
-    registration.add(ImportRequest(file=files / "small.keras", name="k"), own, QUIET)
-    made = registration.add(ImportRequest(file=files / "small", name="s"), own, QUIET)
+    registration.add_file(ImportRequest(file=files / "small.keras", name="k"), own, QUIET)
+    made = registration.add_file(ImportRequest(file=files / "small", name="s"), own, QUIET)
     assert made.kind == "saved_model"
     assert not made.guess
     assert made.scaling.startswith("in the ")
@@ -133,28 +133,28 @@ def test_saved_model_and_keras_file_of_one_network_agree(files, own, tmp_path):
 @pytest.mark.medium
 @pytest.mark.parametrize("name", ["small.keras", "small.onnx", "small", "lite0.xml"])
 def test_an_added_file_keeps_the_promises_of_a_source(name, files, own):
-    made = registration.add(ImportRequest(file=files / name), own, QUIET)
+    made = registration.add_file(ImportRequest(file=files / name), own, QUIET)
     check_backbone(PLUGIN, made.name, own)
     assert f"saved_file:{made.name}" in loading.list_backbones()
 
 
 @pytest.mark.medium
 def test_depths_are_found_at_the_ends_of_blocks_and_can_be_set(files, own, capsys):
-    made = registration.add(ImportRequest(file=files / "plain.keras"), own, Console())
+    made = registration.add_file(ImportRequest(file=files / "plain.keras"), own, Console())
     assert [(c.name, c.layer, c.dim) for c in made.cuts] == [("map4", "deeper", 16), ("last", "drop", 20)]
     assert made.guess
     assert "a guess: -1..1" in capsys.readouterr().err
-    again = registration.add(ImportRequest(file=files / "plain.keras", depths=("last", "after_sum")), own, QUIET)
+    again = registration.add_file(ImportRequest(file=files / "plain.keras", depths=("last", "after_sum")), own, QUIET)
     assert [(c.name, c.dim, c.side) for c in again.cuts] == [("after_sum", 12, 16), ("last", 20, 0)]
     assert PLUGIN.spec("plain").revision.split("-")[1] == made.content[:12]
     with pytest.raises(UsageError, match="no layer `after_sun`") as caught:
-        registration.add(ImportRequest(file=files / "plain.keras", depths=("after_sun",)), own, QUIET)
+        registration.add_file(ImportRequest(file=files / "plain.keras", depths=("after_sun",)), own, QUIET)
     assert "`after_sum`" in caught.value.hint
 
 
 @pytest.mark.medium
 def test_a_frozen_file_has_no_twin_and_is_not_built(files, own):
-    registration.add(ImportRequest(file=files / "small.onnx"), own, QUIET)
+    registration.add_file(ImportRequest(file=files / "small.onnx"), own, QUIET)
     with pytest.raises(
         UsageError, match=r"no random twin: `saved_file:small` is kept as a graph for OpenVINO \(ONNX file\)"
     ):
@@ -165,13 +165,13 @@ def test_a_frozen_file_has_no_twin_and_is_not_built(files, own):
 
 @pytest.mark.medium
 def test_a_torch_style_file_gets_imagenets_scaling_as_a_guess(files, own):
-    made = registration.add(ImportRequest(file=files / "small.onnx"), own, QUIET)
+    made = registration.add_file(ImportRequest(file=files / "small.onnx"), own, QUIET)
     assert made.guess
     assert made.input.mean == (0.485, 0.456, 0.406)
-    given = registration.add(ImportRequest(file=files / "small.onnx", scale=2.0), own, QUIET)
+    given = registration.add_file(ImportRequest(file=files / "small.onnx", scale=2.0), own, QUIET)
     assert (given.input.scale, given.input.mean, given.guess) == (2.0, (0.0,) * 3, False)
     with pytest.raises(UsageError, match="not one number or three"):
-        registration.add(ImportRequest(file=files / "small.onnx", mean=(1.0, 2.0)), own, QUIET)
+        registration.add_file(ImportRequest(file=files / "small.onnx", mean=(1.0, 2.0)), own, QUIET)
 
 
 # ---------------------------------------------------------------- refused
@@ -182,7 +182,7 @@ def test_a_pickle_is_refused_by_name_and_not_opened(name, own, tmp_path):
     path, proof = tmp_path / name, tmp_path / "ran"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(proof).encode() + b"'\ntR.")
     with pytest.raises(DataError, match=f"`{name}` is refused.*pickle") as caught:
-        registration.add(ImportRequest(file=path), own, QUIET)
+        registration.add_file(ImportRequest(file=path), own, QUIET)
     assert "ONNX" in caught.value.hint
     assert not proof.exists()
     assert not own.root.exists()
@@ -193,8 +193,8 @@ def test_a_pickle_within_a_keras_file_is_refused_by_name(own, tmp_path):
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("archive/data.pkl", b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(DataError, match=r"holds the pickle `archive/data.pkl`"):
-        registration.add(ImportRequest(file=path), own, QUIET)
-    assert description.names("saved_file", own) == ()
+        registration.add_file(ImportRequest(file=path), own, QUIET)
+    assert description.list_names("saved_file", own) == ()
 
 
 @pytest.mark.medium
@@ -208,11 +208,11 @@ def test_a_lambda_is_refused_with_the_reason_unless_trusted(own, tmp_path):
     path = tmp_path / "code.keras"
     save(keras.Model(given, keras.layers.GlobalAveragePooling2D()(x)), path)
     with pytest.raises(DataError, match="the layer `twice` of `code.keras` is a Lambda") as caught:
-        registration.add(ImportRequest(file=path), own, QUIET)
+        registration.add_file(ImportRequest(file=path), own, QUIET)
     assert "--trust" in caught.value.hint
     assert not proof.exists()
-    assert description.names("saved_file", own) == ()
-    made = registration.add(ImportRequest(file=path, trust=True), own, QUIET)
+    assert description.list_names("saved_file", own) == ()
+    made = registration.add_file(ImportRequest(file=path, trust=True), own, QUIET)
     assert made.kind == "lambda"
     path.unlink()
     check_backbone(PLUGIN, "code", own)
@@ -226,8 +226,8 @@ def test_a_truncated_file_is_refused_and_leaves_nothing(name, files, own, tmp_pa
     if name == "lite0.xml":
         shutil.copyfile(files / "lite0.bin", tmp_path / "lite0.bin")
     with pytest.raises(DataError):
-        registration.add(ImportRequest(file=path), own, QUIET)
-    assert description.names("saved_file", own) == ()
+        registration.add_file(ImportRequest(file=path), own, QUIET)
+    assert description.list_names("saved_file", own) == ()
     assert not [one for one in own.root.rglob("*") if one.is_file()]
 
 
@@ -243,7 +243,7 @@ def test_a_saved_model_with_a_pickle_or_cut_off_is_refused(name, words, files, o
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(canary.pickled() if file.suffix == ".pkl" else file.read_bytes()[:-1000])
     with pytest.raises(DataError) as caught:
-        registration.add(ImportRequest(file=tmp_path / "net"), own, QUIET)
+        registration.add_file(ImportRequest(file=tmp_path / "net"), own, QUIET)
     assert words in caught.value.what and "`net`" in caught.value.what
     assert not canary.sang
     assert not [one for one in own.root.rglob("*") if one.is_file()]
@@ -264,10 +264,10 @@ def test_what_is_no_network_is_refused(own, tmp_path):
 
 @pytest.mark.medium
 def test_a_name_is_one_file_and_a_missing_copy_is_said(files, own):
-    made = registration.add(ImportRequest(file=files / "small.onnx", name="net"), own, QUIET)
+    made = registration.add_file(ImportRequest(file=files / "small.onnx", name="net"), own, QUIET)
     with pytest.raises(UsageError, match="`saved_file:net` is another file already"):
-        registration.add(ImportRequest(file=files / "small.keras", name="net"), own, QUIET)
-    shutil.rmtree(own.entry_path("added", description.address(made.content)))
+        registration.add_file(ImportRequest(file=files / "small.keras", name="net"), own, QUIET)
+    shutil.rmtree(own.entry_path("added", description.copy_key(made.content)))
     assert not PLUGIN.available("net", own)
     with pytest.raises(SetupError, match="no longer in the cache"):
         PLUGIN.pull("net", own, QUIET)

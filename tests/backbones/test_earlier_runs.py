@@ -49,7 +49,7 @@ def test_a_run_that_names_a_file_elsewhere_is_refused(run_naming, tmp_path):
         for way in (
             lambda run=run: run_backbone.open_run(run, store),
             lambda run=run: headstart.load(run).keras_model(),
-            lambda run=run, network=network: tuned_network.trunk_of(network, run),
+            lambda run=run, network=network: tuned_network.make_backbone(network, run),
         ):
             with pytest.raises(DataError, match="as its network"):
                 way()
@@ -61,6 +61,6 @@ def test_pictures_are_read_of_names_in_the_cache_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
     write_json(tmp_path / "own" / "named" / "run" / "mine-1.0.pictures", ["a"])
     write_json(tmp_path / "own" / "named" / "x.pictures", ["b"])
-    assert description.learnt_from("run", "mine-1.0") == {"a"}
+    assert description.read_training_digests("run", "mine-1.0") == {"a"}
     for name in ("../x", str(tmp_path / "own" / "named" / "x"), "", "none"):
-        assert description.learnt_from("run", name) == frozenset()
+        assert description.read_training_digests("run", name) == frozenset()

@@ -24,7 +24,7 @@ def own(tmp_path, monkeypatch, shared_store):
         (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
     monkeypatch.setenv("HEADSTART_CACHE", str(root))
     write_onnx(tmp_path / "mine.onnx")
-    registration.add(ImportRequest(file=tmp_path / "mine.onnx"), Store(root), Console(quiet=True))
+    registration.add_file(ImportRequest(file=tmp_path / "mine.onnx"), Store(root), Console(quiet=True))
     return Store(root)
 
 
@@ -59,10 +59,10 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
     first = again()
     assert first == again() == ("saved_file:mine", "bundled:efficientnet_lite0")
     assert list(RunFolder(ctx.run.path).find_decision("own_backbones")) == ["saved_file:mine"]
-    registration.add(ImportRequest(file=tmp_path / "mine.onnx", scale=2.0), own, Console(quiet=True))
+    registration.add_file(ImportRequest(file=tmp_path / "mine.onnx", scale=2.0), own, Console(quiet=True))
     with pytest.raises(DataError, match="`saved_file:mine` is another network than when the run"):
         again()
-    registration.add(ImportRequest(file=tmp_path / "mine.onnx"), own, Console(quiet=True))
+    registration.add_file(ImportRequest(file=tmp_path / "mine.onnx"), own, Console(quiet=True))
     assert again() == first
 
 

@@ -66,7 +66,7 @@ class Run(RunReader):
             raise DataError(
                 f"the run `{self.path}` trained no network", hint="headstart fit DATA --strategy finetune trains one"
             )
-        return tuned_network.load(tuned_network.file_of(tuning.network, self.path))
+        return tuned_network.load_network(tuned_network.network_file(tuning.network, self.path))
 
     def predict(self, files: str | Path | Iterable[str | Path]) -> Iterator[Prediction]:
         """Answer for pictures, or one, in their order; a file that cannot be read gives an answer that says so."""

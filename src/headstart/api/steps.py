@@ -299,11 +299,11 @@ class FitSteps:
         """Features through the tuned network, of all pictures where it is handed over, and through its random twin."""
         if self.tuning is None:
             return ()
-        from headstart.backbones.earlier_runs.tuned_network import trunk_of
+        from headstart.backbones.earlier_runs.tuned_network import make_backbone
         from headstart.selection.probe.final_model import list_passes
 
         wanted = list_passes(self.tuning, self.splits, self._all_rows)
-        return tuple(self._extract_features(trunk_of(net, self.ctx.run.path), rows) for net, rows in wanted)
+        return tuple(self._extract_features(make_backbone(net, self.ctx.run.path), rows) for net, rows in wanted)
 
     @cached_property
     def adapted(self) -> FitResult:
@@ -342,7 +342,7 @@ class FitSteps:
 
         others, networks = foreign.make_ood_images(self.ctx.store), (self.tuning.network,) if self.tuning else ()
         names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
-        found = [tuned.find(name, networks, self.ctx.run.path) for name in names]
+        found = [tuned.find_backbone(name, networks, self.ctx.run.path) for name in names]
         every = range(len(others.uris))
         return others, tuple(
             self._take_step("foreign", extract_features, others, one, every, below="doubt") for one in found

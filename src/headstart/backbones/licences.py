@@ -30,10 +30,10 @@ def is_permissive(licence: str) -> bool:
         False also for an empty text, for words that are no SPDX expression, and for brackets within an expression.
         It speaks of the weights' licence alone, not of the terms of the pictures they were trained on.
     """
-    text = " ".join(licence.split())
-    while re.fullmatch(r"\([^()]*\)", text):
-        text = text[1:-1].strip()
-    choices = re.split(r" or ", text, flags=re.I)
+    expression = " ".join(licence.split())
+    while re.fullmatch(r"\([^()]*\)", expression):
+        expression = expression[1:-1].strip()
+    choices = re.split(r" or ", expression, flags=re.I)
     return any(all(_is_listed(part) for part in re.split(r" and ", choice, flags=re.I)) for choice in choices)
 
 

@@ -97,7 +97,7 @@ class ExportSource:
             UsageError: No source has it any more.
             DataError: What the source has now is another revision.
         """
-        trunk = tuned_network.find(entry.name, self.networks, self.run)
+        trunk = tuned_network.find_backbone(entry.name, self.networks, self.run)
         if trunk.spec.revision != entry.revision:
             raise DataError(
                 f"the run's trunk `{entry.name}` is revision `{entry.revision}`; here is `{trunk.spec.revision}`",

@@ -128,7 +128,7 @@ def _write_trunk(
     read = {feature.depth for feature in adapted.features if feature.backbone == spec.name}
     pictures = _decode_sample(data, spec)
     networks = (adapted.tuning.network,) if adapted.tuning else ()
-    trunk = tuned_network.find(spec.name, networks, ctx.run.path)
+    trunk = tuned_network.find_backbone(spec.name, networks, ctx.run.path)
     source = loading.make_trunk_folder(trunk, ctx.store, ctx.console, pictures, "f32")
     below = f"trunk{at}"
     (draft / below).mkdir()

@@ -1,7 +1,7 @@
-"""The tuned trunk of an earlier run as a backbone: copied into the cache by content, with its inner depths.
+"""The tuned trunk of an earlier run as a backbone: copied into the cache by content, with its inner feature levels.
 
-A tuned network keeps the names of its layers, so the backbone it grew from tells where the inner depths are. Its own
-features, as its head read them, are the depth `features`.
+A tuned network keeps the names of its layers, so the backbone it grew from tells where the inner levels are. Its own
+features, as its head read them, are the level `features`.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def open_run(path: Path, store: Store) -> str:
         DataError: It is no run, or damaged.
     """
     RunFolder(path).require_run()
-    adapted = RunReader(path).find(FitResult)
-    network = adapted.tuning.network if adapted and adapted.tuning else None
-    file = tuned_network.file_of(network, path) if network else None
+    result = RunReader(path).find(FitResult)
+    network = result.tuning.network if result and result.tuning else None
+    file = tuned_network.network_file(network, path) if network else None
     if network is None or file is None or not file.is_file():
-        raise _no_trunk(path, adapted)
+        raise _explain_no_trunk(path, result)
     keras_archive.require_safe(file, trust=False)  # before anything of it is kept
     content = file_digest(file)
     name = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', path.resolve().name)}-{content[:8]}"
@@ -56,99 +56,98 @@ def open_run(path: Path, store: Store) -> str:
     def write(draft: Path) -> None:
         shutil.copyfile(file, draft / description.FILES["keras"])
 
-    store.make_entry("added", description.address(content), write)
-    if name not in description.names(SOURCE, store):
+    store.make_entry("added", description.copy_key(content), write)
+    if name not in description.list_names(SOURCE, store):
         data = RunReader(path).find(Dataset)
-        made = replace(_described(file, network, name, content, data), place=_place(path))
-        description.describe(SOURCE, made, store, _learnt_from(path, network, data))
+        backbone = replace(_describe(file, network, name, content, data), place=_digest_folder(path))
+        description.write_description(SOURCE, backbone, store, _list_training_digests(path, network, data))
     return name
 
 
-def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> frozenset[str]:
+def _list_training_digests(path: Path, network: TunedNetwork, data: Dataset | None) -> frozenset[str]:
     """Digests of all pictures but those of the test split, and of those that the trunk before it learnt from."""
-    source, _, before = network.backbone.partition(":")
-    known = description.learnt_from(SOURCE, before) if source == SOURCE else frozenset()
+    source, _, earlier_preset = network.backbone.partition(":")
+    earlier_digests = description.read_training_digests(SOURCE, earlier_preset) if source == SOURCE else frozenset()
     splits = RunReader(path).find(Splits)
-    held = set(splits.test.tolist()) if splits else set()
-    own = (one for row, one in enumerate(data.digests if data else ()) if row not in held)
-    return known | frozenset(own)
+    test_rows = set(splits.test.tolist()) if splits else set()
+    own_digests = (digest for row, digest in enumerate(data.digests if data else ()) if row not in test_rows)
+    return earlier_digests | frozenset(own_digests)
 
 
-def remembered(path: Path, store: Store) -> str:
+def find_by_folder(path: Path, store: Store) -> str:
     """The name of the network that came from a folder which is gone; empty where none did, or several."""
-    known = [
-        name
-        for name in description.names(SOURCE, store)
-        if description.described(SOURCE, name, store).place == _place(path)
-    ]
-    return known[0] if len(known) == 1 else ""
+    return description.find_by_place(SOURCE, _digest_folder(path), store)
 
 
-def _place(path: Path) -> str:
+def _digest_folder(path: Path) -> str:
     return compute_digest(path.resolve().as_posix())
 
 
-def _no_trunk(path: Path, adapted: FitResult | None) -> UsageError:
-    if adapted is None:
+def _explain_no_trunk(path: Path, result: FitResult | None) -> UsageError:
+    if result is None:
         return UsageError(f"the run `{path}` has not come to its model yet", hint="run the command that made it again")
-    names = list(dict.fromkeys(feature.backbone for feature in adapted.features))
-    told = ", ".join(f"`{name}`" for name in names)
+    names = list(dict.fromkeys(feature.backbone for feature in result.features))
+    listing = ", ".join(f"`{name}`" for name in names)
     return UsageError(
-        f"the run `{path}` kept a frozen probe: it has no trunk of its own, its features are those of {told}",
+        f"the run `{path}` kept a frozen probe: it has no trunk of its own, its features are those of {listing}",
         hint=f"--backbones {','.join(names)}; `headstart fit DATA --strategy finetune` trains a trunk",
     )
 
 
-def _described(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> ImportedBackbone:
+def _describe(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> ImportedBackbone:
     from headstart.networks.openvino_conversion import silence_frameworks
 
     with silence_frameworks():
-        cuts = _cuts(file, network)
-    of, task = network.spec, f"`{data.name}`, {len(data.class_names)} classes" if data else "an earlier task"
+        cuts = _find_cuts(file, network)
+    spec, task = network.spec, f"`{data.name}`, {len(data.class_names)} classes" if data else "an earlier task"
     return ImportedBackbone(
         name=name,
         kind="keras",
         content=content,
-        input=of.input,
+        input=spec.input,
         layout="nhwc",
         scaling="in the graph",
         guess=False,
         cuts=cuts,
-        params=of.params,
-        flops=max(1, of.flops),
+        params=spec.params,
+        flops=max(1, spec.flops),
         bytes=file.stat().st_size,
-        licence=of.licence,
-        licence_note=of.licence_note,
-        pretrained_on=f"{of.pretrained_on} on {task} ({network.n_train:,} pictures)",
-        family=of.family,
-        prior=of.prior,
+        licence=spec.licence,
+        licence_note=spec.licence_note,
+        pretrained_on=f"{spec.pretrained_on} on {task} ({network.n_train:,} pictures)",
+        family=spec.family,
+        prior=spec.prior,
         scaled=True,
-        prior_source=f"that of {network.backbone}, from which it was tuned: {of.prior_source}",
-        method=f"{of.method}, then tuned",
-        domains=of.domains,
+        prior_source=f"that of {network.backbone}, from which it was tuned: {spec.prior_source}",
+        method=f"{spec.method}, then tuned",
+        domains=spec.domains,
     )
 
 
-def _cuts(file: Path, network: TunedNetwork) -> tuple[Cut, ...]:
-    """The inner depths of the backbone it grew from that the network still has, then its features."""
-    model = tuned_network.load(file)
-    shapes = {one.name: tuple(one.output.shape[1:]) for one in model.operations if not isinstance(one.output, list)}
-    own = Cut(name=FEATURES, layer=FEATURES, dim=int(shapes[FEATURES][0]), side=0)
-    found = []
-    for depth, (layer, shape) in _inner(network).items():
-        same = (depth,) == tuple(network.recipe.depths)  # its mean over the picture is `features`
-        if not same and shapes.get(layer) == shape:
-            found.append(Cut(name=depth, layer=layer, dim=shape[-1], side=shape[0]))
-    return (*found, own)
+def _find_cuts(file: Path, network: TunedNetwork) -> tuple[Cut, ...]:
+    """The inner feature levels of the backbone it grew from that the network still has, then its features."""
+    model = tuned_network.load_network(file)
+    single = [operation for operation in model.operations if not isinstance(operation.output, list)]
+    shapes = {operation.name: tuple(operation.output.shape[1:]) for operation in single}
+    features = Cut(name=FEATURES, layer=FEATURES, dim=int(shapes[FEATURES][0]), side=0)
+    inner = []
+    for level, (layer, shape) in _find_inner_levels(network).items():
+        is_features = (level,) == tuple(network.recipe.depths)  # its mean over the picture is `features`
+        if not is_features and shapes.get(layer) == shape:
+            inner.append(Cut(name=level, layer=layer, dim=shape[-1], side=shape[0]))
+    return (*inner, features)
 
 
-def _inner(network: TunedNetwork) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Depth of the original backbone -> the layer that gives its map, as tuned networks name it, and its shape."""
+def _find_inner_levels(network: TunedNetwork) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Level of the original backbone -> the layer that gives its map, as tuned networks name it, and its shape."""
     try:
-        of = loading.find_backbone(network.backbone)
-        model = of.source.build(of.preset, Store(Path()), seed=0)  # names and shapes alone: no weights are needed
+        original = loading.find_backbone(network.backbone)
+        # names and shapes alone: no weights are needed
+        model = original.source.build(original.preset, Store(Path()), seed=0)
     except HeadstartError:  # its source is not here
         return {}
-    anatomy = blocks.split_into_blocks(model, of.spec, [depth.name for depth in of.spec.depths])
-    givers = blocks.map_producers(model)
-    return {depth: (anatomy.names[id(givers[id(maps)])], tuple(maps.shape[1:])) for depth, maps in anatomy.maps.items()}
+    anatomy = blocks.split_into_blocks(model, original.spec, [depth.name for depth in original.spec.depths])
+    producers = blocks.map_producers(model)
+    return {
+        level: (anatomy.names[id(producers[id(maps)])], tuple(maps.shape[1:])) for level, maps in anatomy.maps.items()
+    }

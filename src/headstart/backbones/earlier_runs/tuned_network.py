@@ -18,7 +18,7 @@ from headstart.networks.formats.keras_writer import FEATURES
 MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks
 
 
-def file_of(network: TunedNetwork, run: Path) -> Path:
+def network_file(network: TunedNetwork, run: Path) -> Path:
     """The file of a run's network, which need not be there.
 
     Raises:
@@ -31,20 +31,20 @@ def file_of(network: TunedNetwork, run: Path) -> Path:
 
 
 @dataclass(slots=True, kw_only=True)
-class Saved(BackboneSource):
+class TunedSource(BackboneSource):
     """A backbone source of one preset: a `keras.Model` file of a run."""
 
     name: str
     file: Path
-    of: BackboneSpec
+    saved_spec: BackboneSpec
 
     def presets(self) -> tuple[str, ...]:
         """The one."""
-        return (self.of.name,)
+        return (self.saved_spec.name,)
 
     def spec(self, preset: str) -> BackboneSpec:
         """As it was saved."""
-        return self.of
+        return self.saved_spec
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the file is there."""
@@ -62,13 +62,13 @@ class Saved(BackboneSource):
         """
         import keras
 
-        whole = load(self.file)
-        made = keras.Model(whole.inputs, [whole.get_layer(FEATURES).output], name="tuned")
-        made.trainable = False
-        return made
+        network = load_network(self.file)
+        trunk = keras.Model(network.inputs, [network.get_layer(FEATURES).output], name="tuned")
+        trunk.trainable = False
+        return trunk
 
 
-def load(file: Path) -> Any:
+def load_network(file: Path) -> Any:
     """The `keras.Model` from pictures (B, H, W, 3) float32 RGB 0..255 to probabilities (B, C).
 
     Raises:
@@ -87,7 +87,7 @@ def load(file: Path) -> Any:
         ) from err
 
 
-def trunk_of(network: TunedNetwork, run: Path) -> ResolvedBackbone:
+def make_backbone(network: TunedNetwork, run: Path) -> ResolvedBackbone:
     """The trunk of a tuned network.
 
     Args:
@@ -97,11 +97,11 @@ def trunk_of(network: TunedNetwork, run: Path) -> ResolvedBackbone:
     Raises:
         DataError: The run names a file of another place.
     """
-    source = Saved(name="tuned", file=file_of(network, run), of=network.spec)
+    source = TunedSource(name="tuned", file=network_file(network, run), saved_spec=network.spec)
     return ResolvedBackbone(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
 
 
-def find(name: str, networks: Iterable[TunedNetwork | None], run: Path) -> ResolvedBackbone:
+def find_backbone(name: str, networks: Iterable[TunedNetwork | None], run: Path) -> ResolvedBackbone:
     """A trunk by name, one of the run's own networks or one of the sources'."""
-    own = next((one for one in networks if one is not None and one.spec.name == name), None)
-    return loading.find_backbone(name) if own is None else trunk_of(own, run)
+    network = next((tuned for tuned in networks if tuned is not None and tuned.spec.name == name), None)
+    return loading.find_backbone(name) if network is None else make_backbone(network, run)

@@ -7,7 +7,6 @@ code of the repository is run and no pickle is opened: three kinds of files are 
 from __future__ import annotations
 
 import json
-import tempfile
 import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from headstart.backbones.huggingface.hub_api import Repository, RepositoryFacts,
 from headstart.backbones.huggingface.preprocessor_config import PreprocessingFacts
 from headstart.backbones.imported import description, registration
 from headstart.backbones.imported.description import HUB, ImportedBackbone
+from headstart.backbones.imported.file_copy import temporary_folder
 from headstart.backbones.imported.registration import ImportRequest
 from headstart.core.console import Console
 from headstart.core.errors import DataError, HeadstartError, SetupError
@@ -68,15 +68,19 @@ def import_repository(
         UsageError: The request does not fit the file, or the name has other content already.
     """
     facts = _read_model_facts(repo)
-    earlier = description.described(HUB, repo.preset, store) if repo.preset in description.names(HUB, store) else None
+    earlier = (
+        description.read_description(HUB, repo.preset, store)
+        if repo.preset in description.list_names(HUB, store)
+        else None
+    )
     backbone = _reuse_copy(earlier, facts, request, store) if earlier else None
     if backbone is None:
         backbone = _fetch_network(repo, facts, request, store, console)
     if request is None and earlier is not None:
         return earlier
     backbone = replace(_add_card_facts(backbone, facts.card, request), place=facts.place)
-    description.describe(HUB, backbone, store)
-    registration.tell(backbone, console, HUB)
+    description.write_description(HUB, backbone, store)
+    registration.print_description(backbone, console, HUB)
     for note in facts.preprocessing.notes:
         console.print_warning(note)
     if not facts.preprocessing.size_px:
@@ -94,19 +98,17 @@ def _reuse_copy(
     if not facts.place or earlier.place != facts.place:
         return None
     request = _complete_request(request, facts.preprocessing, Path(earlier.name))
-    backbone = registration.looked_again(earlier, request, store)
+    backbone = registration.inspect_again(earlier, request, store)
     return None if backbone is None else replace(backbone, bytes=earlier.bytes)
 
 
 def _fetch_network(
     repo: Repository, facts: _ModelFacts, request: ImportRequest | None, store: Store, console: Console
 ) -> ImportedBackbone:
-    with translate_disk_errors(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
-        path, total_bytes = _fetch_files(repo, facts.hub, Path(folder), store, console)
+    with temporary_folder(store) as folder:
+        path, total_bytes = _fetch_files(repo, facts.hub, folder, store, console)
         request = _complete_request(request, facts.preprocessing, path)
-        backbone = registration.brought(request, "onnx", repo.preset, store, HUB)
+        backbone = registration.import_file(request, "onnx", repo.preset, store, HUB)
     return replace(backbone, bytes=total_bytes)
 
 
@@ -254,7 +256,7 @@ def _complete_request(request: ImportRequest | None, facts: PreprocessingFacts, 
         resize=request.resize or facts.resize,
         interpolation=request.interpolation or facts.interpolation,
         crop_fraction=request.crop_fraction or facts.crop_fraction,
-        told="given" if users_scaling else "by its preprocessor_config.json",
+        scaling_source="given" if users_scaling else "by its preprocessor_config.json",
         usual_px=facts.size_px or registration.SIZE_PX,
         usual_layout=_LAYOUT,
     )

@@ -107,51 +107,54 @@ class ImportedBackbone:
         )
 
 
-def address(content: str) -> dict[str, str]:
+def copy_key(content: str) -> dict[str, str]:
     """The key of a copy in the store, under the kind `added`."""
     return {"added": content}
 
 
-def file_of(found: ImportedBackbone, store: Store) -> Path | None:
+def find_copy(backbone: ImportedBackbone, store: Store) -> Path | None:
     """The copied file; None where the store does not hold it whole."""
-    folder = store.find_entry("added", address(found.content))
-    return None if folder is None else folder / FILES[found.kind]
+    folder = store.find_entry("added", copy_key(backbone.content))
+    return None if folder is None else folder / FILES[backbone.kind]
 
 
-# ---------------------------------------------------------------- names
+# ---------------------------------------------------------------- descriptions by name
 
 
-def _folder(source: str, store: Store | None) -> Path:
-    return (store.root if store else cache_folder()) / "named" / source
+def _description_path(source: str, name: str, store: Store | None, ending: str = ".json") -> Path:
+    """Of a description, or with another ending of what lies beside it; a hub's name has a slash, a file's has none."""
+    return (store.root if store else cache_folder()) / "named" / source / f"{name.replace('/', '%2F')}{ending}"
 
 
-def _stem(name: str) -> str:
-    """Of the files of a name: a name on a hub has a slash, which no file's name can have."""
-    return name.replace("/", "%2F")
+def _list_written(source: str, store: Store | None) -> tuple[str, ...]:
+    folder = _description_path(source, "*", store).parent
+    return tuple(sorted(path.stem.replace("%2F", "/") for path in folder.glob("*.json")))
 
 
-def names(source: str, store: Store | None = None) -> tuple[str, ...]:
+def list_names(source: str, store: Store | None = None) -> tuple[str, ...]:
     """Names whose descriptions can be read, sorted; of the user's cache without a store."""
-    lost = damaged(source, store)
-    return tuple(name for name in _written(source, store) if name not in lost)
+    lost = list_damaged(source, store)
+    return tuple(name for name in _list_written(source, store) if name not in lost)
 
 
-def damaged(source: str, store: Store | None = None) -> tuple[str, ...]:
+def list_damaged(source: str, store: Store | None = None) -> tuple[str, ...]:
     """Names whose descriptions cannot be read, sorted."""
-    found = []
-    for name in _written(source, store):
+    names = []
+    for name in _list_written(source, store):
         try:
-            described(source, name, store)
+            read_description(source, name, store)
         except DataError:
-            found.append(name)
-    return tuple(found)
+            names.append(name)
+    return tuple(names)
 
 
-def _written(source: str, store: Store | None) -> tuple[str, ...]:
-    return tuple(sorted(path.stem.replace("%2F", "/") for path in _folder(source, store).glob("*.json")))
+def find_by_place(source: str, place: str, store: Store) -> str:
+    """The one name that came from a place, by its digest; empty where none did, or several."""
+    names = [name for name in list_names(source, store) if read_description(source, name, store).place == place]
+    return names[0] if len(names) == 1 else ""
 
 
-def again(source: str, name: str) -> str:
+def format_restore_hint(source: str, name: str) -> str:
     """How a name comes back whose description or copy is lost."""
     if source == HUB:
         return f"headstart backbones pull {HUB}:{name}"
@@ -162,74 +165,68 @@ def again(source: str, name: str) -> str:
     return f"headstart backbones add FILE --name {name}"
 
 
-def described(source: str, name: str, store: Store | None = None) -> ImportedBackbone:
+def read_description(source: str, name: str, store: Store | None = None) -> ImportedBackbone:
     """The description of a name.
 
     Raises:
         UsageError: There is none; the nearest are named.
         DataError: It is damaged.
     """
-    folder = _folder(source, store)
-    if name not in _written(source, store):
-        raise _not_added(source, name, store)
-    path = folder / f"{_stem(name)}.json"
+    if name not in _list_written(source, store):
+        raise _explain_not_added(source, name, store)
+    path = _description_path(source, name, store)
     try:
         facts = path.stat()
-        return _read(source, path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
+        return _read_cached(source, path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as err:
-        removed = name if source == SOURCE else f"{source}:{name}" if source in (HUB, KERAS_HUB) else ""
-        hint = again(source, name) + (f", or headstart backbones remove {removed}" if removed else "")
-        raise DataError(
-            f"the description of `{source}:{name}` is damaged: {err!r}", where=str(path), hint=hint
-        ) from err
+        hint = format_restore_hint(source, name)
+        if source in (SOURCE, HUB, KERAS_HUB):
+            hint += f", or headstart backbones remove {name if source == SOURCE else f'{source}:{name}'}"
+        what = f"the description of `{source}:{name}` is damaged: {err!r}"
+        raise DataError(what, where=str(path), hint=hint) from err
 
 
-def _not_added(source: str, name: str, store: Store | None) -> UsageError:
-    near = format_nearest(name, _written(source, store))
+def _explain_not_added(source: str, name: str, store: Store | None) -> UsageError:
+    near = format_nearest(name, _list_written(source, store))
     if source in (HUB, KERAS_HUB):
-        return UsageError(f"`{source}:{name}` is not here", hint=near or again(source, name))
+        return UsageError(f"`{source}:{name}` is not here", hint=near or format_restore_hint(source, name))
     hint = near or f"headstart backbones add FILE --name {cut_points.make_identifier(name)}"
     return UsageError(f"no file was added as `{source}:{name}`", hint=hint)
 
 
 @functools.lru_cache(maxsize=256)
-def _read(source: str, path: Path, state: tuple[int, ...]) -> ImportedBackbone:
+def _read_cached(source: str, path: Path, state: tuple[int, ...]) -> ImportedBackbone:
     """A description that can be used: `state` tells the file from an earlier one of the same name."""
-    found = serialization.load_value(ImportedBackbone, path.parent, path.stem)
-    if _stem(found.name) != path.stem or found.kind not in FILES or not found.cuts:
-        raise ValueError("it is not of this name, of no known kind, or has no depths")
-    found.spec(source)  # its revision cannot be told of what is no number
-    return found
+    backbone = serialization.load_value(ImportedBackbone, path.parent, path.stem)
+    if backbone.name.replace("/", "%2F") != path.stem or backbone.kind not in FILES or not backbone.cuts:
+        raise ValueError("it is not of this name, of no known kind, or has no feature levels")
+    backbone.spec(source)  # its revision cannot be told of what is no number
+    return backbone
 
 
-def remove(name: str, store: Store, source: str = SOURCE) -> None:
+def write_description(source: str, backbone: ImportedBackbone, store: Store, pictures: Collection[str] = ()) -> None:
+    """Write a description into the cache, and the digests of the pictures that the network learnt from."""
+    if pictures:
+        write_json(_description_path(source, backbone.name, store, PICTURES), sorted(pictures))
+    write_json(_description_path(source, backbone.name, store), serialization.as_json(backbone))
+
+
+def remove_description(name: str, store: Store, source: str = SOURCE) -> None:
     """Take the description of an added file away, damaged or not; the copy is left to `backbones prune`.
 
     Raises:
         UsageError: No file was added under this name.
     """
-    if name not in _written(source, store):
-        raise _not_added(source, name, store)
-    path = _folder(source, store) / f"{_stem(name)}.json"
+    if name not in _list_written(source, store):
+        raise _explain_not_added(source, name, store)
+    path = _description_path(source, name, store)
     with translate_disk_errors(path):
-        path.with_name(f"{_stem(name)}{PICTURES}").unlink(missing_ok=True)
+        _description_path(source, name, store, PICTURES).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
 
-def beside(source: str, name: str, ending: str, store: Store | None = None) -> Path | None:
-    """The file with another ending beside a description; None where there is none. A name leads nowhere else."""
-    path = _folder(source, store) / f"{_stem(name)}{ending}"
-    return path if path in _folder(source, store).glob(f"*{ending}") else None
-
-
-def learnt_from(source: str, name: str) -> frozenset[str]:
+def read_training_digests(source: str, name: str) -> frozenset[str]:
     """SHA-256 digests of the pictures that a network of the user's is known to have learnt from."""
-    path = beside(source, name, PICTURES)
-    return frozenset(read_json(path)) if path else frozenset()
-
-
-def describe(source: str, found: ImportedBackbone, store: Store, pictures: Collection[str] = ()) -> None:
-    """Write a description into the cache, and the digests of the pictures that the network learnt from."""
-    if pictures:
-        write_json(_folder(source, store) / f"{_stem(found.name)}{PICTURES}", sorted(pictures))
-    write_json(_folder(source, store) / f"{_stem(found.name)}.json", serialization.as_json(found))
+    path = _description_path(source, name, None, PICTURES)
+    is_ours = path in path.parent.glob(f"*{PICTURES}")  # a name leads nowhere else
+    return frozenset(read_json(path)) if is_ours else frozenset()

@@ -1,4 +1,4 @@
-"""A user's own network file before anybody looks into it: of which kind it is, what belongs to it, and its copy."""
+"""A user's own network file: its kind, the files that belong to it, and its copy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from headstart.networks import openvino_engine
 from headstart.networks.formats import keras_archive, openvino_reader
 from headstart.networks.formats.safe_formats import PICKLES, may_be_pickle
 
-_OLD = (".h5", ".hdf5", ".pb", ".tflite")
-_OTHERS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with its `.bin`, a SavedModel folder"
+_UNREADABLE = (".h5", ".hdf5", ".pb", ".tflite")
+_KNOWN_KINDS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with its `.bin`, a SavedModel folder"
 
 
-def kind_of(path: Path) -> str:
+def detect_kind(path: Path) -> str:
     """`keras`, `onnx`, `ir` or `saved_model`.
 
     Raises:
@@ -42,14 +42,14 @@ def kind_of(path: Path) -> str:
             where=str(path),
             hint="export the network as ONNX, for instance with torch.onnx.export, and add that",
         )
-    if suffix in _OLD:
-        raise DataError(f"`{path.name}` is of a kind that headstart does not read", where=str(path), hint=_OTHERS)
-    found = {".keras": "keras", ".onnx": "onnx", ".xml": "ir"}.get(suffix)
-    if found is None or not path.is_file():
-        raise DataError(f"`{path.name}` is not a file that headstart can cut", where=str(path), hint=_OTHERS)
-    if found == "ir" and not path.with_suffix(".bin").is_file():
+    if suffix in _UNREADABLE:
+        raise DataError(f"`{path.name}` is of a kind that headstart does not read", where=str(path), hint=_KNOWN_KINDS)
+    kind = {".keras": "keras", ".onnx": "onnx", ".xml": "ir"}.get(suffix)
+    if kind is None or not path.is_file():
+        raise DataError(f"`{path.name}` is not a file that headstart can cut", where=str(path), hint=_KNOWN_KINDS)
+    if kind == "ir" and not path.with_suffix(".bin").is_file():
         raise DataError(f"`{path.name}` needs `{path.stem}.bin` beside it", where=str(path))
-    return found
+    return kind
 
 
 def _require_local(path: Path) -> None:
@@ -58,19 +58,19 @@ def _require_local(path: Path) -> None:
     Raises:
         UsageError: It is one.
     """
-    found = re.match(r"([a-z][a-z0-9+.-]+):/+(.+)", path.as_posix(), re.IGNORECASE)
-    if found is None:
+    scheme_match = re.match(r"([a-z][a-z0-9+.-]+):/+(.+)", path.as_posix(), re.IGNORECASE)
+    if scheme_match is None:
         return
-    scheme, rest = found[1].lower(), found[2]
-    address, file = f"{scheme}://{rest}", rest.rpartition("/")[2]
-    copy = _COPIES.get(scheme, "copy it here with your own tools").format(address, file)
+    scheme, path_part = scheme_match[1].lower(), scheme_match[2]
+    address, file = f"{scheme}://{path_part}", path_part.rpartition("/")[2]
+    copy = _COPY_COMMANDS.get(scheme, "copy it here with your own tools").format(address, file)
     raise UsageError(
         f"`{address}` is an address; `backbones add` reads files of this machine",
         hint=f"{copy}; then: headstart backbones add {file}",
     )
 
 
-_COPIES = {
+_COPY_COMMANDS = {
     "s3": "aws s3 cp {0} {1}",
     "gs": "gcloud storage cp {0} {1}",
     "az": "azcopy copy {0} {1}",
@@ -84,26 +84,39 @@ def _require_no_pickle(folder: Path) -> None:
     Raises:
         DataError: There is one; it is named.
     """
-    for one in sorted(folder.rglob("*")):
-        if one.is_file() and may_be_pickle(one.name):
-            name = one.relative_to(folder).as_posix()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and may_be_pickle(file.name):
+            name = file.relative_to(folder).as_posix()
             raise DataError(
                 f"`{folder.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
-                where=str(one),
+                where=str(file),
                 hint="take it out of the folder; a SavedModel needs none",
             )
 
 
-def _parts(path: Path, kind: str) -> dict[str, Path]:
+def _list_parts(path: Path, kind: str) -> dict[str, Path]:
     """Name -> file of everything that belongs to it."""
     if kind == "saved_model":
-        return {one.relative_to(path).as_posix(): one for one in sorted(path.rglob("*")) if one.is_file()}
-    more = {"model.bin": path.with_suffix(".bin")} if kind == "ir" else {}
-    return {FILES[kind]: path, **more}
+        return {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
+    weights = {"model.bin": path.with_suffix(".bin")} if kind == "ir" else {}
+    return {FILES[kind]: path, **weights}
 
 
 @contextlib.contextmanager
-def read_whole(path: Path, kind: str, store: Store) -> Iterator[Path | None]:
+def temporary_folder(store: Store) -> Iterator[Path]:
+    """A folder on the store's disk that is gone afterwards.
+
+    Raises:
+        SetupError: The disk is full, read-only or not permitted.
+    """
+    with translate_disk_errors(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def open_onnx_as_ir(path: Path, kind: str, store: Store) -> Iterator[Path | None]:
     """A folder for the while with an ONNX file as IR; None for other kinds.
 
     The weights of an ONNX file may lie in others beside it, and only its reader knows in which.
@@ -111,31 +124,31 @@ def read_whole(path: Path, kind: str, store: Store) -> Iterator[Path | None]:
     if kind != "onnx":
         yield None
         return
-    with translate_disk_errors(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
-        bring(path, Path(folder), kind)
-        yield Path(folder)
+    with temporary_folder(store) as folder:
+        copy_file(path, folder, kind)
+        yield folder
 
 
-def content_of(path: Path, kind: str, ready: Path | None) -> str:
+def compute_content(path: Path, kind: str, graph_folder: Path | None) -> str:
     """Digest of what belongs to a file; of ONNX also of the weights that were read, and of which layer has which.
 
     The IR's other text changes with every reading.
     """
-    parts = {name: file_digest(one) for name, one in _parts(path, kind).items()}
-    if ready is None:
+    parts = {name: file_digest(file) for name, file in _list_parts(path, kind).items()}
+    if graph_folder is None:
         return compute_digest(parts)
-    graph = (ready / FILES[kind]).read_text(encoding="utf-8")
+    graph = (graph_folder / FILES[kind]).read_text(encoding="utf-8")
     places = re.findall(r'\boffset="(\d+)" size="(\d+)"', graph)
-    return compute_digest(parts | {"weights": file_digest(ready / "model.bin"), "places": compute_digest(places)})
+    return compute_digest(
+        parts | {"weights": file_digest(graph_folder / "model.bin"), "places": compute_digest(places)}
+    )
 
 
-def bring(path: Path, folder: Path, kind: str) -> None:
+def copy_file(path: Path, folder: Path, kind: str) -> None:
     """Copy a file into an entry. ONNX and SavedModel become IR: OpenVINO numbers their layers anew at every reading."""
     if kind in ("keras", "ir"):
-        for name, one in _parts(path, kind).items():
-            shutil.copyfile(one, folder / name)
+        for name, file in _list_parts(path, kind).items():
+            shutil.copyfile(file, folder / name)
         return
     from headstart.networks.openvino_conversion import silence_frameworks
 
@@ -143,6 +156,5 @@ def bring(path: Path, folder: Path, kind: str) -> None:
         with silence_frameworks():
             keras_archive.export_frozen(path, folder / FILES[kind])
         return
-    openvino_engine.load_openvino().save_model(
-        openvino_reader.read_model(path), folder / FILES[kind], compress_to_fp16=False
-    )
+    graph = openvino_reader.read_model(path)
+    openvino_engine.load_openvino().save_model(graph, folder / FILES[kind], compress_to_fp16=False)

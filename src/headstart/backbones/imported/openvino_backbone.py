@@ -25,7 +25,7 @@ from headstart.networks.formats import openvino_reader
 _PROBES = 8
 
 
-def write(file: Path, found: ImportedBackbone, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
+def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
     """Write `trunk.xml`, `trunk.bin` and `parity.json`.
 
     Args:
@@ -40,80 +40,82 @@ def write(file: Path, found: ImportedBackbone, spec: BackboneSpec, pictures: np.
         DataError: The file cannot be read.
     """
     path, probes = folder / "trunk.xml", pictures[:_PROBES]
-    made = _edited(_fixed(file, found), found.cuts, found.input, found.layout)
-    openvino_engine.load_openvino().save_model(made, path, compress_to_fp16=False)
-    expected = _expected(_fixed(file, found), found, (scaled(one[None], found.input) for one in probes))
-    got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
-    named = {
-        d.name: openvino_conversion.compare_vectors(a, b) for d, a, b in zip(spec.depths, got, expected, strict=True)
-    }
-    openvino_conversion.require_parity(spec, named, "the file as it came")
+    graph = _edit_graph(_read_fixed(file, backbone), backbone.cuts, backbone.input, backbone.layout)
+    openvino_engine.load_openvino().save_model(graph, path, compress_to_fp16=False)
+    expected = _run_original(
+        _read_fixed(file, backbone), backbone, (scale_pictures(one[None], backbone.input) for one in probes)
+    )
+    engine = openvino_engine.Engine(path, threads=1)
+    vectors = next(outputs for _, outputs in engine.run([(None, probes)]))
+    levels = zip(spec.depths, vectors, expected, strict=True)
+    parity = {level.name: openvino_conversion.compare_vectors(ours, theirs) for level, ours, theirs in levels}
+    openvino_conversion.require_parity(spec, parity, "the file as it came")
     facts = {"compared_with": "the file as it came", "pictures": len(probes), "versions": list_versions()}
-    write_json(folder / "parity.json", {**facts, "depths": named})
+    write_json(folder / "parity.json", {**facts, "depths": parity})
 
 
-def scaled(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
+def scale_pictures(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
     """(n, H, W, 3) float32 `(channels(x) * scale - mean) / std`, in float64 on the way."""
     x = pictures[..., ::-1] if spec.channels == "bgr" else pictures
-    found: np.ndarray = (x.astype(np.float64) * spec.scale - np.array(spec.mean)) / np.array(spec.std)
-    return np.asarray(found, np.float32)
+    scaled: np.ndarray = (x.astype(np.float64) * spec.scale - np.array(spec.mean)) / np.array(spec.std)
+    return np.asarray(scaled, np.float32)
 
 
-def _fixed(file: Path, found: ImportedBackbone) -> Any:
+def _read_fixed(file: Path, backbone: ImportedBackbone) -> Any:
     model = openvino_reader.read_model(file)
-    openvino_reader.fix_input_size(model, found.layout, found.input.size_px)
+    openvino_reader.fix_input_size(model, backbone.layout, backbone.input.size_px)
     return model
 
 
-def _edited(model: Any, cuts: Sequence[Cut], spec: InputSpec, order: str) -> Any:
+def _edit_graph(model: Any, cuts: Sequence[Cut], spec: InputSpec, order: str) -> Any:
     """The graph with a uint8 input (1, H, W, 3) and one (1, D) float32 output a cut; `model` is used up."""
     ov = openvino_engine.load_openvino()
-    places = _places(model, order)
-    old = model.get_parameters()[0]
+    operations = _map_operations(model, order)
+    old_input = model.get_parameters()[0]
     pictures = ov.opset13.parameter([1, spec.size_px, spec.size_px, 3], ov.Type.u8, name="pictures")
-    ready = _before(pictures, spec, order, old.get_element_type())
-    for target in list(old.output(0).get_target_inputs()):
-        target.replace_source_output(ready.output(0))
+    preprocessed = _add_preprocessing(pictures, spec, order, old_input.get_element_type())
+    for target in list(old_input.output(0).get_target_inputs()):
+        target.replace_source_output(preprocessed.output(0))
     outputs = []
     for cut in cuts:
-        pooled = _after(*places[cut.layer], cut.dim)
+        pooled = _add_pooling(*operations[cut.layer], cut.dim)
         pooled.output(0).tensor.set_names({cut.name})
         outputs.append(ov.opset13.result(pooled, name=f"result_{cut.name}"))
     return ov.Model(outputs, [pictures], "trunk")
 
 
-def _places(model: Any, order: str) -> dict[str, tuple[Any, str]]:
+def _map_operations(model: Any, order: str) -> dict[str, tuple[Any, str]]:
     """Name -> operation, and where the channels of what it gives are."""
-    both = zip(openvino_reader.list_operations(model), openvino_reader.list_channel_orders(model, order), strict=True)
-    return {one.get_friendly_name(): (one, own) for one, own in both}
+    pairs = zip(openvino_reader.list_operations(model), openvino_reader.list_channel_orders(model, order), strict=True)
+    return {one.get_friendly_name(): (one, own) for one, own in pairs}
 
 
-def _before(pictures: Any, spec: InputSpec, order: str, kind: Any) -> Any:
+def _add_preprocessing(pictures: Any, spec: InputSpec, order: str, kind: Any) -> Any:
     """Pictures as the file takes them, of its own number type; whole numbers are not scaled."""
     ov = openvino_engine.load_openvino()
-    ops, raw = ov.opset13, kind == ov.Type.u8
-    x = pictures if raw else ops.convert(pictures, "f32")
+    ops, whole_numbers = ov.opset13, kind == ov.Type.u8
+    x = pictures if whole_numbers else ops.convert(pictures, "f32")
     if spec.channels == "bgr":
         x = ops.gather(x, ops.constant(np.array([2, 1, 0], np.int64)), ops.constant(np.int64(3)))
     factor, offset = spec.scale / np.array(spec.std), -np.array(spec.mean) / np.array(spec.std)
-    if not raw and (np.any(factor != 1) or np.any(offset != 0)):
+    if not whole_numbers and (np.any(factor != 1) or np.any(offset != 0)):
         x = ops.multiply(x, ops.constant(factor.astype(np.float32).reshape(1, 1, 1, 3)))
         x = ops.add(x, ops.constant(offset.astype(np.float32).reshape(1, 1, 1, 3)))
     if order == "nchw":
         x = ops.transpose(x, ops.constant(np.array(openvino_reader.TO_NCHW, np.int64)))
-    return x if raw or kind == ov.Type.f32 else ops.convert(x, kind.get_type_name())
+    return x if whole_numbers or kind == ov.Type.f32 else ops.convert(x, kind.get_type_name())
 
 
-def _axes(rank: int, order: str) -> tuple[int, ...]:
+def _pooling_axes(rank: int, order: str) -> tuple[int, ...]:
     """Over which a value is averaged: the places of a map, the tokens, nothing of a vector."""
     return {4: (2, 3) if order == "nchw" else (1, 2), 3: (1,)}.get(rank, ())
 
 
-def _after(one: Any, order: str, dim: int) -> Any:
+def _add_pooling(operation: Any, order: str, dim: int) -> Any:
     """(1, D) float32 of what an operation gives."""
     ov = openvino_engine.load_openvino()
-    ops, x = ov.opset13, one.output(0)
-    axes = _axes(len(x.shape), order)
+    ops, x = ov.opset13, operation.output(0)
+    axes = _pooling_axes(len(x.shape), order)
     if x.element_type != ov.Type.f32:
         x = ops.convert(x, "f32").output(0)
     if axes:
@@ -121,21 +123,23 @@ def _after(one: Any, order: str, dim: int) -> Any:
     return ops.reshape(x, ops.constant(np.array([1, dim], np.int64)), special_zero=False)
 
 
-def _expected(model: Any, found: ImportedBackbone, inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
+def _run_original(model: Any, backbone: ImportedBackbone, inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
     """What the untouched graph gives at the cuts, pooled by NumPy: one (n, D) a cut."""
     ov = openvino_engine.load_openvino()
-    places = _places(model, found.layout)
-    part = ov.Model([places[cut.layer][0].output(0) for cut in found.cuts], model.get_parameters(), "as it came")
-    compiled = ov.Core().compile_model(part, "CPU", openvino_reader.EXACT)
+    operations = _map_operations(model, backbone.layout)
+    graph = ov.Model(
+        [operations[cut.layer][0].output(0) for cut in backbone.cuts], model.get_parameters(), "as it came"
+    )
+    compiled = ov.Core().compile_model(graph, "CPU", openvino_reader.EXACT)
     kind = compiled.input(0).element_type.to_dtype()
-    orders = [places[cut.layer][1] for cut in found.cuts]
-    rows = [list(_pooled(compiled, one.astype(kind), found.layout, orders)) for one in inputs]
+    orders = [operations[cut.layer][1] for cut in backbone.cuts]
+    rows = [list(_pool_outputs(compiled, one.astype(kind), backbone.layout, orders)) for one in inputs]
     return [np.concatenate(one) for one in zip(*rows, strict=True)]
 
 
-def _pooled(compiled: Any, picture: np.ndarray, layout: str, orders: Sequence[str]) -> Iterator[np.ndarray]:
-    turned = picture.transpose(openvino_reader.TO_NCHW) if layout == "nchw" else picture
-    answers = compiled(np.ascontiguousarray(turned))
-    for place, order in enumerate(orders):
-        values = np.asarray(answers[place], np.float64)
-        yield values.mean(axis=_axes(values.ndim, order)).reshape(1, -1).astype(np.float32)
+def _pool_outputs(compiled: Any, picture: np.ndarray, layout: str, orders: Sequence[str]) -> Iterator[np.ndarray]:
+    ordered = picture.transpose(openvino_reader.TO_NCHW) if layout == "nchw" else picture
+    answers = compiled(np.ascontiguousarray(ordered))
+    for index, order in enumerate(orders):
+        values = np.asarray(answers[index], np.float64)
+        yield values.mean(axis=_pooling_axes(values.ndim, order)).reshape(1, -1).astype(np.float32)

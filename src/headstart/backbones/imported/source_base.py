@@ -32,7 +32,7 @@ class ImportedSource(BackboneSource):
 
     def presets(self) -> tuple[str, ...]:
         """Names in the user's cache whose descriptions can be read."""
-        return description.names(self.name)
+        return description.list_names(self.name)
 
     def spec(self, preset: str) -> BackboneSpec:
         """What is known of a preset, without a framework.
@@ -40,7 +40,7 @@ class ImportedSource(BackboneSource):
         Raises:
             UsageError: There is no such preset.
         """
-        return description.described(self.name, preset).spec(self.name)
+        return description.read_description(self.name, preset).spec(self.name)
 
     def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """Always empty: a name that `presets` does not have is none.
@@ -48,24 +48,24 @@ class ImportedSource(BackboneSource):
         Raises:
             UsageError: Its description is damaged.
         """
-        if text in description.damaged(self.name):
+        if text in description.list_damaged(self.name):
             try:
-                description.described(self.name, text)
+                description.read_description(self.name, text)
             except DataError as err:
                 raise UsageError(err.what, where=err.where, hint=err.hint) from err
         return ""
 
-    def _not_here(self, preset: str) -> capabilities.NotHere:
+    def _explain_not_here(self, preset: str) -> capabilities.NotHere:
         name = f"{self.name}:{preset}"
         return capabilities.NotHere(f"the backbone `{name}` is not here yet", hint=f"headstart backbones pull {name}")
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store, whole."""
-        return description.file_of(self._described(preset, store), store) is not None
+        return description.find_copy(self._read_description(preset, store), store) is not None
 
     def weights_folder(self, preset: str, store: Store) -> Path:
         """Where the copy lies or would lie in the store."""
-        return store.entry_path("added", description.address(self._described(preset, store).content))
+        return store.entry_path("added", description.copy_key(self._read_description(preset, store).content))
 
     def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The copied file; nothing is fetched.
@@ -73,11 +73,11 @@ class ImportedSource(BackboneSource):
         Raises:
             SetupError: The copy is not in the store.
         """
-        return self._file(preset, store)
+        return self._require_copy(preset, store)
 
     def frozen_reason(self, preset: str) -> str:
         """Why a preset can neither be fine-tuned nor have a random twin; empty where it can."""
-        kind = description.described(self.name, preset).kind
+        kind = description.read_description(self.name, preset).kind
         return "" if kind == "keras" else f"`{self.name}:{preset}` {_FROZEN.format(description.WORDS[kind])}"
 
     def write_openvino(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
@@ -85,8 +85,8 @@ class ImportedSource(BackboneSource):
         `headstart.backbones.imported.openvino_backbone`."""
         from headstart.backbones.imported import openvino_backbone
 
-        found = self._described(preset, store)
-        openvino_backbone.write(self._file(preset, store), found, found.spec(self.name), pictures, folder)
+        backbone, file = self._read_description(preset, store), self._require_copy(preset, store)
+        openvino_backbone.write_trunk(file, backbone, backbone.spec(self.name), pictures, folder)
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
         """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
@@ -103,47 +103,46 @@ class ImportedSource(BackboneSource):
         why = self.frozen_reason(preset)
         if why:
             raise NoOpError(why, hint="--strategy probe takes it frozen")
-        found = self._described(preset, store)
-        model = cut_out(self._file(preset, store), found)
+        backbone = self._read_description(preset, store)
+        model = cut_trunk(self._require_copy(preset, store), backbone)
         if seed is not None:
             random_init.fill_random(model, seed)
         return model
 
-    def _described(self, preset: str, store: Store) -> ImportedBackbone:
-        here = preset in description.names(self.name, store)
-        return description.described(self.name, preset, store if here else None)
+    def _read_description(self, preset: str, store: Store) -> ImportedBackbone:
+        is_local = preset in description.list_names(self.name, store)
+        return description.read_description(self.name, preset, store if is_local else None)
 
-    def _file(self, preset: str, store: Store) -> Path:
-        found = description.file_of(self._described(preset, store), store)
-        if found is None:
+    def _require_copy(self, preset: str, store: Store) -> Path:
+        copy = description.find_copy(self._read_description(preset, store), store)
+        if copy is None:
             raise SetupError(
                 f"the copy of `{self.name}:{preset}` is no longer in the cache",
-                hint=description.again(self.name, preset),
+                hint=description.format_restore_hint(self.name, preset),
             )
-        return found
+        return copy
 
 
-def cut_out(file: Path, found: ImportedBackbone) -> Any:
+def cut_trunk(file: Path, backbone: ImportedBackbone) -> Any:
     """The trunk of a `.keras` file: scaling in front, a mean over the picture behind every cut."""
     import keras
 
     from headstart.networks.formats import keras_archive
 
-    spec = found.input
-    before = (
-        (lambda pictures: pictures)
-        if found.scaled
-        else (lambda pictures: scaling_and_pooling.scale_pictures(pictures, spec))
-    )
-    flat = keras_archive.flatten_model(keras_archive.load_archive(file), spec.size_px, before)
-    by_name = {one.name: one for one in flat.operations}
-    outputs = [_pooled(by_name[cut.layer].output, f"pool_{cut.name}", by_name) for cut in found.cuts]
-    model = keras.Model(flat.inputs[0], outputs, name=found.name.replace(".", "_"))
+    spec = backbone.input
+
+    def scale(pictures: Any) -> Any:
+        return pictures if backbone.scaled else scaling_and_pooling.scale_pictures(pictures, spec)
+
+    flat = keras_archive.flatten_model(keras_archive.load_archive(file), spec.size_px, scale)
+    by_name = {operation.name: operation for operation in flat.operations}
+    outputs = [_add_pooling(by_name[cut.layer].output, f"pool_{cut.name}", by_name) for cut in backbone.cuts]
+    model = keras.Model(flat.inputs[0], outputs, name=backbone.name.replace(".", "_"))
     model.trainable = False
     return model
 
 
-def _pooled(tensor: Any, name: str, taken: Collection[str]) -> Any:
+def _add_pooling(tensor: Any, name: str, taken: Collection[str]) -> Any:
     """(B, D): the mean over the places of a map, or over tokens; a vector stays."""
     import keras
 

@@ -81,7 +81,7 @@ def list_entries(store: Store) -> list[CacheEntry]:
         addresses = _map_addresses(backbones)
         trunks = [entry if entry.name else _name_by_address(entry, addresses) for entry in trunks]
     owners = _map_owners(backbones, store)
-    unsure = {ADDED} if any(description.damaged(source, store) for source in _users_own_sources()) else set()
+    unsure = {ADDED} if any(description.list_damaged(source, store) for source in _users_own_sources()) else set()
     weights = [
         _make_weights_entry(kind, folder, owners.get(folder, []), trunks, "" if kind in unsure else _NO_NAME)
         for kind in (WEIGHTS, ADDED)
@@ -94,8 +94,10 @@ def _map_owners(backbones: Sequence[ResolvedBackbone], store: Store) -> dict[Pat
     """Folder in the store -> the backbones whose weights it holds."""
     owners: dict[Path, list[str]] = {}
     for source in _users_own_sources():  # by the descriptions in this store, which need not be the user's usual cache
-        for name in description.names(source, store):
-            folder = store.entry_path(ADDED, description.address(description.described(source, name, store).content))
+        for name in description.list_names(source, store):
+            folder = store.entry_path(
+                ADDED, description.copy_key(description.read_description(source, name, store).content)
+            )
             owners.setdefault(folder, []).append(f"{source}:{name}")
     for backbone in backbones:
         folder_of_weights = find_weights_folder(backbone, store)

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headstart.backbones.card_facts import guess_training
 from headstart.backbones.imported import description, registration
 from headstart.backbones.imported.description import FILES, ImportedBackbone
+from headstart.backbones.imported.file_copy import temporary_folder
 from headstart.backbones.keras_hub import preset as hub_preset
 from headstart.backbones.keras_hub import preset_download, preset_files
 from headstart.backbones.keras_hub.preset_download import SOURCE, PublishedPreset
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import translate_disk_errors
 from headstart.core.storage.hashing import compute_digest, file_digest
 
 _FORMAT = 1  # of what is laid flat; raise when it comes out otherwise
@@ -37,49 +37,33 @@ def import_published(
     """Fetch a published preset and describe it.
 
     Args:
-        wanted: Which.
-        known: What the index of presets says of it; empty for one that is not in it.
+        preset: Which.
+        facts: What the index of presets says of it; empty for one that is not in it.
         store: The cache.
-        console: Told of sources, progress, and of what is guessed or only nearly so.
+        console: Gets sources, progress, and what is guessed or only nearly so.
 
     Raises:
         SetupError: KerasHub is missing, or the preset cannot be had.
         DataError: It is no preset that takes pictures, or must not be opened.
     """
     hub_preset.require_installed()
-
-    def place(folder: Path) -> None:
+    with temporary_folder(store) as folder:
         preset_download.fetch_preset(preset, folder, store, console)
-
-    return _import_files(place, preset.name, facts, store, console)
+        return _import_files(folder, preset.name, facts, preset.name, store, console)
 
 
 def import_folder(path: Path, store: Store, console: Console) -> ImportedBackbone:
-    """Take a preset from a folder on this machine and describe it.
-
-    Raises:
-        SetupError: KerasHub is missing.
-        DataError: As `bring`.
-    """
-
-    def place(folder: Path) -> None:
-        for name, file in preset_files.list_files(path).items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / name)
-
-    preset_files.list_files(path)
+    """Take a preset from a folder on this machine and describe it; errors are those of `import_published`."""
+    files = preset_files.list_files(path)
     hub_preset.require_installed()
-    return _import_files(place, path.resolve().name, {}, store, console, origin=str(path.resolve()))
+    with temporary_folder(store) as folder:
+        _copy_files(files, folder)
+        return _import_files(folder, path.resolve().name, {}, str(path.resolve()), store, console)
 
 
-def find_imported(text: str, store: Store) -> str:
-    """The name under which something was opened before, by path or handle; empty where it never was."""
-    names = [
-        one
-        for one in description.names(SOURCE, store)
-        if description.described(SOURCE, one, store).place == compute_digest(text)
-    ]
-    return names[0] if len(names) == 1 else ""
+def find_imported(origin: str, store: Store) -> str:
+    """The name under which a path or handle was opened before; empty where it never was."""
+    return description.find_by_place(SOURCE, compute_digest(origin), store)
 
 
 def find_text_folder(name: str, store: Store) -> Path | None:
@@ -92,55 +76,45 @@ def find_text_folder(name: str, store: Store) -> Path | None:
     Returns:
         None where the preset reads no texts, or its copy is not in the store whole.
     """
-    file = description.file_of(description.described(SOURCE, name, store), store)
+    file = description.find_copy(description.read_description(SOURCE, name, store), store)
     folder = file.parent / _TEXTS if file else None
     return folder if folder and folder.is_dir() else None
 
 
+def _copy_files(files: Mapping[str, Path], folder: Path) -> None:
+    for name, file in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / name)
+
+
 def _import_files(
-    fill: Callable[[Path], None],
-    text: str,
-    facts: Mapping[str, Any],
-    store: Store,
-    console: Console,
-    *,
-    origin: str = "",
+    folder: Path, text: str, facts: Mapping[str, Any], origin: str, store: Store, console: Console
 ) -> ImportedBackbone:
-    with translate_disk_errors(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as draft:
-        folder = Path(draft)
-        fill(folder)
-        files = preset_files.list_files(folder)
-        digests = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
-        content = compute_digest([_FORMAT, digests])
-        name = text if facts else f"{_plain_name(text)}-{content[:8]}"
-        if name in description.names(SOURCE, store):
-            earlier = description.described(SOURCE, name, store)
-            if earlier.content == content and description.file_of(earlier, store) is not None:
-                return earlier
-            if earlier.content != content:
-                raise _explain_changed(name)
-        console.print_line("open", f"{SOURCE}:{name}: laid flat by KerasHub {_keras_hub_version()}, once")
-        backbone = _store_flat(folder, files, content, name, facts, origin or text, store, console)
-    description.describe(SOURCE, backbone, store)
-    registration.tell(backbone, console, SOURCE)
+    files = preset_files.list_files(folder)
+    digests = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
+    content = compute_digest([_FORMAT, digests])
+    name = text if facts else f"{_plain_name(text)}-{content[:8]}"
+    if name in description.list_names(SOURCE, store):
+        earlier = description.read_description(SOURCE, name, store)
+        if earlier.content != content:
+            raise DataError(
+                f"what comes as `{SOURCE}:{name}` is not what was first used here",
+                hint=f"find out why it changed; to take the new one: headstart backbones remove {SOURCE}:{name}",
+            )
+        if description.find_copy(earlier, store) is not None:
+            return earlier
+    console.print_line(
+        "open", f"{SOURCE}:{name}: laid flat by KerasHub {hub_preset.load_keras_hub().__version__}, once"
+    )
+    backbone = _store_flat(folder, files, content, name, facts, store, console)
+    backbone = replace(backbone, place=compute_digest(origin))
+    description.write_description(SOURCE, backbone, store)
+    registration.print_description(backbone, console, SOURCE)
     return backbone
 
 
 def _plain_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text.partition("://")[2] or text).strip("_") or SOURCE
-
-
-def _keras_hub_version() -> str:
-    return str(getattr(hub_preset.load_keras_hub(), "__version__", ""))
-
-
-def _explain_changed(name: str) -> DataError:
-    return DataError(
-        f"what comes as `{SOURCE}:{name}` is not what was first used here",
-        hint=f"find out why it changed; to take the new one: headstart backbones remove {SOURCE}:{name}",
-    )
 
 
 def _store_flat(
@@ -149,7 +123,6 @@ def _store_flat(
     content: str,
     name: str,
     facts: Mapping[str, Any],
-    place: str,
     store: Store,
     console: Console,
 ) -> ImportedBackbone:
@@ -170,11 +143,9 @@ def _store_flat(
         with silence_frameworks():
             write_keras(flat.model, draft / FILES["keras"])
         if hasattr(preset.backbone, "text_encoder"):
-            for one, file in files.items():
-                (draft / _TEXTS / one).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, draft / _TEXTS / one)
+            _copy_files(files, draft / _TEXTS)
 
-    store.make_entry("added", description.address(content), write)
+    store.make_entry("added", description.copy_key(content), write)
     family = facts.get("family") or preset.kind.removesuffix("Backbone").lower()
     method, domains = guess_training(family, name, facts.get("description", ""))
     return ImportedBackbone(
@@ -195,7 +166,6 @@ def _store_flat(
         family=family,
         prior_source="a guess: KerasHub publishes no accuracy of its presets",
         scaled=True,
-        place=compute_digest(place),
         method=method,
         domains=domains,
     )

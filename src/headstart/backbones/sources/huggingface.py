@@ -31,7 +31,7 @@ class HuggingFace(ImportedSource):
 
         repo = hub_api.Repository.parse(text)
         if not fetching:
-            raise self._not_here(repo.preset)
+            raise self._explain_not_here(repo.preset)
         return import_model.import_repository(repo, default_store(console), console).name
 
     def available(self, preset: str, store: Store) -> bool:
@@ -46,11 +46,11 @@ class HuggingFace(ImportedSource):
             UsageError: The publisher has another network under this name by now.
         """
         if super().available(preset, store):
-            return self._file(preset, store)
+            return self._require_copy(preset, store)
         from headstart.backbones.huggingface import hub_api, import_model
 
         import_model.import_repository(hub_api.Repository.parse(preset), store, console)
-        return self._file(preset, store)
+        return self._require_copy(preset, store)
 
 
 PLUGIN = HuggingFace()

@@ -65,7 +65,7 @@ class KerasHub(ImportedSource):
             if imported := preset and import_preset.find_imported(preset, store):
                 return imported
             if not fetching:
-                raise self._not_here(text)
+                raise self._explain_not_here(text)
             return self._import_preset(text, store, console)
         if path.is_dir():
             return import_preset.import_folder(path, store, console).name
@@ -107,7 +107,7 @@ class KerasHub(ImportedSource):
         """
         if _find_row(preset) and not super().available(preset, store):
             self._import_preset(preset, store, console)
-        return self._file(preset, store)
+        return self._require_copy(preset, store)
 
 
 PLUGIN = KerasHub()

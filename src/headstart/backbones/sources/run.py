@@ -35,11 +35,11 @@ class Run(ImportedSource):
 
         if path.is_dir():
             return run_backbone.open_run(path, store)
-        return run_backbone.remembered(path, store) or super().open_preset(text, console)
+        return run_backbone.find_by_folder(path, store) or super().open_preset(text, console)
 
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
-        return description.learnt_from(self.name, preset)
+        return description.read_training_digests(self.name, preset)
 
 
 PLUGIN = Run()

@@ -62,7 +62,7 @@ def add_file(args: argparse.Namespace, store: Store, console: Console) -> int:
     if args.names[0].startswith(f"{HUB}:"):
         imported, source = _add_from_hub(args.names[0], request, store, console), HUB
     else:
-        imported, source = registration.add(request, store, console), SOURCE
+        imported, source = registration.add_file(request, store, console), SOURCE
     console.print_result(
         f"{source}:{imported.name} is here\nuse it  headstart fit DATA --backbones {source}:{imported.name}",
         {"added": f"{source}:{imported.name}", **as_json(imported)},
@@ -119,7 +119,7 @@ def remove_names(args: argparse.Namespace, store: Store, console: Console) -> in
     removable = {
         ("" if source == description.SOURCE else f"{source}:") + name: (source, name)
         for source in (description.SOURCE, description.HUB, description.KERAS_HUB)
-        for name in description.names(source, store) + description.damaged(source, store)
+        for name in description.list_names(source, store) + description.list_damaged(source, store)
     }
     chosen = tuple(dict.fromkeys(name.removeprefix(f"{description.SOURCE}:") for name in args.names))
     for name in chosen:
@@ -128,7 +128,7 @@ def remove_names(args: argparse.Namespace, store: Store, console: Console) -> in
             raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
     for name in chosen:
         source, preset = removable[name]
-        description.remove(preset, store, source)
+        description.remove_description(preset, store, source)
     gone = [":".join(removable[name]) for name in chosen]
     lines = "\n".join(f"{name} is no backbone any more" for name in gone)
     console.print_result(f"{lines}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
@@ -141,8 +141,8 @@ def warn_of_damaged(console: Console) -> None:
     from headstart.core import registry
 
     for source in registry.list_plugins("backbones"):
-        for name in description.damaged(source):
+        for name in description.list_damaged(source):
             try:
-                description.described(source, name)
+                description.read_description(source, name)
             except DataError as err:
                 console.print_warning(f"{err.what}: left out; {err.hint}")

@@ -62,7 +62,7 @@ def _format_absent(name: str) -> str:
 
     backbone = loading.find_backbone(name)
     if backbone.source.is_users_own:
-        return f"its copy is not in the cache; {description.again(backbone.source.name, backbone.preset)}"
+        return f"its copy is not in the cache; {description.format_restore_hint(backbone.source.name, backbone.preset)}"
     return f"its weights are not in the cache; headstart backbones pull {name}"
 
 
@@ -75,7 +75,8 @@ def _format_remedy(entry: dict[str, Any]) -> str:
     from headstart.backbones.imported import description
 
     source, _, name = entry["name"].partition(",")[0].partition(":")
-    return "add your file again" if source in ("", description.SOURCE) else description.again(source, name)
+    is_file = source in ("", description.SOURCE)
+    return "add your file again" if is_file else description.format_restore_hint(source, name)
 
 
 def _entry_columns(entry: dict[str, Any]) -> tuple[str, str]:
