@@ -255,9 +255,9 @@ def test_what_is_no_network_is_refused(own, tmp_path):
     (tmp_path / "c.xml").write_text("x")
     for name, words in (("a.txt", "can cut"), ("b.h5", "does not read"), ("c.xml", "needs `c.bin`")):
         with pytest.raises(DataError, match=words):
-            file_copy.kind_of(tmp_path / name)
+            file_copy.detect_kind(tmp_path / name)
     with pytest.raises(UsageError, match="there is no file"):
-        file_copy.kind_of(tmp_path / "none.onnx")
+        file_copy.detect_kind(tmp_path / "none.onnx")
     with pytest.raises(UsageError, match="no file was added as `saved_file:x`"):
         PLUGIN.spec("x")
 
