@@ -133,7 +133,7 @@ def descend(network, given, y, rate=0.05, steps=1, clip=1e9):
         with tf.GradientTape() as tape:
             logits = network.model(given, training=True)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, logits))
-        gradients, _ = tf.clip_by_global_norm(tape.compute_gradient(loss, [v.value for v in variables]), clip)
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, [v.value for v in variables]), clip)
         for v, gradient in zip(variables, gradients, strict=True):
             v.assign_sub(rate * gradient)
 

@@ -133,7 +133,7 @@ def trained(steps: int = 300):
             each = keras.losses.sparse_categorical_crossentropy
             by_picture = each(same, scores, from_logits=True)
             loss = keras.ops.mean(by_picture + each(same, keras.ops.transpose(scores), from_logits=True))
-        found = tape.compute_gradient(loss, network.trainable_variables)
+        found = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(found, network.trainable_variables, strict=True))
 
     for _ in range(steps):

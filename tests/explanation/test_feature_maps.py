@@ -44,8 +44,8 @@ def test_a_mean_over_places_gives_its_map_in_either_order(ops):
     picture, values = run(model)
     assert [(u.order, u.side, u.mean, u.stop) for u in found] == [("nhwc", 8, True, 3), ("nchw", 8, True, 3)]
     for under in found:
-        assert under.places(values[under.at][0]) == pytest.approx(picture.reshape(-1, 3))
-        assert under.places(values[under.at][0]).mean(axis=0) == pytest.approx(values[under.output][0], rel=1e-5)
+        assert under.arrange_places(values[under.at][0]) == pytest.approx(picture.reshape(-1, 3))
+        assert under.arrange_places(values[under.at][0]).mean(axis=0) == pytest.approx(values[under.output][0], rel=1e-5)
 
 
 def test_a_mean_is_found_through_what_only_changes_the_shape(ops):
@@ -90,7 +90,7 @@ def test_tokens_that_stand_for_no_place_come_first(ops, ahead):
     (under,) = found
     assert (under.order, under.side, under.ahead, under.mean) == ("tokens", 8, ahead, True)
     picture, values = run(model)
-    places = under.places(values[under.at][0])
+    places = under.arrange_places(values[under.at][0])
     assert np.all(places[:ahead] == 7)
     assert places[ahead:] == pytest.approx(picture.reshape(-1, 3))
 

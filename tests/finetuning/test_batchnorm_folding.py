@@ -41,7 +41,7 @@ def slopes(net, given):
     with tf.GradientTape() as tape:
         logits = net.model(given, training=True)
         loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(Y, logits))
-    gradients = tape.compute_gradient(loss, [v.value for v in variables])
+    gradients = tape.gradient(loss, [v.value for v in variables])
     return float(loss), {v.path: np.asarray(g) for v, g in zip(variables, gradients, strict=True)}
 
 

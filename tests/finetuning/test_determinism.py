@@ -48,7 +48,7 @@ def test_no_sum_of_gradients_leaves_the_order_to_the_threads(stepper):
     def gradients(x):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(own.model({"pictures": x}))
-        return tape.compute_gradient(loss, own.model.trainable_variables)
+        return tape.gradient(loss, own.model.trainable_variables)
 
     def gathers():
         graph = gradients.get_concrete_function(tf.TensorSpec(X.shape)).graph

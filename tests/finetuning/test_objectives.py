@@ -27,7 +27,7 @@ def gradient(y, logits, weight=None, **recipe):
     with tf.GradientTape() as tape:
         tape.watch(at)
         value = objectives.make_loss(Recipe(**recipe), weight)(y, at)
-    return tape.compute_gradient(value, at).numpy()
+    return tape.gradient(value, at).numpy()
 
 
 def logs(logits):

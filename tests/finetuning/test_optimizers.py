@@ -341,7 +341,7 @@ def test_the_first_step_may_build_inside_a_graph():
         def step(x, y, model=model, made=made):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, model(x, training=True)))
-            made.apply(tape.compute_gradient(loss, model.trainable_variables), model.trainable_variables)
+            made.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
 
         for _ in range(3):
             step(*batch())
@@ -437,7 +437,7 @@ def test_blocks_of_a_pretrained_network_move_by_their_factors(shared_store, text
     made = built(asked, given, net.factors())
     with tf.GradientTape() as tape:
         loss = objectives.make_loss(asked)(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]], net.model({"map": maps}))
-    made.apply(tape.compute_gradient(loss, given), given)
+    made.apply(tape.gradient(loss, given), given)
     moved = {}
     for block in net.blocks:
         moves = np.concatenate([np.abs(v.numpy() - before[v.path]).ravel() for v in block.variables])

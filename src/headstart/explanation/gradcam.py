@@ -75,7 +75,7 @@ class GradientModel:
             *maps, chances = self._model(pictures, training=False)
             logs = tf.math.log(tf.maximum(chances[0], _TINY))
             score = logs[position] - (tf.reduce_sum(logs) - logs[position]) / max(int(logs.shape[0]) - 1, 1)
-        gradients = tape.compute_gradient(score, maps)
+        gradients = tape.gradient(score, maps)
         value = float(against_others(np.asarray(logs, np.float64), position))
         for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(gradients), strict=True):
             if (

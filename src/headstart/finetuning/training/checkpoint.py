@@ -62,7 +62,7 @@ class TrainingArrays:
 
     Attributes:
         weights: All that training may change, by path; empty when the training is over.
-        state: Of the optimiser and the draws, see `headstart.finetuning.training.train_step.TrainStep.state`.
+        state: Of the optimiser and the draws, see `headstart.finetuning.training.train_step.TrainStep.copy_state`.
         logits: (E + 1, M, C) float32; None when nothing is watched.
     """
 
