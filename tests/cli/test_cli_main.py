@@ -152,7 +152,7 @@ class Failing:
     """Fails as it was told to."""
 
     name = "failing"
-    kept = "half of it is kept"
+    interruption_note = "half of it is kept"
 
     def __init__(self, err):
         self.err = err
