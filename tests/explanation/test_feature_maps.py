@@ -45,7 +45,9 @@ def test_a_mean_over_places_gives_its_map_in_either_order(ops):
     assert [(u.order, u.side, u.mean, u.stop) for u in found] == [("nhwc", 8, True, 3), ("nchw", 8, True, 3)]
     for under in found:
         assert under.arrange_places(values[under.at][0]) == pytest.approx(picture.reshape(-1, 3))
-        assert under.arrange_places(values[under.at][0]).mean(axis=0) == pytest.approx(values[under.output][0], rel=1e-5)
+        assert under.arrange_places(values[under.at][0]).mean(axis=0) == pytest.approx(
+            values[under.output][0], rel=1e-5
+        )
 
 
 def test_a_mean_is_found_through_what_only_changes_the_shape(ops):
