@@ -171,36 +171,36 @@ class Explainer:
             UsageError: There is no such method or class.
         """
         content = picture if isinstance(picture, bytes) else read_bytes(str(picture))
-        how, why = ("", "") if heat_map_method else self.choose_method(method)
+        chosen_method, why = ("", "") if heat_map_method else self.choose_method(method)
         maps = self.map_model.decode_picture(name if isinstance(picture, bytes) else str(picture), content)
-        looked = self.map_model.compute_maps(maps)
-        prediction = self.model.predict_chunk(looked.chunk)[0]
+        map_pass = self.map_model.compute_maps(maps)
+        prediction = self.model.predict_chunk(map_pass.chunk)[0]
         position = self.class_position(class_name) if class_name else self.class_position(likeliest_class(prediction))
         heat_map = (
-            heat_map_method(maps, looked, position)
+            heat_map_method(maps, map_pass, position)
             if heat_map_method
-            else self._make_heat_map(how, why, maps, looked, position)
+            else self._make_heat_map(chosen_method, why, maps, map_pass, position)
         )
-        return self.describe_heat_map(content, maps, looked, prediction, position, heat_map, neighbours=neighbours)
+        return self.describe_heat_map(content, maps, map_pass, prediction, position, heat_map, neighbours=neighbours)
 
     def _make_heat_map(
-        self, method: str, why: str, maps: FeatureMaps, looked: FeatureMapPass, position: int
+        self, method: str, why: str, maps: FeatureMaps, map_pass: FeatureMapPass, position: int
     ) -> HeatMap:
         if method == CAM:
-            return self.exact_heat_map(maps, looked, position, why)
+            return self.exact_heat_map(maps, map_pass, position, why)
         score = float(self.map_model.class_margins([picture[None] for picture in maps.pictures], position)[0])
         if method == SCORECAM:
             return HeatMap(
                 method=method,
                 why=why,
-                evidence=occlusion.score_cam(self.map_model, maps, looked, position),
+                evidence=occlusion.score_cam(self.map_model, maps, map_pass, position),
                 score=score,
             )
         return HeatMap(
             method=method, why=why, evidence=occlusion.occlusion_map(self.map_model, maps, position), score=score
         )
 
-    def exact_heat_map(self, maps: FeatureMaps, looked: FeatureMapPass, position: int, why: str = _EXACT) -> HeatMap:
+    def exact_heat_map(self, maps: FeatureMaps, map_pass: FeatureMapPass, position: int, why: str = _EXACT) -> HeatMap:
         """What each place adds, for a model whose features are means of maps.
 
         Args:
@@ -210,26 +210,26 @@ class Explainer:
             Evidence whose mean, with `elsewhere`, is the score: nothing is left out and nothing is scaled.
         """
         head = self.model.manifest.head
-        weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, looked.features, position)
-        side = max(part.under.side for part in looked.parts)
+        weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, map_pass.features, position)
+        side = max(part.source.side for part in map_pass.parts)
         evidence, elsewhere = np.full((side, side), bias), 0.0
-        for part in looked.parts:
+        for part in map_pass.parts:
             assert part.values is not None
-            adds = np.asarray(part.values, np.float64) @ weights[part.columns]
-            part_side = part.under.side
-            places = adds[len(adds) - part_side * part_side :].reshape(part_side, part_side) * (
-                part_side * part_side / len(adds)
+            contributions = np.asarray(part.values, np.float64) @ weights[part.columns]
+            part_side = part.source.side
+            places = contributions[len(contributions) - part_side * part_side :].reshape(part_side, part_side) * (
+                part_side * part_side / len(contributions)
             )
             evidence += map_arithmetic.resample_map(places, maps.boxes[part.trunk], maps.box, (side, side))
-            elsewhere += float(adds[: len(adds) - part_side * part_side].sum() / len(adds))
-        score = float(np.asarray(looked.features, np.float64) @ weights + bias)
+            elsewhere += float(contributions[: len(contributions) - part_side * part_side].sum() / len(contributions))
+        score = float(np.asarray(map_pass.features, np.float64) @ weights + bias)
         return HeatMap(method=CAM, why=why, evidence=evidence, score=score, elsewhere=elsewhere)
 
     def describe_heat_map(
         self,
         content: bytes,
         maps: FeatureMaps,
-        looked: FeatureMapPass,
+        map_pass: FeatureMapPass,
         prediction: Prediction,
         position: int,
         heat_map: HeatMap,
@@ -238,9 +238,11 @@ class Explainer:
     ) -> Explanation:
         """An explanation of what a method found, with what the run keeps to compare with."""
         name, examples = self.model.class_names[position], self.examples
-        near = () if isinstance(examples, str) else examples.find_nearest(looked.features, neighbours)
-        alike = tuple(neighbour for neighbour in near if neighbour.similarity > 0)  # what lies across is not like it
-        stand = () if isinstance(examples, str) else examples.list_prototypes(name, looked.features)
+        nearest = () if isinstance(examples, str) else examples.find_nearest(map_pass.features, neighbours)
+        neighbours_alike = tuple(
+            neighbour for neighbour in nearest if neighbour.similarity > 0
+        )  # what lies across is not like it
+        prototypes = () if isinstance(examples, str) else examples.list_prototypes(name, map_pass.features)
         return Explanation(
             uri=maps.name,
             prediction=prediction,
@@ -254,9 +256,13 @@ class Explainer:
             size=maps.size,
             box=maps.box,
             picture=thumbnail_of(content),
-            neighbours=alike,
-            prototypes=stand,
-            compared=examples if isinstance(examples, str) else NOTHING_ALIKE if near and not alike else "",
+            neighbours=neighbours_alike,
+            prototypes=prototypes,
+            compared=examples
+            if isinstance(examples, str)
+            else NOTHING_ALIKE
+            if nearest and not neighbours_alike
+            else "",
         )
 
 
@@ -295,5 +301,5 @@ def thumbnail_of(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
 
 def overlay_png(explanation: Explanation) -> bytes:
     """The heat map on its picture, as the bytes of a PNG file."""
-    shown = explanation
-    return heatmap_overlay.encode_png(heatmap_overlay.draw_overlay(shown.picture, shown.heat, shown.box, shown.size))
+    image = heatmap_overlay.draw_overlay(explanation.picture, explanation.heat, explanation.box, explanation.size)
+    return heatmap_overlay.encode_image(image, "PNG")

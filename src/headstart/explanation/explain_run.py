@@ -39,7 +39,7 @@ def explain_run(
     data: Dataset,
     splits: Splits,
     embeddings: tuple[Embeddings, ...],
-    adapted: FitResult,
+    fit_result: FitResult,
     evaluation: Evaluation,
     *,
     ctx: Context,
@@ -53,18 +53,18 @@ def explain_run(
         evaluation: Held-out answers, some of which are explained.
     """
     started = time.monotonic()
-    rows = _keep_examples(data, splits, embeddings, adapted, ctx)
+    rows = _keep_examples(data, splits, embeddings, fit_result, ctx)
     explainer = Explainer(ctx.run.path / "model")
     method, why = explainer.automatic
-    flops = sum(e.spec.flops for e in embeddings if e.spec.name in {f.backbone for f in adapted.features})
+    flops = sum(e.spec.flops for e in embeddings if e.spec.name in {f.backbone for f in fit_result.features})
     most = len(GROUPS) * A_GROUP if method == CAM else int(WORK // (PASSES * max(flops, 1)))
     left_out = "" if most else "this backbone would need long for them: headstart explain makes them one by one"
     picked = _choose_held_out(data, evaluation, explainer.model.choose_classes(np.asarray(evaluation.probabilities)))[
         :most
     ]
     places = {uri: place for place, uri in enumerate(data.uris)}
-    tried = [_write_heat_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
-    maps = tuple(tried_map for tried_map in tried if tried_map is not None)
+    results = [_write_heat_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
+    maps = tuple(tried_map for tried_map in results if tried_map is not None)
     folder = ctx.make_step_folder(example_store.FOLDER)
     explained = Explained(
         method=method,
@@ -85,12 +85,12 @@ def explain_run(
 
 
 def _keep_examples(
-    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, ctx: Context
+    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], fit_result: FitResult, ctx: Context
 ) -> np.ndarray:
     """Write what is kept of the training pictures; returns their rows."""
     targets = np.asarray(data.targets)
     rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(data.class_names))
-    vectors, scale = example_selection.make_vectors(join_columns(embeddings, adapted.features, rows))
+    vectors, scale = example_selection.make_vectors(join_columns(embeddings, fit_result.features, rows))
     standing = example_selection.choose_prototypes(vectors, targets[rows])
     jpegs = example_selection.make_thumbnails(data, rows)
     ends = np.cumsum([len(jpeg) for jpeg in jpegs]).tolist()
@@ -166,7 +166,7 @@ def _write_heat_map(
 def _draw_jpeg(explanation: Explanation) -> bytes:
     image = heatmap_overlay.draw_overlay(explanation.picture, explanation.heat, explanation.box, explanation.size)
     image.thumbnail((SHOWN_PX, SHOWN_PX))
-    return heatmap_overlay.encode_jpeg(image)
+    return heatmap_overlay.encode_image(image, "JPEG")
 
 
 def _prototype_rows(explainer: Explainer, places: dict[str, int]) -> dict[str, tuple[int, ...]]:

@@ -60,7 +60,7 @@ class MappedColumns:
 
     trunk: int
     columns: slice
-    under: MapColumns
+    source: MapColumns
     values: np.ndarray | None
 
 
@@ -96,12 +96,12 @@ class FeatureMapModel:
     @property
     def exact(self) -> bool:
         """Whether every number that the head reads is the mean of a map."""
-        return all(part.under.mean for part in self._list_columns(()))
+        return all(part.source.mean for part in self._list_columns(()))
 
     @property
     def mapped(self) -> bool:
         """Whether any number that the head reads has a map above it."""
-        return any(part.under.at is not None for part in self._list_columns(()))
+        return any(part.source.at is not None for part in self._list_columns(()))
 
     def decode_picture(self, name: str, content: bytes) -> FeatureMaps:
         """Decode a picture for every trunk.
@@ -174,7 +174,7 @@ class FeatureMapModel:
                     values = (
                         under.arrange_places(outputs[trunk][under.at][0]) if mapped and under.at is not None else None
                     )
-                    parts.append(MappedColumns(trunk=trunk, columns=columns, under=under, values=values))
+                    parts.append(MappedColumns(trunk=trunk, columns=columns, source=under, values=values))
             start += width
         return tuple(parts)
 

@@ -50,17 +50,11 @@ def draw_overlay(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[in
     return image
 
 
-def encode_png(image: Image.Image) -> bytes:
-    """The bytes of a PNG file."""
+def encode_image(image: Image.Image, kind: str) -> bytes:
+    """The bytes of a picture file, `PNG` or `JPEG`."""
+    options = {"PNG": {"compress_level": 3}, "JPEG": {"quality": 80, "subsampling": 0}}[kind]
     out = io.BytesIO()
-    image.save(out, "PNG", compress_level=3)
-    return out.getvalue()
-
-
-def encode_jpeg(image: Image.Image, quality: int = 80) -> bytes:
-    """The bytes of a JPEG file."""
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality, subsampling=0)
+    image.save(out, kind, **options)
     return out.getvalue()
 
 

@@ -116,7 +116,7 @@ def _channel_masks(maps: FeatureMaps, map_pass: FeatureMapPass) -> np.ndarray:
     """(CHANNELS or fewer, GRID, GRID) float64 0..1: the deepest map's channels that vary most, over `seen.box`."""
     part = [mask for mask in map_pass.parts if mask.values is not None][-1]
     assert part.values is not None
-    under = part.under
+    under = part.source
     places = np.asarray(part.values[len(part.values) - under.side**2 :], np.float64)
     most = np.argsort(-places.std(axis=0), kind="stable")[:CHANNELS]
     masks = []

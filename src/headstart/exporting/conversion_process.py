@@ -29,28 +29,30 @@ _LOOK_S = 0.1
 _LONGEST_S = 1800
 
 
-def write_child_inputs(
-    source: ExportSource, place: Path, pictures: list[np.ndarray], metadata: str
-) -> tuple[Path, Path]:
-    """Put what a child works on into a folder.
+def export_in_child(
+    name: str, source: ExportSource, target: Path, precision: str, pictures: list[np.ndarray], metadata: str
+) -> None:
+    """Write a format's file by its `convert(model, target, precision, metadata)` in a child.
 
     Args:
-        pictures: One array an input for int8, else empty.
-        metadata: Words for the format's own metadata.
-
-    Returns:
-        The model as a `.keras` file, and the file of the words.
+        name: Of the module in `formats`.
+        source: What is exported; the child finds it as a `.keras` file.
+        target: The file to write.
+        precision: One of `PRECISIONS`.
+        pictures: One array (n, H, W, 3) uint8 an input for int8, else empty; `read_child_pictures` reads them.
+        metadata: JSON for the format's own metadata.
     """
-    file, words = place / "model.keras", place / "told.json"
-    write_keras(build_keras_graph(source), file)
-    words.write_text(metadata, encoding="utf-8")
-    for entry, shown in zip(graph_inputs(source.manifest), pictures, strict=False):
-        np.save(place / f"{entry.name}.npy", shown, allow_pickle=False)
-    return file, words
+    with tempfile.TemporaryDirectory(dir=source.draft) as place:
+        folder = Path(place)
+        write_keras(build_keras_graph(source), folder / "model.keras")
+        (folder / "metadata.json").write_text(metadata, encoding="utf-8")
+        for graph_input, shown in zip(graph_inputs(source.manifest), pictures, strict=False):
+            np.save(folder / f"{graph_input.name}.npy", shown, allow_pickle=False)
+        run_conversion(name, [folder / "model.keras", target, precision, folder / "metadata.json"])
 
 
 def read_child_pictures(place: Path, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-    """In the child: picture after picture that `laid` put there, (1, H, W, 3) float32 by the names of the inputs."""
+    """In the child: picture after picture that `export_in_child` put there, (1, H, W, 3) float32 by the names of the inputs."""
     shown = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
     for row in range(len(shown[names[0]])):
         yield {name: np.asarray(pictures[row : row + 1], np.float32) for name, pictures in shown.items()}

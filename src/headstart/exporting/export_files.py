@@ -64,7 +64,7 @@ def describe_export(source: ExportSource, exporter: Exporter, precision: str) ->
 
 def _describe_outputs(source: ExportSource) -> dict[str, str]:
     outputs = {"probabilities": "(B, C), calibrated, in the order of class_names"}
-    doubt = source.manifest.doubt if source.doubting else None
+    doubt = source.manifest.doubt if source.with_uncertainty else None
     if doubt is not None:
         outputs["unknown"] = "(B, 1), 1 where the model declines to answer"
     if doubt is not None and doubt.novelty:

@@ -155,9 +155,9 @@ def export_run(
         for exporter in exporters:
             folder = draft if len(exporters) == 1 else draft / exporter.name
             folder.mkdir(exist_ok=True)
-            mine = replace(source, draft=place, doubting=f"{precision} doubt" not in exporter.cannot)
+            mine = replace(source, draft=place, with_uncertainty=f"{precision} uncertainty" not in exporter.cannot)
             export = _export_format(
-                exporter, mine, folder, precision, (pictures, expected[mine.doubting], calibration), max_drop
+                exporter, mine, folder, precision, (pictures, expected[mine.with_uncertainty], calibration), max_drop
             )
             exports.append(replace(export, path=(out if folder == draft else out / exporter.name).as_posix()))
             source.console.print_line("export", format_export(exports[-1]))
@@ -182,12 +182,12 @@ def _export_format(
         exporter.write(source, folder, precision, calibration, json.dumps(content))
     size = sum(path.stat().st_size for path in _list_files(folder))
     export_files.write_export_files(folder, content, exporter)
-    got = parity.ask_export(folder, source.model.class_names, pictures.files, exporter.name)
-    worst, agreement = parity.compare_answers(expected, got)
-    accuracy = None if precision == "f32" else parity.accuracy_change(expected, got, pictures)
+    answers = parity.ask_export(folder, source.model.class_names, pictures.files, exporter.name)
+    worst, agreement = parity.compare_answers(expected, answers)
+    accuracy = None if precision == "f32" else parity.accuracy_change(expected, answers, pictures)
     if accuracy is not None:
         parity.require_accuracy(accuracy, max_drop, exporter.name, precision)
-    strange = parity.novelty_difference(expected, got)
+    strange = parity.novelty_difference(expected, answers)
     parity.require_same(worst, strange, exporter.name, precision, source.manifest.head.kind)
     export = Export(
         format=exporter.name,
@@ -201,9 +201,12 @@ def _export_format(
         label_agreement=agreement,
         novelty_max_abs=strange,
         accuracy=accuracy,
-        left_out=() if source.doubting or not source.manifest.doubt else (exporter.cannot[f"{precision} doubt"],),
+        left_out=()
+        if source.with_uncertainty or not source.manifest.doubt
+        else (exporter.cannot[f"{precision} uncertainty"],),
         versions=list_versions(("headstart", "numpy", "pillow", *exporter.making, *exporter.packages)),
-        **parity.clock_figures(got.time),
+        p50_ms=float(answers.time["p50_ms"]),
+        p95_ms=float(answers.time["p95_ms"]),
     )
     write_json(folder / "export.json", to_plain(export))
     return export

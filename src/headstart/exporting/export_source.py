@@ -34,8 +34,8 @@ class Exporter(Protocol):
         packages: Distributions that the written `predict.py` needs besides numpy and Pillow.
         making: Distributions that writing needs.
         frozen: Whether it takes trunks that are OpenVINO files alone.
-        cannot: A precision, a kind of head, or both as `int8 neighbours` -> why it cannot be had; `int8 doubt` -> why
-            novelty and `unknown` are then left out.
+        cannot: A precision, a kind of head, or both as `int8 neighbours` -> why it cannot be had;
+            `int8 uncertainty` -> why novelty and `unknown` are then left out.
         runtime: Source of the function `load(path, told)` in `predict.py`.
     """
 
@@ -83,7 +83,7 @@ class ExportSource:
     store: Store
     console: Console
     draft: Path
-    doubting: bool = True
+    with_uncertainty: bool = True
 
     @property
     def manifest(self) -> Manifest:

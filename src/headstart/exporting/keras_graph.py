@@ -1,4 +1,4 @@
-"""The saved model as one `keras.Model` of built-in layers: pictures -> trunks -> head -> probabilities, doubt.
+"""The saved model as one `keras.Model` of built-in layers: pictures -> trunks -> head -> probabilities and uncertainty.
 
 No Lambda and no layer of anybody's own, so that a `.keras` file of it opens in safe mode in a process that knows Keras
 alone. A linear head is a dense layer, its temperature part of the weights. Nearest neighbours are a dense layer (minus
@@ -54,7 +54,7 @@ def build_keras_graph(source: ExportSource) -> Any:
     joined = keras.layers.Concatenate(name="joined")(blocks) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
     out = {"probabilities": _HEADS[source.manifest.head.kind](joined, arrays, temperature)}
-    if source.doubting and source.manifest.doubt:
+    if source.with_uncertainty and source.manifest.doubt:
         doubt = source.manifest.doubt
         out |= keras_uncertainty.uncertainty_outputs(
             joined, out["probabilities"], doubt, source.model.uncertainty_arrays

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What the graph says of its doubt.
+    """What the graph says of its uncertainty.
 
     Args:
         x: Symbolic (B, D), the head's features.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What the graph says of its doubt; see `headstart.exporting.keras_uncertainty.uncertainty_outputs`."""
+    """What the graph says of its uncertainty; see `headstart.exporting.keras_uncertainty.uncertainty_outputs`."""
     from openvino import opset13 as ops
 
     floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), -1.0)

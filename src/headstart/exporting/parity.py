@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Pictures:
     Attributes:
         files: M paths.
         truth: (M,) int64 classes.
-        clusters: (M,) labels of look-alikes, or None.
+        clusters: (M,) labels of near-duplicates, or None.
         origin: `test`, `val`, `train` or `data`.
         calibration: Files that an 8-bit version is calibrated on; none of `files` where that can be.
     """
@@ -167,7 +167,7 @@ def require_same(worst: float, strange: float | None, name: str, precision: str,
 
 
 def accuracy_change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
-    """What the precision costs on labelled pictures, with a paired 95 % interval that look-alikes widen.
+    """What the precision costs on labelled pictures, with a paired 95 % interval that near-duplicates widen.
 
     `unknown` is no right answer, so a precision that makes everything look strange is seen too.
     """
@@ -197,8 +197,3 @@ def require_accuracy(change: AccuracyChange, max_drop: float, name: str, precisi
             where="--precision",
             hint="--precision f16" if precision == "int8" else "--precision f32",
         )
-
-
-def clock_figures(values: dict[str, Any]) -> dict[str, float]:
-    """The two figures of the clock."""
-    return {name: float(values[name]) for name in ("p50_ms", "p95_ms")}

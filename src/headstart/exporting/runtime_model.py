@@ -50,11 +50,11 @@ HEAD_FILE, DOUBT_FILE = "head.safetensors", "doubt.safetensors"
 def export_runtime_model(
     data: Dataset,
     embeddings: tuple[Embeddings, ...],
-    adapted: FitResult,
+    fit_result: FitResult,
     evaluation: Evaluation,
     *,
     ctx: Context,
-    doubted: UncertaintyReport | None = None,
+    uncertainty: UncertaintyReport | None = None,
 ) -> Exported:
     """Write `<run>/model/`, load it back and compare it with the run.
 
@@ -75,15 +75,15 @@ def export_runtime_model(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         try:
-            _write_model(draft, data, embeddings, adapted, evaluation, doubted, ctx)
-            worst = _require_parity(draft, data, embeddings, adapted)
+            _write_model(draft, data, embeddings, fit_result, evaluation, uncertainty, ctx)
+            worst = _require_parity(draft, data, embeddings, fit_result)
             size = sum(p.stat().st_size for p in draft.rglob("*") if p.is_file())
             _move_into_place(draft, ctx.run.path / "model")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     exported = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
     serialization.save_value(exported, ctx.make_step_folder("export"))
-    count = len({feature.backbone for feature in adapted.features})
+    count = len({feature.backbone for feature in fit_result.features})
     trunks = f"{count} trunk{'s' if count > 1 else ''}"
     ctx.console.print_line(
         "export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most"
@@ -95,39 +95,39 @@ def _write_model(
     draft: Path,
     data: Dataset,
     embeddings: tuple[Embeddings, ...],
-    adapted: FitResult,
+    fit_result: FitResult,
     evaluation: Evaluation,
-    doubted: UncertaintyReport | None,
+    uncertainty: UncertaintyReport | None,
     ctx: Context,
 ) -> None:
-    names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
+    names = tuple(dict.fromkeys(feature.backbone for feature in fit_result.features))
     by_name = {e.spec.name: e for e in embeddings}
-    trunks = [_write_trunk(draft, at, by_name[name].spec, data, adapted, ctx) for at, name in enumerate(names)]
+    trunks = [_write_trunk(draft, at, by_name[name].spec, data, fit_result, ctx) for at, name in enumerate(names)]
     manifest = Manifest(
         format=model_manifest.FORMAT,
         headstart=__version__,
         task=data.task,
         class_names=data.class_names,
         trunks=tuple(trunks),
-        features=adapted.features,
-        head=_write_head(draft, adapted.fitted),
+        features=fit_result.features,
+        head=_write_head(draft, fit_result.fitted),
         decision=_decision_rule(data, evaluation, ctx),
-        calibration=Calibration(temperature=adapted.temperature),
-        doubt=None if doubted is None else _write_uncertainty(draft, doubted),
+        calibration=Calibration(temperature=fit_result.temperature),
+        doubt=None if uncertainty is None else _write_uncertainty(draft, uncertainty),
     )
     model_manifest.write_manifest(manifest, draft)
 
 
 def _write_trunk(
-    draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: FitResult, ctx: Context
+    draft: Path, at: int, spec: BackboneSpec, data: Dataset, fit_result: FitResult, ctx: Context
 ) -> TrunkEntry:
     """Take a trunk's graph from the cache, cut where the head reads."""
     from headstart.backbones import loading
     from headstart.backbones.earlier_runs import tuned_network
 
-    read = {feature.depth for feature in adapted.features if feature.backbone == spec.name}
+    read = {feature.depth for feature in fit_result.features if feature.backbone == spec.name}
     pictures = _decode_sample(data, spec)
-    networks = (adapted.tuning.network,) if adapted.tuning else ()
+    networks = (fit_result.tuning.network,) if fit_result.tuning else ()
     trunk = tuned_network.find_backbone(spec.name, networks, ctx.run.path)
     source = loading.make_trunk_folder(trunk, ctx.store, ctx.console, pictures, "f32")
     below = f"trunk{at}"
@@ -208,13 +208,13 @@ def _decode_sample(data: Dataset, spec: BackboneSpec) -> np.ndarray:
     return np.stack([preprocessing.decode_picture(preprocessing.read_bytes(path), spec.input) for path in paths])
 
 
-def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult) -> float:
+def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], fit_result: FitResult) -> float:
     """The largest difference of a probability between the saved model and the run's own features and head."""
     from headstart.runtime.model import load
 
     rows = _sample_rows(data)
     worst = float(
-        np.abs(_saved_probabilities(load(draft), data, rows) - _run_probabilities(embeddings, adapted, rows)).max()
+        np.abs(_saved_probabilities(load(draft), data, rows) - _run_probabilities(embeddings, fit_result, rows)).max()
     )
     if not worst <= TOLERANCE:
         raise SetupError(
@@ -229,12 +229,12 @@ def _saved_probabilities(model: Model, data: Dataset, rows: np.ndarray) -> np.nd
     return np.concatenate([model.predict_probabilities(chunk) for chunk in model.extract_features(files)])
 
 
-def _run_probabilities(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
-    fitted = adapted.fitted
+def _run_probabilities(embeddings: tuple[Embeddings, ...], fit_result: FitResult, rows: np.ndarray) -> np.ndarray:
+    fitted = fit_result.fitted
     probabilities = prediction.predict_probabilities(
-        fitted.kind, fitted.arrays, join_columns(embeddings, adapted.features, rows)
+        fitted.kind, fitted.arrays, join_columns(embeddings, fit_result.features, rows)
     )
-    return apply_temperature(probabilities, adapted.temperature)
+    return apply_temperature(probabilities, fit_result.temperature)
 
 
 def _move_into_place(draft: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ inputs and outputs stay float32.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,7 +38,7 @@ class LiteRT:
     frozen = False
     cannot: Mapping[str, str] = {
         "int8 neighbours": "distances to training pictures do not survive 8 bits",
-        "int8 doubt": STRANGE_IN_8_BITS,
+        "int8 uncertainty": STRANGE_IN_8_BITS,
     }
     runtime = _RUNTIME
 
@@ -47,9 +46,8 @@ class LiteRT:
         self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
     ) -> None:
         """See `headstart.exporting.export_source.Exporter`; the metadata is the buffer `headstart` of the file."""
-        with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            file, words = conversion_process.write_child_inputs(source, Path(place), pictures, metadata)
-            conversion_process.run_conversion(self.name, [file, folder / self.file, precision, words])
+        target = folder / self.file
+        conversion_process.export_in_child(self.name, source, target, precision, pictures, metadata)
 
 
 def convert(file: str, target: str, precision: str, metadata_file: str) -> None:

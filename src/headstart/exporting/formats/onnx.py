@@ -6,7 +6,6 @@ novelty and `unknown` are left out.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,16 +43,15 @@ class Onnx:
     packages = ("onnxruntime",)
     making = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
     frozen = False
-    cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
+    cannot: Mapping[str, str] = {"int8 uncertainty": STRANGE_IN_8_BITS}
     runtime = _RUNTIME
 
     def write(
         self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
     ) -> None:
         """See `headstart.exporting.export_source.Exporter`; the metadata is the property `headstart` of the model."""
-        with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            file, words = conversion_process.write_child_inputs(source, Path(place), pictures, metadata)
-            conversion_process.run_conversion(self.name, [file, folder / self.file, precision, words])
+        target = folder / self.file
+        conversion_process.export_in_child(self.name, source, target, precision, pictures, metadata)
 
 
 def convert(file: str, target: str, precision: str, metadata_file: str) -> None:

@@ -45,7 +45,7 @@ class OpenVINO:
     packages = ("openvino",)
     making = ("openvino",)
     frozen = True
-    cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
+    cannot: Mapping[str, str] = {"int8 uncertainty": STRANGE_IN_8_BITS}
     runtime = _RUNTIME
 
     def write(
@@ -76,7 +76,7 @@ def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: li
 
 
 def _build_graph(source: ExportSource, files: list[Path]) -> Any:
-    """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C), and doubt."""
+    """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C), and uncertainty."""
     ov = load_openvino()
     from openvino import opset13 as ops
 
@@ -100,7 +100,7 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
     probabilities = _HEADS[source.manifest.head.kind](joined, arrays, temperature)
     out = {"probabilities": probabilities}
-    if source.doubting and source.manifest.doubt:
+    if source.with_uncertainty and source.manifest.doubt:
         out |= openvino_uncertainty.uncertainty_outputs(
             joined, probabilities, source.manifest.doubt, source.model.uncertainty_arrays
         )

@@ -89,9 +89,9 @@ def find_safe_domain(
     guess = float(np.bincount(y).max() / n) if n else 1.0
     plain = features(pictures) if n >= _LEAST else np.empty((0, 0), np.float32)
     p = _held_out_probabilities(plain, plain, y, fold, n_classes) if n >= _LEAST else np.empty((0, n_classes))
-    right = p.argmax(axis=1) == y[: len(p)]
-    if n < _LEAST or right.mean() < guess + _BETTER or wilson_interval(float(right.sum()), n).low <= guess:
-        accuracy = f"accuracy {right.mean():.2f}" if len(right) else "no accuracy"
+    correct = p.argmax(axis=1) == y[: len(p)]
+    if n < _LEAST or correct.mean() < guess + _BETTER or wilson_interval(float(correct.sum()), n).low <= guess:
+        accuracy = f"accuracy {correct.mean():.2f}" if len(correct) else "no accuracy"
         why = (
             f"{_STRICTEST}, the strictest: on {n} pictures a head has {accuracy} and the most frequent class "
             f"{guess:.2f}, too little to tell what keeps the label"
