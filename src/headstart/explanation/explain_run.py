@@ -87,7 +87,6 @@ def explain_run(
 def _keep_examples(
     data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], fit_result: FitResult, ctx: Context
 ) -> np.ndarray:
-    """Write what is kept of the training pictures; returns their rows."""
     targets = np.asarray(data.targets)
     rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(data.class_names))
     vectors, scale = example_selection.make_vectors(join_columns(embeddings, fit_result.features, rows))
@@ -170,7 +169,6 @@ def _draw_jpeg(explanation: Explanation) -> bytes:
 
 
 def _prototype_rows(explainer: Explainer, places: dict[str, int]) -> dict[str, tuple[int, ...]]:
-    """Class -> rows of its prototypes, the best first."""
     assert isinstance(explainer.examples, example_store.ExampleStore)
     prototypes: dict[str, list[tuple[int, int]]] = {}
     for entry in explainer.examples.index.entries:

@@ -153,7 +153,6 @@ class FeatureMapModel:
             ]
 
     def _join_features(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
-        """(B, D) the head's input."""
         blocks = [outputs[trunk][output] for trunk, output, _ in self._locate_features()]
         return np.concatenate(blocks, axis=1)
 

@@ -64,5 +64,4 @@ def _fade_colours(picture: np.ndarray) -> np.ndarray:
 
 
 def _heat_colours(heat: np.ndarray) -> np.ndarray:
-    """(h, w) 0..1 -> (h, w, 3) float64 0..255."""
     return np.stack([np.interp(heat, _STOPS, _COLOURS[:, channel]) for channel in range(3)], axis=-1)

@@ -52,7 +52,7 @@ def export_in_child(
 
 
 def read_child_pictures(place: Path, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-    """In the child: picture after picture that `export_in_child` put there, (1, H, W, 3) float32 by the names of the inputs."""
+    """In the child: the pictures for int8, one after the other, (1, H, W, 3) float32 by the names of the inputs."""
     shown = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
     for row in range(len(shown[names[0]])):
         yield {name: np.asarray(pictures[row : row + 1], np.float32) for name, pictures in shown.items()}

@@ -175,7 +175,6 @@ def _export_format(
     shown: tuple[Pictures, Answers, list[np.ndarray]],
     max_drop: float,
 ) -> Export:
-    """One format: written, its files beside it, run by itself, compared, and told in `export.json`."""
     pictures, expected, calibration = shown
     content = export_files.describe_export(source, exporter, precision)
     with silence_frameworks(), redirect_stdout(sys.stderr):  # converters print, and results are on standard output
@@ -213,7 +212,6 @@ def _export_format(
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """Files of a folder, those of the work in between left out."""
     return sorted(p for p in folder.rglob("*") if p.is_file() and ".work" not in p.relative_to(folder).parts)
 
 

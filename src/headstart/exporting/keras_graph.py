@@ -72,15 +72,12 @@ def _cut_trunk(source: ExportSource, entry: TrunkEntry) -> Any:
     outputs = [full_trunk.outputs[at.index(depth.name)] for depth in entry.depths]
     model = keras.Model(full_trunk.inputs[0], outputs, name=re.sub(r"\W+", "_", entry.name))
     model.trainable = False
-    strange = next((layer for layer in _list_layers(model) if not type(layer).__module__.startswith("keras.")), None)
+    layers = list_nested_layers(model, include_self=False)
+    strange = next((layer for layer in layers if not type(layer).__module__.startswith("keras.")), None)
     if strange is not None:
         message = f"`{entry.name}` has the layer `{type(strange).__name__}`, which is not one of Keras' own"
         raise SetupError(message, where="--to", hint="--to openvino, which needs none of them")
     return model
-
-
-def _list_layers(model: Any) -> list[Any]:
-    return list_nested_layers(model, include_self=False)
 
 
 # ---------------------------------------------------------------- heads

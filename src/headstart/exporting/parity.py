@@ -117,7 +117,6 @@ def _export_failure(name: str, why: str) -> SetupError:
 
 
 def _format_hint(name: str) -> str:
-    """What to try where a format fails."""
     return "headstart doctor shows the engines" if name == "openvino" else "--to openvino"
 
 

@@ -83,7 +83,6 @@ def _orientation(image):
 
 
 def _pixel_layout(image):
-    """How a pixel is stored, in Pillow's words, as RGB;16B."""
     args = image.tile[0].args if image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
 

@@ -121,7 +121,6 @@ def _write_model(
 def _write_trunk(
     draft: Path, at: int, spec: BackboneSpec, data: Dataset, fit_result: FitResult, ctx: Context
 ) -> TrunkEntry:
-    """Take a trunk's graph from the cache, cut where the head reads."""
     from headstart.backbones import loading
     from headstart.backbones.earlier_runs import tuned_network
 
@@ -197,7 +196,6 @@ def _decision_rule(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decis
 
 
 def _sample_rows(data: Dataset) -> np.ndarray:
-    """Some rows spread over the data set."""
     return evenly_spaced(len(data.uris), COMPARED)
 
 
@@ -238,7 +236,6 @@ def _run_probabilities(embeddings: tuple[Embeddings, ...], fit_result: FitResult
 
 
 def _move_into_place(draft: Path, target: Path) -> None:
-    """Move the folder into place; an older one goes first."""
     if target.exists():
         shutil.rmtree(target)
     os.replace(draft, target)  # noqa: PTH105

@@ -77,7 +77,6 @@ def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
 
 
 def _add_metadata(content: bytes, metadata: bytes) -> bytes:
-    """The file with a buffer `headstart` among its metadata."""
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 

@@ -103,7 +103,6 @@ def _store_in_16_bits(model: Any) -> None:
 
 
 def _quantise_trunks(model: Any, pictures: list[dict[str, np.ndarray]], trunks: list[str]) -> Any:
-    """The trunks in 8 bits by NNCF; the head stays in 32."""
     from headstart.networks.openvino_engine import without_telemetry
 
     with without_telemetry():

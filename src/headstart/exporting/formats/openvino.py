@@ -60,7 +60,6 @@ class OpenVINO:
 
 
 def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: list[np.ndarray]) -> list[Path]:
-    """The trunks' files, quantised where that is asked for."""
     files = [source.model.folder / entry.ir for entry in source.manifest.trunks]
     if precision != "int8":
         return files

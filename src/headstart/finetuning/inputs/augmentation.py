@@ -230,7 +230,6 @@ def _warp_picture(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.n
 
 
 def _recolour_picture(picture: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
-    """Hue, saturation, contrast about the mean grey level and brightness as one matrix."""
     if not drawn.keys() & {"hue", "saturation", "contrast", "brightness"}:
         return picture
     angle = 2 * math.pi * drawn.get("hue", 0.0)

@@ -106,7 +106,6 @@ def find_safe_domain(
 
 
 def _best_domain(effects: list[TransformEffect]) -> str:
-    """Of the domains whose changes all keep the label the one whose changes help the head's log loss most."""
     losses = {effect.name: effect.lost.value for effect in effects if effect.keeps_label}
     gains = {
         name: float(np.mean([losses[n] for n in needs]))
@@ -135,7 +134,6 @@ def _held_out_probabilities(
 
 
 def _change_pictures(pictures: np.ndarray, name: str, seed: int) -> np.ndarray:
-    """Every picture changed, as far as a domain would at most."""
     if name == "flip_x":
         return np.ascontiguousarray(pictures[:, :, ::-1])
     if name == "flip_y":

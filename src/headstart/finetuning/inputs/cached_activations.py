@@ -240,7 +240,6 @@ def _open_cache(
 
 
 def _row_bytes(cache: RowStore) -> int:
-    """Of one picture in one view."""
     return sum(width * cache.types[name].itemsize for name, width in cache.columns.items())
 
 

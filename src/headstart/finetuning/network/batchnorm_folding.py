@@ -78,7 +78,6 @@ def _no_norm() -> None:
 
 
 def _norm_scale(norm: Any) -> Any:
-    """(channels,) float32."""
     import keras
 
     inverse = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)

@@ -75,7 +75,6 @@ def _make_low_rank_class(kind: type, axes: tuple[tuple[str, int], ...]) -> type:
 
 
 def _kernel_property(name: str) -> property:
-    """What the layer computes with."""
     import keras
 
     def get(self: Any) -> Any:

@@ -66,7 +66,6 @@ def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, 
 
 
 def _put_tuned(body: clone.ClonedTrunk, network: Network) -> None:
-    """What the network trained goes over what the trunk had."""
     merged = {update.kernel.path: update.merge_kernel() for update in network.updates}
     variables = {v.path: v for _, copy in body.pairs for v in getattr(copy, "weights", ())}
     elsewhere = {v.path for v in network.head.variables} | {
@@ -84,7 +83,6 @@ def _concatenate(parts: list[Any], name: str) -> Any:
 
 
 def _append_hidden_units(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray) -> Any:
-    """Features with the hidden units of a head `mlp` behind them."""
     import keras
 
     kernel, bias, gamma, beta = hidden

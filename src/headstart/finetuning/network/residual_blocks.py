@@ -31,7 +31,6 @@ def find_residual_branches(trunk_model: Any, anatomy: TrunkBlocks) -> dict[int, 
 
 
 def _find_branch(operation: Any, producers: dict[int, Any]) -> int | None:
-    """Which input was computed from the other one."""
     ends = [producers[id(tensor)] for tensor in operation.input]
     for branch, shortcut in ((1, 0), (0, 1)):
         earlier = {id(op) for op in iterate_ancestors(operation.input[branch], producers, set())}

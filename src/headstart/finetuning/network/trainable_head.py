@@ -166,6 +166,5 @@ def fold_head(head: Head, temperature: float) -> FoldedHead:
 
 
 def _unstandardise(head: Head, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A layer on standardised features as one on raw features, float64."""
     on_raw = kernel.astype(np.float64) * head.factor[:, None]
     return on_raw, bias.astype(np.float64) - head.centre @ on_raw

@@ -239,7 +239,6 @@ def _clone_upper_trunk(
 def _free_layers(
     anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str], pairs: Sequence[tuple[Any, Any]]
 ) -> list[Update]:
-    """Make trainable what the strategy trains."""
     home = anatomy.map_operations_to_blocks()
     layers = [copy for operation, copy in pairs if home[id(operation)] in train and hasattr(copy, "weights")]
     for layer in layers:
@@ -260,7 +259,6 @@ def _free_layers(
 
 
 def _is_norm(v: Any) -> bool:
-    """A scale, a shift or a bias, also the one of attention heads."""
     return len(v.shape) < 2 or v.name == "bias"
 
 

@@ -58,7 +58,6 @@ def step_bytes(model: Any, batch: int) -> int:
 
 
 def _output_bytes(model: Any) -> Iterator[int]:
-    """Of what each operation gives out for one picture."""
     import keras
 
     inside = model.layers if isinstance(model, keras.Sequential) else model.operations
