@@ -77,17 +77,17 @@ def measured(title: str, folder: Path, backbone: str, scratch: Path) -> None:
     one.source.pull(one.preset, ctx.store, QUIET)
     x = np.array(embed(data, one.name, np.arange(len(data.uris)), ctx=ctx).vectors[one.spec.depths[-1].name])
     y, names = np.asarray(data.targets), data.class_names
-    class_names.require(names)
-    found = capability.of(one, names, ctx.store, QUIET)
+    class_names.require_class_names(names)
+    found = capability.make_name_scorer(one, names, ctx.store, QUIET)
     print(f"\n{title}: {len(y):,} pictures, {len(names)} classes, {one.name}@{one.spec.depths[-1].name}")
-    alone(y, found.similarities(x), "by names alone")
+    alone(y, found.compute_similarities(x), "by names alone")
     centred = x - x.mean(axis=0)
-    alone(y, centred @ found.linear(), "the same in its linear form, pictures' mean taken off")
+    alone(y, centred @ found.make_linear_weights(), "the same in its linear form, pictures' mean taken off")
     least = np.bincount(y)
     for labels in LABELS:
         kept = np.flatnonzero(least >= labels + LEFT)
         rows = np.flatnonzero(np.isin(y, kept))
-        curve(x[rows], np.searchsorted(kept, y[rows]), found.linear()[:, kept], labels)
+        curve(x[rows], np.searchsorted(kept, y[rows]), found.make_linear_weights()[:, kept], labels)
 
 
 def alone(y: np.ndarray, scores: np.ndarray, said: str) -> None:

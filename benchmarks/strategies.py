@@ -59,7 +59,7 @@ def training_setup(folder: Path) -> tuple[TrainingSetup, np.ndarray, np.ndarray]
 def one(setup: TrainingSetup, learn: np.ndarray, judge: np.ndarray, name: str, fields: dict[str, Any]) -> None:
     """Train one recipe and print its line."""
     usual = {"rate": 2e-3, "decay": 0.8, "weight_decay": 2e-2, "epochs": EPOCHS, "augment": 0.5, "domain": "texture"}
-    recipe = recipes.make({**usual, **setup.recipe_space.starting_points[0].recipe_fields, **fields})
+    recipe = recipes.make_recipe({**usual, **setup.recipe_space.starting_points[0].recipe_fields, **fields})
     if recipe.strategy == "scratch":
         recipe = search_space.make_scratch_recipe(recipe)
     started = time.monotonic()

@@ -12,8 +12,8 @@ from headstart.core.storage.cache import Store
 from headstart.statistics.intervals import wilson_interval
 from headstart.testing.sample_photos import fetch_labelled_photos
 from headstart.zero_shot import imagenet_classes, sentence_encoder
-from headstart.zero_shot.conse import TOP, combined
-from headstart.zero_shot.source_classifier import classifier
+from headstart.zero_shot.conse import TOP, combine_names
+from headstart.zero_shot.source_classifier import load_source_classifier
 
 BACKBONES = ("bundled:efficientnet_lite0", "bundled:efficientnet_lite1", "bundled:efficientnet_lite2")
 TOPS = (1, 3, 5, 10, 30, 1000)
@@ -23,15 +23,15 @@ def main() -> None:
     store, console = Store(cache_folder()), Console(quiet=True)
     photos = fetch_labelled_photos(store, console)
     classes = sorted(set(photos.values()))
-    model = sentence_encoder.model(store, console)
-    targets = model.embed(classes)
+    model = sentence_encoder.load_sentence_model(store, console)
+    targets = model.embed_texts(classes)
     print(f"n = {len(photos)} photographs, {len(classes)} classes (chance {1 / len(classes):.3f})")
     for backbone in BACKBONES:
-        source = classifier(backbone, store, console)
-        names = imagenet_classes.vectors(source.named, model, store, console)
-        seen = list(source.look(photos))
+        source = load_source_classifier(backbone, store, console)
+        names = imagenet_classes.embed_classes(source.named, model, store, console)
+        seen = list(source.run_classifier(photos))
         answers = {
-            top: [classes[int((targets @ combined(one.probabilities, names, top)).argmax())] for one in seen]
+            top: [classes[int((targets @ combine_names(one.probabilities, names, top)).argmax())] for one in seen]
             for top in TOPS
         }
         for top, given in answers.items():
@@ -40,7 +40,7 @@ def main() -> None:
             score = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}] n={len(photos)}"
             print(f"{backbone:<28}T = {top:<6}{score}{'   (default T)' if top == TOP else ''}", flush=True)
         for one, given, label in zip(seen, answers[TOP], photos.values(), strict=True):
-            top, chance = next(iter(source.top(one.probabilities).items()))
+            top, chance = next(iter(source.list_likeliest(one.probabilities).items()))
             print(f"    {'right' if given == label else 'wrong'}  {label:<26}{given:<26}seen: {top} {chance:.2f}")
 
 

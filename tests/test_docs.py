@@ -50,7 +50,7 @@ def test_every_head_is_on_the_page_of_adapt(name):
     assert f"`{name}`" in (DOCS / "adapt.md").read_text()
 
 
-@pytest.mark.parametrize("field", recipe.options(), ids=lambda f: f.name)
+@pytest.mark.parametrize("field", recipe.list_recipe_options(), ids=lambda f: f.name)
 def test_every_field_of_a_recipe_is_in_the_table_with_its_default_and_help(field):
     default = _as_written(field.default)
     choices = ", ".join(f"`{choice}`" for choice in field.metadata["choices"])

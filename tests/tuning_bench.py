@@ -55,7 +55,7 @@ def tried(setup, **changes):
     """
     from headstart.backbones.earlier_runs import tuned_network
 
-    recipe = recipes.make({**PLAIN, **changes})
+    recipe = recipes.make_recipe({**PLAIN, **changes})
     folder = setup.ctx.run.path / f"try{next(_numbers)}"
     own = dataclasses.replace(setup, ctx=dataclasses.replace(setup.ctx, run_epochs=RunFolder(folder)))
     budget = TimeBudget(ctx=own.ctx, total_s=0.0)

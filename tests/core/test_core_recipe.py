@@ -34,30 +34,30 @@ def values(option):
 
 def wrong(given):
     with pytest.raises(UsageError) as caught:
-        recipes.make(recipes.parse(given))
+        recipes.make_recipe(recipes.parse_fields(given))
     assert caught.value.where == "--recipe"
     return caught.value.what
 
 
-@given(st.fixed_dictionaries({f.name: values(f) for f in recipes.options()}))
+@given(st.fixed_dictionaries({f.name: values(f) for f in recipes.list_recipe_options()}))
 def test_what_is_shown_is_read_back_to_the_last_bit(fields):
     recipe = Recipe(**fields)
-    again = Recipe(**recipes.parse(recipes.shown(recipe).split(",")))
+    again = Recipe(**recipes.parse_fields(recipes.format_recipe(recipe).split(",")))
     assert again == recipe
 
 
 @given(st.floats(1e-9, 1.0))
 def test_a_recipe_given_to_fit_is_the_one_that_is_trained(rate):
     job = jobs.make_job(data="pictures", strategy="finetune", recipe=Recipe(rate=rate, gradual=True))
-    assert recipes.make(recipes.parse(job.recipe)) == Recipe(rate=rate, gradual=True)
+    assert recipes.make_recipe(recipes.parse_fields(job.recipe)) == Recipe(rate=rate, gradual=True)
 
 
 def test_short_numbers_are_shown_short():
-    assert recipes.shown(Recipe(rate=2e-3, wise=False)) == "strategy=finetune,rate=0.002,epochs=15,wise=false"
+    assert recipes.format_recipe(Recipe(rate=2e-3, wise=False)) == "strategy=finetune,rate=0.002,epochs=15,wise=false"
 
 
 def test_texts_become_what_the_fields_hold():
-    found = recipes.parse(["rate=1e-3", "blocks=2", "depths=stage3+last", "gradual=yes", "head=mlp", "wise=No"])
+    found = recipes.parse_fields(["rate=1e-3", "blocks=2", "depths=stage3+last", "gradual=yes", "head=mlp", "wise=No"])
     assert found == {
         "rate": 1e-3,
         "blocks": 2,
@@ -102,15 +102,15 @@ def test_a_field_given_twice_is_refused():
 
 def test_a_recipe_that_trains_nothing_is_refused():
     assert "trains nothing" in wrong(["strategy=probe", "rate=0"])
-    assert recipes.make(recipes.parse(["strategy=probe", "rate=0", "head=mlp"])).rate == 0
+    assert recipes.make_recipe(recipes.parse_fields(["strategy=probe", "rate=0", "head=mlp"])).rate == 0
 
 
 def test_plain_values_of_the_wrong_kind_are_refused():
     with pytest.raises(UsageError, match="recipe blocks `true` is not a whole number"):
-        recipes.make({"blocks": True})
+        recipes.make_recipe({"blocks": True})
     with pytest.raises(UsageError, match="recipe wise `1` is neither: write true or false"):
-        recipes.make({"wise": 1})
-    assert recipes.make({"rate": 1, "depths": ["last"]}) == Recipe(rate=1.0, depths=("last",))
+        recipes.make_recipe({"wise": 1})
+    assert recipes.make_recipe({"rate": 1, "depths": ["last"]}) == Recipe(rate=1.0, depths=("last",))
 
 
 def test_a_job_tells_what_is_wrong_with_its_recipe_among_the_rest():
@@ -152,7 +152,7 @@ def test_numbers_of_numpy_become_plain_ones_and_replacing_checks_too():
 
 
 def test_every_number_has_limits_that_can_be_reached():
-    for option in recipes.options():
+    for option in recipes.list_recipe_options():
         if isinstance(option.default, (int, float)) and not isinstance(option.default, bool):
             assert option.metadata["low"] <= option.default <= option.metadata["high"] < float("inf"), option.name
 
@@ -165,7 +165,7 @@ def test_a_mapping_is_a_recipe_too():
     job = jobs.make_job(
         data="pictures", strategy="auto", recipe={"blocks": 2, "depths": ["stage3", "last"], "wise": False}
     )
-    assert recipes.parse(job.recipe) == {"blocks": 2, "depths": ("stage3", "last"), "wise": False}
+    assert recipes.parse_fields(job.recipe) == {"blocks": 2, "depths": ("stage3", "last"), "wise": False}
     for wanted, told in (
         ({"blocks": 2.5}, "recipe blocks `2.5` is not a whole"),
         ({"bloks": 2}, "`blocks`"),

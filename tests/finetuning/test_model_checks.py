@@ -334,7 +334,7 @@ def any_recipe():
             else st.just(("last",))
         )
 
-    fields = {f.name: of(f) for f in recipes.options() if f.name not in ("backbone", "rate", "strategy")}
+    fields = {f.name: of(f) for f in recipes.list_recipe_options() if f.name not in ("backbone", "rate", "strategy")}
     return st.builds(
         Recipe, strategy=st.sampled_from(("finetune", "lora", "norms", "scratch")), rate=st.floats(1e-6, 1.0), **fields
     )
@@ -353,6 +353,6 @@ def test_advice_is_a_valid_recipe_that_differs(recipe, batch):
     for code, each in ((code, each) for code in CHECKS for each in bad):
         change = ask(code, each).change
         changed = dataclasses.replace(recipe, **change)
-        assert recipes.problems(changed) == []
+        assert recipes.find_recipe_problems(changed) == []
         assert not change or changed != recipe
         assert all(type(value) is type(recipes.field_values(recipe)[name]) for name, value in change.items())

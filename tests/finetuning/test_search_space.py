@@ -24,7 +24,7 @@ def test_every_first_recipe_can_be_trained(strategy, per_class, blocks):
     assert listed
     assert len(set(listed)) == len(listed)
     for one in listed:
-        assert recipes.problems(one) == []
+        assert recipes.find_recipe_problems(one) == []
         assert one.trunk.blocks <= blocks
         assert {name: recipes.field_values(one)[name] for name in SHARED} == SHARED
         assert strategy == "auto" or one.strategy == strategy
@@ -59,7 +59,7 @@ def test_the_network_from_random_weights_is_the_same_but_for_its_start():
     assert (made.trunk.gradual, made.trunk.l2_sp, made.averaging.wise, made.patience) == (False, 0.0, False, 0)
     kept = ("backbone", "depths", "head", "hidden", "batch", "epochs", "augment", "domain", "seed")
     assert [recipes.field_values(made)[name] for name in kept] == [recipes.field_values(tuned)[name] for name in kept]
-    assert recipes.problems(made) == []
+    assert recipes.find_recipe_problems(made) == []
 
 
 # ---------------------------------------------------------------- proposals
@@ -84,7 +84,7 @@ def proposed(strategy="finetune", made=(), seed=0, count=1):
 def test_proposals_are_recipes(strategy):
     for values in proposed(strategy, count=8):
         blocks = values.pop("blocks")
-        recipe = recipes.make({**values, "blocks": blocks})
+        recipe = recipes.make_recipe({**values, "blocks": blocks})
         assert 3e-5 <= recipe.rate <= 1e-2
         assert recipe.strategy == strategy or strategy == "auto"
 

@@ -303,7 +303,7 @@ def setup(context, monkeypatch):
 
 
 def queued(setup):
-    return fine_tune._make_queue(setup, recipes.parse(setup.ctx.job.recipe))
+    return fine_tune._make_queue(setup, recipes.parse_fields(setup.ctx.job.recipe))
 
 
 def test_a_recipe_object_is_trained_as_given(setup):

@@ -297,5 +297,5 @@ def test_the_recipe_can_be_copied_and_breaks_at_commas_alone(page, tmp_path):
       return {text: at.innerText, whole: parts.every((part) => part.getClientRects().length === 1), lines: lines.size};
     })()"""
     found, _ = browser.ask(page, script, tmp_path, width=1200)
-    assert found["text"].strip() == recipes.shown(tuned.RECIPE)
+    assert found["text"].strip() == recipes.format_recipe(tuned.RECIPE)
     assert found["whole"] and 1 < found["lines"] <= 3

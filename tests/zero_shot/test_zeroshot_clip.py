@@ -76,7 +76,7 @@ def test_the_cosines_are_those_of_kerashub_and_do_not_depend_on_other_pictures(p
     from headstart.zero_shot import clip
 
     texts = [t.format(c.replace("_", " ")) for c in CLASSES for t in clip.TEMPLATES]
-    each = np.asarray(network.get_text_embeddings(clip.tokens(preprocessor, texts)), np.float64)
+    each = np.asarray(network.get_text_embeddings(clip.tokenize(preprocessor, texts)), np.float64)
     each = (each / np.linalg.norm(each, axis=1, keepdims=True)).reshape(len(CLASSES), -1, each.shape[1]).mean(axis=1)
     theirs = vectors @ (each / np.linalg.norm(each, axis=1, keepdims=True)).T
     ours = np.array([[one.cosines[name] for name in CLASSES] for one in guesses])
@@ -112,7 +112,9 @@ def test_fit_starts_from_the_texts(preset, guesses, drawings, tmp_path):
 def test_a_network_with_texts_of_its_own_comes_before_a_classifier(preset, context):
     name = loading.find_backbone(preset[0]).name
     assert (
-        head_from_names.fitting(("bundled:efficientnet_lite2", name), ctx=context(store=default_store(QUIET)))[0]
+        head_from_names.list_name_backbones(
+            ("bundled:efficientnet_lite2", name), ctx=context(store=default_store(QUIET))
+        )[0]
         == name
     )
 

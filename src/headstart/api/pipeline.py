@@ -24,7 +24,7 @@ from headstart.core.storage.cache import default_store
 if TYPE_CHECKING:
     from headstart.core.job import Job
     from headstart.core.types import Embeddings, ZeroShotPrediction
-    from headstart.zero_shot.source_classifier import Classifier
+    from headstart.zero_shot.source_classifier import SourceClassifier
 
 
 def fit(
@@ -180,17 +180,17 @@ def zeroshot(
     )
 
 
-def source_classifier(backbone: str, *, console: Console | None = None) -> Classifier:
+def source_classifier(backbone: str, *, console: Console | None = None) -> SourceClassifier:
     """A backbone with the classifier that it was trained with; its `predict` answers with ImageNet's classes.
 
     Raises:
         UsageError: There is no such backbone, or it has no classifier.
         SetupError: Weights or names cannot be had.
     """
-    from headstart.zero_shot.source_classifier import classifier
+    from headstart.zero_shot.source_classifier import load_source_classifier
 
     console = console or Console()
-    return classifier(backbone, default_store(console), console)
+    return load_source_classifier(backbone, default_store(console), console)
 
 
 def plan(
@@ -212,9 +212,9 @@ def plan(
         pictures, count = steps.data, len(steps.data.uris)
         chosen = list_candidates(ctx, steps.screening_count, data=pictures)
         if job.from_names:
-            from headstart.zero_shot.head_from_names import require_possible
+            from headstart.zero_shot.head_from_names import require_name_backbone
 
-            require_possible(pictures.class_names, chosen, ctx=ctx)
+            require_name_backbone(pictures.class_names, chosen, ctx=ctx)
         expected = estimate_extraction(chosen, pictures, ctx)
         return {
             "data": str(data),

@@ -176,7 +176,7 @@ def require_trainable(job: Job, candidates: Sequence[str]) -> None:
     if len(frozen) == len(backbones) and job.strategy != "auto":
         raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
     if job.recipe:
-        _require_recipe_fits(recipes.parse(job.recipe), backbones)
+        _require_recipe_fits(recipes.parse_fields(job.recipe), backbones)
 
 
 def _require_recipe_fits(recipe: Mapping[str, Any], backbones: Sequence[ResolvedBackbone]) -> None:
@@ -197,7 +197,7 @@ def _find_named(name: str, backbones: Sequence[ResolvedBackbone]) -> list[Resolv
     """Those that the recipe's backbone names."""
     from headstart.backbones import loading
 
-    named = [backbone for backbone in backbones if recipes.meant(name, backbone.name)]
+    named = [backbone for backbone in backbones if recipes.is_backbone_named(name, backbone.name)]
     if named:
         return named
     measured = [backbone.name for backbone in backbones]

@@ -94,9 +94,9 @@ class FitSteps:
             "candidates", choose_candidates, self.data, pictures=self.screening_count
         )
         if self.ctx.job.from_names:
-            from headstart.zero_shot.head_from_names import require
+            from headstart.zero_shot.head_from_names import require_start_from_names
 
-            require(self.data.class_names, found, ctx=self.ctx)
+            require_start_from_names(self.data.class_names, found, ctx=self.ctx)
         return found
 
     def estimate_seconds(self, names: tuple[str, ...]) -> float:
@@ -177,9 +177,9 @@ class FitSteps:
         if self.screening:
             names = add_trainable(self.screening.survivors, self.candidates, ctx=self.ctx)
             if self.ctx.job.from_names:
-                from headstart.zero_shot.head_from_names import with_naming
+                from headstart.zero_shot.head_from_names import keep_name_backbone
 
-                names = with_naming(names, self.candidates, ctx=self.ctx)
+                names = keep_name_backbone(names, self.candidates, ctx=self.ctx)
         found = [self._extract_features(name, self._all_rows) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
@@ -269,7 +269,7 @@ class FitSteps:
 
         values = (self.data, self.splits, self.embeddings)
         if not self.ctx.job.from_names:
-            head_from_names.advise(*values, ctx=self.ctx)
+            head_from_names.advise_start_from_names(*values, ctx=self.ctx)
             return None
         found: NameInitialization = self._take_step("names", head_from_names.initialize_head_from_names, *values)
         return found

@@ -51,9 +51,9 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
 def _format_recipe_fields() -> str:
     """Every field of a recipe as a line: what it may be, what it is by default, what it means."""
     lines = ["fields of a recipe, for --recipe name=value,name=value (docs/adapt.md explains them):"]
-    for option in recipes.options():
-        choices, default = option.metadata["choices"], recipes.shown_value(option.default)
-        allowed = ", ".join(choices) or recipes.limits(option)
+    for option in recipes.list_recipe_options():
+        choices, default = option.metadata["choices"], recipes.format_value(option.default)
+        allowed = ", ".join(choices) or recipes.format_limits(option)
         meaning = f"{option.metadata['help']}{': ' if allowed else ''}{allowed}"
         lines.append(f"  {option.name:<18}{meaning} (default: {default or 'none'})")
     return "\n".join(lines)

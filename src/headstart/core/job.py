@@ -142,7 +142,7 @@ def format_flag(name: str) -> str:
 def find_problems(job: Job) -> list[Problem]:
     """Everything that is wrong with a job, one sentence each."""
     wrong = [
-        (option.name, f"`{value}` {recipes.none_of(value, option.metadata['choices'])}")
+        (option.name, f"`{value}` {recipes.format_unknown_choice(value, option.metadata['choices'])}")
         for option in list_options()
         if option.metadata["choices"] and (value := getattr(job, option.name)) not in option.metadata["choices"]
     ]
@@ -165,7 +165,7 @@ def _find_recipe_problems(job: Job) -> list[Problem]:
         return [Problem(where, what, recipes.HINT)]
     try:
         default = {"strategy": recipe_strategy(job.strategy)} if known else {}
-        recipe = recipes.make({**default, **recipes.parse(job.recipe)})
+        recipe = recipes.make_recipe({**default, **recipes.parse_fields(job.recipe)})
     except UsageError as err:
         return [Problem(where, err.what, recipes.HINT)]
     if known and job.strategy not in ("probe", "auto", recipe.strategy):
@@ -218,9 +218,9 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
         if isinstance(values.get(name), str):
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
     if isinstance(values.get("recipe"), recipes.Recipe):
-        values["recipe"] = recipes.whole(values["recipe"])
+        values["recipe"] = recipes.format_all_fields(values["recipe"])
     elif isinstance(values.get("recipe"), Mapping):
-        values["recipe"] = recipes.texts(values["recipe"])
+        values["recipe"] = recipes.format_fields(values["recipe"])
     problems += _find_type_problems(values)
     if problems:
         raise make_error(problems)
@@ -235,7 +235,7 @@ def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
             fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
             if not fits or (isinstance(value, bool) and kind is not bool):
                 why = "is no recipe: pass a headstart.Recipe, a dict or text of name=value parts"
-                why = why if option.name == "recipe" else recipes.unlike(kind)
+                why = why if option.name == "recipe" else recipes.format_wrong_kind(kind)
                 hint = recipes.HINT if option.name == "recipe" else HINT
                 problems.append(Problem(format_flag(option.name), f"{option.name} `{value}` {why}", hint))
     return problems

@@ -151,7 +151,7 @@ class Recipe:
         return Recipe(**{**field_values(self), **values})
 
 
-def options() -> tuple[dataclasses.Field[Any], ...]:
+def list_recipe_options() -> tuple[dataclasses.Field[Any], ...]:
     """The fields of a recipe by their plain names."""
     return tuple(one for option in dataclasses.fields(Recipe) for one in _plain_fields(option))
 
@@ -175,8 +175,8 @@ def field_values(settings: Any) -> dict[str, Any]:
     return values
 
 
-def _unknown(given: Iterable[str]) -> list[str]:
-    known = [option.name for option in options()]
+def _find_unknown_fields(given: Iterable[str]) -> list[str]:
+    known = [option.name for option in list_recipe_options()]
     return [
         f"recipe has no `{name}`; {format_nearest(name, known)}".rstrip("; ") for name in given if name not in known
     ]
@@ -184,119 +184,119 @@ def _unknown(given: Iterable[str]) -> list[str]:
 
 def _check_values(given: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], list[str]]:
     """Values as their fields hold them, and what is wrong with them; `more` as in `_taken`."""
-    wrong, checked = _unknown(given), dict[str, Any]()
-    for option in options():
+    wrong, checked = _find_unknown_fields(given), dict[str, Any]()
+    for option in list_recipe_options():
         if option.name in given:
-            checked[option.name], problems = _taken(option, given[option.name], *more)
+            checked[option.name], problems = _check_value(option, given[option.name], *more)
             wrong += problems
     return checked, wrong
 
 
-def _taken(option: dataclasses.Field[Any], value: Any, *more: str) -> tuple[Any, list[str]]:
+def _check_value(option: dataclasses.Field[Any], value: Any, *more: str) -> tuple[Any, list[str]]:
     """A value as its field holds it, and what is wrong with it; `more` names further choices of the field."""
     want: Any = type(option.default)
-    known, name = option.metadata, f"recipe {option.name} `{shown_value(value)}`"
+    known, name = option.metadata, f"recipe {option.name} `{format_value(value)}`"
     if want is tuple and isinstance(value, list):
         value = tuple(value)
     number = {int: numbers.Integral, float: numbers.Real}.get(want)  # those of numpy too
     if number and isinstance(value, number) and not isinstance(value, bool):
         value = want(value)
     if not isinstance(value, want) or (isinstance(value, bool) and want is not bool):
-        return value, [f"{name} {unlike(want)}"]
+        return value, [f"{name} {format_wrong_kind(want)}"]
     if known["choices"] and value not in known["choices"] and all(value not in known[key] for key in more):
-        return value, [f"{name} {none_of(value, known['choices'])}"]
+        return value, [f"{name} {format_unknown_choice(value, known['choices'])}"]
     if want in (int, float) and not known["low"] <= value <= known["high"]:
-        return value, [f"{name} is not between {known['low']:g} and {shown_value(known['high'])}"]
+        return value, [f"{name} is not between {known['low']:g} and {format_value(known['high'])}"]
     return value, []
 
 
-def unlike(want: type) -> str:
+def format_wrong_kind(want: type) -> str:
     """`is not a whole number`: the end of a sentence about a value of another type."""
     return "is neither: write true or false" if want is bool else f"is not {_KINDS[want]}"
 
 
-def none_of(given: str, choices: Iterable[str]) -> str:
+def format_unknown_choice(value: str, choices: Iterable[str]) -> str:
     """The end of a sentence about a value that is no choice: which there are, and which is nearest."""
-    near = format_nearest(given, choices, count=1)
+    near = format_nearest(value, choices, count=1)
     return f"is not one of {', '.join(choices)}{f'; {near}' if near else ''}"
 
 
-def problems(recipe: Recipe) -> list[str]:
+def find_recipe_problems(recipe: Recipe) -> list[str]:
     """What is wrong with a recipe whose values are all in place, one sentence each."""
     if recipe.strategy == "probe" and recipe.head == "linear" and recipe.start == "probe" and not recipe.rate:
         return ["recipe trains nothing: a linear probe that starts from the fitted one at rate 0"]
     return []
 
 
-def make(given: Mapping[str, Any]) -> Recipe:
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """A checked recipe from values by name.
 
     Raises:
         UsageError: With every problem at once.
     """
-    checked, wrong = _check_values(given)
+    checked, wrong = _check_values(values)
     if not wrong:
         recipe = Recipe(**checked)
-        wrong = problems(recipe)
+        wrong = find_recipe_problems(recipe)
     if wrong:
         raise UsageError("; ".join(wrong), where="--recipe", hint=HINT)
     return recipe
 
 
-def parse(parts: Iterable[str]) -> dict[str, Any]:
+def parse_fields(parts: Iterable[str]) -> dict[str, Any]:
     """`name=value` texts as typed values by name; what is not named is not in the answer.
 
     Raises:
         UsageError: With every problem at once.
     """
-    known = {option.name: option for option in options()}
-    found: dict[str, Any] = {}
+    by_name = {option.name: option for option in list_recipe_options()}
+    values: dict[str, Any] = {}
     wrong = []
     for part in parts:
-        name, equals, text = (one.strip() for one in part.partition("="))
-        if not equals or name not in known:
-            wrong += _unknown([name]) if equals else [_without_value(part, known, found)]
+        name, equals, text = (text_part.strip() for text_part in part.partition("="))
+        if not equals or name not in by_name:
+            wrong += _find_unknown_fields([name]) if equals else [_format_missing_value(part, by_name, values)]
             continue
-        if name in found:
+        if name in values:
             wrong.append(f"recipe {name} is given twice")
         try:
-            found[name], problem = _taken(known[name], _typed(text, type(known[name].default)))
+            values[name], problem = _check_value(by_name[name], _convert_text(text, type(by_name[name].default)))
             wrong += problem
         except ValueError:
-            wrong.append(f"recipe {name} `{text}` {unlike(type(known[name].default))}")
+            wrong.append(f"recipe {name} `{text}` {format_wrong_kind(type(by_name[name].default))}")
     if wrong:
         raise UsageError("; ".join(wrong), where="--recipe", hint=HINT)
-    return found
+    return values
 
 
-def _without_value(part: str, known: Mapping[str, dataclasses.Field[Any]], before: Mapping[str, Any]) -> str:
-    if part in known:
-        told = f": write `{part}={shown_value(known[part].default) or '…'}`"
+def _format_missing_value(part: str, by_name: Mapping[str, dataclasses.Field[Any]], values: Mapping[str, Any]) -> str:
+    if part in by_name:
+        advice = f": write `{part}={format_value(by_name[part].default) or '…'}`"
     else:
-        told = "; several depths are joined with `+`" if "depths" in before else ": write `name=value`"
-    return f"`{part}` in --recipe has no `=`{told}"
+        advice = "; several depths are joined with `+`" if "depths" in values else ": write `name=value`"
+    return f"`{part}` in --recipe has no `=`{advice}"
 
 
-def meant(wanted: str, name: str) -> bool:
+def is_backbone_named(request: str, name: str) -> bool:
     """Whether a recipe's backbone names one: all of it, or its part after the colon; an empty one names all."""
-    return not wanted or f":{name}".endswith(f":{wanted}")
+    return not request or f":{name}".endswith(f":{request}")
 
 
-def limits(option: dataclasses.Field[Any]) -> str:
+def format_limits(option: dataclasses.Field[Any]) -> str:
     """`0 to 10`; empty for a field that holds no number."""
     if type(option.default) not in (int, float):
         return ""
-    return f"{option.metadata['low']:g} to {shown_value(option.metadata['high'])}"
+    return f"{option.metadata['low']:g} to {format_value(option.metadata['high'])}"
 
 
-def texts(given: Mapping[str, Any]) -> tuple[str, ...]:
+def format_fields(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Values by name as `parse` reads them; a list of depths is joined."""
-    return tuple(f"{name}={shown_value(value)}" for name, value in given.items())
+    return tuple(f"{name}={format_value(value)}" for name, value in values.items())
 
 
-def _typed(text: str, want: type) -> Any:
+def _convert_text(text: str, want: type) -> Any:
     if want is tuple:
-        return tuple(one for one in text.split("+") if one)
+        return tuple(name for name in text.split("+") if name)
     if want is bool:
         if text.lower() not in _WORDS:
             raise ValueError(text)
@@ -304,18 +304,20 @@ def _typed(text: str, want: type) -> Any:
     return want(text)
 
 
-def shown(recipe: Recipe) -> str:
+def format_recipe(recipe: Recipe) -> str:
     """The fields that differ from the defaults, as `parse` reads them."""
-    told = ("strategy", "rate", "epochs")
-    return ",".join(part for part in whole(recipe) if part.partition("=")[0] in told or part not in _DEFAULTS)
+    always = ("strategy", "rate", "epochs")
+    return ",".join(
+        part for part in format_all_fields(recipe) if part.partition("=")[0] in always or part not in _DEFAULTS
+    )
 
 
-def whole(recipe: Recipe) -> tuple[str, ...]:
+def format_all_fields(recipe: Recipe) -> tuple[str, ...]:
     """Every field but the empty ones, which are still to be filled in, as `parse` reads them."""
-    return texts({name: value for name, value in field_values(recipe).items() if value not in ("", ())})
+    return format_fields({name: value for name, value in field_values(recipe).items() if value not in ("", ())})
 
 
-def shown_value(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as `parse` reads it."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -324,4 +326,4 @@ def shown_value(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-_DEFAULTS = whole(Recipe())
+_DEFAULTS = format_all_fields(Recipe())

@@ -110,7 +110,7 @@ def _make_setup(
 ) -> TrainingSetup:
     """What trainings share: starting points on the backbones that are worth a start."""
     problem = head_selection.make_cv_problem(data, splits, ctx)
-    points = _find_starting_points(recipes.parse(ctx.job.recipe), ranking, embeddings, problem)
+    points = _find_starting_points(recipes.parse_fields(ctx.job.recipe), ranking, embeddings, problem)
     finalists = starting_points.choose_backbones(ranking, points, embeddings, ctx)
     names = {backbone.name for backbone in finalists}
     points = [point for point in points if point.backbone in names]
@@ -121,7 +121,7 @@ def _make_setup(
 
 def _search_and_train(setup: TrainingSetup) -> FineTuningResult:
     ctx = setup.ctx
-    fields = recipes.parse(ctx.job.recipe)
+    fields = recipes.parse_fields(ctx.job.recipe)
     setup.recipe_space.domain = augmentation_choice.choose_domain(setup, fields)
     queue = _make_queue(setup, fields)
     max_trials = 1 if fields else ctx.job.trials or MAX_TRIALS
@@ -141,7 +141,7 @@ def _find_starting_points(
     problem: head_selection.HeadCvProblem,
 ) -> list[starting_points.StartingPoint]:
     backbone, depths = str(fields.get("backbone", "")), tuple(fields.get("depths", ()))
-    named = [e for e in embeddings if recipes.meant(backbone, e.spec.name)]
+    named = [e for e in embeddings if recipes.is_backbone_named(backbone, e.spec.name)]
     if not named:
         names = [e.spec.name for e in embeddings]
         near = format_nearest(backbone, [*names, *(name.rpartition(":")[2] for name in names)])
@@ -167,11 +167,11 @@ def _complete_given_recipe(setup: TrainingSetup, fields: Mapping[str, Any]) -> R
     """The recipe of the user: what it leaves open is as in the job or by default, the arithmetic in float32."""
     space = setup.recipe_space
     strategy = fields.get("strategy", jobs.recipe_strategy(setup.ctx.job.strategy))
-    usual = recipes.make({**space.shared_fields, "precision": Recipe().precision})
+    usual = recipes.make_recipe({**space.shared_fields, "precision": Recipe().precision})
     if strategy == "scratch":
         usual = search_space.make_scratch_recipe(usual)
     start = space.starting_points[0].recipe_fields
-    return recipes.make({**recipes.field_values(usual), **fields, **start, "strategy": strategy})
+    return recipes.make_recipe({**recipes.field_values(usual), **fields, **start, "strategy": strategy})
 
 
 def _make_first_recipes(setup: TrainingSetup) -> list[Recipe]:

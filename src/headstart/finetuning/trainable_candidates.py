@@ -13,8 +13,12 @@ from headstart.core.run.context import Context
 
 def list_trainable(job: Job, candidates: Sequence[str]) -> list[str]:
     """Candidates that the recipe can be trained on, in their order; without one, all that can be trained at all."""
-    recipe = recipes.parse(job.recipe)
-    named = [loading.find_backbone(name) for name in candidates if recipes.meant(str(recipe.get("backbone", "")), name)]
+    recipe = recipes.parse_fields(job.recipe)
+    named = [
+        loading.find_backbone(name)
+        for name in candidates
+        if recipes.is_backbone_named(str(recipe.get("backbone", "")), name)
+    ]
     levels = tuple(recipe.get("depths", ()))
     return [backbone.name for backbone in named if not backbone.frozen_reason and has_levels(backbone, levels)]
 

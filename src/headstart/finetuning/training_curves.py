@@ -13,7 +13,7 @@ import numpy as np
 from headstart.core.types import TrainingLog
 
 
-def curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndarray:
+def score_curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndarray:
     """(E + 1,) float64 a score by epoch.
 
     Args:
@@ -26,9 +26,9 @@ def curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndarray:
     return np.array(values, np.float64)
 
 
-def curves(logs: Sequence[TrainingLog], side: str, score: str) -> np.ndarray:
+def score_curves(logs: Sequence[TrainingLog], side: str, score: str) -> np.ndarray:
     """(F, E + 1) float64 as `curve` of each training, NaN after its last epoch."""
-    rows = [curve(log, side, score) for log in logs]
+    rows = [score_curve(log, side, score) for log in logs]
     padded = np.full((len(rows), max(map(len, rows), default=1)), np.nan)
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row

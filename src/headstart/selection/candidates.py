@@ -99,9 +99,9 @@ def _make_shortlist(
     backbones = {one.name: one for one in available} | dict(named)
     if not backbones:
         return {}
-    recipe = str(recipes.parse(ctx.job.recipe).get("backbone", ""))
+    recipe = str(recipes.parse_fields(ctx.job.recipe).get("backbone", ""))
     room_s = plan_time(ctx.job).shortlist_s(ctx.left_s()) if pictures else math.inf
-    required = {name for name in backbones if name in named or (recipe and recipes.meant(recipe, name))}
+    required = {name for name in backbones if name in named or (recipe and recipes.is_backbone_named(recipe, name))}
     passes = _count_passes(backbones, pictures or 1, data, ctx)
     options = [
         successive_halving.Option(

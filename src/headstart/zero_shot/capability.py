@@ -21,34 +21,34 @@ from headstart.zero_shot import class_names, clip, conse
 class NameScorer(Protocol):
     """Guesses among C classes from a trunk's features at its depth `last`."""
 
-    def similarities(self, features: np.ndarray) -> np.ndarray:
+    def compute_similarities(self, features: np.ndarray) -> np.ndarray:
         """(M, D) -> (M, C) float32; the largest is the guess."""
         ...
 
-    def linear(self) -> np.ndarray:
+    def make_linear_weights(self) -> np.ndarray:
         """(D, C) float32 weights on these features that guess much alike; of no particular size."""
         ...
 
 
-def can(trunk: ResolvedBackbone, store: Store) -> bool:
+def can_guess_by_names(trunk: ResolvedBackbone, store: Store) -> bool:
     """Whether a trunk can guess by names."""
     classifier = trunk.preset in trunk.source.classifiers
-    return trunk.seed is None and (classifier or text_folder(trunk, store) is not None)
+    return trunk.seed is None and (classifier or find_text_folder(trunk, store) is not None)
 
 
-def text_folder(trunk: ResolvedBackbone, store: Store) -> Path | None:
+def find_text_folder(trunk: ResolvedBackbone, store: Store) -> Path | None:
     """Where the text tower of a trunk lies; None where it has none."""
     return trunk.source.text_folder(trunk.preset, store) if trunk.seed is None else None
 
 
-def how(trunk: ResolvedBackbone, store: Store) -> str:
+def format_method(trunk: ResolvedBackbone, store: Store) -> str:
     """In a few words, how a trunk that can does it."""
-    if text_folder(trunk, store):
+    if find_text_folder(trunk, store):
         return f"text tower of {trunk.name}"
     return f"ConSE, {conse.MODEL} over the ImageNet classes of {trunk.name}"
 
 
-def of(
+def make_name_scorer(
     trunk: ResolvedBackbone,
     classes: Sequence[str],
     store: Store,
@@ -72,7 +72,7 @@ def of(
         SetupError: A model cannot be had.
         DataError: The trunk's text tower cannot be read.
     """
-    if folder := text_folder(trunk, store):
-        return clip.of_names(classes, folder, trunk.spec.revision, store, console, where=where, hint=hint)
+    if folder := find_text_folder(trunk, store):
+        return clip.make_clip_scorer(classes, folder, trunk.spec.revision, store, console, where=where, hint=hint)
     dense, bias = trunk.source.classifier(trunk.preset, store)
-    return conse.of_names(classes, dense, bias, store, console, where=where, hint=hint)
+    return conse.make_conse_scorer(classes, dense, bias, store, console, where=where, hint=hint)

@@ -20,24 +20,24 @@ _EMPTY = {
 _SHORTEST = 3  # letters of a word
 
 
-def as_words(name: str) -> str:
+def format_as_words(name: str) -> str:
     """A class name as a model of language reads it: underscores are spaces."""
     return " ".join(name.replace("_", " ").split())
 
 
-def says_nothing(names: Iterable[str]) -> list[str]:
+def list_meaningless(names: Iterable[str]) -> list[str]:
     """The names in which no word says what a picture shows, such as `class_07`, `b` or `2024`.
 
     It is a guess from a short list: a name that is not among them may still say nothing.
     """
-    return [name for name in names if not set(_words(name)) - _EMPTY]
+    return [name for name in names if not set(_split_words(name)) - _EMPTY]
 
 
-def _words(name: str) -> list[str]:
+def _split_words(name: str) -> list[str]:
     return [word.casefold() for word in re.findall(r"[^\W\d_]+", name) if len(word) >= _SHORTEST]
 
 
-def require(classes: Sequence[str], *, where: str = CLASSES, hint: str = "") -> None:
+def require_class_names(classes: Sequence[str], *, where: str = CLASSES, hint: str = "") -> None:
     """Refuse class names that cannot be compared.
 
     Args:
@@ -58,10 +58,10 @@ def require(classes: Sequence[str], *, where: str = CLASSES, hint: str = "") -> 
         raise UsageError("no class is named", where=where, hint=hint)
     if len(classes) == 1:
         raise UsageError(f"with one class, `{classes[0]}`, there is nothing to choose", where=where, hint=hint)
-    _require_once(classes, lambda name: as_words(name).casefold(), where, hint)
+    _require_once(classes, lambda name: format_as_words(name).casefold(), where, hint)
 
 
-def require_apart(
+def require_distinguishable(
     classes: Sequence[str],
     pieces: Callable[[str], tuple[int, ...]],
     unread: Collection[int],
@@ -82,17 +82,17 @@ def require_apart(
         UsageError: The first such name.
     """
     for name in classes:
-        if set(pieces(as_words(name))) <= set(unread):
+        if set(pieces(format_as_words(name))) <= set(unread):
             what = f"the model of language can read nothing of the class name `{name}`"
             raise UsageError(what, where=where, hint=hint or "name it in English")
-    _require_once(classes, lambda name: pieces(as_words(name)), where, hint)
+    _require_once(classes, lambda name: pieces(format_as_words(name)), where, hint)
 
 
-def _require_once(classes: Sequence[str], of: Callable[[str], object], where: str, hint: str) -> None:
-    before: dict[object, str] = {}
+def _require_once(classes: Sequence[str], read: Callable[[str], object], where: str, hint: str) -> None:
+    names: dict[object, str] = {}
     for name in classes:
-        if (seen := of(name)) in before:
-            also = f": it reads as `{before[seen]}`" if before[seen] != name else ""
+        if (reading := read(name)) in names:
+            also = f": it reads as `{names[reading]}`" if names[reading] != name else ""
             what = f"the class `{name}` is named twice{also}"
             raise UsageError(what, where=where, hint=hint or "name each class once")
-        before[seen] = name
+        names[reading] = name

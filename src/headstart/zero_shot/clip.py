@@ -45,24 +45,24 @@ class ClipScorer:
     scale: float
     bias: float | None
 
-    def similarities(self, features: np.ndarray) -> np.ndarray:
+    def compute_similarities(self, features: np.ndarray) -> np.ndarray:
         """(M, C) float32 cosines of pictures by their vectors (M, E); none depends on another picture."""
-        found = [np.einsum("ce,e->c", self.texts, each / np.linalg.norm(each)) for each in features]
-        return np.asarray(found, np.float32).reshape(-1, len(self.texts))
+        cosines = [np.einsum("ce,e->c", self.texts, each / np.linalg.norm(each)) for each in features]
+        return np.asarray(cosines, np.float32).reshape(-1, len(self.texts))
 
-    def scores(self, cosines: np.ndarray) -> np.ndarray:
+    def compute_scores(self, cosines: np.ndarray) -> np.ndarray:
         """(M, C) what the network makes of cosines (M, C): its probabilities, which nobody has measured here."""
         logits = np.asarray(cosines, np.float64) * self.scale
         if self.bias is None:
             return softmax_regression.softmax_rows(logits)
         return np.asarray(1 / (1 + np.exp(-(logits + self.bias))))
 
-    def linear(self) -> np.ndarray:
+    def make_linear_weights(self) -> np.ndarray:
         """(E, C) float32: the texts are a linear head but for the length of a picture's vector."""
         return np.ascontiguousarray(self.texts.T)
 
 
-def of_names(
+def make_clip_scorer(
     classes: Sequence[str],
     folder: Path,
     revision: str,
@@ -95,19 +95,19 @@ def of_names(
 
         console.print_line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
         with silence_frameworks():
-            backbone, preprocessor = _opened(folder)
+            backbone, preprocessor = _open_preset(folder)
             _require_readable(classes, preprocessor, where, hint)
-            np.save(draft / "texts.npy", _means(backbone, preprocessor, classes))
-            scale, bias = _scaling(backbone)
+            np.save(draft / "texts.npy", _embed_classes(backbone, preprocessor, classes))
+            scale, bias = _read_scaling(backbone)
         write_json(draft / "scaling.json", {"scale": scale, "bias": bias})
 
-    found = store.make_entry("texts", key, write)
-    scaling = read_json(found / "scaling.json")
-    texts = np.load(found / "texts.npy", allow_pickle=False)
+    entry = store.make_entry("texts", key, write)
+    scaling = read_json(entry / "scaling.json")
+    texts = np.load(entry / "texts.npy", allow_pickle=False)
     return ClipScorer(texts=texts, scale=scaling["scale"], bias=scaling["bias"])
 
 
-def _opened(folder: Path) -> tuple[Any, Any]:
+def _open_preset(folder: Path) -> tuple[Any, Any]:
     """`keras_hub` backbone and preprocessor of a preset."""
     backbone = preset.open_preset(folder).backbone
     if not any(hasattr(backbone, name) for name in _HEADS):
@@ -120,27 +120,27 @@ def _opened(folder: Path) -> tuple[Any, Any]:
     return backbone, preprocessor
 
 
-def tokens(preprocessor: Any, texts: Sequence[str]) -> np.ndarray:
+def tokenize(preprocessor: Any, texts: Sequence[str]) -> np.ndarray:
     """(n, L) int32 numbers of texts, as the preset wants them: its own length, start, end and padding."""
     blank = np.zeros((len(texts), 8, 8, 3), np.float32)  # its preprocessor insists on pictures
     return np.asarray(preprocessor({"images": blank, "prompts": list(texts)})["token_ids"])
 
 
-def _means(backbone: Any, preprocessor: Any, classes: Sequence[str]) -> np.ndarray:
+def _embed_classes(backbone: Any, preprocessor: Any, classes: Sequence[str]) -> np.ndarray:
     """(C, E) float32 of length 1: of each class its templates' mean."""
-    words = map(class_names.as_words, classes)
+    words = map(class_names.format_as_words, classes)
     texts = [template.format(word) for word in words for template in TEMPLATES]
     parts = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
-    found = [np.asarray(backbone.get_text_embeddings(tokens(preprocessor, part)), np.float64) for part in parts]
-    means = _unit(np.concatenate(found)).reshape(len(classes), len(TEMPLATES), -1).mean(axis=1)
-    return np.asarray(_unit(means), np.float32)
+    vectors = [np.asarray(backbone.get_text_embeddings(tokenize(preprocessor, part)), np.float64) for part in parts]
+    means = _normalize(np.concatenate(vectors)).reshape(len(classes), len(TEMPLATES), -1).mean(axis=1)
+    return np.asarray(_normalize(means), np.float32)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _normalize(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
-def _scaling(backbone: Any) -> tuple[float, float | None]:
+def _read_scaling(backbone: Any) -> tuple[float, float | None]:
     """Factor and term behind the cosines; CLIP has no term."""
     head = next(getattr(backbone, name) for name in _HEADS if hasattr(backbone, name))
     bias = getattr(head, "logit_bias", None)
@@ -156,11 +156,11 @@ def _require_readable(classes: Sequence[str], preprocessor: Any, where: str, hin
 
     unknown = getattr(tokenizer, "unknown_token_id", None)  # CLIP's byte pairs read everything
     unread = () if unknown is None else (unknown, tokenizer.token_to_id(_SPACE))
-    class_names.require_apart(classes, pieces, unread, where=where, hint=hint)
+    class_names.require_distinguishable(classes, pieces, unread, where=where, hint=hint)
     room = preprocessor.sequence_length - preprocessor.add_start_token - preprocessor.add_end_token
     longest = max(TEMPLATES, key=lambda template: len(pieces(template.format(""))))
     for name in classes:
-        count = len(pieces(longest.format(class_names.as_words(name))))
+        count = len(pieces(longest.format(class_names.format_as_words(name))))
         if count > room:
             what = f"`{name[:40]}` in a text has {count} pieces, the text tower reads {room}"
             raise UsageError(what, where=where, hint=hint or "a name of a few words")

@@ -25,13 +25,13 @@ TOP = 10  # classes of the source that are averaged: T of the paper, which found
 MODEL = "all-MiniLM-L6-v2"
 
 
-def likeliest(probabilities: np.ndarray, count: int) -> list[int]:
+def list_likeliest(probabilities: np.ndarray, count: int) -> list[int]:
     """Positions of the largest of (1000,) probabilities, the largest first; ties by position."""
     order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
     return order
 
 
-def combined(probabilities: np.ndarray, names: np.ndarray, top: int = TOP) -> np.ndarray:
+def combine_names(probabilities: np.ndarray, names: np.ndarray, top: int = TOP) -> np.ndarray:
     """The paper's f(x), of length 1.
 
     Args:
@@ -42,12 +42,12 @@ def combined(probabilities: np.ndarray, names: np.ndarray, top: int = TOP) -> np
     Returns:
         (384,) float32.
     """
-    chosen = likeliest(probabilities, top)
+    chosen = list_likeliest(probabilities, top)
     mean = np.einsum("t,td->d", probabilities[chosen], names[chosen])
     return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
-def probabilities(features: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def compute_probabilities(features: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """(M, 1000) of the source's classes; one picture at a time and without BLAS, so that no number depends on others.
 
     Args:
@@ -60,7 +60,7 @@ def probabilities(features: np.ndarray, weights: np.ndarray, bias: np.ndarray) -
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Conse:
+class ConseScorer:
     """A source classifier, ImageNet's names and the user's.
 
     Attributes:
@@ -75,24 +75,24 @@ class Conse:
     names: np.ndarray
     targets: np.ndarray
 
-    def cosines(self, seen: np.ndarray, top: int = TOP) -> np.ndarray:
+    def compute_cosines(self, probabilities: np.ndarray, top: int = TOP) -> np.ndarray:
         """(C,) of each class's name with what is seen, (1000,) probabilities."""
-        return np.asarray(np.einsum("cd,d->c", self.targets, combined(seen, self.names, top)))
+        return np.asarray(np.einsum("cd,d->c", self.targets, combine_names(probabilities, self.names, top)))
 
-    def similarities(self, features: np.ndarray) -> np.ndarray:
+    def compute_similarities(self, features: np.ndarray) -> np.ndarray:
         """(M, C) float32 cosines of pictures by their features (M, D); many at once, by BLAS."""
         scores = features.astype(np.float64) @ self.dense.astype(np.float64) + self.bias
-        found = [self.cosines(seen) for seen in softmax_regression.softmax_rows(scores)]
-        return np.asarray(found, np.float32).reshape(-1, len(self.targets))
+        cosines = [self.compute_cosines(probabilities) for probabilities in softmax_regression.softmax_rows(scores)]
+        return np.asarray(cosines, np.float32).reshape(-1, len(self.targets))
 
-    def linear(self) -> np.ndarray:
+    def make_linear_weights(self) -> np.ndarray:
         """(D, C) float32: the linear form, see the module; of no particular size."""
         cosines = self.names.astype(np.float64) @ self.targets.T.astype(np.float64)
         unusual = (cosines - cosines.mean(axis=0)) / cosines.std(axis=0)
         return np.asarray(self.dense @ unusual, np.float32)
 
 
-def of_names(
+def make_conse_scorer(
     classes: Sequence[str],
     dense: np.ndarray,
     bias: np.ndarray,
@@ -101,7 +101,7 @@ def of_names(
     *,
     where: str = class_names.CLASSES,
     hint: str = "",
-) -> Conse:
+) -> ConseScorer:
     """What is needed to guess among these classes; the sentence model and ImageNet's names are fetched when missing.
 
     Args:
@@ -117,11 +117,11 @@ def of_names(
         UsageError: The sentence model cannot read a name, or cannot tell two apart.
         SetupError: The sentence model, the names or OpenVINO cannot be had.
     """
-    model = sentence_encoder.model(store, console)
+    model = sentence_encoder.load_sentence_model(store, console)
     require_readable(classes, model, where=where, hint=hint)
-    targets = model.embed(map(class_names.as_words, classes))
-    named = imagenet_classes.vectors(imagenet_classes.classes(store, console), model, store, console)
-    return Conse(dense=dense, bias=bias, names=named, targets=targets)
+    targets = model.embed_texts(map(class_names.format_as_words, classes))
+    names = imagenet_classes.embed_classes(imagenet_classes.load_classes(store, console), model, store, console)
+    return ConseScorer(dense=dense, bias=bias, names=names, targets=targets)
 
 
 def require_readable(
@@ -133,6 +133,6 @@ def require_readable(
         UsageError: The first such name.
     """
     pieces = model.pieces
-    class_names.require_apart(
-        classes, lambda text: tuple(pieces.numbers(text)), (pieces.unknown,), where=where, hint=hint
+    class_names.require_distinguishable(
+        classes, lambda text: tuple(pieces.piece_numbers(text)), (pieces.unknown_number,), where=where, hint=hint
     )

@@ -27,7 +27,7 @@ _FORMAT = 1  # of the cached vectors; raise when names are embedded or averaged 
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ImageNetClass:
     """One class.
 
     Attributes:
@@ -39,7 +39,7 @@ class Named:
     synonyms: tuple[str, ...]
 
 
-def classes(store: Store, console: Console) -> tuple[Named, ...]:
+def load_classes(store: Store, console: Console) -> tuple[ImageNetClass, ...]:
     """The 1,000 classes in the classifiers' order.
 
     Raises:
@@ -53,25 +53,27 @@ def classes(store: Store, console: Console) -> tuple[Named, ...]:
     groups = [tuple(name.replace("_", " ") for name in synonyms[str(at)].split(", ")) for at in range(COUNT)]
     shared = Counter(group[0] for group in groups)
     return tuple(
-        Named(f"{group[0]} ({plain})" if shared[group[0]] > 1 else group[0], tuple(dict.fromkeys((*group, plain))))
+        ImageNetClass(
+            f"{group[0]} ({plain})" if shared[group[0]] > 1 else group[0], tuple(dict.fromkeys((*group, plain)))
+        )
         for group, plain in zip(groups, clear, strict=True)
     )
 
 
-def vectors(
-    named: tuple[Named, ...], made: sentence_encoder.SentenceEncoder, store: Store, console: Console
+def embed_classes(
+    classes: tuple[ImageNetClass, ...], model: sentence_encoder.SentenceEncoder, store: Store, console: Console
 ) -> np.ndarray:
     """What the sentence model makes of the names, synonyms averaged; made once, then from the cache.
 
     Returns:
         (1000, 384) float32, each of length 1.
     """
-    key = {"names": [one.synonyms for one in named], "model": sentence_encoder.key(), "format": _FORMAT}
+    key = {"names": [each.synonyms for each in classes], "model": sentence_encoder.cache_key(), "format": _FORMAT}
 
     def write(draft: Path) -> None:
-        count = sum(len(one.synonyms) for one in named)
-        console.print_line("names", f"{count:,} names of ImageNet's {len(named):,} classes are embedded once")
-        np.save(draft / "vectors.npy", sentence_encoder.mean_of_synonyms(made, [one.synonyms for one in named]))
+        count = sum(len(each.synonyms) for each in classes)
+        console.print_line("names", f"{count:,} names of ImageNet's {len(classes):,} classes are embedded once")
+        np.save(draft / "vectors.npy", sentence_encoder.embed_synonyms(model, [each.synonyms for each in classes]))
 
-    found: np.ndarray = np.load(store.make_entry("names", key, write) / "vectors.npy", allow_pickle=False)
-    return found
+    vectors: np.ndarray = np.load(store.make_entry("names", key, write) / "vectors.npy", allow_pickle=False)
+    return vectors

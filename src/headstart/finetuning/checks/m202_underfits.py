@@ -8,8 +8,16 @@ import numpy as np
 
 from headstart.core.recipe import Recipe, field_values
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import Check, changed, ends, in_most, long_enough, no_curve, of_folds
-from headstart.finetuning.training_curves import curve
+from headstart.finetuning.check_base import (
+    Check,
+    average_final_score,
+    format_folds,
+    format_no_curve,
+    holds_in_most,
+    list_changes,
+    select_long_enough,
+)
+from headstart.finetuning.training_curves import score_curve
 
 BELOW = 0.02  # of accuracy, under the frozen probe
 GAINING = 0.05  # of the held-out loss, in the last third of the epochs
@@ -19,36 +27,38 @@ TOP_RATE = {"adamw": 5e-3, "sgd": 0.1}  # that is advised; a higher one mostly d
 
 
 def _check_underfitting(check: Check, training: TrainingInput) -> Diagnosis:
-    logs = long_enough(training.logs)
+    logs = select_long_enough(training.logs)
     if not logs:
-        return check.ended("skipped", no_curve(training.logs))
+        return check.pass_without_finding("skipped", format_no_curve(training.logs))
     recipe, probe = logs[0].recipe, training.probe.accuracy
-    learnt, held_out = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
+    learnt, held_out = average_final_score(logs, "train", "accuracy"), average_final_score(logs, "val", "accuracy")
     accuracies = (
         f"accuracy {learnt:.2f} on training pictures and {held_out:.2f} on held-out ones at the epoch that counts"
     )
     if max(learnt, held_out) < probe - BELOW:
         common = f", always answering the largest class {training.majority:.2f}"
         sentence = f"underfits: {accuracies}, and the frozen probe has {probe:.2f}{common}"
-        return check.found("issue", sentence, "hold back less, or train faster or longer", _hold_back_less(recipe))
+        return check.report_finding(
+            "issue", sentence, "hold back less, or train faster or longer", _hold_back_less(recipe)
+        )
     still, gaining = [_hardly_moves(log) for log in logs], [_still_gains(log) for log in logs]
-    if in_most(still):
+    if holds_in_most(still):
         first, last = _mean_at_epoch(logs, "train", 1), _mean_at_epoch(logs, "train", -1)
         change = f"training log loss {first:.3f} in the first epoch, {last:.3f} in the last"
-        sentence = f"hardly moves: {change}, {of_folds(still)}"
-        return check.found("tip", sentence, "raise the rate", _raise_rate(recipe))
-    if in_most(gaining):
+        sentence = f"hardly moves: {change}, {format_folds(still)}"
+        return check.report_finding("tip", sentence, "raise the rate", _raise_rate(recipe))
+    if holds_in_most(gaining):
         earlier, after = _mean_at_epoch(logs, "val", _last_third_start(recipe.epochs)), _mean_at_epoch(logs, "val", -1)
         change = f"held-out log loss {earlier:.3f} after two thirds of {recipe.epochs} epochs, {after:.3f} after all"
-        sentence = f"still gains when it ends: {change}, {of_folds(gaining)}"
-        return check.found(
+        sentence = f"still gains when it ends: {change}, {format_folds(gaining)}"
+        return check.report_finding(
             "tip", sentence, "raise the rate, or train longer", _raise_rate(recipe) or _train_longer(recipe)
         )
-    return check.ended("passed", f"{accuracies}; the frozen probe has {probe:.2f}")
+    return check.pass_without_finding("passed", f"{accuracies}; the frozen probe has {probe:.2f}")
 
 
 def _mean_at_epoch(logs: list[TrainingLog], side: str, epoch: int) -> float:
-    return float(np.mean([curve(log, side)[min(epoch, len(log.epochs))] for log in logs]))
+    return float(np.mean([score_curve(log, side)[min(epoch, len(log.epochs))] for log in logs]))
 
 
 def _last_third_start(epochs: int) -> int:
@@ -57,14 +67,14 @@ def _last_third_start(epochs: int) -> int:
 
 
 def _hardly_moves(log: TrainingLog) -> bool:
-    train, val = curve(log, "train"), curve(log, "val")
+    train, val = score_curve(log, "train"), score_curve(log, "val")
     return bool(
         abs(train[1] - train[-1]) < STILL * train[1] and np.nanmax(val) - np.nanmin(val) < STILL * np.nanmax(val)
     )
 
 
 def _still_gains(log: TrainingLog) -> bool:
-    val, all_ran = curve(log, "val"), len(log.epochs) == log.recipe.epochs
+    val, all_ran = score_curve(log, "val"), len(log.epochs) == log.recipe.epochs
     return bool(
         all_ran
         and np.nanargmin(val) == len(val) - 1
@@ -80,11 +90,11 @@ def _hold_back_less(recipe: Recipe) -> dict[str, Any]:
 
 
 def _raise_rate(recipe: Recipe) -> dict[str, Any]:
-    return changed(recipe, rate=max(recipe.rate, min(3 * recipe.rate, TOP_RATE[recipe.optimiser])))
+    return list_changes(recipe, rate=max(recipe.rate, min(3 * recipe.rate, TOP_RATE[recipe.optimiser])))
 
 
 def _train_longer(recipe: Recipe) -> dict[str, Any]:
-    return changed(recipe, epochs=max(recipe.epochs, min(2 * recipe.epochs, MOST_EPOCHS)))
+    return list_changes(recipe, epochs=max(recipe.epochs, min(2 * recipe.epochs, MOST_EPOCHS)))
 
 
 PLUGIN = Check("M202", "underfitting", _check_underfitting)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from headstart.core.types import Diagnosis, TrainingInput
-from headstart.finetuning.check_base import Check, changed, lost, of_folds
+from headstart.finetuning.check_base import Check, format_failure, format_folds, list_changes
 
 
 def _check_divergence(check: Check, training: TrainingInput) -> Diagnosis:
-    how = [lost(log) for log in training.logs]
+    how = [format_failure(log) for log in training.logs]
     flags = [bool(reason) for reason in how]
     if not any(flags):
-        return check.ended("passed", f"the loss is finite and does not run away in {_format_epochs(training)}")
+        return check.pass_without_finding(
+            "passed", f"the loss is finite and does not run away in {_format_epochs(training)}"
+        )
     recipe = training.logs[0].recipe
     first = training.logs[flags.index(True)]
-    sentence = f"diverges {of_folds(flags)}: {first.name}: {how[flags.index(True)]}, highest rate {recipe.rate:.3g}"
-    change = changed(
+    sentence = f"diverges {format_folds(flags)}: {first.name}: {how[flags.index(True)]}, highest rate {recipe.rate:.3g}"
+    change = list_changes(
         recipe, rate=recipe.rate / 10, clip=recipe.clip or 1.0, warmup=max(recipe.warmup, 0.1), precision="float32"
     )
-    return check.found("issue", sentence, f"train at a tenth of the rate, {recipe.rate / 10:.3g}", change)
+    return check.report_finding("issue", sentence, f"train at a tenth of the rate, {recipe.rate / 10:.3g}", change)
 
 
 def _format_epochs(training: TrainingInput) -> str:

@@ -6,8 +6,14 @@ import numpy as np
 
 from headstart.core.recipe import field_values
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import Check, ends, held_out, long_enough, no_curve
-from headstart.finetuning.training_curves import curve
+from headstart.finetuning.check_base import (
+    Check,
+    average_final_score,
+    count_held_out,
+    format_no_curve,
+    select_long_enough,
+)
+from headstart.finetuning.training_curves import score_curve
 
 ABOVE = 0.10  # of accuracy, held-out above training, besides chance and the last epoch's own progress
 # What makes running training scores lower than the network is.
@@ -19,33 +25,38 @@ def _check_leakage(check: Check, training: TrainingInput) -> Diagnosis:
         subject = "picture looks" if training.overlap == 1 else "pictures look"
         learnt = f"{training.overlap:,} held-out {subject} like one that the network learnt from"
         sentence, fix = f"{learnt}: held-out scores are too good", "keep near-duplicates on one side"
-        return check.found("issue", sentence, f"{fix}; the audit names them (D101 to D201)", {})
+        return check.report_finding("issue", sentence, f"{fix}; the audit names them (D101 to D201)", {})
     apart = "no held-out picture looks like one that the network learnt from"
-    logs = long_enough(training.logs)
+    logs = select_long_enough(training.logs)
     recipe = training.logs[0].recipe
     hampers = [name for name in HAMPERS if field_values(recipe)[name]]
     if hampers or recipe.sampling == "balanced" or not logs:
         why = (
             f"training is hampered on purpose ({', '.join(hampers or ['balanced sampling'])})"
             if logs
-            else no_curve(training.logs)
+            else format_no_curve(training.logs)
         )
-        return check.ended("passed", f"{apart}; training and held-out accuracy are not compared: {why}")
+        return check.pass_without_finding("passed", f"{apart}; training and held-out accuracy are not compared: {why}")
     above = [_held_out_surplus(log) for log in logs]
-    chance = 2 * np.sqrt(0.25 / (held_out(training) * len(logs)))
-    learnt, held = (np.mean([curve(log, side, "accuracy")[-1] for log in logs]) for side in ("train", "val"))
+    chance = 2 * np.sqrt(0.25 / (count_held_out(training) * len(logs)))
+    learnt, held = (np.mean([score_curve(log, side, "accuracy")[-1] for log in logs]) for side in ("train", "val"))
     accuracies = f"held-out accuracy {held:.2f}, training accuracy {learnt:.2f} in the last epoch"
-    if np.mean(above) > ABOVE + chance and ends(logs, "val", "accuracy") > training.probe.accuracy + ABOVE:
+    if (
+        np.mean(above) > ABOVE + chance
+        and average_final_score(logs, "val", "accuracy") > training.probe.accuracy + ABOVE
+    ):
         sentence = (
             f"{accuracies}, the frozen probe {training.probe.accuracy:.2f}: held-out pictures are easier than others"
         )
-        return check.found("issue", sentence, "look for copies, and for pictures of one object on both sides", {})
-    return check.ended("passed", f"{apart}; {accuracies}")
+        return check.report_finding(
+            "issue", sentence, "look for copies, and for pictures of one object on both sides", {}
+        )
+    return check.pass_without_finding("passed", f"{apart}; {accuracies}")
 
 
 def _held_out_surplus(log: TrainingLog) -> float:
     """Held-out accuracy over training accuracy in the last epoch, less what training gained within it."""
-    train, val = curve(log, "train", "accuracy"), curve(log, "val", "accuracy")
+    train, val = score_curve(log, "train", "accuracy"), score_curve(log, "val", "accuracy")
     return float(val[-1] - train[-1] - max(0.0, train[-1] - train[-2]))
 
 

@@ -6,8 +6,16 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import Check, changed, held_out, in_most, long_enough, no_curve, of_folds
-from headstart.finetuning.training_curves import curve
+from headstart.finetuning.check_base import (
+    Check,
+    count_held_out,
+    format_folds,
+    format_no_curve,
+    holds_in_most,
+    list_changes,
+    select_long_enough,
+)
+from headstart.finetuning.training_curves import score_curve
 
 SPREAD, RARE = 0.05, 0.001  # standard deviation of the folds' accuracies; how rarely chance alone gives as much
 FEWEST_FOLDS = 3
@@ -15,28 +23,27 @@ JUMP, FEWEST_EPOCHS = 0.20, 5  # mean step of the held-out loss, as a part of it
 
 
 def _check_instability(check: Check, training: TrainingInput) -> Diagnosis:
-    logs = long_enough(training.logs)
+    logs = select_long_enough(training.logs)
     if not logs:
-        return check.ended("skipped", no_curve(training.logs))
-    right = np.array([curve(log, "val", "accuracy")[log.best] for log in logs])
+        return check.pass_without_finding("skipped", format_no_curve(training.logs))
+    right = np.array([score_curve(log, "val", "accuracy")[log.best] for log in logs])
     accuracies = f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {_format_folds(logs)}"
-    n, recipe = held_out(training), logs[0].recipe
+    n, recipe = count_held_out(training), logs[0].recipe
     if _differ_beyond_chance(right, n):
         chance = np.sqrt(right.mean() * (1 - right.mean()) / n)
         spread = f"standard deviation {right.std(ddof=1):.3f}, of which chance explains {chance:.3f}"
         sentence = f"unstable across folds: {accuracies}, {spread}"
-        return check.found("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
+        return check.report_finding("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     jumps = [_mean_jump(log) for log in logs]
-    if in_most([jump > JUMP for jump in jumps]):
-        sentence = (
-            f"held-out log loss jumps by {np.mean(jumps):.0%} from epoch to epoch {of_folds([j > JUMP for j in jumps])}"
-        )
-        return check.found("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
+    if holds_in_most([jump > JUMP for jump in jumps]):
+        folds = format_folds([jump > JUMP for jump in jumps])
+        sentence = f"held-out log loss jumps by {np.mean(jumps):.0%} from epoch to epoch {folds}"
+        return check.report_finding("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     if len(logs) < FEWEST_FOLDS:
-        return check.ended(
+        return check.pass_without_finding(
             "not_applicable", f"how far folds lie apart is judged from three on, here {_format_few_folds(logs)}"
         )
-    return check.ended("passed", accuracies)
+    return check.pass_without_finding("passed", accuracies)
 
 
 _FIX = "average the weights over an epoch (ema), at a third of the rate"
@@ -66,7 +73,7 @@ def _differ_beyond_chance(right: np.ndarray, n: float) -> bool:
 
 def _mean_jump(log: TrainingLog) -> float:
     """Mean step of the held-out loss in the second half, as a part of its mean; 0 unless it goes up and down."""
-    val = curve(log, "val")[1:]
+    val = score_curve(log, "val")[1:]
     late = val[len(val) // 2 :]
     steps = np.diff(late)
     turns = int(np.sum(steps[1:] * steps[:-1] < 0))
@@ -78,7 +85,9 @@ def _mean_jump(log: TrainingLog) -> float:
 def _train_calmly(recipe: Recipe, n_train: int) -> dict[str, float]:
     """Averaged over about one epoch of steps."""
     steps = max(1, n_train // recipe.batch)
-    return changed(recipe, ema=max(recipe.averaging.ema, min(max(1 - 1 / steps, 0.9), 0.999)), rate=recipe.rate / 3)
+    return list_changes(
+        recipe, ema=max(recipe.averaging.ema, min(max(1 - 1 / steps, 0.9), 0.999)), rate=recipe.rate / 3
+    )
 
 
 PLUGIN = Check("M205", "instability", _check_instability)

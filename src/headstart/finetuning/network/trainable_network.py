@@ -283,7 +283,7 @@ def _require_trainable(network: Network, spec: BackboneSpec, train: Sequence[str
     freed = [block for block in network.blocks[:-1] if rate_factor(network.recipe, block.distance) > 0]
     if train and not freed:
         raise NoOpError(
-            f"recipe `{recipes.shown(network.recipe)}` trains nothing in {', '.join(train)} of `{spec.name}`",
+            f"recipe `{recipes.format_recipe(network.recipe)}` trains nothing in {', '.join(train)} of `{spec.name}`",
             where="--recipe",
             hint="write other blocks, or a trunk_rate and a decay above 0",
         )

@@ -32,7 +32,7 @@ def require_moved(
         for block in network.blocks
         if (paths := {v.path for v in block.variables} & free) and not paths & moved
     ]
-    place = f"recipe {recipes.shown(network.recipe)}"
+    place = f"recipe {recipes.format_recipe(network.recipe)}"
     if still:
         hint = "raise the rate, trunk_rate or decay"
         raise NoOpError(f"after one step nothing has moved in {', '.join(still)}", where=place, hint=hint)

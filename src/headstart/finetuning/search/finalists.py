@@ -32,9 +32,9 @@ def spares_from_pruning(space: RecipeSpace, trials: Sequence[RecipeTrial]) -> bo
 def count_first_turns(space: RecipeSpace, trials: Sequence[RecipeTrial], queue: Sequence[tuple[str, Recipe]]) -> int:
     """How many recipes at the head of the queue come before advice: the best backbones by probe and by prior have each
     their first turn before the time goes into bettering one of them."""
-    tried = {recipes.shown(trial.recipe) for trial in trials}
+    tried = {recipes.format_recipe(trial.recipe) for trial in trials}
     waiting = {b.name for b in space.contested_backbones} - {trial.recipe.backbone for trial in trials}
-    untried = [at for at, (_, recipe) in enumerate(queue) if recipes.shown(recipe) not in tried]
+    untried = [at for at, (_, recipe) in enumerate(queue) if recipes.format_recipe(recipe) not in tried]
     first = {queue[at][1].backbone: at + 1 for at in reversed(untried[: len(space.finalists)])}
     return max((first[name] for name in waiting if name in first), default=0)
 

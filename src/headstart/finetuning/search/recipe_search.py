@@ -96,15 +96,15 @@ class Search:
         proposal = self.setup.ctx.record_decision(f"adapt/trial/{number}", self._propose, why)
         if proposal is None:
             return None
-        return RecipeTrial(number=number, recipe=recipes.make(proposal["recipe"]), origin=proposal["origin"])
+        return RecipeTrial(number=number, recipe=recipes.make_recipe(proposal["recipe"]), origin=proposal["origin"])
 
     def _propose(self) -> dict[str, Any] | None:
         """The next recipe as a decision: of the queue, else of Optuna, the first that fits the time."""
         left_s = self.budget.left_s(TRYING_END)
-        tried, queue = {recipes.shown(trial.recipe) for trial in self.trials}, list(self.queue)
+        tried, queue = {recipes.format_recipe(trial.recipe) for trial in self.trials}, list(self.queue)
         while self.queue:
             origin, recipe = self.queue.pop(0)
-            if recipes.shown(recipe) not in tried and self._fits(recipe, left_s):
+            if recipes.format_recipe(recipe) not in tried and self._fits(recipe, left_s):
                 return {"origin": origin, "recipe": recipes.field_values(recipe)}
         if not self.trials:
             return self._propose_shortened(queue, left_s)
@@ -113,7 +113,7 @@ class Search:
         proposer = self._make_proposer()
         for _ in range(search_space.PROPOSALS):
             recipe = self.setup.recipe_space.complete_proposal(proposer.propose())
-            if recipes.shown(recipe) not in tried and self._fits(recipe, left_s):
+            if recipes.format_recipe(recipe) not in tried and self._fits(recipe, left_s):
                 return {"origin": "search", "recipe": recipes.field_values(recipe)}
         return None
 
@@ -185,7 +185,7 @@ class Search:
             tempered = ", after temperature" if self.setup.training_set.problem.metric == "log_loss" else ""
             whole = ", before interpolation" if trial.recipe.averaging.wise else ""
             result = f"{self._format_score(trial)}{tempered}{whole}; {so_far}"
-        about = f"trial {trial.number} ({trial.origin}) {recipes.shown(trial.recipe)}"
+        about = f"trial {trial.number} ({trial.origin}) {recipes.format_recipe(trial.recipe)}"
         self.setup.ctx.console.print_line("adapt", f"{about}: {result}")
 
     def _format_score(self, trial: RecipeTrial) -> str:

@@ -71,7 +71,7 @@ class RecipeSpace:
         part = "all" if values["blocks"] >= most or values["strategy"] == "norms" else "last"
         rounded = {name: float(f"{v:.3g}") if isinstance(v, float) else v for name, v in values.items()}
         fields = {**rounded, "part": part, "blocks": min(int(values["blocks"]), most)}
-        recipe = recipes.make({**self.shared_fields, **point.recipe_fields, **fields})
+        recipe = recipes.make_recipe({**self.shared_fields, **point.recipe_fields, **fields})
         if recipe.strategy == "scratch":
             return search_space.make_scratch_recipe(recipe).with_fields(rate=recipe.rate)
         return recipe

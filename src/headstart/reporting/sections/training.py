@@ -11,7 +11,7 @@ import numpy as np
 from headstart.core import recipe as recipes
 from headstart.core.storage.files import format_printable
 from headstart.core.types import FineTuningResult, Outcome, Score, TrainingLog, Trial
-from headstart.finetuning.training_curves import curves
+from headstart.finetuning.training_curves import score_curves
 from headstart.reporting import formatting
 from headstart.reporting.charts import draw_by_epoch
 from headstart.reporting.report_data import ReportInput
@@ -53,7 +53,7 @@ def make_training_view(report: ReportInput) -> dict[str, Any] | None:
         "start": _format_start(trial),
         "seen": _format_scored_as(trial),
         "way": _format_interpolation(tuning, final),
-        "recipe": recipes.shown(tuning.network.recipe) if tuning.network else "",
+        "recipe": recipes.format_recipe(tuning.network.recipe) if tuning.network else "",
         "folds": len(logs),
         "charts": _draw_charts(logs, _random_init_logs(tuning), chosen) if logs else [],
         "random": RANDOM[_choose_side(_random_init_logs(tuning))] if _random_init_logs(tuning) else "",
@@ -131,8 +131,8 @@ def _draw_charts(
 ) -> list[dict[str, str]]:
     charts = []
     for score, label in DRAWN.items():
-        lines = {kind: curves(logs, side, score) for kind, side in SIDES.items()}
-        lines |= {"random": curves(random, _choose_side(random), score)} if random else {}
+        lines = {kind: score_curves(logs, side, score) for kind, side in SIDES.items()}
+        lines |= {"random": score_curves(random, _choose_side(random), score)} if random else {}
         title = f"{label.capitalize()} by epoch, on training and held-out pictures; the table below holds the numbers."
         name = f"epochs-{score.replace('_', '-')}"
         charts.append(
@@ -144,7 +144,7 @@ def _draw_charts(
 def _epoch_table(logs: Sequence[TrainingLog]) -> dict[str, Any]:
     """Each epoch's scores, the mean and the ends over the folds that trained so long."""
     columns = [(score, side) for score in DRAWN for side in ("train", "val")]
-    values = {column: curves(logs, column[1], column[0]) for column in columns}
+    values = {column: score_curves(logs, column[1], column[0]) for column in columns}
     rates = {row.epoch: row.rate for log in logs for row in log.epochs}
     last = max(len(log.epochs) for log in logs)
     rows = [
@@ -235,7 +235,7 @@ def _trial_view(trial: Trial) -> dict[str, Any]:
 
 def _format_recipe(recipe: recipes.Recipe) -> list[str]:
     """What differs from the defaults, without the backbone, which has a line of its own."""
-    return [part for part in recipes.shown(recipe).split(",") if not part.startswith("backbone=")]
+    return [part for part in recipes.format_recipe(recipe).split(",") if not part.startswith("backbone=")]
 
 
 def _list_facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
