@@ -5,8 +5,8 @@ Chinese character; each word is cut greedily into the longest pieces that the vo
 
 Ours, and not the package `tokenizers` 0.23.3: that cuts 759 of Unicode's 1.1 million characters in another way, those
 which Unicode took in after its tables were made (BERT's own code asks `unicodedata`, as this does), so 395 of 20,000
-random strings of all scripts differ. It takes 50 ms for 1,000 class names where this takes 190 ms, once a run; it adds a
-wheel of 3.4 MB (12 MB unpacked) and 60 ms of import where this adds 30 ms (2 busy cores).
+random strings of all scripts differ. It takes 50 ms for 1,000 class names where this takes 190 ms, once a run; it adds
+a wheel of 3.4 MB (12 MB unpacked) and 60 ms of import where this adds 30 ms (2 busy cores).
 """
 
 from __future__ import annotations
