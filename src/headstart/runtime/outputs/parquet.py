@@ -136,7 +136,7 @@ class PartedTable:
             for prediction in predictions
         ]
         columns = [
-            self._arrow.to_array([row[at] for row in cells], type=field.type) for at, field in enumerate(self._schema)
+            self._arrow.array([row[at] for row in cells], type=field.type) for at, field in enumerate(self._schema)
         ]
         table = self._arrow.Table.from_arrays(columns, schema=self._schema)
         draft = self._folder / "draft"
