@@ -4,9 +4,9 @@
 const SHOWN_CLASSES = 5;
 const AT_A_TIME = 8;
 const state = { key: "", limits: { upload_bytes: 20e6, files: 256 }, models: [], asked: 0, answered: 0, unread: 0 };
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 
-function made(name, settings = {}, ...inside) {
+function createElement(name, settings = {}, ...inside) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(settings)) {
     if (key in element) element[key] = value;
@@ -16,7 +16,7 @@ function made(name, settings = {}, ...inside) {
   return element;
 }
 
-const percent = (value) => {
+const formatPercent = (value) => {
   if (value < 0.0005) return "<0.1 %";
   if (value > 0.9995) return ">99.9 %";
   return `${(100 * value).toFixed(1)} %`;
@@ -24,7 +24,7 @@ const percent = (value) => {
 
 // ---------------------------------------------------------------- the service
 
-async function call(path, settings = {}) {
+async function callService(path, settings = {}) {
   const headers = state.key ? { Authorization: `Bearer ${state.key}` } : {};
   for (let turn = 0; ; turn += 1) {
     const answer = await fetch(path, { ...settings, headers, cache: "no-store" });
@@ -34,9 +34,9 @@ async function call(path, settings = {}) {
   }
 }
 
-const withModel = (path) => `${path}?model=${encodeURIComponent(at("model").value)}`;
+const withModel = (path) => `${path}?model=${encodeURIComponent(byId("model").value)}`;
 
-async function told(answer) {
+async function readProblem(answer) {
   try {
     const { error } = await answer.json();
     return error.hint ? `${error.what} (${error.hint})` : error.what;
@@ -45,240 +45,240 @@ async function told(answer) {
   }
 }
 
-async function begin() {
+async function connect() {
   let answer;
   try {
     // Without a key no question is asked whose refusal is known: browsers log it as an error.
-    const ready = await call("/readyz");
+    const ready = await callService("/readyz");
     if (ready.headers.get("X-Needs-Key") && !state.key) return askForKey("");
-    answer = await call("/v1/models");
+    answer = await callService("/v1/models");
   } catch {
-    at("about").textContent = "The service does not answer. Is it still running?";
+    byId("about").textContent = "The service does not answer. Is it still running?";
     return;
   }
   if (answer.status === 401) return askForKey("That key is not taken.");
   if (!answer.ok) {
-    at("about").textContent = await told(answer);
+    byId("about").textContent = await readProblem(answer);
     return;
   }
-  const found = await answer.json();
-  state.limits = found.limits;
-  state.models = found.models;
-  at("model").replaceChildren(...found.models.map((one) => made("option", { value: one.name }, one.name)));
-  at("model-row").hidden = found.models.length < 2;
-  at("key-form").hidden = true;
-  at("ask").hidden = false;
-  about();
+  const description = await answer.json();
+  state.limits = description.limits;
+  state.models = description.models;
+  byId("model").replaceChildren(...description.models.map((model) => createElement("option", { value: model.name }, model.name)));
+  byId("model-row").hidden = description.models.length < 2;
+  byId("key-form").hidden = true;
+  byId("ask").hidden = false;
+  describeModel();
 }
 
 function askForKey(problem) {
-  at("about").textContent = "A key is needed.";
-  at("key-form").hidden = false;
-  at("ask").hidden = true;
-  at("key-problem").textContent = problem;
-  at("key-problem").hidden = !problem;
-  at("key").focus();
+  byId("about").textContent = "A key is needed.";
+  byId("key-form").hidden = false;
+  byId("ask").hidden = true;
+  byId("key-problem").textContent = problem;
+  byId("key-problem").hidden = !problem;
+  byId("key").focus();
 }
 
-function about() {
-  const model = state.models.find((one) => one.name === at("model").value);
+function describeModel() {
+  const model = state.models.find((candidate) => candidate.name === byId("model").value);
   const names = model.class_names;
   const some = names.length > 12 ? `${names.slice(0, 12).join(", ")} and ${names.length - 12} more` : names.join(", ");
-  at("about").textContent = `The model “${model.name}” tells ${names.length} classes apart: ${some}.`;
+  byId("about").textContent = `The model “${model.name}” tells ${names.length} classes apart: ${some}.`;
 }
 
 // ---------------------------------------------------------------- asking
 
-async function ask(files) {
-  const taken = [...files];
-  if (!taken.length) return;
-  at("clear").hidden = false;
-  const cards = taken.map((file) => {
-    const card = waiting(file);
-    at("answers").append(card);
+async function askFiles(files) {
+  const pictures = [...files];
+  if (!pictures.length) return;
+  byId("clear").hidden = false;
+  const cards = pictures.map((file) => {
+    const card = makeCard(file);
+    byId("answers").append(card);
     return card;
   });
-  state.asked += taken.length;
-  status();
-  for (const part of parts(taken)) await send(part.map((place) => [taken[place], cards[place]]));
+  state.asked += pictures.length;
+  showProgress();
+  for (const part of splitUploads(pictures)) await sendUploads(part.map((place) => [pictures[place], cards[place]]));
 }
 
-function parts(files) {
-  const found = [];
+function splitUploads(files) {
+  const uploads = [];
   let bytes = Infinity;
-  const most = Math.min(AT_A_TIME, state.limits.files);
+  const maxFiles = Math.min(AT_A_TIME, state.limits.files);
   files.forEach((file, place) => {
-    if (bytes + file.size > 0.9 * state.limits.upload_bytes || found.at(-1).length >= most) {
-      found.push([]);
+    if (bytes + file.size > 0.9 * state.limits.upload_bytes || uploads.at(-1).length >= maxFiles) {
+      uploads.push([]);
       bytes = 0;
     }
-    found.at(-1).push(place);
+    uploads.at(-1).push(place);
     bytes += file.size;
   });
-  return found;
+  return uploads;
 }
 
-async function send(pairs) {
-  const rest = pairs.filter(([file, card]) => {
+async function sendUploads(pairs) {
+  const accepted = pairs.filter(([file, card]) => {
     if (file.size <= 0.99 * state.limits.upload_bytes) return true;
-    failed(card, file, `larger than the ${state.limits.upload_bytes / 1e6} MB that are taken`);
+    showFailure(card, file, `larger than the ${state.limits.upload_bytes / 1e6} MB that are taken`);
     return false;
   });
-  if (!rest.length) return;
+  if (!accepted.length) return;
   const body = new FormData();
-  for (const [file] of rest) body.append("files", file, file.name || "pasted");
+  for (const [file] of accepted) body.append("files", file, file.name || "pasted");
   try {
-    const answer = await call(withModel("/v1/predict"), { method: "POST", body });
-    const found = answer.ok || answer.status === 422 ? await answer.json() : {};
-    if (found.answers) rest.forEach(([file, card], place) => show(card, file, found.answers[place]));
-    else for (const [file, card] of rest) failed(card, file, found.error ? found.error.what : await told(answer.clone()));
+    const answer = await callService(withModel("/v1/predict"), { method: "POST", body });
+    const content = answer.ok || answer.status === 422 ? await answer.json() : {};
+    if (content.answers) accepted.forEach(([file, card], place) => showAnswer(card, file, content.answers[place]));
+    else for (const [file, card] of accepted) showFailure(card, file, content.error ? content.error.what : await readProblem(answer.clone()));
   } catch {
-    for (const [file, card] of rest) failed(card, file, "the service does not answer");
+    for (const [file, card] of accepted) showFailure(card, file, "the service does not answer");
   }
 }
 
-function status() {
+function showProgress() {
   const left = state.asked - state.answered - state.unread;
   const unread = state.unread ? `, ${state.unread} could not be read` : "";
-  at("status").textContent = left
+  byId("status").textContent = left
     ? `${state.answered} of ${state.asked} answered${unread} …`
     : `${state.answered} answered${unread}.`;
 }
 
 // ---------------------------------------------------------------- showing
 
-function waiting(file) {
-  const image = made("img", { className: "shown", alt: "", src: URL.createObjectURL(file) });
+function makeCard(file) {
+  const image = createElement("img", { className: "shown", alt: "", src: URL.createObjectURL(file) });
   image.addEventListener("load", () => URL.revokeObjectURL(image.src));
-  image.addEventListener("error", () => image.replaceWith(made("div", { className: "shown none" }, "no preview")));
-  const name = made("h2", { className: "file" }, file.name || "pasted picture");
-  return made("article", { className: "card answer" }, made("div", {}, image), made("div", {}, name, made("p", { className: "muted" }, "…")));
+  image.addEventListener("error", () => image.replaceWith(createElement("div", { className: "shown none" }, "no preview")));
+  const name = createElement("h2", { className: "file" }, file.name || "pasted picture");
+  return createElement("article", { className: "card answer" }, createElement("div", {}, image), createElement("div", {}, name, createElement("p", { className: "muted" }, "…")));
 }
 
-function fill(card, ...inside) {
+function fillCard(card, ...inside) {
   const body = card.lastElementChild;
   body.replaceChildren(body.firstElementChild, ...inside);
 }
 
-function failed(card, file, why) {
+function showFailure(card, file, reason) {
   if (!card.isConnected) return; // it was cleared away meanwhile
   state.unread += 1;
-  fill(card, made("p", { className: "verdict" }, "No answer"), made("p", { className: "problem" }, why));
-  status();
+  fillCard(card, createElement("p", { className: "verdict" }, "No answer"), createElement("p", { className: "problem" }, reason));
+  showProgress();
 }
 
-function show(card, file, row) {
-  if (row.error) return failed(card, file, row.error);
+function showAnswer(card, file, row) {
+  if (row.error) return showFailure(card, file, row.error);
   if (!card.isConnected) return;
   state.answered += 1;
-  const sure = made("span", { className: "sure" }, ` ${percent(row.confidence)}${row.unknown ? ` for ${row.likeliest}` : ""}`);
-  const verdict = made("p", { className: row.unknown ? "verdict unknown" : "verdict" }, row.unknown ? "unknown" : row.answer, sure);
+  const sure = createElement("span", { className: "sure" }, ` ${formatPercent(row.confidence)}${row.unknown ? ` for ${row.likeliest}` : ""}`);
+  const verdict = createElement("p", { className: row.unknown ? "verdict unknown" : "verdict" }, row.unknown ? "unknown" : row.answer, sure);
   const inside = [verdict];
-  if (row.reasons.length) inside.push(made("ul", { className: "reasons" }, ...row.reasons.map((one) => made("li", {}, one))));
-  inside.push(doubt(row), bars(row), whyButton(card, file));
-  fill(card, ...inside.filter(Boolean));
-  status();
+  if (row.reasons.length) inside.push(createElement("ul", { className: "reasons" }, ...row.reasons.map((reason) => createElement("li", {}, reason))));
+  inside.push(uncertaintyList(row), probabilityBars(row), whyButton(card, file));
+  fillCard(card, ...inside.filter(Boolean));
+  showProgress();
 }
 
-function doubt(row) {
+function uncertaintyList(row) {
   const facts = [];
   if (row.plausible.length) facts.push(["plausible", row.plausible.join(", ")]);
-  if (row.novelty !== null) facts.push(["more novel than", `${percent(row.novelty)} of known pictures`]);
+  if (row.novelty !== null) facts.push(["more novel than", `${formatPercent(row.novelty)} of known pictures`]);
   if (!facts.length) return null;
-  const pairs = facts.map(([name, value]) => made("div", {}, made("dt", {}, name), made("dd", {}, value)));
-  return made("dl", { className: "doubt" }, ...pairs);
+  const pairs = facts.map(([name, value]) => createElement("div", {}, createElement("dt", {}, name), createElement("dd", {}, value)));
+  return createElement("dl", { className: "doubt" }, ...pairs);
 }
 
-function bars(row) {
+function probabilityBars(row) {
   const sorted = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN_CLASSES);
   const items = sorted.map(([name, value], place) => {
-    const bar = made("span");
+    const bar = createElement("span");
     bar.style.width = `${100 * value}%`;
-    const rail = made("span", { className: "rail", "aria-hidden": "true" }, bar);
-    return made("li", { className: place ? "" : "first" }, made("span", {}, name), rail, made("span", { className: "number" }, percent(value)));
+    const rail = createElement("span", { className: "rail", "aria-hidden": "true" }, bar);
+    return createElement("li", { className: place ? "" : "first" }, createElement("span", {}, name), rail, createElement("span", { className: "number" }, formatPercent(value)));
   });
-  return made("ul", { className: "bars", "aria-label": "Probabilities" }, ...items);
+  return createElement("ul", { className: "bars", "aria-label": "Probabilities" }, ...items);
 }
 
 function whyButton(card, file) {
-  const button = made("button", { type: "button" }, "Why?");
+  const button = createElement("button", { type: "button" }, "Why?");
   button.setAttribute("aria-label", `Why? ${file.name || "pasted picture"}`);
   button.addEventListener("click", async () => {
     button.disabled = true;
     button.textContent = "Looking …";
-    const shown = await why(file);
-    shown.tabIndex = -1;
-    button.replaceWith(shown);
-    shown.focus();
+    const view = await fetchExplanation(file);
+    view.tabIndex = -1;
+    button.replaceWith(view);
+    view.focus();
   });
   return button;
 }
 
-async function why(file) {
+async function fetchExplanation(file) {
   const body = new FormData();
   body.append("files", file, file.name || "pasted");
   try {
-    const answer = await call(withModel("/v1/explain"), { method: "POST", body });
-    if (!answer.ok) return made("p", { className: "note why" }, await told(answer));
-    return explanation(await answer.json());
+    const answer = await callService(withModel("/v1/explain"), { method: "POST", body });
+    if (!answer.ok) return createElement("p", { className: "note why" }, await readProblem(answer));
+    return explanationView(await answer.json());
   } catch {
-    return made("p", { className: "problem why" }, "the service does not answer");
+    return createElement("p", { className: "problem why" }, "the service does not answer");
   }
 }
 
-function explanation(found) {
+function explanationView(explanation) {
   const source = (kind, text) => `data:image/${kind};base64,${text}`;
-  const likeliest = found.answer.likeliest;
-  const heat = made("img", { className: "heat", alt: `Heat map: the places that speak for ${likeliest}`, src: source("png", found.overlay_png) });
-  const caption = made("figcaption", {}, `What speaks for ${likeliest} (${found.method}); the frame is what the model sees.`);
-  const inside = [made("h3", {}, "What the answer rests on"), made("div", { className: "maps" }, made("figure", {}, heat, caption))];
-  if (found.nearest.length) {
-    const near = found.nearest.map((one) => {
-      const image = one.thumbnail
-        ? made("img", { alt: "", src: source("jpeg", one.thumbnail) })
-        : made("div", { className: "none" });
-      return made("figure", {}, image, made("figcaption", {}, `${one.class_name}, likeness ${one.similarity.toFixed(2)}`));
+  const likeliest = explanation.answer.likeliest;
+  const heat = createElement("img", { className: "heat", alt: `Heat map: the places that speak for ${likeliest}`, src: source("png", explanation.overlay_png) });
+  const caption = createElement("figcaption", {}, `What speaks for ${likeliest} (${explanation.method}); the frame is what the model sees.`);
+  const inside = [createElement("h3", {}, "What the answer rests on"), createElement("div", { className: "maps" }, createElement("figure", {}, heat, caption))];
+  if (explanation.nearest.length) {
+    const near = explanation.nearest.map((neighbour) => {
+      const image = neighbour.thumbnail
+        ? createElement("img", { alt: "", src: source("jpeg", neighbour.thumbnail) })
+        : createElement("div", { className: "none" });
+      return createElement("figure", {}, image, createElement("figcaption", {}, `${neighbour.class_name}, likeness ${neighbour.similarity.toFixed(2)}`));
     });
-    inside.push(made("h3", {}, "The known pictures most like it"), made("div", { className: "near" }, ...near));
-  } else if (found.compared) inside.push(made("p", { className: "note" }, found.compared));
-  return made("div", { className: "why" }, ...inside);
+    inside.push(createElement("h3", {}, "The known pictures most like it"), createElement("div", { className: "near" }, ...near));
+  } else if (explanation.compared) inside.push(createElement("p", { className: "note" }, explanation.compared));
+  return createElement("div", { className: "why" }, ...inside);
 }
 
 // ---------------------------------------------------------------- hands
 
-at("files").addEventListener("change", (event) => {
-  ask(event.target.files);
+byId("files").addEventListener("change", (event) => {
+  askFiles(event.target.files);
   event.target.value = "";
 });
 for (const name of ["dragenter", "dragover"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
-    at("drop").classList.add("over");
+    byId("drop").classList.add("over");
   });
 }
 document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) at("drop").classList.remove("over");
+  if (!event.relatedTarget) byId("drop").classList.remove("over");
 });
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  at("drop").classList.remove("over");
-  if (!at("ask").hidden) ask(event.dataTransfer.files);
+  byId("drop").classList.remove("over");
+  if (!byId("ask").hidden) askFiles(event.dataTransfer.files);
 });
 document.addEventListener("paste", (event) => {
-  if (!at("ask").hidden && event.clipboardData.files.length) ask(event.clipboardData.files);
+  if (!byId("ask").hidden && event.clipboardData.files.length) askFiles(event.clipboardData.files);
 });
-at("model").addEventListener("change", about);
-at("key-form").addEventListener("submit", (event) => {
+byId("model").addEventListener("change", describeModel);
+byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  state.key = at("key").value.trim();
-  at("key").value = "";
-  begin();
+  state.key = byId("key").value.trim();
+  byId("key").value = "";
+  connect();
 });
-at("clear").addEventListener("click", () => {
-  at("answers").replaceChildren();
+byId("clear").addEventListener("click", () => {
+  byId("answers").replaceChildren();
   Object.assign(state, { asked: 0, answered: 0, unread: 0 });
-  at("status").textContent = "";
-  at("clear").hidden = true;
-  at("files").focus();
+  byId("status").textContent = "";
+  byId("clear").hidden = true;
+  byId("files").focus();
 });
-begin();
+connect();

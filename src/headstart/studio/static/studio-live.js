@@ -5,7 +5,7 @@ import { errorBox } from "./studio-base.js";
 const LOST = { what: "the studio does not answer any more", hint: "open the address that headstart studio printed; a fit goes on meanwhile" };
 
 /** Follow a run; each handler gets the event's data. A place shows when the studio is gone for good. */
-export function follow(path, handlers, signal, place = null) {
+export function followEvents(path, handlers, signal, place = null) {
   const source = new EventSource(path);
   for (const [name, handler] of Object.entries(handlers)) {
     source.addEventListener(name, (event) => { if (event.data) handler(JSON.parse(event.data)); });

@@ -1,8 +1,8 @@
 // One run: at work, or finished, with its report, a picture to try, exports and what was said.
 
-import { at, command, errorBox, fill, get, h, pill, post, rich, say, scoreName, scoreRange, scoreValue, stateText } from "./studio-base.js";
+import { encodePath, commandBox, errorBox, replaceContent, getJson, h, stateBadge, postJson, formatCode, announce, scoreName, formatInterval, formatScore, formatState } from "./studio-base.js";
 import { exportView } from "./studio-export.js";
-import { follow } from "./studio-live.js";
+import { followEvents } from "./studio-live.js";
 import { learningView, curvesView, progressView, rankingView } from "./studio-progress.js";
 import { tryView } from "./studio-try.js";
 
@@ -15,16 +15,16 @@ const VERDICTS = {
 };
 
 export async function runView({ main, studio, signal, again }, name, tab = "") {
-  const facts = await get(`api/runs/${at(name)}/facts`);
+  const facts = await getJson(`api/runs/${encodePath(name)}/facts`);
   const finished = facts.finished;
   const tabs = TABS.filter(([key]) => key === "" || key === "log" || (finished && (key !== "export" || studio.commands.includes("export"))));
   const place = h("div");
-  const state = h("span", {}, pill(facts.state));
-  fill(main, 
+  const state = h("span", {}, stateBadge(facts.state));
+  replaceContent(main, 
     h("div", { class: "heading" }, h("h1", {}, name), state),
     h("p", { class: "under" }, facts.data || facts.path),
     h("nav", { class: "tabs", "aria-label": "This run" }, tabs.map(([key, title]) =>
-      h("a", { href: `#/run/${at(name)}${key && `/${key}`}`, "aria-current": key === tab && "page" }, title))),
+      h("a", { href: `#/run/${encodePath(name)}${key && `/${key}`}`, "aria-current": key === tab && "page" }, title))),
     place);
   const views = { report: reportView, try: tryView, export: exportView, log: logView };
   await (views[tab] ?? overview)({ place, facts, name, studio, signal, again, state });
@@ -36,37 +36,37 @@ function overview({ place, facts, name, signal, again, state }) {
   const cancel = h("button", { type: "button", onclick: () => act("cancel") }, "Stop");
   const resume = h("button", { type: "button", class: "main", onclick: () => act("resume") }, "Resume");
   async function act(what) {
-    fill(problem);
+    replaceContent(problem);
     try {
-      await post(`api/runs/${at(name)}/${what}`);
+      await postJson(`api/runs/${encodePath(name)}/${what}`);
       if (what === "resume") again();
-      else { cancel.textContent = "Stop now"; say("It was asked to stop."); fill(problem, h("p", { class: "note" }, "It was asked to stop; what is done is kept.")); }
-    } catch (error) { fill(problem, errorBox(error)); }
+      else { cancel.textContent = "Stop now"; announce("It was asked to stop."); replaceContent(problem, h("p", { class: "note" }, "It was asked to stop; what is done is kept.")); }
+    } catch (error) { replaceContent(problem, errorBox(error)); }
   }
   const draw = (found) => {
     progress.facts(found);
-    fill(ranking, rankingView(found));
-    fill(curves, curvesView(found));
-    fill(learning, learningView(found));
-    if (found.verdicts.length) fill(result, resultView(found));
+    replaceContent(ranking, rankingView(found));
+    replaceContent(curves, curvesView(found));
+    replaceContent(learning, learningView(found));
+    if (found.verdicts.length) replaceContent(result, resultView(found));
   };
-  const told = ({ state: now, error, started }) => {
-    fill(state, pill(now));
+  const showState = ({ state: now, error, started }) => {
+    replaceContent(state, stateBadge(now));
     progress.state(now, started);
-    if (error && now !== "cancelled") fill(problem, errorBox(error));
-    if (now === "cut short") fill(problem, h("p", {}, "Its process is gone: the machine was switched off, or it was killed. Resume goes on where it was."));
-    fill(buttons, ...(["running", "queued"].includes(now) ? (facts.task ? [cancel] : []) : now === "done" ? [] : [resume]));
+    if (error && now !== "cancelled") replaceContent(problem, errorBox(error));
+    if (now === "cut short") replaceContent(problem, h("p", {}, "Its process is gone: the machine was switched off, or it was killed. Resume goes on where it was."));
+    replaceContent(buttons, ...(["running", "queued"].includes(now) ? (facts.task ? [cancel] : []) : now === "done" ? [] : [resume]));
   };
-  const over = facts.state === "done";
-  fill(place, ...(over ? [result] : [work]), problem, buttons);
-  fill(work, progress.element);
-  place.append(...(over ? [] : [result]), ranking, curves, learning,
-    over ? h("details", {}, h("summary", {}, "How it went"), progress.element) : "", command(facts.command));
+  const isDone = facts.state === "done";
+  replaceContent(place, ...(isDone ? [result] : [work]), problem, buttons);
+  replaceContent(work, progress.element);
+  place.append(...(isDone ? [] : [result]), ranking, curves, learning,
+    isDone ? h("details", {}, h("summary", {}, "How it went"), progress.element) : "", commandBox(facts.command));
   draw(facts);
-  told(facts);
+  showState(facts);
   if (["running", "queued"].includes(facts.state)) {
-    follow(`api/runs/${at(name)}/events`, { facts: draw, state: told, line: progress.line, end: ({ state: now }) => {
-      say(`${name}: ${stateText(now)}.`);
+    followEvents(`api/runs/${encodePath(name)}/events`, { facts: draw, state: showState, line: progress.line, end: ({ state: now }) => {
+      announce(`${name}: ${formatState(now)}.`);
       if (now === "done" && !signal.aborted) again();
     } }, signal, problem);
     const clock = setInterval(progress.tick, 500);
@@ -77,29 +77,29 @@ function overview({ place, facts, name, signal, again, state }) {
 function resultView(facts) {
   return h("section", { "aria-labelledby": "result" }, h("h2", { id: "result", class: "unseen" }, "Result"),
     h("div", { class: "tiles" }, facts.scores.map((score) => h("div", { class: "tile" },
-      h("p", { class: "name" }, scoreName(score.name)), h("p", { class: "value" }, scoreValue(score)),
-      h("p", { class: "range" }, `95 % interval ${scoreRange(score)}`)))),
-    facts.finished ? h("p", {}, h("a", { class: "button main", href: `#/run/${at(facts.name)}/report` }, "Read the report"), " ", h("a", { class: "button", href: `#/run/${at(facts.name)}/try` }, "Try a picture")) : null,
+      h("p", { class: "name" }, scoreName(score.name)), h("p", { class: "value" }, formatScore(score)),
+      h("p", { class: "range" }, `95 % interval ${formatInterval(score)}`)))),
+    facts.finished ? h("p", {}, h("a", { class: "button main", href: `#/run/${encodePath(facts.name)}/report` }, "Read the report"), " ", h("a", { class: "button", href: `#/run/${encodePath(facts.name)}/try` }, "Try a picture")) : null,
     h("h3", {}, "What it means"),
-    h("dl", { class: "verdicts" }, facts.verdicts.map((one) => [h("dt", {}, VERDICTS[one.code] ?? one.code.replaceAll("_", " ")), h("dd", {}, rich(one.sentence))])));
+    h("dl", { class: "verdicts" }, facts.verdicts.map((verdict) => [h("dt", {}, VERDICTS[verdict.code] ?? verdict.code.replaceAll("_", " ")), h("dd", {}, formatCode(verdict.sentence))])));
 }
 
 function reportView({ place, name, facts }) {
-  const source = `runs/${at(name)}/report`;
-  fill(place, 
+  const source = `runs/${encodePath(name)}/report`;
+  replaceContent(place, 
     h("div", { class: "row" }, h("a", { class: "button small", href: source, target: "_blank", rel: "noopener" }, "Open in a tab of its own")),
     h("iframe", { class: "report", src: source, title: `Report of ${name}`, sandbox: "allow-scripts" }),
-    h("p"), command(`headstart report ${facts.path}`, "Writes the report again"));
+    h("p"), commandBox(`headstart report ${facts.path}`, "Writes the report again"));
 }
 
 async function logView({ place, name, facts, signal }) {
   const log = h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "What it said" });
-  const choices = h("dl", { class: "verdicts" }, facts.choices.map((one) => [h("dt", {}, one.value.slice(0, 120)), h("dd", {}, rich(one.why))]));
-  fill(place, facts.task ? log : h("p", { class: "muted" }, "It was not started here: there is no log."),
-    facts.choices.length ? h("section", {}, h("h2", {}, "Choices that it made"), choices) : "", command(facts.command));
+  const choices = h("dl", { class: "verdicts" }, facts.choices.map((choice) => [h("dt", {}, choice.value.slice(0, 120)), h("dd", {}, formatCode(choice.why))]));
+  replaceContent(place, facts.task ? log : h("p", { class: "muted" }, "It was not started here: there is no log."),
+    facts.choices.length ? h("section", {}, h("h2", {}, "Choices that it made"), choices) : "", commandBox(facts.command));
   if (!facts.task) return;
   let moving = null;
-  follow(`api/runs/${at(name)}/events`, { line: ({ stage, text, moving: moves }) => {
+  followEvents(`api/runs/${encodePath(name)}/events`, { line: ({ stage, text, moving: moves }) => {
     const below = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     moving?.remove();
     const line = h("span", {}, `${stage.padEnd(9)}${text}\n`);

@@ -1,13 +1,13 @@
 // All runs: what they came to, which are at work, and the way to compare them.
 
-import { at, day, duration, fill, get, h, pill, scoreValue } from "./studio-base.js";
+import { encodePath, formatDay, formatDuration, replaceContent, getJson, h, stateBadge, formatScore } from "./studio-base.js";
 
 export async function runsView({ main, studio, signal, again }) {
-  const found = await get("api/runs");
+  const list = await getJson("api/runs");
   const picked = new Set();
   const start = h("a", { class: "button main", href: "#/new" }, "New run");
-  if (!found.runs.length) {
-    fill(main, h("h1", {}, "Runs"), h("div", { class: "empty" },
+  if (!list.runs.length) {
+    replaceContent(main, h("h1", {}, "Runs"), h("div", { class: "empty" },
       h("h2", {}, "No runs yet"),
       h("p", {}, "Bring a folder of pictures with one sub-folder for each class. The studio checks them, learns the classes, and tells how far the answers can be trusted."),
       h("p", {}, start)),
@@ -21,24 +21,24 @@ export async function runsView({ main, studio, signal, again }) {
     compare.disabled = picked.size < 2;
     compare.textContent = picked.size > 1 ? `Compare ${picked.size} runs` : "Compare";
   } }));
-  const comparable = canCompare && found.runs.filter((run) => run.finished).length > 1;
-  fill(main, h("h1", {}, "Runs"),
+  const comparable = canCompare && list.runs.filter((run) => run.finished).length > 1;
+  replaceContent(main, h("h1", {}, "Runs"),
     h("div", { class: "row" }, start, comparable && compare),
     comparable && h("p", { class: "note" }, "Tick two finished runs or more to compare them."),
-    h("ul", { class: "runs" }, found.runs.map((run) => row(run, comparable && picking))));
-  if (found.runs.some((run) => ["running", "queued"].includes(run.state))) {
+    h("ul", { class: "runs" }, list.runs.map((run) => runRow(run, comparable && picking))));
+  if (list.runs.some((run) => ["running", "queued"].includes(run.state))) {
     const later = setTimeout(() => { if (!picked.size && !signal.aborted) again(); }, 3000);
     signal.addEventListener("abort", () => clearTimeout(later));
   }
 }
 
-function row(run, picking) {
+function runRow(run, picking) {
   const score = run.scores?.[0];
-  const told = [run.data, run.made && day(run.made), run.finished && run.seconds && `took ${duration(run.seconds)}`].filter(Boolean).join(" · ");
+  const details = [run.data, run.made && formatDay(run.made), run.finished && run.seconds && `took ${formatDuration(run.seconds)}`].filter(Boolean).join(" · ");
   return h("li", {},
     picking ? picking(run) : h("span"),
     h("div", {},
-      h("div", { class: "row title-row" }, h("a", { class: "title", href: `#/run/${at(run.name)}` }, run.name), run.state !== "done" && pill(run.state)),
-      h("span", { class: "sub" }, told)),
-    score ? h("div", { class: "score" }, h("b", {}, scoreValue(score)), h("span", {}, `right, n = ${score.n.toLocaleString("en-GB")}`)) : h("span"));
+      h("div", { class: "row title-row" }, h("a", { class: "title", href: `#/run/${encodePath(run.name)}` }, run.name), run.state !== "done" && stateBadge(run.state)),
+      h("span", { class: "sub" }, details)),
+    score ? h("div", { class: "score" }, h("b", {}, formatScore(score)), h("span", {}, `right, n = ${score.n.toLocaleString("en-GB")}`)) : h("span"));
 }

@@ -1,6 +1,6 @@
 // The studio's page: which view is shown, by the address after #.
 
-import { errorBox, fill, get, h } from "./studio-base.js";
+import { errorBox, replaceContent, getJson, h } from "./studio-base.js";
 import { checkView } from "./studio-check.js";
 import { compareView } from "./studio-compare.js";
 import { newView } from "./studio-new.js";
@@ -20,7 +20,7 @@ const VIEWS = [
   [/^\/compare\/(.+)$/, compareView],
 ];
 
-async function show() {
+async function showView() {
   const path = location.hash.slice(1) || "/";
   leave();
   const end = new AbortController();
@@ -31,23 +31,23 @@ async function show() {
   }
   // Each view has a place of its own: one that comes too late fills what nobody sees any more.
   const place = h("div", { class: "view" });
-  const present = () => { if (!end.signal.aborted && !place.isConnected) fill(main, place); };
+  const present = () => { if (!end.signal.aborted && !place.isConnected) replaceContent(main, place); };
   const slow = setTimeout(present, PATIENCE_MS);
   try {
-    studio ??= await get("api/start");
+    studio ??= await getJson("api/start");
     const [pattern, view] = VIEWS.find(([each]) => each.test(path)) ?? [/^/, runsView];
     const parts = path.match(pattern).slice(1).map((part) => part && decodeURIComponent(part));
-    await view({ main: place, studio, signal: end.signal, again: show }, ...parts);
+    await view({ main: place, studio, signal: end.signal, again: showView }, ...parts);
   } catch (error) {
-    fill(place, h("h1", {}, "This cannot be shown"), errorBox(error), h("p", {}, h("a", { href: "#/" }, "Back to the runs")));
+    replaceContent(place, h("h1", {}, "This cannot be shown"), errorBox(error), h("p", {}, h("a", { href: "#/" }, "Back to the runs")));
   }
   clearTimeout(slow);
   present();
-  if (!end.signal.aborted) arrive(path);
+  if (!end.signal.aborted) focusView(path);
 }
 
 /** Name the page and move the focus to it, unless it is another part of the same run, or the same again. */
-function arrive(path) {
+function focusView(path) {
   document.title = `${main.querySelector("h1")?.textContent ?? "headstart"} · headstart studio`;
   const now = path.startsWith("/run/") ? path.split("/").slice(0, 3).join("/") : path;
   if (now !== main.dataset.at) { scrollTo(0, 0); main.focus({ preventScroll: true }); }
@@ -55,5 +55,5 @@ function arrive(path) {
 }
 
 document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
-addEventListener("hashchange", show);
-show().then(() => { if (studio) document.getElementById("foot").textContent = `headstart ${studio.version}. Everything stays on this machine. Runs lie in ${studio.runs}.`; });
+addEventListener("hashchange", showView);
+showView().then(() => { if (studio) document.getElementById("foot").textContent = `headstart ${studio.version}. Everything stays on this machine. Runs lie in ${studio.runs}.`; });
