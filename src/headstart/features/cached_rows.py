@@ -19,7 +19,7 @@ def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibr
     """Everything that the vectors of a backbone depend on besides the pictures.
 
     Args:
-        of: The backbone.
+        backbone: The backbone.
         precision: `f32` or `int8`.
         calibration: Digest of the pictures that an int8 trunk is calibrated on.
     """

@@ -20,7 +20,7 @@ def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.nda
     """Features of some pictures at one depth; only these rows are read where the vectors are memory-mapped.
 
     Args:
-        of: Embeddings that hold all of `rows`.
+        embeddings: That hold all of `rows`.
         depth: Name of the depth.
         rows: (M,) int64 rows of the data set, in any order.
 
@@ -40,7 +40,7 @@ def find_positions(known: np.ndarray, rows: np.ndarray, condition: str) -> np.nd
     Args:
         known: (K,) int64 rows, in any order.
         rows: (M,) int64 that are looked for.
-        what: Of rows that are known, for the error.
+        condition: Of rows that are known, for the error.
 
     Raises:
         ValueError: A row is not among them.
@@ -57,7 +57,7 @@ def join_columns(embeddings: Sequence[Embeddings], features: Sequence[Feature], 
     """A head's input: the features of some pictures side by side.
 
     Args:
-        of: Embeddings of every backbone that `features` name.
+        embeddings: Of every backbone that `features` name.
         features: In this order.
         rows: (M,) int64 rows of the data set, in any order.
 

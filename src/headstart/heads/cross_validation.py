@@ -36,7 +36,7 @@ class TunedSetting:
         held_out: (R, M, C) float32 held-out probabilities with it.
         losses: (M,) float64 loss of each picture by the metric, averaged over the repeats that judged it; NaN where
             none did.
-        searched: Mean loss on the first repeat of each setting of the grid that was tried.
+        grid_losses: Mean loss on the first repeat of each setting of the grid that was tried.
     """
 
     params: Mapping[str, Any]
@@ -108,8 +108,8 @@ def fit_and_predict(
         head: The plugin.
         x: (M, D) float32 features.
         y: (M,) int64 classes.
-        learnt: Positions to learn from.
-        judged: (B,) positions to judge.
+        train_rows: Positions to learn from.
+        test_rows: (B,) positions to judge.
         grid: G settings.
         n_classes: C.
         class_weight: (C,) or None.
@@ -138,7 +138,7 @@ def run_in_threads(run_task: Callable[[Any], None], tasks: Sequence[Any], bytes_
     """Do all tasks, as many at once as cores and memory allow; the first error is raised.
 
     Args:
-        one: Does a task; writes where no other task writes.
+        run_task: Does a task; writes where no other task writes.
         tasks: What it is given.
         bytes_each: What one task copies.
     """
@@ -158,7 +158,7 @@ def average_losses(metric: str, y: np.ndarray, probabilities: np.ndarray) -> np.
     Args:
         metric: See `headstart.statistics.losses.per_picture_loss`.
         y: (M,) int64.
-        held: (R, M, C) from `held_out`.
+        probabilities: (R, M, C) from `predict_held_out`.
     """
     judged = ~np.isnan(probabilities[:, :, 0])
     total, count = np.zeros(len(y)), judged.sum(axis=0)
@@ -188,7 +188,7 @@ def tune_head(
         head: The plugin.
         x: (M, D) float32 features.
         y: (M,) int64 classes.
-        folds: (R, M), see `held_out`.
+        folds: (R, M), see `predict_held_out`.
         n_classes: C.
         metric: What is searched by.
         class_weight: (C,) float64 or None.

@@ -1,6 +1,6 @@
 """From probabilities to one answer: the most probable class, a threshold for one class, or the lowest expected cost.
 
-Evaluation and the saved model answer through `decide` alone, so what was measured is what is served.
+Evaluation and the saved model answer through `choose_classes` alone, so what was measured is what is served.
 """
 
 from __future__ import annotations

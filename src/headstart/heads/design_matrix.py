@@ -244,7 +244,7 @@ def linear_head_arrays(
     Args:
         weights: (D, P) on standardised features, of the present classes.
         bias: (P,).
-        of: The standardisation that is folded in.
+        standardization: What that is folded in.
         present: P classes.
         n_classes: C; a class that is not present gets probability 0.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
 
-_TOLD = 3  # backbones in the error that none is left
+_SHOWN = 3  # backbones in the error that none is left
 
 
 def require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
@@ -46,25 +46,24 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
 
     Args:
         ctx: The run.
-        seen: How many pictures every candidate is going to see: what the budget has no room for is left out, and what
-            is expected of each is decided. 0 asks without either, and writes nothing.
-        data: The pictures, where `seen` is given; those whose vectors are in the cache take no time.
+        pictures: How many pictures every candidate is going to see: what the budget has no room for is left out, and
+            said. 0 asks without that.
+        data: The pictures, where `pictures` is given; those whose vectors are in the cache take no time.
 
     Raises:
         UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
     """
     from headstart.backbones import loading
 
-    backbones: dict[str, ResolvedBackbone] = {}
-    for one in (loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"):
-        require_within_limits(one, ctx.job, _find_latencies_ms([one], ctx))
-        backbones[one.name] = one
+    named = [loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"]
+    for backbone in named:
+        require_within_limits(backbone, ctx.job, _find_latencies_ms([backbone], ctx))
+    backbones = {backbone.name: backbone for backbone in named}
     if "auto" in ctx.job.backbones:
         available = _list_available(ctx)
         excluded = _find_excluded(available, ctx)
-        backbones = _make_shortlist(
-            [one for one in available if one.name not in excluded], backbones, ctx, pictures, data
-        )
+        allowed = [backbone for backbone in available if backbone.name not in excluded]
+        backbones = _make_shortlist(allowed, backbones, ctx, pictures, data)
     if not backbones:
         raise _no_backbone_left(find_excluded(ctx))
     return tuple(sorted(backbones, key=lambda name: (backbones[name].spec.flops, name)))
@@ -81,7 +80,9 @@ def _find_excluded(backbones: Sequence[ResolvedBackbone], ctx: Context) -> dict[
     if not limits.has_limits(ctx.job):
         return {}
     latencies_ms = _find_latencies_ms(backbones, ctx)
-    problems = {one.name: limits.format_broken_limits((one.spec,), ctx.job, latencies_ms) for one in backbones}
+    problems = {
+        backbone.name: limits.format_broken_limits((backbone.spec,), ctx.job, latencies_ms) for backbone in backbones
+    }
     return {name: why for name, why in problems.items() if why}
 
 
@@ -96,7 +97,7 @@ def _make_shortlist(
     from headstart.selection import successive_halving
     from headstart.selection.published_accuracy import expected_accuracy
 
-    backbones = {one.name: one for one in available} | dict(named)
+    backbones = {backbone.name: backbone for backbone in available} | dict(named)
     if not backbones:
         return {}
     recipe = str(recipes.parse_fields(ctx.job.recipe).get("backbone", ""))
@@ -105,40 +106,36 @@ def _make_shortlist(
     passes = _count_passes(backbones, pictures or 1, data, ctx)
     options = [
         successive_halving.Option(
-            name=name, expected=expected_accuracy(one.spec), cost=estimate_pass_seconds({name: passes[name]}, ctx)
+            name=name, expected=expected_accuracy(backbone.spec), cost=estimate_pass_seconds({name: passes[name]}, ctx)
         )
-        for name, one in backbones.items()
+        for name, backbone in backbones.items()
     ]
     shortlisted = successive_halving.make_shortlist(options, room_s, required=required)
     if pictures:
-        _print_left_out(
-            [name for name in backbones if name not in shortlisted], len(shortlisted) >= successive_halving.MOST, ctx
-        )
+        left_out = [name for name in backbones if name not in shortlisted]
+        _print_left_out(left_out, len(shortlisted) >= successive_halving.MOST, ctx.console)
     return {name: backbones[name] for name in shortlisted}
 
 
 def _count_passes(names: Iterable[str], pictures: int, data: Dataset | None, ctx: Context) -> dict[str, float]:
-    """How many pictures have to go through each in its first pass: of `seen` the part that is not in the cache."""
-    from headstart.features import cached_rows as kept
+    """How many pictures have to go through each in its first pass: of `pictures` the part that is not in the cache."""
+    from headstart.features.cached_rows import count_missing_rows
 
     if data is None or ctx.job.precision != "f32":  # another precision has vectors of its own
         return dict.fromkeys(names, pictures)
     total = len(set(data.digests))
-    return {name: pictures * count / total for name, count in kept.count_missing_rows(data, names, ctx.store).items()}
+    return {name: pictures * count / total for name, count in count_missing_rows(data, names, ctx.store).items()}
 
 
-def _print_left_out(names: Sequence[str], full: bool, ctx: Context) -> None:
+def _print_left_out(names: Sequence[str], full: bool, console: Console) -> None:
     """A line on those that are not on the shortlist."""
     if not names:
         return
-    others = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    one = len(names) == 1
-    why = (
-        "more is expected of the others for their time, or there is no room for all"
-        if full
-        else f"{'its pass does' if one else 'their passes do'} not fit the budget"
-    )
-    ctx.console.print_line("plan", f"{', '.join(names[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
+    others = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    verb, passes = ("is", "its pass does") if len(names) == 1 else ("are", "their passes do")
+    why = "more is expected of the others for their time, or there is no room for all"
+    why = why if full else f"{passes} not fit the budget"
+    console.print_line("plan", f"{', '.join(names[:_SHOWN])}{others} {verb} left out: {why}")
 
 
 def _list_available(ctx: Context) -> list[ResolvedBackbone]:
@@ -149,8 +146,16 @@ def _list_available(ctx: Context) -> list[ResolvedBackbone]:
     """
     from headstart.backbones import loading
 
-    backbones = [one for one in map(loading.find_backbone, loading.list_backbones()) if not one.source.is_users_own]
-    return [one for one in backbones if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
+    backbones = [
+        backbone
+        for backbone in map(loading.find_backbone, loading.list_backbones())
+        if not backbone.source.is_users_own
+    ]
+    return [
+        backbone
+        for backbone in backbones
+        if backbone.name.startswith("bundled:") or backbone.source.available(backbone.preset, ctx.store)
+    ]
 
 
 def _find_latencies_ms(backbones: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
@@ -160,11 +165,14 @@ def _find_latencies_ms(backbones: Sequence[ResolvedBackbone], ctx: Context) -> d
     if not ctx.job.max_latency:
         return {}
     measured = ctx.run.find_decision(limits.LATENCIES) or {}
-    return {one.name: measured.get(one.name, latency.read_latency_ms(one.spec, ctx.store)) for one in backbones}
+    return {
+        backbone.name: measured.get(backbone.name, latency.read_latency_ms(backbone.spec, ctx.store))
+        for backbone in backbones
+    }
 
 
 def _no_backbone_left(excluded: Mapping[str, str]) -> UsageError:
-    reasons = "; ".join(f"{name}: {why}" for name, why in list(excluded.items())[:_TOLD])
+    reasons = "; ".join(f"{name}: {why}" for name, why in list(excluded.items())[:_SHOWN])
     return UsageError(f"no backbone obeys the limits: {reasons}", hint="raise the limit, or name backbones that fit")
 
 
@@ -174,7 +182,7 @@ def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[st
     Args:
         data: The pictures.
         ctx: The run.
-        seen: Pictures that every candidate is going to see.
+        pictures: That every candidate is going to see.
 
     Raises:
         UsageError: A name is unknown, a named backbone breaks a limit, or all do.
@@ -193,12 +201,11 @@ def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[st
     fetch = f", after fetching {format_bytes(extraction.bytes)}" if extraction.bytes else ""
     count = f"{len(shortlist)} backbone{'s' if len(shortlist) > 1 else ''}"
     ctx.console.print_line("plan", f"{count}, at most {format_duration(extraction.seconds)} of embedding{fetch}")
-    ready = ctx.record_decision(
-        "candidates", lambda: _fetch_weights(shortlist, ctx), "backbones whose weights could be had"
-    )
-    _require_unchanged(ready, ctx)
-    _warn_of_training_pictures(ready, data, ctx)
-    return _drop_slow(tuple(ready), data, ctx)
+    why = "backbones whose weights could be had"
+    fetched = ctx.record_decision("candidates", lambda: _fetch_weights(shortlist, ctx), why)
+    _require_unchanged(fetched, ctx)
+    _warn_of_training_pictures(fetched, data, ctx.console)
+    return _drop_slow(tuple(fetched), data, ctx)
 
 
 def _require_unchanged(backbones: Sequence[str], ctx: Context) -> None:
@@ -206,7 +213,9 @@ def _require_unchanged(backbones: Sequence[str], ctx: Context) -> None:
     from headstart.backbones import loading
 
     revisions = {
-        one.name: one.spec.revision for one in map(loading.find_backbone, backbones) if one.source.is_users_own
+        backbone.name: backbone.spec.revision
+        for backbone in map(loading.find_backbone, backbones)
+        if backbone.source.is_users_own
     }
     if not revisions:
         return
@@ -219,16 +228,16 @@ def _require_unchanged(backbones: Sequence[str], ctx: Context) -> None:
         raise DataError(f"`{changed[0]}` is another network than when the run `{ctx.run.path}` began", hint=hint)
 
 
-def _warn_of_training_pictures(backbones: Sequence[str], data: Dataset, ctx: Context) -> None:
+def _warn_of_training_pictures(backbones: Sequence[str], data: Dataset, console: Console) -> None:
     """Warn where a trunk of the user's own learnt from pictures that are now to judge it."""
     from headstart.backbones import loading
 
-    for one in map(loading.find_backbone, backbones):
-        learnt_from = one.source.learnt_from(one.preset) if one.seed is None else frozenset()
+    for backbone in map(loading.find_backbone, backbones):
+        learnt_from = backbone.source.learnt_from(backbone.preset) if backbone.seed is None else frozenset()
         count = sum(digest in learnt_from for digest in data.digests)
         if count:
             share = f"{count:,} of these {len(data.uris):,} pictures"
-            ctx.console.print_warning(f"{one.name} learnt from {share}: all its scores here are too good")
+            console.print_warning(f"{backbone.name} learnt from {share}: all its scores here are too good")
 
 
 def _drop_slow(backbones: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:
@@ -243,12 +252,12 @@ def _drop_slow(backbones: tuple[str, ...], data: Dataset, ctx: Context) -> tuple
     )
     asked_for = {loading.find_backbone(name).name for name in ctx.job.backbones if name != "auto"}
     excluded: dict[str, str] = {}
-    for one in map(loading.find_backbone, backbones):
-        if one.name in asked_for:
-            require_within_limits(one, ctx.job, latencies_ms)
-        elif problem := limits.format_broken_limits((one.spec,), ctx.job, latencies_ms):
-            excluded[one.name] = problem
-            ctx.console.print_line("plan", f"{one.name} is left out: {problem}")
+    for backbone in map(loading.find_backbone, backbones):
+        if backbone.name in asked_for:
+            require_within_limits(backbone, ctx.job, latencies_ms)
+        elif problem := limits.format_broken_limits((backbone.spec,), ctx.job, latencies_ms):
+            excluded[backbone.name] = problem
+            ctx.console.print_line("plan", f"{backbone.name} is left out: {problem}")
     if len(excluded) == len(backbones):
         raise _no_backbone_left((ctx.run.find_decision("limits") or {}) | excluded)
     return tuple(name for name in backbones if name not in excluded)
@@ -275,10 +284,10 @@ def _fetch_weights(names: tuple[str, ...], ctx: Context) -> list[str]:
     fetched: list[str] = []
     problem: HeadstartError | None = None
     for name in names:
-        one = loading.find_backbone(name)
+        backbone = loading.find_backbone(name)
         try:
-            if one.seed is None or not one.source.available(one.preset, ctx.store):
-                one.source.pull(one.preset, ctx.store, ctx.console)
+            if backbone.seed is None or not backbone.source.available(backbone.preset, ctx.store):
+                backbone.source.pull(backbone.preset, ctx.store, ctx.console)
             fetched.append(name)
         except SetupError as err:
             if "auto" not in ctx.job.backbones:

@@ -54,7 +54,7 @@ class Halving:
     """What a round of halving came to.
 
     Attributes:
-        kept: Names that go on: the best by probe, the best by prior where it is another, then by their losses.
+        survivors: Names that go on: the best by probe, the best by prior where it is another, then by their losses.
         dropped: Why each of the others does not, by name.
     """
 
@@ -95,33 +95,33 @@ def make_shortlist(
     Args:
         options: All that may be taken: those that break a limit of licence, size or latency left out before.
         room: That their costs together may take.
-        must: Names that are taken whatever they cost; they count.
+        required: Names that are taken whatever they cost; they count.
         fewest: Length of the list where room and options allow it.
-        most: Length of the list at most, `must` aside.
+        most: Length of the list at most, `required` aside.
 
     Returns:
-        At least one name; more than `room` only where `must` or the cheapest alone takes it.
+        At least one name; more than `room` only where `required` or the cheapest alone takes it.
 
     Raises:
-        ValueError: There is no option, two share a name, or `must` names none of them.
+        ValueError: There is no option, two share a name, or `required` names none of them.
     """
     all_options, required_names = _require_distinct_names(options), set(required)
-    if required_names - {one.name for one in all_options}:
-        raise ValueError(f"no options: {sorted(required_names - {one.name for one in all_options})}")
-    chosen = [one for one in all_options if one.name in required_names]
-    by_cost = sorted((one for one in all_options if one.name not in required_names), key=_cost_key)
+    if required_names - {option.name for option in all_options}:
+        raise ValueError(f"no options: {sorted(required_names - {option.name for option in all_options})}")
+    chosen = [option for option in all_options if option.name in required_names]
+    by_cost = sorted((option for option in all_options if option.name not in required_names), key=_cost_key)
     if by_cost and (not chosen or (_sum_costs([*chosen, by_cost[0]]) <= room and len(chosen) < most)):
         chosen.append(by_cost.pop(0))
     reachable = next(
         (n for n in range(fewest, 0, -1) if _sum_costs([*chosen, *by_cost[: max(0, n - len(chosen))]]) <= room), 0
     )
-    for one in sorted(by_cost, key=_promise_key):
+    for option in sorted(by_cost, key=_promise_key):
         if len(chosen) >= most:
             break
-        rest_by_cost = [other for other in by_cost if other not in chosen and other != one]
-        if _sum_costs([*chosen, one, *rest_by_cost[: max(0, reachable - len(chosen) - 1)]]) <= room:
-            chosen.append(one)
-    return tuple(one.name for one in sorted(chosen, key=_promise_key))
+        rest_by_cost = [other for other in by_cost if other not in chosen and other != option]
+        if _sum_costs([*chosen, option, *rest_by_cost[: max(0, reachable - len(chosen) - 1)]]) <= room:
+            chosen.append(option)
+    return tuple(option.name for option in sorted(chosen, key=_promise_key))
 
 
 def plan_rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ def predict_survivors(options: Iterable[Option], room: float = math.inf) -> tupl
     survivors = by_promise[: (len(by_promise) + 1) // 2]
     while len(survivors) > 1 and _sum_costs(survivors) > room:
         survivors.pop()
-    return tuple(one.name for one in survivors)
+    return tuple(option.name for option in survivors)
 
 
 def halve_options(
@@ -170,19 +170,19 @@ def halve_options(
 
     Args:
         options: The backbones of this round; `cost` is of what going on takes.
-        judged: The held-out losses of each at its best depth, all on the same pictures, under the options' names.
-        clusters: (N,) label of every row of the data set, or None; look-alikes widen the intervals.
+        candidates: The held-out losses of each at its best depth, all on the same pictures, under the options' names.
+        clusters: (N,) label of every row of the data set, or None; near-duplicates widen the intervals.
         room: For the costs of those that go on; the best by probe does at any cost.
 
     Raises:
-        ValueError: Options and contenders are not the same, two share a name, or there is none.
+        ValueError: Options and candidates are not the same, two share a name, or there is none.
     """
-    by_name = {one.name: one for one in _require_distinct_names(options)}
+    by_name = {option.name: option for option in _require_distinct_names(options)}
     by_loss = sorted(
         candidates, key=lambda c: (c.mean_loss, by_name[c.name].cost if c.name in by_name else 0.0, c.name)
     )
     if sorted(by_name) != sorted(c.name for c in by_loss):
-        raise ValueError(f"options {sorted(by_name)} and contenders {sorted(c.name for c in by_loss)} are not the same")
+        raise ValueError(f"options {sorted(by_name)} and candidates {sorted(c.name for c in by_loss)} are not the same")
     best, dropped = by_loss[0], dict[str, str]()
     differences = {c.name: paired_difference(c, best, clusters) for c in by_loss}
     tied = [c.name for c in by_loss if differences[c.name].low <= 0]
@@ -215,28 +215,28 @@ def choose_finalists(
         ValueError: There is no option, two share a name, or one has no loss.
     """
     all_options = _require_distinct_names(options)
-    if missing := sorted(one.name for one in all_options if one.name not in losses):
+    if missing := sorted(option.name for option in all_options if option.name not in losses):
         raise ValueError(f"no losses of {missing}")
     merits = {
-        BY_PROBE: lambda one: (losses[one.name], one.cost, *_promise_key(one)),
-        BY_PRIOR: lambda one: (_promise_key(one)[0], losses[one.name], one.cost, one.name),
-        CHEAPEST: lambda one: (one.cost, losses[one.name], *_promise_key(one)),
+        BY_PROBE: lambda option: (losses[option.name], option.cost, *_promise_key(option)),
+        BY_PRIOR: lambda option: (_promise_key(option)[0], losses[option.name], option.cost, option.name),
+        CHEAPEST: lambda option: (option.cost, losses[option.name], *_promise_key(option)),
     }
-    if all(math.isnan(one.expected) for one in all_options):
+    if all(math.isnan(option.expected) for option in all_options):
         del merits[BY_PRIOR]
     why: dict[str, list[str]] = {}
     for merit, key in merits.items():
         winner = min(all_options, key=key).name
         if winner in why or len(why) < most:
             why.setdefault(winner, []).append(merit)
-    values = {one.name: (losses[one.name], one.cost, _promise_key(one)[0]) for one in all_options}
-    for one in sorted(all_options, key=merits[BY_PROBE]):
+    values = {option.name: (losses[option.name], option.cost, _promise_key(option)[0]) for option in all_options}
+    for option in sorted(all_options, key=merits[BY_PROBE]):
         if (
             len(why) < min(fewest, most)
-            and one.name not in why
-            and not _is_dominated(values[one.name], values.values())
+            and option.name not in why
+            and not _is_dominated(values[option.name], values.values())
         ):
-            why[one.name] = [NEXT]
+            why[option.name] = [NEXT]
     return tuple(Finalist(name=name, why=" and ".join(told)) for name, told in why.items())
 
 
@@ -246,7 +246,7 @@ def _is_dominated(one: tuple[float, ...], others: Iterable[tuple[float, ...]]) -
 
 def _require_distinct_names(options: Iterable[Option]) -> list[Option]:
     all_options = list(options)
-    names = sorted(one.name for one in all_options)
+    names = sorted(option.name for option in all_options)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"options need names of their own: {names}")
     return all_options
@@ -264,4 +264,4 @@ def _cost_key(option: Option) -> tuple[float, float, str]:
 
 def _sum_costs(options: Iterable[Option]) -> float:
     """Exact to the last bit, so that the order of adding does not matter."""
-    return math.fsum(one.cost for one in options)
+    return math.fsum(option.cost for option in options)

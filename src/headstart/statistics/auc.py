@@ -1,7 +1,7 @@
 """Areas under curves, one class against the rest, with the influence of every picture on them.
 
 The influence says how an estimate moves when one picture gets a little more weight. The sum of its squares is the
-estimate's variance; summed within clusters first, it is the variance with look-alikes taken into account.
+estimate's variance; summed within clusters first, it is the variance with near-duplicates taken into account.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 All are closed forms or one-dimensional roots, so a score on 100,000 pictures has its interval in milliseconds, and
 none collapses to a point when a model makes no error: a perfect score on 20 pictures is not certainty. Pictures of
-one cluster (look-alikes) are not independent: `design_effect` measures from each picture's influence by how much the
-clusters widen an interval, and the effective number of pictures is divided by it (Kish 1965).
+one cluster (near-duplicates) are not independent: `design_effect` measures from each picture's influence by how much
+the clusters widen an interval, and the effective number of pictures is divided by it (Kish 1965).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def cluster_sums(values: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 
     Args:
         values: (M,) float64.
-        groups: (M,) from `compact`.
+        groups: (M,) from `compact_clusters`.
 
     Returns:
         (G,) float64; the values themselves when there are no clusters.
@@ -77,7 +77,7 @@ def design_effect(influence: np.ndarray, groups: np.ndarray | None) -> float:
 
     Args:
         influence: (M,) float64, how much each picture moves the estimate; sums to 0.
-        groups: (M,) from `compact`.
+        groups: (M,) from `compact_clusters`.
 
     Returns:
         Where no picture moves the estimate (a perfect score) the worst case: clusters of fully dependent pictures.

@@ -1,9 +1,9 @@
 """Every score of a classifier, each with its 95 % interval and the number of pictures it rests on.
 
-`scores` gives all of them for one split, `score` a single one. Scores over all classes have an empty subject; scores
-of one class against the rest carry its name. A class without a picture in the split has NaN scores with n = 0 and
-stays out of the averages. Which interval belongs to which score is told in `docs/evaluate.md` and, for each score, in
-its `method`.
+`compute_scores` gives all of them for one split, `compute_score` a single one. Scores over all classes have an empty
+subject; scores of one class against the rest carry its name. A class without a picture in the split has NaN scores with
+n = 0 and stays out of the averages. Which interval belongs to which score is told in `docs/evaluate.md` and, for each
+score, in its `method`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class CandidateLosses:
     """One candidate's held-out losses.
 
     Attributes:
-        name: Unique among the contenders.
+        name: Unique among the candidates.
         rows: (M,) int64 rows of the data set, each once.
         losses: (M,) float64 loss of each of `rows`, averaged over repeats; lower is better.
         cost: Operations for one picture, or anything that orders the same way.
@@ -43,7 +43,7 @@ class CandidateLosses:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PairedChoice:
-    """Which contender is taken, and why.
+    """Which candidate is taken, and why.
 
     Attributes:
         winner: Its name.
@@ -84,12 +84,12 @@ def choose_candidate(
     clusters: np.ndarray | None = None,
     metric: str = "loss",
 ) -> PairedChoice:
-    """Take one of several contenders, all measured on the same pictures.
+    """Take one of several candidates, all measured on the same pictures.
 
     Args:
-        contenders: At least one.
+        candidates: At least one.
         prefer: `accurate` or `fast`.
-        clusters: (N,) label of every row of the data set, or None; look-alikes widen the intervals.
+        clusters: (N,) label of every row of the data set, or None; near-duplicates widen the intervals.
         metric: What the losses are of, for the sentence.
 
     Raises:
@@ -112,7 +112,7 @@ def choose_candidate(
 def _require_same_rows(candidates: Sequence[CandidateLosses]) -> None:
     names = [c.name for c in candidates]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"contenders need names of their own: {names}")
+        raise ValueError(f"candidates need names of their own: {names}")
     first = np.sort(candidates[0].rows)
     for other in candidates[1:]:
         if not np.array_equal(first, np.sort(other.rows)):

@@ -1,8 +1,9 @@
 """Tests on the same pictures: is one model right more often than another, or is it the luck of these pictures?
 
-`mcnemar` is exact (McNemar 1947, by the binomial distribution). Look-alikes are no independent pictures: where there
-are any, `sign_flip` turns whole clusters round instead, the permutation test of which McNemar's is the special case.
-`holm` corrects for several tests (Holm 1979).
+`mcnemar_p` is exact (McNemar 1947, by the binomial distribution). Near-duplicates are no independent pictures: where
+there are any, `sign_flip_p` turns whole clusters round instead, the permutation test of which McNemar's is the special
+case.
+`holm_adjusted` corrects for several tests (Holm 1979).
 """
 
 from __future__ import annotations

@@ -95,6 +95,8 @@ def filter_by_limits(
     combinations: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], ctx: Context
 ) -> list[tuple[Feature, ...]]:
     """The combinations that obey the job's limits; trunks that answer together add up. The others are told."""
+    if not limits.has_limits(ctx.job):
+        return list(combinations)
     latency_ms = ctx.run.find_decision(limits.LATENCIES) or {}
     specs = {e.spec.name: e.spec for e in embeddings}
     allowed = []

@@ -59,7 +59,7 @@ class HeadCvProblem:
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What every call of `crossval` gets."""
+        """What every call of `cross_validation` gets."""
         return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
 
 
@@ -220,9 +220,9 @@ def judge_nested(
     """Judge the whole search: every outer fold chooses head, setting and features anew from the other folds.
 
     Args:
-        listed: Head and features of everything that was tried, here and in the ranking.
+        tried: Head and features of everything that was tried, here and in the ranking.
         embeddings: That hold the features.
-        on: Its first repeat gives the outer folds.
+        problem: Its first repeat gives the outer folds.
 
     Returns:
         (M, C) float32 held-out probabilities, and how often each candidate was chosen.

@@ -29,7 +29,7 @@ def learning_curve(entry: HeadResult, x: np.ndarray, problem: HeadCvProblem) -> 
     Args:
         entry: The chosen head, its setting and its held-out probabilities.
         x: (M, D) float32 its features.
-        on: Pictures and folds.
+        problem: Pictures and folds.
     """
     fold = problem.folds[0]
     n_train = int(np.mean([(fold >= 0).sum() - (fold == k).sum() for k in np.unique(fold[fold >= 0])]))

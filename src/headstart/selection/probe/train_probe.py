@@ -1,6 +1,6 @@
 """Adapt: a head on frozen features, chosen by paired cross-validation and fitted on all training pictures.
 
-All heads that the number of pictures allows compete on the chosen candidate; then the best kinds get several depths and
+All heads that the number of pictures allows compete on the chosen candidate; then the best kinds get several feature levels and
 backbones side by side, which are taken only when the paired comparison says that they pay. Everything happens inside
 `train`. Without a test split the whole search, ranking included, is judged by nested cross-validation.
 """
@@ -32,7 +32,6 @@ from headstart.core.types import (
 from headstart.features import feature_matrix
 from headstart.features.embeddings import join_columns
 from headstart.heads import cross_validation, prediction
-from headstart.selection import limits
 from headstart.selection.probe import candidate_heads, final_model, head_selection
 from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult
 from headstart.selection.probe.learning_curve import learning_curve, resize_params
@@ -64,10 +63,8 @@ def train_probe(
         NoOpError: The fitted head answers the same for every picture.
     """
     started = time.monotonic()
-    problem, strategy = (
-        head_selection.make_cv_problem(data, splits, ctx, names),
-        candidate_heads.choose_strategy(data, splits),
-    )
+    problem = head_selection.make_cv_problem(data, splits, ctx, names)
+    strategy = candidate_heads.choose_strategy(data, splits)
     entries = _try_heads(strategy, ranking, embeddings, problem, ctx)
     choice = head_selection.choose_head(entries, problem)
     winner = ctx.record_decision("adapt/chosen", lambda: choice.winner, choice.why)
@@ -109,21 +106,16 @@ def _try_heads(
     chosen = candidate_heads.make_feature(embeddings, ranking.chosen)
     entries = head_selection.tune_heads(strategy.heads, (chosen,), embeddings, problem)
     with_names = candidate_heads.features_with_names(chosen, problem.names)
-    for features in (
-        candidate_heads.filter_by_limits(with_names, embeddings, ctx) if limits.has_limits(ctx.job) else with_names
-    ):
+    for features in candidate_heads.filter_by_limits(with_names, embeddings, ctx):
         entries += head_selection.tune_heads((candidate_heads.FROM_NAMES,), features, embeddings, problem)
     combinations = candidate_heads.list_combinations(ranking, embeddings, len(problem.rows)) if strategy.combine else []
-    combinations = (
-        candidate_heads.filter_by_limits(combinations, embeddings, ctx) if limits.has_limits(ctx.job) else combinations
-    )
+    combinations = candidate_heads.filter_by_limits(combinations, embeddings, ctx)
     scouts: list[HeadResult] = []
     for number, features in enumerate(combinations):
         expected_s = sum(e.seconds for e in entries) * _count_work(features) / _count_work(entries[0].features)
         if not _has_room(number, features, expected_s, ctx):
-            ctx.console.print_line(
-                "adapt", f"{len(combinations) - number} combinations of depths are left out for lack of time"
-            )
+            left = len(combinations) - number
+            ctx.console.print_line("adapt", f"{left} combinations of feature levels are left out for lack of time")
             break
         scouts += head_selection.tune_heads((candidate_heads.SCOUT,), features, embeddings, problem)
     if scouts:
@@ -140,13 +132,8 @@ def _count_work(features: Sequence[Feature]) -> int:
 def _has_room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
     """Whether the budget has room for a combination; decided once in a run."""
     why = f"{feature_matrix.format_features(features)}: is there time to try it"
-    return bool(
-        ctx.record_decision(
-            f"adapt/combination/{number}",
-            lambda: plan_time(ctx.job).has_room_for_combination(expected_s, ctx.left_s()),
-            why,
-        )
-    )
+    room = plan_time(ctx.job).has_room_for_combination
+    return bool(ctx.record_decision(f"adapt/combination/{number}", lambda: room(expected_s, ctx.left_s()), why))
 
 
 def _fit_winner(
@@ -168,11 +155,8 @@ def _fit_winner(
     ):
         path = head.path(x, y, n_classes=problem.n_classes, params=[params], class_weight=weight, seed=problem.seed)
         fitted: FittedHead = next(iter(path))
-        p = [
-            prediction.predict_probabilities(fitted.kind, fitted.arrays, chunk)
-            for chunk in feature_matrix.row_chunks(x)
-        ]
-        p_train = np.concatenate(p)
+        chunks = feature_matrix.row_chunks(x)
+        p_train = np.concatenate([prediction.predict_probabilities(fitted.kind, fitted.arrays, c) for c in chunks])
     if fitted.kind == "linear" and not np.any(fitted.arrays["weights"]):
         raise NoOpError(
             f"the head `{entry.name}` learnt nothing: all its weights are 0",
@@ -196,28 +180,20 @@ def _score_nested(
     if len(splits.test) or len(splits.val) or folds < 3:
         return ()
     candidates = _list_tried(entries, ranking, embeddings)
-    expected = spent_s * folds * len(candidates) / len(entries)
-    if not ctx.record_decision(
-        "adapt/nested",
-        lambda: plan_time(ctx.job).has_room_for_nested(expected, ctx.left_s()),
-        "is there time for nested validation",
-    ):
-        ctx.console.print_line(
-            "adapt", f"nested cross-validation is left out: it needs about {format_duration(expected)}"
-        )
+    expected_s, room = spent_s * folds * len(candidates) / len(entries), plan_time(ctx.job).has_room_for_nested
+    why = "is there time for nested validation"
+    if not ctx.record_decision("adapt/nested", lambda: room(expected_s, ctx.left_s()), why):
+        needed = format_duration(expected_s)
+        ctx.console.print_line("adapt", f"nested cross-validation is left out: it needs about {needed}")
         return ()
     probabilities, chosen = head_selection.judge_nested(candidates, embeddings, problem)
     judged = np.isfinite(probabilities[:, 0])
     clusters = np.asarray(problem.clusters)[problem.rows[judged]]
     counts = ", ".join(f"{name} {count} times" for name, count in chosen.items())
     ctx.console.print_line("adapt", f"nested cross-validation over {len(candidates)} candidates chose {counts}")
+    y, names = problem.y[judged], data.class_names
     return metrics.compute_scores(
-        problem.y[judged],
-        probabilities[judged],
-        split="cv",
-        class_names=data.class_names,
-        clusters=clusters,
-        seed=problem.seed,
+        y, probabilities[judged], split="cv", class_names=names, clusters=clusters, seed=problem.seed
     )
 
 

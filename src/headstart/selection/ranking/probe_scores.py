@@ -14,7 +14,8 @@ import numpy as np
 
 from headstart.core import blas_threads, registry
 from headstart.core.run.context import Context
-from headstart.core.types import RankRow, Score
+from headstart.core.types import Embeddings, RankRow, Score
+from headstart.features.embeddings import take_vectors
 from headstart.heads import cross_validation, repeated_cv
 from headstart.selection.logme import compute_logme
 from headstart.statistics.intervals import Interval
@@ -35,7 +36,7 @@ class ProbeCvProblem:
         rows: (M,) int64 rows of the data set.
         y: (M,) int64 classes.
         folds: (R, M) fold of each picture in each repeat.
-        clusters: (M,) labels of look-alikes.
+        clusters: (M,) labels of near-duplicates.
         n_classes: C.
         metric: What candidates are compared by.
         split: Of the scores: `cv` or `screen`.
@@ -87,8 +88,9 @@ def make_cv_problem(
     classes: int,
     ctx: Context,
 ) -> ProbeCvProblem:
-    """The pictures `rows` as an arena; `targets` (N,), `folds` (R, N) and `clusters` (N,) speak of the whole set."""
+    """The problem of the pictures `rows`; `targets` (N,), `folds` (R, N) and `clusters` (N,) speak of the whole set."""
     y = np.asarray(targets)[rows]
+    weight = cross_validation.balanced_class_weights(y, classes) if ctx.job.class_weight == "balanced" else None
     return ProbeCvProblem(
         rows=rows,
         y=y,
@@ -97,9 +99,7 @@ def make_cv_problem(
         n_classes=classes,
         metric=ctx.job.metric,
         split=split,
-        class_weight=cross_validation.balanced_class_weights(y, classes)
-        if ctx.job.class_weight == "balanced"
-        else None,
+        class_weight=weight,
         seed=ctx.seed,
     )
 
@@ -120,10 +120,10 @@ def judge_features(
     """Cross-validate the probes on features.
 
     Args:
-        entrant: Whose features they are.
-        x: (M, D) float32, in the order of `on.rows`.
-        on: Pictures and folds.
-        probes: Heads to try, at least one of them linear; by default those of `fitting`.
+        probe_input: Whose features they are.
+        x: (M, D) float32, in the order of `problem.rows`.
+        problem: Pictures and folds.
+        probes: Heads to try, at least one of them linear; by default those of `choose_probes`.
     """
     started = time.monotonic()
     probes = probes or choose_probes(*x.shape)
@@ -152,10 +152,24 @@ def judge_features(
         prior=probe_input.prior,
         logme=logme,
     )
-    contender = CandidateLosses(
+    losses = CandidateLosses(
         name=probe_input.name, rows=problem.rows, losses=tuned[best].losses, cost=float(probe_input.flops)
     )
-    return ProbeScores(row=row, losses=contender)
+    return ProbeScores(row=row, losses=losses)
+
+
+def judge_level(
+    embeddings: Embeddings, level: str, problem: ProbeCvProblem, probes: tuple[str, ...] = ()
+) -> ProbeScores:
+    """The features of one level of a backbone, as `judge_features`."""
+    spec = embeddings.spec
+    probe_input = ProbeInput(backbone=spec.name, depth=level, flops=spec.flops, prior=spec.prior)
+    return judge_features(probe_input, take_vectors(embeddings, level, problem.rows), problem, probes)
+
+
+def judge_levels(embeddings: Embeddings, problem: ProbeCvProblem, probes: tuple[str, ...] = ()) -> list[ProbeScores]:
+    """Every feature level of a backbone."""
+    return [judge_level(embeddings, level.name, problem, probes) for level in embeddings.spec.depths]
 
 
 def _tune_probe(probe: str, x: np.ndarray, problem: ProbeCvProblem) -> cross_validation.TunedSetting:
@@ -173,7 +187,7 @@ def _tune_probe(probe: str, x: np.ndarray, problem: ProbeCvProblem) -> cross_val
 
 
 def _thin_problem(problem: ProbeCvProblem) -> tuple[np.ndarray, ProbeCvProblem]:
-    """Evenly spaced positions (classes lie one after the other, so they keep their shares), and their arena."""
+    """Evenly spaced positions (classes lie one after the other, so they keep their shares), and the problem of these."""
     positions = evenly_spaced(len(problem.rows), KNN_MAX_PICTURES)
     few = dataclasses.replace(
         problem,
@@ -192,5 +206,5 @@ def _average_scores(name: str, tuned: cross_validation.TunedSetting, problem: Pr
 
 
 def make_difference_score(interval: Interval, problem: ProbeCvProblem) -> Score:
-    """A paired difference of losses as a score of this arena."""
+    """A paired difference of losses as a score."""
     return repeated_cv.make_difference_score(interval, problem.metric, split=problem.split, n=len(problem.rows))

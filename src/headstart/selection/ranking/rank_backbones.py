@@ -1,9 +1,9 @@
-"""Rank: which backbone at which depth suits these pictures, measured by probes on the same folds.
+"""Rank: which backbone at which feature level suits these pictures, measured by probes on the same folds.
 
 Every candidate is cross-validated inside `train` only; the test split is never seen. Candidates are compared picture by
 picture (`headstart.statistics.paired_selection`). Controls (each trunk with random weights, a colour histogram) are
 judged on at most 256 pictures beside the chosen candidate on these same pictures; they never win. A backbone that
-does not beat its own random twin there is marked. Of more than 50,000 pictures a stratified part is used, and said.
+does not beat its own random-init control there is marked. Of more than 50,000 pictures a stratified part is used, and said.
 The winner's score is optimistic, for it was chosen by it: what is reported is the test score.
 """
 
@@ -20,13 +20,14 @@ from headstart.backbones.loading import RANDOM
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import BackboneSpec, Dataset, Embeddings, Ranking, RankRow, Splits
-from headstart.features.embeddings import take_vectors
 from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy
 from headstart.selection.ranking.probe_scores import (
     ProbeCvProblem,
     ProbeInput,
     ProbeScores,
     judge_features,
+    judge_level,
+    judge_levels,
     make_cv_problem,
     make_difference_score,
 )
@@ -64,16 +65,14 @@ def rank_backbones(
     """
     started = time.monotonic()
     problem = _make_problem(data, splits, ctx)
-    candidates = [scores for e in embeddings for scores in _judge_levels(e, problem)]
+    candidates = [scores for e in embeddings for scores in judge_levels(e, problem)]
     choice = choose_candidate(
         [j.losses for j in candidates], prefer=ctx.job.prefer, clusters=splits.clusters, metric=problem.metric
     )
     winner = ctx.record_decision("rank/chosen", lambda: choice.winner, choice.why)
     candidates.sort(key=lambda j: (j.losses.mean_loss, j.row.flops, j.row.candidate))
     control_problem = _make_control_problem(data, splits, controls, ctx)
-    control_scores = [
-        scores for control in controls for scores in _judge_levels(control, control_problem, CONTROL_PROBES)
-    ]
+    control_scores = [s for control in controls for s in judge_levels(control, control_problem, CONTROL_PROBES)]
     gains = _compare_with_random(candidates, control_scores, embeddings, splits.clusters, control_problem)
     rows = [_mark_gain(_set_status(j, choice, winner, problem), gains, control_problem) for j in candidates]
     rows += [*_make_control_rows(data, control_scores, embeddings, winner, splits.clusters, control_problem), *screened]
@@ -111,15 +110,6 @@ def _make_problem(data: Dataset, splits: Splits, ctx: Context) -> ProbeCvProblem
     return make_cv_problem(
         rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx
     )
-
-
-def _judge_levels(embeddings: Embeddings, problem: ProbeCvProblem, probes: tuple[str, ...] = ()) -> list[ProbeScores]:
-    """Every depth of a backbone."""
-    spec, scores = embeddings.spec, []
-    for level in spec.depths:
-        probe_input = ProbeInput(backbone=spec.name, depth=level.name, flops=spec.flops, prior=spec.prior)
-        scores.append(judge_features(probe_input, take_vectors(embeddings, level.name, problem.rows), problem, probes))
-    return scores
 
 
 def _set_status(scores: ProbeScores, choice: PairedChoice, winner: str, problem: ProbeCvProblem) -> RankRow:
@@ -186,23 +176,19 @@ def _compare_with_random(
     clusters: np.ndarray,
     problem: ProbeCvProblem,
 ) -> dict[str, Interval]:
-    """Backbone -> loss of its best depth minus that of its random twin at the twin's best, for those with a twin."""
+    """Backbone -> loss of its best level minus that of its random-init control at its own best, for those with one."""
     best, best_control = _best_levels(scores), _best_levels(control_scores)
     gains = {}
-    for name in (e.spec.name for e in embeddings):
-        control = best_control.get(RANDOM + name)
-        if control is not None:
-            trained = _judge_on_few(best[name].losses.name, embeddings, problem)
-            gains[name] = paired_difference(trained.losses, control.losses, clusters)
+    for name in (e.spec.name for e in embeddings if RANDOM + e.spec.name in best_control):
+        trained = _judge_on_few(best[name].losses.name, embeddings, problem)
+        gains[name] = paired_difference(trained.losses, best_control[RANDOM + name].losses, clusters)
     return gains
 
 
 def _best_levels(scores: Sequence[ProbeScores]) -> dict[str, ProbeScores]:
-    """The best depth of each backbone."""
-    best: dict[str, ProbeScores] = {}
-    for one in sorted(scores, key=lambda j: j.losses.mean_loss):
-        best.setdefault(one.row.backbone, one)
-    return best
+    """The best level of each backbone."""
+    worst_first = sorted(scores, key=lambda s: s.losses.mean_loss)[::-1]
+    return {s.row.backbone: s for s in worst_first}
 
 
 def _mark_gain(row: RankRow, gains: Mapping[str, Interval], problem: ProbeCvProblem) -> RankRow:
@@ -215,12 +201,9 @@ def _mark_gain(row: RankRow, gains: Mapping[str, Interval], problem: ProbeCvProb
 
 def _judge_on_few(candidate: str, embeddings: Sequence[Embeddings], problem: ProbeCvProblem) -> ProbeScores:
     """A candidate on the few pictures that controls saw, by the probes that they get."""
-    backbone, _, depth = candidate.rpartition("@")
-    candidate_embeddings = next(e for e in embeddings if e.spec.name == backbone)
-    probe_input = ProbeInput(
-        backbone=backbone, depth=depth, flops=candidate_embeddings.spec.flops, prior=candidate_embeddings.spec.prior
-    )
-    return judge_features(probe_input, take_vectors(candidate_embeddings, depth, problem.rows), problem, CONTROL_PROBES)
+    backbone, _, level = candidate.rpartition("@")
+    embedded = next(e for e in embeddings if e.spec.name == backbone)
+    return judge_level(embedded, level, problem, CONTROL_PROBES)
 
 
 def _histogram_input() -> ProbeInput:

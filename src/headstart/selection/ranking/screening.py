@@ -1,6 +1,6 @@
 """Screen many backbones on a few pictures, so that only those worth it see all of them.
 
-Successive halving (`headstart.selection.successive_halving`): every backbone is judged at its best depth on few
+Successive halving (`headstart.selection.successive_halving`): every backbone is judged at its best feature level on few
 pictures, the better half of those that the paired interval cannot tell from the best goes on to more, and the best by
 prior does too. The pictures of a round are among those of the next, so their vectors are there already. The last of
 them stay behind when their passes, by the pace just measured, would not fit the budget. The pictures used are told,
@@ -17,15 +17,13 @@ import numpy as np
 
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
-from headstart.core.types import Dataset, Embeddings, RankRow, Score
-from headstart.features.embeddings import take_vectors
+from headstart.core.types import Dataset, Embeddings, RankRow
 from headstart.selection import successive_halving
 from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.ranking.probe_scores import (
     ProbeCvProblem,
-    ProbeInput,
     ProbeScores,
-    judge_features,
+    judge_levels,
     make_cv_problem,
     make_difference_score,
 )
@@ -113,13 +111,13 @@ def screen_backbones(
         data: The data set.
         embeddings: One for each backbone, all of the same rows.
         ctx: The run; the survivors are written to its decisions.
-        before: What the rounds before came to.
-        ahead: How many pictures have to go through each backbone next, those aside whose vectors are in the cache.
+        previous: What the rounds before came to.
+        next_passes: How many pictures have to go through each backbone next, those aside whose vectors are in the cache.
     """
     rows = np.asarray(embeddings[0].rows)
     problem = _make_problem(data, rows, ctx)
-    judged, clusters = [_judge_levels(e, problem) for e in embeddings], _spread_clusters(problem, len(data.uris))
-    best = {depths[0].row.backbone: min(depths, key=lambda j: j.losses.mean_loss) for depths in judged}
+    judged, clusters = [judge_levels(e, problem) for e in embeddings], _spread_clusters(problem, len(data.uris))
+    best = {levels[0].row.backbone: min(levels, key=lambda s: s.losses.mean_loss) for levels in judged}
     choice = choose_candidate([b.losses for b in best.values()], clusters=clusters, metric=problem.metric)
     options = [_make_option(e, next_passes[e.spec.name]) for e in embeddings]
     survivors: list[str] = ctx.record_decision(
@@ -127,20 +125,18 @@ def screen_backbones(
     )
     leader = best[survivors[0]].losses
     dropped_rows = [
-        _screened_out_row(j.row, make_difference_score(paired_difference(j.losses, leader, clusters), problem))
-        for depths in judged
-        for j in sorted(depths, key=lambda j: j.losses.mean_loss)
+        dataclasses.replace(
+            j.row,
+            status="screened_out",
+            paired=make_difference_score(paired_difference(j.losses, leader, clusters), problem),
+        )
+        for levels in judged
+        for j in sorted(levels, key=lambda s: s.losses.mean_loss)
         if j.row.backbone not in survivors
     ]
     _print_survivors(survivors, successive_halving.best_by_prior(options), len(best), len(rows), ctx)
-    return Screening(
-        pictures=rows, survivors=tuple(survivors), rows=(*dropped_rows, *(previous.rows if previous else ()))
-    )
-
-
-def _screened_out_row(row: RankRow, difference: Score | None) -> RankRow:
-    """The row of one that does not go on."""
-    return dataclasses.replace(row, status="screened_out", paired=difference)
+    earlier_rows = previous.rows if previous else ()
+    return Screening(pictures=rows, survivors=tuple(survivors), rows=(*dropped_rows, *earlier_rows))
 
 
 def _make_option(embeddings: Embeddings, pictures: int) -> Option:
@@ -169,16 +165,6 @@ def _print_survivors(survivors: list[str], by_prior: str, count: int, pictures: 
     ctx.console.print_line(
         "screen", f"{len(survivors)} of {count} backbones go on after {pictures:,} pictures: {', '.join(described)}"
     )
-
-
-def _judge_levels(embeddings: Embeddings, problem: ProbeCvProblem) -> list[ProbeScores]:
-    scores = []
-    for level in embeddings.spec.depths:
-        probe_input = ProbeInput(
-            backbone=embeddings.spec.name, depth=level.name, flops=embeddings.spec.flops, prior=embeddings.spec.prior
-        )
-        scores.append(judge_features(probe_input, take_vectors(embeddings, level.name, problem.rows), problem))
-    return scores
 
 
 def _make_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> ProbeCvProblem:
