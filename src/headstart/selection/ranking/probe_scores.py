@@ -187,7 +187,7 @@ def _tune_probe(probe: str, x: np.ndarray, problem: ProbeCvProblem) -> cross_val
 
 
 def _thin_problem(problem: ProbeCvProblem) -> tuple[np.ndarray, ProbeCvProblem]:
-    """Evenly spaced positions (classes lie one after the other, so they keep their shares), and the problem of these."""
+    """Evenly spaced positions (classes lie one after the other, so they keep their shares), and their problem."""
     positions = evenly_spaced(len(problem.rows), KNN_MAX_PICTURES)
     few = dataclasses.replace(
         problem,

@@ -3,7 +3,7 @@
 Every candidate is cross-validated inside `train` only; the test split is never seen. Candidates are compared picture by
 picture (`headstart.statistics.paired_selection`). Controls (each trunk with random weights, a colour histogram) are
 judged on at most 256 pictures beside the chosen candidate on these same pictures; they never win. A backbone that
-does not beat its own random-init control there is marked. Of more than 50,000 pictures a stratified part is used, and said.
+does not beat its own random-init control there is marked. Of more than 50,000 pictures a stratified part is used.
 The winner's score is optimistic, for it was chosen by it: what is reported is the test score.
 """
 
