@@ -22,6 +22,7 @@ from headstart.selection import limits
 
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
+    from headstart.core.console import Console
     from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset

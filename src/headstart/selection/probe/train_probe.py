@@ -1,8 +1,8 @@
 """Adapt: a head on frozen features, chosen by paired cross-validation and fitted on all training pictures.
 
-All heads that the number of pictures allows compete on the chosen candidate; then the best kinds get several feature
-levels and backbones side by side, which are taken only when the paired comparison says that they pay. Everything happens
-inside `train`. Without a test split the whole search, ranking included, is judged by nested cross-validation.
+All heads that the number of pictures allows compete on the chosen candidate. Then the best kinds get several feature
+levels and backbones side by side, which are taken only when the paired comparison says that they pay. Everything
+happens inside `train`. Without a test split the whole search, ranking included, is judged by nested cross-validation.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def screen_backbones(
         embeddings: One for each backbone, all of the same rows.
         ctx: The run; the survivors are written to its decisions.
         previous: What the rounds before came to.
-        next_passes: Pictures that have to go through each backbone next; those whose vectors are in the cache do not count.
+        next_passes: Pictures that go through each backbone next, vectors in the cache not counted.
     """
     rows = np.asarray(embeddings[0].rows)
     problem = _make_problem(data, rows, ctx)
