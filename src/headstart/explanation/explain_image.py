@@ -47,9 +47,9 @@ class Explanation:
         method: `cam`, `scorecam`, `occlusion` or `gradcam`.
         why: Why this method, in a sentence.
         heat: (112, 112) float32 0..1 over `box`: what speaks for the class, relative to the strongest place.
-        evidence: (g, g) float64 over `box`. By `cam`, what the head would say of the class if the whole picture were
+        evidence: (g, g) float64 over `box`. By `cam`, the score of the class if the whole picture were
             like this place; its mean, with `elsewhere`, is `score`. By the others, in units of the method.
-        score: What the head says of the class: its logit minus the mean of the other logits; for heads that count
+        score: The logit of the class minus the mean of the other logits; for heads that count
             neighbours by `cam`, half the difference of mean squared distances.
         elsewhere: Part of the score that belongs to no place, as that of a class token.
         size: Width and height of the picture in px, upright.
@@ -204,7 +204,7 @@ class Explainer:
         """What each place adds, for a model whose features are means of maps.
 
         Args:
-            looked: Its features and maps.
+            map_pass: Features and maps of the picture.
 
         Returns:
             Evidence whose mean, with `elsewhere`, is the score: nothing is left out and nothing is scaled.

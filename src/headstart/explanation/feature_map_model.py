@@ -54,7 +54,7 @@ class MappedColumns:
     Attributes:
         trunk: Position of the trunk.
         columns: First column of the head's input and one after the last.
-        under: What the graph says of them.
+        source: Where the graph has their map.
         values: (places, channels) float32, tokens that stand for no place first; None where there is no map.
     """
 
@@ -128,7 +128,7 @@ class FeatureMapModel:
         return FeatureMapPass(features=self._join_features(outputs)[0], parts=self._list_columns(outputs), chunk=chunk)
 
     def class_margins(self, pictures: Sequence[np.ndarray], position: int) -> np.ndarray:
-        """What the head says of a class, for many pictures.
+        """Logit margins of a class, for many pictures.
 
         Args:
             pictures: (B, S, S, 3) uint8 a trunk.

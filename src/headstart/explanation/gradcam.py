@@ -26,7 +26,7 @@ _TINY = 1e-37  # of a probability, before its logarithm is taken
 
 
 class GradientMap(NamedTuple):
-    """What gradients tell: (s, s) evidence, the class's score, the layer whose map it is."""
+    """A map by gradients: (s, s) evidence, the class's score, the layer whose map it is."""
 
     evidence: np.ndarray
     score: float

@@ -1,6 +1,6 @@
 """Arithmetic of maps: what each place adds to a linear score, and maps of several sizes on one grid.
 
-A score that is linear in means of maps is the mean of what the head would say if the whole picture were like one place
+A score that is linear in means of maps is the mean of its values if the whole picture were like one place
 (CAM, Zhou 2016; where it holds it is also what HiResCAM and Grad-CAM give, Draelos and Carin 2020). Nothing here
 approximates: maps go from one grid to another by the areas that cells share, so that their mean stays what it is.
 Needs numpy alone.
@@ -17,7 +17,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: int) -> tuple[np.ndarray, float]:
-    """A head's say about one class as a linear function of the features.
+    """A head's score of one class as a linear function of the features.
 
     Of a `linear` head it is the class's logit minus the mean of the other logits. Of `neighbours` it is half the
     difference of mean squared distances to the nearest pictures of other classes and of the class, these pictures held
@@ -29,7 +29,7 @@ def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: 
         x: (D,) raw features of the picture.
 
     Returns:
-        (D,) float64 and a number, so that the say is `x @ w + b`.
+        (D,) float64 and a number, so that the score is `x @ w + b`.
 
     Raises:
         ValueError: The kind is unknown.
@@ -104,7 +104,7 @@ def resize_map(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def interpolate_map(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(len(rows), len(columns)) float32 of a map at places between its cells, told in cells from the first's centre."""
+    """(len(rows), len(columns)) float32 of a map at places between its cells, in cells from the first's centre."""
     interpolated = np.asarray(values, np.float64)
     for axis, at in enumerate((rows, columns)):
         low = np.floor(at).astype(int)

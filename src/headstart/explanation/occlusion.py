@@ -1,7 +1,7 @@
-"""Explaining by asking again: parts of a picture are taken away, and the model says what that changes.
+"""Heat maps by covering: parts of a picture are taken away, and the model answers again.
 
 Works for every trunk and head, by forward passes alone. *Score-CAM* (Wang 2020) shows the model the picture through its
-own maps and weighs each map by what it lets the model say. *Occlusion* (Zeiler and Fergus 2014) covers one window after
+own maps and weighs each map by the score that is left. *Occlusion* (Zeiler and Fergus 2014) covers one window after
 the other. What is taken away is replaced by the mean colour of what the model sees: black would itself be an object.
 """
 
@@ -28,7 +28,7 @@ def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMa
     """What speaks for a class by Score-CAM.
 
     Returns:
-        (GRID, GRID) float64 over `seen.box`, 0..1: the mean of the maps, each weighed by the softmax of what the model
+        (GRID, GRID) float64 over `maps.box`, 0..1: the mean of the maps, each weighed by the softmax of what the model
         says of the class through it.
     """
     masks = _channel_masks(maps, map_pass)
@@ -38,13 +38,13 @@ def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMa
 
 
 def occlusion_map(map_model: FeatureMapModel, maps: FeatureMaps, position: int) -> np.ndarray:
-    """What speaks for a class by occlusion: how much more the say of it falls when a place is covered than any place.
+    """Evidence for a class by occlusion: how much more its score falls when this place is covered than any place.
 
     To be covered may itself speak for or against a class; so a window counts by how it differs from the mean of all
     windows.
 
     Returns:
-        (GRID, GRID) float64 over `seen.box`, the mean over all windows that cover the cell.
+        (GRID, GRID) float64 over `maps.box`, the mean over all windows that cover the cell.
     """
     corners = range(0, GRID - WINDOW + 1, STRIDE)
     masks = np.ones((len(corners) ** 2, GRID, GRID))
@@ -79,8 +79,8 @@ def blend_masks(
     """The picture through masks: itself where a mask is 1, something else where it is 0.
 
     Args:
-        masks: (B, g, g) float 0..1 over `seen.box`.
-        instead: What else, as `plain` or `blur` gives it.
+        masks: (B, g, g) float 0..1 over `maps.box`.
+        instead: What else, as `mean_colour` or `blurred_pictures` gives it.
         smooth: Between the cells of a mask.
 
     Returns:
@@ -98,7 +98,7 @@ def blend_masks(
 def _margins_through(
     map_model: FeatureMapModel, maps: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], position: int
 ) -> np.ndarray:
-    """(B,) what the model says of a class through each mask."""
+    """(B,) logit margin of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
     margins = [
         map_model.class_margins(blend_masks(maps, part, instead, smooth=smooth), position)
@@ -113,7 +113,7 @@ def _mask_batches(masks: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _channel_masks(maps: FeatureMaps, map_pass: FeatureMapPass) -> np.ndarray:
-    """(CHANNELS or fewer, GRID, GRID) float64 0..1: the deepest map's channels that vary most, over `seen.box`."""
+    """(CHANNELS or fewer, GRID, GRID) float64 0..1: the deepest map's channels that vary most, over `maps.box`."""
     part = [mask for mask in map_pass.parts if mask.values is not None][-1]
     assert part.values is not None
     under = part.source

@@ -2,7 +2,7 @@
 FORMAT FILE …`.
 
 Converters of other projects may take more memory than the machine has, or end the process they are in; here that ends
-one child, and the reason is told.
+one child, and the reason is reported.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _describe_outputs(source: ExportSource) -> dict[str, str]:
 
 
 def _describe_uncertainty(source: ExportSource) -> dict[str, Any] | None:
-    """What the model promises of its sets of plausible classes, and when it declines; None where it does not tell."""
+    """The promise of its prediction sets and when it abstains; None for a model without uncertainty."""
     entry, arrays = source.manifest.doubt, source.model.uncertainty_arrays
     if entry is None:
         return None

@@ -59,22 +59,17 @@ def require_possible(exporters: Sequence[Exporter], source: ExportSource, precis
         UsageError: A format cannot take this model or precision.
         SetupError: What writes or runs it is not installed.
     """
-    wrong = [
-        f"`{exporter.name}`: {why}" for exporter in exporters if (why := reason_against(exporter, source, precision))
-    ]
-    if wrong:
-        left = [exporter.name for exporter in exporters if not reason_against(exporter, source, precision)]
-        possible = (
-            precision if not reason_against(registry.load_plugin("exporters", "openvino"), source, precision) else "f32"
-        )
-        hint = f"--to {','.join(left)}" if left else f"--to openvino --precision {possible}"
-        message = f"in {precision} this model cannot be written as {'; '.join(wrong)}"
-        raise UsageError(message, where="--to", hint=hint)
+    reasons = {exporter.name: reason_against(exporter, source, precision) for exporter in exporters}
+    if any(reasons.values()):
+        wrong = "; ".join(f"`{name}`: {reason}" for name, reason in reasons.items() if reason)
+        possible = ",".join(name for name, reason in reasons.items() if not reason)
+        openvino = registry.load_plugin("exporters", "openvino")
+        fallback = "f32" if reason_against(openvino, source, precision) else precision
+        hint = f"--to {possible}" if possible else f"--to openvino --precision {fallback}"
+        raise UsageError(f"in {precision} this model cannot be written as {wrong}", where="--to", hint=hint)
     for exporter in exporters:
-        needed = [
-            *exporter.making,
-            *(["nncf"] if precision == "int8" and exporter.name in ("openvino", "onnx") else []),
-        ]
+        quantiser = ("nncf",) if precision == "int8" and exporter.name in ("openvino", "onnx") else ()
+        needed = (*exporter.making, *quantiser)
         missing = next((name for name in needed if find_spec(name) is None), None)
         if missing:
             extra = "int8" if missing == "nncf" else _EXTRA.get(missing, "export")

@@ -47,7 +47,7 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answers:
-    """What a model said.
+    """The answers of a model.
 
     Attributes:
         probabilities: (M, C) float64.
@@ -63,7 +63,7 @@ class Answers:
 
 
 def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
-    """What the run's saved model says; without `declines`, always with a class."""
+    """Answers of the run's saved model; without `declines`, always a class."""
     predictions = list(model.predict(files))
     if wrong := next((prediction for prediction in predictions if prediction.error), None):
         raise SetupError(f"`{wrong.uri}` cannot be read: {wrong.error}")
@@ -81,7 +81,7 @@ def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
 
 
 def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], name: str) -> Answers:
-    """What an export says, by `predict.py` in its folder, with nothing of this process around it.
+    """Answers of an export, by `predict.py` in its folder, with nothing of this process around it.
 
     Raises:
         SetupError: It cannot be loaded, or cannot answer.
@@ -168,7 +168,7 @@ def require_same(worst: float, strange: float | None, name: str, precision: str,
 def accuracy_change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
     """What the precision costs on labelled pictures, with a paired 95 % interval that near-duplicates widen.
 
-    `unknown` is no right answer, so a precision that makes everything look strange is seen too.
+    `unknown` is no right answer, so a precision that makes everything out-of-distribution is seen too.
     """
     run_correct, after = (answers.positions == pictures.truth for answers in (run, export))
     change, low, high = paired_interval(run_correct, after, pictures.clusters)

@@ -54,7 +54,7 @@ def _format_folds(logs: list[TrainingLog]) -> str:
 
 
 def _format_few_folds(logs: list[TrainingLog]) -> str:
-    """How many folds there are, and what their curves say all the same."""
+    """How many folds there are, and whether their curves jump."""
     watched = [log for log in logs if len(log.epochs) >= FEWEST_EPOCHS]
     jumps = "its held-out loss does not jump" if len(logs) == 1 else "their held-out loss does not jump"
     are = f"{'is' if len(logs) == 1 else 'are'} {_format_folds(logs)}"

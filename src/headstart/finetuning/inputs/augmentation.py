@@ -103,7 +103,7 @@ class Policy:
 
 
 def augmentation_revision() -> str:
-    """What the result of `apply` depends on besides pictures, policy and seeds."""
+    """What the result of `augment_pictures` depends on besides pictures, policy and seeds."""
     return f"augment {_REVISION} pillow {PIL.__version__}"
 
 

@@ -7,7 +7,7 @@ learnt every picture twice: as many rows, the same strength. (That a frozen head
 proves nothing: on cloth it does, and mirroring helps.) Accuracy is coarser: turned copies of 300 digits cost it 1.7
 points [-0.7, 4.0], and the log loss 0.14 [0.12, 0.16]. Of the domains whose changes all keep the label the one whose
 changes help the head's log loss most is taken; where the head is hardly better than guessing, or may be so by chance,
-nothing can be heard and the strictest is.
+nothing can be measured and the strictest is.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class TransformEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentationCheck:
-    """What was heard.
+    """The result.
 
     Attributes:
         domain: One of `headstart.core.recipe.DOMAINS`.
@@ -79,8 +79,8 @@ def find_safe_domain(
     """Choose the domain of the augmentation by what keeps the label.
 
     Args:
-        features: Pictures (n, S, S, 3) uint8 -> (n, D) float32 of a frozen trunk; inner depths hear best, for the
-            last one was taught that a mirror image is the same.
+        features: Pictures (n, S, S, 3) uint8 -> (n, D) float32 of a frozen trunk; inner feature levels tell most, for
+            the last one was taught that a mirror image is the same.
         pictures: (n, S, S, 3) uint8; some `MOST` are enough.
         y: (n,) int64 classes.
         seed: Of the folds and of the draws of turns and colours.
@@ -118,7 +118,7 @@ def _best_domain(effects: list[TransformEffect]) -> str:
 def _held_out_probabilities(
     plain: np.ndarray, copies: np.ndarray, y: np.ndarray, fold: np.ndarray, n_classes: int
 ) -> np.ndarray:
-    """(n, C) what the head of the other folds, which learnt from copies too, says of unchanged pictures."""
+    """(n, C) probabilities of unchanged pictures by the heads of the other folds, which learnt from copies too."""
     p = np.zeros((len(y), n_classes))
     with blas_threads.single_blas_thread():
         for k in range(_FOLDS):

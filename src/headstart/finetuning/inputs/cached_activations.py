@@ -200,7 +200,7 @@ def load_lower_trunk(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _MapRequest:
-    """What is asked for: rows of a data set in some views."""
+    """Rows of a data set in some views."""
 
     data: Dataset
     rows: np.ndarray

@@ -89,7 +89,7 @@ def link_folds(pairs: Sequence[tuple[Any, Any]], folds: Mapping[int, int]) -> No
 
     Args:
         pairs: Operations with their copies.
-        folds: From `found`, of the operations.
+        folds: From `find_folds`, of the operations.
     """
     copies = {id(operation): copy for operation, copy in pairs}
     for conv, norm in folds.items():

@@ -16,7 +16,7 @@ Change = Callable[[Any], tuple[Any, dict[str, Any]]]  # operation -> class of it
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClonedTrunk:
-    """What `copied` gives.
+    """What `clone_between` gives.
 
     Attributes:
         model: Functional `keras.Model` from the given input to the wanted tensors, everything frozen.
@@ -28,7 +28,7 @@ class ClonedTrunk:
 
     @property
     def outputs(self) -> list[Any]:
-        """Symbolic tensors, in the order in which they were asked for."""
+        """Symbolic tensors, in the order of `targets`."""
         return list(self.model.outputs)
 
 

@@ -1,6 +1,6 @@
 """Training whose weights repeat bit for bit on one machine.
 
-Keras steps repeat on most backends by themselves. TensorFlow needs three things said. Its kernels are to be the
+Keras steps repeat on most backends by themselves. TensorFlow needs three settings. Its kernels are to be the
 deterministic ones. Where a tensor has three readers or more, their gradients go into one `AddN`, which adds in place
 to the first of them that nobody else holds at that moment: in an order that depends on the threads. So they are added
 in pairs, in the order of the readers. And its arithmetic optimiser must not gather such pairs into an `AddN` again.
@@ -28,7 +28,7 @@ def repeat_bit_for_bit() -> None:
 
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
-    plain = backprop._default_vspace  # there is no public way to say how gradients are added
+    plain = backprop._default_vspace  # no public function sets how gradients are added
 
     def in_order(gradients: Sequence[Any]) -> Any:
         if all(isinstance(gradient, tf.Tensor) for gradient in gradients):

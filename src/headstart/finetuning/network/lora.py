@@ -94,7 +94,7 @@ def attach_updates(layers: Sequence[Any], rank: int, rng: np.random.Generator) -
     """Give every kernel of some built layers a low-rank update and draw A, uniform by fan-in (He et al. 2015).
 
     Args:
-        layers: Of classes given by `stand_in`; layers inside them are looked at too.
+        layers: Of classes given by `low_rank_class`, with the layers inside them.
         rank: Of the updates; less where a depthwise or separable kernel has fewer rows or columns.
     """
     updates = []

@@ -207,7 +207,7 @@ def build_lower_trunk(trunk_model: Any, spec: BackboneSpec, cut: str, low: Seque
 
 
 def feature_positions(spec: BackboneSpec, order: Sequence[str], target_order: Sequence[str]) -> np.ndarray:
-    """Positions that bring features of depths in one order into another one: `x[:, columns(...)]`."""
+    """Positions that bring features of depths in one order into another one: `x[:, feature_positions(...)]`."""
     dims = {depth.name: depth.dim for depth in spec.depths}
     starts = dict(zip(order, np.cumsum([0, *(dims[name] for name in order)]), strict=False))
     return np.concatenate([starts[name] + np.arange(dims[name]) for name in target_order])

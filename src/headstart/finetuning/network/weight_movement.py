@@ -1,4 +1,4 @@
-"""Whether training moved what it says it moves."""
+"""Whether a step moves the blocks that train and nothing else."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def open_epoch_tracker(ctx: Context, class_names: tuple[str, ...], folder: Path)
 def follow_epochs(
     follow: EpochTracker | None, name: str, recipe: Recipe, on_epoch: OnEpoch | None = None
 ) -> OnEpoch | None:
-    """What a training calls at the end of each epoch, so that the tracker hears of it before `on_epoch` decides."""
+    """The callback of a training that reports each epoch to the tracker before `on_epoch` decides."""
     if follow is None:
         return on_epoch
 

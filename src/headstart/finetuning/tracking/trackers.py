@@ -20,13 +20,13 @@ class Tracker(Protocol):
     """Follows trainings; each has a name such as `trial 3, fold 0`."""
 
     def params(self, log_name: str, recipe: Recipe) -> None:
-        """Tell what a training follows, before its first epoch."""
+        """Log the recipe of a training, before its first epoch."""
 
     def log(self, log_name: str, row: EpochRow) -> None:
-        """Tell how an epoch ended."""
+        """Log the scores of an epoch."""
 
     def close(self) -> None:
-        """Tell that all trainings are over; nothing may be told after it."""
+        """End all trainings; nothing may be logged after it."""
 
 
 def open_tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]) -> Tracker:

@@ -32,7 +32,7 @@ _REDRAW_S = 0.2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingTask:
-    """What `headstart.finetuning.training.trainer.train_network` was asked for, with the last epoch made plain."""
+    """The arguments of `headstart.finetuning.training.trainer.train_network`, with the last epoch."""
 
     network: Network
     recipe: Recipe
@@ -82,7 +82,7 @@ class TrainingLoop:
         self._drawn = 0.0
 
     def run_epochs(self) -> None:
-        """Train until something stops it; `facts.stopped` says what."""
+        """Train until something stops it; `facts.stopped` has the reason."""
         from keras.callbacks import CallbackList
 
         task, model = self.task, self.stepper.model
@@ -172,7 +172,7 @@ class TrainingLoop:
         return f"loss is not finite at step {self._steps}, rate {rate:g}"
 
     def _predict_held_out(self, weights: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """What the weights that would count say of the held-out pictures: (M, C), or nothing."""
+        """(M, C) logits of the held-out pictures by the weights that would count, or nothing."""
         task = self.task
         if task.held is None:
             return []
@@ -253,7 +253,7 @@ def _moving_paths(factors: Mapping[str, float]) -> set[str]:
 
 
 def _callback_logs(row: EpochRow) -> dict[str, float]:
-    """What Keras callbacks are told of an epoch, under the names that `fit` gives."""
+    """The logs of an epoch for Keras callbacks, under the names that `fit` gives."""
     names = ("accuracy", "log_loss", "balanced_accuracy", "precision", "recall")
     logs = {"loss": row.loss, "learning_rate": row.rate} | {name: getattr(row.train, name) for name in names}
     if row.val is not None:

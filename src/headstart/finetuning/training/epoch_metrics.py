@@ -1,6 +1,6 @@
 """What is known of a network at the end of an epoch: scores of held-out pictures, and of the batches it learnt from.
 
-Held-out pictures are asked after every epoch; the training scores come from the batches as they were seen, so they
+Held-out pictures are scored after every epoch; the training scores come from the batches as they were seen, so they
 cost nothing and hold for augmented and mixed pictures, with dropout, by weights that move from step to step.
 """
 
@@ -102,7 +102,7 @@ def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndar
 
 
 def predict_logits(network: Network, held: HeldOut) -> np.ndarray:
-    """What a network says of pictures.
+    """Logits of held-out pictures.
 
     A short batch is filled up, so that a picture's logits do not depend on how many others came with it.
 

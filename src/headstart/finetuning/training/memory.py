@@ -2,7 +2,7 @@
 
 Back-propagation keeps what every layer gave out for the pictures of a batch. Where that is too much, or the framework
 runs out all the same, a batch goes through in halves, quarters, …, which changes the result by rounding alone; it is
-told to the user.
+reported.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Feed(Protocol):
     steps: int
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, from 1, the same each time it is asked.
+        """The batches of epoch `number`, from 1, the same each time.
 
         Yields:
             Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64; all of the same b.
@@ -131,7 +131,7 @@ class PrefetchedEpochs:
             raise ValueError(f"the feed says {self._feed.steps} batches an epoch and made {count}")
 
     def waited_s(self) -> float:
-        """Seconds, since it was last asked, in which a batch was wanted and not yet there; the first does not count."""
+        """Seconds since the last call in which a batch was wanted and not yet there; the first does not count."""
         waited, self._wait_s = self._wait_s, 0.0
         return waited
 

@@ -119,7 +119,7 @@ def _summing_optimizer_class() -> Any:
     import keras
 
     class Summing(keras.optimizers.Optimizer):  # type: ignore[misc]
-        """Sums gradients, and hands the sum to another optimiser when `last` says so."""
+        """Sums gradients, and hands the sum to another optimiser when `last` is set."""
 
         def __init__(self, inner: Any) -> None:
             super().__init__(learning_rate=0.0)

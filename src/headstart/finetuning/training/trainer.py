@@ -3,7 +3,7 @@
 Each epoch runs the feed's batches through the compiled step at the schedule's rates, then asks the held-out pictures
 and keeps everything that the next epoch starts from, so that a killed training ends in the same bits as an unbroken
 one. The first step must move every block that trains and nothing else. Training ends after the last epoch, when the
-monitored metric no longer gains, when `on_epoch` or a callback says so, or at a loss that is not finite; then the
+monitored metric no longer gains, when `on_epoch` or a callback stops it, or at a loss that is not finite; then the
 weights that count are put back: those of the best epoch, or the first ones if no epoch was better.
 """
 
@@ -221,7 +221,7 @@ def _score_start(
         logits = [predict_logits(task.network, task.held)]
         if not np.isfinite(logits[0]).all():
             raise DataError(
-                f"{task.name}: what the network says is not finite before the first step",
+                f"{task.name}: the logits are not finite before the first step",
                 hint="look for pictures or first weights that are not finite",
             )
         start = task.score_logits(logits[0])
@@ -269,7 +269,7 @@ def _make_result(
 
 
 def _format_best_epoch(facts: TrainingFacts, counts: EpochScores, n: int) -> str:
-    """What held-out pictures say of the best epoch; raw, for a temperature and more come when folds are judged."""
+    """Held-out scores of the best epoch, raw: the temperature is fitted when folds are judged."""
     assert facts.start is not None
     if not facts.best:
         return (

@@ -27,7 +27,7 @@ def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
         counts: (F,) held-out pictures of each fold.
 
     Returns:
-        0 for the start; an epoch that not every fold reached is not looked at.
+        0 for the start; an epoch that not every fold reached does not count.
 
     Raises:
         ValueError: A fold has no score of the start.
@@ -83,7 +83,7 @@ def choose_soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> 
 
     Args:
         members: At least one, the chosen one first, then those with the better score of their own first.
-        score: Of the averaged weights of some members, lower is better; asked once a set.
+        score: Of the averaged weights of some members, lower is better; called once a set.
 
     Returns:
         Positions in `members`, rising.
