@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.cli import options
-from headstart.cli.backbones import add_remove, sync_measure
+from headstart.cli.backbones import add_remove, sync_measure, verify_prune
 from headstart.cli.parser import parse_name
 from headstart.core.console import Console
 from headstart.core.errors import UsageError, format_nearest
@@ -25,7 +25,7 @@ class _Action:
     """One thing that the command does.
 
     Attributes:
-        run: Does it and gives the exit code.
+        handle: Does it and gives the exit code.
         needs: What must follow the action's name, or empty.
         takes: Options that are its own.
     """
@@ -52,17 +52,15 @@ class Backbones:
     """
 
     name = "backbones"
-    interruption_note = "what was fetched is kept; run the same command again and it goes on"
+    kept = "what was fetched is kept; run the same command again and it goes on"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the action, the names and the options."""
         parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
         parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
         parser.add_argument("--sha256", metavar="HEX", type=parse_name, help="sync: what the file must have")
-        source_help = "sync: an index as a file, or its address"
-        parser.add_argument(
-            "--from", metavar="FILE|URL", dest="source", type=sync_measure.parse_place_or_address, help=source_help
-        )
+        kind, source_help = sync_measure.parse_place_or_address, "sync: an index as a file, or its address"
+        parser.add_argument("--from", metavar="FILE|URL", dest="source", type=kind, help=source_help)
         parser.add_argument("--older-than", metavar="TIME", type=_parse_age_s, help="prune: 12h, 30d, 8w")
         parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
         add_remove.add_options(parser)
@@ -96,7 +94,6 @@ _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
 def _parse_age_s(text: str) -> float:
-    """A time, for `type=`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip())
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"`{text}` is not a time like 12h, 30d or 8w")
@@ -112,9 +109,8 @@ def _list_backbones(args: argparse.Namespace, store: Store, console: Console) ->
 def _search_backbones(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
 
-    return _print_table(
-        catalogue.search_facts(catalogue.list_facts(store) + catalogue.list_index_facts(store), args.names), console
-    )
+    entries = catalogue.list_facts(store) + catalogue.list_index_facts(store)
+    return _print_table(catalogue.search_facts(entries, args.names), console)
 
 
 def _print_table(entries: list[dict[str, object]], console: Console) -> int:
@@ -147,20 +143,6 @@ def _pull_weights(args: argparse.Namespace, store: Store, console: Console) -> i
     return 0
 
 
-def _verify_cache(args: argparse.Namespace, store: Store, console: Console) -> int:
-    from headstart.cli.backbones import verify_prune
-
-    return verify_prune.verify_cache(args.names, store, console)
-
-
-def _prune_cache(args: argparse.Namespace, store: Store, console: Console) -> int:
-    from headstart.cli.backbones import verify_prune
-
-    if args.names:
-        raise UsageError(f"backbones prune takes no NAME, such as `{args.names[0]}`", hint="headstart backbones prune")
-    return verify_prune.prune_cache(store, console, older_than_s=args.older_than, dry_run=args.dry_run)
-
-
 ACTIONS = {
     "list": _Action(handle=_list_backbones),
     "search": _Action(handle=_search_backbones, needs="TEXT"),
@@ -170,7 +152,7 @@ ACTIONS = {
     "remove": _Action(handle=add_remove.remove_names, needs="NAME"),
     "sync": _Action(handle=sync_measure.sync_index, takes=("source", "sha256")),
     "measure": _Action(handle=sync_measure.measure_trunks),
-    "verify": _Action(handle=_verify_cache),
-    "prune": _Action(handle=_prune_cache, takes=("older_than", "dry_run")),
+    "verify": _Action(handle=verify_prune.verify_cache),
+    "prune": _Action(handle=verify_prune.prune_cache, takes=("older_than", "dry_run")),
 }
 PLUGIN = Backbones()

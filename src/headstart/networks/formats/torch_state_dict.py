@@ -1,9 +1,9 @@
 """PyTorch's state-dict files without PyTorch, and without running anything they say.
 
-Both layouts are read: the legacy stream (pickled magic, protocol, system facts, the dict, storage keys, then raw
-storages) and the zip archive (`data.pkl` beside one raw file a storage). The unpickler knows ordered dicts, the
-tensor constructor and the typed storages; any other global is refused by name before it could be called. Shapes,
-strides and offsets come from the file and are checked against the storage they point into.
+The legacy stream is read, which the pinned packages carry: pickled magic, protocol, system facts, the dict, storage
+keys, then raw storages. The unpickler knows ordered dicts, the tensor constructor and the typed storages; any other
+global is refused by name before it could be called. Shapes, strides and offsets come from the file and are checked
+against the storage they point into.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import math
 
 # The one place where pickle is imported: `Unpickler` is subclassed so that it can only make ordered dicts and arrays.
 import pickle
-import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -47,7 +45,6 @@ _BROKEN = (
     MemoryError,
     RecursionError,
     ImportError,
-    zipfile.BadZipFile,
 )
 
 
@@ -127,11 +124,12 @@ class _Reader(pickle.Unpickler):
         return self.storages.setdefault(str(key), _Storage(kind.dtype, count))
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state-dict file.
+def parse_state_dict(content: bytes, *, where: str) -> dict[str, np.ndarray]:
+    """The tensors of a file that `torch.save(state_dict)` wrote in the legacy layout.
 
     Args:
-        path: A file that `torch.save(state_dict)` wrote, legacy or zip.
+        content: All bytes of the file.
+        where: Names the file in errors.
 
     Returns:
         Name -> array, in the file's order and dtypes.
@@ -140,20 +138,13 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         DataError: It is truncated, not such a file, or asks for anything besides tensors and ordered dicts; in that
             case nothing was run.
     """
-    return parse_state_dict(path.read_bytes(), where=str(path))
-
-
-def parse_state_dict(content: bytes, *, where: str) -> dict[str, np.ndarray]:
-    """As `read`, from the file's bytes; `where` names the file in errors."""
     try:
-        tensors = _parse_zip(content) if content[:4] == b"PK\x03\x04" else _parse_stream(content)
-        return _read_arrays(tensors)
+        return _read_arrays(_parse_stream(content))
     except DataError as err:
         raise DataError(err.what, where=where, hint=err.hint) from None
     except _BROKEN as err:
-        raise DataError(
-            f"the file is no PyTorch state dict, or is cut off: {err}", where=where, hint="fetch it again"
-        ) from err
+        what = f"the file is no PyTorch state dict, or is cut off: {err}"
+        raise DataError(what, where=where, hint="fetch it again") from err
 
 
 def _read_arrays(tensors: Any) -> dict[str, np.ndarray]:
@@ -176,21 +167,6 @@ def _parse_stream(content: bytes) -> Any:
         if count != storage.count:
             raise ValueError(f"storage {key} has {count} numbers, expected {storage.count}")
         _fill_storage(storage, stream.read(count * storage.dtype.itemsize))
-    return tensors
-
-
-def _parse_zip(content: bytes) -> Any:
-    storages = dict[str, _Storage]()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entry = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        root = entry.removesuffix("data.pkl")
-        if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-            raise ValueError("not little-endian")
-        tensors = _Reader(io.BytesIO(archive.read(entry)), storages).load()
-        for key, storage in storages.items():
-            if archive.getinfo(f"{root}data/{key}").file_size != storage.count * storage.dtype.itemsize:
-                raise ValueError(f"storage {key} has the wrong size")
-            _fill_storage(storage, archive.read(f"{root}data/{key}"))
     return tensors
 
 
