@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from headstart.runtime.usage_log import UsageReference
     from headstart.selection.ranking.screening import Screening
 
+T = TypeVar("T")
+
 SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random twins and the histogram see no more
 CONTROL_PART, CONTROL_LEAST = 6, 96  # random twins see a sixth of the training pictures, so that they stay cheap
 
@@ -48,33 +50,33 @@ class FitSteps:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
 
-    def _take_step(self, stage: str, run: Callable[..., Any], *values: Any, **named: Any) -> Any:
-        with self.ctx.time_step(stage):
-            return run(*values, ctx=self.ctx, **named)
+    def _take_step(self, name: str, run: Callable[..., T], *values: Any, **options: Any) -> T:
+        with self.ctx.time_step(name):
+            return run(*values, ctx=self.ctx, **options)
 
     @cached_property
     def data(self) -> Dataset:
-        """Every file on disk, used or excused."""
+        """The pictures, and the files that are skipped."""
         from headstart.data.reading.read_dataset import read_dataset
         from headstart.heads.decision_rule import require_rule
 
-        found: Dataset = self._take_step("read", read_dataset, self.ctx.job.data)
-        require_rule(self.ctx.job, found.class_names)
-        return found
+        data = self._take_step("read", read_dataset, self.ctx.job.data)
+        require_rule(self.ctx.job, data.class_names)
+        return data
 
     @cached_property
     def files_audit(self) -> Audit:
         """What the files tell."""
         from headstart.data.audit import audit_dataset
 
-        found: Audit = self._take_step("audit_files", audit_dataset, self.data)
+        audit = self._take_step("audit_files", audit_dataset, self.data)
         digest, why = self.data.digest, "a resumed run must see the same pictures"
         if self.ctx.record_decision("data", lambda: digest, why) != digest:
             raise DataError(
                 f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began",
                 hint="choose another folder with `--out`: what is unchanged comes from the cache",
             )
-        return found
+        return audit
 
     @property
     def screening_count(self) -> int:
@@ -90,14 +92,12 @@ class FitSteps:
         from headstart.selection.candidates import choose_candidates
 
         assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
-        found: tuple[str, ...] = self._take_step(
-            "candidates", choose_candidates, self.data, pictures=self.screening_count
-        )
+        names = self._take_step("candidates", choose_candidates, self.data, pictures=self.screening_count)
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require_start_from_names
 
-            require_start_from_names(self.data.class_names, found, ctx=self.ctx)
-        return found
+            require_start_from_names(self.data.class_names, names, ctx=self.ctx)
+        return names
 
     def estimate_seconds(self, names: tuple[str, ...]) -> float:
         """Seconds of the whole run with these candidates."""
@@ -123,50 +123,54 @@ class FitSteps:
         from headstart.selection import successive_halving
         from headstart.selection.published_accuracy import expected_accuracy
 
-        passes, going = dict[str, int](), names
+        passes, survivors = dict[str, int](), names
         for rows in self._draw_screening_rows(len(names)):
-            if len(going) < successive_halving.LEAST:
+            if len(survivors) < successive_halving.LEAST:
                 break
-            passes |= self._count_missing_rows(going, rows)
+            passes |= self._count_missing_rows(survivors, rows)
             costs = {
                 name: estimate_pass_seconds({name: n - passes[name]}, self.ctx)
-                for name, n in self._count_missing_rows(going).items()
+                for name, n in self._count_missing_rows(survivors).items()
             }
             options = [
                 successive_halving.Option(name=n, expected=expected_accuracy(loading.find_backbone(n).spec), cost=cost)
                 for n, cost in costs.items()
             ]
-            going = successive_halving.predict_survivors(
+            survivors = successive_halving.predict_survivors(
                 options, plan_time(self.ctx.job).later_passes_s(self.ctx.left_s())
             )
-        return passes | self._count_missing_rows(going)
+        return passes | self._count_missing_rows(survivors)
 
     def _draw_screening_rows(self, backbones: int) -> tuple[Any, ...]:
         """The pictures of each round of screening; backbones that were named are not screened."""
-        from headstart.selection.ranking import screening as screen
+        from headstart.selection.ranking.screening import plan_draws
 
-        return screen.plan_draws(self.data, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
+        return plan_draws(self.data, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
 
     @cached_property
     def screening(self) -> Screening | None:
         """Which backbones go on, judged on few pictures in one round or several; None when all go on."""
-        from headstart.selection.ranking import screening as screen
+        from headstart.selection.ranking.screening import screen_backbones
         from headstart.selection.successive_halving import LEAST
 
-        names, found = self.candidates, None
+        names, screening = self.candidates, None
         draws = self._draw_screening_rows(len(names))
         if not draws and self.ctx.job.precision != "f32":
             self.ctx.console.print_line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
-        for rows, then in pairwise((*draws, self._all_rows)):
+        for rows, next_rows in pairwise((*draws, self._all_rows)):
             if len(names) < LEAST:
                 break
-            seen = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
-            ahead = self._count_missing_rows(names, then)
-            found = self._take_step(
-                f"screen {len(rows)}", screen.screen_backbones, self.data, seen, previous=found, next_passes=ahead
+            embeddings = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
+            screening = self._take_step(
+                f"screen {len(rows)}",
+                screen_backbones,
+                self.data,
+                embeddings,
+                previous=screening,
+                next_passes=self._count_missing_rows(names, next_rows),
             )
-            names = found.survivors
-        return found
+            names = screening.survivors
+        return screening
 
     @cached_property
     def embeddings(self) -> tuple[Embeddings, ...]:
@@ -180,8 +184,8 @@ class FitSteps:
                 from headstart.zero_shot.head_from_names import keep_name_backbone
 
                 names = keep_name_backbone(names, self.candidates, ctx=self.ctx)
-        found = [self._extract_features(name, self._all_rows) for name in names]
-        return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
+        embeddings = [self._extract_features(name, self._all_rows) for name in names]
+        return tuple(sorted(embeddings, key=lambda e: (e.spec.flops, e.spec.name)))
 
     def _count_missing_rows(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
         """How many pictures must still go through each backbone: what is in the cache takes no time."""
@@ -195,19 +199,19 @@ class FitSteps:
 
         return np.arange(len(self.data.uris))
 
-    def _extract_features(self, name: str | ResolvedBackbone, rows: Any, precision: str = "f32") -> Embeddings:
+    def _extract_features(self, backbone: str | ResolvedBackbone, rows: Any, precision: str = "f32") -> Embeddings:
         from headstart.features.extraction import extract_features
 
-        said = name if isinstance(name, str) else name.name
-        with self.ctx.time_step(f"embed {said} {len(rows)}") as entry:
-            found = extract_features(self.data, name, rows, ctx=self.ctx, precision=precision)
-            if found.timed:  # times of other loads would make the cheap look dear
-                entry["latency_ms"] = found.latency_ms
-        return found
+        full_name = backbone if isinstance(backbone, str) else backbone.name
+        with self.ctx.time_step(f"embed {full_name} {len(rows)}") as entry:
+            embeddings = extract_features(self.data, backbone, rows, ctx=self.ctx, precision=precision)
+            if embeddings.timed:  # times of other loads would make the cheap look dear
+                entry["latency_ms"] = embeddings.latency_ms
+        return embeddings
 
     @cached_property
     def vectors_audit(self) -> Audit:
-        """What the vectors of the cheapest backbone of known worth tell, of those that go on."""
+        """The audit by the vectors of the cheapest survivor of known worth."""
         return self._audit_vectors({e.spec.name: e for e in self.embeddings})
 
     @cached_property
@@ -215,52 +219,46 @@ class FitSteps:
         """The same by the cheapest candidate, for those who want no more than an audit."""
         return self._audit_vectors(dict.fromkeys(self.candidates))
 
-    def _audit_vectors(self, among: Mapping[str, Embeddings | None]) -> Audit:
+    def _audit_vectors(self, candidates: Mapping[str, Embeddings | None]) -> Audit:
         from headstart.data.audit import audit_dataset
         from headstart.selection.candidates import backbone_for_audit
 
-        name = backbone_for_audit(among)
-        embeddings = among[name] or self._extract_features(name, self._all_rows)
-        found: Audit = self._take_step(
+        name = backbone_for_audit(candidates)
+        embeddings = candidates[name] or self._extract_features(name, self._all_rows)
+        return self._take_step(
             "audit_vectors", audit_dataset, self.data, embeddings=embeddings, before=self.files_audit
         )
-        return found
 
     @cached_property
     def splits(self) -> Splits:
-        """Who learns and who judges; drawn only now, so that look-alikes stay on one side."""
+        """Which pictures train and which test; drawn only now, so that near-duplicates stay on one side."""
         from headstart.data.splits import draw_splits
 
         screened = self.screening.pictures if self.screening else None
-        found: Splits = self._take_step(
-            "splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened
-        )
-        return found
+        return self._take_step("splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened)
 
     @cached_property
     def controls(self) -> tuple[Embeddings, ...]:
-        """The random twins of the backbones that go on, on a few training pictures, the cheapest first."""
+        """The random-init controls of the surviving backbones, on a few training pictures, the cheapest first."""
         from headstart.backbones import loading
         from headstart.selection.ranking.screening import draw_rows
 
         count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
         rows = draw_rows(self.data, count, self.ctx.seed, among=self.splits.train)
-        drawn = [
-            e.spec.name for e in self.embeddings if not loading.find_backbone(e.spec.name).frozen_reason
-        ]  # the others have no twin
-        return tuple(self._extract_features(f"random:{name}", rows) for name in drawn)
+        names = [embeddings.spec.name for embeddings in self.embeddings]
+        trainable = [name for name in names if not loading.find_backbone(name).frozen_reason]  # others have no control
+        return tuple(self._extract_features(f"random:{name}", rows) for name in trainable)
 
     @cached_property
     def ranking(self) -> Ranking:
         """All candidates on the same folds."""
         from headstart.selection.ranking.rank_backbones import rank_backbones
 
-        seen = {each.spec.name for each in self.embeddings}
-        screened = tuple(row for row in self.screening.rows if row.backbone not in seen) if self.screening else ()
-        found: Ranking = self._take_step(
+        survivors = {embeddings.spec.name for embeddings in self.embeddings}
+        screened = tuple(row for row in self.screening.rows if row.backbone not in survivors) if self.screening else ()
+        return self._take_step(
             "rank", rank_backbones, self.data, self.splits, self.embeddings, controls=self.controls, screened=screened
         )
-        return found
 
     @cached_property
     def name_initialization(self) -> NameInitialization | None:
@@ -271,8 +269,7 @@ class FitSteps:
         if not self.ctx.job.from_names:
             head_from_names.advise_start_from_names(*values, ctx=self.ctx)
             return None
-        found: NameInitialization = self._take_step("names", head_from_names.initialize_head_from_names, *values)
-        return found
+        return self._take_step("names", head_from_names.initialize_head_from_names, *values)
 
     @cached_property
     def probe(self) -> FitResult:
@@ -280,8 +277,7 @@ class FitSteps:
         from headstart.selection.probe.train_probe import train_probe
 
         values = (self.data, self.splits, self.ranking, self.embeddings)
-        found: FitResult = self._take_step("adapt", train_probe, *values, names=self.name_initialization)
-        return found
+        return self._take_step("adapt", train_probe, *values, names=self.name_initialization)
 
     @cached_property
     def tuning(self) -> FineTuningResult | None:
@@ -291,19 +287,25 @@ class FitSteps:
         from headstart.finetuning.fine_tune import fine_tune
 
         values = (self.data, self.splits, self.ranking, self.embeddings, self.probe)
-        found: FineTuningResult | None = self._take_step("tune", fine_tune, *values)
-        return found
+        return self._take_step("tune", fine_tune, *values)
 
     @cached_property
     def tuned_embeddings(self) -> tuple[Embeddings, ...]:
-        """Features through the tuned network, of all pictures where it is handed over, and through its random twin."""
+        """Features through the tuned network, of all pictures where it is handed over, and its random-init control."""
         if self.tuning is None:
             return ()
         from headstart.backbones.earlier_runs.tuned_network import make_backbone
         from headstart.selection.probe.final_model import list_passes
 
-        wanted = list_passes(self.tuning, self.splits, self._all_rows)
-        return tuple(self._extract_features(make_backbone(net, self.ctx.run.path), rows) for net, rows in wanted)
+        passes = list_passes(self.tuning, self.splits, self._all_rows)
+        return tuple(
+            self._extract_features(make_backbone(network, self.ctx.run.path), rows) for network, rows in passes
+        )
+
+    @property
+    def all_embeddings(self) -> tuple[Embeddings, ...]:
+        """Features through the backbones and through the tuned network."""
+        return self.embeddings + self.tuned_embeddings
 
     @cached_property
     def adapted(self) -> FitResult:
@@ -312,18 +314,15 @@ class FitSteps:
             return self.probe
         from headstart.selection.probe.final_model import choose_final_model
 
-        found: FitResult = choose_final_model(
-            self.probe, self.tuning, self.data, self.splits, self.tuned_embeddings, ctx=self.ctx
-        )
-        return found
+        return choose_final_model(self.probe, self.tuning, self.data, self.splits, self.tuned_embeddings, ctx=self.ctx)
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """The test split, touched once."""
         from headstart.evaluation.evaluate_model import evaluate_model
 
-        values = (self.data, self.splits, self.embeddings + self.tuned_embeddings, self.adapted, self.ranking)
-        found: Evaluation = self._take_step(
+        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.ranking)
+        return self._take_step(
             "evaluate",
             evaluate_model,
             *values,
@@ -331,21 +330,20 @@ class FitSteps:
             probe=self.probe,
             names=self.name_initialization,
         )
-        return found
 
     @cached_property
     def ood_pictures(self) -> tuple[Dataset, tuple[Embeddings, ...]]:
         """Pictures of other things, and their features through the trunks of the model."""
-        from headstart.backbones.earlier_runs import tuned_network as tuned
+        from headstart.backbones.earlier_runs import tuned_network
         from headstart.features.extraction import extract_features
-        from headstart.uncertainty import ood_images as foreign
+        from headstart.uncertainty.ood_images import make_ood_images
 
-        others, networks = foreign.make_ood_images(self.ctx.store), (self.tuning.network,) if self.tuning else ()
+        pictures, networks = make_ood_images(self.ctx.store), (self.tuning.network,) if self.tuning else ()
         names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
-        found = [tuned.find_backbone(name, networks, self.ctx.run.path) for name in names]
-        every = range(len(others.uris))
-        return others, tuple(
-            self._take_step("foreign", extract_features, others, one, every, below="doubt") for one in found
+        trunks = [tuned_network.find_backbone(name, networks, self.ctx.run.path) for name in names]
+        rows = range(len(pictures.uris))
+        return pictures, tuple(
+            self._take_step("foreign", extract_features, pictures, trunk, rows, below="doubt") for trunk in trunks
         )
 
     @cached_property
@@ -353,25 +351,23 @@ class FitSteps:
         """When the model should not be believed."""
         from headstart.uncertainty.assessment import assess_uncertainty
 
-        values = (self.data, self.splits, self.embeddings + self.tuned_embeddings, self.adapted, self.evaluation)
-        found: UncertaintyReport = self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
-        return found
+        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
+        return self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
 
     @cached_property
     def exported(self) -> Exported:
         """The model as files that answer without a training framework."""
         from headstart.exporting.runtime_model import export_runtime_model
 
-        found: Exported = self._take_step(
+        return self._take_step(
             "export",
             export_runtime_model,
             self.data,
-            self.embeddings + self.tuned_embeddings,
+            self.all_embeddings,
             self.adapted,
             self.evaluation,
             doubted=self.uncertainty,
         )
-        return found
 
     @cached_property
     def drift_reference(self) -> UsageReference:
@@ -379,9 +375,8 @@ class FitSteps:
         from headstart.evaluation.drift.drift_reference import write_drift_reference
 
         assert self.exported is not None  # the saved model answers
-        values = (self.data, self.embeddings + self.tuned_embeddings, self.adapted, self.evaluation)
-        found: UsageReference = self._take_step("drift", write_drift_reference, *values)
-        return found
+        values = (self.data, self.all_embeddings, self.adapted, self.evaluation)
+        return self._take_step("drift", write_drift_reference, *values)
 
     @cached_property
     def explained(self) -> Explained:
@@ -389,9 +384,8 @@ class FitSteps:
         from headstart.explanation.explain_run import explain_run
 
         assert self.exported is not None  # the saved model is what is explained
-        values = (self.data, self.splits, self.embeddings + self.tuned_embeddings, self.adapted, self.evaluation)
-        found: Explained = self._take_step("explain", explain_run, *values)
-        return found
+        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
+        return self._take_step("explain", explain_run, *values)
 
     @cached_property
     def card(self) -> Path:
@@ -399,8 +393,7 @@ class FitSteps:
         from headstart.reporting.card.write_card import write_card
 
         assert self.exported is not None  # it tells of the saved model
-        found: Path = self._take_step("card", write_card)
-        return found
+        return self._take_step("card", write_card)
 
     def write_report(self) -> Path:
         """The page that tells it all."""
@@ -411,9 +404,9 @@ class FitSteps:
         assert self.drift_reference is not None  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
         assert self.card.is_file()
-        found: Path = self._take_step("report", write_report, computed_now=True)
+        path = self._take_step("report", write_report, computed_now=True)
         if self.ctx.job.track == "mlflow":
-            from headstart.reporting.mlflow_run import log_to_mlflow as tell
+            from headstart.reporting.mlflow_run import log_to_mlflow
 
-            self._take_step("track", tell)
-        return found
+            self._take_step("track", log_to_mlflow)
+        return path
