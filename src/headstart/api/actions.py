@@ -48,14 +48,14 @@ def export(
     from headstart.exporting import export_run
 
     console = console or Console()
-    wanted = export_run.load_exporters((to,) if isinstance(to, str) else to, precision)
+    exporters = export_run.load_exporters((to,) if isinstance(to, str) else to, precision)
     export_run.require_drop(max_drop)
     source = _make_export_source(Path(run), console)
-    export_run.require_possible(wanted, source, precision)
+    export_run.require_possible(exporters, source, precision)
     export_run.require_free(Path(out))
     pictures = _read_parity_images(source, data, calibrating=precision == "int8")
-    made = export_run.export_run(wanted, source, Path(out), precision, pictures, max_drop)
-    return export_run.exports_as_json(made)
+    exports = export_run.export_run(exporters, source, Path(out), precision, pictures, max_drop)
+    return export_run.exports_as_json(exports)
 
 
 def _make_export_source(path: Path, console: Console) -> Any:
@@ -76,15 +76,15 @@ def _make_export_source(path: Path, console: Console) -> Any:
 
 def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bool) -> Any:
     from headstart.api.run import Run
-    from headstart.exporting import parity_images as found
+    from headstart.exporting import parity_images
 
     if data is not None:
         from headstart.evaluation.external_validation import read_labelled_folder
 
         files, truth, _ = read_labelled_folder(Path(data), source.model.class_names)
-        return found.pictures_of_folder(files, truth, calibrating=calibrating)
+        return parity_images.pictures_of_folder(files, truth, calibrating=calibrating)
     run = Run(source.run)
-    return found.pictures_of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
+    return parity_images.pictures_of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
 
 
 def drift(
@@ -123,10 +123,10 @@ def drift(
             hint="the command that made the run, given again, adds it",
         )
     paths = [Path(logs)] if isinstance(logs, str | Path) else [Path(log) for log in logs]
-    found = usage_log.read_logs(paths, reference.model)
-    if not found.days:
-        raise usage_log.explain_empty_logs(paths, found, folder)
-    return drifting.test_drift(reference, found, alpha=alpha, effect=effect)
+    usage = usage_log.read_logs(paths, reference.model)
+    if not usage.days:
+        raise usage_log.explain_empty_logs(paths, usage, folder)
+    return drifting.test_drift(reference, usage, alpha=alpha, effect=effect)
 
 
 def explain(
@@ -165,17 +165,17 @@ def explain(
     explainer = Explainer(Path(run))
     if class_name:
         explainer.class_position(class_name)
-    way = _make_gradient_explainer(Path(run)) if method == GRADCAM else None
-    given = [files] if isinstance(files, str | Path) else files
-    if way is None:
+    gradient_method = _make_gradient_explainer(Path(run)) if method == GRADCAM else None
+    names = [files] if isinstance(files, str | Path) else files
+    if gradient_method is None:
         explainer.choose_method(method)
 
-    def each() -> Iterator[Explanation]:
+    def explain_each() -> Iterator[Explanation]:
         from headstart.explanation.explain_image import unreadable_picture
         from headstart.images.file_formats import PictureError
         from headstart.images.preprocessing import read_bytes
 
-        for source in read_sources(NamedSource(text=str(file)) for file in given):
+        for source in read_sources(NamedSource(text=str(file)) for file in names):
             try:
                 content = source.read_bytes() if isinstance(source, Content) else read_bytes(str(source))
                 yield explainer.explain(
@@ -184,12 +184,12 @@ def explain(
                     method=method,
                     class_name=class_name,
                     neighbours=neighbours,
-                    heat_map_method=way,
+                    heat_map_method=gradient_method,
                 )
             except PictureError as err:
                 yield unreadable_picture(str(source), f"{err.reason.replace('_', ' ')}: {err.detail}")
 
-    return each()
+    return explain_each()
 
 
 def _make_gradient_explainer(run: Path) -> HeatMapMethod:
@@ -200,22 +200,22 @@ def _make_gradient_explainer(run: Path) -> HeatMapMethod:
     from headstart.explanation.explain_image import GRADCAM, HeatMap
 
     extras.require_extra("fit", "sending gradients through a network")
-    found = Run(run)
-    if found.adapted.tuning is None or not found.adapted.tuning.taken:
+    opened_run = Run(run)
+    if opened_run.adapted.tuning is None or not opened_run.adapted.tuning.taken:
         what = f"the model of the run `{run}` is a frozen probe: it has no trained network to send gradients through"
         raise DataError(what, hint=f"headstart explain {run} FILE takes the method that fits")
     from headstart.explanation.gradcam import GradientModel
     from headstart.networks.openvino_conversion import silence_frameworks
 
     with silence_frameworks():
-        gradients = GradientModel(found.keras_model())
+        gradients = GradientModel(opened_run.keras_model())
 
-    def way(seen: FeatureMaps, looked: FeatureMapPass, of: int) -> HeatMap:
-        heat = gradients.compute_map(seen.pictures[0], of)
+    def explain_by_gradients(maps: FeatureMaps, feature_pass: FeatureMapPass, position: int) -> HeatMap:
+        heat = gradients.compute_map(maps.pictures[0], position)
         why = f"it was asked for: gradients at the layer `{heat.layer}` of the trained network"
         return HeatMap(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)
 
-    return way
+    return explain_by_gradients
 
 
 def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:

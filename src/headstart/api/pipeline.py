@@ -1,4 +1,4 @@
-"""What headstart does, as functions: each opens a run folder and tells the steps up to its own end."""
+"""What headstart does, as functions: each opens a run folder and takes the steps up to its own end."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def audit(
 
     with _open_steps(data, out, console, settings) as steps:
         audits = (steps.files_audit, steps.quick_vectors_audit)
-        outcomes = [outcome for found in audits for outcome in found.outcomes]
+        outcomes = [outcome for audit in audits for outcome in audit.outcomes]
         return _as_plain(
             steps, pictures=len(steps.data.uris), excused=as_json(steps.data.excused), outcomes=as_json(outcomes)
         )
@@ -89,13 +89,13 @@ def embed(
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache."""
     with _open_steps(data, out, console, settings) as steps:
-        return _as_plain(steps, embeddings=[_format_pass(found) for found in steps.embeddings])
+        return _as_plain(steps, embeddings=[_format_pass(embeddings) for embeddings in steps.embeddings])
 
 
-def _format_pass(found: Embeddings) -> dict[str, Any]:
-    depths = {depth.name: depth.dim for depth in found.spec.depths}
-    count = {"pictures": len(found.rows), "cached": found.cached, "seconds": found.seconds}
-    return {"backbone": found.spec.name, **count, "depths": depths}
+def _format_pass(embeddings: Embeddings) -> dict[str, Any]:
+    depths = {depth.name: depth.dim for depth in embeddings.spec.depths}
+    count = {"pictures": len(embeddings.rows), "cached": embeddings.cached, "seconds": embeddings.seconds}
+    return {"backbone": embeddings.spec.name, **count, "depths": depths}
 
 
 def rank(
@@ -111,27 +111,32 @@ def rank(
 def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
     """Judge a saved model on another labelled folder; nothing is trained. Pictures it learnt from are counted."""
     from headstart.core.storage.serialization import as_json
-    from headstart.evaluation.external_validation import validate_externally as judge
-    from headstart.evaluation.training_overlap import find_training_overlap as overlap
+    from headstart.evaluation.external_validation import validate_externally
+    from headstart.evaluation.training_overlap import find_training_overlap
 
     console = console or Console()
-    found = judge(Path(run), Path(data), console=console)
-    learnt = overlap(Path(run), Path(data))
-    if learnt:
-        console.print_warning(f"the model learnt from {learnt:,} of these pictures: the scores are too good")
-    return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": learnt, **as_json(found)}
+    evaluation = validate_externally(Path(run), Path(data), console=console)
+    training_overlap = find_training_overlap(Path(run), Path(data))
+    if training_overlap:
+        console.print_warning(f"the model learnt from {training_overlap:,} of these pictures: the scores are too good")
+    return {
+        "run": Path(run).as_posix(),
+        "data": Path(data).as_posix(),
+        "learnt_from": training_overlap,
+        **as_json(evaluation),
+    }
 
 
 def report(run: str | Path | Run, *, console: Console | None = None) -> Path:
     """Write a finished run's page, and its card, again from what its folder holds."""
-    from headstart.reporting.card.write_card import write_card as write_card
-    from headstart.reporting.write_report import write_report as write
+    from headstart.reporting.card.write_card import write_card
+    from headstart.reporting.write_report import write_report
 
-    found = Run(Path(run))
-    with open_run(found.path, found.job, console or Console()) as ctx:
-        if (found.path / "model" / "manifest.json").is_file():  # a card is of a saved model
+    opened_run = Run(Path(run))
+    with open_run(opened_run.path, opened_run.job, console or Console()) as ctx:
+        if (opened_run.path / "model" / "manifest.json").is_file():  # a card is of a saved model
             write_card(ctx=ctx)
-        return write(ctx=ctx)
+        return write_report(ctx=ctx)
 
 
 def demo(*, out: str | Path | None = None, console: Console | None = None, **settings: Any) -> Run:
@@ -174,9 +179,9 @@ def zeroshot(
     from headstart.zero_shot.prediction import predict_zero_shot as guess
 
     console = console or Console()
-    named = [pictures] if isinstance(pictures, str | Path) else pictures
+    paths = [pictures] if isinstance(pictures, str | Path) else pictures
     return guess(
-        walk_paths(map(Path, named)), classes, backbone=backbone, store=default_store(console), console=console
+        walk_paths(map(Path, paths)), classes, backbone=backbone, store=default_store(console), console=console
     )
 
 

@@ -180,11 +180,11 @@ def require_trainable(job: Job, candidates: Sequence[str]) -> None:
 
 
 def _require_recipe_fits(recipe: Mapping[str, Any], backbones: Sequence[ResolvedBackbone]) -> None:
-    named = _find_named(str(recipe.get("backbone", "")), backbones)
+    named_backbones = _find_named(str(recipe.get("backbone", "")), backbones)
     levels = tuple(recipe.get("depths", ()))
-    fit = [backbone for backbone in named if has_levels(backbone, levels)]
+    fit = [backbone for backbone in named_backbones if has_levels(backbone, levels)]
     if not fit:
-        raise _make_level_error(levels, named)
+        raise _make_level_error(levels, named_backbones)
     most = max(_count_blocks(levels, backbone) for backbone in fit)
     if recipe.get("blocks", 1) > most and recipe.get("part") != "all" and recipe.get("strategy") != "scratch":
         largest = max(fit, key=lambda backbone: len(backbone.spec.depths)).name
@@ -197,11 +197,11 @@ def _find_named(name: str, backbones: Sequence[ResolvedBackbone]) -> list[Resolv
     """Those that the recipe's backbone names."""
     from headstart.backbones import loading
 
-    named = [backbone for backbone in backbones if recipes.is_backbone_named(name, backbone.name)]
-    if named:
-        return named
+    named_backbones = [backbone for backbone in backbones if recipes.is_backbone_named(name, backbone.name)]
+    if named_backbones:
+        return named_backbones
     measured = [backbone.name for backbone in backbones]
-    near = format_nearest(name, [*measured, *(known.rpartition(":")[2] for known in measured)])
+    near = format_nearest(name, [*measured, *(full_name.rpartition(":")[2] for full_name in measured)])
     if not near:
         loading.find_for_option(
             "--recipe", name
@@ -211,15 +211,15 @@ def _find_named(name: str, backbones: Sequence[ResolvedBackbone]) -> list[Resolv
 
 
 def _make_level_error(levels: Sequence[str], backbones: Sequence[ResolvedBackbone]) -> UsageError:
-    known = list(dict.fromkeys(level.name for backbone in backbones for level in backbone.spec.depths))
-    unknown = [name for name in levels if name not in known]
+    level_names = list(dict.fromkeys(level.name for backbone in backbones for level in backbone.spec.depths))
+    unknown = [name for name in levels if name not in level_names]
     wrong = unknown[0] if unknown else "+".join(levels)
     whose = f"`{backbones[0].name}` does not have" if len(backbones) == 1 else "no backbone to be measured has"
     what = f"the recipe wants {'depths' if '+' in wrong else 'depth'} `{wrong}`, which {whose}"
     levels_of = [
         f"{backbone.name} at {', '.join(level.name for level in backbone.spec.depths)}" for backbone in backbones
     ]
-    hint = f"{format_nearest(wrong, known)} there are: {'; '.join(levels_of)}".strip()
+    hint = f"{format_nearest(wrong, level_names)} there are: {'; '.join(levels_of)}".strip()
     return UsageError(what, where="--recipe", hint=hint)
 
 

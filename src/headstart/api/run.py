@@ -79,25 +79,22 @@ class Run(RunReader):
         """The run as one JSON object, as `fit --json` prints it."""
         from headstart.core.storage.serialization import as_json
 
-        found: dict[str, Any] = as_json(
-            {
-                "run": self.path.as_posix(),
-                "chosen": self.chosen,
-                "strategy": self.adapted.strategy,
-                "head": self.adapted.fitted.head,
-                "scores": self.scores,
-                "verdicts": self.evaluation.verdicts,
-                "seconds": round(self.seconds, 3),
-            }
-        )
-        return found
+        return {
+            "run": self.path.as_posix(),
+            "chosen": list(self.chosen),
+            "strategy": self.adapted.strategy,
+            "head": self.adapted.fitted.head,
+            "scores": as_json(self.scores),
+            "verdicts": as_json(self.evaluation.verdicts),
+            "seconds": round(self.seconds, 3),
+        }
 
     def headline(self) -> list[Score]:
         """Accuracy and balanced accuracy of the split that judges."""
         split = self.evaluation.split
         return [s for name in HEADLINE for s in self.scores if s.name == name and s.split == split]
 
-    def decided(self) -> list[Score]:
+    def decision_scores(self) -> list[Score]:
         """What `--positive` or `--costs` asked for: precision and recall of that class, or the mean cost."""
         split, positive = self.evaluation.split, self.job.positive
         of_class = [
@@ -105,8 +102,8 @@ class Run(RunReader):
             for score in self.evaluation.scores
             if positive and score.subject == positive and score.name in ("precision", "recall")
         ]
-        found = [*of_class, *(score for score in self.scores if score.name == "mean_cost")]
-        return [score for score in found if score.split == split]
+        scores = [*of_class, *(score for score in self.scores if score.name == "mean_cost")]
+        return [score for score in scores if score.split == split]
 
     def _format_uncertainty(self) -> list[str]:
         """How the promise of the prediction sets is kept and how much is declined; nothing for an older run."""
@@ -115,9 +112,9 @@ class Run(RunReader):
             return []
         from headstart.uncertainty import ood_detection
 
-        scores, asked = {(s.name, s.subject): s for s in report.scores}, f"{100 * report.coverage:g} %"
+        scores, coverage = {(s.name, s.subject): s for s in report.scores}, f"{100 * report.coverage:g} %"
         endings = {
-            "coverage": f"have their class in the prediction set, on average over re-draws ({asked} asked for)",
+            "coverage": f"have their class in the prediction set, on average over re-draws ({coverage} asked for)",
             "unknown": "are declined as unknown",
         }
         lines = [
@@ -129,11 +126,11 @@ class Run(RunReader):
         unable = ood_detection.format_inability(report.novelty is not None, report.floors)
         return lines + ([f"uncertainty: {unable}"] if unable else [])
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """The result in a few lines."""
-        lines = [_sentence(score) for score in self.headline()]
+        lines = [_format_score(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
-        lines += [_sentence(score) for score in self.decided()]
+        lines += [_format_score(score) for score in self.decision_scores()]
         lines += self._format_uncertainty()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
@@ -166,6 +163,6 @@ def load(path: str | Path) -> Run:
     return Run(path)
 
 
-def _sentence(score: Score) -> str:
+def _format_score(score: Score) -> str:
     name = score.name.replace("_", " ") + (f" of {score.subject}" if score.subject else "")
     return f"{score.split} {name} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] (n = {score.n:,})"

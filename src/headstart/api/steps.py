@@ -291,7 +291,7 @@ class FitSteps:
 
     @cached_property
     def tuned_embeddings(self) -> tuple[Embeddings, ...]:
-        """Features through the tuned network, of all pictures where it is handed over, and its random-init control."""
+        """Features of the tuned network, of all pictures where it is handed over, and of its random-init control."""
         if self.tuning is None:
             return ()
         from headstart.backbones.earlier_runs.tuned_network import make_backbone

@@ -73,14 +73,14 @@ class Progress:
     def _format_progress(self, now: float) -> str:
         rate = self.units_per_s()
         if self.unit == "bytes":
-            of = f" of {format_bytes(self.total)}" if self.total else ""
-            counted, pace = f"{format_bytes(self.done)}{of}", format_bytes(rate)
+            total = f" of {format_bytes(self.total)}" if self.total else ""
+            counted, pace = f"{format_bytes(self.done)}{total}", format_bytes(rate)
         else:
             counted, pace = f"{self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f}"
-        left = (
+        remaining = (
             f", {format_duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
         )
-        return f"{self.stage:<12}{counted}, {pace}/s{left}"
+        return f"{self.stage:<12}{counted}, {pace}/s{remaining}"
 
 
 @dataclass

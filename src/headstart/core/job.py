@@ -91,11 +91,11 @@ def parse_duration_s(text: str, where: str = "--budget") -> float:
         UsageError: It is none of these, or not above zero.
     """
     match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    found = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-    if found <= 0:
-        told = "is not a time above zero" if match else "is not a time"
-        raise UsageError(f"`{text}` {told}", where=where, hint="write 90s, 5m or 1h")
-    return found
+    value_s = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if value_s <= 0:
+        fault = "is not a time above zero" if match else "is not a time"
+        raise UsageError(f"`{text}` {fault}", where=where, hint="write 90s, 5m or 1h")
+    return value_s
 
 
 def parse_latency_ms(text: str) -> float:
@@ -105,10 +105,10 @@ def parse_latency_ms(text: str) -> float:
         UsageError: It is none of these, or not above zero.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|)", text.strip())
-    found = float(match[1]) * {"": 1, "ms": 1, "s": 1000}[match[2]] if match else 0.0
-    if found <= 0:
+    value_ms = float(match[1]) * {"": 1, "ms": 1, "s": 1000}[match[2]] if match else 0.0
+    if value_ms <= 0:
         raise UsageError(f"`{text}` is not a latency", where="--max-latency", hint="write 20ms or 0.5s")
-    return found
+    return value_ms
 
 
 def parse_bytes(text: str, where: str = "--max-size") -> float:
@@ -118,10 +118,10 @@ def parse_bytes(text: str, where: str = "--max-size") -> float:
         UsageError: It is none of these, or not above zero.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower())
-    found = float(match[1]) * _BYTES[match[2]] if match else 0.0
-    if found <= 0:
+    size_bytes = float(match[1]) * _BYTES[match[2]] if match else 0.0
+    if size_bytes <= 0:
         raise UsageError(f"`{text}` is not a size", where=where, hint="write 50MB or 1GB")
-    return found
+    return size_bytes
 
 
 def list_options() -> tuple[dataclasses.Field[Any], ...]:
@@ -159,16 +159,16 @@ def find_problems(job: Job) -> list[Problem]:
 
 def _find_recipe_problems(job: Job) -> list[Problem]:
     """What is wrong with the recipe, and between it and the strategy."""
-    where, known = format_flag("recipe"), job.strategy in STRATEGIES  # an unknown one is told as what it is
+    where, is_known = format_flag("recipe"), job.strategy in STRATEGIES  # an unknown one is told as what it is
     if job.recipe and job.strategy == "probe":
         what = "a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto"
         return [Problem(where, what, recipes.HINT)]
     try:
-        default = {"strategy": recipe_strategy(job.strategy)} if known else {}
+        default = {"strategy": recipe_strategy(job.strategy)} if is_known else {}
         recipe = recipes.make_recipe({**default, **recipes.parse_fields(job.recipe)})
     except UsageError as err:
         return [Problem(where, err.what, recipes.HINT)]
-    if known and job.strategy not in ("probe", "auto", recipe.strategy):
+    if is_known and job.strategy not in ("probe", "auto", recipe.strategy):
         what = f"strategy `{job.strategy}` and recipe strategy `{recipe.strategy}` contradict each other"
         return [Problem(where, what, recipes.HINT)]
     return []
@@ -241,21 +241,21 @@ def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def is_same_job(one: Job, other: Job) -> bool:
+def is_same_job(job: Job, other: Job) -> bool:
     """Whether two jobs ask for the same thing; a folder may be named from another place."""
-    return not format_differences(one, other)
+    return not format_differences(job, other)
 
 
-def format_differences(here: Job, there: Job) -> list[str]:
+def format_differences(here: Job, other: Job) -> list[str]:
     """Settings in which two jobs differ, as `seed` 7 here, 0 there; a folder may be named from another place."""
-    shown = [
+    settings = [
         {**dataclasses.asdict(job), "data": str(Path(job.data).resolve()), "recipe": tuple(sorted(job.recipe))}
-        for job in (here, there)
+        for job in (here, other)
     ]
     return [
-        f"`{name}` {_format_value(shown[0][name])} here, {_format_value(shown[1][name])} there"
-        for name in shown[0]
-        if shown[0][name] != shown[1][name]
+        f"`{name}` {_format_value(settings[0][name])} here, {_format_value(settings[1][name])} there"
+        for name in settings[0]
+        if settings[0][name] != settings[1][name]
     ]
 
 
@@ -284,8 +284,8 @@ def read_job(path: Path) -> Job:
     except tomllib.TOMLDecodeError as err:
         raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
     if (path.parent / "format.json").is_file() and "data" in content:
-        known = {field.name for field in dataclasses.fields(Job)}
-        begun: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in known}
+        names = {field.name for field in dataclasses.fields(Job)}
+        begun: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in names}
         return Job(**begun)
     try:
         return make_job(**content)

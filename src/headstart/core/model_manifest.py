@@ -140,9 +140,9 @@ class Manifest:
 
     def list_files(self) -> dict[str, str]:
         """Path -> SHA-256 of every file besides the manifest."""
-        found = {path: value for trunk in self.trunks for path, value in trunk.files.items()}
-        found |= {self.head.arrays: self.head.sha256}
-        return found if self.doubt is None else found | {self.doubt.arrays: self.doubt.sha256}
+        digests = {path: value for trunk in self.trunks for path, value in trunk.files.items()}
+        digests |= {self.head.arrays: self.head.sha256}
+        return digests if self.doubt is None else digests | {self.doubt.arrays: self.doubt.sha256}
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -180,10 +180,10 @@ def read_manifest(folder: Path) -> Manifest:
 _AGAIN = "copy the whole model folder again, or export it again with the `headstart fit` that made the run"
 
 
-def _check_format(found: int, folder: Path) -> None:
-    if found > FORMAT:
+def _check_format(version: int, folder: Path) -> None:
+    if version > FORMAT:
         raise DataError(
-            f"the model `{folder}` has format {found}; this version reads up to {FORMAT}",
+            f"the model `{folder}` has format {version}; this version reads up to {FORMAT}",
             hint="install the version of headstart that wrote it, or a newer one",
         )
 
@@ -194,12 +194,12 @@ def require_files(manifest: Manifest, folder: Path) -> None:
     Raises:
         DataError: With all files that are missing, changed, outside the folder or without a digest.
     """
-    known = manifest.list_files()
-    wrong = [f"`{path}` {fault}" for path, value in known.items() if (fault := _find_fault(folder, path, value))]
+    digests = manifest.list_files()
+    faults = [f"`{path}` {fault}" for path, value in digests.items() if (fault := _find_fault(folder, path, value))]
     graphs = [path for trunk in manifest.trunks for path in (trunk.ir, f"{trunk.ir.removesuffix('.xml')}.bin")]
-    wrong += [f"`{path}` has no digest" for path in graphs if path not in known]
-    if wrong:
-        raise DataError(f"the model is damaged: {', '.join(wrong)}", where=str(folder), hint=_AGAIN)
+    faults += [f"`{path}` has no digest" for path in graphs if path not in digests]
+    if faults:
+        raise DataError(f"the model is damaged: {', '.join(faults)}", where=str(folder), hint=_AGAIN)
 
 
 def _find_fault(folder: Path, path: str, value: str) -> str:

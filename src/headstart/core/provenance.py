@@ -20,7 +20,7 @@ def find_version(package: str) -> str | None:
 
 def list_versions(packages: tuple[str, ...] = (*LIBRARIES, *ENGINES)) -> dict[str, str]:
     """Package -> version of those that are installed."""
-    return {package: found for package in packages if (found := find_version(package))}
+    return {package: version for package in packages if (version := find_version(package))}
 
 
 def describe_machine() -> dict[str, str]:

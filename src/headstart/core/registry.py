@@ -28,8 +28,8 @@ KINDS = {
 @cache
 def _plugin_files(kind: str) -> dict[str, Path]:
     folder = _PACKAGE / KINDS[kind]
-    found = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
-    return {name: path for name, path in found.items() if "\nPLUGIN" in path.read_text(encoding="utf-8")}
+    files = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
+    return {name: path for name, path in files.items() if "\nPLUGIN" in path.read_text(encoding="utf-8")}
 
 
 @cache  # every installed package's metadata is read for it
@@ -60,6 +60,6 @@ def load_plugin(kind: str, name: str) -> Any:
         return importlib.import_module(f"headstart.{folder}.{name}").PLUGIN
     if name in _entry_points(kind):
         return _entry_points(kind)[name].load()
-    known = list_plugins(kind)
-    hint = format_nearest(name, known) or f"known: {', '.join(known)}"
+    names = list_plugins(kind)
+    hint = format_nearest(name, names) or f"known: {', '.join(names)}"
     raise UsageError(f"no {kind.rstrip('s').replace('_', ' ')} is named `{name}`", hint=hint)

@@ -38,19 +38,19 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         DataError: A class's pictures are all copies of one, so that it cannot be cross-validated.
     """
     clusters, why = _loosen_clusters(data, np.asarray(clusters, np.int64))
-    side, said = _read_given_splits(data) if any(data.split) else _draw_test_split(data, clusters, ctx, screened)
-    why.append(said)
-    train = np.flatnonzero(side == 0)
-    folds, said = _draw_folds(data, clusters, train, ctx, tested=bool((side > 0).any()))
-    why.append(said)
+    part, sentence = _read_given_splits(data) if any(data.split) else _draw_test_split(data, clusters, ctx, screened)
+    why.append(sentence)
+    train = np.flatnonzero(part == 0)
+    folds, sentence = _draw_folds(data, clusters, train, ctx, tested=bool((part > 0).any()))
+    why.append(sentence)
     splits = Splits(
         train=train,
-        val=np.flatnonzero(side == 1),
-        test=np.flatnonzero(side == 2),
+        val=np.flatnonzero(part == 1),
+        test=np.flatnonzero(part == 2),
         folds=folds,
         clusters=clusters,
         given=any(data.split),
-        straddling=find_straddling(side, clusters),
+        straddling=find_straddling(part, clusters),
         seed=ctx.seed,
         why="; ".join(why),
     )

@@ -29,7 +29,7 @@ class Demo:
 
         console = options.make_console(args)
         run = pipeline.demo(out=args.out, console=console, **options.read_settings(args))
-        console.print_result(run.text(), run.summary())
+        console.print_result(run.format_text(), run.summary())
         return 0
 
 

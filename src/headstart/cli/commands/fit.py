@@ -40,7 +40,7 @@ class Fit:
             console.print_result(format_plan(plan), plan)
             return 0
         run = pipeline.fit(data, out=args.out, console=console, **settings)
-        console.print_result(run.text(), run.summary())
+        console.print_result(run.format_text(), run.summary())
         return INTERRUPTED if run.cut_short else 0
 
 

@@ -59,6 +59,6 @@ class Context:
         wall, cpu, entry = time.monotonic(), time.process_time(), dict[str, float]()
         yield entry
         path = self.run.path / "timings.json"
-        known = read_json(path) if path.is_file() else {}
-        known[stage] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu, **entry}
-        write_json(path, known)
+        timings = read_json(path) if path.is_file() else {}
+        timings[stage] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu, **entry}
+        write_json(path, timings)

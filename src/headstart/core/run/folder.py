@@ -85,12 +85,12 @@ class RunFolder:
         path = self.path / "format.json"
         if path.is_file():
             try:
-                found = int(read_json(path)["format"])
+                version = int(read_json(path)["format"])
             except (ValueError, KeyError, TypeError) as err:
                 raise DataError(f"`{self.path}` is not a run folder: its format.json is damaged") from err
-            if found > FORMAT:
+            if version > FORMAT:
                 raise DataError(
-                    f"the run `{self.path}` has format {found}; this version reads up to {FORMAT}",
+                    f"the run `{self.path}` has format {version}; this version reads up to {FORMAT}",
                     hint="install the version of headstart that wrote it, or a newer one",
                 )
         elif write:
@@ -116,17 +116,17 @@ class RunFolder:
         Raises:
             DataError: A whole line is damaged: what it decided is lost, and nothing may be decided in its place.
         """
-        path, found = self.path / "decisions.jsonl", []
+        path, decisions = self.path / "decisions.jsonl", []
         for number, line in enumerate((line for line in _read_lines(path) if line.endswith(b"\n")), 1):
             try:
                 entry = json.loads(line)
-                found.append({"name": entry["name"], "value": entry["value"], "why": entry["why"]})
+                decisions.append({"name": entry["name"], "value": entry["value"], "why": entry["why"]})
             except (ValueError, KeyError, TypeError) as err:
                 hint = "choose another folder with `--out`: what is cached is not done again"
                 raise DataError(
                     f"a decision of the run is damaged: {err!r}", where=f"{path}:{number}", hint=hint
                 ) from err
-        return found
+        return decisions
 
     def find_decision(self, name: str) -> Any:
         """The recorded decision of this name; None when there is none."""
@@ -140,20 +140,20 @@ class RunFolder:
             make: Returns plain JSON.
             why: One sentence for the reader of the file.
         """
-        known = self._read_decision_values()
-        if name not in known:
-            made = json.loads(json.dumps(make(), allow_nan=False))
-            self._append_decision({"name": name, "value": made, "why": why})
-            known[name] = made
-        return known[name]
+        values = self._read_decision_values()
+        if name not in values:
+            value = json.loads(json.dumps(make(), allow_nan=False))
+            self._append_decision({"name": name, "value": value, "why": why})
+            values[name] = value
+        return values[name]
 
     def _append_decision(self, entry: dict[str, Any]) -> None:
         path = self.path / "decisions.jsonl"
         with translate_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            whole = b"".join(line for line in _read_lines(path) if line.endswith(b"\n"))
+            finished = b"".join(line for line in _read_lines(path) if line.endswith(b"\n"))
             with path.open("r+b" if path.exists() else "wb") as out:
-                out.truncate(len(whole))
+                out.truncate(len(finished))
                 out.seek(0, os.SEEK_END)
                 out.write(json.dumps(entry, ensure_ascii=True).encode("ascii") + b"\n")
                 out.flush()

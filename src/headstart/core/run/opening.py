@@ -67,8 +67,8 @@ def require_free_folder(run: Path) -> Path:
     Raises:
         UsageError: The folder is not empty and is no run.
     """
-    found = list_visible_names(run)
-    if found - {"format.json"} and not {"format.json", "job.toml"} <= found:
+    names = list_visible_names(run)
+    if names - {"format.json"} and not {"format.json", "job.toml"} <= names:
         raise UsageError(
             f"the folder `{run}` is not empty and is no run",
             where="--out",
@@ -123,7 +123,7 @@ def _release_folder(path: Path) -> None:
 
     All that is lost comes again from the cache.
     """
-    learnt = any((path / "adapt" / "trials").glob("*")) or (path / "adapt" / "tuning.json").is_file()
-    if not learnt and not (path / "report.html").is_file():
+    has_trained = any((path / "adapt" / "trials").glob("*")) or (path / "adapt" / "tuning.json").is_file()
+    if not has_trained and not (path / "report.html").is_file():
         shutil.rmtree(path / "adapt", ignore_errors=True)
         (path / "decisions.jsonl").unlink(missing_ok=True)

@@ -67,11 +67,11 @@ class Store:
 
     def use_entry(self, kind: str, key: Any) -> Path | None:
         """As `find`, and the entry counts as used now, which `backbones prune` looks at."""
-        found = self.find_entry(kind, key)
-        if found is not None:
+        folder = self.find_entry(kind, key)
+        if folder is not None:
             with contextlib.suppress(OSError):
-                os.utime(found / SEAL)
-        return found
+                os.utime(folder / SEAL)
+        return folder
 
     def make_entry(self, kind: str, key: Any, write: Callable[[Path], None]) -> Path:
         """The entry for a key, made by `write(folder)` when it is missing or damaged.
@@ -79,9 +79,9 @@ class Store:
         Raises:
             SetupError: The disk is full, read-only or not permitted, or the entry that is there cannot be read.
         """
-        found = self.use_entry(kind, key)
-        if found is not None:
-            return found
+        entry = self.use_entry(kind, key)
+        if entry is not None:
+            return entry
         folder = self.entry_path(kind, key)
         with translate_disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)

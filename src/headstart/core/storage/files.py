@@ -60,21 +60,21 @@ def translate_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        named = Path(os.fsdecode(err.filename)) if isinstance(err.filename, str | bytes | os.PathLike) else None
-        ours = named is None or _lie_together(path, named)
-        what = f"cannot write `{path}`" if ours else f"cannot use `{named}`"
-        fact = explain_disk_error(err, what, place=ours and named is not None)
+        error_path = Path(os.fsdecode(err.filename)) if isinstance(err.filename, str | bytes | os.PathLike) else None
+        ours = error_path is None or _lie_together(path, error_path)
+        what = f"cannot write `{path}`" if ours else f"cannot use `{error_path}`"
+        fact = explain_disk_error(err, what, place=ours and error_path is not None)
         if fact is None:
             raise
         fact.where = fact.where or str(path)
         raise fact from err
 
 
-def _lie_together(path: Path, named: Path) -> bool:
+def _lie_together(path: Path, other: Path) -> bool:
     """Whether one lies in the other, or `named` is a draft beside `path`."""
-    path, named = path.absolute(), named.absolute()
-    draft = named.name.startswith(_DRAFT) and named.parent == path.parent
-    return path.is_relative_to(named) or named.is_relative_to(path) or draft
+    path, other = path.absolute(), other.absolute()
+    draft = other.name.startswith(_DRAFT) and other.parent == path.parent
+    return path.is_relative_to(other) or other.is_relative_to(path) or draft
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -140,6 +140,6 @@ def format_printable(name: str) -> str:
 
 def make_portable_name(name: str) -> str:
     """A name as every system takes it: what Windows refuses in names of files becomes `_`, dots at the end too."""
-    kept = "".join("_" if char in '<>:"/\\|?*' or ord(char) < 32 else char for char in name)
-    end = kept.rstrip(". ")
-    return end + "_" * (len(kept) - len(end))
+    replaced = "".join("_" if char in '<>:"/\\|?*' or ord(char) < 32 else char for char in name)
+    stripped = replaced.rstrip(". ")
+    return stripped + "_" * (len(replaced) - len(stripped))

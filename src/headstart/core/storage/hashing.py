@@ -11,31 +11,31 @@ from pathlib import PurePath
 from typing import Any
 
 
-def to_plain(thing: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """A value as JSON's own types. Arrays and NaN are refused: they have no canonical text."""
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return {f.name: to_plain(getattr(thing, f.name)) for f in dataclasses.fields(thing)}
-    if isinstance(thing, Mapping):
-        return {str(k): to_plain(v) for k, v in thing.items()}
-    if isinstance(thing, list | tuple):
-        return [to_plain(v) for v in thing]
-    if isinstance(thing, float) and not math.isfinite(thing):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("NaN and infinity cannot be part of a key")
-    if thing is None or isinstance(thing, bool | int | float | str):
-        return thing
-    if isinstance(thing, PurePath):
-        return thing.as_posix()
-    raise TypeError(f"{type(thing).__name__} cannot be part of a key")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} cannot be part of a key")
 
 
-def canonical_json(thing: Any) -> str:
+def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and ASCII only, so that equal values give equal text."""
-    return json.dumps(to_plain(thing), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def compute_digest(thing: Any) -> str:
+def compute_digest(value: Any) -> str:
     """SHA-256 hex of the canonical JSON (64 characters)."""
-    return hashlib.sha256(canonical_json(thing).encode("ascii")).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
 
 
 def file_digest(path: PurePath | str) -> str:

@@ -76,8 +76,8 @@ class RowStore:
             return
         with path.open("rb") as lines:
             lines.seek(self._read_to)
-            whole = lines.read().rpartition(b"\n")[0]
-        for line in whole.split(b"\n") if whole else ():
+            finished = lines.read().rpartition(b"\n")[0]
+        for line in finished.split(b"\n") if finished else ():
             block = self._parse_line(line)
             if block is not None and not self._index_block(block):
                 short.append(block)
@@ -135,10 +135,10 @@ class RowStore:
             (M,) int64 positions for `take`; -1 for what is missing. Every block that is pointed into was checked.
         """
         with self._lock:
-            found = self._look_up(keys)
-            if self._drop_damaged(found):
-                found = self._look_up(keys)  # points into checked blocks only, since damaged ones are gone
-            return found
+            positions = self._look_up(keys)
+            if self._drop_damaged(positions):
+                positions = self._look_up(keys)  # points into checked blocks only, since damaged ones are gone
+            return positions
 
     def count_missing(self, keys: np.ndarray) -> int:
         """How many of these keys, all different, have no row, by the index alone: no block is checked for it."""
@@ -148,9 +148,9 @@ class RowStore:
     def _look_up(self, keys: np.ndarray) -> np.ndarray:
         return np.fromiter((self._index.get(key.tobytes(), -1) for key in keys), np.int64, len(keys))
 
-    def _drop_damaged(self, found: np.ndarray) -> bool:
+    def _drop_damaged(self, positions: np.ndarray) -> bool:
         """Check the blocks that are pointed into; strike out damaged ones and say whether there were any."""
-        pointed = np.unique(np.searchsorted(self._starts, found[found >= 0], side="right") - 1)
+        pointed = np.unique(np.searchsorted(self._starts, positions[positions >= 0], side="right") - 1)
         bad = []
         for start in self._starts[pointed].tolist():
             block = self._blocks[start]
@@ -170,11 +170,11 @@ class RowStore:
         self._read_new_blocks()
 
     def _digest_block(self, block: _Block) -> str:
-        made = hashlib.sha256()
-        made.update(self._map_file("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n].data)
+        digest = hashlib.sha256()
+        digest.update(self._map_file("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n].data)
         for column in sorted(self.columns):
-            made.update(self.map_column(column)[block.start : block.start + block.n].data)
-        return made.hexdigest()
+            digest.update(self.map_column(column)[block.start : block.start + block.n].data)
+        return digest.hexdigest()
 
     def map_column(self, name: str) -> np.ndarray:
         """All rows of a column, mapped from its file, (R, D); only positions that `find` gave are worth reading."""
@@ -250,14 +250,14 @@ class RowStore:
     def _append_block(self, keys: np.ndarray, columns: dict[str, np.ndarray]) -> None:
         """Write behind everything that is there, spoken of or not, so that no reader's view ever changes."""
         start = self._end_row()
-        made = hashlib.sha256(keys.tobytes())
+        digest = hashlib.sha256(keys.tobytes())
         with translate_disk_errors(self.folder):
             for name in sorted(self.columns):
                 content = np.ascontiguousarray(columns[name]).tobytes()
-                made.update(content)
+                digest.update(content)
                 _write_at(self.folder / self._file_name(name), start * columns[name][0].nbytes, content)
             _write_at(self.folder / "keys.bin", start * KEY_BYTES, keys.tobytes())
-        self._write_lines([{"start": start, "n": len(keys), "sha256": made.hexdigest()}])
+        self._write_lines([{"start": start, "n": len(keys), "sha256": digest.hexdigest()}])
         self._sound.add(start)
 
     def _end_row(self) -> int:
@@ -273,17 +273,17 @@ class RowStore:
         """Append whole lines; what a kill left of an unfinished one is cut off first."""
         path = self.folder / "blocks.jsonl"
         with translate_disk_errors(self.folder):
-            there = path.read_bytes() if path.exists() else b""
-            whole = there.rpartition(b"\n")[0]
-            made = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
-            _write_at(path, len(whole) + 1 if whole else 0, made, cut=True)
+            content = path.read_bytes() if path.exists() else b""
+            finished = content.rpartition(b"\n")[0]
+            added = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
+            _write_at(path, len(finished) + 1 if finished else 0, added, cut=True)
 
 
 def _mark_first(keys: np.ndarray) -> np.ndarray:
     """(M,) bool: the first of equal keys."""
-    found = np.zeros(len(keys), dtype=bool)
-    found[np.unique(keys, axis=0, return_index=True)[1]] = True
-    return found
+    is_first = np.zeros(len(keys), dtype=bool)
+    is_first[np.unique(keys, axis=0, return_index=True)[1]] = True
+    return is_first
 
 
 def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> None:

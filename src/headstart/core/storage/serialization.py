@@ -40,8 +40,8 @@ def save_value(value: Any, folder: Path, name: str = "value") -> None:
 
 def load_value(kind: type[T], folder: Path, name: str = "value") -> T:
     """Read a value of a type back from a folder; arrays are memory-mapped, read-only."""
-    made: T = _from_json(read_json(folder / f"{name}.json"), kind, folder)
-    return made
+    value: T = _from_json(read_json(folder / f"{name}.json"), kind, folder)
+    return value
 
 
 def find_value(kind: type[T], folder: Path, name: str = "value") -> T | None:

@@ -203,6 +203,6 @@ class ModelCheck(Protocol):
     code: str
     name: str
 
-    def __call__(self, given: TrainingInput) -> Diagnosis:
+    def __call__(self, training_input: TrainingInput) -> Diagnosis:
         """Look at the curves and say how it ended."""
         ...
