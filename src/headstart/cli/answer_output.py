@@ -127,10 +127,8 @@ def print_summary(
     Args:
         answered: Pictures that were.
         unread: Files that could not be read.
-        quiet: No line.
         unknown: Of those that were answered, how many by `unknown`.
         earlier_rows: Rows of an earlier call.
-        arguments: What was named.
         hint: Where each unread file tells why.
 
     Raises:

@@ -15,12 +15,7 @@ from headstart.core.errors import HeadstartError
 
 
 def save_crash(err: Exception, arguments: list[str]) -> HeadstartError:
-    """Write the traceback beside the user's work, else into the temporary folder, and say where it lies.
-
-    Args:
-        err: What nobody expected.
-        arguments: The command line.
-    """
+    """Write the traceback beside the user's work, else into the temporary folder, and say where it lies."""
     from headstart.core.provenance import describe_machine, list_versions
 
     facts = [f"{name} {value}" for name, value in (describe_machine() | list_versions()).items()]

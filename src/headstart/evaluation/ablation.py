@@ -35,17 +35,11 @@ SHOWN = ("accuracy", "balanced_accuracy", "log_loss")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JudgingRows:
-    """The pictures that all rows answer for.
+    """The pictures that all rows answer for."""
 
-    Attributes:
-        split: `test`, `val` or `cv`.
-        rows: (M,) int64.
-        learnt: (M',) int64 training pictures that no row had to leave out.
-    """
-
-    split: str
-    rows: np.ndarray
-    learnt: np.ndarray
+    split: str  # `test`, `val` or `cv`
+    rows: np.ndarray  # (M,) int64
+    learnt: np.ndarray  # (M',) int64 training pictures that no row had to leave out
 
 
 def choose_judging_rows(inputs: BaselineInputs, tuning: FineTuningResult) -> JudgingRows:
@@ -67,7 +61,6 @@ def make_ablation(
 
     Args:
         inputs: The data set, its splits, and the frozen probe as `adapted`.
-        tuning: The fine-tuning.
         embeddings: Of the tuned network and its random-init control too.
     """
     judging, names = choose_judging_rows(inputs, tuning), tuple(e.spec.name for e in embeddings)

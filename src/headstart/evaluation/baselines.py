@@ -121,15 +121,10 @@ def _take_evenly_spaced(rows: np.ndarray, most: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureSet:
-    """A set of features, cross-validated on the few pictures.
+    """A set of features, cross-validated on the few pictures."""
 
-    Attributes:
-        subject: Whose.
-        part: The few pictures, with probabilities of pictures the head had not seen.
-    """
-
-    subject: str
-    part: JudgedSplit
+    subject: str  # whose
+    part: JudgedSplit  # the few pictures, with probabilities of pictures the head had not seen
 
     def make_contender(self) -> CandidateLosses:
         """The log losses, to be compared picture by picture."""

@@ -55,7 +55,6 @@ def evaluate_model(
     """Judge the adapted model.
 
     Args:
-        data: The data set.
         splits: Who learnt and who judges.
         embeddings: Features of all pictures of every backbone that the head reads.
         adapted: The head and its held-out predictions.

@@ -25,20 +25,12 @@ from headstart.uncertainty.conformal import size_interval
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ExternalValidation:
-    """A model's scores on a folder.
-
-    Attributes:
-        scores: As in `Evaluation`, split `test`; of a model with prediction sets also `coverage`, `set_size`,
-            `singletons` and `unknown`, the share that it declines to answer, over all classes and in each.
-        class_names: C names.
-        confusion: (C, C) int64, true class by answered class.
-        excused: Files that were not judged, with the reason.
-    """
+    """A model's scores on a folder."""
 
     scores: tuple[Score, ...]
-    class_names: tuple[str, ...]
-    confusion: np.ndarray
-    excused: tuple[tuple[str, str], ...]
+    class_names: tuple[str, ...]  # C names
+    confusion: np.ndarray  # (C, C) int64, true class by answered class
+    excused: tuple[tuple[str, str], ...]  # files that were not judged, with the reason
 
 
 def validate_externally(model: Path, folder: Path, *, console: Console) -> ExternalValidation:
@@ -47,7 +39,6 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Exter
     Args:
         model: Its folder.
         folder: One sub-folder a class.
-        console: Where to speak.
 
     Raises:
         DataError: The folder has no picture, or a class that the model does not know.
@@ -96,7 +87,6 @@ def _score_uncertainty(
         y: (M,) int64.
         plausible: (M, C) bool.
         unknown: (M,) bool.
-        names: C class names.
     """
     hits, sizes = plausible[np.arange(len(y)), y], plausible.sum(axis=1)
     for c, subject in ((None, ""), *enumerate(names)):
@@ -133,7 +123,6 @@ def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Pat
 
     Args:
         folder: One sub-folder a class; where it has `test/`, that is taken.
-        names: The model's classes.
 
     Raises:
         DataError: There is no picture, or a class that the model does not know.

@@ -22,23 +22,14 @@ SURE = 0.75  # a rival class this probable is enough to doubt a label
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JudgedSplit:
-    """One split with what the model says of it.
+    """One split with what the model says of it."""
 
-    Attributes:
-        split: `test`, `val`, `cv` or `train`.
-        rows: (M,) int64.
-        y: (M,) int64 labels.
-        p: (M, C) float32 probabilities.
-        answers: (M,) int64.
-        clusters: (M,) int64.
-    """
-
-    split: str
-    rows: np.ndarray
-    y: np.ndarray
-    p: np.ndarray
-    answers: np.ndarray
-    clusters: np.ndarray
+    split: str  # `test`, `val`, `cv` or `train`
+    rows: np.ndarray  # (M,) int64
+    y: np.ndarray  # (M,) int64 labels
+    p: np.ndarray  # (M, C) float32 probabilities
+    answers: np.ndarray  # (M,) int64
+    clusters: np.ndarray  # (M,) int64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

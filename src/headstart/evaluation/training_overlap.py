@@ -15,7 +15,6 @@ def find_training_overlap(run: Path, folder: Path) -> int:
 
     Args:
         run: A run folder; a model folder alone does not know what it learnt from, and counts none.
-        folder: The pictures.
     """
     reader = RunReader(run)
     splits = reader.find(Splits)

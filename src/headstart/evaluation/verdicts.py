@@ -52,10 +52,7 @@ def judge_headline(
     """Better than always naming one class? Compared picture by picture.
 
     Args:
-        part: The split that judges.
-        scores: Of it.
         majority: The class that is most frequent among the training pictures.
-        name: Its name.
         nested: Scores by nested cross-validation. They have no pictures to compare by: where the accuracy is one of
             them, its interval is held against the share of the class.
     """

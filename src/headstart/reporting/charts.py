@@ -24,23 +24,14 @@ _AXES_PX = WIDTH * BOX[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartPoint:
-    """A measured thing with a cost.
+    """A measured thing with a cost."""
 
-    Attributes:
-        x: The cost.
-        y: The score.
-        low: Lower end of its interval.
-        high: Upper end.
-        label: Its name; drawn where there is room for it.
-        kind: `chosen`, `tied`, `beaten`, `control` or `screened_out`; gives shape and colour.
-    """
-
-    x: float
-    y: float
-    low: float
+    x: float  # the cost
+    y: float  # the score
+    low: float  # lower end of its interval
     high: float
-    label: str
-    kind: str
+    label: str  # its name; drawn where there is room for it
+    kind: str  # `chosen`, `tied`, `beaten`, `control` or `screened_out`; gives shape and colour
 
 
 _LOOK: dict[str, dict[str, Any]] = {
@@ -64,10 +55,7 @@ def draw_cost_and_score(
     """Scores against cost, with the front of candidates that nothing cheaper beats.
 
     Args:
-        marks: At least one.
-        name: Unique on the page.
         x_label: The cost and its unit.
-        y_label: The score.
         title: What a person who cannot see it is told.
         level: A score without a cost, drawn as a line across: its name and value.
     """
@@ -102,9 +90,6 @@ def draw_score_by_place(
     Args:
         marks: At least one; `x` is the position in `places`. Marks of one place stand side by side.
         places: Names along the axis.
-        name: Unique on the page.
-        x_label: What the places are.
-        y_label: The score.
         title: What a person who cannot see it is told.
         level: A score that has no place, drawn as a line across: its name and value.
     """
@@ -188,9 +173,7 @@ def draw_reliability(
     """How often answers of a given confidence were right; the diagonal is a model whose word can be taken.
 
     Args:
-        bins: At least one.
         ends: Of each bin's interval of being right.
-        name: Unique on the page.
         title: What a person who cannot see it is told.
     """
 
@@ -221,8 +204,6 @@ def draw_learning_curve(
 
     Args:
         points: Number, value, low, high; in order of the number.
-        name: Unique on the page.
-        y_label: The score.
         title: What a person who cannot see it is told.
     """
 
@@ -253,8 +234,6 @@ def draw_by_epoch(
     Args:
         lines: (F, E + 1) float64 for `held`, `learnt` and `random`, from epoch 0, NaN where nothing was measured. A
             mean ends where fewer than half of the folds still train.
-        name: Unique on the page.
-        y_label: The score.
         title: What a person who cannot see it is told.
         chosen: The epoch whose weights count, marked by an upright line.
     """

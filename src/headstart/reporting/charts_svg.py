@@ -54,7 +54,6 @@ def draw_svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
 
     Args:
         draw: Puts the data into the axes, in the colours of `ROLES`.
-        name: Unique on the page.
         title: What a person who cannot see it is told.
     """
     from matplotlib import rc_context

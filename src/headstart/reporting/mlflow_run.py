@@ -24,9 +24,6 @@ from headstart.runtime import mlflow_model
 def log_to_mlflow(*, ctx: Context) -> None:
     """Tell MLflow what the run came to.
 
-    Args:
-        ctx: The run, finished.
-
     Raises:
         DataError: It is not finished.
         SetupError: MLflow is not installed, or its server does not answer.

@@ -18,19 +18,12 @@ _QUALITY = 68
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """A small picture on the page.
+    """A small picture on the page."""
 
-    Attributes:
-        name: The file's path below the data set, printable.
-        file: The last part of it.
-        label: Its class.
-        note: What it is shown for, such as the probability of the answer.
-    """
-
-    name: str
-    file: str
-    label: str
-    note: str
+    name: str  # the file's path below the data set, printable
+    file: str  # the last part of it
+    label: str  # its class
+    note: str  # what it is shown for, such as the probability of the answer
     _made: Future[str]
 
     @property

@@ -31,69 +31,38 @@ from headstart.core.types import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneFacts:
-    """What the reader should know of a trunk that was tried.
+    """What the reader should know of a trunk that was tried."""
 
-    Attributes:
-        name: `source:preset`.
-        licence: SPDX identifier, or the words of the source.
-        licence_note: What else to know, or empty.
-        pretrained_on: Data and task of the source.
-        params: Weights in the trunk.
-        flops: Floating-point operations for one picture.
-        latency_ms: Milliseconds a picture as measured in this run, NaN when nothing had to be computed.
-        depths: Names of the places where features are taken, from shallow to deep.
-    """
-
-    name: str
-    licence: str
-    licence_note: str
-    pretrained_on: str
+    name: str  # `source:preset`
+    licence: str  # SPDX identifier, or the words of the source
+    licence_note: str  # what else to know, or empty
+    pretrained_on: str  # data and task of the source
     params: int
-    flops: int
-    latency_ms: float
-    depths: tuple[str, ...] = ()
+    flops: int  # floating-point operations for one picture
+    latency_ms: float  # milliseconds a picture as measured in this run, NaN when nothing had to be computed
+    depths: tuple[str, ...] = ()  # names of the places where features are taken, from shallow to deep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReportInput:
-    """Everything a run found.
-
-    Attributes:
-        job: The request.
-        run_name: Name of the run folder.
-        dataset: The pictures.
-        audits: Of the files and of the vectors.
-        splits: Who learns and who judges.
-        backbones: Of all trunks that were tried.
-        ranking: All candidates.
-        adapted: The head.
-        evaluation: The measured model.
-        exported: The saved model.
-        uncertainty: When it should not be believed; None in a run of before that was measured.
-        explained: What the run keeps to explain its answers by; None in an older run.
-        overlays: Name -> JPEG of each of its heat maps.
-        costs: (C, C) cost of answering the column when the row is true, or None.
-        decisions: Lines of `decisions.jsonl`.
-        timings: Step -> wall seconds.
-        provenance: Heading -> name -> value: versions, machine, digests.
-    """
+    """Everything a run found."""
 
     job: Job
     run_name: str
     dataset: Dataset
-    audits: tuple[Audit, ...] = ()
-    splits: Splits | None = None
-    backbones: tuple[BackboneFacts, ...] = ()
+    audits: tuple[Audit, ...] = ()  # of the files and of the vectors
+    splits: Splits | None = None  # who learns and who judges
+    backbones: tuple[BackboneFacts, ...] = ()  # of all trunks that were tried
     ranking: Ranking | None = None
     adapted: FitResult | None = None
     evaluation: Evaluation | None = None
     exported: Exported | None = None
     uncertainty: UncertaintyReport | None = None
-    explained: Explained | None = None
-    overlays: Mapping[str, bytes] = field(default_factory=dict)
-    costs: np.ndarray | None = None
-    decisions: tuple[Mapping[str, Any], ...] = ()
-    timings: Mapping[str, float] = field(default_factory=dict)
+    explained: Explained | None = None  # what the run keeps to explain its answers by; None in an older run
+    overlays: Mapping[str, bytes] = field(default_factory=dict)  # name -> JPEG of each of its heat maps
+    costs: np.ndarray | None = None  # (C, C) cost of answering the column when the row is true, or None
+    decisions: tuple[Mapping[str, Any], ...] = ()  # lines of `decisions.jsonl`
+    timings: Mapping[str, float] = field(default_factory=dict)  # step -> wall seconds
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -101,7 +70,6 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
     """Read what the run folder holds so far; nothing is computed anew.
 
     Args:
-        ctx: The run.
         computed_now: This process computed the run, so versions and machine are noted; else those noted then are shown.
 
     Raises:

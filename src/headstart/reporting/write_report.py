@@ -42,7 +42,6 @@ def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_
 
     Args:
         findings: What to tell; when None, what the run folder holds.
-        ctx: The run.
         computed_now: See `read_report_input`.
 
     Raises:

@@ -47,7 +47,6 @@ def assess_uncertainty(
     """Set the thresholds and measure what they are worth.
 
     Args:
-        data: The data set.
         splits: Who learnt and who judges.
         embeddings: Features of all pictures of every backbone that the head reads.
         adapted: The head and its held-out predictions.
@@ -196,8 +195,6 @@ def add_unknown_scores(
     """The same with the share of known and of foreign pictures that are declined.
 
     Args:
-        report: Without these.
-        inputs: The run.
         judged: Known pictures.
         known_distances: Distances that set the limit; what they say counts where nothing was held back.
         foreign: Pictures of other things, with their features.

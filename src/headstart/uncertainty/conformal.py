@@ -107,8 +107,6 @@ def compute_thresholds(
     Args:
         true_scores: (n,) scores of the true classes.
         y: (n,) int64 true classes.
-        n_classes: C.
-        coverage: Promised.
         by_class: Keep the promise in every class (Mondrian), not only on average.
 
     Returns:
@@ -124,7 +122,6 @@ def make_sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray 
 
     Args:
         p: (M, C) probabilities.
-        kind: Of the score.
         limits: (C,) from `thresholds`.
         answers: (M,) int64 classes that are answered; None adds none, so that a set may be empty.
 
@@ -147,7 +144,6 @@ def size_interval(sizes: np.ndarray, most: int) -> Interval:
 
     Args:
         sizes: (M,) classes in each set, or their mean over repeats.
-        most: C.
     """
     if not len(sizes):
         return Interval(float("nan"), 1.0, float(most))

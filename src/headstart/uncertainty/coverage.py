@@ -23,21 +23,13 @@ CHECKED = "thresholds of cross-validation"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOutPredictions:
-    """Pictures that the model did not learn from, one of each cluster of near-duplicates.
+    """Pictures that the model did not learn from, one of each cluster of near-duplicates."""
 
-    Attributes:
-        split: Where they are from.
-        rows: (M,) int64.
-        y: (M,) int64 classes.
-        p: (M, C) tempered probabilities.
-        answers: (M,) int64 classes that would be answered.
-    """
-
-    split: str
-    rows: np.ndarray
-    y: np.ndarray
-    p: np.ndarray
-    answers: np.ndarray
+    split: str  # where they are from
+    rows: np.ndarray  # (M,) int64
+    y: np.ndarray  # (M,) int64 classes
+    p: np.ndarray  # (M, C) tempered probabilities
+    answers: np.ndarray  # (M,) int64 classes that would be answered
 
     def score_true_classes(self, kind: str) -> np.ndarray:
         """(M,) scores of the true classes."""
@@ -74,8 +66,6 @@ def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) 
 
     Args:
         predictions: Set the thresholds.
-        kind: Of the score.
-        coverage: As asked for.
     """
     n_classes, n = predictions.p.shape[1], len(predictions.y)
     needed, counts = conformal.count_needed_pictures(coverage), np.bincount(predictions.y, minlength=n_classes)
@@ -138,9 +128,6 @@ def measure_coverage(
         predictions: The pictures that set the thresholds.
         promise: Tells the score, and whether each class has its own threshold.
         floor: (C,) from `floors`.
-        coverage: As asked for.
-        names: C class names.
-        seed: Of the splits.
     """
     if len(predictions.y) < PARTS:
         return []
@@ -208,7 +195,6 @@ def check_thresholds(
         judged: Held-back pictures.
         promise: Tells the score, and whether each class has its own threshold.
         floor: (C,) from `floors`.
-        coverage: As asked for.
     """
     if judged.split == "cv" or not len(cross_validated.y) or not len(judged.y):
         return []

@@ -23,19 +23,12 @@ FEWEST = 5  # pictures of a class that is hidden, and of the others that are hel
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingSample:
-    """Some of the training pictures, one of each cluster of near-duplicates.
+    """Some of the training pictures, one of each cluster of near-duplicates."""
 
-    Attributes:
-        rows: (M,) int64.
-        x: (M, D) float32 what the head reads.
-        y: (M,) int64 classes.
-        fold: (M,) int64, 0..K-1.
-    """
-
-    rows: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    fold: np.ndarray
+    rows: np.ndarray  # (M,) int64
+    x: np.ndarray  # (M, D) float32 what the head reads
+    y: np.ndarray  # (M,) int64 classes
+    fold: np.ndarray  # (M,) int64, 0..K-1
 
 
 def fit_detector(
@@ -45,7 +38,6 @@ def fit_detector(
 
     Args:
         sample: At most `headstart.uncertainty.ood_detection.MOST` pictures.
-        names: C class names.
         held_back: (H, D) features of pictures that were held back, where a trunk was trained: to such a trunk its own
             training pictures look familiar in every fold, so these set the limit instead.
 

@@ -45,7 +45,6 @@ def measure_uncertainty(
     """How uncertain answers are.
 
     Args:
-        entry: Of the manifest.
         arrays: Of the file that `entry` names: `thresholds` and `floors` (C,), and where novelty is measured `known`
             (K,) sorted distances of known pictures and what `headstart.uncertainty.ood_detection.compute_distances`
             takes.
@@ -69,9 +68,7 @@ def make_entry(report: UncertaintyReport, arrays: str, sha256: str) -> Uncertain
     """What a manifest says of the uncertainty of a run.
 
     Args:
-        report: Of the run.
         arrays: Path of the file with `arrays_of(found)`.
-        sha256: Its digest.
     """
     detector = report.novelty
     return UncertaintyEntry(
@@ -100,9 +97,7 @@ def format_reasons(
     """Why a picture is declined, a sentence each; empty where it is not.
 
     Args:
-        entry: Of the manifest.
         uncertainty: PredictionUncertainty of some pictures.
-        row: Which of them.
         likeliest: The class of the highest probability, which need not be what would be answered.
         probability: This probability.
     """
@@ -126,8 +121,6 @@ def list_prediction_set(
 
     Args:
         uncertainty: PredictionUncertainty of some pictures.
-        row: Which of them.
-        names: C names.
         p: (C,) its probabilities.
         first: Position of the class that would be answered.
     """

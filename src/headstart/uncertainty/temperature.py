@@ -122,7 +122,6 @@ def apply_cross_fitted_temperature(p: np.ndarray, y: np.ndarray, clusters: np.nd
         p: (M, C) held-out probabilities.
         y: (M,) int64.
         clusters: (M,) labels of near-duplicates.
-        seed: Of the parts.
 
     Returns:
         (M, C) probabilities.
@@ -146,7 +145,6 @@ def choose_temperature(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray
             sure than the one model that is handed over.
         y: (M,) int64.
         clusters: (M,) labels of near-duplicates.
-        seed: Of the parts.
     """
     repeats, n = held_RMC.shape[:2]
     if not n:

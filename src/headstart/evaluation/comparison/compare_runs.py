@@ -27,25 +27,15 @@ _SHOWN = 5  # files that are named
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One of the runs.
+    """One of the runs."""
 
-    Attributes:
-        name: Its folder.
-        model: Features and head.
-        split: Which pictures judged it.
-        scores: On all of these.
-        cost: What it took, and what its model takes.
-        data: Digest of its data set.
-        pictures: In the data set.
-    """
-
-    name: str
-    model: str
-    split: str
-    scores: tuple[Score, ...]
-    cost: Cost
-    data: str
-    pictures: int
+    name: str  # its folder
+    model: str  # features and head
+    split: str  # which pictures judged it
+    scores: tuple[Score, ...]  # on all of these
+    cost: Cost  # what it took, and what its model takes
+    data: str  # digest of its data set
+    pictures: int  # in the data set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,29 +48,17 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChange:
-    """How the pictures of another run differ from those of the first.
-
-    Attributes:
-        first: Name of the first.
-        other: Name of the other.
-        same: Whether data, names and labels are the same.
-        both: Pictures, by content, in both.
-        only_first: In the first alone, counted.
-        only_other: In the other alone, counted.
-        relabelled: In both, with two labels.
-        examples: Some of those in one alone.
-        classes: Class names in one alone.
-    """
+    """How the pictures of another run differ from those of the first."""
 
     first: str
     other: str
-    same: bool
-    both: int
-    only_first: int
-    only_other: int
-    relabelled: int
-    examples: tuple[str, ...]
-    classes: tuple[str, ...]
+    same: bool  # whether data, names and labels are the same
+    both: int  # pictures, by content, in both
+    only_first: int  # in the first alone, counted
+    only_other: int  # in the other alone, counted
+    relabelled: int  # in both, with two labels
+    examples: tuple[str, ...]  # some of those in one alone
+    classes: tuple[str, ...]  # class names in one alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +73,6 @@ class RunComparison:
 
 def compare_runs(paths: Sequence[str | Path]) -> RunComparison:
     """Compare finished runs.
-
-    Args:
-        paths: Their folders, at least two.
 
     Raises:
         UsageError: Fewer than two, or one twice.

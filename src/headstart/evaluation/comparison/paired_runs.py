@@ -61,29 +61,17 @@ class ScoreDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPair:
-    """Two runs.
-
-    Attributes:
-        one: Name of the one.
-        other: Name of the other.
-        common: Pictures that both were judged by; 0 makes it unpaired.
-        relabelled: Pictures that both were judged by, with two labels; left out.
-        only_one: Pictures of which only the one's answer is right.
-        only_other: Pictures of which only the other's is.
-        scores: Accuracy first.
-        classes: Recall, class by class.
-        sentence: What it comes to.
-    """
+    """Two runs."""
 
     one: str
     other: str
-    common: int
-    relabelled: int
-    only_one: int
-    only_other: int
-    scores: tuple[ScoreDifference, ...]
-    classes: tuple[ScoreDifference, ...]
-    sentence: str = ""
+    common: int  # pictures that both were judged by; 0 makes it unpaired
+    relabelled: int  # pictures that both were judged by, with two labels; left out
+    only_one: int  # pictures of which only the one's answer is right
+    only_other: int  # pictures of which only the other's is
+    scores: tuple[ScoreDifference, ...]  # accuracy first
+    classes: tuple[ScoreDifference, ...]  # recall, class by class
+    sentence: str = ""  # what it comes to
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

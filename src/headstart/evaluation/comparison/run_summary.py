@@ -20,56 +20,32 @@ SCORES = ("accuracy", "balanced_accuracy", "log_loss")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a run took and what its model takes; None where it is not known.
+    """What a run took and what its model takes; None where it is not known."""
 
-    Attributes:
-        seconds: Wall time of all steps, without what came from the cache.
-        bytes: Of the saved model.
-        latency_ms: Milliseconds a picture through its trunks, as last measured; under whatever load there was.
-        params: Weights of the trunks.
-        trained: Numbers that were fitted.
-        gflops: Thousand million operations for one picture.
-    """
-
-    seconds: float | None
-    bytes: int
+    seconds: float | None  # wall time of all steps, without what came from the cache
+    bytes: int  # of the saved model
     latency_ms: float | None
-    params: int | None
-    trained: int
-    gflops: float | None
+    params: int | None  # weights of the trunks
+    trained: int  # numbers that were fitted
+    gflops: float | None  # thousand million operations for one picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunSummary:
-    """One run.
-
-    Attributes:
-        name: Its folder, as given.
-        job: What was asked for.
-        dataset: The pictures.
-        split: Which of them judge: `test`, `val`, or `cv`, where other models than the final one answered.
-        rows: (M,) int64 of them.
-        digests: M of their files.
-        answers: (M,) int64.
-        probabilities: (M, C) float32.
-        clusters: (M,) int64 of near-duplicates.
-        scores: Of the run, on all M.
-        cost: See there.
-        model: What was chosen, in words: features and head.
-    """
+    """One run."""
 
     name: str
     job: Job
     dataset: Dataset
-    split: str
-    rows: np.ndarray
-    digests: tuple[str, ...]
-    answers: np.ndarray
-    probabilities: np.ndarray
-    clusters: np.ndarray
-    scores: tuple[Score, ...]
+    split: str  # which of them judge: `test`, `val`, or `cv`, where other models than the final one answered
+    rows: np.ndarray  # (M,) int64 of them
+    digests: tuple[str, ...]  # M of their files
+    answers: np.ndarray  # (M,) int64
+    probabilities: np.ndarray  # (M, C) float32
+    clusters: np.ndarray  # (M,) int64 of near-duplicates
+    scores: tuple[Score, ...]  # of the run, on all M
     cost: Cost
-    model: str
+    model: str  # what was chosen, in words: features and head
 
     @property
     def truth(self) -> np.ndarray:

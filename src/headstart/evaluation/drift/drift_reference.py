@@ -33,7 +33,6 @@ def write_drift_reference(
     """Count the saved model's answers to held-out pictures, and write `model/usage.json`.
 
     Args:
-        data: The pictures.
         embeddings: Features of all pictures of every trunk that the head reads.
         adapted: Tells whether a trunk was trained.
         evaluation: Tells which pictures judged the model, and its probabilities for them.

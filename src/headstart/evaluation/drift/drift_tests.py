@@ -33,22 +33,13 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftTest:
-    """One thing that was compared.
-
-    Attributes:
-        name: A key of `TITLES`.
-        p: Corrected for the number of things looked at.
-        effect: Population stability index beyond chance.
-        least: What could just be told from chance at these sizes.
-        moved: Whether it moved.
-        sentence: With numbers.
-    """
+    """One thing that was compared."""
 
     name: str
-    p: float
-    effect: float
-    least: float
-    moved: bool
+    p: float  # corrected for the number of things looked at
+    effect: float  # population stability index beyond chance
+    least: float  # what could just be told from chance at these sizes
+    moved: bool  # whether it moved
     sentence: str
 
 
@@ -66,39 +57,22 @@ class DriftDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """What logs say of a model in use.
+    """What logs say of a model in use."""
 
-    Attributes:
-        verdict: `moved`, `moved a little`, `not moved`, `too few pictures`.
-        sentence: The verdict with numbers.
-        advice: What to do, a sentence each.
-        answered: Pictures of the logs.
-        errors: Files that could not be read.
-        unknown: Answers that were declined.
-        reference: Held-out pictures that they are compared with.
-        split: Of the run: `test`, `val` or `cv`.
-        alpha: Level of the test, after correction.
-        threshold: Effect from which a difference matters.
-        tests: Everything that was compared, the most moved first.
-        days: By day.
-        foreign: Lines of other models, which were left out.
-        damaged: Lines that could not be read.
-    """
-
-    verdict: str
-    sentence: str
-    advice: tuple[str, ...]
-    answered: int
-    errors: int
-    unknown: int
-    reference: int
-    split: str
-    alpha: float
-    threshold: float
-    tests: tuple[DriftTest, ...]
-    days: tuple[DriftDay, ...]
-    foreign: int
-    damaged: int
+    verdict: str  # `moved`, `moved a little`, `not moved`, `too few pictures`
+    sentence: str  # the verdict with numbers
+    advice: tuple[str, ...]  # what to do, a sentence each
+    answered: int  # pictures of the logs
+    errors: int  # files that could not be read
+    unknown: int  # answers that were declined
+    reference: int  # held-out pictures that they are compared with
+    split: str  # of the run: `test`, `val` or `cv`
+    alpha: float  # level of the test, after correction
+    threshold: float  # effect from which a difference matters
+    tests: tuple[DriftTest, ...]  # everything that was compared, the most moved first
+    days: tuple[DriftDay, ...]  # by day
+    foreign: int  # lines of other models, which were left out
+    damaged: int  # lines that could not be read
 
     @property
     def drifted(self) -> bool:
@@ -118,8 +92,6 @@ def test_drift(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA
     """Compare logs with a model's reference.
 
     Args:
-        reference: Of the model.
-        log: Of its use.
         alpha: How often chance alone may say that something moved.
         effect: Population stability index from which a difference matters.
     """

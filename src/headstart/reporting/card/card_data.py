@@ -16,28 +16,16 @@ from headstart.heads import decision_rule
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CardInput:
-    """Everything a card tells of.
-
-    Attributes:
-        job: The request.
-        dataset: The pictures.
-        audits: Of the files and of the vectors.
-        splits: Who learnt and who judges.
-        adapted: The head.
-        evaluation: The measured model.
-        uncertainty: When it should not be believed; None in runs that did not measure it.
-        exported: The saved model, compared with the run.
-        model: The saved model's manifest.
-    """
+    """Everything a card tells of."""
 
     job: Job
     dataset: Dataset
-    audits: tuple[Audit, ...]
-    splits: Splits
+    audits: tuple[Audit, ...]  # of the files and of the vectors
+    splits: Splits  # who learnt and who judges
     adapted: FitResult
     evaluation: Evaluation
-    exported: Exported
-    model: Manifest
+    exported: Exported  # the saved model, compared with the run
+    model: Manifest  # the saved model's manifest
     uncertainty: UncertaintyReport | None = None
 
     @property

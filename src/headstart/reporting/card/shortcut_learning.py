@@ -23,21 +23,13 @@ HISTOGRAM = "colour histogram"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortcut:
-    """A rule that looks at no content.
+    """A rule that looks at no content."""
 
-    Attributes:
-        by: What it looks at.
-        note: What that may mean.
-        gain: Its accuracy minus that of always naming the most frequent class.
-        accuracy: Its own.
-        n: Pictures.
-    """
-
-    by: str
-    note: str
-    gain: Interval
-    accuracy: float
-    n: int
+    by: str  # what it looks at
+    note: str  # what that may mean
+    gain: Interval  # its accuracy minus that of always naming the most frequent class
+    accuracy: float  # its own
+    n: int  # pictures
 
     @property
     def is_certain(self) -> bool:

@@ -30,19 +30,12 @@ _SHAPES = ("wider than high", "square", "higher than wide")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """A part of the pictures that judge.
+    """A part of the pictures that judge."""
 
-    Attributes:
-        by: What it is cut by: `brightness`, `contrast`, …
-        name: Which part.
-        score: Accuracy on it.
-        apart: That minus the accuracy on the other parts, with an interval.
-    """
-
-    by: str
-    name: str
-    score: Score
-    apart: Interval
+    by: str  # what it is cut by: `brightness`, `contrast`, …
+    name: str  # which part
+    score: Score  # accuracy on it
+    apart: Interval  # that minus the accuracy on the other parts, with an interval
 
     @property
     def is_weak(self) -> bool:

@@ -23,7 +23,6 @@ def write_card(findings: CardInput | None = None, *, ctx: Context) -> Path:
 
     Args:
         findings: What to tell; when None, what the run folder holds.
-        ctx: The run.
 
     Raises:
         DataError: The run has not come to its saved model.
