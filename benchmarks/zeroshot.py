@@ -28,7 +28,7 @@ def main() -> None:
     print(f"n = {len(photos)} photographs, {len(classes)} classes (chance {1 / len(classes):.3f})")
     for backbone in BACKBONES:
         source = load_source_classifier(backbone, store, console)
-        names = imagenet_classes.embed_classes(source.named, model, store, console)
+        names = imagenet_classes.embed_classes(source.classes, model, store, console)
         seen = list(source.run_classifier(photos))
         answers = {
             top: [classes[int((targets @ combine_names(one.probabilities, names, top)).argmax())] for one in seen]

@@ -142,9 +142,11 @@ class Recipe:
         if wrong:
             raise UsageError("; ".join(wrong), where="headstart.Recipe", hint=HINT)
         for option in dataclasses.fields(Recipe):
-            own = {one.name: checked[one.name] for one in _plain_fields(option) if one.name in checked}
+            values_of_field = {one.name: checked[one.name] for one in _plain_fields(option) if one.name in checked}
             kind = _settings_class(option)
-            object.__setattr__(self, option.name, kind(**own) if kind else own.get(option.name, option.default))
+            object.__setattr__(
+                self, option.name, kind(**values_of_field) if kind else values_of_field.get(option.name, option.default)
+            )
 
     def with_fields(self, **values: Any) -> Recipe:
         """The recipe with some fields changed, by their plain names."""
@@ -175,19 +177,19 @@ def field_values(settings: Any) -> dict[str, Any]:
     return values
 
 
-def _find_unknown_fields(given: Iterable[str]) -> list[str]:
-    known = [option.name for option in list_recipe_options()]
+def _find_unknown_fields(names: Iterable[str]) -> list[str]:
+    fields = [option.name for option in list_recipe_options()]
     return [
-        f"recipe has no `{name}`; {format_nearest(name, known)}".rstrip("; ") for name in given if name not in known
+        f"recipe has no `{name}`; {format_nearest(name, fields)}".rstrip("; ") for name in names if name not in fields
     ]
 
 
-def _check_values(given: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], list[str]]:
+def _check_values(values: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], list[str]]:
     """Values as their fields hold them, and what is wrong with them; `more` as in `_taken`."""
-    wrong, checked = _find_unknown_fields(given), dict[str, Any]()
+    wrong, checked = _find_unknown_fields(values), dict[str, Any]()
     for option in list_recipe_options():
-        if option.name in given:
-            checked[option.name], problems = _check_value(option, given[option.name], *more)
+        if option.name in values:
+            checked[option.name], problems = _check_value(option, values[option.name], *more)
             wrong += problems
     return checked, wrong
 
@@ -195,7 +197,7 @@ def _check_values(given: Mapping[str, Any], *more: str) -> tuple[dict[str, Any],
 def _check_value(option: dataclasses.Field[Any], value: Any, *more: str) -> tuple[Any, list[str]]:
     """A value as its field holds it, and what is wrong with it; `more` names further choices of the field."""
     want: Any = type(option.default)
-    known, name = option.metadata, f"recipe {option.name} `{format_value(value)}`"
+    metadata, name = option.metadata, f"recipe {option.name} `{format_value(value)}`"
     if want is tuple and isinstance(value, list):
         value = tuple(value)
     number = {int: numbers.Integral, float: numbers.Real}.get(want)  # those of numpy too
@@ -203,10 +205,10 @@ def _check_value(option: dataclasses.Field[Any], value: Any, *more: str) -> tupl
         value = want(value)
     if not isinstance(value, want) or (isinstance(value, bool) and want is not bool):
         return value, [f"{name} {format_wrong_kind(want)}"]
-    if known["choices"] and value not in known["choices"] and all(value not in known[key] for key in more):
-        return value, [f"{name} {format_unknown_choice(value, known['choices'])}"]
-    if want in (int, float) and not known["low"] <= value <= known["high"]:
-        return value, [f"{name} is not between {known['low']:g} and {format_value(known['high'])}"]
+    if metadata["choices"] and value not in metadata["choices"] and all(value not in metadata[key] for key in more):
+        return value, [f"{name} {format_unknown_choice(value, metadata['choices'])}"]
+    if want in (int, float) and not metadata["low"] <= value <= metadata["high"]:
+        return value, [f"{name} is not between {metadata['low']:g} and {format_value(metadata['high'])}"]
     return value, []
 
 
@@ -277,9 +279,9 @@ def _format_missing_value(part: str, by_name: Mapping[str, dataclasses.Field[Any
     return f"`{part}` in --recipe has no `=`{advice}"
 
 
-def is_backbone_named(request: str, name: str) -> bool:
+def is_backbone_named(requested: str, name: str) -> bool:
     """Whether a recipe's backbone names one: all of it, or its part after the colon; an empty one names all."""
-    return not request or f":{name}".endswith(f":{request}")
+    return not requested or f":{name}".endswith(f":{requested}")
 
 
 def format_limits(option: dataclasses.Field[Any]) -> str:

@@ -98,10 +98,10 @@ def format_failure(log: TrainingLog) -> str:
     return ""
 
 
-def count_held_out(given: TrainingInput) -> float:
+def count_held_out(trainings: TrainingInput) -> float:
     """Held-out pictures of a fold, at least: one in ten, or fewer where there are more folds."""
-    n_train = min(log.n_train for log in given.logs)
-    return max(1.0, n_train / max(9, len(given.logs) - 1))
+    n_train = min(log.n_train for log in trainings.logs)
+    return max(1.0, n_train / max(9, len(trainings.logs) - 1))
 
 
 def holds_in_most(flags: Sequence[bool]) -> bool:

@@ -141,18 +141,18 @@ def _find_starting_points(
     problem: head_selection.HeadCvProblem,
 ) -> list[starting_points.StartingPoint]:
     backbone, depths = str(fields.get("backbone", "")), tuple(fields.get("depths", ()))
-    named = [e for e in embeddings if recipes.is_backbone_named(backbone, e.spec.name)]
-    if not named:
+    candidates = [e for e in embeddings if recipes.is_backbone_named(backbone, e.spec.name)]
+    if not candidates:
         names = [e.spec.name for e in embeddings]
         near = format_nearest(backbone, [*names, *(name.rpartition(":")[2] for name in names)])
         hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
-        what = f"the recipe wants backbone `{backbone}`, which was not measured"
-        raise UsageError(what, where="--recipe", hint=hint)
-    points = starting_points.judge_starting_points(ranking, named, problem, depths)
+        problem_text = f"the recipe wants backbone `{backbone}`, which was not measured"
+        raise UsageError(problem_text, where="--recipe", hint=hint)
+    points = starting_points.judge_starting_points(ranking, candidates, problem, depths)
     if not points:
-        measured = "; ".join(f"{e.spec.name} at {', '.join(d.name for d in e.spec.depths)}" for e in named)
-        what = f"depths {'+'.join(depths) or 'any'} of backbone `{backbone or 'any'}`, which were not measured"
-        raise UsageError(f"the recipe wants {what}", where="--recipe", hint=f"measured: {measured}")
+        measured = "; ".join(f"{e.spec.name} at {', '.join(d.name for d in e.spec.depths)}" for e in candidates)
+        problem_text = f"depths {'+'.join(depths) or 'any'} of backbone `{backbone or 'any'}`, which were not measured"
+        raise UsageError(f"the recipe wants {problem_text}", where="--recipe", hint=f"measured: {measured}")
     return points
 
 
@@ -176,14 +176,14 @@ def _complete_given_recipe(setup: TrainingSetup, fields: Mapping[str, Any]) -> R
 
 def _make_first_recipes(setup: TrainingSetup) -> list[Recipe]:
     """Each kind of recipe on every starting point, the cheaper networks first: something is there soon."""
-    space, own = setup.recipe_space, setup.training_set
-    counts = np.bincount(own.targets, minlength=own.problem.n_classes)
+    space, training_set = setup.recipe_space, setup.training_set
+    counts = np.bincount(training_set.targets, minlength=training_set.problem.n_classes)
     typical = int(np.median(counts[counts > 0]))
     of_points = [
         search_space.make_first_recipes(
             setup.ctx.job.strategy,
             typical,
-            len(own.rows),
+            len(training_set.rows),
             space.count_blocks(point),
             {**space.shared_fields, **point.recipe_fields},
         )
@@ -216,25 +216,25 @@ def _require_time(search: Search) -> None:
 
 def _train_winner(setup: TrainingSetup, search: Search, finalists: Sequence[RecipeTrial]) -> FineTuningResult:
     """Decide, train on all pictures, and gather what is to be told."""
-    own, strategy = setup.training_set, setup.ctx.job.strategy
-    choice = trial_comparison.compare_with_probe(own, setup.cost, finalists)
+    training_set, strategy = setup.training_set, setup.ctx.job.strategy
+    choice = trial_comparison.compare_with_probe(training_set, setup.cost, finalists)
     winners = [t for t in finalists if trial_comparison.format_finalist(t) == choice.winner]
     chosen = winners[0] if winners else finalists[0]
-    taken = trial_comparison.is_convincing(choice) or strategy != "auto"
+    is_taken = trial_comparison.is_convincing(choice) or strategy != "auto"
     network, logs = _train_network(setup, search, [chosen, *(t for t in finalists if t is not chosen)])
     control, control_logs = train_random_init_control(setup, search, network)
     verdict = chosen.require_verdict()
     return FineTuningResult(
-        trials=tuple(trial_comparison.describe_trial(own, t, choice, chosen) for t in search.trials),
+        trials=tuple(trial_comparison.describe_trial(training_set, t, choice, chosen) for t in search.trials),
         logs=(*(run.log for t in search.trials for run in t.runs), *logs, *control_logs),
-        outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(own, chosen.runs)),
+        outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(training_set, chosen.runs)),
         network=network,
         scratch=control,
-        taken=taken,
-        why=_format_reason(choice, taken, strategy),
+        taken=is_taken,
+        why=_format_reason(choice, is_taken, strategy),
         rows=verdict.rows,
         probabilities=verdict.probabilities,
-        probe_probabilities=own.probe_probabilities(verdict.rows),
+        probe_probabilities=training_set.probe_probabilities(verdict.rows),
         left_out=tuple(setup.left_out),
     )
 
@@ -257,15 +257,15 @@ def _train_network(
 
 def _keep_probe(setup: TrainingSetup, search: Search) -> FineTuningResult:
     """What is told where no recipe was judged."""
-    own = setup.training_set
-    empty = np.empty((0, own.problem.n_classes), np.float32)
+    training_set = setup.training_set
+    empty = np.empty((0, training_set.problem.n_classes), np.float32)
     nothing = "interrupted before a recipe was judged" if search.interrupted else "no recipe could be trained"
     reasons = setup.left_out or [t.why for t in search.trials if t.why] or [nothing]
     trained = [t.runs for t in search.trials if t.runs]
     return FineTuningResult(
-        trials=tuple(trial_comparison.describe_trial(own, t, None, None) for t in search.trials),
+        trials=tuple(trial_comparison.describe_trial(training_set, t, None, None) for t in search.trials),
         logs=tuple(run.log for runs in trained for run in runs),
-        outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(own, trained[-1])) if trained else (),
+        outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(training_set, trained[-1])) if trained else (),
         network=None,
         scratch=None,
         taken=False,
@@ -277,9 +277,9 @@ def _keep_probe(setup: TrainingSetup, search: Search) -> FineTuningResult:
     )
 
 
-def _format_reason(choice: PairedChoice, taken: bool, strategy: str) -> str:
-    if taken and choice.winner == trial_comparison.PROBE:
+def _format_reason(choice: PairedChoice, is_taken: bool, strategy: str) -> str:
+    if is_taken and choice.winner == trial_comparison.PROBE:
         return f"fine-tuned as `--strategy {strategy}` asks, though the frozen probe is as good or better: {choice.why}"
-    if not taken and choice.winner != trial_comparison.PROBE:
+    if not is_taken and choice.winner != trial_comparison.PROBE:
         return f"the frozen probe stays, for it is beaten by less than half a standard error: {choice.why}"
     return choice.why

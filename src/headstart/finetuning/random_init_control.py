@@ -27,8 +27,8 @@ def train_random_init_control(
     recipe, cost = make_scratch_recipe(tuned.recipe), setup.cost
     cost.recall_pace(recipe)
     epoch_flops = cost.epoch_flops(recipe)
-    whole = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * cost.epoch_flops(tuned.recipe)
-    least, most = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, whole))
+    all_epochs_flops = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * cost.epoch_flops(tuned.recipe)
+    least, most = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, all_epochs_flops))
     positions, is_given = _independent_positions(setup.training_set), setup.recipe_space.is_given
 
     def count_fitting() -> float:

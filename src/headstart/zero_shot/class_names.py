@@ -83,8 +83,8 @@ def require_distinguishable(
     """
     for name in classes:
         if set(pieces(format_as_words(name))) <= set(unread):
-            what = f"the model of language can read nothing of the class name `{name}`"
-            raise UsageError(what, where=where, hint=hint or "name it in English")
+            problem = f"the model of language can read nothing of the class name `{name}`"
+            raise UsageError(problem, where=where, hint=hint or "name it in English")
     _require_once(classes, lambda name: pieces(format_as_words(name)), where, hint)
 
 
@@ -93,6 +93,6 @@ def _require_once(classes: Sequence[str], read: Callable[[str], object], where: 
     for name in classes:
         if (reading := read(name)) in names:
             also = f": it reads as `{names[reading]}`" if names[reading] != name else ""
-            what = f"the class `{name}` is named twice{also}"
-            raise UsageError(what, where=where, hint=hint or "name each class once")
+            problem = f"the class `{name}` is named twice{also}"
+            raise UsageError(problem, where=where, hint=hint or "name each class once")
         names[reading] = name

@@ -162,5 +162,5 @@ def _require_readable(classes: Sequence[str], preprocessor: Any, where: str, hin
     for name in classes:
         count = len(pieces(longest.format(class_names.format_as_words(name))))
         if count > room:
-            what = f"`{name[:40]}` in a text has {count} pieces, the text tower reads {room}"
-            raise UsageError(what, where=where, hint=hint or "a name of a few words")
+            problem = f"`{name[:40]}` in a text has {count} pieces, the text tower reads {room}"
+            raise UsageError(problem, where=where, hint=hint or "a name of a few words")

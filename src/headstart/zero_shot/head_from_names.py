@@ -50,8 +50,8 @@ def advise_start_from_names(data: Dataset, splits: Splits, embeddings: Sequence[
     typical, names = int(np.median(counts[counts > 0])), data.class_names
     speaking = len(class_names.list_meaningless(names)) < len(names)
     if typical < FEW and speaking and list_name_backbones([each.spec.name for each in embeddings], ctx=ctx):
-        said = "`--from-names` would also try a head that starts from what the class names say"
-        ctx.console.print_line("names", f"about {typical:,} labels a class: {said}")
+        advice = "`--from-names` would also try a head that starts from what the class names say"
+        ctx.console.print_line("names", f"about {typical:,} labels a class: {advice}")
 
 
 def keep_name_backbone(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
@@ -75,9 +75,9 @@ def require_name_backbone(classes: Sequence[str], candidates: Sequence[str], *, 
     class_names.require_class_names(classes, where=OPTION, hint=RENAME)
     names = list_name_backbones(candidates, ctx=ctx)
     if not names:
-        what = f"none of the backbones can guess by names: {', '.join(candidates)}"
+        problem = f"none of the backbones can guess by names: {', '.join(candidates)}"
         hint = "add bundled:efficientnet_lite2 to --backbones, or leave out --from-names"
-        raise UsageError(what, where=OPTION, hint=hint)
+        raise UsageError(problem, where=OPTION, hint=hint)
     return names
 
 
@@ -94,9 +94,9 @@ def require_start_from_names(classes: Sequence[str], candidates: Sequence[str], 
     )
     empty = class_names.list_meaningless(classes)
     if empty:
-        listed = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
+        examples = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
         ctx.console.print_warning(
-            f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {listed}"
+            f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {examples}"
         )
 
 
@@ -116,15 +116,15 @@ def initialize_head_from_names(
         SetupError: A model that reads the names cannot be had.
     """
     backbone = loading.find_backbone(list_name_backbones([each.spec.name for each in embeddings], ctx=ctx)[0])
-    own = next(each for each in embeddings if each.spec.name == backbone.name)
+    features = next(each for each in embeddings if each.spec.name == backbone.name)
     scorer = capability.make_name_scorer(backbone, data.class_names, ctx.store, ctx.console, where=OPTION, hint=RENAME)
     last = backbone.spec.depths[-1]
-    vectors = own.vectors[last.name]
+    vectors = features.vectors[last.name]
     chunks = (np.asarray(vectors[at : at + _ROWS], np.float32) for at in range(0, len(vectors), _ROWS))
     start = NameInitialization(
         feature=Feature(backbone=backbone.name, depth=last.name, dim=last.dim),
         weights=scorer.make_linear_weights(),
-        rows=np.asarray(own.rows),
+        rows=np.asarray(features.rows),
         similarities=np.concatenate([scorer.compute_similarities(chunk) for chunk in chunks]),
         how=capability.format_method(backbone, ctx.store),
     )

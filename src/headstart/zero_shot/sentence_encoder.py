@@ -77,8 +77,8 @@ class SentenceEncoder:
     def _embed_text(self, text: str) -> np.ndarray:
         numbers = self.pieces.framed_numbers(text)
         if len(numbers) > LONGEST:
-            what = f"`{text[:40]}…` has {len(numbers) - 2:,} word pieces, the sentence model reads {LONGEST - 2}"
-            raise UsageError(what, hint="a name of a few words")
+            problem = f"`{text[:40]}…` has {len(numbers) - 2:,} word pieces, the sentence model reads {LONGEST - 2}"
+            raise UsageError(problem, hint="a name of a few words")
         self._request.infer({0: np.array([numbers], np.int64)})
         return np.array(self._request.get_output_tensor(0).data[0], np.float32)
 
@@ -142,8 +142,8 @@ def _build_encoder(weights: Mapping[str, np.ndarray]) -> Any:
 
 def _add_embeddings(op: Any, ids: Any, weights: Mapping[str, np.ndarray]) -> Any:
     """(1, L) -> (1, L, 384): word, place and kind of text (always the first) added."""
-    zero, one = np.int64(0), np.int64(1)
-    places = op.range(zero, op.gather(op.shape_of(ids), one, zero), one, "i64")
+    zero, first = np.int64(0), np.int64(1)
+    places = op.range(zero, op.gather(op.shape_of(ids), first, zero), first, "i64")
     words = op.gather(op.constant(weights["embeddings.word_embeddings.weight"]), ids, zero)
     positions = op.gather(op.constant(weights["embeddings.position_embeddings.weight"]), places, zero)
     kind = op.constant(weights["embeddings.token_type_embeddings.weight"][:1])

@@ -80,7 +80,7 @@ class SourceClassifier:
     trunk: ResolvedBackbone
     weights: np.ndarray
     bias: np.ndarray
-    named: tuple[imagenet_classes.ImageNetClass, ...]
+    classes: tuple[imagenet_classes.ImageNetClass, ...]
     store: Store
     console: Console
 
@@ -95,7 +95,7 @@ class SourceClassifier:
 
     def list_likeliest(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
         """The likeliest classes by name, the likeliest first."""
-        return {self.named[at].name: float(probabilities[at]) for at in list_likeliest(probabilities, count)}
+        return {self.classes[at].name: float(probabilities[at]) for at in list_likeliest(probabilities, count)}
 
     def predict(self, files: Iterable[Source]) -> Iterator[Prediction]:
         """As a saved model's `predict`, with the probabilities of the five likeliest classes."""
@@ -125,8 +125,8 @@ def load_source_classifier(backbone: str, store: Store, console: Console) -> Sou
     """
     trunk = loading.find_backbone(backbone, fetching=True, console=console)
     if trunk.preset not in trunk.source.classifiers or trunk.seed is not None:
-        what = f"`{trunk.name}` has no ImageNet classifier in headstart"
-        raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")
+        problem = f"`{trunk.name}` has no ImageNet classifier in headstart"
+        raise UsageError(problem, hint="--backbone bundled:efficientnet_lite2 has one")
     trunk.source.pull(trunk.preset, store, console)
     weights, bias = trunk.source.classifier(trunk.preset, store)
     return SourceClassifier(trunk, weights, bias, imagenet_classes.load_classes(store, console), store, console)

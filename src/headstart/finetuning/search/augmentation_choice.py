@@ -31,12 +31,12 @@ def choose_domain(setup: TrainingSetup, fields: Mapping[str, Any]) -> str:
 
 def _measure_domain(setup: TrainingSetup) -> str:
     """By the cheapest of the starting points: what keeps the label is a property of the pictures."""
-    own, ctx = setup.training_set, setup.ctx
+    training_set, ctx = setup.training_set, setup.ctx
     trunks = [setup.networks.load_trunk(point.backbone)[0] for point in setup.recipe_space.starting_points]
     backbone = min(trunks, key=lambda trunk: (trunk.spec.flops, trunk.name))
-    sample = own.positions[evenly_spaced(len(own.rows), MOST)]
+    sample = training_set.positions[evenly_spaced(len(training_set.rows), MOST)]
     pictures = decoded_cache.load_decoded(
-        own.data, own.rows[sample], backbone.spec.input, store=ctx.store, console=ctx.console
+        training_set.data, training_set.rows[sample], backbone.spec.input, store=ctx.store, console=ctx.console
     )
     engine = loading.load_engine(backbone, ctx.store, ctx.console, pictures[:INFERENCE_BATCH], threads=count_threads())
     inner = max(1, len(backbone.spec.depths) - 1)  # all levels but the last
@@ -45,6 +45,8 @@ def _measure_domain(setup: TrainingSetup) -> str:
         batches = ((at, changed[at : at + INFERENCE_BATCH]) for at in range(0, len(changed), INFERENCE_BATCH))
         return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
-    check = find_safe_domain(extract, pictures, own.targets[sample], n_classes=own.problem.n_classes, seed=ctx.seed)
+    check = find_safe_domain(
+        extract, pictures, training_set.targets[sample], n_classes=training_set.problem.n_classes, seed=ctx.seed
+    )
     ctx.console.print_line("adapt", f"augmentation as for {check.why}")
     return check.domain

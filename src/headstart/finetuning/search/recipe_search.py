@@ -76,7 +76,7 @@ class Search:
             "interrupted: going on with the best so far; press Ctrl-C again to stop at once"
         )
 
-    def is_stopped(self, during: str, done: int = 0) -> bool:
+    def is_stopped(self, during: str, count: int = 0) -> bool:
         """Whether Ctrl-C ended the run before this, now or in an earlier process.
 
         Args:
@@ -85,7 +85,7 @@ class Search:
         """
         end = self.setup.ctx.run.find_decision(INTERRUPTED)
         if end is not None and end["during"] == during:
-            self.interrupted |= done >= {TRYING_IT: end["trials"], JUDGING_IT: end["folds"]}.get(during, 0)
+            self.interrupted |= count >= {TRYING_IT: end["trials"], JUDGING_IT: end["folds"]}.get(during, 0)
         return self.interrupted
 
     def _next_trial(self) -> RecipeTrial | None:
@@ -183,8 +183,8 @@ class Search:
         if trial.verdict is not None:
             so_far = "pruned" if trial.pruned else f"epoch {trial.verdict.epoch} counts so far"
             tempered = ", after temperature" if self.setup.training_set.problem.metric == "log_loss" else ""
-            whole = ", before interpolation" if trial.recipe.averaging.wise else ""
-            result = f"{self._format_score(trial)}{tempered}{whole}; {so_far}"
+            interpolated = ", before interpolation" if trial.recipe.averaging.wise else ""
+            result = f"{self._format_score(trial)}{tempered}{interpolated}; {so_far}"
         about = f"trial {trial.number} ({trial.origin}) {recipes.format_recipe(trial.recipe)}"
         self.setup.ctx.console.print_line("adapt", f"{about}: {result}")
 
@@ -197,9 +197,9 @@ class Search:
     def _print_compared(self, trial: RecipeTrial) -> None:
         """The score that meets the frozen probe's: after it no other is told of this trial."""
         verdict = trial.require_verdict()
-        way = f"{verdict.alpha:.0%} of the way from the first weights to the tuned ones"
+        distance = f"{verdict.alpha:.0%} of the way from the first weights to the tuned ones"
         helped = "" if verdict.alpha else ", for none of the training helped"
-        how = f"epoch {verdict.epoch}, {way}{helped}, temperature {verdict.temperature:.2f}"
+        how = f"epoch {verdict.epoch}, {distance}{helped}, temperature {verdict.temperature:.2f}"
         self.setup.ctx.console.print_line(
             "adapt", f"trial {trial.number} is compared by {self._format_score(trial)}: {how}"
         )
@@ -219,29 +219,29 @@ class Search:
         return sorted(best, key=lambda trial: (trial.loss, trial.number))
 
     def _run_more_folds(self, best: list[RecipeTrial]) -> list[RecipeTrial]:
-        done = 1
+        fold_count = 1
         try:
             for fold in self.setup.training_set.fold_numbers[1:]:
-                going = best[: self._count_fitting(done, fold, best)]
+                going = best[: self._count_fitting(fold_count, fold, best)]
                 if not going:
                     break
                 for trial in going:
                     self._run_fold(trial, fold)
-                best, done = going, done + 1
+                best, fold_count = going, fold_count + 1
         except KeyboardInterrupt:
-            self.interrupt(JUDGING_IT, done)
+            self.interrupt(JUDGING_IT, fold_count)
             for trial in best:
-                del trial.runs[done:]
+                del trial.runs[fold_count:]
                 trial.take_verdict(judge_folds(trial.runs, self.setup.training_set))
         return best
 
-    def _count_fitting(self, done: int, fold: int, best: Sequence[RecipeTrial]) -> int:
+    def _count_fitting(self, fold_count: int, fold: int, best: Sequence[RecipeTrial]) -> int:
         """How many go on to a fold: all or none, but that before the second fold some may be given up."""
-        if not best or self.is_stopped(JUDGING_IT, done):
+        if not best or self.is_stopped(JUDGING_IT, fold_count):
             return 0
         if self.setup.recipe_space.is_given:
             return len(best)
-        least = min(finalists.FINALISTS, len(best)) if done == 1 else len(best)
+        least = min(finalists.FINALISTS, len(best)) if fold_count == 1 else len(best)
         costs = [self.setup.cost.fold_seconds(trial.recipe) for trial in best]
 
         def count() -> int:

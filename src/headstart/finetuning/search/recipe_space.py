@@ -77,7 +77,7 @@ class RecipeSpace:
         return recipe
 
 
-def train_same_weights(one: Recipe, other: Recipe) -> bool:
+def train_same_weights(recipe: Recipe, other: Recipe) -> bool:
     """Whether two recipes train the same weights, so that these may be averaged."""
-    first, second = map(recipes.field_values, (one, other))
+    first, second = map(recipes.field_values, (recipe, other))
     return all(first[name] == second[name] for name in _SHAPE)

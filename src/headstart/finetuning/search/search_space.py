@@ -136,13 +136,13 @@ class Proposer:
         )
         for trial in finished:
             if _lies_in(optuna_params(trial.recipe), self.space):
-                known = optuna.trial.create_trial(
+                optuna_trial = optuna.trial.create_trial(
                     params=optuna_params(trial.recipe),
                     distributions=self.space,
                     value=trial.loss,
                     intermediate_values=dict(trial.course),
                 )
-                self.study.add_trial(known)
+                self.study.add_trial(optuna_trial)
 
     def propose(self) -> dict[str, Any]:
         """Values of the space's parameters."""

@@ -69,9 +69,9 @@ class TrainingSetup:
         """
         start = None
         if recipe.start == "probe":
-            point, own = self.recipe_space.find_starting_point(recipe), self.training_set
-            rows, targets = own.rows[positions], own.targets[positions]
-            start = starting_points.fit_start(point, own.embeddings, rows, targets, own.problem)
+            point, training_set = self.recipe_space.find_starting_point(recipe), self.training_set
+            rows, targets = training_set.rows[positions], training_set.targets[positions]
+            start = starting_points.fit_start(point, training_set.embeddings, rows, targets, training_set.problem)
         network = self.networks.build_network(recipe, start)
         source = self.sources.find_or_make(network, recipe)
         feed = source.make_feed(positions, recipe)

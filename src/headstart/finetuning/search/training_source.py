@@ -49,9 +49,9 @@ class Source:
 
     def make_feed(self, positions: np.ndarray, recipe: Recipe) -> Any:
         """Batches to learn from."""
-        own = {"positions": positions, "y": self.targets[positions], "n_classes": self.n_classes, "recipe": recipe}
+        values = {"positions": positions, "y": self.targets[positions], "n_classes": self.n_classes, "recipe": recipe}
         make: Any = _FEEDS[self.kind]
-        return make(**self.shared, **own)
+        return make(**self.shared, **values)
 
     def make_held_out(self, positions: np.ndarray) -> Any:
         """Batches to be judged by."""
@@ -122,8 +122,8 @@ class TrainingSources:
             return self._keep_activations(network, recipe)
         if recipe.strategy == "probe":
             features = [self._find_feature(recipe.backbone, depth) for depth in network.low]
-            kept = join_columns(self.training_set.embeddings, features, self.training_set.rows)
-            return "pooled", {"features": kept}, "learns from pooled features"
+            pooled = join_columns(self.training_set.embeddings, features, self.training_set.rows)
+            return "pooled", {"features": pooled}, "learns from pooled features"
         return "pictures", {"pictures": self._load_pictures(recipe)}, "learns from pictures: every block trains"
 
     def _keep_activations(self, network: Network, recipe: Recipe) -> tuple[str, dict[str, Any], str]:
@@ -131,12 +131,12 @@ class TrainingSources:
         backbone, _ = self.networks.load_trunk(recipe.backbone)
         path = self._choose_path(network, recipe)
         data, rows = self.training_set.data, self.training_set.rows
-        store, console, own = self.ctx.store, self.ctx.console, recipe.augmentation
+        store, console, augmentation = self.ctx.store, self.ctx.console, recipe.augmentation
         if path["kind"] == "full path":
             below = cached_activations.load_lower_trunk(backbone, network.cut, data, rows, store=store, console=console)
             return "pictures", {"pictures": self._load_pictures(recipe), "below": below}, path["why"]
-        policy = Policy(domain=own.domain, strength=own.augment) if own.augment else None
-        kept = cached_activations.cache_maps(
+        policy = Policy(domain=augmentation.domain, strength=augmentation.augment) if augmentation.augment else None
+        activations = cached_activations.cache_maps(
             backbone,
             network.cut,
             data,
@@ -147,7 +147,7 @@ class TrainingSources:
             policy=policy,
             seed=recipe.seed,
         )
-        return "maps", {"maps": kept}, path["why"]
+        return "maps", {"maps": activations}, path["why"]
 
     def _choose_path(self, network: Network, recipe: Recipe) -> dict[str, Any]:
         """Kept or not: decided once a run, for the disk has a say."""
@@ -172,8 +172,10 @@ class TrainingSources:
             self.ctx.console.print_line("adapt", path.why)
             return {"kind": path.kind, "views": path.views, "why": path.why}
 
-        own = recipe.augmentation
-        augmented = f"{own.domain} {own.augment:g} {own.views}" if own.augment else "plain"
+        augmentation = recipe.augmentation
+        augmented = (
+            f"{augmentation.domain} {augmentation.augment:g} {augmentation.views}" if augmentation.augment else "plain"
+        )
         name = f"adapt/way/{recipe.backbone}/{network.cut or 'features'}/{augmented}"
         path: dict[str, Any] = self.ctx.record_decision(name, plan, "how pictures come into the network")
         return path
@@ -192,6 +194,8 @@ def source_key(recipe: Recipe, cut: str) -> tuple[Any, ...]:
     """What two recipes must share to learn from the same source; pictures are augmented only on their way."""
     if recipe.strategy != "probe" and not cut:
         return (recipe.backbone, "pictures")
-    own = recipe.augmentation
-    changed = (own.augment, own.views, own.domain, recipe.seed) if own.augment else ()
+    augmentation = recipe.augmentation
+    changed = (
+        (augmentation.augment, augmentation.views, augmentation.domain, recipe.seed) if augmentation.augment else ()
+    )
     return (recipe.backbone, cut, recipe.depths, *changed)
