@@ -57,7 +57,7 @@ def tried(setup, **changes):
 
     recipe = recipes.make_recipe({**PLAIN, **changes})
     folder = setup.ctx.run.path / f"try{next(_numbers)}"
-    own = dataclasses.replace(setup, ctx=dataclasses.replace(setup.ctx, run_epochs=RunFolder(folder)))
+    own = dataclasses.replace(setup, ctx=dataclasses.replace(setup.ctx, run=RunFolder(folder)))
     budget = TimeBudget(ctx=own.ctx, total_s=0.0)
     search = Search(setup=own, budget=budget, strategy=recipe.strategy, queue=[("given", recipe)], max_trials=1)
     search.try_recipes()
