@@ -21,27 +21,13 @@ _METHODS = {
 }
 # domain -> words that name it, in data sets' names and in tags
 _DOMAINS = {
-    "photos": (
-        "imagenet",
-        "in1k",
-        "in21k",
-        "in22k",
-        "coco",
-        "laion",
-        "food101",
-        "places365",
-        "inaturalist",
-        "cifar",
-        "lvd",
-        "webli",
-        "yfcc",
-    ),
-    "medical": ("medical", "radiology", "histopathology", "pathology", "xray", "chest", "mri", "dermatology", "retina"),
-    "text": ("ocr", "document", "documents", "handwriting", "mnist", "rvl", "iam"),
-    "satellite": ("satellite", "remotesensing", "eurosat", "sentinel", "aerial"),
-    "faces": ("faces", "celeba", "face", "fairface", "vggface"),
-    "drawings": ("anime", "sketch", "drawing", "drawings", "comics"),
-    "plants": ("plant", "plants", "plantvillage", "agriculture", "crops"),
+    "photos": "imagenet in1k in21k in22k coco laion food101 places365 inaturalist cifar lvd webli yfcc",
+    "medical": "medical radiology histopathology pathology xray chest mri dermatology retina",
+    "text": "ocr document documents handwriting mnist rvl iam",
+    "satellite": "satellite remotesensing eurosat sentinel aerial",
+    "faces": "faces celeba face fairface vggface",
+    "drawings": "anime sketch drawing drawings comics",
+    "plants": "plant plants plantvillage agriculture crops",
 }
 # names of ImageNet-1k without signs; Tiny ImageNet, Imagenette, -A, -R, V2 and the like are other sets
 _IMAGENET = ("imagenet", "imagenet1k", "in1k", "ilsvrc2012", "imagenetilsvrc2012", "imagenet2012")
@@ -79,12 +65,10 @@ def read_card(card: Facts, tags: Sequence[str] = (), config: Facts | None = None
         config: `config.json`, or the hub's digest of it.
     """
     config = config or {}
-    tags = [one for one in tags if isinstance(one, str)]
+    tags = [tag for tag in tags if isinstance(tag, str)]
     datasets = _clean_texts(card.get("datasets")) or _values_of_tags(tags, "dataset:")
-    base_models = (
-        _clean_texts(card.get("base_model"))
-        or [one.rpartition(":")[2] for one in _values_of_tags(tags, "base_model:")][:1]
-    )
+    tagged_bases = [tag.rpartition(":")[2] for tag in _values_of_tags(tags, "base_model:")]
+    base_models = _clean_texts(card.get("base_model")) or tagged_bases[:1]
     data = ", ".join(datasets) or "data that the card does not state"
     family = _find_family(config)
     prior = _find_imagenet_accuracy(card.get("model-index"))
@@ -107,11 +91,11 @@ def guess_training(family: str, *words: str) -> tuple[str, tuple[str, ...]]:
 
 def _clean_texts(value: Any) -> list[str]:
     values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return [one for raw in values if (one := clean_text(raw, ""))]
+    return [text for raw in values if (text := clean_text(raw, ""))]
 
 
 def _values_of_tags(tags: Sequence[str], prefix: str) -> list[str]:
-    return [clean_text(one.removeprefix(prefix)) for one in tags if one.startswith(prefix)]
+    return [clean_text(tag.removeprefix(prefix)) for tag in tags if tag.startswith(prefix)]
 
 
 def _find_licence(card: Facts, tags: Sequence[str]) -> str:
@@ -130,14 +114,16 @@ def _find_family(config: Facts) -> str:
 def _guess_method(family: str, config: Facts) -> str:
     lower = family.lower()
     method = next((how for how, words in _METHODS.items() if any(word in lower for word in words)), "")
-    if any(one.endswith("ForImageClassification") for one in _clean_texts(config.get("architectures"))):
+    if any(
+        architecture.endswith("ForImageClassification") for architecture in _clean_texts(config.get("architectures"))
+    ):
         return f"{method}, then supervised" if method else "supervised"
     return method or "not stated"
 
 
 def _guess_domains(words: Sequence[str]) -> tuple[str, ...]:
     parts = {part for word in words for part in _split_words(word)}
-    return tuple(name for name, known in _DOMAINS.items() if parts & set(known))
+    return tuple(name for name, words_of_domain in _DOMAINS.items() if parts & set(words_of_domain.split()))
 
 
 def _split_words(word: str) -> Iterator[str]:
@@ -151,8 +137,8 @@ def _find_imagenet_accuracy(index: Any) -> float | None:
     """Top-1 accuracy on ImageNet-1k in a `model-index`, as a share; None where there is none."""
     for result in _iterate_dicts(index, "results"):
         data = result.get("dataset")
-        named = _clean_texts([data.get("name") or data.get("type")]) if isinstance(data, dict) else []
-        if not named or re.sub(r"[^a-z0-9]", "", named[0].lower().rpartition("/")[2]) not in _IMAGENET:
+        names = _clean_texts([data.get("name") or data.get("type")]) if isinstance(data, dict) else []
+        if not names or re.sub(r"[^a-z0-9]", "", names[0].lower().rpartition("/")[2]) not in _IMAGENET:
             continue
         for metric in _iterate_dicts([result], "metrics"):
             value = metric.get("value")
@@ -165,7 +151,7 @@ def _find_imagenet_accuracy(index: Any) -> float | None:
 def _iterate_dicts(rows: Any, field: str) -> Iterator[dict[str, Any]]:
     for row in rows if isinstance(rows, list) else []:
         values = row.get(field) if isinstance(row, dict) else None
-        yield from (one for one in (values if isinstance(values, list) else []) if isinstance(one, dict))
+        yield from (value for value in (values if isinstance(values, list) else []) if isinstance(value, dict))
 
 
 # ---------------------------------------------------------------- front matter

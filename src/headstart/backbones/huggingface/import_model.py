@@ -176,11 +176,7 @@ def _fetch_files(
 def _fetch_file(
     repo: Repository, file: str, hub: RepositoryFacts, target: Path, store: Store, console: Console
 ) -> bool:
-    """Whether there is such a file; it is at `target` then.
-
-    Raises:
-        SetupError: It cannot be had, though nothing says that it is not there.
-    """
+    """Whether there is such a file; it is at `target` then."""
     listed = hub.files.get(file, RepositoryFile())
     weights_file = WeightsFile(
         name=f"{HUB}:{repo.preset}",

@@ -79,11 +79,7 @@ def _index_path(base: str) -> str:
 
 
 def _read_bytes(place: str, console: Console) -> bytes:
-    """The bytes of an index.
-
-    Raises:
-        SetupError: It cannot be had.
-    """
+    """The bytes of an index."""
     console.print_line("sync", resumable.hide_credentials(place))
     scheme = place.partition("://")[0] if "://" in place else ""
     if scheme in ("", "file"):
@@ -113,11 +109,7 @@ def _read_local(path: Path) -> bytes:
 
 
 def _fetch_entries() -> tuple[list[IndexEntry], int]:
-    """What the hub's lists have for us, and how many of their rows were left out: no ONNX file, or no proper name.
-
-    Raises:
-        SetupError: The hub cannot be reached, or sends what is no list.
-    """
+    """What the hub's lists have for us, and how many of their rows were left out: no ONNX file, or no proper name."""
     entries: dict[str, IndexEntry] = {}
     left_out = 0
     for source, model in _list_models():

@@ -6,6 +6,7 @@ those of `pretrained_cfg`. What our terms cannot say exactly is said to the user
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,17 +17,7 @@ Facts = Mapping[str, Any]
 _BYTE = 1 / 255
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # Pillow's numbers
 _OURS = {"bilinear": "bilinear", "bicubic": "bicubic", "lanczos": "bicubic"}
-_SHORTEST = (
-    "CLIP",
-    "Bit",
-    "MobileNet",
-    "MobileViT",
-    "Levit",
-    "PoolFormer",
-    "ConvNext",
-    "EfficientFormer",
-    "PerceptionLM",
-)
+_SHORTEST = re.compile("CLIP|Bit|MobileNet|MobileViT|Levit|PoolFormer|ConvNext|EfficientFormer|PerceptionLM")
 _WARPED_FROM = 384  # ConvNext's processor crops smaller pictures alone
 
 _MAX_NUMBER = 1e9  # of a number of a scaling
@@ -113,11 +104,7 @@ def _add_crop(facts: PreprocessingFacts, side: int, crop: int, shortest: bool) -
 
 
 def _parse_side(size: Any, kind: str) -> tuple[bool, int]:
-    """Whether the shorter edge is meant, and the side.
-
-    Raises:
-        DataError: No square is meant, or no size.
-    """
+    """Whether the shorter edge is meant, and the side."""
     if isinstance(size, Mapping):
         if "shortest_edge" in size:
             return True, _require_side(size["shortest_edge"])
@@ -129,7 +116,7 @@ def _parse_side(size: Any, kind: str) -> tuple[bool, int]:
         if len(set(map(str, size))) != 1:
             raise DataError(f"its processor makes pictures of {' x '.join(map(str, size[:3]))} px, not squares")
         return False, _require_side(size[0])
-    return any(one in kind for one in _SHORTEST), _require_side(size or 0)
+    return _SHORTEST.search(kind) is not None, _require_side(size or 0)
 
 
 def _require_side(value: Any) -> int:
@@ -139,8 +126,8 @@ def _require_side(value: Any) -> int:
 
 
 def _read_interpolation(processor: Facts) -> PreprocessingFacts:
-    stated = processor.get("resample", processor.get("interpolation"))
-    name = _RESAMPLE.get(stated, "") if isinstance(stated, int) else str(stated or "").lower()
+    resample = processor.get("resample", processor.get("interpolation"))
+    name = _RESAMPLE.get(resample, "") if isinstance(resample, int) else str(resample or "").lower()
     if not name:
         return PreprocessingFacts()
     nearest = _OURS.get(name, "bilinear")
@@ -164,17 +151,18 @@ def _add_scaling(facts: PreprocessingFacts, processor: Facts) -> PreprocessingFa
     offset = 1.0 if processor.get("rescale_offset") is True else 0.0  # 0..255 to -1..1 by factor and offset
     scale, means, stds = _require_three([factor])[0], _require_three(mean), _require_three(std)
     if processor.get("include_top") is True:  # EfficientNet's processor divides twice
-        stds = tuple(one * one for one in stds)
+        stds = tuple(std * std for std in stds)
     if not scale or not all(stds):
         raise DataError("its processor's scaling leaves nothing of the pictures")
-    return replace(facts, scale=scale, mean=tuple(one + offset for one in means), std=stds)
+    return replace(facts, scale=scale, mean=tuple(channel_mean + offset for channel_mean in means), std=stds)
 
 
 def _require_three(value: Any) -> tuple[float, ...]:
     """Three finite numbers, of one or of three."""
     numbers = list(value) if isinstance(value, list | tuple) else [value]
     finite = all(
-        isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < _MAX_NUMBER for one in numbers
+        isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < _MAX_NUMBER
+        for number in numbers
     )
     if not finite or len(numbers) not in (1, 3):
         raise DataError(f"its processor's `{str(value)[:60]}` is not one number or three")

@@ -53,11 +53,7 @@ def detect_kind(path: Path) -> str:
 
 
 def _require_local(path: Path) -> None:
-    """Refuse an address, of which a path keeps one slash: `s3:/bucket/net.onnx`.
-
-    Raises:
-        UsageError: It is one.
-    """
+    """Refuse an address, of which a path keeps one slash: `s3:/bucket/net.onnx`."""
     scheme_match = re.match(r"([a-z][a-z0-9+.-]+):/+(.+)", path.as_posix(), re.IGNORECASE)
     if scheme_match is None:
         return
@@ -79,11 +75,7 @@ _COPY_COMMANDS = {
 
 
 def _require_no_pickle(folder: Path) -> None:
-    """OpenVINO reads none, but whoever opens the folder next may be less careful.
-
-    Raises:
-        DataError: There is one; it is named.
-    """
+    """OpenVINO reads none, but whoever opens the folder next may be less careful."""
     for file in sorted(folder.rglob("*")):
         if file.is_file() and may_be_pickle(file.name):
             name = file.relative_to(folder).as_posix()

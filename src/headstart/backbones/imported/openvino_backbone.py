@@ -30,7 +30,7 @@ def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pict
 
     Args:
         file: The added file.
-        found: Its description.
+        backbone: Its description.
         spec: Of the trunk.
         pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
         folder: Where to.
@@ -43,7 +43,7 @@ def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pict
     graph = _edit_graph(_read_fixed(file, backbone), backbone.cuts, backbone.input, backbone.layout)
     openvino_engine.load_openvino().save_model(graph, path, compress_to_fp16=False)
     expected = _run_original(
-        _read_fixed(file, backbone), backbone, (scale_pictures(one[None], backbone.input) for one in probes)
+        _read_fixed(file, backbone), backbone, (scale_pictures(picture[None], backbone.input) for picture in probes)
     )
     engine = openvino_engine.Engine(path, threads=1)
     vectors = next(outputs for _, outputs in engine.run([(None, probes)]))
@@ -87,7 +87,7 @@ def _edit_graph(model: Any, cuts: Sequence[Cut], spec: InputSpec, order: str) ->
 def _map_operations(model: Any, order: str) -> dict[str, tuple[Any, str]]:
     """Name -> operation, and where the channels of what it gives are."""
     pairs = zip(openvino_reader.list_operations(model), openvino_reader.list_channel_orders(model, order), strict=True)
-    return {one.get_friendly_name(): (one, own) for one, own in pairs}
+    return {operation.get_friendly_name(): (operation, channel_order) for operation, channel_order in pairs}
 
 
 def _add_preprocessing(pictures: Any, spec: InputSpec, order: str, kind: Any) -> Any:
@@ -133,8 +133,8 @@ def _run_original(model: Any, backbone: ImportedBackbone, inputs: Iterable[np.nd
     compiled = ov.Core().compile_model(graph, "CPU", openvino_reader.EXACT)
     kind = compiled.input(0).element_type.to_dtype()
     orders = [operations[cut.layer][1] for cut in backbone.cuts]
-    rows = [list(_pool_outputs(compiled, one.astype(kind), backbone.layout, orders)) for one in inputs]
-    return [np.concatenate(one) for one in zip(*rows, strict=True)]
+    rows = [list(_pool_outputs(compiled, picture.astype(kind), backbone.layout, orders)) for picture in inputs]
+    return [np.concatenate(vectors) for vectors in zip(*rows, strict=True)]
 
 
 def _pool_outputs(compiled: Any, picture: np.ndarray, layout: str, orders: Sequence[str]) -> Iterator[np.ndarray]:

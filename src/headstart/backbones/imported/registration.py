@@ -156,11 +156,7 @@ def _store_file(
 
 
 def _make_name(request: ImportRequest) -> str:
-    """The backbone's name.
-
-    Raises:
-        UsageError: Nothing is left of it, or no system takes it as a file's name.
-    """
+    """The backbone's name."""
     stem = request.name or request.file.name.removesuffix(request.file.suffix)
     name = cut_points.make_identifier(stem, "").lower()
     if not name:

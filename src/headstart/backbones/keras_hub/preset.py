@@ -73,7 +73,7 @@ def require_installed() -> None:
 
 
 def open_preset(folder: Path) -> OpenedPreset:
-    """Open a preset whose files have passed `files_of`.
+    """Open a preset whose files have passed `list_files`.
 
     Raises:
         SetupError: KerasHub is not installed.
@@ -84,7 +84,8 @@ def open_preset(folder: Path) -> OpenedPreset:
         backbone = load_keras_hub().models.Backbone.from_preset(str(folder), dtype="float32")
     converter, scaling = _find_converter(folder, type(backbone))
     symbolic = getattr(backbone, "vision_encoder", backbone).input
-    shapes = [tuple(one.shape[1:]) for one in (symbolic.values() if isinstance(symbolic, dict) else [symbolic])]
+    inputs = symbolic.values() if isinstance(symbolic, dict) else [symbolic]
+    shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
     shape = shapes[0]
     if len(shapes) != 1 or len(shape) != 3 or shape[-1] != 3:
         raise DataError(
@@ -173,7 +174,7 @@ def _make_input_spec(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec,
     if converter.pad_to_aspect_ratio:
         notes.append("its preprocessor pads pictures to a square: the middle is cut out instead")
     squash = not (converter.crop_to_aspect_ratio or converter.pad_to_aspect_ratio)
-    scale, offset = (_require_three(one, usual) for one, usual in ((converter.scale, 1.0), (converter.offset, 0.0)))
+    scale, offset = _require_three(converter.scale, 1.0), _require_three(converter.offset, 0.0)
     return InputSpec(
         size_px=side,
         resize="squash" if squash else "crop",
@@ -185,8 +186,7 @@ def _make_input_spec(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec,
 
 
 def _require_three(value: Any, default: float) -> tuple[float, ...]:
-    if value is None:
-        return (default,) * 3
+    value = default if value is None else value
     numbers = tuple(map(float, value)) if hasattr(value, "__len__") else (float(value),) * 3
     if len(numbers) != 3 or (default and 0.0 in numbers):
         raise DataError(f"the preset scales pictures by `{value}`, which are not three numbers")

@@ -119,43 +119,38 @@ def _choose_origin(preset: PublishedPreset, store: Store, console: Console) -> t
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if base:
         mirror.require_readable(f"{SOURCE}/{preset.place}/")
-        return f"the mirror {resumable.hide_credentials(base)}", _fetch_from_mirror(preset, base, store, console)
+
+        def find_address(file: str) -> str:
+            is_folder = mirror.find_mirror_folder() is not None
+            return "" if is_folder else resumable.join_address(base, f"{SOURCE}/{preset.place}/{file}")
+
+        return f"the mirror {resumable.hide_credentials(base)}", _fetch_plainly(
+            preset, find_address, "", store, console
+        )
     if preset.handle.startswith(HF):
-        return hub_api.format_hub_address(), _fetch_from_hub(preset, store, console)
+        repo, token = hub_api.Repository.parse(preset.handle.removeprefix(HF)), hub_api.find_token()
+        return hub_api.format_hub_address(), _fetch_plainly(preset, repo.file_address, token, store, console)
     return preset.handle, _fetch_from_kaggle(preset, console)
 
 
-def _fetch_from_mirror(preset: PublishedPreset, base: str, store: Store, console: Console) -> FetchFile:
-    is_remote = mirror.find_mirror_folder() is None
+def _fetch_plainly(
+    preset: PublishedPreset, find_address: Callable[[str], str], token: str, store: Store, console: Console
+) -> FetchFile:
+    """From a folder of this machine, or from an address, which is empty where none is asked."""
 
     def fetch_file(file: str, target: Path, large: bool) -> bool:
-        place = f"{SOURCE}/{preset.place}/{file}"
+        place, address = f"{SOURCE}/{preset.place}/{file}", find_address(file)
         local = next((path for path in weights.local_copies(place) if path.is_file()), None)
-        if not (local or is_remote):
+        if not (local or address):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         if large:
-            return _fetch_weights(
-                WeightsFile(name=preset.name, file=place, url="", bytes=0, md5=""), target, store, console
-            )
+            weights_file = WeightsFile(name=preset.name, file=place, url=address, bytes=0, md5="", token=token)
+            return _fetch_weights(weights_file, target, store, console)
         if local is None:
-            return _fetch_small(resumable.join_address(base, place), target)
+            return _fetch_small(address, target, token)
         shutil.copyfile(local, target)
         return True
-
-    return fetch_file
-
-
-def _fetch_from_hub(preset: PublishedPreset, store: Store, console: Console) -> FetchFile:
-    repo, token = hub_api.Repository.parse(preset.handle.removeprefix(HF)), hub_api.find_token()
-
-    def fetch_file(file: str, target: Path, large: bool) -> bool:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not large:
-            return _fetch_small(repo.file_address(file), target, token)
-        place, url = f"{SOURCE}/{preset.place}/{file}", repo.file_address(file)
-        weights_file = WeightsFile(name=preset.name, file=place, url=url, bytes=0, md5="", token=token)
-        return _fetch_weights(weights_file, target, store, console)
 
     return fetch_file
 

@@ -38,7 +38,7 @@ def list_files(folder: Path) -> dict[str, Path]:
         DataError: A file is missing, holds a pickle or is another kind than its name says, names code that is not
             Keras' or KerasHub's, or lies elsewhere.
     """
-    refused = next((one for one in sorted(folder.rglob("*")) if one.suffix.lower() in _REFUSED), None)
+    refused = next((path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _REFUSED), None)
     if refused is not None:
         raise DataError(
             f"`{format_printable(refused.name)}` is refused: a file of its kind may be a pickle, which "
@@ -71,11 +71,11 @@ def list_weights(folder: Path) -> tuple[str, ...]:
     Raises:
         DataError: There are none, or the list leads elsewhere.
     """
-    for whole, parts in WAYS:
-        if (folder / whole).is_file():
-            return (whole,)
-        if (folder / parts).is_file():
-            return (parts, *list_shards(folder / parts))
+    for single, index in WAYS:
+        if (folder / single).is_file():
+            return (single,)
+        if (folder / index).is_file():
+            return (index, *list_shards(folder / index))
     raise DataError(f"`{folder.name}` has no weights: `{WEIGHTS}`, `{SHARDS}` or `{TENSORS}`", where=str(folder))
 
 
@@ -89,7 +89,7 @@ def list_shards(index: Path) -> tuple[str, ...]:
     by_weight = content.get("weight_map")
     if not isinstance(by_weight, dict):
         raise DataError(f"`{index.name}` says not where the weights are", where=str(index))
-    names = {name for one in by_weight.values() for name in (one if isinstance(one, list) else [one])}
+    names = {name for entry in by_weight.values() for name in (entry if isinstance(entry, list) else [entry])}
     wrong = [name for name in names if not isinstance(name, str) or not _SHARD.fullmatch(name)]
     if wrong:
         what = f"`{index.name}` names `{format_printable(str(wrong[0])[:100])}`, which is no file beside it"
@@ -133,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _find_foreign_class(content: Any) -> str:
     """The first class or function that is not Keras' or KerasHub's, as `module.name`; empty where there is none."""
     if isinstance(content, list):
-        return next((found for one in content if (found := _find_foreign_class(one))), "")
+        return next((foreign for item in content if (foreign := _find_foreign_class(item))), "")
     if not isinstance(content, dict):
         return ""
     class_name = content.get("class_name")
@@ -141,7 +141,7 @@ def _find_foreign_class(content: Any) -> str:
         module, registered = content.get("module"), content.get("registered_name")
         package = str(module or "").partition(".")[0]
         owner = str(registered or "").partition(">")[0] if ">" in str(registered or "") else ""
-        known = package == "" or package in _PACKAGES or (package == "builtins" and class_name == "function")
-        if runs_code(class_name) or not known or (owner and owner not in _PACKAGES):
+        is_known = package == "" or package in _PACKAGES or (package == "builtins" and class_name == "function")
+        if runs_code(class_name) or not is_known or (owner and owner not in _PACKAGES):
             return f"{module or owner}.{class_name}"
-    return next((found for one in content.values() if (found := _find_foreign_class(one))), "")
+    return next((foreign for item in content.values() if (foreign := _find_foreign_class(item))), "")

@@ -89,11 +89,7 @@ def _scale(pictures: Any, spec: InputSpec) -> Any:
 
 @contextlib.contextmanager
 def _convert_errors(backbone: Any) -> Iterator[None]:
-    """What KerasHub and Keras raise on the way becomes a fact about the backbone.
-
-    Raises:
-        DataError: They raised something.
-    """
+    """What KerasHub and Keras raise on the way becomes a fact about the backbone."""
     try:
         with warnings.catch_warnings():
             for beginning in ("The structure of `inputs`", "When providing `inputs` as a dict"):
@@ -108,9 +104,6 @@ def _require_same_answer(backbone: Any, model: Any, spec: InputSpec) -> None:
     """Refuse a flat network that gives another answer than KerasHub itself for one picture of noise.
 
     A newer KerasHub may have layers with weights of their own that nothing here knows of.
-
-    Raises:
-        DataError: Its last map is another.
     """
     shape = (1, spec.size_px, spec.size_px, 3)
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)  # as pictures are
