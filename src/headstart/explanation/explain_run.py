@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,40 +53,39 @@ def explain_run(
         adapted: Tells which features the head reads.
         evaluation: Held-out answers, some of which are explained.
     """
-    started = time.monotonic()
-    rows = _keep_examples(data, splits, embeddings, fit_result, ctx)
+    started, folder = time.monotonic(), ctx.make_step_folder(example_store.FOLDER)
+    rows = _keep_examples(data, splits, embeddings, fit_result, folder)
     explainer = Explainer(ctx.run.path / "model")
     method, why = explainer.automatic
-    flops = sum(e.spec.flops for e in embeddings if e.spec.name in {f.backbone for f in fit_result.features})
+    backbones = {feature.backbone for feature in fit_result.features}
+    flops = sum(embedding.spec.flops for embedding in embeddings if embedding.spec.name in backbones)
     most = len(GROUPS) * A_GROUP if method == CAM else int(WORK // (PASSES * max(flops, 1)))
-    left_out = "" if most else "this backbone would need long for them: headstart explain makes them one by one"
-    picked = _choose_held_out(data, evaluation, explainer.model.choose_classes(np.asarray(evaluation.probabilities)))[
-        :most
-    ]
+    answers = explainer.model.choose_classes(np.asarray(evaluation.probabilities))
+    examples = _choose_held_out(data, evaluation, answers)[:most]
     places = {uri: place for place, uri in enumerate(data.uris)}
-    results = [_write_heat_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
-    maps = tuple(tried_map for tried_map in results if tried_map is not None)
-    folder = ctx.make_step_folder(example_store.FOLDER)
+    maps = [
+        _write_heat_map(explainer, data, places, row, group, number, folder)
+        for number, (row, group) in enumerate(examples)
+    ]
     explained = Explained(
         method=method,
         why=why,
         kept=len(rows),
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.name != "value.json"),
         prototypes=_prototype_rows(explainer, places),
-        maps=maps,
-        left_out=left_out,
+        maps=tuple(heat_map for heat_map in maps if heat_map is not None),
+        left_out="" if most else "this backbone would need long for them: headstart explain makes them one by one",
     )
     serialization.save_value(explained, folder)
-    took = format_duration(time.monotonic() - started)
-    kind = f"{len(maps)} heat maps by {NAMES[method]}" if maps else "no heat maps"
-    ctx.console.print_line(
-        "explain", f"{len(rows)} training pictures to compare with ({format_bytes(explained.bytes)}), {kind}, {took}"
-    )
+    count = len(explained.maps)
+    heat_maps = f"{count} heat maps by {NAMES[method]}" if count else "no heat maps"
+    pictures = f"{len(rows)} training pictures to compare with ({format_bytes(explained.bytes)})"
+    ctx.console.print_line("explain", f"{pictures}, {heat_maps}, {format_duration(time.monotonic() - started)}")
     return explained
 
 
 def _keep_examples(
-    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], fit_result: FitResult, ctx: Context
+    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], fit_result: FitResult, folder: Path
 ) -> np.ndarray:
     targets = np.asarray(data.targets)
     rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(data.class_names))
@@ -108,7 +108,7 @@ def _keep_examples(
         example_store.SCALE: _npy_bytes(scale),
         example_store.THUMBNAILS: b"".join(jpegs),
     }
-    example_store.write_examples(ctx.make_step_folder(example_store.FOLDER), ctx.run.path / "model", entries, contents)
+    example_store.write_examples(folder, folder.parent / "model", entries, contents)
     return rows
 
 
@@ -138,7 +138,7 @@ def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray)
 
 
 def _write_heat_map(
-    explainer: Explainer, data: Dataset, places: dict[str, int], row: int, group: str, at: int, ctx: Context
+    explainer: Explainer, data: Dataset, places: dict[str, int], row: int, group: str, number: int, folder: Path
 ) -> MapRow | None:
     """Explain one row and write its picture; None where the file cannot be read any more."""
     uri = data.uris[row]
@@ -147,8 +147,8 @@ def _write_heat_map(
         explanation = explainer.explain(path, neighbours=NEIGHBOURS + 1)
     except PictureError:
         return None
-    name = f"map{at}.jpg"
-    write_bytes(ctx.make_step_folder(example_store.FOLDER) / name, _draw_jpeg(explanation))
+    name = f"map{number}.jpg"
+    write_bytes(folder / name, _draw_jpeg(explanation))
     alike = [near for near in explanation.neighbours if near.uri != uri][:NEIGHBOURS]
     return MapRow(
         row=row,

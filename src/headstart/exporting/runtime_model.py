@@ -30,6 +30,7 @@ from headstart.uncertainty import selective_prediction
 from headstart.uncertainty.temperature import apply_temperature
 
 if TYPE_CHECKING:
+    from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import (
         BackboneSpec,
@@ -111,7 +112,7 @@ def _write_model(
         trunks=tuple(trunks),
         features=fit_result.features,
         head=_write_head(draft, fit_result.fitted),
-        decision=_decision_rule(data, evaluation, ctx),
+        decision=_decision_rule(data.class_names, evaluation, ctx.job),
         calibration=Calibration(temperature=fit_result.temperature),
         doubt=None if uncertainty is None else _write_uncertainty(draft, uncertainty),
     )
@@ -181,12 +182,12 @@ def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}))
 
 
-def _decision_rule(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
+def _decision_rule(class_names: tuple[str, ...], evaluation: Evaluation, job: Job) -> Decision:
     from headstart.heads import decision_rule
 
-    costs = decision_rule.read_costs(Path(ctx.job.costs), data.class_names) if ctx.job.costs else None
+    costs = decision_rule.read_costs(Path(job.costs), class_names) if job.costs else None
     return Decision(
-        positive=ctx.job.positive if evaluation.threshold is not None else "",
+        positive=job.positive if evaluation.threshold is not None else "",
         threshold=evaluation.threshold,
         costs=None if costs is None else tuple(tuple(float(cost) for cost in row) for row in costs),
     )
