@@ -1,4 +1,4 @@
-"""A saved model that answers: decode, trunks, head, calibration, decision, doubt.
+"""A saved model that answers: decode, trunks, head, calibration, decision, uncertainty.
 
 Needs numpy, Pillow and OpenVINO only; the framework that trained the trunk is never loaded. Loading checks every file;
 the trunks are compiled when the first picture comes.
@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core import model_manifest as manifest
-from headstart.core.model_manifest import Manifest, TrunkEntry
+from headstart.core.model_manifest import Manifest, TrunkEntry, read_manifest
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.types import UNKNOWN, Prediction
@@ -30,7 +29,7 @@ class Model:
     """A model read from its folder.
 
     Args:
-        declines: Whether it may answer `unknown`; without, it always answers with a class, and still tells its doubt.
+        declines: Whether it may answer `unknown`; without, it answers with a class and gives its uncertainty.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, *, declines: bool = True) -> None:
@@ -54,7 +53,7 @@ class Model:
 
     @cached_property
     def uncertainty_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of doubt as they are kept; empty for a model that knows none."""
+        """The arrays of the uncertainty estimate as saved; empty for a model without one."""
         from safetensors.numpy import load_file
 
         entry = self.manifest.doubt
@@ -123,7 +122,7 @@ class Model:
         return apply_temperature(probabilities, self.manifest.calibration.temperature)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
-        """What is plausible and what is strange in a chunk with features; None for a model that knows no doubt."""
+        """Prediction sets and novelty of a chunk with features; None for a model without an uncertainty estimate."""
         entry = self.manifest.doubt
         if entry is None:
             return None
@@ -132,7 +131,7 @@ class Model:
         )
 
     def predict_chunk(self, chunk: Chunk) -> list[Prediction]:
-        """One answer for each file of a chunk with features, and its doubt."""
+        """One answer for each file of a chunk with features, with its uncertainty."""
         probabilities = self.predict_probabilities(chunk)
         classes, uncertainty, predictions = (
             self.choose_classes(probabilities),
@@ -200,4 +199,4 @@ def load(folder: str | Path, *, declines: bool = True) -> Model:
     if (path / "format.json").is_file():
         RunFolder(path).require_run()
         path = path / "model"
-    return Model(path, manifest.read_manifest(path), declines=declines)
+    return Model(path, read_manifest(path), declines=declines)

@@ -1,6 +1,6 @@
 """What is counted of answers, and nothing else: no name, no picture, no features, so that a count tells of nobody.
 
-Classes, confidence, novelty, sizes of plausible sets, `unknown`, files that could not be read, and of the features a
+Classes, confidence, novelty, sizes of prediction sets, `unknown`, files that could not be read, and of the features a
 sketch: into which tenth of the held-out pictures they fall along eight fixed directions. Counts add up.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from headstart.core.types import Prediction
 
 BINS = 20  # of confidence and novelty, equal parts of 0..1
-SIZES = 11  # 0, 1, … 9, and 10 or more plausible classes
+SIZES = 11  # 0, 1, … 9, and 10 or more classes in the prediction set
 LARGEST = 10**15  # of a count; sums of them stay whole numbers
 DIRECTIONS, TENTHS = 8, 10
 
@@ -41,7 +41,7 @@ class Counts:
         labels: Class -> pictures of which it is the likeliest.
         confidence: (BINS,) of the likeliest class's probability.
         novelty: (BINS,) all zero where it is not measured.
-        sizes: (SIZES,) of the plausible sets; all zero where there are none.
+        sizes: (SIZES,) of the prediction sets; all zero where there are none.
         features: (DIRECTIONS, TENTHS) all zero where there is no reference.
     """
 
@@ -105,7 +105,7 @@ def count_predictions(
         predictions: B answers.
         features: (B, D) what the head read of them; rows of files that could not be read mean nothing.
         edges: (DIRECTIONS, TENTHS - 1) ends of the tenths; None where there is no reference.
-        has_sets: Whether the model tells plausible classes.
+        has_sets: Whether the model gives prediction sets.
     """
     places = [at for at, prediction in enumerate(predictions) if not prediction.error]
     readable = [predictions[at] for at in places]

@@ -23,7 +23,7 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.core.types import Prediction
-from headstart.runtime import usage_counts as counts
+from headstart.runtime import usage_counts
 from headstart.runtime.usage_counts import Counts
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def read_reference(folder: Path) -> UsageReference | None:
             raise DataError(f"`{path}` has format {content['format']}; this version reads up to {FORMAT}")
         if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=hint)
-        edges = np.array(content["edges"], np.float64).reshape(counts.DIRECTIONS, counts.TENTHS - 1)
-        reference_counts = counts.from_json(content["counts"])
+        edges = np.array(content["edges"], np.float64).reshape(usage_counts.DIRECTIONS, usage_counts.TENTHS - 1)
+        reference_counts = usage_counts.from_json(content["counts"])
         reference = UsageReference(model=content["model"], split=content["split"], counts=reference_counts, edges=edges)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError(f"`{path}` is no reference: {err!r}", where=str(path), hint=hint) from err
@@ -96,7 +96,7 @@ class UsageCounter:
     Args:
         model: Digest of the manifest.
         reference: Gives the tenths of the features' sketch; without it features are not counted.
-        has_sets: Whether the model tells plausible classes.
+        has_sets: Whether the model gives prediction sets.
         today: The day as `2026-01-31`.
     """
 
@@ -132,7 +132,7 @@ class UsageCounter:
             features: (B, D) what the head read of them, if at hand.
         """
         new_counts, day = (
-            counts.count_predictions(predictions, features, self._edges, has_sets=self._has_sets),
+            usage_counts.count_predictions(predictions, features, self._edges, has_sets=self._has_sets),
             self._today(),
         )
         with self._lock:
@@ -277,7 +277,7 @@ def _read_entry(line: bytes, path: Path) -> dict[str, Any] | None:
         format_number, model = int(content["format"]), str(content["model"])
         day = datetime.date.fromisoformat(content["day"]).isoformat()
         if format_number <= FORMAT:
-            return {"model": model, "day": day, "counts": counts.from_json(content)}
+            return {"model": model, "day": day, "counts": usage_counts.from_json(content)}
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     raise DataError(f"the log `{path}` has format {format_number}; this version reads up to {FORMAT}", where=str(path))

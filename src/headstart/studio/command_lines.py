@@ -8,10 +8,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.core import job as jobs
 from headstart.core import registry
 from headstart.core.errors import UsageError
-from headstart.core.job import Job
+from headstart.core.job import Job, format_flag, list_options, make_job
 
 FORMATS = ("keras", "saved_model", "onnx", "openvino", "litert")
 PRECISIONS = ("f32", "f16", "int8")
@@ -34,7 +33,7 @@ def make_fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
     Raises:
         UsageError: A setting is wrong or unknown; with every problem at once.
     """
-    job = jobs.make_job(data=data, **settings)
+    job = make_job(data=data, **settings)
     return ["fit", data, *_format_options(job), "--out", out]
 
 
@@ -58,10 +57,10 @@ def make_export(run: str, to: str, precision: str, out: str) -> list[str]:
 
 def _format_options(job: Job) -> list[str]:
     words: list[str] = []
-    for option in jobs.list_options():
+    for option in list_options():
         value = getattr(job, option.name)
         if option.name in SIMPLE or value != option.default:
-            flag = jobs.format_flag(option.name)
+            flag = format_flag(option.name)
             if isinstance(value, bool):
                 words.append(flag)
             else:
@@ -74,14 +73,14 @@ def describe_options() -> list[dict[str, Any]]:
     return [
         {
             "name": option.name,
-            "flag": jobs.format_flag(option.name),
+            "flag": format_flag(option.name),
             "help": option.metadata["help"],
             "choices": list(option.metadata["choices"]),
             "default": ",".join(option.default) if isinstance(option.default, tuple) else option.default,
             "kind": "list" if isinstance(option.default, tuple) else type(option.default).__name__,
             "simple": option.name in SIMPLE,
         }
-        for option in jobs.list_options()
+        for option in list_options()
     ]
 
 

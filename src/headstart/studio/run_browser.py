@@ -91,15 +91,12 @@ def summarize_run(run: Path) -> dict[str, Any]:
 
 def describe_run(run: Path) -> dict[str, Any]:
     """All that the page shows of a run, as far as it has come."""
-    ranking, probe, evaluation = (
-        RunReader(run).find_json(Ranking),
-        RunReader(run).find_json(FitResult),
-        RunReader(run).find_json(Evaluation),
-    )
+    reader = RunReader(run)
+    ranking, probe, evaluation = (reader.find_json(kind) for kind in (Ranking, FitResult, Evaluation))
     return summarize_run(run) | {
         "job": _read_job(run),
         "steps": _list_steps(run),
-        "timings": (timings := RunReader(run).find_timings_json()),
+        "timings": (timings := reader.find_timings_json()),
         "planned_seconds": timings.get("plan", {}).get("planned_s"),
         "pictures": describe_pictures(run),
         "audit": list_audit_outcomes(run),

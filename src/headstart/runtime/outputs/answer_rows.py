@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from headstart.core.types import Prediction
 
 DIGITS = 6
-SEPARATOR = "|"  # between plausible classes, and between reasons, in a cell of CSV
+SEPARATOR = "|"  # between classes of a prediction set, and between reasons, in a cell of CSV
 _FIRST = ("file", "answer", "confidence")
 UNCERTAINTY_COLUMNS = ("likeliest", "plausible", "novelty", "reasons")
 
@@ -124,7 +124,6 @@ class JsonRows:
         }
 
 
-TextRows = CsvRows | JsonRows
 ROW_FORMATS: dict[str, type[CsvRows] | type[JsonRows]] = {"csv": CsvRows, "jsonl": JsonRows}
 
 

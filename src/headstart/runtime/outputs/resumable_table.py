@@ -8,7 +8,6 @@ how many are given at once, and compares the names of the rows with the input.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -19,8 +18,6 @@ from headstart.core.types import Prediction
 from headstart.runtime.inputs.decoded_batches import Source
 from headstart.runtime.outputs import answer_rows, parquet
 from headstart.runtime.outputs.table_lock import TableLock
-
-MODES = ("new", "overwrite", "resume")
 
 
 class Table(Protocol):
@@ -250,9 +247,3 @@ class StreamTable:
 
     def close(self) -> None:
         """The stream is another's."""
-
-
-def as_plain_json(content: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back, so that a note can be compared."""
-    values: dict[str, Any] = json.loads(json.dumps(content))
-    return values

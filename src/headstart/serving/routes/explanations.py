@@ -53,7 +53,7 @@ def _release_turn(work: asyncio.Task[dict[str, Any]], turn: asyncio.Semaphore) -
 
 
 def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> dict[str, Any]:
-    from headstart.explanation import explain_image as explain
+    from headstart.explanation import explain_image
 
     try:
         content = upload.read_bytes()
@@ -74,8 +74,8 @@ def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> di
         }
         for neighbour in explanation.neighbours
     ]
-    heat = _encode_base64(explain.overlay_png(explanation))
-    method = explain.NAMES.get(explanation.method, explanation.method)
+    heat = _encode_base64(explain_image.overlay_png(explanation))
+    method = explain_image.NAMES.get(explanation.method, explanation.method)
     content_of_answer = {
         "model": served.name,
         "answer": row,
@@ -88,9 +88,9 @@ def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> di
 
 def _make_explainer(served: ServedModel) -> Any:
     """What explains a model's answers; it is read from the folder, which may hold another model than is served."""
-    from headstart.explanation import explain_image as explain
+    from headstart.explanation import explain_image
 
-    explainer = explain.Explainer(served.folder)
+    explainer = explain_image.Explainer(served.folder)
     if explainer.model.manifest != served.model.manifest:
         what = "the folder of this model holds another one, which is not served yet"
         raise Refusal(503, what, hint="ask again", headers={"Retry-After": "2"})

@@ -1,4 +1,4 @@
-"""Answers as JSON: one row a picture, with its doubt; the same fields wherever the service tells an answer."""
+"""Answers as JSON: one row a picture, with its uncertainty; the same fields wherever the service answers."""
 
 from __future__ import annotations
 
