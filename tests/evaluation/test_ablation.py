@@ -229,7 +229,7 @@ def test_without_a_random_twin_nothing_is_said_of_transfer(context, test_rows):
 
 @pytest.mark.parametrize(
     ("known", "answer", "said"),
-    [(58, "yes", "fine-tuning pays"), (41, "unclear", "cannot be told"), (15, "no", "fine-tuning loses")],
+    [(58, "yes", "fine-tuning pays"), (41, "unclear", "is unclear"), (15, "no", "fine-tuning loses")],
 )
 def test_fine_tuning_pays_when_the_interval_says_so(context, test_rows, known, answer, said):
     verdict = Made(context, probe=test_rows[:40], tuned=test_rows[:known], taken=False).verdicts()["fine_tuning"]
@@ -243,7 +243,7 @@ def test_fine_tuning_pays_when_the_interval_says_so(context, test_rows, known, a
     ("known", "answer", "said"),
     [
         (58, "yes", "negative transfer: random weights, trained, do better than frozen pre-trained ones"),
-        (42, "unclear", "whether pre-trained weights help or harm cannot be told"),
+        (42, "unclear", "whether pre-trained weights help or harm is unclear"),
         (15, "no", "no negative transfer: the same network from random weights does worse"),
     ],
 )

@@ -169,7 +169,7 @@ def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
     claims = {
         "yes": "fine-tuning pays",
         "no": "fine-tuning loses",
-        "unclear": "whether fine-tuning pays cannot be told",
+        "unclear": "whether fine-tuning pays is unclear",
     }
     outcome = "the network is handed over" if tuning.taken else "the frozen probe is handed over"
     gain = _format_difference(row.difference)
@@ -184,7 +184,7 @@ def _judge_negative_transfer(row: AblationRow) -> Verdict:
     claim = {
         "yes": "negative transfer: random weights, trained, do better than frozen pre-trained ones",
         "no": "no negative transfer: the same network from random weights does worse",
-        "unclear": "whether pre-trained weights help or harm cannot be told",
+        "unclear": "whether pre-trained weights help or harm is unclear",
     }[answer]
     gain = _format_difference(row.difference)
     sentence = f"{claim}, accuracy {gain} against the frozen probe after at least as many operations"

@@ -1,6 +1,6 @@
 """Evaluate: the untouched test split is looked at once, here, and every number comes with its interval.
 
-The headline is of `test`, else of a given `val/`, else of cross-validation. All scores are told for every split, the
+The headline is of `test`, else of a given `val/`, else of cross-validation. All scores are given for every split, the
 baselines' beside them; then verdicts answer in words what a user asks. `evaluate/scores.csv` holds all scores,
 `evaluate/predictions.csv` every held-out prediction.
 """

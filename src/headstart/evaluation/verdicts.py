@@ -64,7 +64,7 @@ def judge_headline(
         gain = Interval(accuracy.value - share, accuracy.low - share, accuracy.high - share)
         judged_on = "nested held-out folds"
     answer = _sign_answer(gain)
-    against = {"yes": "which it beats", "no": "which is better", "unclear": "from which it cannot be told"}[answer]
+    against = {"yes": "which it beats", "no": "which is better", "unclear": "a tie"}[answer]
     sentence = (
         f"accuracy {_format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}), "
         f"balanced accuracy {_format_interval(balanced)}; "
@@ -108,7 +108,7 @@ def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verd
     claim = {
         "yes": "pre-trained features pay",
         "no": "pre-trained features do not pay: they lose",
-        "unclear": f"whether pre-trained features pay cannot be told{' from so few pictures' if too_few else ''}",
+        "unclear": f"whether pre-trained features pay is unclear{' from so few pictures' if too_few else ''}",
     }[answer]
     same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean_loss:.3f}"
     sentence = f"{claim}: {same} against {' and '.join(controls)}"
@@ -120,7 +120,7 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
     train_accuracy, held_out_accuracy = _accuracy_interval(train), _accuracy_interval(held_out)
     gap = difference_interval(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
-    untold = "this cannot be told" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
+    untold = "this is unclear" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
     claim = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
     hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
     source = " in plain cross-validation" if held_out.split == "cv" else ""

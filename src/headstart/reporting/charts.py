@@ -1,6 +1,6 @@
 """Charts of scores: against cost, by place, by certainty, by the number of pictures, by epoch.
 
-Points that differ in kind differ in shape as well as in colour. How they get onto a page is told in `kit.svg`.
+Points that differ in kind differ in shape as well as in colour. `charts_svg` puts them onto a page.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def draw_cost_and_score(
 
     Args:
         x_label: The cost and its unit.
-        title: What a person who cannot see it is told.
+        title: Its text for screen readers.
         level: A score without a cost, drawn as a line across: its name and value.
     """
 
@@ -90,7 +90,7 @@ def draw_score_by_place(
     Args:
         marks: At least one; `x` is the position in `places`. Marks of one place stand side by side.
         places: Names along the axis.
-        title: What a person who cannot see it is told.
+        title: Its text for screen readers.
         level: A score that has no place, drawn as a line across: its name and value.
     """
 
@@ -174,7 +174,7 @@ def draw_reliability(
 
     Args:
         ends: Of each bin's interval of being right.
-        title: What a person who cannot see it is told.
+        title: Its text for screen readers.
     """
 
     def draw(axes: Axes) -> None:
@@ -204,7 +204,7 @@ def draw_learning_curve(
 
     Args:
         points: Number, value, low, high; in order of the number.
-        title: What a person who cannot see it is told.
+        title: Its text for screen readers.
     """
 
     def draw(axes: Axes) -> None:
@@ -234,7 +234,7 @@ def draw_by_epoch(
     Args:
         lines: (F, E + 1) float64 for `held`, `learnt` and `random`, from epoch 0, NaN where nothing was measured. A
             mean ends where fewer than half of the folds still train.
-        title: What a person who cannot see it is told.
+        title: Its text for screen readers.
         chosen: The epoch whose weights count, marked by an upright line.
     """
     from matplotlib.ticker import MaxNLocator

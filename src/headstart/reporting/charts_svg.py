@@ -54,7 +54,7 @@ def draw_svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
 
     Args:
         draw: Puts the data into the axes, in the colours of `ROLES`.
-        title: What a person who cannot see it is told.
+        title: Its text for screen readers.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG

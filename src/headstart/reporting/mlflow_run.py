@@ -1,6 +1,6 @@
 """Track: a finished run in MLflow, with what was asked for, all scores, the card, the report and the model.
 
-It is told in the run above those of the trainings (`headstart.finetuning.tracking.mlflow_tracker`). The model has a
+It is logged in the run above those of the trainings (`headstart.finetuning.tracking.mlflow_tracker`). The model has a
 signature and is loaded by `mlflow.pyfunc.load_model`; nothing of it is pickled. Nothing leaves the machine unless
 `MLFLOW_TRACKING_URI` is set.
 """

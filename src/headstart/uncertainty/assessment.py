@@ -1,7 +1,7 @@
 """When the model should not be believed: prediction sets that keep a promise, and the answer `unknown`.
 
 The thresholds of the sets come from the part that was held back, where there is one; whether a picture is unknown, the
-training pictures decide (`strange`), so that this is judged on the part held back and on real pictures of other things;
+training pictures decide, so that this is judged on the part held back and on real pictures of other things;
 where a trunk was trained, or nothing held back, each picture is judged by the limit that the others set.
 All that a saved model needs is in the value, and `headstart.uncertainty.selective_prediction` answers with it here as
 it will there.
@@ -31,7 +31,7 @@ from headstart.uncertainty.temperature import apply_cross_fitted_temperature, ap
 
 CALIBRATION = ("ece", "log_loss", "brier")
 CHUNK = 8192  # pictures answered at once
-JUDGED = 5000  # pictures at most of which it is told how many are declined
+JUDGED = 5000  # pictures at most whose share of `unknown` is measured
 
 
 def assess_uncertainty(

@@ -62,7 +62,7 @@ def score_true_classes(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
 
 
 def count_set_sizes(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """How many classes each prediction set holds, (M,) int64; see `sets`."""
+    """How many classes each prediction set holds, (M,) int64; see `make_sets`."""
     parts = [make_sets(p[block], kind, limits, answers[block]).sum(axis=1) for block in _split_blocks(p)]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
@@ -122,7 +122,7 @@ def make_sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray 
 
     Args:
         p: (M, C) probabilities.
-        limits: (C,) from `thresholds`.
+        limits: (C,) from `compute_thresholds`.
         answers: (M,) int64 classes that are answered; None adds none, so that a set may be empty.
 
     Returns:

@@ -127,7 +127,7 @@ def measure_coverage(
     Args:
         predictions: The pictures that set the thresholds.
         promise: Tells the score, and whether each class has its own threshold.
-        floor: (C,) from `floors`.
+        floor: (C,) from `compute_floors`.
     """
     if len(predictions.y) < PARTS:
         return []
@@ -194,7 +194,7 @@ def check_thresholds(
         cross_validated: Cross-validated pictures.
         judged: Held-back pictures.
         promise: Tells the score, and whether each class has its own threshold.
-        floor: (C,) from `floors`.
+        floor: (C,) from `compute_floors`.
     """
     if judged.split == "cv" or not len(cross_validated.y) or not len(judged.y):
         return []

@@ -40,8 +40,8 @@ def compute_distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -
     """Distance of pictures to the k-th nearest reference.
 
     Args:
-        arrays: From `fit`.
-        k: From `fit`.
+        arrays: From `fit_references`.
+        k: From `fit_references`.
         x: (B, D) raw features.
 
     Returns:
@@ -61,7 +61,7 @@ def prepare_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same for many calls: in float64, with the squared lengths of the references as `lengths` (R,).
 
     Args:
-        arrays: From `fit`; others are left as they are.
+        arrays: From `fit_references`; others are left as they are.
     """
     names = ("centre", "scale", "projection", "whitening", "references")
     prepared = {name: array.astype(np.float64) if name in names else array for name, array in arrays.items()}

@@ -1,9 +1,10 @@
-"""How strange a picture is: which measure tells best, where the limit lies, and how well foreign pictures are told.
+"""The out-of-distribution detector: which distance it takes, where its limit lies, and how well it recognises.
 
-Which of the measures is taken, the training pictures decide: a class is hidden, and the measure that tells its pictures
-from held-out ones of the other classes best is taken. The limit comes from training pictures, each measured without its
-own fold; it is judged on pictures held back and on pictures of other things, which decide nothing. Where pictures must
-set the limit that are to judge it, each is judged by the limit that the others set (`beyond`).
+The training pictures choose the distance: each of the largest classes is hidden in turn, and the distance that best
+separates its pictures from held-out ones of the other classes is taken. The limit comes from training pictures, each
+measured without its own fold; it is judged on pictures held back and on pictures of other things, which decide nothing.
+Where pictures must both set the limit and judge it, each is judged by the limit that the others set
+(`flag_beyond_others`).
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:
 
 
 def _score_hidden_classes(sample: TrainingSample, method: str, names: tuple[str, ...]) -> list[Score]:
-    """How well each class is told when the measure knows the others alone."""
+    """How well each class is recognised when the measure knows the others alone."""
     counts, first = np.bincount(sample.y, minlength=len(names)), sample.fold == sample.fold.min()
     scores = []
     for c in sorted(np.argsort(-counts, kind="stable")[:HIDDEN].tolist()):

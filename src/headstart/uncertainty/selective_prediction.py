@@ -68,7 +68,7 @@ def make_entry(report: UncertaintyReport, arrays: str, sha256: str) -> Uncertain
     """What a manifest says of the uncertainty of a run.
 
     Args:
-        arrays: Path of the file with `arrays_of(found)`.
+        arrays: Path of the file with `collect_arrays(report)`.
     """
     detector = report.novelty
     return UncertaintyEntry(
@@ -86,7 +86,7 @@ def make_entry(report: UncertaintyReport, arrays: str, sha256: str) -> Uncertain
 
 
 def collect_arrays(report: UncertaintyReport) -> dict[str, np.ndarray]:
-    """The arrays that `doubts` takes."""
+    """The arrays that `measure_uncertainty` takes."""
     thresholds = {"thresholds": report.thresholds, "floors": report.floors}
     return thresholds | dict(report.novelty.arrays if report.novelty else {})
 

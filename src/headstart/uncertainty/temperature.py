@@ -77,7 +77,7 @@ def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
 
 
 def fit_bounded_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
-    """The temperature of `fit`, no surer than pictures without enough errors can tell.
+    """The temperature of `fit_temperature`, no surer than pictures without enough errors can tell.
 
     Args:
         p: (M, C) held-out probabilities.

@@ -38,7 +38,7 @@ class DriftTest:
     name: str
     p: float  # corrected for the number of things looked at
     effect: float  # population stability index beyond chance
-    least: float  # what could just be told from chance at these sizes
+    least: float  # the smallest effect that differs from chance at these sizes
     moved: bool  # whether it moved
     sentence: str
 
@@ -269,7 +269,7 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
         ]
     elif verdict == "not moved" and tests:
         least = max(test.least for test in tests)
-        sentences.append(f"differences under {least:.2f} cannot be told from chance with so many pictures")
+        sentences.append(f"differences under {least:.2f} cannot be distinguished from chance with so many pictures")
     elif verdict == "too few pictures":
         sentences.append(
             "go on collecting: `headstart predict RUN FILES --usage LOG` or `headstart serve RUN --usage LOG`"

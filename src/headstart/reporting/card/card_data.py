@@ -16,7 +16,7 @@ from headstart.heads import decision_rule
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CardInput:
-    """Everything a card tells of."""
+    """All that a card is written from."""
 
     job: Job
     dataset: Dataset

@@ -18,7 +18,7 @@ _WIDE = 0.05  # half-width of the accuracy's interval from which few pictures ar
 _MOST = 8  # weak classes, weak slices, and findings of the audit that are listed
 _FEWEST = 5  # unlike pictures of a class below which nothing is said of it: with one, a single miss would look sure
 _NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind is spoken of
-# the answers that are no limit; what stands here as empty is always told, what does not stand here never
+# the answers that are no limit; what stands here as empty is always named, what does not stand here never
 _HOPED = {"uneven_classes": "", "overfitting": "", "enough_data": "", "transfer": "yes", "negative_transfer": "no"}
 
 
@@ -37,7 +37,7 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
         *_format_unnoticed_kinds(card),
         *_format_label_suspects(card),
         *_format_audit_issues(card),
-        "Drift: nothing here tells of pictures that come later, from another camera, place or time. "
+        "Drift: nothing here speaks for pictures that come later, from another camera, place or time. "
         "`headstart drift` tests whether what is asked in use still looks like what was learnt from.",
     ]
 
@@ -47,7 +47,7 @@ def _format_heading(code: str) -> str:
 
 
 def _is_limit(verdict: Verdict) -> bool:
-    """Whether a verdict tells of a limit, rather than of what was hoped for."""
+    """Whether a verdict names a limit, rather than of what was hoped for."""
     return verdict.answer != _HOPED.get(verdict.code, verdict.answer)
 
 

@@ -77,7 +77,7 @@ def _format_measure(uncertainty: UncertaintyReport) -> str:
         "mahalanobis": "the distance to the nearest class, in units of the spread inside classes",
     }[detector.method]
     by = " and ".join(f"{s.subject} {formatting.format_number(s.value)}" for s in detector.tried if s.n)
-    chosen = f" It told hidden classes best on average ({by})." if by else ""
+    chosen = f" It recognised hidden classes best on average ({by})." if by else ""
     return (
         f"How strange a picture is, is {distance}, among what the head sees.{chosen} Beyond the distance within which "
         f"{formatting.format_percent(detector.familiar)} of pictures of your classes lie, it is unknown; so is a "
