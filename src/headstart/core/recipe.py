@@ -1,6 +1,6 @@
 """A recipe: everything that decides one fine-tuning, explicit, so that the same recipe and seed give the same weights.
 
-Every field carries its help; `parse` reads `rate=1e-3,blocks=2` and `shown` writes it back.
+Every field carries its help; `parse_fields` reads `rate=1e-3,blocks=2` and `format_recipe` writes it back.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _find_unknown_fields(names: Iterable[str]) -> list[str]:
 
 
 def _check_values(values: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], list[str]]:
-    """Values as their fields hold them, and what is wrong with them; `more` as in `_taken`."""
+    """Values as their fields hold them, and what is wrong with them; `more` as in `_check_value`."""
     wrong, checked = _find_unknown_fields(values), dict[str, Any]()
     for option in list_recipe_options():
         if option.name in values:
@@ -292,7 +292,7 @@ def format_limits(option: dataclasses.Field[Any]) -> str:
 
 
 def format_fields(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Values by name as `parse` reads them; a list of depths is joined."""
+    """Values by name as `parse_fields` reads them; a list of depths is joined."""
     return tuple(f"{name}={format_value(value)}" for name, value in values.items())
 
 
@@ -307,7 +307,7 @@ def _convert_text(text: str, want: type) -> Any:
 
 
 def format_recipe(recipe: Recipe) -> str:
-    """The fields that differ from the defaults, as `parse` reads them."""
+    """The fields that differ from the defaults, as `parse_fields` reads them."""
     always = ("strategy", "rate", "epochs")
     return ",".join(
         part for part in format_all_fields(recipe) if part.partition("=")[0] in always or part not in _DEFAULTS
@@ -315,12 +315,12 @@ def format_recipe(recipe: Recipe) -> str:
 
 
 def format_all_fields(recipe: Recipe) -> tuple[str, ...]:
-    """Every field but the empty ones, which are still to be filled in, as `parse` reads them."""
+    """Every field but the empty ones, which are still to be filled in, as `parse_fields` reads them."""
     return format_fields({name: value for name, value in field_values(recipe).items() if value not in ("", ())})
 
 
 def format_value(value: Any) -> str:
-    """A value as `parse` reads it."""
+    """A value as `parse_fields` reads it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -59,7 +59,7 @@ def select_long_enough(logs: Iterable[TrainingLog]) -> list[TrainingLog]:
 
 
 def format_no_curve(logs: Iterable[TrainingLog]) -> str:
-    """Why `long_enough` is empty, one clause."""
+    """Why `select_long_enough` is empty, one clause."""
     if all(map(format_failure, logs)):
         return "every training is lost: M203 says how"
     return "no training is long enough, it takes three epochs"

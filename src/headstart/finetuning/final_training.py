@@ -66,7 +66,6 @@ def train_final_network(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) 
     """Train the winner, or the soup, on all training pictures.
 
     Args:
-        setup: Pictures, features, trunks and folds.
         finalists: The best first, all judged.
     """
     best = finalists[0]
@@ -114,9 +113,6 @@ def train_from_random(
     """The same network from random weights, trained on the same pictures.
 
     Args:
-        setup: Pictures and trunks.
-        tuned: What it is compared with.
-        epochs: Of the training.
         positions: (M,) int64 pictures to learn from.
     """
     recipe = dataclasses.replace(search_space.make_scratch_recipe(tuned.recipe), epochs=epochs)

@@ -61,12 +61,9 @@ def fine_tune(
     """Search recipes, judge them against the probe, train the winner; or read what an earlier process made.
 
     Args:
-        data: The data set.
         splits: Folds and clusters; only `train` is looked at.
         ranking: Tells the best depths.
-        embeddings: Features of all pictures.
         probe: The frozen probe that must be beaten.
-        ctx: The run; its job gives strategy, recipe, trials and budget.
 
     Returns:
         None when the job asks for the probe alone, or leaves the choice and no backbone can be trained.

@@ -70,7 +70,6 @@ def judge_starting_points(
 
     Args:
         ranking: Tells the best level of each backbone.
-        embeddings: Features of all pictures.
         problem: Pictures and folds; the first repeat judges.
         depths: Names of levels, or empty.
 
@@ -96,8 +95,6 @@ def choose_backbones(
     Args:
         ranking: Tells how the probes did.
         points: The heads of all that can be trained.
-        embeddings: Of these backbones.
-        ctx: The run.
     """
     specs = [e.spec for e in embeddings if e.spec.name in {point.backbone for point in points}]
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
@@ -160,8 +157,6 @@ def fit_start(
     """The head of a starting point fitted on some pictures, as what a network starts from.
 
     Args:
-        point: The head.
-        embeddings: Hold its features.
         rows: (M,) int64 pictures to learn from.
         y: (M,) int64 their classes.
         problem: Gives the classes, their weights and the seed.

@@ -17,7 +17,6 @@ def score_curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndar
     """(E + 1,) float64 a score by epoch.
 
     Args:
-        log: One training.
         side: `train` or `val`.
         score: A field of `EpochScores`.
     """
@@ -27,7 +26,7 @@ def score_curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndar
 
 
 def score_curves(logs: Sequence[TrainingLog], side: str, score: str) -> np.ndarray:
-    """(F, E + 1) float64 as `curve` of each training, NaN after its last epoch."""
+    """(F, E + 1) float64 as `score_curve` of each training, NaN after its last epoch."""
     rows = [score_curve(log, side, score) for log in logs]
     padded = np.full((len(rows), max(map(len, rows), default=1)), np.nan)
     for target, row in zip(padded, rows, strict=True):

@@ -60,12 +60,8 @@ def make_name_scorer(
     """What guesses; the models that it needs are fetched when missing, the trunk's own weights are at hand.
 
     Args:
-        trunk: One that `can`.
-        classes: C names that passed `class_names.require`.
-        store: The cache.
-        console: The terminal.
-        where: Where the names were given, for errors.
-        hint: What to do about them, for errors.
+        trunk: One that `can_guess_by_names`.
+        classes: C names that passed `require_class_names`.
 
     Raises:
         UsageError: A name cannot be read, or two read alike.

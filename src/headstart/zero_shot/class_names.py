@@ -40,11 +40,6 @@ def _split_words(name: str) -> list[str]:
 def require_class_names(classes: Sequence[str], *, where: str = CLASSES, hint: str = "") -> None:
     """Refuse class names that cannot be compared.
 
-    Args:
-        classes: C names.
-        where: Where they were given.
-        hint: What to do; default how `--classes` is written.
-
     Raises:
         UsageError: There are fewer than two, one has neither letter nor digit, or one is there twice.
     """
@@ -72,11 +67,8 @@ def require_distinguishable(
     """Refuse names that a model of language cannot read or cannot tell apart.
 
     Args:
-        classes: C names.
         pieces: Text -> numbers of the pieces that the model sees.
         unread: Numbers of pieces that say nothing: what it cannot read, and a bare space.
-        where: Where the names were given.
-        hint: What to do.
 
     Raises:
         UsageError: The first such name.

@@ -75,13 +75,9 @@ def make_clip_scorer(
     """The texts of some classes, from the cache or through the text tower of a preset.
 
     Args:
-        classes: C names that passed `class_names.require`.
-        folder: The preset, with its tokenizer.
+        classes: C names that passed `require_class_names`.
         revision: Changes with any of its weights.
         store: The cache; the entry has kind `texts`.
-        console: The terminal.
-        where: Where the names were given, for errors.
-        hint: What to do about them, for errors.
 
     Raises:
         UsageError: A name cannot be read or is too long, or two read alike.

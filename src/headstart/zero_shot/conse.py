@@ -53,7 +53,6 @@ def compute_probabilities(features: np.ndarray, weights: np.ndarray, bias: np.nd
     Args:
         features: (M, D) of the depth before the source's dense layer.
         weights: (D, 1000) of that layer.
-        bias: (1000,).
     """
     scores = [np.einsum("d,dc->c", each, weights) + bias for each in features]
     return softmax_regression.softmax_rows(np.stack(scores))
@@ -105,13 +104,8 @@ def make_conse_scorer(
     """What is needed to guess among these classes; the sentence model and ImageNet's names are fetched when missing.
 
     Args:
-        classes: C names that passed `class_names.require`.
+        classes: C names that passed `require_class_names`.
         dense: (D, 1000) the source's last layer.
-        bias: (1000,).
-        store: The cache.
-        console: The terminal.
-        where: Where the names were given, for errors.
-        hint: What to do about them, for errors.
 
     Raises:
         UsageError: The sentence model cannot read a name, or cannot tell two apart.

@@ -67,7 +67,7 @@ def require_name_backbone(classes: Sequence[str], candidates: Sequence[str], *, 
     """Refuse what cannot work, as far as it is known without a model of language.
 
     Returns:
-        As `fitting`.
+        As `list_name_backbones`.
 
     Raises:
         UsageError: The names of the classes cannot be used, or no candidate can guess by names.
@@ -109,7 +109,6 @@ def initialize_head_from_names(
         data: Its class names, and labels to measure by.
         splits: The training pictures.
         embeddings: Features of all pictures; of at least one backbone that can guess by names.
-        ctx: The run.
 
     Raises:
         UsageError: The names of the classes cannot be used.

@@ -41,11 +41,8 @@ def predict_zero_shot(
     """Guess the class of each picture, in order, as they are made.
 
     Args:
-        files: Picture files; consumed as needed. One that cannot be read gives a `ZeroShotPrediction` with `error`.
         classes: C names in English, at least two.
         backbone: `source:preset` of a network that learnt pictures and texts, or with an ImageNet classifier.
-        store: The cache.
-        console: The terminal.
         top: Classes of the source that are averaged.
 
     Raises:

@@ -62,9 +62,6 @@ class SentenceEncoder:
     def embed_texts(self, texts: Iterable[str]) -> np.ndarray:
         """Vectors of texts.
 
-        Args:
-            texts: n English words or sentences.
-
         Returns:
             (n, 384) float32, each of length 1; their products are cosines.
 

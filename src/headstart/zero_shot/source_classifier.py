@@ -72,7 +72,7 @@ class SourceClassifier:
         trunk: Its backbone.
         weights: (D, 1000) float32.
         bias: (1000,) float32.
-        named: The 1,000 classes.
+        classes: The 1,000 of ImageNet.
         store: Holds the trunk once it is made.
         console: Told when it is.
     """
@@ -113,11 +113,6 @@ class SourceClassifier:
 
 def load_source_classifier(backbone: str, store: Store, console: Console) -> SourceClassifier:
     """The classifier of a backbone; weights and names are fetched when they are not here.
-
-    Args:
-        backbone: `source:preset`.
-        store: The cache.
-        console: The terminal.
 
     Raises:
         UsageError: There is no such backbone, or it has no ImageNet classifier.

@@ -55,7 +55,7 @@ class WordPiece:
         return [self._numbers[piece] for word in split_words(text) for piece in self._cut_word(word)]
 
     def framed_numbers(self, text: str) -> list[int]:
-        """As `numbers`, between start and end: what the encoder reads."""
+        """As `piece_numbers`, between start and end: what the encoder reads."""
         return [self._numbers[START], *self.piece_numbers(text), self._numbers[END]]
 
     def _cut_word(self, word: str) -> list[str]:

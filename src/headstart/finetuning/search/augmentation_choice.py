@@ -16,12 +16,7 @@ from headstart.statistics.sampling import evenly_spaced
 
 
 def choose_domain(setup: TrainingSetup, fields: Mapping[str, Any]) -> str:
-    """The domain: of the recipe, of the job, or measured when augmentation may be used.
-
-    Args:
-        setup: The training pictures and the starting points.
-        fields: Of the user's recipe.
-    """
+    """The domain: of the recipe, of the job, or measured when augmentation may be used."""
     job = setup.ctx.job
     if "domain" in fields or job.domain != "auto" or (fields and not fields.get("augment")):
         return str(fields.get("domain", "photo" if job.domain == "auto" else job.domain))

@@ -16,12 +16,7 @@ from headstart.finetuning.training import trainer
 
 
 def run_model_checks(training_set: TrainingSet, runs: Sequence[FoldRun]) -> list[Diagnosis]:
-    """Every model check on one recipe, in the order of their codes.
-
-    Args:
-        training_set: Gives the classes and the probe's held-out answers.
-        runs: The recipe's folds.
-    """
+    """Every model check on one recipe, in the order of their codes."""
     rows = np.concatenate([run.rows for run in runs])
     n_classes = training_set.problem.n_classes
     counts = np.bincount(training_set.targets, minlength=n_classes)

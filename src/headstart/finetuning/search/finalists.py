@@ -52,10 +52,7 @@ def choose_finalists(
     """Those to judge further, in the order in which they are given up where there is no time for all.
 
     Args:
-        space: Tells the best backbone by probe and by prior.
-        trials: All of them.
         clusters: (N,) near-duplicates of the whole data set.
-        console: Told why one is judged or not.
     """
     ranked = rank_trials(trials)
     best = ranked[:FINALISTS]

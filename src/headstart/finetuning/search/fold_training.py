@@ -51,10 +51,6 @@ def run_fold(
     """Train on the other folds, or read what was trained.
 
     Args:
-        setup: Pictures, features and trunks.
-        recipe: What to train.
-        trial: Its number.
-        fold: Held out.
         on_epoch: Told of every epoch; True stops the training.
     """
     folder, file = setup.ctx.make_step_folder("adapt/trials"), f"trial{trial:03d}-fold{fold}"
@@ -103,12 +99,8 @@ def make_log(
     """What is told of a training.
 
     Args:
-        training: What was trained.
-        trained: What came out.
-        name: Of the training.
         trial: Number of the trial; -1 for none.
         fold: Held out; -1 for none.
-        n_train: Pictures that were learnt from.
         best: Epoch whose weights count.
     """
     return TrainingLog(
@@ -132,10 +124,6 @@ def load_weights(
     """What a fold's network knew at an epoch, part of the way from its start.
 
     Args:
-        setup: Tells where weights lie.
-        training: Whose network the weights are for.
-        trial: Number of the trial.
-        run: The fold.
         epoch: One after its last gives its last.
         alpha: Part of the way from the first weights.
     """

@@ -61,8 +61,6 @@ def judge_folds(
     """Choose epoch, alpha and temperature, and judge.
 
     Args:
-        runs: The folds' trainings.
-        training_set: Gives the classes of their pictures and the metric.
         interpolate: Called with an epoch and an alpha, gives the (M, C) logits of all folds' held-out pictures with
             interpolated weights; None to stay at alpha 1.
     """

@@ -64,7 +64,6 @@ class Search:
         """Go on with what there is; decided once, so that a resumed run ends in the same way.
 
         Args:
-            during: What Ctrl-C ended.
             folds: Done by then.
         """
         self.interrupted = True
@@ -80,7 +79,6 @@ class Search:
         """Whether Ctrl-C ended the run before this, now or in an earlier process.
 
         Args:
-            during: What would begin.
             done: Trials or folds that are done.
         """
         end = self.setup.ctx.run.find_decision(INTERRUPTED)

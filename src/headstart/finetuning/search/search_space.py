@@ -31,7 +31,6 @@ def make_first_recipes(
     Args:
         strategy: Of the job: `auto` tries several kinds.
         per_class: Typical number of training pictures a class.
-        n_train: Training pictures in all.
         blocks: How many blocks the trunk has, up to the deepest depth that is read.
         shared: Fields that all recipes share: backbone, depths, domain, monitor, seed.
     """

@@ -64,7 +64,6 @@ class TrainingSetup:
         """Build a network that starts from the head fitted on some pictures, and what it learns from.
 
         Args:
-            recipe: With everything filled in.
             positions: (M,) int64 training pictures that it learns from.
         """
         start = None
@@ -91,13 +90,7 @@ def make_training_setup(
     """What the trainings of a run share.
 
     Args:
-        data: The data set.
-        splits: Folds and clusters.
-        embeddings: Features of all pictures.
         points: Where networks start, the best first.
-        probe: The frozen probe.
-        problem: How heads were compared.
-        ctx: The run.
     """
     specs = {e.spec.name: e.spec for e in embeddings}
     space = RecipeSpace(

@@ -98,12 +98,7 @@ class TrainingSources:
         return source_key(recipe, cut) in self._sources
 
     def find_or_make(self, network: Network, recipe: Recipe) -> Source:
-        """What a kind of network learns from.
-
-        Args:
-            network: One of the kind.
-            recipe: Its augmentation and views.
-        """
+        """What a kind of network learns from."""
         key = source_key(recipe, network.cut)
         if key not in self._sources:
             kind, shared, note = self._make(network, recipe)
