@@ -105,7 +105,7 @@ class FitSteps:
         from headstart.features.extraction_time import estimate_pass_seconds
         from headstart.selection.run_time import estimate_run_seconds
 
-        job, passes_s = self.ctx.job, estimate_pass_seconds(self.foresee_passes(names), self.ctx)
+        job, passes_s = self.ctx.job, estimate_pass_seconds(self.foresee_passes(names), self.ctx.store)
         return estimate_run_seconds(job, estimate_training_count(self.data, job), len(self.data.uris), names, passes_s)
 
     @cached_property
@@ -129,7 +129,7 @@ class FitSteps:
                 break
             passes |= self._count_missing_rows(survivors, rows)
             costs = {
-                name: estimate_pass_seconds({name: n - passes[name]}, self.ctx)
+                name: estimate_pass_seconds({name: n - passes[name]}, self.ctx.store)
                 for name, n in self._count_missing_rows(survivors).items()
             }
             options = [

@@ -24,7 +24,7 @@ from headstart.core.storage.files import format_printable, read_json, write_json
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.storage.serialization import as_json
-from headstart.core.types import Dataset, Embeddings, EmbedKey
+from headstart.core.types import Dataset, Embeddings
 from headstart.features.cached_rows import make_embed_key
 from headstart.features.embeddings import cache_address
 from headstart.images.preprocessing import decode_batches, decoder_revision
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headstart.backbones.resolved_backbone import ResolvedBackbone
+    from headstart.core.console import Console
     from headstart.core.run.context import Context
+    from headstart.core.storage.cache import Store
 
 KEEP = 256  # pictures whose vectors go to the cache together,
 KEEP_S = 5.0  # or what was done in so many seconds
@@ -79,11 +81,10 @@ def extract_features(
     is_cached = cache.find_rows(keys) >= 0
     missing = _first_of_equal_keys(keys, np.flatnonzero(~is_cached))
     latency_ms = _read_latency_ms(folder)
-    pace_ms = (
-        _embed_rows(data, _compile_backbone(data, resolved, sample, key, ctx), resolved, rows[missing], cache, ctx)
-        if len(missing)
-        else 0.0
-    )
+    pace_ms = 0.0
+    if len(missing):
+        compiled = _compile_backbone(data, resolved, sample, precision, ctx.store, ctx.console)
+        pace_ms = _embed_rows(data, compiled, resolved, rows[missing], cache, ctx.console)
     timed = len(missing) >= STEADY or (len(missing) > 0 and math.isnan(latency_ms))
     if timed:
         latency_ms = pace_ms
@@ -100,8 +101,8 @@ def extract_features(
         latency_ms=latency_ms,
         timed=timed,
     )
-    _write_record(embeddings, data, ctx, below)
-    _print_result(embeddings, pace_ms, ctx, below)
+    _write_record(embeddings, data.digest, ctx.make_step_folder(below))
+    _print_result(embeddings, pace_ms, ctx.console, below)
     return embeddings
 
 
@@ -119,38 +120,30 @@ def _first_of_equal_keys(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _compile_backbone(
-    data: Dataset, resolved: ResolvedBackbone, sample: np.ndarray, key: EmbedKey, ctx: Context
+    data: Dataset, resolved: ResolvedBackbone, sample: np.ndarray, precision: str, store: Store, console: Console
 ) -> Any:
     """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
     pictures = next(_decode_rows(data, resolved, sample, len(sample)))[1]
-    return loading.load_engine(
-        resolved, ctx.store, ctx.console, pictures, threads=count_threads(), precision=key.precision
-    )
+    return loading.load_engine(resolved, store, console, pictures, threads=count_threads(), precision=precision)
 
 
-def prepare_backbone(data: Dataset, backbone: str, ctx: Context) -> None:
-    """Make a trunk ready, in float32, without embedding anything: what a later pass needs, and its pace is then known.
+def prepare_backbone(data: Dataset, backbone: str, store: Store, console: Console) -> None:
+    """Compile a backbone in float32 without embedding anything: its pace is known afterwards.
 
     Raises:
         SetupError: Weights, an engine or disk space are missing.
     """
     resolved, sample = loading.find_backbone(backbone), _sample_rows(np.arange(len(data.uris)), "f32")
-    loading.load_engine(
-        resolved,
-        ctx.store,
-        ctx.console,
-        next(_decode_rows(data, resolved, sample, len(sample)))[1],
-        threads=count_threads(),
-    )
+    _compile_backbone(data, resolved, sample, "f32", store, console)
 
 
 def _embed_rows(
-    data: Dataset, compiled: Any, resolved: ResolvedBackbone, rows: np.ndarray, cache: RowStore, ctx: Context
+    data: Dataset, compiled: Any, resolved: ResolvedBackbone, rows: np.ndarray, cache: RowStore, console: Console
 ) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
     started = time.monotonic()
     names = tuple(depth.name for depth in resolved.spec.depths)
-    with ctx.console.show_progress("embed", len(rows)) as progress:
+    with console.show_progress("embed", len(rows)) as progress:
         for done_rows, outputs in _gather_blocks(compiled.run(_decode_rows(data, resolved, rows, INFERENCE_BATCH))):
             _require_finite(done_rows, outputs, data, resolved.name)
             cache.add_rows(
@@ -202,7 +195,7 @@ def _require_finite(rows: np.ndarray, outputs: list[np.ndarray], data: Dataset, 
             )
 
 
-def _write_record(embeddings: Embeddings, data: Dataset, ctx: Context, below: str) -> None:
+def _write_record(embeddings: Embeddings, data_digest: str, folder: Path) -> None:
     """What the run folder keeps: no times, so that a resumed run's files equal those of an unbroken one."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in embeddings.key.backbone)
     vectors = {
@@ -213,19 +206,19 @@ def _write_record(embeddings: Embeddings, data: Dataset, ctx: Context, below: st
         "key": as_json(embeddings.key),
         "pixels": decoder_revision(),
         "cache": cache_address(embeddings.key),
-        "data": data.digest,
+        "data": data_digest,
         "pictures": len(embeddings.rows),
         "rows_sha256": hashlib.sha256(embeddings.rows.astype("<i8").tobytes()).hexdigest(),
         "vectors": vectors,
     }
-    write_json(ctx.make_step_folder(below) / f"{name}-{embeddings.key.precision}-{len(embeddings.rows)}.json", content)
+    write_json(folder / f"{name}-{embeddings.key.precision}-{len(embeddings.rows)}.json", content)
 
 
-def _print_result(embeddings: Embeddings, pace_ms: float, ctx: Context, below: str) -> None:
+def _print_result(embeddings: Embeddings, pace_ms: float, console: Console, below: str) -> None:
     cached = f", {embeddings.cached:,} from cache" if embeddings.cached else ""
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
     subject = "pictures" if below == "embed" else "foreign pictures"
-    ctx.console.print_line(
+    console.print_line(
         below,
         f"{embeddings.key.backbone}: {len(embeddings.rows):,} {subject}{cached}{rate}, "
         f"{format_duration(embeddings.seconds)}",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
     from headstart.core.job import Job
     from headstart.core.run.context import Context
+    from headstart.core.storage.cache import Store
     from headstart.core.types import Dataset
 
 GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
@@ -34,15 +35,15 @@ def estimate_extraction(chosen: tuple[str, ...], data: Dataset, ctx: Context) ->
 
     backbones = [loading.find_backbone(name) for name in chosen]
     passes = cached_rows.count_missing_rows(data, chosen, ctx.store)
-    missing = [one for one in backbones if not one.source.available(one.preset, ctx.store)]
+    missing = [b for b in backbones if not b.source.available(b.preset, ctx.store)]
     return Estimate(
-        seconds=estimate_pass_seconds(passes, ctx),
-        bytes=sum(one.spec.download_bytes for one in missing),
+        seconds=estimate_pass_seconds(passes, ctx.store),
+        bytes=sum(backbone.spec.download_bytes for backbone in missing),
         assumptions=(
-            _format_basis(backbones, ctx),
+            _format_basis(backbones, ctx.store),
             f"{_format_cached(passes, len(set(data.digests)))}, and no candidate is dropped after screening",
             f"{len(missing)} of {len(backbones)} backbones must be fetched first",
-            "the random twin of each that goes on, which sees a sixth of the pictures, 96 to 256, is not counted",
+            "the random-init controls, which see a sixth of the pictures, 96 to 256, are not counted",
             *_list_uncounted(ctx.job),
         ),
     )
@@ -62,10 +63,10 @@ def _list_uncounted(job: Job) -> list[str]:
     return [uncounted if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
 
 
-def _format_basis(backbones: Sequence[ResolvedBackbone], ctx: Context) -> str:
+def _format_basis(backbones: Sequence[ResolvedBackbone], store: Store) -> str:
     from headstart.backbones import latency
 
-    measured = len(latency.read_images_per_s([one.spec for one in backbones], ctx.store))
+    measured = len(latency.read_images_per_s([backbone.spec for backbone in backbones], store))
     guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
     decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
     if not measured:
@@ -74,18 +75,12 @@ def _format_basis(backbones: Sequence[ResolvedBackbone], ctx: Context) -> str:
     return f"{basis}{f', the others at {guess} a core' if measured < len(backbones) else ''}, {decoding}"
 
 
-def estimate_pass_seconds(passes: Mapping[str, float], ctx: Context) -> float:
-    """Of passing pictures through backbones: by the measured pace where there is one, else by operations; looks at no
-    weights.
-
-    Args:
-        passes: How many pictures go through each, by its name.
-        ctx: The run.
-    """
+def estimate_pass_seconds(passes: Mapping[str, float], store: Store) -> float:
+    """Of passing so many pictures through each backbone: by the measured pace, or by operations where there is none."""
     from headstart.backbones import latency, loading
 
     specs = {name: loading.find_backbone(name).spec for name in passes}
-    paces = latency.read_images_per_s(list(specs.values()), ctx.store)
+    paces = latency.read_images_per_s(list(specs.values()), store)
     guessed = GFLOP_PER_S * 1e9 * count_threads()
     decoding = 1 / (DECODE_PER_S * count_threads())
     each = {name: 1 / paces[s.name] if s.name in paces else s.flops / guessed for name, s in specs.items()}

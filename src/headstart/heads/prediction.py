@@ -6,7 +6,7 @@ training pictures. Sums are taken in float64, over blocks of rows, so that memor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from headstart.core.types import FittedHead
 
 _BLOCK_ROWS = 2048
 _BLOCK_NUMBERS = 1 << 24  # of distances held at once
-KINDS = ("linear", "neighbours")
 
 
 def predict_probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
@@ -31,8 +30,7 @@ def predict_probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.nda
     Raises:
         ValueError: The kind is unknown, or the width does not fit.
     """
-    found: np.ndarray = _PREDICT[kind]([arrays], x)[0] if kind in KINDS else _unknown(kind)
-    return found
+    return _find_predictor(kind)([arrays], x)[0]
 
 
 def predict_many(fitted: Sequence[FittedHead], x: np.ndarray) -> np.ndarray:
@@ -45,12 +43,13 @@ def predict_many(fitted: Sequence[FittedHead], x: np.ndarray) -> np.ndarray:
     Returns:
         (G, B, C) float32.
     """
-    kind = fitted[0].kind
-    return np.stack(_PREDICT[kind]([head.arrays for head in fitted], x)) if kind in KINDS else _unknown(kind)
+    return np.stack(_find_predictor(fitted[0].kind)([head.arrays for head in fitted], x))
 
 
-def _unknown(kind: str) -> np.ndarray:
-    raise ValueError(f"no kind of head is named `{kind}`; known: {', '.join(KINDS)}")
+def _find_predictor(kind: str) -> Callable[[Sequence[Mapping[str, np.ndarray]], np.ndarray], list[np.ndarray]]:
+    if kind not in _PREDICT:
+        raise ValueError(f"no kind of head is named `{kind}`; known: {', '.join(_PREDICT)}")
+    return _PREDICT[kind]
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

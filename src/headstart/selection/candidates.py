@@ -107,7 +107,9 @@ def _make_shortlist(
     passes = _count_passes(backbones, pictures or 1, data, ctx)
     options = [
         successive_halving.Option(
-            name=name, expected=expected_accuracy(backbone.spec), cost=estimate_pass_seconds({name: passes[name]}, ctx)
+            name=name,
+            expected=expected_accuracy(backbone.spec),
+            cost=estimate_pass_seconds({name: passes[name]}, ctx.store),
         )
         for name, backbone in backbones.items()
     ]
@@ -271,7 +273,7 @@ def _measure_latency_ms(data: Dataset, name: str, ctx: Context) -> float:
 
     spec = loading.find_backbone(name).spec
     if math.isnan(latency.read_latency_ms(spec, ctx.store)):
-        prepare_backbone(data, name, ctx)
+        prepare_backbone(data, name, ctx.store, ctx.console)
     latency_ms = latency.read_latency_ms(spec, ctx.store)
     if math.isnan(latency_ms):
         raise SetupError("`--max-latency` cannot be measured: OpenVINO is not installed", hint="pip install openvino")

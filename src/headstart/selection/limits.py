@@ -39,7 +39,8 @@ def format_broken_limits(specs: Sequence[BackboneSpec], job: Job, latency_ms: Ma
     if job.license == "permissive":
         not_permissive = [spec.licence for spec in specs if not is_permissive(spec.licence)]
         problems += [
-            f"its licence `{one}` is not permissive, --license {job.license}" for one in dict.fromkeys(not_permissive)
+            f"its licence `{licence}` is not permissive, --license {job.license}"
+            for licence in dict.fromkeys(not_permissive)
         ]
     total_bytes = sum(map(weights_bytes, specs))
     if total_bytes > job.max_size_bytes:

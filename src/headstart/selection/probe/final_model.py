@@ -95,7 +95,7 @@ def _describe_temperature(
 
 def list_passes(tuning: FineTuningResult, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
     """Networks and the rows that are to go through them: of all pictures where one is handed over, else of those that
-    judge; of its random twin these too.
+    judge; of its random-init control these too.
 
     Where the first fold judges, which the network learnt from, it answers as it was cross-validated instead.
     """
