@@ -366,7 +366,7 @@ class FitSteps:
             self.all_embeddings,
             self.adapted,
             self.evaluation,
-            doubted=self.uncertainty,
+            uncertainty=self.uncertainty,
         )
 
     @cached_property
