@@ -99,7 +99,9 @@ class Made:
             probe_probabilities=held["probe"],
         )
         embeddings = tuple(made.values())
-        on = BaselineInputs(data=self.data, splits=self.split, embeddings=embeddings, adapted=adapted, ctx=context())
+        on = BaselineInputs(
+            data=self.data, splits=self.split, embeddings=embeddings, adapted=adapted, seed=context().seed
+        )
         self.rows = {row.name: row for row in ablation.make_ablation(on, self.tuning, embeddings)}
         self.test = self.split.test
 

@@ -91,14 +91,12 @@ def make_ablation(
     rows = []
     for name, (p, n_train, trainable) in answers.items():
         all_scores = metrics.compute_scores(
-            y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.ctx.seed
+            y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.seed
         )
         scores = tuple(s for s in all_scores if s.name in SHOWN)
         right = np.argmax(p, axis=1) == y
         difference = (
-            None
-            if name == PROBE
-            else _bootstrap_difference(right, probe_right, clusters, judging.split, inputs.ctx.seed)
+            None if name == PROBE else _bootstrap_difference(right, probe_right, clusters, judging.split, inputs.seed)
         )
         rows.append(AblationRow(name=name, scores=scores, difference=difference, n_train=n_train, trained=trainable))
     return tuple(rows)
@@ -114,7 +112,7 @@ def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[
     y = np.asarray(inputs.data.targets)[judging.learnt]
     head, classes = registry.load_plugin("heads", "logistic"), len(inputs.data.class_names)
     params = head.grid(len(y), x.shape[1], classes)[2]
-    fit = head.path(x[judging.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=inputs.ctx.seed)
+    fit = head.path(x[judging.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=inputs.seed)
     fitted = next(iter(fit))
     return predict_probabilities(fitted.kind, fitted.arrays, x[judging.rows]), len(y), fitted.trainable_params
 

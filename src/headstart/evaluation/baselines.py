@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
 from headstart.evaluation.held_out_scores import CHUNK, JudgedSplit
 from headstart.features.embeddings import find_positions, join_columns, take_vectors
@@ -40,7 +39,7 @@ class BaselineInputs:
     splits: Splits
     embeddings: tuple[Embeddings, ...]
     adapted: FitResult
-    ctx: Context
+    seed: int
 
 
 def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) -> list[Score]:
@@ -71,7 +70,7 @@ def score_class_names(part: JudgedSplit, names: NameInitialization) -> list[Scor
 def score_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> list[Score]:
     """Scores of kNN that learnt from the training pictures; on `cv` of kNN that had not seen the picture."""
     if part.split != "cv":
-        return score_baseline(part, _answer_by_neighbours(part, inputs), NEIGHBOURS, inputs.ctx.seed)
+        return score_baseline(part, _answer_by_neighbours(part, inputs), NEIGHBOURS, inputs.seed)
     positions = _take_evenly_spaced(np.arange(len(part.rows)), SEARCHED)
     few = dataclasses.replace(
         part,
@@ -81,7 +80,7 @@ def score_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> list[Score]:
         answers=part.answers[positions],
         clusters=part.clusters[positions],
     )
-    return score_baseline(few, _search_neighbours(few.rows, inputs).held_out.mean(axis=0), NEIGHBOURS, inputs.ctx.seed)
+    return score_baseline(few, _search_neighbours(few.rows, inputs).held_out.mean(axis=0), NEIGHBOURS, inputs.seed)
 
 
 def _search_neighbours(rows: np.ndarray, inputs: BaselineInputs) -> cross_validation.TunedSetting:
@@ -92,7 +91,7 @@ def _search_neighbours(rows: np.ndarray, inputs: BaselineInputs) -> cross_valida
         np.asarray(inputs.data.targets)[rows],
         np.asarray(inputs.splits.folds)[:1, rows],
         n_classes=len(inputs.data.class_names),
-        seed=inputs.ctx.seed,
+        seed=inputs.seed,
     )
 
 
@@ -102,7 +101,7 @@ def _answer_by_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarr
     train = _take_evenly_spaced(inputs.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
     x, y = join_columns(inputs.embeddings, inputs.adapted.features, train), np.asarray(inputs.data.targets)[train]
     path = registry.load_plugin("heads", "knn").path(
-        x, y, n_classes=len(inputs.data.class_names), params=[params], class_weight=None, seed=inputs.ctx.seed
+        x, y, n_classes=len(inputs.data.class_names), params=[params], class_weight=None, seed=inputs.seed
     )
     fitted, chunks = next(iter(path)), range(0, len(part.rows), CHUNK)
     blocks = (
@@ -159,7 +158,7 @@ def _cross_validate_features(subject: str, x: np.ndarray, rows: np.ndarray, inpu
         len(inputs.data.class_names),
     )
     tuned = cross_validation.tune_head(
-        head, x, y, np.asarray(inputs.splits.folds)[:1, rows], n_classes=classes, seed=inputs.ctx.seed
+        head, x, y, np.asarray(inputs.splits.folds)[:1, rows], n_classes=classes, seed=inputs.seed
     )
     p_MC = tuned.held_out[0]
     part = JudgedSplit(

@@ -67,14 +67,14 @@ def evaluate_model(
     Raises:
         UsageError: `positive` or `costs` do not fit the classes.
     """
-    answer_rule = make_answer_rule(data, adapted, ctx)
+    answer_rule = make_answer_rule(data, adapted, ctx.job)
     judged_splits = judge_splits(data, splits, embeddings, adapted, answer_rule)
     headline = next(iter(judged_splits.values()))
     scores = [score for part in judged_splits.values() for score in score_split(part, data, answer_rule, ctx.seed)]
     if headline.split == "cv":
         scores = _put_nested_scores(scores, adapted, answer_rule)
     scores += score_without_straddling(headline, data, splits, ctx.seed)
-    inputs = BaselineInputs(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, ctx=ctx)
+    inputs = BaselineInputs(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, seed=ctx.seed)
     ablation_rows = (
         ablation.make_ablation(inputs, adapted.tuning, embeddings)
         if adapted.tuning and len(adapted.tuning.rows)
@@ -116,7 +116,7 @@ def _put_nested_scores(scores: list[Score], adapted: FitResult, answer_rule: Ans
 def _score_baselines(
     headline: JudgedSplit, feature_sets: list[FeatureSet], inputs: BaselineInputs, names: NameInitialization | None
 ) -> list[Score]:
-    seed = inputs.ctx.seed
+    seed = inputs.seed
     scores = baselines.score_baseline(
         headline, baselines.answer_by_majority(headline, inputs), baselines.MAJORITY, seed
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.core.run.context import Context
+from headstart.core.job import Job
 from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
 from headstart.features.embeddings import join_columns
 from headstart.heads import prediction
@@ -50,13 +50,12 @@ class AnswerRule:
         return choose_classes(p, positive=self.positive, threshold=self.threshold, costs=self.costs)
 
 
-def make_answer_rule(data: Dataset, adapted: FitResult, ctx: Context) -> AnswerRule:
+def make_answer_rule(data: Dataset, adapted: FitResult, job: Job) -> AnswerRule:
     """The job's rule; a threshold is tuned on the cross-validated probabilities, never on the test split.
 
     Raises:
         UsageError: `--positive` and `--costs` are both given, or do not fit the classes.
     """
-    job = ctx.job
     require_rule(job, data.class_names)
     if job.costs:
         return AnswerRule(costs=read_costs(job.costs, data.class_names))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.core import redaction
+from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
 from headstart.core.types import FitResult, Score
@@ -36,7 +37,7 @@ def log_to_mlflow(*, ctx: Context) -> None:
             folder = Path(scratch) / "model"
             mlflow_model.write_mlflow_model(run.model_folder, data.class_names, folder, made_with=model.headstart)
             result = RunResult(
-                params=dict(_list_params(adapted, ctx)),
+                params=dict(_list_params(adapted, ctx.job)),
                 metrics=dict(_list_metrics(evaluation.scores)),
                 tags={"headstart.version": model.headstart, "headstart.data": data.digest},
                 data=data.name,
@@ -50,11 +51,11 @@ def log_to_mlflow(*, ctx: Context) -> None:
     ctx.console.print_line("track", "MLflow has the scores, the card, the report and the model")
 
 
-def _list_params(adapted: FitResult, ctx: Context) -> Iterator[tuple[str, str]]:
+def _list_params(adapted: FitResult, job: Job) -> Iterator[tuple[str, str]]:
     """What was asked for, but no path of the machine, and what was chosen."""
-    for option in dataclasses.fields(ctx.job):
+    for option in dataclasses.fields(job):
         if option.name != "data":
-            value = redaction.redact_setting(ctx.job, option.name)
+            value = redaction.redact_setting(job, option.name)
             yield option.name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     yield "chosen.features", " + ".join(f"{feature.backbone}@{feature.depth}" for feature in adapted.features)
     yield "chosen.head", adapted.fitted.head

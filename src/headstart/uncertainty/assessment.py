@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
@@ -54,7 +55,7 @@ def assess_uncertainty(
         ctx: The run; its job gives `coverage`.
         foreign: Pictures of other things, with their features.
     """
-    inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx)
+    inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job)
     cross_validated, held_back = inputs.make_cross_validated(), inputs.find_held_back()
     judged, coverage = held_back or cross_validated, ctx.job.coverage
     kind = coverage_judging.choose_score(cross_validated, coverage)
@@ -90,20 +91,16 @@ def assess_uncertainty(
     return report
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class _AssessmentInputs:
     """What the parts ask of the run's values."""
 
-    def __init__(
-        self,
-        data: Dataset,
-        splits: Splits,
-        embeddings: tuple[Embeddings, ...],
-        adapted: FitResult,
-        evaluation: Evaluation,
-        ctx: Context,
-    ) -> None:
-        self.data, self.splits, self.embeddings, self.adapted = data, splits, embeddings, adapted
-        self.evaluation, self.temperature, self.ctx = evaluation, adapted.temperature, ctx
+    data: Dataset
+    splits: Splits
+    embeddings: tuple[Embeddings, ...]
+    adapted: FitResult
+    evaluation: Evaluation
+    job: Job
 
     def get_labels(self, rows: np.ndarray) -> np.ndarray:
         labels: np.ndarray = np.asarray(self.data.targets)[rows]
@@ -114,11 +111,13 @@ class _AssessmentInputs:
 
     def predict_probabilities(self, x: np.ndarray) -> np.ndarray:
         fitted = self.adapted.fitted
-        return apply_temperature(prediction.predict_probabilities(fitted.kind, fitted.arrays, x), self.temperature)
+        return apply_temperature(
+            prediction.predict_probabilities(fitted.kind, fitted.arrays, x), self.adapted.temperature
+        )
 
     def decide_answers(self, p: np.ndarray) -> np.ndarray:
         """(M,) int64, as evaluation and the saved model answer."""
-        job, names = self.ctx.job, self.data.class_names
+        job, names = self.job, self.data.class_names
         costs = decision_rule.read_costs(Path(job.costs), names) if job.costs else None
         positive = names.index(job.positive) if job.positive else None
         return decision_rule.choose_classes(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
@@ -133,7 +132,7 @@ class _AssessmentInputs:
         return HeldOutPredictions(split=split, rows=rows, y=self.get_labels(rows), p=p, answers=self.decide_answers(p))
 
     def make_cross_validated(self) -> HeldOutPredictions:
-        p = apply_temperature(np.asarray(self.adapted.cv_probabilities), self.temperature)
+        p = apply_temperature(np.asarray(self.adapted.cv_probabilities), self.adapted.temperature)
         return self._make_held_out("cv", np.asarray(self.adapted.cv_rows), p)
 
     def find_held_back(self) -> HeldOutPredictions | None:
@@ -151,7 +150,7 @@ class _AssessmentInputs:
         rows = np.asarray(self.splits.train, np.int64)
         rows = rows[self._first_of_each_cluster(rows)]
         if len(rows) > ood_detection.MOST:
-            draw = np.random.default_rng(self.ctx.seed)
+            draw = np.random.default_rng(self.job.seed)
             rows = np.sort(draw.choice(rows, ood_detection.MOST, replace=False))
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
         return TrainingSample(rows=rows, x=self.load_features(rows), y=self.get_labels(rows), fold=fold)
@@ -176,10 +175,10 @@ class _AssessmentInputs:
             self.untempered_probabilities,
         )
         after = np.asarray(self.evaluation.probabilities)
-        if split == "cv" and self.temperature != 1.0:
-            after = apply_cross_fitted_temperature(untempered, y, clusters, self.ctx.seed)
+        if split == "cv" and self.adapted.temperature != 1.0:
+            after = apply_cross_fitted_temperature(untempered, y, clusters, self.job.seed)
         return [
-            metrics.compute_score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.ctx.seed)
+            metrics.compute_score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.job.seed)
             for subject, p in (("before", untempered), ("after", after))
             for name in CALIBRATION
         ]
