@@ -68,11 +68,7 @@ def import_repository(
         UsageError: The request does not fit the file, or the name has other content already.
     """
     facts = _read_model_facts(repo)
-    earlier = (
-        description.read_description(HUB, repo.preset, store)
-        if repo.preset in description.list_names(HUB, store)
-        else None
-    )
+    earlier = description.find_description(HUB, repo.preset, store)
     backbone = _reuse_copy(earlier, facts, request, store) if earlier else None
     if backbone is None:
         backbone = _fetch_network(repo, facts, request, store, console)

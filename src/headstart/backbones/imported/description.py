@@ -186,6 +186,11 @@ def read_description(source: str, name: str, store: Store | None = None) -> Impo
         raise DataError(what, where=str(path), hint=hint) from err
 
 
+def find_description(source: str, name: str, store: Store) -> ImportedBackbone | None:
+    """The description of a name; None where there is none that can be read."""
+    return read_description(source, name, store) if name in list_names(source, store) else None
+
+
 def _explain_not_added(source: str, name: str, store: Store | None) -> UsageError:
     near = format_nearest(name, _list_written(source, store))
     if source in (HUB, KERAS_HUB):

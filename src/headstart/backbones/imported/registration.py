@@ -12,18 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headstart.backbones.imported.description import (
-    FILES,
-    KERAS_HUB,
-    SOURCE,
-    WORDS,
-    ImportedBackbone,
-    copy_key,
-    find_copy,
-    list_names,
-    read_description,
-    write_description,
-)
+from headstart.backbones.imported import description
+from headstart.backbones.imported.description import FILES, KERAS_HUB, SOURCE, WORDS, ImportedBackbone
 from headstart.backbones.imported.file_copy import compute_content, copy_file, detect_kind, open_onnx_as_ir
 from headstart.core.console import Console, format_bytes
 from headstart.core.errors import DataError, UsageError
@@ -94,7 +84,7 @@ def add_file(request: ImportRequest, store: Store, console: Console) -> Imported
     if kind == "keras" and keras_archive.require_safe(request.file, trust=request.trust):
         kind = "lambda"
     backbone = import_file(request, kind, _make_name(request), store, SOURCE)
-    write_description(SOURCE, backbone, store)
+    description.write_description(SOURCE, backbone, store)
     print_description(backbone, console)
     return backbone
 
@@ -117,7 +107,7 @@ def inspect_again(backbone: ImportedBackbone, request: ImportRequest, store: Sto
     Raises:
         UsageError: The request does not fit the file.
     """
-    copy = find_copy(backbone, store)
+    copy = description.find_copy(backbone, store)
     if copy is None:
         return None
     return replace(_inspect_copy(copy, backbone.kind, request), name=backbone.name, content=backbone.content)
@@ -128,7 +118,8 @@ def _store_file(
 ) -> ImportedBackbone:
     """Bring the file into the store, unless it is there, and look at it; `graph_folder` as of `open_onnx_as_ir`."""
     content = compute_content(request.file, kind, graph_folder)
-    if name in list_names(source, store) and read_description(source, name, store).content != content:
+    earlier = description.find_description(source, name, store)
+    if earlier and earlier.content != content:
         rename_hint = "choose another `--name`, or: " if source == SOURCE else ""
         full_name = name if source == SOURCE else f"{source}:{name}"
         raise UsageError(
@@ -151,7 +142,7 @@ def _store_file(
                 shutil.move(file, draft / file.name)
         inspected.append(inspect(draft / FILES[kind]))
 
-    folder = store.make_entry("added", copy_key(content), write)
+    folder = store.make_entry("added", description.copy_key(content), write)
     return inspected[0] if inspected else inspect(folder / FILES[kind])
 
 
@@ -181,7 +172,7 @@ def print_description(backbone: ImportedBackbone, console: Console, source: str 
         console.print_line("scaling", f"{formula}: {backbone.scaling}")
     for cut in backbone.cuts:
         place = f"a map of {cut.side} x {cut.side}" if cut.side else "a vector"
-        console.print_line("depth", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
+        console.print_line("level", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
 
 
 # ---------------------------------------------------------------- looking

@@ -76,7 +76,7 @@ class ImportedSource(BackboneSource):
         return self._require_copy(preset, store)
 
     def frozen_reason(self, preset: str) -> str:
-        """Why a preset can neither be fine-tuned nor have a random twin; empty where it can."""
+        """Why a preset can neither be fine-tuned nor have a random-init control; empty where it can."""
         kind = description.read_description(self.name, preset).kind
         return "" if kind == "keras" else f"`{self.name}:{preset}` {_FROZEN.format(description.WORDS[kind])}"
 
@@ -110,8 +110,8 @@ class ImportedSource(BackboneSource):
         return model
 
     def _read_description(self, preset: str, store: Store) -> ImportedBackbone:
-        is_local = preset in description.list_names(self.name, store)
-        return description.read_description(self.name, preset, store if is_local else None)
+        local = description.find_description(self.name, preset, store)
+        return local or description.read_description(self.name, preset)
 
     def _require_copy(self, preset: str, store: Store) -> Path:
         copy = description.find_copy(self._read_description(preset, store), store)

@@ -94,15 +94,14 @@ def _import_files(
     digests = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
     content = compute_digest([_FORMAT, digests])
     name = text if facts else f"{_plain_name(text)}-{content[:8]}"
-    if name in description.list_names(SOURCE, store):
-        earlier = description.read_description(SOURCE, name, store)
-        if earlier.content != content:
-            raise DataError(
-                f"what comes as `{SOURCE}:{name}` is not what was first used here",
-                hint=f"find out why it changed; to take the new one: headstart backbones remove {SOURCE}:{name}",
-            )
-        if description.find_copy(earlier, store) is not None:
-            return earlier
+    earlier = description.find_description(SOURCE, name, store)
+    if earlier and earlier.content != content:
+        raise DataError(
+            f"what comes as `{SOURCE}:{name}` is not what was first used here",
+            hint=f"find out why it changed; to take the new one: headstart backbones remove {SOURCE}:{name}",
+        )
+    if earlier and description.find_copy(earlier, store) is not None:
+        return earlier
     console.print_line(
         "open", f"{SOURCE}:{name}: laid flat by KerasHub {hub_preset.load_keras_hub().__version__}, once"
     )

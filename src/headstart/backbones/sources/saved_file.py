@@ -1,7 +1,7 @@
 """Trunks from your own files: Keras, ONNX, OpenVINO IR, TensorFlow SavedModel.
 
 `headstart backbones add FILE` copies a file into the cache and describes it. A `.keras` file can be fine-tuned and has
-a random twin; the others are frozen.
+a random-init control; the others are frozen.
 """
 
 from __future__ import annotations
