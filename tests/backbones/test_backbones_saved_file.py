@@ -156,7 +156,7 @@ def test_depths_are_found_at_the_ends_of_blocks_and_can_be_set(files, own, capsy
 def test_a_frozen_file_has_no_twin_and_is_not_built(files, own):
     registration.add_file(ImportRequest(file=files / "small.onnx"), own, QUIET)
     with pytest.raises(
-        UsageError, match=r"no random twin: `saved_file:small` is kept as a graph for OpenVINO \(ONNX file\)"
+        UsageError, match=r"no random-init control: `saved_file:small` is kept as a graph for OpenVINO \(ONNX file\)"
     ):
         loading.find_backbone("random:saved_file:small")
     with pytest.raises(NoOpError, match="can be read but not trained"):

@@ -52,7 +52,7 @@ def find_backbone(
         console: Told of what is opened or fetched; default standard error.
 
     Raises:
-        UsageError: There is none, or no twin of it, or it would have to be fetched; the nearest names, or the command
+        UsageError: There is none, no control of it, or it would have to be fetched; the nearest names, or the command
             that fetches it, are in the hint.
         SetupError: It cannot be had.
         DataError: What a name leads to is no backbone.
@@ -124,14 +124,13 @@ def _make_unknown_error(name: str, listed_names: tuple[str, ...], fits: list[str
 
 
 def _suggest_with_word(word: str, source: str, names: Iterable[str]) -> str:
-    """The first names of a source, or of all, that hold a word, as the end of a sentence."""
     matches = [name for name in names if name.startswith(source) and word in name.replace("_", "")] if word else []
     return f"did you mean {', '.join(f'`{name}`' for name in matches[:3])}?" if matches else ""
 
 
 def _make_random_init_control(trained: ResolvedBackbone) -> ResolvedBackbone:
     if trained.frozen_reason:
-        raise UsageError(f"there is no random twin: {trained.frozen_reason}", hint="leave `random:` out")
+        raise UsageError(f"there is no random-init control: {trained.frozen_reason}", hint="leave `random:` out")
     spec = replace(
         trained.spec,
         name=RANDOM + trained.name,

@@ -225,7 +225,6 @@ def _scale_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _find_raw_mode(image: ImageFile.ImageFile) -> str:
-    """How the file stores a pixel, in Pillow's words, as `RGB;16B`."""
     args = image.tile[0].args if image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
 

@@ -138,7 +138,6 @@ def _find_map_cuts(nodes: Sequence[Node], last: int, *, of_blocks: bool) -> list
 
 
 def _find_activation(nodes: Sequence[Node], at: int, bottlenecks: Sequence[int]) -> int:
-    """The activation that follows a neck at once, else the neck."""
     return next((after for after in bottlenecks if nodes[after].active and nodes[after].parents == (at,)), at)
 
 

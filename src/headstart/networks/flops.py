@@ -42,7 +42,6 @@ def _count_layer_flops(layer: Any) -> int:
 
 
 def _count_attention_flops(layer: Any) -> int:
-    """Its four projections, and the two products between tokens."""
     query_tokens, value_tokens = (tensor.shape[1] for tensor in _first_and_last(layer.input))
     query, key, value, out = (
         math.prod(dense.kernel.shape)
@@ -53,6 +52,5 @@ def _count_attention_flops(layer: Any) -> int:
 
 
 def _first_and_last(inputs: Any) -> tuple[Any, Any]:
-    """Who asks and who is asked, of an attention's inputs."""
     tensors = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     return tensors[0], tensors[-1]

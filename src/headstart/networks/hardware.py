@@ -24,26 +24,21 @@ def describe_processor(cpu: Path = _CPU) -> dict[str, str]:
     Args:
         cpu: What the system tells of its processors.
     """
-    try:
-        lines = cpu.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    model_names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = model_names[0] if model_names else platform.processor()
+    match = re.search(r"^model name[^:]*:(.*)$", _read_or_empty(cpu), re.M)
+    name = match[1].strip() if match else platform.processor()
     return {"system": platform.system(), "architecture": platform.machine(), "processor": name}
 
 
 def choose_training_precision(cpu: Path = _CPU) -> str:
-    """`mixed_bfloat16` where it gains, else `float32`.
+    """`mixed_bfloat16` where it gains, else `float32`; `cpu` is what the system tells of its processors."""
+    return "mixed_bfloat16" if _TILES in _read_or_empty(cpu).split() or _has_bfloat16_gpu() else "float32"
 
-    Args:
-        cpu: What the system tells of its processors.
-    """
+
+def _read_or_empty(file: Path) -> str:
     try:
-        text = cpu.read_text(encoding="utf-8", errors="replace")
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        text = ""
-    return "mixed_bfloat16" if _TILES in text.split() or _has_bfloat16_gpu() else "float32"
+        return ""
 
 
 def _has_bfloat16_gpu() -> bool:

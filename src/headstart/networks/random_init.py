@@ -1,4 +1,4 @@
-"""Random weights: of a trunk's twin that knows nothing, and of what is learnt from scratch."""
+"""Random weights: of a trunk's random-init control, and of what is learnt from scratch."""
 
 from __future__ import annotations
 

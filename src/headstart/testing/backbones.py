@@ -44,7 +44,7 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     assert _are_same(trained, compute_vectors(source.build(preset, store), pictures)), (
         "two builds give different vectors"
     )
-    _check_twin(source, preset, store, spec, pictures, trained)
+    _check_random_init(source, preset, store, spec, pictures, trained)
     if preset in source.classifiers:
         _check_classifier(source, preset, store, spec)
 
@@ -136,7 +136,7 @@ def _check_vectors(outputs: list[np.ndarray], spec: BackboneSpec) -> None:
         assert np.ptp(vectors, axis=0).max() > 0, f"{depth.name} is the same for every picture"
 
 
-def _check_twin(
+def _check_random_init(
     source: BackboneSource,
     preset: str,
     store: Store,
@@ -144,11 +144,11 @@ def _check_twin(
     pictures: np.ndarray,
     trained: list[np.ndarray],
 ) -> None:
-    twins = [compute_vectors(source.build(preset, store, seed=seed), pictures) for seed in (0, 0, 1)]
-    _check_vectors(twins[0], spec)
-    assert _are_same(twins[0], twins[1]), "one seed gives two random twins"
-    assert not _are_same(twins[0], twins[2]), "two seeds give the same random twin"
-    assert not _are_same(twins[0], trained), "the random twin is the trained trunk"
+    controls = [compute_vectors(source.build(preset, store, seed=seed), pictures) for seed in (0, 0, 1)]
+    _check_vectors(controls[0], spec)
+    assert _are_same(controls[0], controls[1]), "one seed gives two random-init controls"
+    assert not _are_same(controls[0], controls[2]), "two seeds give the same random-init control"
+    assert not _are_same(controls[0], trained), "the random-init control is the trained trunk"
 
 
 def _check_classifier(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:

@@ -160,7 +160,6 @@ def fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console
 def _copy_local_file(
     weights_file: WeightsFile, path: Path, target: Path, store: Store, console: Console
 ) -> WeightsOrigin:
-    """Copy, check, and only then give the copy its name."""
     draft = target.with_name(f".{target.name}.part")
     try:
         shutil.copyfile(path, draft)
@@ -197,7 +196,6 @@ def _require_whole(weights_file: WeightsFile, path: Path, origin: str) -> None:
 
 
 def _choose_address(weights_file: WeightsFile) -> str:
-    """Where the file is asked for over the network."""
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
         return weights_file.url
@@ -271,7 +269,6 @@ def matches_md5(path: Path, md5: str) -> bool | None:
 
 
 def _record_digest(weights_file: WeightsFile, sha256: str, store: Store) -> str:
-    """Record the digest at first use; later, the recorded one if this is another, else empty."""
     path = recorded_digest_file(weights_file.file, store)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         recorded = str(read_json(path)["sha256"])

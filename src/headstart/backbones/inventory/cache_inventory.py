@@ -130,7 +130,6 @@ def _make_weights_entry(
 
 
 def _make_trunk_entry(folder: Path) -> CacheEntry:
-    """A trunk by its `key.json`; without one it has no name yet."""
     entry = CacheEntry(
         kind=TRUNKS, path=folder, name="", note="", bytes=_count_bytes(folder), used_s=_last_used_s(folder)
     )
@@ -161,7 +160,6 @@ def _explain_gone(key: dict[str, Any], name: str, precision: str) -> str:
 
 
 def _name_by_address(entry: CacheEntry, addresses: Mapping[str, tuple[str, str]]) -> CacheEntry:
-    """A trunk without `key.json`: known by its address, if it is one of today's."""
     name, note = addresses.get(entry.path.name, ("", ""))
     return replace(entry, name=name, note=note)
 
@@ -238,7 +236,6 @@ def _list_leftovers(store: Store) -> list[CacheEntry]:
 
 
 def _last_written_s(path: Path) -> float:
-    """When anything of it was last written."""
     return max((stats.st_mtime for stats in _list_stats(path)), default=time.time())
 
 

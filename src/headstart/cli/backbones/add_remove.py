@@ -41,7 +41,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _parse_numbers(text: str) -> tuple[float, ...]:
-    """Numbers with commas between them, for `type=`."""
     return tuple(parse_number(part) for part in parse_names(text))
 
 
@@ -96,7 +95,6 @@ def _make_request(args: argparse.Namespace) -> ImportRequest:
 
 
 def _add_from_hub(name: str, request: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
-    """A network of the hub, read as the user says."""
     from headstart.backbones.huggingface import hub_api, import_model
     from headstart.backbones.imported.description import HUB
 

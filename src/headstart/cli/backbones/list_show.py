@@ -53,7 +53,6 @@ def format_page(entry: dict[str, Any]) -> str:
 
 
 def _index_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    """Of one that the index alone has."""
     asks = "; its publisher asks for an account first" if entry["gated"] else ""
     return [
         *([("params", _format_params(entry))] if entry["params"] else []),

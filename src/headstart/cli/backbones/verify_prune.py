@@ -67,7 +67,6 @@ def _format_absent(name: str) -> str:
 
 
 def _format_remedy(entry: dict[str, Any]) -> str:
-    """What makes a damaged entry anew."""
     if entry["kind"] == "weights" and entry["name"]:
         return f"headstart backbones pull {entry['name'].partition(',')[0]}"
     if entry["kind"] != "added":

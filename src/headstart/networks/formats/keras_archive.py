@@ -87,7 +87,6 @@ def _read_head(file: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _find_code_layer(config: Any) -> str:
-    """The name of the first layer that holds code, else empty."""
     if isinstance(config, list):
         return next((name for part in config if (name := _find_code_layer(part))), "")
     if not isinstance(config, dict):

@@ -129,7 +129,6 @@ def list_operations(model: Any) -> list[Any]:
 
 
 def _list_inputs(operation: Any) -> list[str]:
-    """Names of the operations that an operation reads."""
     return [value.get_node().get_friendly_name() for value in operation.input_values()]
 
 
@@ -170,7 +169,6 @@ def list_nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
 
 
 def _output_name(result: Any) -> str:
-    """An output's name: of its tensor, else of the operation that gives it."""
     tensors = sorted(name for name in result.input_value(0).get_names() if re.fullmatch(r"[A-Za-z]\w*", name))
     return tensors[0] if tensors else str(_list_inputs(result)[0])
 
@@ -245,7 +243,6 @@ def _is_constant(node: Any) -> bool:
 
 
 def _find_constant(operation: Any) -> np.ndarray | None:
-    """The constant that an operation reads, behind the conversion of compressed weights."""
     for value in operation.input_values():
         node = value.get_node()
         while node.get_type_name() == "Convert":
