@@ -87,6 +87,6 @@ def test_without_kerashub_the_error_says_what_to_install_and_kept_texts_still_do
 )
 def test_names_that_the_text_tower_cannot_use_are_refused(made, kind, classes, said, store):
     with pytest.raises(UsageError) as caught:
-        clip.make_clip_scorer(classes, made[kind][2], "first", store, QUIET, where="--from-names", hint="rename it")
+        clip.make_clip_scorer(classes, made[kind][2], "first", store, QUIET)
     assert said in caught.value.what
-    assert (caught.value.where, caught.value.hint) == ("--from-names", "rename it")
+    assert caught.value.where == "--classes"

@@ -15,7 +15,7 @@ import numpy as np
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
-from headstart.zero_shot import class_names, clip, conse
+from headstart.zero_shot import clip, conse
 
 
 class NameScorer(Protocol):
@@ -53,9 +53,6 @@ def make_name_scorer(
     classes: Sequence[str],
     store: Store,
     console: Console,
-    *,
-    where: str = class_names.CLASSES,
-    hint: str = "",
 ) -> NameScorer:
     """What guesses; the models that it needs are fetched when missing, the trunk's own weights are at hand.
 
@@ -69,6 +66,6 @@ def make_name_scorer(
         DataError: The trunk's text tower cannot be read.
     """
     if folder := find_text_folder(trunk, store):
-        return clip.make_clip_scorer(classes, folder, trunk.spec.revision, store, console, where=where, hint=hint)
+        return clip.make_clip_scorer(classes, folder, trunk.spec.revision, store, console)
     dense, bias = trunk.source.classifier(trunk.preset, store)
-    return conse.make_conse_scorer(classes, dense, bias, store, console, where=where, hint=hint)
+    return conse.make_conse_scorer(classes, dense, bias, store, console)

@@ -37,32 +37,29 @@ def _split_words(name: str) -> list[str]:
     return [word.casefold() for word in re.findall(r"[^\W\d_]+", name) if len(word) >= _SHORTEST]
 
 
-def require_class_names(classes: Sequence[str], *, where: str = CLASSES, hint: str = "") -> None:
+def require_class_names(classes: Sequence[str]) -> None:
     """Refuse class names that cannot be compared.
 
     Raises:
         UsageError: There are fewer than two, one has neither letter nor digit, or one is there twice.
     """
-    hint = hint or 'name at least two, as in --classes "cat,espresso,palace"'
+    hint = 'name at least two, as in --classes "cat,espresso,palace"'
     if isinstance(classes, str):
         raise UsageError(f"the classes are one text, `{classes}`", hint='a list of names: ["cat", "espresso"]')
     empty = [name for name in classes if not re.search(r"[^\W_]", name)]
     if empty:
-        raise UsageError(f"the class name `{empty[0]}` has no letter and no digit", where=where, hint=hint)
+        raise UsageError(f"the class name `{empty[0]}` has no letter and no digit", where=CLASSES, hint=hint)
     if not classes:
-        raise UsageError("no class is named", where=where, hint=hint)
+        raise UsageError("no class is named", where=CLASSES, hint=hint)
     if len(classes) == 1:
-        raise UsageError(f"with one class, `{classes[0]}`, there is nothing to choose", where=where, hint=hint)
-    _require_once(classes, lambda name: format_as_words(name).casefold(), where, hint)
+        raise UsageError(f"with one class, `{classes[0]}`, there is nothing to choose", where=CLASSES, hint=hint)
+    _require_once(classes, lambda name: format_as_words(name).casefold(), hint)
 
 
 def require_distinguishable(
     classes: Sequence[str],
     pieces: Callable[[str], tuple[int, ...]],
     unread: Collection[int],
-    *,
-    where: str = CLASSES,
-    hint: str = "",
 ) -> None:
     """Refuse names that a model of language cannot read or cannot tell apart.
 
@@ -76,15 +73,15 @@ def require_distinguishable(
     for name in classes:
         if set(pieces(format_as_words(name))) <= set(unread):
             problem = f"the model of language can read nothing of the class name `{name}`"
-            raise UsageError(problem, where=where, hint=hint or "name it in English")
-    _require_once(classes, lambda name: pieces(format_as_words(name)), where, hint)
+            raise UsageError(problem, where=CLASSES, hint="name it in English")
+    _require_once(classes, lambda name: pieces(format_as_words(name)), "name each class once")
 
 
-def _require_once(classes: Sequence[str], read: Callable[[str], object], where: str, hint: str) -> None:
+def _require_once(classes: Sequence[str], read: Callable[[str], object], hint: str) -> None:
     names: dict[object, str] = {}
     for name in classes:
         if (reading := read(name)) in names:
             also = f": it reads as `{names[reading]}`" if names[reading] != name else ""
             problem = f"the class `{name}` is named twice{also}"
-            raise UsageError(problem, where=where, hint=hint or "name each class once")
+            raise UsageError(problem, where=CLASSES, hint=hint)
         names[reading] = name

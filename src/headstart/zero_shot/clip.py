@@ -68,9 +68,6 @@ def make_clip_scorer(
     revision: str,
     store: Store,
     console: Console,
-    *,
-    where: str = class_names.CLASSES,
-    hint: str = "",
 ) -> ClipScorer:
     """The texts of some classes, from the cache or through the text tower of a preset.
 
@@ -92,7 +89,7 @@ def make_clip_scorer(
         console.print_line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
         with silence_frameworks():
             backbone, preprocessor = _open_preset(folder)
-            _require_readable(classes, preprocessor, where, hint)
+            _require_readable(classes, preprocessor)
             np.save(draft / "texts.npy", _embed_classes(backbone, preprocessor, classes))
             scale, bias = _read_scaling(backbone)
         write_json(draft / "scaling.json", {"scale": scale, "bias": bias})
@@ -143,7 +140,7 @@ def _read_scaling(backbone: Any) -> tuple[float, float | None]:
     return float(np.exp(np.asarray(head.logit_scale))), None if bias is None else float(np.asarray(bias))
 
 
-def _require_readable(classes: Sequence[str], preprocessor: Any, where: str, hint: str) -> None:
+def _require_readable(classes: Sequence[str], preprocessor: Any) -> None:
     """Refuse names that the tokenizer cannot read, cannot tell apart, or that do not fit between start and end."""
     tokenizer = preprocessor.tokenizer
 
@@ -152,11 +149,11 @@ def _require_readable(classes: Sequence[str], preprocessor: Any, where: str, hin
 
     unknown = getattr(tokenizer, "unknown_token_id", None)  # CLIP's byte pairs read everything
     unread = () if unknown is None else (unknown, tokenizer.token_to_id(_SPACE))
-    class_names.require_distinguishable(classes, pieces, unread, where=where, hint=hint)
+    class_names.require_distinguishable(classes, pieces, unread)
     room = preprocessor.sequence_length - preprocessor.add_start_token - preprocessor.add_end_token
     longest = max(TEMPLATES, key=lambda template: len(pieces(template.format(""))))
     for name in classes:
         count = len(pieces(longest.format(class_names.format_as_words(name))))
         if count > room:
             problem = f"`{name[:40]}` in a text has {count} pieces, the text tower reads {room}"
-            raise UsageError(problem, where=where, hint=hint or "a name of a few words")
+            raise UsageError(problem, where=class_names.CLASSES, hint="a name of a few words")

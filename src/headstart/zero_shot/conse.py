@@ -97,9 +97,6 @@ def make_conse_scorer(
     bias: np.ndarray,
     store: Store,
     console: Console,
-    *,
-    where: str = class_names.CLASSES,
-    hint: str = "",
 ) -> ConseScorer:
     """What is needed to guess among these classes; the sentence model and ImageNet's names are fetched when missing.
 
@@ -112,15 +109,13 @@ def make_conse_scorer(
         SetupError: The sentence model, the names or OpenVINO cannot be had.
     """
     model = sentence_encoder.load_sentence_model(store, console)
-    require_readable(classes, model, where=where, hint=hint)
+    require_readable(classes, model)
     targets = model.embed_texts(map(class_names.format_as_words, classes))
     names = imagenet_classes.embed_classes(imagenet_classes.load_classes(store, console), model, store, console)
     return ConseScorer(dense=dense, bias=bias, names=names, targets=targets)
 
 
-def require_readable(
-    classes: Sequence[str], model: sentence_encoder.SentenceEncoder, *, where: str = class_names.CLASSES, hint: str = ""
-) -> None:
+def require_readable(classes: Sequence[str], model: sentence_encoder.SentenceEncoder) -> None:
     """Refuse names that the sentence model cannot read or cannot tell apart.
 
     Raises:
@@ -128,5 +123,5 @@ def require_readable(
     """
     pieces = model.pieces
     class_names.require_distinguishable(
-        classes, lambda text: tuple(pieces.piece_numbers(text)), (pieces.unknown_number,), where=where, hint=hint
+        classes, lambda text: tuple(pieces.piece_numbers(text)), (pieces.unknown_number,)
     )

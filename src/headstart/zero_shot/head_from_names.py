@@ -8,11 +8,13 @@ other baselines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from headstart.backbones import loading
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.errors import UsageError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
@@ -72,7 +74,8 @@ def require_name_backbone(classes: Sequence[str], candidates: Sequence[str], *, 
     Raises:
         UsageError: The names of the classes cannot be used, or no candidate can guess by names.
     """
-    class_names.require_class_names(classes, where=OPTION, hint=RENAME)
+    with _blame_folders():
+        class_names.require_class_names(classes)
     names = list_name_backbones(candidates, ctx=ctx)
     if not names:
         problem = f"none of the backbones can guess by names: {', '.join(candidates)}"
@@ -89,9 +92,7 @@ def require_start_from_names(classes: Sequence[str], candidates: Sequence[str], 
         SetupError: A model that reads the names cannot be had.
     """
     backbones = require_name_backbone(classes, candidates, ctx=ctx)
-    capability.make_name_scorer(
-        loading.find_backbone(backbones[0]), classes, ctx.store, ctx.console, where=OPTION, hint=RENAME
-    )
+    _make_scorer(loading.find_backbone(backbones[0]), classes, ctx)
     empty = class_names.list_meaningless(classes)
     if empty:
         examples = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
@@ -116,7 +117,7 @@ def initialize_head_from_names(
     """
     backbone = loading.find_backbone(list_name_backbones([each.spec.name for each in embeddings], ctx=ctx)[0])
     features = next(each for each in embeddings if each.spec.name == backbone.name)
-    scorer = capability.make_name_scorer(backbone, data.class_names, ctx.store, ctx.console, where=OPTION, hint=RENAME)
+    scorer = _make_scorer(backbone, data.class_names, ctx)
     last = backbone.spec.depths[-1]
     vectors = features.vectors[last.name]
     chunks = (np.asarray(vectors[at : at + _ROWS], np.float32) for at in range(0, len(vectors), _ROWS))
@@ -130,6 +131,20 @@ def initialize_head_from_names(
     serialization.save_value(start, ctx.make_step_folder("names"))
     _print_scores(start, data, splits, ctx)
     return start
+
+
+def _make_scorer(backbone: ResolvedBackbone, classes: Sequence[str], ctx: Context) -> capability.NameScorer:
+    with _blame_folders():
+        return capability.make_name_scorer(backbone, classes, ctx.store, ctx.console)
+
+
+@contextmanager
+def _blame_folders() -> Iterator[None]:
+    """What is wrong with a class name is wrong with a folder: here it comes from there."""
+    try:
+        yield
+    except UsageError as err:
+        raise UsageError(err.what, where=OPTION, hint=RENAME) from err
 
 
 def _print_scores(start: NameInitialization, data: Dataset, splits: Splits, ctx: Context) -> None:
