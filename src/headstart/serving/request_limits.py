@@ -73,7 +73,7 @@ class Load:
         """Refuse what the queue has no room for; an idle service takes any request within its limits.
 
         Raises:
-            Refused: 429, with the seconds after which there should be room.
+            Refusal: 429, with the seconds after which there should be room.
         """
         if self.pictures and self.pictures + count > self.limits.queue:
             raise self._retry_later(f"{self.pictures:,} pictures are waiting")
@@ -82,7 +82,7 @@ class Load:
         """Reserve memory for a body; `release_bytes` gives it back.
 
         Raises:
-            Refused: 413 where no request may be so large, 429 where too much is held already.
+            Refusal: 413 where no request may be so large, 429 where too much is held already.
         """
         limit = self.limits.upload_bytes
         if count > limit:

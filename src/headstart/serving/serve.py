@@ -32,7 +32,7 @@ def run_service(args: argparse.Namespace) -> None:
         require_log(args.usage)
     keys = server.read_keys(args.api_key_file)
     address = server.ListenAddress(
-        host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, open=args.no_key
+        host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, without_key=args.no_key
     )
     with contextlib.closing(server.bind_socket(address)) as listening:
         preparing = threading.Thread(target=_import_http_stack, daemon=True)

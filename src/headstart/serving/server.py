@@ -34,14 +34,14 @@ class ListenAddress:
         port: 0 takes any free one.
         allowed: More host names under which it may be called.
         keys: Keys that are taken; empty asks for none.
-        open: It may listen to other machines without a key.
+        without_key: It may listen to other machines without a key.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     allowed: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    open: bool = False
+    without_key: bool = False
 
     @property
     def is_local(self) -> bool:
@@ -94,7 +94,7 @@ def bind_socket(address: ListenAddress) -> socket.socket:
         UsageError: Other machines could reach it without a key.
         SetupError: The address cannot be had.
     """
-    if not address.is_local and not address.keys and not address.open:
+    if not address.is_local and not address.keys and not address.without_key:
         raise UsageError(
             f"`{address.host}` can be reached from other machines, and there is no key",
             where="--host",
@@ -148,12 +148,12 @@ def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) ->
             if threading.current_thread() is not threading.main_thread():
                 yield
                 return
-            before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+            handlers = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
             try:
                 yield
             finally:
-                for one, handler in before.items():
-                    signal.signal(one, handler)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
 
     config = uvicorn.Config(
         app,

@@ -28,11 +28,11 @@ def make_application(studio: Studio, *, token: str, port: int) -> Any:
     from headstart.studio.access_control import SessionMiddleware
 
     @contextlib.asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         with studio.tasks.run_queue():
             yield
 
-    app = FastAPI(title="headstart studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
+    app = FastAPI(title="headstart studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.studio = studio
     app.include_router(run_routes.router)  # first: `/api/tasks/…` is no kind of run
     app.include_router(routes.router)

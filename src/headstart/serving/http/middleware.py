@@ -79,7 +79,7 @@ class AccessMiddleware(SecurityMiddleware):
         sent_id = headers.get(b"x-request-id", b"")
         own_id = sent_id.decode() if _ID.fullmatch(sent_id) else f"{self._prefix}{next(self._count):06x}"
         request_id.set(own_id)
-        response = SecuredResponse(send, {"x-request-id": own_id} | STRICT_HEADERS)
+        response = SecuredResponse(send, ((b"x-request-id", own_id.encode()), *STRICT_HEADERS))
         started = time.perf_counter()
         path = scope["path"]
         try:

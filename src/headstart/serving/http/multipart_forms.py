@@ -24,7 +24,7 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
         kind: Its content type, with the boundary.
 
     Raises:
-        Refused: 400 it is no form, 413 too many parts.
+        Refusal: 400 it is no form, 413 too many parts.
     """
     boundary = parse_options_header(kind.encode("latin-1", "replace"))[1].get(b"boundary", b"")
     if not boundary:

@@ -40,7 +40,7 @@ async def read_body(request: Request, load: Load) -> bytes:
         load: Counts what is held; the caller gives it back with `load.release_bytes(len(body))`.
 
     Raises:
-        Refused: 413 too large, 429 too much at once, 408 the client sends too slowly, 400 it has gone away.
+        Refusal: 413 too large, 429 too much at once, 408 the client sends too slowly, 400 it has gone away.
     """
     declared, limit = request.headers.get("content-length", ""), load.limits.upload_bytes
     reserved = int(declared) if declared.isascii() and declared.isdigit() else limit
@@ -85,7 +85,7 @@ async def read_pictures(request: Request, body: bytes, limits: Limits) -> list[C
     """The pictures of a body, in their order; at least one.
 
     Raises:
-        Refused: 400 it is not what its type says, 413 too many pictures, 415 another type, 422 there is no picture.
+        Refusal: 400 it is not what its type says, 413 too many pictures, 415 another type, 422 there is no picture.
     """
     kind = request.headers.get("content-type", "")
     name = kind.partition(";")[0].strip().lower()
@@ -123,7 +123,7 @@ def parse_json_pictures(body: bytes, max_files: int) -> list[Content]:
     """The pictures of `{"pictures": [{"name": …, "base64": …}]}`.
 
     Raises:
-        Refused: 400 it is not such an object, 413 too many pictures.
+        Refusal: 400 it is not such an object, 413 too many pictures.
     """
     content = parse_json(body)
     entries = content.get("pictures") if isinstance(content, Mapping) else None
@@ -157,7 +157,7 @@ def parse_json(body: bytes) -> Any:
     """JSON in strict form.
 
     Raises:
-        Refused: 400 it is none.
+        Refusal: 400 it is none.
     """
     try:
         return json.loads(body, parse_constant=_refuse_constant)

@@ -12,26 +12,24 @@ from typing import Any
 
 from headstart.serving.request_limits import Refusal
 
-STRICT_HEADERS = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}
+STRICT_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin"))
 RawHeaders = Mapping[bytes, bytes]  # names in lower case
 
 
 class SecuredResponse:
     """The way back to the client: adds headers that the answer does not set itself, and remembers the status."""
 
-    def __init__(self, send: Any, headers: Mapping[str, str]) -> None:
-        self._send = send
-        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+    def __init__(self, send: Any, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._send, self._headers = send, headers
         self.status = 0
 
     async def __call__(self, message: Any) -> None:
         """Hand on a message of ASGI."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            own = message.get("headers", [])
-            names = {name.lower() for name, _ in own}
-            added = [header for header in self._headers if header[0] not in names]
-            message = message | {"headers": [*own, *added]}
+            headers = message.get("headers", [])
+            names = {name for name, _ in headers}
+            message["headers"] = [*headers, *(header for header in self._headers if header[0] not in names)]
         await self._send(message)
 
     async def send_body(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
@@ -81,7 +79,7 @@ class SecurityMiddleware:
         """Refuse foreign host names (DNS rebinding) and pages of other origins (cross-site requests).
 
         Raises:
-            Refused: 403.
+            Refusal: 403.
         """
         host = headers.get(b"host", b"").decode("latin-1")
         name, port = split_host(host)

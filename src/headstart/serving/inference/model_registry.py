@@ -150,7 +150,7 @@ class ModelRegistry:
         """A model by its name, or the first.
 
         Raises:
-            Refused: 404, there is none of this name.
+            Refusal: 404, there is none of this name.
         """
         if not name:
             return next(iter(self.models.values()))

@@ -37,7 +37,7 @@ class PredictionService:
         """The model that a request asks for: by its route, or `?model=`, or the first.
 
         Raises:
-            Refused: 404 there is none of this name, 503 the service is stopping.
+            Refusal: 404 there is none of this name, 503 the service is stopping.
         """
         if not self.registry.ready:
             raise Refusal(503, "the service is stopping", headers={"Retry-After": "5"})
@@ -50,7 +50,7 @@ class PredictionService:
         """A request's body, counted as held while the block runs.
 
         Raises:
-            Refused: See `request_bodies.read_body`; 429 too where there is no room for even one picture.
+            Refusal: See `request_bodies.read_body`; 429 too where there is no room for even one picture.
         """
         self.load.admit_pictures()
         body = await request_bodies.read_body(request, self.load)
@@ -65,7 +65,7 @@ class PredictionService:
         """Answers in the order of the pictures.
 
         Raises:
-            Refused: 429 too much waits, 504 it takes too long.
+            Refusal: 429 too much waits, 504 it takes too long.
         """
         self.load.admit_pictures(len(uploads))
         assert served.worker is not None

@@ -28,7 +28,7 @@ async def explain_picture(
         turn: An explanation takes as long as many answers: so many at a time.
 
     Raises:
-        Refused: 422 the picture cannot be read, 429 too much waits, 501 this model cannot be explained, 503 another
+        Refusal: 422 the picture cannot be read, 429 too much waits, 501 this model cannot be explained, 503 another
             one is about to take its place, 504 it takes too long.
     """
     service.load.admit_pictures()

@@ -112,7 +112,7 @@ def _require_request(body: bytes) -> dict[str, Any]:
     """The request as an object.
 
     Raises:
-        Refused: 400 it is no such request.
+        Refusal: 400 it is no such request.
     """
     content = request_bodies.parse_json(body)
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list) or len(content["inputs"]) != 1:
@@ -138,7 +138,7 @@ def read_uploads(content: Mapping[str, Any], limits: Limits) -> list[Upload]:
     """The pictures of a request's one input.
 
     Raises:
-        Refused: 400 name, type, shape and data do not fit, 413 too many pictures.
+        Refusal: 400 name, type, shape and data do not fit, 413 too many pictures.
     """
     tensor = content["inputs"][0]
     if not isinstance(tensor, dict):
