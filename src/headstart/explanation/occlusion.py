@@ -7,7 +7,7 @@ the other. What is taken away is replaced by the mean colour of what the model s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -102,14 +102,9 @@ def _margins_through(
     smooth = bool(np.any((masks > 0) & (masks < 1)))
     margins = [
         map_model.class_margins(blend_masks(maps, part, instead, smooth=smooth), position)
-        for part in _mask_batches(masks)
+        for part in (masks[start : start + INFERENCE_BATCH] for start in range(0, len(masks), INFERENCE_BATCH))
     ]
     return np.concatenate(margins)
-
-
-def _mask_batches(masks: np.ndarray) -> Iterator[np.ndarray]:
-    for at in range(0, len(masks), INFERENCE_BATCH):
-        yield masks[at : at + INFERENCE_BATCH]
 
 
 def _channel_masks(maps: FeatureMaps, map_pass: FeatureMapPass) -> np.ndarray:

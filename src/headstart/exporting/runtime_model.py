@@ -79,7 +79,8 @@ def export_runtime_model(
             _write_model(draft, data, embeddings, fit_result, evaluation, uncertainty, ctx)
             worst = _require_parity(draft, data, embeddings, fit_result)
             size = sum(p.stat().st_size for p in draft.rglob("*") if p.is_file())
-            _move_into_place(draft, ctx.run.path / "model")
+            shutil.rmtree(ctx.run.path / "model", ignore_errors=True)
+            os.replace(draft, ctx.run.path / "model")  # noqa: PTH105
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     exported = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
@@ -234,9 +235,3 @@ def _run_probabilities(embeddings: tuple[Embeddings, ...], fit_result: FitResult
         fitted.kind, fitted.arrays, join_columns(embeddings, fit_result.features, rows)
     )
     return apply_temperature(probabilities, fit_result.temperature)
-
-
-def _move_into_place(draft: Path, target: Path) -> None:
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(draft, target)  # noqa: PTH105

@@ -115,13 +115,11 @@ class Network:
         drawn = {update.a.path for update in self.updates}
         if any(np.any(start[update.b.path]) for update in self.updates):
             raise ValueError("a line between low-rank updates must start where they are zero")
-        line = {path: _interpolate(first, tuned[path], alpha) for path, first in start.items()}
-        return {path: np.array(tuned[path]) if path in drawn else first for path, first in line.items()}
-
-
-def _interpolate(start: np.ndarray, tuned: np.ndarray, alpha: float) -> np.ndarray:
-    first, last = np.asarray(start, np.float64), np.asarray(tuned, np.float64)
-    return np.asarray(first + alpha * (last - first), start.dtype)
+        line = {}
+        for path, value in start.items():
+            first, last = value.astype(np.float64), tuned[path].astype(np.float64)
+            line[path] = tuned[path].copy() if path in drawn else (first + alpha * (last - first)).astype(value.dtype)
+        return line
 
 
 def rate_factor(recipe: Recipe, distance: int) -> float:
@@ -150,16 +148,15 @@ def build_network(
     anatomy = blocks.split_into_blocks(trunk_model, spec, recipe.depths)
     train = blocks.choose_blocks(anatomy.blocks, recipe)
     cut = blocks.find_cut(anatomy, train)
-    low = tuple(depth for depth in recipe.depths if not train or (cut and _at_or_below(anatomy, depth, cut)))
+    below = anatomy.depths[: anatomy.depths.index(cut) + 1] if cut else ()
+    low = tuple(depth for depth in recipe.depths if not train or depth in below)
     high = tuple(depth for depth in recipe.depths if depth not in low)
     inputs: dict[str, Any] = {}
     features: list[Any] = []
     pairs: tuple[tuple[Any, Any], ...] = ()
-    folds = (
-        {}
-        if layer_swaps.learns_statistics(recipe)
-        else batchnorm_folding.find_folds(trunk_model, anatomy, recipe, train)
-    )
+    folds = {}
+    if not layer_swaps.learns_statistics(recipe):
+        folds = batchnorm_folding.find_folds(trunk_model, anatomy, recipe, train)
     change = layer_swaps.plan_layer_swaps(trunk_model, spec, anatomy, recipe, train, folds)
     if high:
         body = _clone_upper_trunk(trunk_model, anatomy, recipe, cut, high, change)
@@ -211,10 +208,6 @@ def feature_positions(spec: BackboneSpec, order: Sequence[str], target_order: Se
     dims = {depth.name: depth.dim for depth in spec.depths}
     starts = dict(zip(order, np.cumsum([0, *(dims[name] for name in order)]), strict=False))
     return np.concatenate([starts[name] + np.arange(dims[name]) for name in target_order])
-
-
-def _at_or_below(anatomy: TrunkBlocks, depth: str, cut: str) -> bool:
-    return anatomy.depths.index(depth) <= anatomy.depths.index(cut)
 
 
 def _clone_upper_trunk(

@@ -6,10 +6,6 @@ cost nothing and hold for augmented and mixed pictures, with dropout, by weights
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
-
 import numpy as np
 
 from headstart.core.types import EpochScores
@@ -114,29 +110,12 @@ def predict_logits(network: Network, held: HeldOut) -> np.ndarray:
     for inputs in held.batches():
         count = len(next(iter(inputs.values())))
         size = size or count
-        with _without_retracing_advice():
-            parts.append(
-                np.asarray(model.predict_on_batch({k: _pad_batch(v, size) for k, v in inputs.items()}))[:count]
-            )
+        batch = {name: _pad_batch(array, size) for name, array in inputs.items()}
+        parts.append(np.asarray(model.predict_on_batch(batch))[:count])
     logits = np.concatenate(parts).astype(np.float32)
     if len(logits) != len(held.y):
         raise ValueError(f"{len(held.y)} held-out pictures were announced and {len(logits)} came")
     return logits
-
-
-@contextlib.contextmanager
-def _without_retracing_advice() -> Iterator[None]:
-    """Hold back TensorFlow's advice to trace less: one network after the other is compiled, and each only once."""
-    logger = logging.getLogger("tensorflow")
-    logger.addFilter(_is_no_advice)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_is_no_advice)
-
-
-def _is_no_advice(record: logging.LogRecord) -> bool:
-    return "retracing" not in record.getMessage()
 
 
 def _pad_batch(part: np.ndarray, size: int) -> np.ndarray:
