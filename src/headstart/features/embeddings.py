@@ -1,4 +1,4 @@
-"""Rows of embeddings, by the data set's row numbers; several backbones and depths side by side; where they are kept."""
+"""Rows of embeddings, by the data set's row numbers; several backbones and levels side by side; where they are kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def cache_address(key: EmbedKey) -> str:
 
 
 def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
-    """Features of some pictures at one depth; only these rows are read where the vectors are memory-mapped.
+    """Features of some pictures at one level; only these rows are read where the vectors are memory-mapped.
 
     Args:
         embeddings: That hold all of `rows`.
-        depth: Name of the depth.
+        depth: Name of the feature level.
         rows: (M,) int64 rows of the data set, in any order.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Pictures -> pooled features of one backbone at several depths, each picture once, cached by content.
+"""Pictures -> pooled features of one backbone at several levels, each picture once, cached by content.
 
 A vector lies under the digest of the picture's bytes, in a folder named by everything else it depends on (`EmbedKey`).
 Only pictures that are not there yet are decoded and go through the engine; they are kept in blocks as they are done, so
-an interrupted pass goes on where it was. The run folder gets the key and a digest of each depth's vectors; the vectors
+an interrupted pass goes on where it was. The run folder gets the key and a digest of each level's vectors; the vectors
 stay in the cache.
 """
 

@@ -1,4 +1,4 @@
-"""The head's input: features of several backbones and depths side by side, in memory or, when large, in a file."""
+"""The head's input: features of several backbones and levels side by side, in memory or, when large, in a file."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def halve_options(
 
     Args:
         options: The backbones of this round; `cost` is of what going on takes.
-        candidates: The held-out losses of each at its best depth, all on the same pictures, under the options' names.
+        candidates: The held-out losses of each at its best level, all on the same pictures, under the options' names.
         clusters: (N,) label of every row of the data set, or None; near-duplicates widen the intervals.
         room: For the costs of those that go on; the best by probe does at any cost.
 

@@ -9,7 +9,7 @@ from headstart.core.types.score import Score
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankRow:
-    """One candidate: a backbone at one depth, judged by probes on the same folds as all others.
+    """One candidate: a backbone at one feature level, judged by probes on the same folds as all others.
 
     Attributes:
         candidate: `backbone@depth`.
@@ -22,9 +22,9 @@ class RankRow:
         seconds: Of the probes (embedding not counted).
         prior: Of the backbone.
         logme: Log evidence per picture (You 2021), rank-truncated.
-        over_random: Metric of the backbone's best depth minus that of its twin with random weights at the twin's best,
-            on the pictures that the twin saw; None where there is no twin.
-        beats_random: Whether the interval of that says that pre-training helps; None where there is no twin.
+        over_random: Metric of the backbone's best level minus that of its random-init control at its own best, on the
+            pictures that the control saw; None where there is none.
+        beats_random: Whether the interval of that says that pre-training helps; None where there is no control.
     """
 
     candidate: str

@@ -1,7 +1,7 @@
 """What to try: which heads by the number of pictures a class, and which features side by side.
 
 Under 5 pictures a class only the nearest class mean is honest; up to 20 a regularised linear head; above that all heads
-compete. Several depths are tried together only then, and only a short list of combinations: a search that is longer
+compete. Several levels are tried together only then, and only a short list of combinations: a search that is longer
 than the data can judge finds luck.
 """
 
@@ -116,7 +116,7 @@ def _list_levels(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Featu
 
 
 def _best_levels(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[Feature]:
-    """The best depth of each backbone whose pictures were all embedded, in the order of the ranking."""
+    """The best level of each backbone whose pictures were all embedded, in the order of the ranking."""
     at_hand = {e.spec.name for e in embeddings} & set(ranking.survivors)
     best: dict[str, Feature] = {}
     for row in ranking.rows:

@@ -74,7 +74,7 @@ class ProbeInput:
 
     @property
     def name(self) -> str:
-        """`backbone@depth`, or the backbone's name alone where there is no depth."""
+        """`backbone@depth`, or the backbone's name alone where there is no level."""
         return f"{self.backbone}@{self.depth}" if self.depth else self.backbone
 
 

@@ -27,7 +27,7 @@ def format_ranking(ranking: Ranking, problem: ProbeCvProblem, seconds: float) ->
 
 
 def _list_best_controls(ranking: Ranking) -> list[RankRow]:
-    """The best depth of each control."""
+    """The best level of each control."""
     sign = -1 if ranking.metric.endswith("accuracy") else 1
     best: dict[str, RankRow] = {}
     for row in sorted((r for r in ranking.rows if r.status == "control"), key=lambda r: sign * r.scores[0].value):

@@ -41,7 +41,7 @@ class Screening:
     Attributes:
         pictures: (M,) int64 rows that were looked at.
         survivors: Backbones that go on, the best by probe first.
-        rows: One row for each depth of the backbones that do not, those that went furthest first.
+        rows: One row for each level of the backbones that do not, those that went furthest first.
     """
 
     pictures: np.ndarray
