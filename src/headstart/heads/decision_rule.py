@@ -98,8 +98,8 @@ def find_positive_class(name: str, class_names: tuple[str, ...]) -> int:
     """
     if name not in class_names:
         near = format_nearest(name, class_names)
-        known = f"classes: {', '.join(class_names)}"
-        hint = f"{near} {known}".strip() if len(class_names) <= _FEW else near or known
+        all_names = f"classes: {', '.join(class_names)}"
+        hint = f"{near} {all_names}".strip() if len(class_names) <= _FEW else near or all_names
         raise UsageError(f"no class is named `{name}`", where="--positive", hint=hint)
     return class_names.index(name)
 

@@ -56,10 +56,10 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
     """
     from headstart.backbones import loading
 
-    named = [loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"]
-    for backbone in named:
+    asked_for = [loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"]
+    for backbone in asked_for:
         require_within_limits(backbone, ctx.job, _find_latencies_ms([backbone], ctx))
-    backbones = {backbone.name: backbone for backbone in named}
+    backbones = {backbone.name: backbone for backbone in asked_for}
     if "auto" in ctx.job.backbones:
         available = _list_available(ctx)
         excluded = _find_excluded(available, ctx)

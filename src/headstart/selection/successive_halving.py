@@ -237,7 +237,7 @@ def choose_finalists(
             and not _is_dominated(values[option.name], values.values())
         ):
             why[option.name] = [NEXT]
-    return tuple(Finalist(name=name, why=" and ".join(told)) for name, told in why.items())
+    return tuple(Finalist(name=name, why=" and ".join(reasons)) for name, reasons in why.items())
 
 
 def _is_dominated(one: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:

@@ -17,8 +17,8 @@ def log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     Returns:
         (M,) float64.
     """
-    own = np.clip(p[np.arange(len(y)), y].astype(np.float64), CLIP, 1 - CLIP)
-    return np.asarray(-np.log(own))
+    p_truth = np.clip(p[np.arange(len(y)), y].astype(np.float64), CLIP, 1 - CLIP)
+    return np.asarray(-np.log(p_truth))
 
 
 def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -80,8 +80,8 @@ def leave_one_out_scores(
         (B, C), and (B,) whether the picture's class has other pictures.
     """
     scores = -0.5 * (np.einsum("bd,bd->b", z, z)[:, None] - 2 * z @ means.T + np.einsum("cd,cd->c", means, means))
-    own, has_others = np.arange(len(y)), counts[y] > 1
-    scores[own, y] *= (counts[y] / np.maximum(counts[y] - 1, 1)) ** 2
+    rows, has_others = np.arange(len(y)), counts[y] > 1
+    scores[rows, y] *= (counts[y] / np.maximum(counts[y] - 1, 1)) ** 2
     return scores, has_others
 
 

@@ -93,8 +93,8 @@ class _Problem:
     def _standardize_start(self, start: np.ndarray) -> np.ndarray:
         """(D, P) a start on standardised features: of the present classes, whose scores for a picture sum to 0."""
         varies = self.moments.inverse > 0
-        own = start[:, self.present] / np.where(varies, self.moments.inverse, np.inf)[:, None]
-        return np.asarray(own - own.mean(axis=1, keepdims=True))
+        raw_start = start[:, self.present] / np.where(varies, self.moments.inverse, np.inf)[:, None]
+        return np.asarray(raw_start - raw_start.mean(axis=1, keepdims=True))
 
     def solve(self, strength: float, n_classes: int) -> dict[str, np.ndarray]:
         coordinates = self.pull / (self.basis.power + strength)[:, None]

@@ -64,17 +64,17 @@ def _predict_on_part(
     probabilities = np.full((DRAWS, len(x), problem.n_classes), np.nan, np.float32)
     fold, head = problem.folds[0], load_head(entry.head, entry.features, problem)
 
-    def one(task: tuple[int, int]) -> None:
+    def judge_fold(task: tuple[int, int]) -> None:
         draw, k = task
-        judged, rest = np.flatnonzero(fold == k), np.flatnonzero((fold != k) & (fold >= 0))
-        learnt = thin_by_clusters(rest, part, problem, [problem.seed, k, draw, int(1 / part)])
-        probabilities[draw, judged] = cross_validation.fit_and_predict(
-            head, x, problem.y, learnt, judged, grid=[params], **problem.shared
+        test_rows, train_rows = np.flatnonzero(fold == k), np.flatnonzero((fold != k) & (fold >= 0))
+        train_rows = thin_by_clusters(train_rows, part, problem, [problem.seed, k, draw, int(1 / part)])
+        probabilities[draw, test_rows] = cross_validation.fit_and_predict(
+            head, x, problem.y, train_rows, test_rows, grid=[params], **problem.shared
         )[0]
 
     with blas_threads.single_blas_thread():
         tasks = [(draw, int(k)) for draw in range(DRAWS) for k in np.unique(fold[fold >= 0])]
-        cross_validation.run_in_threads(one, tasks, int(x.nbytes * part))
+        cross_validation.run_in_threads(judge_fold, tasks, int(x.nbytes * part))
     return probabilities
 
 
