@@ -190,15 +190,10 @@ class Explainer:
             return self.exact_heat_map(maps, map_pass, position, why)
         score = float(self.map_model.class_margins([picture[None] for picture in maps.pictures], position)[0])
         if method == SCORECAM:
-            return HeatMap(
-                method=method,
-                why=why,
-                evidence=occlusion.score_cam(self.map_model, maps, map_pass, position),
-                score=score,
-            )
-        return HeatMap(
-            method=method, why=why, evidence=occlusion.occlusion_map(self.map_model, maps, position), score=score
-        )
+            evidence = occlusion.score_cam(self.map_model, maps, map_pass, position)
+        else:
+            evidence = occlusion.occlusion_map(self.map_model, maps, position)
+        return HeatMap(method=method, why=why, evidence=evidence, score=score)
 
     def exact_heat_map(self, maps: FeatureMaps, map_pass: FeatureMapPass, position: int, why: str = _EXACT) -> HeatMap:
         """What each place adds, for a model whose features are means of maps.
@@ -215,13 +210,12 @@ class Explainer:
         evidence, elsewhere = np.full((side, side), bias), 0.0
         for part in map_pass.parts:
             assert part.values is not None
-            contributions = np.asarray(part.values, np.float64) @ weights[part.columns]
-            part_side = part.source.side
-            places = contributions[len(contributions) - part_side * part_side :].reshape(part_side, part_side) * (
-                part_side * part_side / len(contributions)
-            )
+            added = np.asarray(part.values, np.float64) @ weights[part.columns]
+            count, cells = len(added), part.source.side
+            ahead = count - cells * cells  # tokens that stand for no place
+            places = added[ahead:].reshape(cells, cells) * (cells * cells / count)
             evidence += map_arithmetic.resample_map(places, maps.boxes[part.trunk], maps.box, (side, side))
-            elsewhere += float(contributions[: len(contributions) - part_side * part_side].sum() / len(contributions))
+            elsewhere += float(added[:ahead].sum() / count)
         score = float(np.asarray(map_pass.features, np.float64) @ weights + bias)
         return HeatMap(method=CAM, why=why, evidence=evidence, score=score, elsewhere=elsewhere)
 
@@ -237,12 +231,15 @@ class Explainer:
         neighbours: int = NEIGHBOURS,
     ) -> Explanation:
         """An explanation of what a method found, with what the run keeps to compare with."""
-        name, examples = self.model.class_names[position], self.examples
-        nearest = () if isinstance(examples, str) else examples.find_nearest(map_pass.features, neighbours)
-        neighbours_alike = tuple(
-            neighbour for neighbour in nearest if neighbour.similarity > 0
-        )  # what lies across is not like it
-        prototypes = () if isinstance(examples, str) else examples.list_prototypes(name, map_pass.features)
+        name, missing = self.model.class_names[position], ""
+        nearest: tuple[Neighbour, ...] = ()
+        prototypes: tuple[Neighbour, ...] = ()
+        if isinstance(self.examples, str):
+            missing = self.examples
+        else:
+            nearest = self.examples.find_nearest(map_pass.features, neighbours)
+            prototypes = self.examples.list_prototypes(name, map_pass.features)
+        alike = tuple(neighbour for neighbour in nearest if neighbour.similarity > 0)  # what lies across is not like it
         return Explanation(
             uri=maps.name,
             prediction=prediction,
@@ -256,13 +253,9 @@ class Explainer:
             size=maps.size,
             box=maps.box,
             picture=thumbnail_of(content),
-            neighbours=neighbours_alike,
+            neighbours=alike,
             prototypes=prototypes,
-            compared=examples
-            if isinstance(examples, str)
-            else NOTHING_ALIKE
-            if nearest and not neighbours_alike
-            else "",
+            compared=missing or (NOTHING_ALIKE if nearest and not alike else ""),
         )
 
 
