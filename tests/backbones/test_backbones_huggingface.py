@@ -89,7 +89,7 @@ def test_it_gives_the_vectors_of_the_network_it_was_exported_from(hub, own, tmp_
     found = loading.find_backbone(NAME, fetching=True, console=QUIET)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
     (tmp_path / "out").mkdir()
-    PLUGIN.convert(PRESET, own, pictures, tmp_path / "out")
+    PLUGIN.write_openvino(PRESET, own, pictures, tmp_path / "out")
     got = next(v for _, v in openvino_engine.Engine(tmp_path / "out" / "trunk.xml", threads=1).run([(None, pictures)]))
     import keras
 

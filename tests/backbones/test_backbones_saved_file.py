@@ -56,7 +56,7 @@ def run_frozen(name, store, pictures, folder):
     """Vectors of a frozen preset by depth, and the spec."""
     found = loading.find_backbone(f"saved_file:{name}")
     folder.mkdir()
-    found.source.convert(name, store, pictures, folder)
+    found.source.write_openvino(name, store, pictures, folder)
     answers = next(v for _, v in openvino_engine.Engine(folder / "trunk.xml", threads=1).run([(None, pictures)]))
     return dict(zip((d.name for d in found.spec.depths), answers, strict=True))
 

@@ -144,9 +144,9 @@ def network_error(client: Any) -> type[Exception]:
 
 
 def find_token() -> str:
-    """The user's token for the hub (`HF_TOKEN`, or that of `hf auth login`); empty without one."""
+    """The user's token for the hub (`HF_TOKEN`, or of `hf auth login`), where it may be sent; empty without one."""
     with open_client() as client:
-        return client.get_token() or ""
+        return str(client.utils.build_hf_headers().get("authorization", "")).removeprefix("Bearer ")
 
 
 # ---------------------------------------------------------------- one repository
