@@ -6,6 +6,7 @@ from headstart.core import provenance
 from headstart.core.job import make_job
 from headstart.core.types import (
     Audit,
+    BackboneSpec,
     Calibrated,
     CurvePoint,
     Evaluation,
@@ -15,6 +16,7 @@ from headstart.core.types import (
     FitResult,
     FittedHead,
     HeadRow,
+    InputSpec,
     OodDetector,
     Outcome,
     Ranking,
@@ -25,7 +27,7 @@ from headstart.core.types import (
     UncertaintyReport,
     Verdict,
 )
-from headstart.reporting.report_data import BackboneFacts, ReportInput
+from headstart.reporting.report_data import ReportInput
 from headstart.statistics import metrics
 
 
@@ -341,14 +343,20 @@ def findings(data, *, test=400, val=0, timed=True, **changes):
         "bundled:vgg16_hed",
     )
     backbones = tuple(
-        BackboneFacts(
+        BackboneSpec(
             name=name,
+            family="efficientnet_lite",
+            revision="1",
+            input=InputSpec(size_px=224),
+            depths=(),
+            download_bytes=0,
+            prior=0.7,
+            prior_source="its authors",
             licence="Apache-2.0",
             licence_note="ImageNet has terms of its own" * (at == 3),
             pretrained_on="ImageNet-1k classification",
             params=3_400_000 + at,
             flops=int(0.8e9),
-            latency_ms=(4.1, 5.6, 8.2, 71.0)[at] if timed else float("nan"),
         )
         for at, name in enumerate(names)
     )
@@ -360,6 +368,7 @@ def findings(data, *, test=400, val=0, timed=True, **changes):
         "audits": audits(data),
         "splits": drawn,
         "backbones": backbones,
+        "latencies_ms": dict(zip(names, (4.1, 5.6, 8.2, 71.0), strict=True)) if timed else {},
         "ranking": ranking(len(drawn.train)),
         "adapted": done,
         "evaluation": judged,

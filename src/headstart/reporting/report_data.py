@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from headstart.core.run.reader import RunReader
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import (
     Audit,
+    BackboneSpec,
     Dataset,
     Evaluation,
     Explained,
@@ -29,20 +30,6 @@ from headstart.core.types import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackboneFacts:
-    """What the reader should know of a trunk that was tried."""
-
-    name: str  # `source:preset`
-    licence: str  # SPDX identifier, or the words of the source
-    licence_note: str  # what else to know, or empty
-    pretrained_on: str  # data and task of the source
-    params: int
-    flops: int  # floating-point operations for one picture
-    latency_ms: float  # milliseconds a picture as measured in this run, NaN when nothing had to be computed
-    depths: tuple[str, ...] = ()  # names of the places where features are taken, from shallow to deep
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReportInput:
     """Everything a run found."""
@@ -52,7 +39,8 @@ class ReportInput:
     dataset: Dataset
     audits: tuple[Audit, ...] = ()  # of the files and of the vectors
     splits: Splits | None = None  # who learns and who judges
-    backbones: tuple[BackboneFacts, ...] = ()  # of all trunks that were tried
+    backbones: tuple[BackboneSpec, ...] = ()  # those that were ranked and are known here
+    latencies_ms: Mapping[str, float] = field(default_factory=dict)  # name -> of a picture, where this run measured it
     ranking: Ranking | None = None
     adapted: FitResult | None = None
     evaluation: Evaluation | None = None
@@ -83,13 +71,17 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
             hint="run the command that made it again: it resumes",
         )
     ranking, costs = run.find(Ranking), run.find_costs()
+    backbones = _find_backbones(ranking)
     return ReportInput(
         job=ctx.job,
         run_name=run.path.resolve().name,
         dataset=data,
         audits=run.audits,
         splits=run.find(Splits),
-        backbones=_backbone_facts(ranking, run),
+        backbones=backbones,
+        latencies_ms={
+            spec.name: latency_ms for spec in backbones if (latency_ms := run.find_latency_ms(spec.name)) is not None
+        },
         ranking=ranking,
         adapted=run.find(FitResult),
         evaluation=run.find(Evaluation),
@@ -105,28 +97,13 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
     )
 
 
-def _backbone_facts(ranking: Ranking | None, run: RunReader) -> tuple[BackboneFacts, ...]:
-    """Of every ranked backbone that is known here: a colour histogram is none, and a source may not be installed."""
-    facts = []
+def _find_backbones(ranking: Ranking | None) -> tuple[BackboneSpec, ...]:
+    """Every ranked backbone that is known here: a colour histogram is none, and a source may not be installed."""
+    specs = []
     for name in dict.fromkeys(row.backbone for row in ranking.rows) if ranking else ():
-        try:
-            spec = loading.find_backbone(name).spec
-        except UsageError:
-            continue
-        latency_ms = run.find_latency_ms(name)
-        facts.append(
-            BackboneFacts(
-                name=name,
-                licence=spec.licence,
-                licence_note=spec.licence_note,
-                pretrained_on=spec.pretrained_on,
-                params=spec.params,
-                flops=spec.flops,
-                latency_ms=math.nan if latency_ms is None else latency_ms,
-                depths=tuple(depth.name for depth in spec.depths),
-            )
-        )
-    return tuple(facts)
+        with contextlib.suppress(UsageError):
+            specs.append(loading.find_backbone(name).spec)
+    return tuple(specs)
 
 
 def _list_digests(data: Dataset, run: RunReader) -> dict[str, str]:

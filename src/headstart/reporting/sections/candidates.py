@@ -27,7 +27,7 @@ def make_candidates_view(report: ReportInput) -> dict[str, Any] | None:
     ranking = report.ranking
     if ranking is None:
         return None
-    cost_ms = {b.name: b.latency_ms for b in report.backbones}
+    cost_ms = report.latencies_ms
     columns = list(dict.fromkeys((ranking.metric, "balanced_accuracy")))
     return {
         "metric": ranking.metric,
@@ -36,7 +36,7 @@ def make_candidates_view(report: ReportInput) -> dict[str, Any] | None:
         "why": ranking.why,
         "ties": ranking.ties,
         "statuses": {row.status for row in ranking.rows if row.flops > 0},
-        "timed": any(math.isfinite(ms) for ms in cost_ms.values()),
+        "timed": bool(cost_ms),
         "all_timed": _is_all_timed(_rows_with_cost(ranking), cost_ms),
         "chart": _draw_chart(report, ranking, cost_ms),
         "by_depth": _is_one_cost(ranking),
@@ -111,17 +111,14 @@ def _is_finite(score: Score | None) -> bool:
 
 def _order_levels(report: ReportInput, rows: Sequence[RankRow]) -> list[str]:
     """Those of the rows, from shallow to deep; by name what the trunk does not tell."""
-    known_levels = [depth for facts in report.backbones for depth in facts.depths]
+    known_levels = [level.name for spec in report.backbones for level in spec.depths]
     row_levels = {row.depth for row in rows}
     return [*(d for d in dict.fromkeys(known_levels) if d in row_levels), *sorted(row_levels.difference(known_levels))]
 
 
 def _find_latency_ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
     """A random-init control takes as long as its trained original."""
-    for name in (row.backbone.removeprefix("random:"), row.backbone):
-        if math.isfinite(cost_ms.get(name, math.nan)):
-            return cost_ms[name]
-    return None
+    return cost_ms.get(row.backbone.removeprefix("random:"), cost_ms.get(row.backbone))
 
 
 def _find_score(row: RankRow) -> Score | None:
