@@ -34,6 +34,12 @@ WORDS = {
     "saved_model": "TensorFlow SavedModel",
 }
 
+_RESTORE_HINTS = {
+    SOURCE: "headstart backbones add FILE --name {}",
+    HUB: f"headstart backbones pull {HUB}:{{}}",
+    KERAS_HUB: f"--backbones {KERAS_HUB}:{{}}, or {KERAS_HUB}:PATH with the preset's folder",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedBackbone:
@@ -156,13 +162,7 @@ def find_by_place(source: str, place: str, store: Store) -> str:
 
 def format_restore_hint(source: str, name: str) -> str:
     """How a name comes back whose description or copy is lost."""
-    if source == HUB:
-        return f"headstart backbones pull {HUB}:{name}"
-    if source == KERAS_HUB:
-        return f"--backbones {KERAS_HUB}:{name}, or {KERAS_HUB}:PATH with the preset's folder"
-    if source != SOURCE:
-        return "--backbones run:PATH with the folder of its run copies it again"
-    return f"headstart backbones add FILE --name {name}"
+    return _RESTORE_HINTS.get(source, "--backbones run:PATH with the folder of its run copies it again").format(name)
 
 
 def read_description(source: str, name: str, store: Store | None = None) -> ImportedBackbone:
