@@ -250,11 +250,11 @@ def read_logs(paths: Iterable[Path], model: str) -> UsageLog:
                     else:
                         _add_counts(days, entry["day"], entry["counts"])
         except FileNotFoundError as err:
-            what = f"there is no log `{path}`: nothing was counted there yet"
-            raise DataError(what, where=str(path), hint=_MAKES) from err
+            problem = f"there is no log `{path}`: nothing was counted there yet"
+            raise DataError(problem, where=str(path), hint=_MAKES) from err
         except OSError as err:
-            what = f"the log `{path}` cannot be read: {err.strerror or err}"
-            raise DataError(what, where=str(path), hint=_MAKES) from err
+            problem = f"the log `{path}` cannot be read: {err.strerror or err}"
+            raise DataError(problem, where=str(path), hint=_MAKES) from err
     return UsageLog(days=dict(sorted(days.items())), foreign=foreign, damaged=damaged)
 
 
@@ -262,8 +262,8 @@ def explain_empty_logs(paths: Sequence[Path], log: UsageLog, model: Path) -> Dat
     """Why logs hold no picture of a model: they are of others, are no logs, or nothing was counted yet."""
     names = ", ".join(f"`{path}`" for path in paths)
     if log.foreign:
-        what = f"the logs say nothing of the model `{model}`; {log.foreign:,} lines are of other models"
-        return DataError(what, where=str(paths[0]))
+        sentence = f"the logs say nothing of the model `{model}`; {log.foreign:,} lines are of other models"
+        return DataError(sentence, where=str(paths[0]))
     if log.damaged:
         problem = f"{names} is no usage log" if len(paths) == 1 else f"none of {names} is a usage log"
     else:

@@ -95,9 +95,9 @@ class Load:
         """Give back what `reserve_bytes` reserved."""
         self.body_bytes -= count
 
-    def _retry_later(self, what: str) -> Refusal:
+    def _retry_later(self, problem: str) -> Refusal:
         wait = max(1, math.ceil(self.pictures * self.picture_s))
-        return Refusal(429, f"{what}; try again later", headers={"Retry-After": str(wait)})
+        return Refusal(429, f"{problem}; try again later", headers={"Retry-After": str(wait)})
 
 
 def too_large_error(limit_bytes: int) -> Refusal:

@@ -82,8 +82,8 @@ def read_keys(file: Path | None) -> tuple[str, ...]:
         if not keys:
             raise UsageError(f"the key file `{file}` has no key", hint=f"openssl rand -hex 32 > {file}")
     if short := [key for key in keys if len(key) < _SHORTEST_KEY]:
-        what = f"a key has {len(short[0])} characters; it must have {_SHORTEST_KEY} or more"
-        raise UsageError(what, hint="openssl rand -hex 32 makes one")
+        problem = f"a key has {len(short[0])} characters; it must have {_SHORTEST_KEY} or more"
+        raise UsageError(problem, hint="openssl rand -hex 32 makes one")
     return tuple(keys)
 
 
@@ -112,8 +112,8 @@ def bind_socket(address: ListenAddress) -> socket.socket:
         if listening is not None:
             listening.close()
         why = getattr(err, "strerror", None) or str(err)
-        what = f"cannot listen at `{address.host}:{address.port}`: {why}"
-        raise SetupError(what, hint="--port 0 takes any free port") from err
+        problem = f"cannot listen at `{address.host}:{address.port}`: {why}"
+        raise SetupError(problem, hint="--port 0 takes any free port") from err
     return listening
 
 

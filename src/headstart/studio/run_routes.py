@@ -89,8 +89,8 @@ def _answer_try(studio: Any, run: Path, picture: Path, key: str) -> dict[str, An
     if "explain" in command_lines.list_commands():
         out = picture.parent / "explained"
         tasks.append(studio.tasks.start_task("explain", ["explain", str(run), str(picture), "--out", str(out)]))
-    answer, *rest = (wait_for_task(studio, task, _ANSWER_S) for task in tasks)
-    explained = _describe_explanation(run, rest[0]) if rest else None
+    answer, *explanations = (wait_for_task(studio, task, _ANSWER_S) for task in tasks)
+    explained = _describe_explanation(run, explanations[0]) if explanations else None
     return {"try": key, "file": picture.name, "answer": answer, "explained": explained}
 
 

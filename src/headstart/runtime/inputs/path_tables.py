@@ -42,11 +42,11 @@ def find_column(path: Path, requested: str | None) -> str:
     if matches:
         return matches[0]
     column_list = ", ".join(f"`{format_printable(name)}`" for name in columns[:20]) or "none"
-    what = (
+    problem = (
         f"has no column `{requested}`" if requested else f"has no column {', '.join(f'`{name}`' for name in COLUMNS)}"
     )
     hint = format_nearest(requested, columns) if requested else "name the column of paths with --column"
-    raise DataError(f"the table `{path}` {what}; its columns: {column_list}", where=str(path), hint=hint or None)
+    raise DataError(f"the table `{path}` {problem}; its columns: {column_list}", where=str(path), hint=hint or None)
 
 
 def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Content]:

@@ -217,11 +217,11 @@ class ModelRegistry:
             await self.reload_model(name)
         except Exception as err:  # whatever it is, the watch over all models goes on
             is_expected = isinstance(err, HeadstartError)
-            what = err.what if isinstance(err, HeadstartError) else repr(err)
-            if self._refused.get(name) != what:  # logged once, not at every look
-                self._refused[name] = what
+            problem = err.what if isinstance(err, HeadstartError) else repr(err)
+            if self._refused.get(name) != problem:  # logged once, not at every look
+                self._refused[name] = problem
                 self.metrics.count_load(name, "refused")
-                self.log.write_event("reload", level="warning" if is_expected else "error", model=name, what=what)
+                self.log.write_event("reload", level="warning" if is_expected else "error", model=name, what=problem)
 
     async def stop_workers(self) -> None:
         """Answer what was taken, then end."""

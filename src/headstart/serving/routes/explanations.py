@@ -92,8 +92,8 @@ def _make_explainer(served: ServedModel) -> Any:
 
     explainer = explain_image.Explainer(served.folder)
     if explainer.model.manifest != served.model.manifest:
-        what = "the folder of this model holds another one, which is not served yet"
-        raise Refusal(503, what, hint="ask again", headers={"Retry-After": "2"})
+        problem = "the folder of this model holds another one, which is not served yet"
+        raise Refusal(503, problem, hint="ask again", headers={"Retry-After": "2"})
     return explainer
 
 

@@ -99,8 +99,8 @@ def _add_model_routes(router: APIRouter, service: PredictionService) -> None:
     async def reload(request: Request, name: str) -> Response:
         """Serve what the model's folder holds now; needs a key. A damaged one is refused, and the old one stays."""
         if not service.keyed:
-            what = "reloading over the network needs a service with a key"
-            raise Refusal(403, what, hint="changed folders are also found without this request")
+            problem = "reloading over the network needs a service with a key"
+            raise Refusal(403, problem, hint="changed folders are also found without this request")
         served = service.require_model(request, name)
         try:
             changed = await service.registry.reload_model(served.name)
