@@ -68,7 +68,7 @@ class Compiled:
 
     def __init__(self, made: Network, recipe: Recipe) -> None:
         self.network, self.stepper = made, TrainStep(made, recipe, None)
-        self.state = self.stepper.state()
+        self.state = self.stepper.copy_state()
 
     def trained(self, weights: Mapping[str, np.ndarray], recipe: Recipe, feed: Pictures, held: Shown) -> np.ndarray:
         """(M, C) float32 logits of the network that `weights` become, all of a network's by path."""

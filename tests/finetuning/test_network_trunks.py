@@ -42,7 +42,7 @@ def check(model, spec, x, asked, y=Y):
     if asked.strategy != "scratch":
         np.testing.assert_allclose(first, probe @ start.weights + start.bias, atol=1e-4)
     descend(net, given, y, rate=1e-2, steps=2, clip=1.0)
-    require_moved(net, before, net.get(frozen=True), net.factors())
+    require_moved(net, before, net.get(frozen=True), net.rate_factors())
     made = make_plain_model(net, model, spec)
     probabilities = np.asarray(made.model.predict_on_batch(x))
     np.testing.assert_allclose(probabilities, softmax(logits_of(net, given)), atol=1e-4)
@@ -138,7 +138,7 @@ def test_every_family_learns_norms_alone_and_statistics_where_it_has_batch_norms
     after, statistics = net.get(frozen=True), {v.path for v in net.statistics}
     assert bool(statistics) == norms
     assert all(np.any(after[path] != before[path]) for path in statistics)
-    require_moved(net, before, after, net.factors())
+    require_moved(net, before, after, net.rate_factors())
 
 
 @pytest.mark.slow

@@ -434,7 +434,7 @@ def test_blocks_of_a_pretrained_network_move_by_their_factors(shared_store, text
     )
     maps = network.build_lower_trunk(model, found.spec, net.cut)(x)
     before, given = net.get(), net.model.trainable_variables
-    made = built(asked, given, net.factors())
+    made = built(asked, given, net.rate_factors())
     with tf.GradientTape() as tape:
         loss = objectives.make_loss(asked)(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]], net.model({"map": maps}))
     made.apply(tape.gradient(loss, given), given)

@@ -132,12 +132,12 @@ def test_the_model_trains_the_blocks_and_nothing_else(trunk):
 
 def test_factors_fall_with_the_distance_from_the_head(trunk):
     net = made(trunk, part="all", decay=0.5, trunk_rate=0.25)[0]
-    factors = net.factors()
+    factors = net.rate_factors()
     expected = {"low": 0.25 * 0.125, "mid": 0.25 * 0.25, "last": 0.25 * 0.5, "head": 1.0}
     for block in net.blocks:
         assert {factors[v.path] for v in block.variables} == {expected[block.name]}
     lone = made(trunk, blocks=1, decay=0.5)[0]
-    assert {lone.factors()[v.path] for v in lone.blocks[0].variables} == {0.5}
+    assert {lone.rate_factors()[v.path] for v in lone.blocks[0].variables} == {0.5}
 
 
 def test_paths_do_not_count_the_layers_of_a_process():

@@ -35,7 +35,7 @@ def test_a_step_of_every_strategy_moves_its_blocks_and_no_other_weight(trunk, ch
     before = net.get(frozen=True)
     descend(net, given, Y)
     after = net.get(frozen=True)
-    require_moved(net, before, after, net.factors())
+    require_moved(net, before, after, net.rate_factors())
     moved = {path for path in after if not np.array_equal(after[path], before[path])}
     for block in net.blocks:
         assert moved & {v.path for v in block.variables}, block.name
@@ -49,8 +49,8 @@ def test_a_block_that_stands_still_is_named(trunk):
     after = net.get(frozen=True)
     after |= {v.path: before[v.path] for v in net.blocks[0].variables}
     with pytest.raises(NoOpError, match="after one step nothing has moved in mid$"):
-        require_moved(net, before, after, net.factors())
-    held = {**net.factors(), **{v.path: 0.0 for v in net.blocks[0].variables}}
+        require_moved(net, before, after, net.rate_factors())
+    held = {**net.rate_factors(), **{v.path: 0.0 for v in net.blocks[0].variables}}
     require_moved(net, before, after, held)
 
 
@@ -62,7 +62,7 @@ def test_a_frozen_weight_that_moved_is_named(trunk):
     frozen = next(path for path in after if path.endswith("moving_mean"))
     after[frozen] = after[frozen] + 1
     with pytest.raises(NoOpError, match=f"1 frozen weights have moved: `{frozen}`"):
-        require_moved(net, before, after, net.factors())
-    held = {**net.factors(), **{v.path: 0.0 for v in net.blocks[0].variables}}
+        require_moved(net, before, after, net.rate_factors())
+    held = {**net.rate_factors(), **{v.path: 0.0 for v in net.blocks[0].variables}}
     with pytest.raises(NoOpError, match="frozen weights have moved"):
         require_moved(net, before, net.get(frozen=True), held)
