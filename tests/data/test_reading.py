@@ -249,7 +249,7 @@ def test_the_closing_line_counts(context, store, tmp_path, capsys):
     ctx.console = Console()
     read_dataset(tmp_path / "zoo", ctx=ctx)
     line = capsys.readouterr().err
-    assert line.startswith("read        38 pictures in 2 classes (1 more without any), 24 files excused (7 truncated, ")
+    assert line.startswith("read        38 pictures in 2 classes (1 more without any), 24 files skipped (7 truncated, ")
 
 
 def test_two_reads_write_the_same_bytes(read, tmp_path):

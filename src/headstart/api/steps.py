@@ -40,8 +40,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random twins and the histogram see no more
-CONTROL_PART, CONTROL_LEAST = 6, 96  # random twins see a sixth of the training pictures, so that they stay cheap
+SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random-init controls see no more
+CONTROL_PART, CONTROL_LEAST = (
+    6,
+    96,
+)  # random-init controls see a sixth of the training pictures, so that they stay cheap
 
 
 class FitSteps:

@@ -14,13 +14,14 @@ def redact_path(path: str) -> str:
 
 
 def redact_backbone(name: str) -> str:
-    """A backbone as it was asked for; of `run:PATH`, `keras_hub:PATH` and their random twins the path's last part."""
-    twin = "random:" if name.startswith("random:") else ""
-    source, colon, preset = name.removeprefix(twin).partition(":")
+    """A backbone as it was asked for; of `run:PATH`, `keras_hub:PATH` and their random-init controls the path's last
+    part."""
+    prefix = "random:" if name.startswith("random:") else ""
+    source, colon, preset = name.removeprefix(prefix).partition(":")
     local = source == "run" or (
         source == "keras_hub" and not preset.startswith("hf://") and preset != redact_path(preset)
     )
-    return f"{twin}{source}{colon}{redact_path(preset) if local else preset}"
+    return f"{prefix}{source}{colon}{redact_path(preset) if local else preset}"
 
 
 def redact_setting(job: Job, name: str) -> Any:

@@ -1,8 +1,8 @@
-"""Audit: ask every data check, keep its answer, and gather the pictures that must stay together.
+"""Audit: run every data check, keep its outcome, and cluster the pictures that must stay together.
 
-The stage runs twice: phase `files` on what the files tell, phase `vectors` on the embeddings; the second keeps the
+The step runs twice: phase `files` on what the files tell, phase `vectors` on the embeddings; the second keeps the
 links of the first. Links of equal bytes always merge; links of mere likeness merge until a cluster reaches the cap
-of `kit.clusters`. A finding of severity `error` stops the run, with all others of its kind.
+of `headstart.data.duplicates.clusters`. A finding of severity `error` stops the run, with all others of its kind.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from headstart.core import registry
+from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
@@ -24,13 +25,14 @@ from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 def audit_dataset(
     data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, before: Audit | None = None
 ) -> Audit:
-    """Ask all checks of a phase.
+    """Run all checks of a phase.
 
     Args:
         data: The data set.
         ctx: The run.
         embeddings: Of the backbone that `headstart.selection.candidates.backbone_for_audit` names; with them the
-        phase is `vectors`, on their last depth. before: The audit of phase `files`, whose links are kept.
+            phase is `vectors`, on their last feature level.
+        before: The audit of phase `files`, whose links are kept.
 
     Raises:
         DataError: With every finding that makes fitting impossible.
@@ -42,7 +44,7 @@ def audit_dataset(
     clusters, refused = _cluster_rows(data, outcomes_so_far)
     audit = Audit(phase=phase, outcomes=outcomes, clusters=clusters)
     serialization.save_value(audit, ctx.make_step_folder("audit"), name=phase)
-    _print_outcomes(audit, len(refused), ctx)
+    _print_outcomes(audit, len(refused), ctx.console)
     _require_no_error(outcomes)
     return audit
 
@@ -68,18 +70,18 @@ def _cluster_rows(data: Dataset, outcomes: Iterable[Outcome]) -> tuple[np.ndarra
     return find_capped_clusters(n, pairs[exact], pairs[~exact], cap=chain_cap(n))
 
 
-def _print_outcomes(audit: Audit, refused: int, ctx: Context) -> None:
+def _print_outcomes(audit: Audit, refused: int, console: Console) -> None:
     counts = Counter(outcome.status for outcome in audit.outcomes)
     parts = [f"{len(audit.outcomes)} checks", f"{counts['issue']} {'issue' if counts['issue'] == 1 else 'issues'}"]
     parts.append(f"{counts['tip']} {'tip' if counts['tip'] == 1 else 'tips'}")
     parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
-    ctx.console.print_line("audit", f"{audit.phase}: {', '.join(parts)}")
+    console.print_line("audit", f"{audit.phase}: {', '.join(parts)}")
     for outcome in audit.outcomes:
         if outcome.status in ("issue", "skipped"):
-            ctx.console.print_line("audit", f"{outcome.code} {outcome.why}")
+            console.print_line("audit", f"{outcome.code} {outcome.why}")
     if refused:
         cap = chain_cap(len(audit.clusters))
-        ctx.console.print_line(
+        console.print_line(
             "audit", f"{refused:,} links of likeness would chain more than {cap:,} pictures: not followed"
         )
 

@@ -1,6 +1,6 @@
-"""Splits: who learns and who judges, drawn after the audit so that look-alikes stay on one side.
+"""Splits: which pictures train and which test, drawn after the audit so that near-duplicates stay on one side.
 
-Given splits are kept as they are, and what straddles them is told. Otherwise a test split is drawn if every class
+Given splits are kept as they are, and what straddles them is reported. Otherwise a test split is drawn if every class
 keeps enough pictures in it. Folds are drawn inside `train` only, repeated where pictures are few, and fewer where a
 class has fewer unlike pictures than folds. Both draws deal out whole clusters (`deal`).
 """
@@ -38,10 +38,14 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         DataError: A class's pictures are all copies of one, so that it cannot be cross-validated.
     """
     clusters, why = _loosen_clusters(data, np.asarray(clusters, np.int64))
-    part, sentence = _read_given_splits(data) if any(data.split) else _draw_test_split(data, clusters, ctx, screened)
+    part, sentence = (
+        _read_given_splits(data)
+        if any(data.split)
+        else _draw_test_split(data, clusters, ctx.job.test_size, ctx.seed, screened)
+    )
     why.append(sentence)
     train = np.flatnonzero(part == 0)
-    folds, sentence = _draw_folds(data, clusters, train, ctx, tested=bool((part > 0).any()))
+    folds, sentence = _draw_folds(data, clusters, train, ctx.job.folds, ctx.seed, tested=bool((part > 0).any()))
     why.append(sentence)
     splits = Splits(
         train=train,
@@ -129,9 +133,8 @@ def _read_given_splits(data: Dataset) -> tuple[np.ndarray, str]:
 
 
 def _draw_test_split(
-    data: Dataset, clusters: np.ndarray, ctx: Context, screened: np.ndarray | None
+    data: Dataset, clusters: np.ndarray, size: float, seed: int, screened: np.ndarray | None
 ) -> tuple[np.ndarray, str]:
-    size = ctx.job.test_size
     side = np.zeros(len(data.uris), np.int64)
     if size == 0:
         return side, "no test split, as asked"
@@ -139,7 +142,7 @@ def _draw_test_split(
     is_kept[np.asarray(screened if screened is not None else [], np.int64)] = True
     is_kept = np.isin(clusters, clusters[is_kept])
     targets = np.asarray(data.targets)
-    part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([ctx.seed, 1]), first=is_kept)
+    part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([seed, 1]), first=is_kept)
     tested = np.bincount(targets[part == 1], minlength=len(data.class_names))
     present = np.unique(targets)
     least = present[np.argmin(tested[present])]
@@ -163,23 +166,22 @@ def _draw_test_split(
 
 
 def _draw_folds(
-    data: Dataset, clusters: np.ndarray, train: np.ndarray, ctx: Context, *, tested: bool
+    data: Dataset, clusters: np.ndarray, train: np.ndarray, most: int, seed: int, *, tested: bool
 ) -> tuple[np.ndarray, str]:
     targets, train_clusters = np.asarray(data.targets)[train], clusters[train]
     cluster_counts = {int(c): len(np.unique(train_clusters[targets == c])) for c in np.unique(targets)}
     least = min(cluster_counts, key=lambda c: cluster_counts[c])
-    count = max(2, min(ctx.job.folds, cluster_counts[least]))
+    count = max(2, min(most, cluster_counts[least]))
     repeats = next((times for below, times in REPEATS if len(train) < below), 1)
     repeats = repeats if tested else max(repeats, REPEATS_WITHOUT_TEST)
     folds = np.full((repeats, len(data.uris)), -1, np.int16)
     for repeat in range(repeats):
-        folds[repeat, train] = _draw_folds_once(targets, train_clusters, count, [ctx.seed, 2, repeat])
+        folds[repeat, train] = _draw_folds_once(targets, train_clusters, count, [seed, 2, repeat])
     times = "once" if repeats == 1 else f"{repeats} times"
     sentence = f"{count}-fold cross-validation {times} inside {len(train):,} pictures"
-    if count < ctx.job.folds:
+    if count < most:
         sentence += (
-            f" ({ctx.job.folds} folds asked for, class `{data.class_names[least]}` has "
-            f"{cluster_counts[least]} unlike pictures)"
+            f" ({most} folds asked for, class `{data.class_names[least]}` has {cluster_counts[least]} unlike pictures)"
         )
     return folds, sentence
 

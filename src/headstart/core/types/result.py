@@ -157,7 +157,7 @@ class UncertaintyReport:
         thresholds: (C,) float64 of the score; infinity makes the class always plausible.
         floors: (C,) float64; where no class keeps its floor, no class is plausible.
         kept: Share of known pictures, at least, whose true class keeps its floor.
-        n: Pictures that set the thresholds, one of each cluster of look-alikes.
+        n: Pictures that set the thresholds, one of each cluster of near-duplicates.
         split: Where these are from: `test`, `val` or `cv`.
         why: One sentence on how the promise is kept.
         novelty: None where the training pictures are too few.

@@ -1,7 +1,7 @@
-"""Every file below a folder, in the order of its bytes: to be looked at, or excused with a reason.
+"""Every file below a folder, in the order of its bytes: to be inspected, or skipped with a reason.
 
 Links are followed; one that leads back to a folder above it is a loop. Hidden files and folders (names that begin with
-a dot, and what file managers leave behind) are listed one by one and excused. Devices and pipes are never opened.
+a dot, and what file managers leave behind) are listed one by one and skipped. Devices and pipes are never opened.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class FolderListing:
     """What is below a folder.
 
     Attributes:
-        uris: Files to be looked at, `/` between parts, sorted by their bytes.
-        excused: The other files.
+        uris: Files to be inspected, `/` between parts, sorted by their bytes.
+        skipped: The other files.
         folders: Folders that are not hidden.
     """
 

@@ -1,4 +1,4 @@
-"""A folder of pictures -> a `Dataset` in which every file on disk is accounted for: used, or excused with a reason.
+"""A folder of pictures -> a `Dataset` in which every file on disk is accounted for: used, or skipped with a reason.
 
 The folder is walked in the order of its bytes, every file is hashed and decoded once at reduced scale in parallel
 (facts come from the cache when the same bytes were seen before), and its folders tell class and given split.
@@ -185,7 +185,7 @@ def _format_summary(data: Dataset) -> str:
     if data.excused:
         reasons = Counter(file.reason for file in data.excused).most_common()
         why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons)
-        parts.append(f"{len(data.excused):,} {'file' if len(data.excused) == 1 else 'files'} excused ({why})")
+        parts.append(f"{len(data.excused):,} {'file' if len(data.excused) == 1 else 'files'} skipped ({why})")
     return ", ".join(parts)
 
 
