@@ -17,7 +17,7 @@ from headstart.statistics.intervals import mean_interval
 from headstart.uncertainty.temperature import apply_temperature
 
 CHUNK = 8192  # pictures answered at once
-SURE = 0.75  # a rival class this probable is enough to doubt a label
+SURE = 0.75  # a rival class this probable is enough to suspect a label
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,9 +142,9 @@ def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, s
 
 
 def find_suspect_labels(judged_splits: dict[str, JudgedSplit], most: int = 200) -> np.ndarray:
-    """Rows whose label held-out predictions doubt, the most doubtful first: candidates, of which half are right.
+    """Rows whose label held-out predictions contradict, the most suspect first: candidates, of which half are right.
 
-    After confident learning (Northcutt 2021): a picture is doubted when another class is more probable than its label
+    After confident learning (Northcutt 2021): a label is suspect when another class is more probable than its label
     and at least as probable as that class is, on average, for pictures that carry it, or at least `SURE`.
 
     Args:

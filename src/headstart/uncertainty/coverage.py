@@ -170,12 +170,12 @@ def _judge_repeatedly(
             limits = conformal.compute_thresholds(
                 true_scores[~inside], predictions.y[~inside], n_classes, coverage, by_class=promise.by_class
             )
-            found = scores[inside] <= limits
-            empties[inside] += ~found.any(axis=1)
-            found[np.arange(len(found)), predictions.answers[inside]] = True
-            found[hopeless[inside]] = False
-            count = found.sum(axis=1)
-            hits[inside] += found[np.arange(len(found)), predictions.y[inside]]
+            in_set = scores[inside] <= limits
+            empties[inside] += ~in_set.any(axis=1)
+            in_set[np.arange(len(in_set)), predictions.answers[inside]] = True
+            in_set[hopeless[inside]] = False
+            count = in_set.sum(axis=1)
+            hits[inside] += in_set[np.arange(len(in_set)), predictions.y[inside]]
             sizes[inside] += count
             singletons[inside] += count == 1
     return tuple(total / REPEATS for total in (hits, sizes, singletons, empties))

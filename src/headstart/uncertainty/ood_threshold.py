@@ -100,7 +100,9 @@ def _score_hidden_classes(sample: TrainingSample, method: str, names: tuple[str,
         if min(int(of_class.sum()), int(held_out.sum())) < FEWEST or int(inside.sum()) < ood_detection.LEAST // 2:
             continue
         arrays, k = ood_detection.fit_references(sample.x[inside], sample.y[inside], method)
-        near, far = (ood_detection.compute_distances(arrays, k, sample.x[which]) for which in (held_out, of_class))
+        near, far = (
+            ood_detection.compute_distances(arrays, k, sample.x[selected]) for selected in (held_out, of_class)
+        )
         scores.append(novelty_auc(near, far, split="train", subject=f"hidden class {names[c]}"))
     return scores
 

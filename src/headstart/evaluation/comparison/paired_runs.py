@@ -108,9 +108,9 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
     )
 
 
-def _find_common_pictures(one: RunSummary, other: RunSummary) -> _CommonPictures:
+def _find_common_pictures(first: RunSummary, other: RunSummary) -> _CommonPictures:
     places = {digest: positions for positions, digest in reversed(list(enumerate(other.digests)))}
-    places_first = {digest: positions for positions, digest in reversed(list(enumerate(one.digests)))}
+    places_first = {digest: positions for positions, digest in reversed(list(enumerate(first.digests)))}
     positions = np.array(
         [[position, places[digest]] for digest, position in places_first.items() if digest in places], np.int64
     )
@@ -119,11 +119,11 @@ def _find_common_pictures(one: RunSummary, other: RunSummary) -> _CommonPictures
     )
     labels = [
         np.array(side.dataset.class_names, object)[side.truth[k]]
-        for side, k in zip((one, other), positions.T, strict=True)
+        for side, k in zip((first, other), positions.T, strict=True)
     ]
     same = labels[0] == labels[1]
     positions, common_labels = positions[same], labels[0][same]
-    sides = tuple(zip((one, other), positions.T, strict=True))
+    sides = tuple(zip((first, other), positions.T, strict=True))
     return _CommonPictures(
         labels=common_labels,
         clusters=paired_tests.join_clusters(*(side.clusters[k] for side, k in sides)),

@@ -46,13 +46,13 @@ def write_drift_reference(
     for chunk in _make_chunks(model, data, embeddings, rows):
         answers.append(model.predict_chunk(chunk))
         blocks.append(usage_counts.project_features(model.join_features(chunk)))
-    doubt = model.manifest.doubt is not None and evaluation.split != "cv"
+    has_sets = model.manifest.doubt is not None and evaluation.split != "cv"
     predictions = [prediction for part in answers for prediction in part]
     if evaluation.split == "cv":
         predictions = _held_out(model, predictions, evaluation)
     projections = np.concatenate(blocks)
     edges = usage_counts.find_tenths(projections)
-    counts = usage_counts.count_predictions(predictions, has_sets=doubt)
+    counts = usage_counts.count_predictions(predictions, has_sets=has_sets)
     if evaluation.split != "cv" or adapted.strategy == "probe":
         counts.features += usage_counts.count_tenths(projections, edges)
     reference = usage_log.UsageReference(
