@@ -139,8 +139,8 @@ def _read_json(repo: Repository, file: str, hub: RepositoryFacts) -> dict[str, A
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
-        where = resumable.hide_credentials(repo.file_address(file, hub.commit))
-        raise DataError(f"`{file}` of `{HUB}:{repo.preset}` cannot be read", where=where)
+        address = resumable.hide_credentials(repo.file_address(file, hub.commit))
+        raise DataError(f"`{file}` of `{HUB}:{repo.preset}` cannot be read", where=address)
     return facts
 
 

@@ -128,7 +128,7 @@ def _list_models() -> Iterator[tuple[str, Any]]:
 
     One row is asked for beforehand: without a network `huggingface_hub` tries for 23 s before it says so.
     """
-    what = f"the hub's list cannot be had from {hub_api.format_hub_address()}"
+    failure = f"the hub's list cannot be had from {hub_api.format_hub_address()}"
     with hub_api.open_client() as client:
         try:
             resumable.download_small(f"{hub_api.hub_address()}/api/models?limit=1", most_bytes=remote_index.MAX_BYTES)
@@ -137,9 +137,9 @@ def _list_models() -> Iterator[tuple[str, Any]]:
                 models = api.list_models(**query, sort="downloads", full=True, cardData=True, fetch_config=True)
                 yield from ((source, model) for model in itertools.islice(models, _MAX_ROWS))
         except (hub_api.network_error(client), OSError, HTTPException) as err:
-            raise hub_api.unreachable(what, err) from err
+            raise hub_api.unreachable(failure, err) from err
         except (ValueError, TypeError, KeyError, AttributeError) as err:
-            raise SetupError(f"{what}: it sends no list of models") from err
+            raise SetupError(f"{failure}: it sends no list of models") from err
 
 
 def _make_entry(source: str, model: Any) -> IndexEntry | None:
