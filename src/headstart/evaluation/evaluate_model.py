@@ -55,9 +55,7 @@ def evaluate_model(
     """Judge the adapted model.
 
     Args:
-        splits: Who learnt and who judges.
         embeddings: Features of all pictures of every backbone that the head reads.
-        adapted: The head and its held-out predictions.
         ranking: Tells the random trunk's best depth.
         ctx: The run; its job gives `positive` and `costs`.
         controls: Embeddings of trunks with random weights, of at most 256 training pictures.
@@ -96,9 +94,10 @@ def evaluate_model(
         + _make_ablation_verdicts(ablation_rows, adapted),
         paid=ablation_rows,
     )
-    serialization.save_value(evaluation, ctx.make_step_folder("evaluate"))
-    write_scores(evaluation, ctx.make_step_folder("evaluate") / "scores.csv")
-    write_predictions(list(judged_splits.values()), data, ctx.make_step_folder("evaluate") / "predictions.csv")
+    folder = ctx.make_step_folder("evaluate")
+    serialization.save_value(evaluation, folder)
+    write_scores(evaluation, folder / "scores.csv")
+    write_predictions(list(judged_splits.values()), data, folder / "predictions.csv")
     ctx.console.print_line("evaluate", _format_line(evaluation))
     return evaluation
 

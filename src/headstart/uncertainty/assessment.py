@@ -48,9 +48,7 @@ def assess_uncertainty(
     """Set the thresholds and measure what they are worth.
 
     Args:
-        splits: Who learnt and who judges.
         embeddings: Features of all pictures of every backbone that the head reads.
-        adapted: The head and its held-out predictions.
         evaluation: The held-back predictions, tempered, and the decision threshold.
         ctx: The run; its job gives `coverage`.
         foreign: Pictures of other things, with their features.
