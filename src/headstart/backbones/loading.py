@@ -1,8 +1,9 @@
 """From a backbone's name to a trunk that runs: found among the sources, exported once, checked, kept in the cache.
 
-`find` answers without any framework. `folder` gives the trunk as OpenVINO files; only when the cache does not hold
-them is Keras loaded: the trunk is built, converted in float32 with uint8 pictures as input, run on real pictures by
-both engines, and kept only if the vectors agree. Without OpenVINO, `ready` lets Keras itself do the work and says so.
+`find_backbone` answers without any framework. `make_trunk_folder` gives the trunk as OpenVINO files. Only when the
+cache does not hold them is Keras loaded: the trunk is built, converted in float32 with uint8 pictures as input, and run
+on real pictures by both engines. It is kept only if the vectors agree. Without OpenVINO, Keras does the work and a line
+says so.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _resolve_listed(name: str) -> ResolvedBackbone:
 def find_for_option(
     option: str, name: str, *, fetching: bool = False, console: Console | None = None
 ) -> ResolvedBackbone:
-    """The trunk that an option names; `find`, whose error then tells of which option the name is.
+    """The trunk that an option names; `find_backbone`, whose error then tells of which option the name is.
 
     Raises:
         UsageError: There is none.
@@ -172,7 +173,7 @@ def make_trunk_folder(
     """The trunk as OpenVINO files, made and checked when the cache does not hold it.
 
     Args:
-        trunk: From `find`.
+        trunk: From `find_backbone`.
         store: The cache; the entry has kind `trunks`.
         console: Told before the making, which takes seconds.
         pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For

@@ -78,7 +78,7 @@ class Picture:
     Attributes:
         format: One of `FORMATS`.
         size: Width and height in px as stored, before EXIF orientation.
-        extent: Width and height of the picture in pixels of what `rgb` gave: not whole where a reduced scale is not.
+        extent: Width and height of the picture in pixels of what `decode_rgb` gave; a reduced scale may not be whole.
         notes: Positions in `NOTES` of what was done so far.
 
     Raises:
@@ -150,12 +150,12 @@ class Picture:
             )
 
     def turn_upright(self, image: Image.Image) -> Image.Image:
-        """Apply the EXIF orientation to a picture that `rgb` gave (resized or not)."""
+        """Apply the EXIF orientation to a picture that `decode_rgb` gave (resized or not)."""
         turn = _TURN.get(self.read_orientation())
         return image if turn is None else image.transpose(turn)
 
     def read_orientation(self) -> int:
-        """The EXIF orientation, 1 to 8; 1 when there is none or it cannot be read. Right only after `rgb`."""
+        """The EXIF orientation, 1 to 8; 1 when there is none or it cannot be read. Right only after `decode_rgb`."""
         try:
             with _silence_pillow():
                 return int(self._image.getexif().get(0x0112, 1))

@@ -90,8 +90,8 @@ def require_room(folder: Path, needed_bytes: int, name: str) -> None:
 
     Args:
         folder: Where it will lie; it or a folder above it exists.
-        wanted: Bytes.
-        what: In words, plural.
+        needed_bytes: Bytes.
+        name: In words, plural.
 
     Raises:
         SetupError: With both numbers.

@@ -1,7 +1,8 @@
 """What one cheap decode tells about a picture: size, perceptual hash, colour histogram, blankness.
 
-`inspect` decodes the whole file, a JPEG at reduced scale, so that a truncated file is found. The facts fit into one
-row of float32 numbers (`to_row`, `from_row`, exact both ways), so that a cache of fixed-width rows can keep them.
+`describe_picture` decodes the whole file, a JPEG at reduced scale, so that a truncated file is found. The facts fit
+into one row of float32 numbers (`to_row`, `from_row`, exact both ways), so that a cache of fixed-width rows can keep
+them.
 """
 
 from __future__ import annotations

@@ -40,14 +40,14 @@ __all__ = [
     "visible_box",
 ]
 
-REVISION = 1  # raise it when `decode` gives other numbers for the same bytes
+REVISION = 1  # raise it when `decode_picture` gives other numbers for the same bytes
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}  # half-width of the filter in pixels of the coarser side
 _SLICE = 8  # pictures a task decodes
 
 
 def decoder_revision() -> str:
-    """What the numbers of `decode` depend on besides bytes and spec; part of what cached vectors are known by."""
+    """What the numbers of `decode_picture` depend on besides bytes and spec; part of the key of cached vectors."""
     return f"decode {REVISION} pillow {PIL.__version__}"
 
 
@@ -105,11 +105,11 @@ def _resize_and_crop(image: Image.Image, extent: tuple[float, float], spec: Inpu
 
 
 def visible_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
-    """The part of a picture that `decode` keeps, in its own pixels: left, top, right, bottom.
+    """The part of a picture that `decode_picture` keeps, in its own pixels: left, top, right, bottom.
 
     Args:
         size: Width and height of the picture, upright.
-        spec: As for `decode`.
+        spec: As for `decode_picture`.
     """
     width, height = size
     if spec.resize == "squash":

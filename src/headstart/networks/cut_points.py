@@ -75,7 +75,7 @@ def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], layers: Seque
     Args:
         nodes: In the order of computing.
         outputs: Name -> position of what the file gives.
-        wanted: Names of layers to cut at, `last` among them if need be; empty to find them.
+        layers: Names of layers to cut at, `last` among them if need be; empty to find them.
 
     Raises:
         UsageError: A wanted layer is not in the file, or gives nothing that can be pooled.

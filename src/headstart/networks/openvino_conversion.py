@@ -69,18 +69,37 @@ def convert_trunk(
     """
     names = [*maps, *(depth.name for depth in spec.depths)]
     converted = _convert_graph(model, spec, names)
-    path = folder / "trunk.xml"
-    openvino_engine.load_openvino().save_model(converted, path, compress_to_fp16=False)
+    openvino_engine.load_openvino().save_model(converted, folder / "trunk.xml", compress_to_fp16=False)
     probes = pictures[:_BATCH]
     expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
-    vectors_now = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
-    differences = {name: compare_vectors(a, b) for name, a, b in zip(names, vectors_now, expected, strict=True)}
-    require_parity(spec, differences)
-    facts = {
-        "compared_with": f"keras {openvino_engine.keras_backend()}",
-        "pictures": len(probes),
-        "versions": list_versions(),
-    }
+    prove_parity(folder, spec, names, probes, expected, f"keras {openvino_engine.keras_backend()}")
+
+
+def prove_parity(
+    folder: Path,
+    spec: BackboneSpec,
+    names: Sequence[str],
+    probes: np.ndarray,
+    expected: Sequence[np.ndarray],
+    other: str,
+) -> None:
+    """Run `trunk.xml` on pictures and hold it against expected vectors; write `parity.json`.
+
+    Args:
+        folder: Of the trunk.
+        spec: Of the trunk.
+        names: Of its outputs.
+        probes: (n, H, W, 3) uint8.
+        expected: (n, D) an output, from the other side.
+        other: What that is.
+
+    Raises:
+        SetupError: They disagree.
+    """
+    vectors = next(v for _, v in openvino_engine.Engine(folder / "trunk.xml", threads=1).run([(None, probes)]))
+    differences = {name: compare_vectors(a, b) for name, a, b in zip(names, vectors, expected, strict=True)}
+    require_parity(spec, differences, other)
+    facts = {"compared_with": other, "pictures": len(probes), "versions": list_versions()}
     write_json(folder / "parity.json", {**facts, "depths": differences})
 
 
@@ -130,7 +149,7 @@ def require_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], 
 
     Args:
         spec: Of the trunk.
-        rows: Depth -> what `compare` gives.
+        rows: Depth -> what `compare_vectors` gives.
         other: What it was compared with.
 
     Raises:

@@ -1,6 +1,6 @@
 """The convolutional part of VGG16 (Simonyan & Zisserman 2015): thirteen 3 x 3 convolutions in five blocks.
 
-Known without a framework, like `_lite`: parameters, operations, graph and tensor names come from one list.
+Known without a framework: parameters, operations, graph and tensor names come from one list.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console
     """The file at `target`, whole and checked.
 
     Args:
-        wanted: Which file.
+        weights_file: Which file.
         target: Where it goes; on the store's disk.
         store: Keeps unfinished downloads and recorded digests.
         console: Told of sources, progress and warnings.

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.imported.description import ImportedBackbone
-from headstart.core.provenance import list_versions
-from headstart.core.storage.files import write_json
 from headstart.core.types import BackboneSpec, InputSpec
+from headstart.images.normalization import scale_pictures
 from headstart.networks import openvino_conversion, openvino_engine
 from headstart.networks.cut_points import Cut
 from headstart.networks.formats import openvino_reader
@@ -39,26 +38,14 @@ def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pict
         SetupError: OpenVINO is missing, or the edited graph gives other numbers.
         DataError: The file cannot be read.
     """
-    path, probes = folder / "trunk.xml", pictures[:_PROBES]
+    probes = pictures[:_PROBES]
     graph = _edit_graph(_read_fixed(file, backbone), backbone.cuts, backbone.input, backbone.layout)
-    openvino_engine.load_openvino().save_model(graph, path, compress_to_fp16=False)
+    openvino_engine.load_openvino().save_model(graph, folder / "trunk.xml", compress_to_fp16=False)
     expected = _run_original(
         _read_fixed(file, backbone), backbone, (scale_pictures(picture[None], backbone.input) for picture in probes)
     )
-    engine = openvino_engine.Engine(path, threads=1)
-    vectors = next(outputs for _, outputs in engine.run([(None, probes)]))
-    levels = zip(spec.depths, vectors, expected, strict=True)
-    parity = {level.name: openvino_conversion.compare_vectors(ours, theirs) for level, ours, theirs in levels}
-    openvino_conversion.require_parity(spec, parity, "the file as it came")
-    facts = {"compared_with": "the file as it came", "pictures": len(probes), "versions": list_versions()}
-    write_json(folder / "parity.json", {**facts, "depths": parity})
-
-
-def scale_pictures(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """(n, H, W, 3) float32 `(channels(x) * scale - mean) / std`, in float64 on the way."""
-    x = pictures[..., ::-1] if spec.channels == "bgr" else pictures
-    scaled: np.ndarray = (x.astype(np.float64) * spec.scale - np.array(spec.mean)) / np.array(spec.std)
-    return np.asarray(scaled, np.float32)
+    names = [level.name for level in spec.depths]
+    openvino_conversion.prove_parity(folder, spec, names, probes, expected, "the file as it came")
 
 
 def _read_fixed(file: Path, backbone: ImportedBackbone) -> Any:

@@ -150,9 +150,9 @@ def flatten_model(model: Any, size_px: int, preprocess: Callable[[Any], Any] = l
     """The same network as one functional model whose layers are its own, without models inside.
 
     Args:
-        model: From `load`; its layers are used and left in no state to be used again.
+        model: From `load_archive`; its layers are used and left in no state to be used again.
         size_px: Height and width.
-        before: What is done to the pictures first.
+        preprocess: What is done to the pictures first.
 
     Raises:
         UsageError: The network does not take this size.
