@@ -55,7 +55,7 @@ def test_every_field_of_a_recipe_is_in_the_table_with_its_default_and_help(field
     default = _as_written(field.default)
     choices = ", ".join(f"`{choice}`" for choice in field.metadata["choices"])
     meaning = f"{field.metadata['help']}: {choices}" if choices else field.metadata["help"]
-    row = f"| `{field.name}` | {f'`{default}`' if default else 'none'} | {meaning} |"
+    row = f"- `{field.name}`{f' (`{default}`)' if default else ''}: {meaning}"
     assert row in (DOCS / "recipe.md").read_text().splitlines()
 
 
