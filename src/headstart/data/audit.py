@@ -1,8 +1,7 @@
 """Audit: run every data check, keep its outcome, and cluster the pictures that must stay together.
 
-The step runs twice: phase `files` on what the files tell, phase `vectors` on the embeddings; the second keeps the
-links of the first. Links of equal bytes always merge; links of mere likeness merge until a cluster reaches the cap
-of `headstart.data.duplicates.clusters`. A finding of severity `error` stops the run, with all others of its kind.
+Phase `files` runs on what the files tell, phase `vectors` on the embeddings and keeps the links of the first.
+A finding of severity `error` stops the run, with all others of its kind.
 """
 
 from __future__ import annotations
@@ -25,14 +24,7 @@ from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 def audit_dataset(
     data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, before: Audit | None = None
 ) -> Audit:
-    """Run all checks of a phase.
-
-    Args:
-        data: The data set.
-        ctx: The run.
-        embeddings: Of the backbone that `headstart.selection.candidates.backbone_for_audit` names; with them the
-            phase is `vectors`, on their last feature level.
-        before: The audit of phase `files`, whose links are kept.
+    """Run all checks of a phase: `vectors`, on the last feature level, where there are `embeddings`, else `files`.
 
     Raises:
         DataError: With every finding that makes fitting impossible.

@@ -16,14 +16,7 @@ Links = Iterable[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A data check: called with an `AuditInput`, it answers with an `Outcome`.
-
-    Attributes:
-        code: `D101`, …
-        name: A few words.
-        phase: `files` (before embed) or `vectors` (after it).
-        look: The check itself; it ends with one of the methods below.
-    """
+    """A data check of phase `files` (before embed) or `vectors` (after it); `look` ends with a method below."""
 
     code: str
     name: str

@@ -1,8 +1,8 @@
 """Splits: which pictures train and which test, drawn after the audit so that near-duplicates stay on one side.
 
-Given splits are kept as they are, and what straddles them is reported. Otherwise a test split is drawn if every class
-keeps enough pictures in it. Folds are drawn inside `train` only, repeated where pictures are few, and fewer where a
-class has fewer unlike pictures than folds. Both draws deal out whole clusters (`deal`).
+Given splits are kept, and what straddles them is reported. Otherwise a test split is drawn if every class keeps enough
+pictures in it. Folds are drawn inside `train`, repeated where pictures are few, and fewer where a class has fewer
+unlike pictures than folds.
 """
 
 from __future__ import annotations
@@ -26,13 +26,9 @@ _ATTEMPTS = 20
 
 
 def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndarray | None = None) -> Splits:
-    """Keep the given splits or draw them.
+    """Keep the given splits or draw them by `clusters` (N,) int64 of the audit.
 
-    Args:
-        data: The data set.
-        clusters: (N,) int64 as in `Audit`.
-        ctx: The run; its job gives `test_size`, `folds` and the seed.
-        screened: (M,) rows that helped to choose backbones: they and their clusters stay out of a drawn test split.
+    Rows that helped to choose backbones (`screened`, (M,)) stay out of a drawn test split, with their clusters.
 
     Raises:
         DataError: A class's pictures are all copies of one, so that it cannot be cross-validated.
@@ -75,11 +71,7 @@ def estimate_training_count(data: Dataset, job: Job) -> int:
 
 
 def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Pairs of one cluster on two sides.
-
-    Args:
-        side: (N,) 0 for train, 1 for val, 2 for test.
-        clusters: (N,) int64 as in `Audit`.
+    """Pairs of one cluster on two sides; `side` (N,) is 0 for train, 1 for val, 2 for test.
 
     Returns:
         (P, 2) int64: for each row of val and test the smallest row of its cluster on each earlier side, and itself.
@@ -97,10 +89,7 @@ def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 
 
 def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Where likeness makes a whole class one cluster, keep only exact copies together.
-
-    Pictures of an empty belt all look alike and are none the less a class.
-    """
+    """Keep only exact copies together where likeness makes a whole class one cluster, such as an empty belt."""
     learn = np.array([side in ("", "train") for side in data.split], bool)
     targets = np.asarray(data.targets)
     single_cluster_classes = [

@@ -1,8 +1,8 @@
-"""Dealing clusters out to parts: a stratified, grouped draw that ends within one picture where clusters allow it.
+"""A stratified, grouped draw that ends within one picture where clusters allow it.
 
 Clusters of several pictures go first, the largest before all: each to the part that lacks the greatest share of its
 classes among those it fits into, or else to the part that it overfills least. Single pictures then fill up class by
-class by largest remainder, spare ones to the emptiest part. Ties are drawn, so that seeds give different draws.
+class by largest remainder, spare ones to the emptiest part. Ties are drawn.
 """
 
 from __future__ import annotations
@@ -22,17 +22,9 @@ def deal_clusters(
     *,
     first: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Deal whole clusters out to parts, each class by the parts' shares.
+    """Deal whole clusters (M,) out to P parts whose shares sum to 1, each class of `targets` (M,) by these shares.
 
-    Args:
-        targets: (M,) int64 classes.
-        clusters: (M,) int64, any label of a row's cluster.
-        parts: P shares that sum to 1.
-        rng: For ties and for which of the single pictures goes where.
-        first: (M,) bool, rows of whole clusters that must go to the first part.
-
-    Returns:
-        (M,) int64 parts, 0..P-1.
+    Clusters of rows in `first` (M,) bool go to the first part; `rng` settles ties. Returns (M,) int64 parts, 0..P-1.
     """
     total = np.bincount(targets)[:, None] * np.asarray(parts)[None, :]  # (C, P)
     want = total.copy()

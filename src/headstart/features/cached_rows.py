@@ -16,12 +16,9 @@ from headstart.networks import openvino_engine
 
 
 def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
-    """Everything that the vectors of a backbone depend on besides the pictures.
+    """All that a backbone's vectors depend on besides the pictures.
 
-    Args:
-        backbone: The backbone.
-        precision: `f32` or `int8`.
-        calibration: Digest of the pictures that an int8 trunk is calibrated on.
+    `calibration` is the digest of the pictures that an int8 trunk is calibrated on.
     """
     return EmbedKey(
         backbone=backbone.name,
@@ -37,14 +34,7 @@ def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibr
 def count_missing_rows(
     data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndarray | None = None
 ) -> dict[str, int]:
-    """How many pictures must still go through each backbone, in float32; pictures with the same bytes count once.
-
-    Args:
-        data: The data set.
-        backbones: Their names.
-        store: The cache.
-        rows: (M,) rows of the data set that are asked for; all by default.
-    """
+    """Pictures, by default all, that must still go through each backbone in float32; equal bytes count once."""
     digests = data.digests if rows is None else [data.digests[row] for row in rows.tolist()]
     keys = parse_keys(list(dict.fromkeys(digests)))
     counts: dict[str, int] = {}

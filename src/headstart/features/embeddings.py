@@ -17,15 +17,7 @@ def cache_address(key: EmbedKey) -> str:
 
 
 def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
-    """Features of some pictures at one level; only these rows are read where the vectors are memory-mapped.
-
-    Args:
-        embeddings: That hold all of `rows`.
-        depth: Name of the feature level.
-        rows: (M,) int64 rows of the data set, in any order.
-
-    Returns:
-        (M, D) float32 in memory.
+    """(M, D) float32 features of data set rows (M,) at one level; only these are read from memory-mapped vectors.
 
     Raises:
         ValueError: A row was not embedded.
@@ -35,15 +27,10 @@ def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.nda
 
 
 def find_positions(known: np.ndarray, rows: np.ndarray, condition: str) -> np.ndarray:
-    """(M,) int64 where some rows of the data set stand among others.
-
-    Args:
-        known: (K,) int64 rows, in any order.
-        rows: (M,) int64 that are looked for.
-        condition: Of rows that are known, for the error.
+    """(M,) int64 where `rows` (M,) of the data set stand among `known` (K,), both in any order.
 
     Raises:
-        ValueError: A row is not among them.
+        ValueError: A row is not among them; `condition` says what the known ones are.
     """
     order = np.argsort(known, kind="stable")
     order_positions = np.searchsorted(known, rows, sorter=order)
@@ -54,16 +41,7 @@ def find_positions(known: np.ndarray, rows: np.ndarray, condition: str) -> np.nd
 
 
 def join_columns(embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
-    """A head's input: the features of some pictures side by side.
-
-    Args:
-        embeddings: Of every backbone that `features` name.
-        features: In this order.
-        rows: (M,) int64 rows of the data set, in any order.
-
-    Returns:
-        (M, D) float32 in memory.
-    """
+    """A head's input: (M, D) float32 features of rows (M,) of the data set side by side, in the order of `features`."""
     by_name = {e.spec.name: e for e in embeddings}
     blocks = [take_vectors(by_name[f.backbone], f.depth, rows) for f in features]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)

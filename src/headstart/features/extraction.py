@@ -1,9 +1,8 @@
 """Pictures -> pooled features of one backbone at several levels, each picture once, cached by content.
 
 A vector lies under the digest of the picture's bytes, in a folder named by everything else it depends on (`EmbedKey`).
-Only pictures that are not there yet are decoded and go through the engine; they are kept in blocks as they are done, so
-an interrupted pass goes on where it was. The run folder gets the key and a digest of each level's vectors; the vectors
-stay in the cache.
+Blocks are kept as they are done, so an interrupted pass goes on where it was. The run folder gets the key and a digest
+of each level's vectors; the vectors stay in the cache.
 """
 
 from __future__ import annotations
@@ -54,15 +53,7 @@ def extract_features(
     precision: str = "f32",
     below: str = "embed",
 ) -> Embeddings:
-    """Embed rows of a data set.
-
-    Args:
-        data: The pictures.
-        backbone: `source:preset`, or a trunk that no source has.
-        rows: (M,) positions in `data.uris`.
-        ctx: Run folder, store and output.
-        precision: `f32` or `int8`.
-        below: The run's folder that tells of it.
+    """Embed rows (M,) of a data set by `source:preset` or a trunk of no source; `below` is the run's folder for it.
 
     Raises:
         UsageError: The backbone is unknown.

@@ -51,13 +51,7 @@ def _unmap_pages(array: np.ndarray) -> None:
 def open_columns(
     embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray, scratch: Path
 ) -> Iterator[np.ndarray]:
-    """(M, D) float32 of any number of rows; above 500 MB in a file that vanishes with the block.
-
-    Args:
-        embeddings: That hold the features.
-        features: In this order.
-        rows: (M,) int64 rows of the data set.
-        scratch: Folder for the file.
+    """(M, D) float32 of any number of rows (M,); above 500 MB in a file below `scratch` that vanishes with the block.
 
     Raises:
         SetupError: The disk is full.

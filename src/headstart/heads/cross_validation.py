@@ -32,10 +32,8 @@ class TunedSetting:
     """A head's best setting.
 
     Attributes:
-        params: The setting.
         held_out: (R, M, C) float32 held-out probabilities with it.
-        losses: (M,) float64 loss of each picture by the metric, averaged over the repeats that judged it; NaN where
-            none did.
+        losses: (M,) float64 of each picture, averaged over the repeats that judged it; NaN where none did.
         grid_losses: Mean loss on the first repeat of each setting of the grid that was tried.
     """
 
@@ -56,20 +54,9 @@ def predict_held_out(
     class_weight: np.ndarray | None = None,
     seed: int = 0,
 ) -> np.ndarray:
-    """Probabilities of every picture by heads that had not seen it.
+    """(G, R, M, C) float32 probabilities of every picture by heads that had not seen it; NaN where a fold is -1.
 
-    Args:
-        head: The plugin.
-        x: (M, D) float32 features.
-        y: (M,) int64 classes.
-        folds: (R, M) fold of each picture in each repeat; -1: neither learnt from nor judged in that repeat.
-        n_classes: C.
-        grid: G settings.
-        class_weight: (C,) float64 or None.
-        seed: For what is drawn.
-
-    Returns:
-        (G, R, M, C) float32; NaN where a fold is -1.
+    `x` (M, D) float32, `y` (M,) int64, `folds` (R, M), `class_weight` (C,) float64.
 
     Raises:
         ValueError: A repeat has fewer than two folds.
@@ -102,22 +89,7 @@ def fit_and_predict(
     class_weight: np.ndarray | None,
     seed: int,
 ) -> np.ndarray:
-    """Learn from some pictures and judge others.
-
-    Args:
-        head: The plugin.
-        x: (M, D) float32 features.
-        y: (M,) int64 classes.
-        train_rows: Positions to learn from.
-        test_rows: (B,) positions to judge.
-        grid: G settings.
-        n_classes: C.
-        class_weight: (C,) or None.
-        seed: For what is drawn.
-
-    Returns:
-        (G, B, C) float32.
-    """
+    """(G, B, C) float32 for `test_rows` (B,) by heads that learn from `train_rows`; positions in x (M, D)."""
     fitted = head.path(
         x[train_rows], y[train_rows], n_classes=n_classes, params=grid, class_weight=class_weight, seed=seed
     )
@@ -135,13 +107,7 @@ def _list_folds(folds: np.ndarray) -> list[tuple[int, int]]:
 
 
 def run_in_threads(run_task: Callable[[Any], None], tasks: Sequence[Any], bytes_each: int) -> None:
-    """Do all tasks, as many at once as cores and memory allow; the first error is raised.
-
-    Args:
-        run_task: Does a task; writes where no other task writes.
-        tasks: What it is given.
-        bytes_each: What one task copies.
-    """
+    """Do all tasks, as many at once as cores and memory (`bytes_each` a task) allow; the first error is raised."""
     workers = min(count_threads(), len(tasks), _BYTES_AT_ONCE // max(_COPIES * bytes_each, 1))
     if workers < 2 or bytes_each < _WORTH_BYTES:
         for task in tasks:
@@ -153,13 +119,7 @@ def run_in_threads(run_task: Callable[[Any], None], tasks: Sequence[Any], bytes_
 
 
 def average_losses(metric: str, y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(M,) loss of each picture, averaged over the repeats that judged it; NaN where none did.
-
-    Args:
-        metric: See `headstart.statistics.losses.per_picture_loss`.
-        y: (M,) int64.
-        probabilities: (R, M, C) from `predict_held_out`.
-    """
+    """(M,) loss of each picture, averaged over the repeats of (R, M, C) that judged it; NaN where none did."""
     judged = ~np.isnan(probabilities[:, :, 0])
     total, count = np.zeros(len(y)), judged.sum(axis=0)
     for p_MC, rows in zip(probabilities, judged, strict=True):
@@ -179,21 +139,10 @@ def tune_head(
     seed: int = 0,
     grid: Sequence[Mapping[str, Any]] | None = None,
 ) -> TunedSetting:
-    """Search the grid on the first repeat; the other repeats are of the winner alone.
+    """Search the grid (by default the head's) on the first repeat; the other repeats are of the winner alone.
 
-    The search goes from the strongest to the weakest regularisation, in step on all folds, and ends when `PATIENCE`
-    settings in a row were no better than the best before them: the weak ones are the slowest to fit.
-
-    Args:
-        head: The plugin.
-        x: (M, D) float32 features.
-        y: (M,) int64 classes.
-        folds: (R, M), see `predict_held_out`.
-        n_classes: C.
-        metric: What is searched by.
-        class_weight: (C,) float64 or None.
-        seed: For what is drawn.
-        grid: Settings to search instead of the head's own.
+    From the strongest to the weakest regularisation, in step on all folds, until `PATIENCE` settings in a row are no
+    better than the best before: the weak ones are the slowest to fit. Shapes as of `predict_held_out`.
     """
     folds = np.atleast_2d(folds)
     grid = list(head.grid(len(y), x.shape[1], n_classes) if grid is None else grid)
@@ -271,16 +220,7 @@ def balanced_class_weights(y: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def draw_stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """At most `count` positions, drawn by class in their shares, at least one of each class.
-
-    Args:
-        y: (M,) int64.
-        count: Upper limit; a class more than this is an error.
-        seed: Of the draw.
-
-    Returns:
-        (B,) int64, ascending.
-    """
+    """(B,) int64 ascending, at most `count` positions drawn by class in their shares, at least one of each class."""
     if len(y) <= count:
         return np.arange(len(y))
     rng, drawn = np.random.default_rng([seed, 50_000]), []

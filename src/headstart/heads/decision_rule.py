@@ -21,17 +21,10 @@ _FEW = 20  # classes that a hint lists beside the nearest
 def choose_classes(
     p: np.ndarray, *, positive: int | None = None, threshold: float | None = None, costs: np.ndarray | None = None
 ) -> np.ndarray:
-    """One class for each picture.
+    """(M,) int64: one class for each picture of `p` (M, C).
 
-    Args:
-        p: (M, C) probabilities.
-        positive: Class that is answered wherever its probability reaches `threshold`; elsewhere the most probable
-            of the other classes is.
-        threshold: Of `positive`; needed with it.
-        costs: (C, C), `costs[t, a]` is the cost of answering `a` when `t` is true; the lowest expected cost wins.
-
-    Returns:
-        (M,) int64.
+    `positive` is answered wherever its probability reaches `threshold`, elsewhere the most probable of the others. With
+    `costs` (C, C), [t, a] for answering `a` when `t` is true, the lowest expected cost wins.
     """
     if costs is not None:
         return np.asarray(np.argmin(np.asarray(p, np.float64) @ costs, axis=1))
@@ -50,14 +43,10 @@ def apply_decision(decision: Decision, class_names: tuple[str, ...], p: np.ndarr
 
 
 def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
-    """The threshold of the highest F1 on held-out predictions.
+    """The threshold of the highest F1 on held-out predictions: truth (M,) bool, score (M,) of the class.
 
-    F1 is chosen over Youden's index because a named class of interest is mostly the rare one, where Youden's index
-    accepts many false alarms. The threshold lies midway between two neighbouring scores; of equal F1 the highest wins.
-
-    Args:
-        truth: (M,) bool, whether the picture is of the class.
-        score: (M,) its held-out probability.
+    F1 is chosen over Youden's index because a class of interest is mostly the rare one, where that accepts many
+    false alarms. Midway between two neighbouring scores; of equal F1 the highest.
 
     Raises:
         DataError: No picture is of the class.
@@ -91,11 +80,7 @@ def require_rule(job: Job, class_names: tuple[str, ...]) -> None:
 
 
 def find_positive_class(name: str, class_names: tuple[str, ...]) -> int:
-    """Position of the class named by `--positive`.
-
-    Raises:
-        UsageError: There is no such class; with the nearest names.
-    """
+    """Position of the class named by `--positive`; a `UsageError` with the nearest names where there is none."""
     if name not in class_names:
         near = format_nearest(name, class_names)
         all_names = f"classes: {', '.join(class_names)}"
@@ -105,11 +90,7 @@ def find_positive_class(name: str, class_names: tuple[str, ...]) -> int:
 
 
 def read_costs(path: str | Path, class_names: tuple[str, ...]) -> np.ndarray:
-    """A cost matrix from CSV: first row and first column are class names, a cell is the cost of answering its column
-    when its row is true.
-
-    Returns:
-        (C, C) float64 in the order of `class_names`.
+    """(C, C) float64 from CSV: first row and column are class names, a cell costs its column when its row is true.
 
     Raises:
         DataError: With every problem of the file at once.

@@ -1,8 +1,8 @@
 """What linear heads share: standardised features as an operator, its principal directions, arrays for the runtime.
 
-`Design` stands for z = (x - centre) / scale without holding it when it is large: products run over blocks of rows in
-float32 with sums in float64. `Basis` is its eigen-decomposition, taken on the smaller side of the matrix, in which
-ridge has a closed form and logistic regression is well conditioned. Legend: M rows, D columns, Q directions, C classes.
+`Design` stands for z = (x - centre) / scale without holding it when large: products over blocks of rows in float32,
+sums in float64. `Basis` is its eigen-decomposition on the smaller side of the matrix, in which ridge has a closed form
+and logistic regression is well conditioned. Legend: M rows, D columns, Q directions, C classes.
 """
 
 from __future__ import annotations
@@ -40,12 +40,7 @@ def row_blocks(x: np.ndarray) -> list[slice]:
 
 
 def column_moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
-    """Means and standard deviations in one pass.
-
-    Args:
-        x: (M, D) float32, memory-mapped or not.
-        weight: (M,) for a weighted mean, or None.
-    """
+    """Means and standard deviations of x (M, D) float32, memory-mapped or not, in one pass; `weight` (M,)."""
     shift = np.asarray(x[: min(len(x), 256)], np.float64).mean(axis=0)
     total, squares, weighted = np.zeros((3, x.shape[1]))
     for rows in row_blocks(x):
@@ -66,7 +61,6 @@ class Design:
 
     Attributes:
         x: (M, D) float32.
-        moments: Of its columns.
         root: (M,) factor of each row (the root of its weight), or None.
         labels: (M,) positions in `means` to take off each row, or None.
         means: (C, D) in standardised units.
@@ -154,7 +148,6 @@ class Basis:
     """Principal directions of a design.
 
     Attributes:
-        design: Whose.
         power: (Q,) float64 variance along each direction.
         directions: (D, Q) orthonormal columns; None when there are more columns than rows.
         left: (M, Q) orthonormal columns in that case, else None.
@@ -213,12 +206,7 @@ class Basis:
 
 
 def principal_basis(design: Design, gram: np.ndarray | None = None) -> Basis:
-    """Decompose a design on its smaller side.
-
-    Args:
-        design: The standardised features.
-        gram: (D, D) mean of z z^T where it is known or approximated; with fewer rows than columns it is not used.
-    """
+    """Decompose a design on its smaller side; `gram` (D, D) is the mean of z z^T where it is known or approximated."""
     n, dim = design.x.shape
     if n < dim:
         power, left = np.linalg.eigh(design.standardized @ design.standardized.T / n)
@@ -239,14 +227,9 @@ def row_weights(y: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray | 
 def linear_head_arrays(
     weights: np.ndarray, bias: np.ndarray, standardization: Moments, present: Sequence[int] | np.ndarray, n_classes: int
 ) -> dict[str, np.ndarray]:
-    """A linear head's arrays on raw features.
+    """A linear head's arrays on raw features, from weights (D, P) and bias (P,) on standardised ones.
 
-    Args:
-        weights: (D, P) on standardised features, of the present classes.
-        bias: (P,).
-        standardization: What that is folded in.
-        present: P classes.
-        n_classes: C; a class that is not present gets probability 0.
+    Of C classes those that are not among the P present ones get probability 0.
     """
     raw = weights * standardization.inverse[:, None]
     raw_weights = np.zeros((len(raw), n_classes), np.float32)
@@ -264,13 +247,7 @@ def class_means(design: Design, y: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def class_shares(y: np.ndarray, present: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray:
-    """(P,) share of each present class, times its weight; sums to 1.
-
-    Args:
-        y: (M,) positions in `present`.
-        present: (P,) classes.
-        class_weight: (C,) or None.
-    """
+    """(P,) share of each present class in `y` (M,), positions in `present`, times its weight; sums to 1."""
     shares = np.bincount(y, minlength=len(present)).astype(np.float64)
     if class_weight is not None:
         shares *= np.asarray(class_weight, np.float64)[present]

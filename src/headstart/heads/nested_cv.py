@@ -1,7 +1,7 @@
 """Nested cross-validation: how good a whole search is, not how good its luckiest result looks.
 
-The score by which the best of many candidates was found is optimistic. Here each outer fold is judged by what a search
-on the other folds alone would have chosen (Varma and Simon 2006). Legend: M pictures, D columns, C classes.
+Each outer fold is judged by what a search on the other folds alone would have chosen (Varma and Simon 2006).
+Legend: M pictures, D columns, C classes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,7 @@ from headstart.heads import cross_validation
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
-    """One of several to choose from: a head on a set of features.
-
-    Attributes:
-        name: Unique.
-        x: (M, D) float32.
-        head: The plugin.
-        grid: Its settings to search.
-        cost: Operations for one picture.
-    """
+    """A head on a set of features (M, D) float32, by a unique name; `cost` in operations for one picture."""
 
     name: str
     x: np.ndarray
@@ -49,17 +41,8 @@ def run_nested_cv(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
 
-    The inner folds are the outer ones without the one that judges (Varma and Simon 2006), so clusters stay whole.
-
-    Args:
-        candidates: What is chosen from.
-        y: (M,) int64 classes.
-        folds: (M,) outer folds, at least three; -1 as in `held_out`.
-        n_classes: C.
-        metric: What is chosen by.
-        choose: Which candidate wins, from their inner results; default the least mean loss.
-        class_weight: (C,) float64 or None.
-        seed: For what is drawn.
+    The inner folds are the outer ones (M,), at least three, without the one that judges, so clusters stay whole.
+    `choose` says which wins by their inner results; by default the least mean loss.
 
     Returns:
         (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.

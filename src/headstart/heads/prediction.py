@@ -1,7 +1,7 @@
 """From features to probabilities with numpy alone: the same code answers in cross-validation and in a saved model.
 
-Two kinds of heads exist: `linear` is a softmax over `x @ weights + bias`; `neighbours` counts the votes of the nearest
-training pictures. Sums are taken in float64, over blocks of rows, so that memory does not grow with the pictures.
+`linear` is a softmax over `x @ weights + bias`; `neighbours` counts the votes of the nearest training pictures. Sums
+are taken in float64, over blocks of rows, so that memory does not grow with the pictures.
 """
 
 from __future__ import annotations
@@ -17,15 +17,7 @@ _BLOCK_NUMBERS = 1 << 24  # of distances held at once
 
 
 def predict_probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Probabilities of one fitted head.
-
-    Args:
-        kind: `linear` or `neighbours`.
-        arrays: See `FittedHead`.
-        x: (B, D) raw features.
-
-    Returns:
-        (B, C) float32, rows summing to 1.
+    """(B, C) float32 probabilities by one fitted head of raw features (B, D).
 
     Raises:
         ValueError: The kind is unknown, or the width does not fit.
@@ -34,15 +26,7 @@ def predict_probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.nda
 
 
 def predict_many(fitted: Sequence[FittedHead], x: np.ndarray) -> np.ndarray:
-    """Probabilities of several heads of one kind, sharing work (one product, one search for neighbours).
-
-    Args:
-        fitted: G heads that differ in what was tuned; neighbours must share their points.
-        x: (B, D) raw features.
-
-    Returns:
-        (G, B, C) float32.
-    """
+    """(G, B, C) float32 by G heads that differ in what was tuned, sharing one product or one search for neighbours."""
     return np.stack(_find_predictor(fitted[0].kind)([head.arrays for head in fitted], x))
 
 

@@ -19,13 +19,9 @@ def fit_path(
     n_classes: int,
     solve: Callable[[Mapping[str, Any]], dict[str, np.ndarray]],
 ) -> Iterator[FittedHead]:
-    """One linear head for each setting, solved on one BLAS thread when it is asked for.
+    """One linear head for each setting, in this order, solved on one BLAS thread when it is asked for.
 
-    Args:
-        head: Name of the plugin.
-        params: Settings, in this order.
-        n_classes: C.
-        solve: A setting -> `weights` (D, C) and `bias` (C,).
+    `solve` gives `weights` (D, C) and `bias` (C,) for a setting.
     """
     for setting in params:
         with blas_threads.single_blas_thread():

@@ -1,7 +1,6 @@
 """Scores of repeated cross-validation: averaged over the repeats, and paired differences with the sign of the metric.
 
-Repeats judge the same pictures again, so they steady a score and its interval without making the latter narrower as
-more pictures would: ends are averaged, not pooled. Legend: R repeats, M pictures, C classes.
+Repeats judge the same pictures again, so the ends of an interval are averaged, not pooled.
 """
 
 from __future__ import annotations
@@ -18,16 +17,7 @@ from headstart.statistics.intervals import Interval
 def average_scores(
     name: str, y: np.ndarray, held_RMC: np.ndarray, *, split: str, clusters: np.ndarray | None = None, seed: int = 0
 ) -> Score:
-    """A score and the ends of its interval, averaged over the repeats.
-
-    Args:
-        name: One of `headstart.statistics.metrics.NAMES`.
-        y: (M,) int64 classes.
-        held_RMC: (R, M, C) held-out probabilities, NaN for pictures that a repeat did not judge.
-        split: Where the pictures are from, see `Score`.
-        clusters: (M,) labels of pictures that are not independent, or None.
-        seed: For what is drawn.
-    """
+    """A score and the ends of its interval, averaged over repeats: held_RMC (R, M, C) is NaN where not judged."""
     repeats = []
     for p_MC in held_RMC:
         judged = np.isfinite(p_MC[:, 0])

@@ -1,10 +1,8 @@
 """Which backbones are measured, and what that will take.
 
-`auto` looks at the bundled backbones and those of other sources whose weights are already on this machine, none of the
-user's own, and puts the most promising on a shortlist of at most eight, as far as the budget has room for their first
-passes (`headstart.selection.successive_halving`); named backbones are taken as they are. Weights that are missing are
-fetched, which is said. What breaks a limit of the job (licence, size, latency) is left out by `auto`, and an error
-where it was named.
+`auto` looks at the bundled backbones and those of other sources whose weights are on this machine, none of the user's
+own, and puts at most eight on a shortlist, as far as the budget has room for their first passes; named backbones are
+taken as they are. What breaks a limit of the job is left out by `auto`, and an error where it was named.
 """
 
 from __future__ import annotations
@@ -31,11 +29,7 @@ _SHOWN = 3  # backbones in the error that none is left
 
 
 def require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
-    """Refuse a named backbone that breaks a limit of the job.
-
-    Raises:
-        UsageError: With the limit.
-    """
+    """Refuse a named backbone that breaks a limit of the job, by a `UsageError` with the limit."""
     why = limits.format_broken_limits((backbone.spec,), job, latency_ms)
     if why:
         hint = "leave it out of --backbones, or change the limit"
@@ -45,11 +39,7 @@ def require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapp
 def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = None) -> tuple[str, ...]:
     """Canonical names of the candidates, cheapest first, each once; none that is known to break a limit.
 
-    Args:
-        ctx: The run.
-        pictures: How many pictures every candidate is going to see: what the budget has no room for is left out, and
-            said. 0 asks without that.
-        data: The pictures, where `pictures` is given; those whose vectors are in the cache take no time.
+    What the budget has no room for, at `pictures` of `data` not yet in the cache, is left out; 0 sets no bound.
 
     Raises:
         UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
@@ -144,8 +134,7 @@ def _print_left_out(names: Sequence[str], full: bool, console: Console) -> None:
 def _list_available(ctx: Context) -> list[ResolvedBackbone]:
     """The bundled backbones, and of other sources those whose weights are on this machine.
 
-    The user's own, added files and trunks of earlier runs, must be asked for by name: they may have learnt from these
-    very pictures.
+    The user's own must be asked for by name: they may have learnt from these very pictures.
     """
     from headstart.backbones import loading
 
@@ -180,12 +169,7 @@ def _no_backbone_left(excluded: Mapping[str, str]) -> UsageError:
 
 
 def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[str, ...]:
-    """The candidates, their weights at hand; of `auto`'s those whose passes the budget has room for.
-
-    Args:
-        data: The pictures.
-        ctx: The run.
-        pictures: That every candidate is going to see.
+    """The candidates, their weights at hand; of `auto`'s those whose passes of `pictures` the budget has room for.
 
     Raises:
         UsageError: A name is unknown, a named backbone breaks a limit, or all do.
@@ -303,7 +287,7 @@ def _fetch_weights(names: tuple[str, ...], ctx: Context) -> list[str]:
 
 
 def backbone_for_audit(names: Iterable[str]) -> str:
-    """Whose vectors are looked at: the cheapest of these backbones with a published accuracy, else the cheapest.
+    """Whose vectors the audit looks at: the cheapest with a published accuracy, else the cheapest.
 
     What is near to what decides the splits, and a network of unknown worth sees likeness where there is none.
     """

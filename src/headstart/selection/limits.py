@@ -1,7 +1,4 @@
-"""Limits on what is handed over: licence, size and latency of the trunks, and which of them a choice breaks.
-
-Trunks that answer together add up. What is not known (a latency before it is measured) breaks nothing.
-"""
+"""Limits on what is handed over: licence, size and latency of the trunks, and which of them a choice breaks."""
 
 from __future__ import annotations
 
@@ -30,10 +27,7 @@ def has_limits(job: Job) -> bool:
 def format_broken_limits(specs: Sequence[BackboneSpec], job: Job, latency_ms: Mapping[str, float]) -> str:
     """The limits that trunks break together, each with its number; empty when they obey all.
 
-    Args:
-        specs: Of the trunks.
-        job: Sets the limits.
-        latency_ms: Milliseconds for one picture, by backbone, as far as they are measured.
+    Trunks that answer together add up. A latency that is not measured yet breaks nothing.
     """
     problems = []
     if job.license == "permissive":

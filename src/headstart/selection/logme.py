@@ -1,8 +1,8 @@
 """LogME: how well features suit labels, told without fitting a head.
 
-It needs only the spectrum of the centred features. Directions without variance (dead channels, constant columns, copies
-of other columns) are cut off: they carry nothing and ruin the score otherwise. It decides nothing, for studies find no
-such score reliable everywhere (Agostinelli, ECCV 2022); it stands in `rank/value.json` beside the probes.
+Directions without variance (dead channels, copies of other columns) are cut off: they ruin the score otherwise. It
+decides nothing, for studies find no such score reliable everywhere (Agostinelli, ECCV 2022); it stands in
+`rank/value.json` beside the probes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,10 @@ _CONVERGED = 1e-4
 
 
 def compute_logme(x: np.ndarray, y: np.ndarray) -> float:
-    """Log evidence of a linear model, per picture and class; higher is better.
+    """Log evidence of a linear model, per picture and class, higher is better; x (M, D) float32, y (M,) int64.
 
-    You, Liu, Wang, Long: LogME, ICML 2021, with the fixed point of its 2022 sequel; features and targets centred.
-
-    Args:
-        x: (M, D) float32 features; of more than 640 rows, evenly spaced ones are used.
-        y: (M,) int64 classes.
+    You, Liu, Wang, Long: LogME, ICML 2021, with the fixed point of its 2022 sequel; features and targets centred. Of
+    more than 640 rows, evenly spaced ones are used.
     """
     rows = evenly_spaced(len(y), MAX_ROWS)
     labels = np.asarray(y)[rows]

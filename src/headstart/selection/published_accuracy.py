@@ -1,8 +1,7 @@
 """The published accuracy of a backbone on its source task: what is expected of it before anything is run.
 
 Kornblith, Shlens and Le (CVPR 2019) found, over 16 networks and 12 data sets, the log-odds of transfer accuracy to be
-linear in those of ImageNet accuracy: r = 0.99 for logistic regression on features, 0.96 for fine-tuning. So backbones
-are put on the shortlist in the order of that figure, and the best by it goes on beside the best by probe.
+linear in those of ImageNet accuracy: r = 0.99 for logistic regression on features, 0.96 for fine-tuning.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ def is_published(spec: BackboneSpec) -> bool:
 
 
 def expected_accuracy(spec: BackboneSpec) -> float:
-    """ImageNet top-1 accuracy, published or as its source guesses it, 0..1.
-
-    NaN for a backbone of the user's own of which nothing is published, so that it is never the best by prior.
-    """
+    """ImageNet top-1 accuracy, published or its source's guess, 0..1; NaN for an unpublished one of the user's own."""
     return spec.prior if is_published(spec) or not _is_own(spec) else math.nan
 
 

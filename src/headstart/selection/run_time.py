@@ -24,15 +24,7 @@ EXTRA_TRAININGS = 2  # besides the folds: the final one, and the same from rando
 def estimate_run_seconds(
     job: Job, training_pictures: int, pictures: int, backbones: Sequence[str], passes_s: float
 ) -> float:
-    """Seconds of a whole run.
-
-    Args:
-        job: The request.
-        training_pictures: Pictures to learn from.
-        pictures: All pictures.
-        backbones: Names of the candidates.
-        passes_s: Of passing all pictures through each of them.
-    """
+    """Seconds of a whole run; `passes_s` are those of passing all pictures through each backbone."""
     frozen_s = START_S + CONTROLS_FACTOR * passes_s + HEADS_S * pictures * len(backbones)
     if job.strategy == "probe":
         return frozen_s

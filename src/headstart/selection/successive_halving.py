@@ -1,13 +1,9 @@
 """The rule by which a backbone is chosen, on plain values: what is measured, what goes on, what is fine-tuned.
 
 A published accuracy and a probe on few pictures err in different ways, and no score of transferability is best on every
-set of pictures (Agostinelli et al., ECCV 2022; Chaves et al., 2023), so neither decides alone:
-
-1. `shortlist`: of all backbones the most promising by the prior whose passes fit the time.
-2. `rounds` and `halve`: probes on cached features of more and more pictures, the better half goes on each time
-   (successive halving: Karnin et al., ICML 2013; Jamieson and Talwalkar, AISTATS 2016); the best by prior always does.
-3. `finalists`: the best by probe and the best by prior are fine-tuned (Renggli et al., CVPR 2022), the cheapest beside.
-4. `headstart.statistics.paired_selection.choose_candidate` decides between what was fine-tuned, picture by picture.
+set of pictures (Agostinelli et al., ECCV 2022; Chaves et al., 2023), so neither decides alone. Probes on more and more
+pictures halve the field (Karnin et al., ICML 2013; Jamieson and Talwalkar, AISTATS 2016), the best by prior always goes
+on, and both are fine-tuned (Renggli et al., CVPR 2022), the cheapest beside.
 
 All are pure: the same values give the same choice, in whatever order they come. Equal merits go by cost, then by name.
 """
@@ -38,9 +34,7 @@ class Option:
     """A backbone before it is measured.
 
     Attributes:
-        name: Unique among the options.
-        expected: Quality that is expected of it, higher is better, on any one scale
-            (`headstart.selection.published_accuracy` has accuracies). NaN where nothing is known, which ranks last.
+        expected: Quality that is expected of it, higher is better, on any one scale; NaN, unknown, ranks last.
         cost: Of taking it, lower is better, in the unit of the caller's `room`: seconds of its pass, operations.
     """
 
@@ -51,12 +45,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halving:
-    """What a round of halving came to.
-
-    Attributes:
-        survivors: Names that go on: the best by probe, the best by prior where it is another, then by their losses.
-        dropped: Why each of the others does not, by name.
-    """
+    """Who goes on after a round: the best by probe, the best by prior, then by losses; and why the others do not."""
 
     survivors: tuple[str, ...]
     dropped: Mapping[str, str]
@@ -87,20 +76,10 @@ def make_shortlist(
     fewest: int = FEWEST,
     most: int = MOST,
 ) -> tuple[str, ...]:
-    """The backbones that are worth measuring, the most promising first.
+    """The backbones that are worth measuring, the most promising first; `required` whatever they cost.
 
     The cheapest is always among them. The others are taken by what is expected of them, each whose cost leaves room for
     the list to reach `fewest` with the cheapest of the rest: one dear backbone does not stand for all.
-
-    Args:
-        options: All that may be taken: those that break a limit of licence, size or latency left out before.
-        room: That their costs together may take.
-        required: Names that are taken whatever they cost; they count.
-        fewest: Length of the list where room and options allow it.
-        most: Length of the list at most, `required` aside.
-
-    Returns:
-        At least one name; more than `room` only where `required` or the cheapest alone takes it.
 
     Raises:
         ValueError: There is no option, two share a name, or `required` names none of them.
@@ -125,15 +104,9 @@ def make_shortlist(
 
 
 def plan_rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, ...]:
-    """How many pictures each round of halving looks at, before those that are left see all.
+    """How many pictures each round of halving looks at, ascending, before those that are left see all.
 
-    Args:
-        backbones: Candidates.
-        pictures: In all.
-        classes: C; a round shows some pictures of each, but for the last.
-
-    Returns:
-        Ascending; empty where all may as well see all pictures at once.
+    Some of each class, but for the last; empty where all may as well see all pictures at once.
     """
     if backbones < LEAST:
         return ()
@@ -144,12 +117,7 @@ def plan_rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, .
 
 
 def predict_survivors(options: Iterable[Option], room: float = math.inf) -> tuple[str, ...]:
-    """Who is likely to go on after a round, before anything is measured: the better half by what is expected of each.
-
-    Args:
-        options: The backbones of this round; `cost` is of what going on takes.
-        room: For the costs of those that go on.
-    """
+    """Who is likely to go on after a round: the better half by what is expected, as far as their costs have room."""
     by_promise = sorted(_require_distinct_names(options), key=_promise_key)
     survivors = by_promise[: (len(by_promise) + 1) // 2]
     while len(survivors) > 1 and _sum_costs(survivors) > room:
@@ -166,13 +134,9 @@ def halve_options(
 ) -> Halving:
     """Who goes on after a round: whom the paired interval cannot tell from the best, at most the better half.
 
-    The best by prior goes on beside them. Where not all fit, the last of them stay behind, the best by prior last.
-
-    Args:
-        options: The backbones of this round; `cost` is of what going on takes.
-        candidates: The held-out losses of each at its best level, all on the same pictures, under the options' names.
-        clusters: (N,) label of every row of the data set, or None; near-duplicates widen the intervals.
-        room: For the costs of those that go on; the best by probe does at any cost.
+    The best by prior goes on beside them. Where not all fit, the last of them stay behind, the best by prior last;
+    the best by probe goes on at any cost. `candidates` have each one's held-out losses at its best level, under the
+    options' names; `clusters` (N,) are of the whole data set.
 
     Raises:
         ValueError: Options and candidates are not the same, two share a name, or there is none.
@@ -202,14 +166,8 @@ def choose_finalists(
 ) -> tuple[Finalist, ...]:
     """The backbones that are fine-tuned: the best by probe, the best by prior, and the cheapest to train.
 
-    Where nothing is expected of any, none is best by prior. Whichever of these are one backbone stand once. Another
-    that is worse in one of loss, expectation and cost, and no better in any, is never among them.
-
-    Args:
-        options: Those that were measured and can be trained; `cost` is of training, or anything that orders alike.
-        losses: Mean held-out loss of each one's best probe, by name.
-        fewest: Below so many the next by probe are taken too, as far as there are any.
-        most: How many at most; 2 leaves out the cheapest.
+    Where nothing is expected of any, none is best by prior. Below `fewest` the next by probe are taken too, but none
+    that is worse in one of loss, expectation and cost, and no better in any. A `most` of 2 leaves out the cheapest.
 
     Raises:
         ValueError: There is no option, two share a name, or one has no loss.

@@ -1,7 +1,7 @@
 """Areas under curves, one class against the rest, with the influence of every picture on them.
 
-The influence says how an estimate moves when one picture gets a little more weight. The sum of its squares is the
-estimate's variance; summed within clusters first, it is the variance with near-duplicates taken into account.
+The sum of the squared influences is the estimate's variance; summed within clusters first, it is that with
+near-duplicates taken into account.
 """
 
 from __future__ import annotations
@@ -10,14 +10,9 @@ import numpy as np
 
 
 def roc_auc(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
-    """Area under the ROC curve; ties count half. Influences are DeLong's components (DeLong 1988).
+    """Area under the ROC curve, ties half, and (M,) float64 influences that sum to 0 (DeLong 1988).
 
-    Args:
-        positive: (M,) bool, both kinds present.
-        score: (M,) float, higher for positives.
-
-    Returns:
-        The area, and (M,) float64 influences that sum to 0.
+    `positive` (M,) bool with both kinds, `score` (M,) higher for positives.
     """
     positives, negatives = np.sort(score[positive]), np.sort(score[~positive])
     below = (
@@ -34,15 +29,7 @@ def roc_auc(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]
 
 
 def average_precision(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean over positives of the precision at their score, ties taken together (as scikit-learn does).
-
-    Args:
-        positive: (M,) bool, at least one true.
-        score: (M,) float, higher for positives.
-
-    Returns:
-        The average precision, and (M,) float64 influences.
-    """
+    """Mean precision at the positives' scores, ties together as in scikit-learn, and (M,) float64 influences."""
     levels, level = np.unique(-score, return_inverse=True)  # 0 is the highest score
     hits = np.bincount(level, weights=positive, minlength=len(levels))
     answered = np.cumsum(np.bincount(level, minlength=len(levels)))

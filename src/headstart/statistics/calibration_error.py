@@ -1,4 +1,4 @@
-"""How far the probability of an answer can be believed: reliability bins and the expected calibration error.
+"""Reliability bins and the expected calibration error.
 
 Bins have equal mass (Nguyen and O'Connor 2015), at most 15, with at least 10 pictures each where there are as many.
 """
@@ -16,26 +16,14 @@ _DRAWS = 2000
 
 
 def mass_bins(confidence: np.ndarray) -> np.ndarray:
-    """The bin of each picture, from the least to the most confident; equal confidences share a bin.
-
-    Args:
-        confidence: (M,) float.
-
-    Returns:
-        (M,) int64, 0..B-1, no bin empty.
-    """
+    """(M,) int64 bin of each picture, 0..B-1 by rising confidence, none empty; equal confidences share a bin."""
     count = max(1, min(BINS, len(confidence) // FEWEST))
     edges = np.unique(np.quantile(confidence, np.arange(1, count) / count, method="higher"))
     return np.unique(np.searchsorted(edges, confidence, "right"), return_inverse=True)[1]
 
 
 def calibration_bins(y: np.ndarray, p: np.ndarray) -> tuple[CalibrationBin, ...]:
-    """Reliability of the top probability.
-
-    Args:
-        y: (M,) int64.
-        p: (M, C).
-    """
+    """Reliability of the top probability of `p` (M, C) against `y` (M,) int64."""
     if not len(y):
         return ()
     top, right = p.max(axis=1).astype(np.float64), np.argmax(p, axis=1) == y
@@ -51,18 +39,12 @@ def _make_bin(top: np.ndarray, right: np.ndarray) -> CalibrationBin:
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndarray | None, seed: int) -> Interval:
-    """Expected calibration error with a parametric bootstrap of the bins' gaps.
+    """Expected calibration error with a parametric bootstrap of the bins' gaps; `confidence` and `right` are (M,).
 
     The estimate is too high, since noise never cancels in absolute values, and the bootstrap is too high by as much
     again: the reversed (basic) interval takes that off, and is stretched to hold the estimate itself. It reaches down
     to 0 when a perfectly calibrated model would often show as much. Where all answers are right, or all wrong, it holds
     the gaps to every accuracy that so few pictures allow.
-
-    Args:
-        confidence: (M,) probability of the answer.
-        right: (M,) bool, whether the answer was right.
-        groups: (M,) clusters 0..G-1, or None.
-        seed: Of the draws.
     """
     m, bins = len(confidence), mass_bins(confidence)
     groups = np.arange(m) if groups is None else groups

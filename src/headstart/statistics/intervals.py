@@ -1,9 +1,8 @@
 """95 % intervals: of proportions, of means, of areas under curves and of averages of these.
 
-All are closed forms or one-dimensional roots, so a score on 100,000 pictures has its interval in milliseconds, and
-none collapses to a point when a model makes no error: a perfect score on 20 pictures is not certainty. Pictures of
-one cluster (near-duplicates) are not independent: `design_effect` measures from each picture's influence by how much
-the clusters widen an interval, and the effective number of pictures is divided by it (Kish 1965).
+All are closed forms or one-dimensional roots, and none collapses to a point when a model makes no error. Pictures of
+one cluster are not independent: `design_effect` measures from each picture's influence by how much clusters widen an
+interval, and the effective number of pictures is divided by it (Kish 1965).
 """
 
 from __future__ import annotations
@@ -30,12 +29,7 @@ class Interval(NamedTuple):
 
 
 def wilson_interval(k: float, n: float) -> Interval:
-    """Wilson's score interval of a proportion (Wilson 1927).
-
-    Args:
-        k: Successes; need not be whole when `n` is an effective number.
-        n: Trials; with 0 nothing is known and the interval is [0, 1] around NaN.
-    """
+    """Wilson's score interval of a proportion (1927); `k` need not be whole, and n = 0 gives [0, 1] around NaN."""
     if n <= 0:
         return Interval(float("nan"), 0.0, 1.0)
     p = k / n
@@ -45,14 +39,7 @@ def wilson_interval(k: float, n: float) -> Interval:
 
 
 def compact_clusters(clusters: np.ndarray | None) -> np.ndarray | None:
-    """Clusters as 0..G-1, or None when every picture is its own cluster.
-
-    Args:
-        clusters: (M,) integer labels, or None.
-
-    Returns:
-        (M,) int64 or None.
-    """
+    """Clusters (M,) as int64 0..G-1, or None when every picture is its own cluster."""
     if clusters is None:
         return None
     unique, labels = np.unique(np.asarray(clusters), return_inverse=True)
@@ -60,27 +47,14 @@ def compact_clusters(clusters: np.ndarray | None) -> np.ndarray | None:
 
 
 def cluster_sums(values: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Sums over each cluster.
-
-    Args:
-        values: (M,) float64.
-        groups: (M,) from `compact_clusters`.
-
-    Returns:
-        (G,) float64; the values themselves when there are no clusters.
-    """
+    """(G,) float64 sums of values (M,) over each cluster; the values themselves when there are no clusters."""
     return values if groups is None else np.bincount(groups, weights=values)
 
 
 def design_effect(influence: np.ndarray, groups: np.ndarray | None) -> float:
-    """Variance with clusters over variance without, at least 1.
+    """Variance with clusters over variance without, at least 1, from influences (M,) float64 that sum to 0.
 
-    Args:
-        influence: (M,) float64, how much each picture moves the estimate; sums to 0.
-        groups: (M,) from `compact_clusters`.
-
-    Returns:
-        Where no picture moves the estimate (a perfect score) the worst case: clusters of fully dependent pictures.
+    Where no picture moves the estimate (a perfect score) the worst case: clusters of fully dependent pictures.
     """
     if groups is None:
         return 1.0
@@ -94,12 +68,7 @@ def design_effect(influence: np.ndarray, groups: np.ndarray | None) -> float:
 def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> Interval:
     """Student's t interval of a mean, robust to clusters (Liang and Zeger 1986, with the G / (G - 1) correction).
 
-    Args:
-        values: (M,) float64.
-        clusters: (M,) labels of pictures that are not independent, or None.
-
-    Returns:
-        With fewer than two clusters the spread is unknown and the interval is infinite.
+    Infinite with fewer than two clusters, since the spread is unknown.
     """
     from scipy.special import stdtrit
 
@@ -118,14 +87,7 @@ def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> Int
 def mean_bootstrap(values: np.ndarray, clusters: np.ndarray | None, seed: int, draws: int = DRAWS) -> Interval:
     """Percentile bootstrap interval of a mean, resampled by whole clusters (Efron 1979; Field and Welsh 2007).
 
-    Args:
-        values: (M,) one number a picture, such as the difference of two models' hits.
-        clusters: (M,) cluster of each picture, or None when all stand alone.
-        seed: Of the draws.
-        draws: How many.
-
-    Returns:
-        NaN ends when there is nothing to resample, infinite ones when all is one cluster.
+    NaN ends when there is nothing to resample, infinite ones when all is one cluster.
     """
     values = np.asarray(values, np.float64)
     if not len(values):
@@ -148,11 +110,6 @@ def paired_interval(before: np.ndarray, after: np.ndarray, clusters: np.ndarray 
     """Interval of the change of a proportion on the same pictures (Bonett and Price 2012), robust to clusters.
 
     A picture is added that turned right and one that turned wrong, so that it does not collapse where nothing changed.
-
-    Args:
-        before: (M,) bool, M at least 1.
-        after: (M,) bool.
-        clusters: (M,) labels of pictures that are not independent, or None.
     """
     moved = after.astype(np.float64) - before.astype(np.float64)
     value, n = float(moved.mean()), len(moved) + 2
@@ -163,14 +120,7 @@ def paired_interval(before: np.ndarray, after: np.ndarray, clusters: np.ndarray 
 
 
 def area_interval(area: float, positives: float, negatives: float, effect: float = 1.0) -> Interval:
-    """Score-type interval of an area under the ROC curve (Newcombe 2006, method 5).
-
-    Args:
-        area: The estimate, 0..1.
-        positives: Pictures of the class.
-        negatives: All others.
-        effect: Design effect of clusters.
-    """
+    """Score-type interval of an area under the ROC curve (Newcombe 2006, method 5), by the clusters' design effect."""
     if positives <= 0 or negatives <= 0:
         return Interval(float("nan"), 0.0, 1.0)
     pairs, middle = positives * negatives, (positives + negatives) / 2
@@ -197,13 +147,9 @@ def difference_interval(a: Score | Interval, b: Score | Interval) -> Interval:
 def macro_interval(parts: list[Interval], influences: tuple[float, float], shared: float) -> Interval:
     """Interval of an average of scores from their own intervals (MOVER, Zou and Donner 2008).
 
-    The squared distances to the parts' ends are added as if the parts were independent, then widened by the
-    correlation that the influences show.
-
-    Args:
-        parts: One interval a class.
-        influences: Variance of the average, and the same if the parts were independent.
-        shared: Factor on the width where nothing varies and the correlation cannot be seen.
+    The squared distances to the parts' ends are added as if independent, then widened by the correlation that the
+    influences show: variance of the average, and that if the parts were independent. Where nothing varies it cannot be
+    seen, and the width is multiplied by `shared`.
     """
     values, lows, highs = (np.array(column) for column in zip(*parts, strict=True))
     joint, apart = influences

@@ -8,44 +8,19 @@ CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in the log loss
 
 
 def log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Minus the logarithm of the true class's probability, in nats.
-
-    Args:
-        y: (M,) int64.
-        p: (M, C).
-
-    Returns:
-        (M,) float64.
-    """
+    """(M,) float64: minus the logarithm of the true class's probability in `p` (M, C), in nats."""
     p_truth = np.clip(p[np.arange(len(y)), y].astype(np.float64), CLIP, 1 - CLIP)
     return np.asarray(-np.log(p_truth))
 
 
 def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Squared distance of the probabilities from the truth, 0..2 (Brier 1950).
-
-    Args:
-        y: (M,) int64.
-        p: (M, C).
-
-    Returns:
-        (M,) float64.
-    """
+    """(M,) float64 squared distance of the probabilities (M, C) from the truth, 0..2 (Brier 1950)."""
     squares = np.sum(np.square(p, dtype=np.float64), axis=1)
     return np.asarray(squares - 2 * p[np.arange(len(y)), y].astype(np.float64) + 1)
 
 
 def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """A metric as one loss a picture whose mean is the metric, or 1 minus it.
-
-    Args:
-        metric: `log_loss`, `accuracy` (1 for an error) or `balanced_accuracy` (an error weighs as much as its class
-            is rare, so that the mean is 1 - balanced accuracy).
-        y: (M,) int64.
-        p: (M, C).
-
-    Returns:
-        (M,) float64; lower is better.
+    """(M,) float64: a metric as one loss a picture whose mean is `log_loss`, 1 - `accuracy` or 1 - `balanced_accuracy`.
 
     Raises:
         ValueError: The metric is none of these.

@@ -1,9 +1,8 @@
 """Every score of a classifier, each with its 95 % interval and the number of pictures it rests on.
 
-`compute_scores` gives all of them for one split, `compute_score` a single one. Scores over all classes have an empty
-subject; scores of one class against the rest carry its name. A class without a picture in the split has NaN scores with
-n = 0 and stays out of the averages. Which interval belongs to which score is told in `docs/evaluate.md` and, for each
-score, in its `method`.
+Scores over all classes have an empty subject; scores of one class against the rest carry its name. A class without a
+picture in the split has NaN scores with n = 0 and stays out of the averages. Which interval belongs to which score:
+`docs/evaluate.md` and each score's `method`.
 """
 
 from __future__ import annotations
@@ -80,16 +79,9 @@ def compute_score(
     clusters: np.ndarray | None = None,
     seed: int = 0,
 ) -> Score:
-    """One score over all classes.
+    """One of `NAMES` over all classes, from true classes `y` (M,) int64 and probabilities `p` (M, C).
 
-    Args:
-        name: One of `NAMES`.
-        y: (M,) int64 true classes.
-        p: (M, C) probabilities; the answer is the most probable class.
-        split: Where the pictures are from, see `Score`.
-        subject: Whose score it is, when not the model's.
-        clusters: (M,) labels of pictures that are not independent, or None.
-        seed: For what is drawn (the calibration error's interval alone).
+    `subject` says whose score it is when not the model's; `seed` is for the calibration error's interval alone.
 
     Raises:
         ValueError: No score has this name, or the shapes do not fit.
@@ -114,19 +106,10 @@ def compute_scores(
     clusters: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[Score, ...]:
-    """All scores: first those over all classes, then those of each class.
+    """All scores: first those over all classes, then those of each class; empty when there is no picture.
 
-    Args:
-        y: (M,) int64 true classes.
-        p: (M, C) probabilities.
-        split: Where the pictures are from, see `Score`.
-        class_names: C names.
-        answers: (M,) int64 when the answer is not the most probable class (a threshold, costs).
-        clusters: (M,) labels of pictures that are not independent, or None.
-        seed: For what is drawn (the calibration error's interval alone).
-
-    Returns:
-        Empty when there is no picture.
+    `y` (M,) int64, `p` (M, C), `answers` (M,) int64 where not the most probable class (a threshold, costs), `clusters`
+    (M,) labels of pictures that are not independent.
     """
     case = _make_case(y, p, answers, clusters, seed)
     if not len(case.y):

@@ -1,9 +1,7 @@
 """Tests on the same pictures: is one model right more often than another, or is it the luck of these pictures?
 
-`mcnemar_p` is exact (McNemar 1947, by the binomial distribution). Near-duplicates are no independent pictures: where
-there are any, `sign_flip_p` turns whole clusters round instead, the permutation test of which McNemar's is the special
-case.
-`holm_adjusted` corrects for several tests (Holm 1979).
+Near-duplicates are no independent pictures: where there are any, `sign_flip_p` turns whole clusters round, the
+permutation test of which McNemar's is the special case.
 """
 
 from __future__ import annotations
@@ -20,12 +18,7 @@ EXACT = 14  # clusters up to which every flip is tried
 
 
 def mcnemar_p(one: int, other: int) -> float:
-    """Two-sided exact p of McNemar's test.
-
-    Args:
-        one: Pictures that only the one model answered rightly.
-        other: Pictures that only the other did.
-    """
+    """Two-sided exact p (McNemar 1947, by the binomial) from the pictures that only one of two answered rightly."""
     n, least = one + other, min(one, other)
     logs = [
         math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2) for k in range(least + 1)
@@ -34,13 +27,7 @@ def mcnemar_p(one: int, other: int) -> float:
 
 
 def sign_flip_p(differences: np.ndarray, clusters: np.ndarray | None, seed: int) -> float:
-    """Two-sided p that the mean difference is 0, by turning the sign of each cluster's sum.
-
-    Args:
-        differences: (M,) one a picture.
-        clusters: (M,) cluster of each picture, or None.
-        seed: Of the flips, where there are too many to try all.
-    """
+    """Two-sided p that the mean difference is 0, by turning the sign of each cluster's sum of `differences` (M,)."""
     sums = cluster_sums(np.asarray(differences, np.float64), compact_clusters(clusters))
     sums = sums[np.abs(sums) > 1e-12]
     observed = abs(float(sums.sum())) - 1e-9
@@ -67,12 +54,7 @@ def holm_adjusted(ps: Sequence[float]) -> list[float]:
 
 
 def join_clusters(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(M,) clusters of the same pictures in which whoever shares one in `a` or in `b` shares one.
-
-    Args:
-        a: (M,) labels.
-        b: (M,) labels.
-    """
+    """(M,) clusters of the same pictures in which whoever shares one in `a` or in `b`, both (M,), shares one."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

@@ -1,9 +1,8 @@
 """Whether two sets of counts come from one source: tests without assumptions on sizes, and how large a difference is.
 
-The test is a permutation test (Fisher 1935): both sets are pooled and dealt anew some thousand times, so it holds for
-small counts too. Ordered bins are compared by Anderson and Darling's statistic (Scholz & Stephens 1987), unordered
-ones by Pearson's. Beside the p value stands a size, since of a million pictures any trifle is significant: the
-population stability index, less what chance alone gives at these sizes.
+A permutation test (Fisher 1935), so it holds for small counts too. Ordered bins are compared by Anderson and Darling's
+statistic (Scholz & Stephens 1987), unordered ones by Pearson's. Beside p stands a size, since of a million pictures any
+trifle is significant: the population stability index, less what chance alone gives at these sizes.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ MOST = 5_000_000  # counted exactly; larger sets are scaled down, which makes a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwoSampleTest:
-    """How two sets of counts differ.
+    """How two sets of `n` and `m` counts differ.
 
     Attributes:
         p: Of a difference at least as large by chance, at least 1 / (draws + 1).
         effect: Population stability index beyond what chance gives, at least 0; from 0.1 on a change is usually told.
         least: The smallest such effect that 19 of 20 chance differences stay under: less cannot be seen at these sizes.
-        n: Counted in the first set.
-        m: Counted in the second.
     """
 
     p: float
@@ -38,15 +35,7 @@ class TwoSampleTest:
 def compare_counts(
     first: np.ndarray, second: np.ndarray, *, ordered: bool, seed: int, draws: int = DRAWS
 ) -> TwoSampleTest:
-    """Compare two sets of counts over the same bins.
-
-    Args:
-        first: (K,) counts.
-        second: (K,) counts.
-        ordered: Whether the bins have an order.
-        seed: Of the permutations.
-        draws: How many.
-    """
+    """Compare two sets of counts (K,) over the same bins, which may have an order."""
     first, second = np.asarray(first, np.int64), np.asarray(second, np.int64)
     n, m = int(first.sum()), int(second.sum())
     used = first + second > 0
@@ -69,15 +58,7 @@ def compare_counts(
 
 
 def stability_index(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Population stability index of counts, half a count added to every bin: the symmetric divergence (Jeffreys 1946).
-
-    Args:
-        first: (R, K) counts.
-        second: (R, K) counts.
-
-    Returns:
-        (R,) at least 0.
-    """
+    """(R,) population stability index of counts (R, K), half a count added to every bin: Jeffreys (1946)."""
     p, q = (x + 0.5 for x in (first, second))
     p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
     return np.asarray(((p - q) * np.log(p / q)).sum(axis=1))

@@ -1,8 +1,7 @@
 """Clusters of pictures that show the same thing: union-find with a cap on chains of mere likeness.
 
-Exact copies always belong together. Similarity is not transitive: A like B and B like C may chain pictures
-together that have nothing in common, until one cluster swallows a class and nothing can be split any more. So a near
-link is refused when it would make a cluster larger than a cap. Links are taken in the order given: the closest first.
+Exact copies always belong together. Similarity is not transitive: pictures may chain together that have nothing in
+common. So a near link is refused when it would make a cluster larger than a cap; the closest are taken first.
 """
 
 from __future__ import annotations
@@ -19,26 +18,12 @@ def chain_cap(n: int) -> int:
 
 
 def find_clusters(n: int, links: np.ndarray) -> np.ndarray:
-    """The connected components of links that always merge.
-
-    Args:
-        n: Number of rows, N.
-        links: (P, 2) integer rows.
-
-    Returns:
-        (N,) int64, the smallest row of each row's component.
-    """
+    """(N,) int64: the smallest row of each row's connected component by `links` (P, 2)."""
     return find_capped_clusters(n, links, np.empty((0, 2), np.int64), cap=n)[0]
 
 
 def find_capped_clusters(n: int, exact: np.ndarray, near: np.ndarray, *, cap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Merge exact links without limit, then near links as long as a cluster stays within a cap.
-
-    Args:
-        n: Number of rows, N.
-        exact: (P, 2) integer rows.
-        near: (Q, 2) integer rows, the closest pair first.
-        cap: Most rows of a cluster that a near link may make.
+    """Merge exact links (P, 2), then near links (Q, 2), the closest first, as long as a cluster has at most `cap` rows.
 
     Returns:
         (N,) int64, the smallest row of each row's cluster; and (X, 2) int64, the near links that were refused.
@@ -51,12 +36,7 @@ def find_capped_clusters(n: int, exact: np.ndarray, near: np.ndarray, *, cap: in
 
 
 def find_spanning_links(n: int, links: np.ndarray) -> np.ndarray:
-    """The links, in their order, without those whose rows earlier links already tie together: at most N - 1.
-
-    Args:
-        n: Number of rows, N.
-        links: (P, 2) integer rows.
-    """
+    """The links (P, 2), in their order, without those whose rows earlier links already tie together: at most N - 1."""
     trees = _Forest(n)
     is_new = [trees.find_root(a) != trees.find_root(b) and trees.join_rows(a, b, n) for a, b in _as_pairs(links)]
     spanning_links: np.ndarray = np.asarray(links, np.int64).reshape(-1, 2)[np.array(is_new, bool)]
@@ -64,11 +44,7 @@ def find_spanning_links(n: int, links: np.ndarray) -> np.ndarray:
 
 
 def group_rows(labels: np.ndarray) -> list[np.ndarray]:
-    """Rows of each cluster that holds more than one, in the order of its smallest row.
-
-    Args:
-        labels: (N,) int64 as from `clusters`.
-    """
+    """Rows of each cluster of more than one, in the order of its smallest row, by labels (N,) as of `find_clusters`."""
     order = np.argsort(labels, kind="stable")
     cuts = np.flatnonzero(np.diff(labels[order])) + 1
     return [rows for rows in np.split(order, cuts) if len(rows) > 1]

@@ -1,8 +1,7 @@
 """What the duplicate checks share: which pictures are copies, and which look like copies.
 
-Exact copies have equal bytes. Near-duplicates have perceptual hashes that differ in few of 64 bits, fewer in a set
-whose pictures all look alike, and colour histograms that do not contradict it. Figures: docs/audit.md, printed by
-`python -m benchmarks.false_alarms`.
+Near-duplicates have perceptual hashes that differ in few of 64 bits, fewer in a set whose pictures all look alike, and
+colour histograms that do not contradict it. Figures: docs/audit.md, printed by `python -m benchmarks.false_alarms`.
 """
 
 from __future__ import annotations
@@ -42,11 +41,7 @@ def link_group(group: np.ndarray) -> list[tuple[int, int]]:
 
 
 def find_near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
-    """Different files that look like copies; blank pictures are left out.
-
-    Returns:
-        (P, 2) int64 pairs, the closest first; and the limit on bits that was used.
-    """
+    """(P, 2) int64 files that look like copies, the closest first, without blank ones; and the limit in bits."""
     facts = data.facts
     rows = np.unique(_find_first_copies(data))
     rows = rows[np.asarray(facts.grey_std)[rows] >= BLANK_STD]
@@ -70,14 +65,7 @@ def group_pairs(n: int, pairs: np.ndarray) -> list[np.ndarray]:
 
 
 def make_near_duplicate_issue(check: Check, data: Dataset, pairs: np.ndarray, rule: str) -> Outcome:
-    """The issue that near-duplicates are.
-
-    Args:
-        check: Who found them.
-        data: The data set.
-        pairs: (P, 2) int64 rows, the closest first, P above 0.
-        rule: What made them pairs, with its figures.
-    """
+    """The issue of pairs (P, 2) int64, the closest first, P above 0; `rule` says what made them pairs, in figures."""
     pairs = find_spanning_links(len(data.uris), pairs)
     groups = group_pairs(len(data.uris), pairs)
     rows, targets = np.concatenate(groups), np.asarray(data.targets)

@@ -1,11 +1,9 @@
 """Pairs of pictures that are very like each other, by perceptual hash or by embedding, in bounded memory.
 
-Hashes are 64 bits and compared by Hamming distance: all with all in blocks up to `EXACT_ROWS` different hashes, above
-that by multi-index hashing (Norouzi 2012). Two hashes at distance 7 or less agree in one of four 16-bit chunks up to
-one bit, so only rows of equal or neighbouring chunks meet; of pairs at distance 8, 96 % do. Vectors are centred, put
-on the unit sphere and compared by cosine distance; an orthogonal projection to a few dimensions never lengthens a
-distance, so it throws out nearly all pairs cheaply and loses none. Where pairs abound, a shortest spanning forest of
-them is kept: it makes the same clusters.
+64-bit hashes are compared all with all up to `EXACT_ROWS`, above that by multi-index hashing (Norouzi 2012): at
+distance 7 or less two agree in one of four 16-bit chunks up to one bit; of pairs at distance 8, 96 % do. Vectors are
+compared by cosine distance; an orthogonal projection never lengthens one, so it throws out most pairs and loses none.
+Where pairs abound, a shortest spanning forest of them is kept: it makes the same clusters.
 """
 
 from __future__ import annotations
@@ -24,18 +22,10 @@ _SAMPLE = 2_000
 
 
 def find_hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of rows whose hashes differ in at most `limit` bits, the closest first.
+    """Pairs of rows whose hashes (N,) uint64 differ in at most `limit` bits (8 or less), the closest first.
 
-    Rows of one and the same hash meet the next eight of their kind, and only the first of them meets the other hashes:
-    enough to cluster by.
-
-    Args:
-        hashes: (N,) uint64.
-        limit: Bits, at most 8.
-        exact_rows: Up to this many different hashes all pairs are compared.
-
-    Returns:
-        (P, 2) int64 pairs, smaller row first, and (P,) float32 distances in bits.
+    Rows of the same hash meet the next eight of their kind, and only the first of them meets the other hashes: enough
+    to cluster by. Returns (P, 2) int64 pairs, smaller row first, and (P,) float32 distances in bits.
     """
     unique, first = np.unique(hashes, return_index=True)
     search = _compare_all if len(unique) <= exact_rows else _compare_by_chunks
@@ -130,11 +120,7 @@ def to_unit_vectors(vectors: np.ndarray) -> np.ndarray:
 
 
 def find_vector_pairs(unit_ND: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of unit vectors whose cosine distance is within the limits of both rows, the closest first.
-
-    Args:
-        unit_ND: (N, D) float32 as from `unit`.
-        limits: (N,) cosine distances, 0..2.
+    """Pairs of unit vectors (N, D) whose cosine distance is within the limits (N,) of both rows, the closest first.
 
     Returns:
         (P, 2) int64 pairs, smaller row first, and (P,) float32 cosine distances.
@@ -192,16 +178,7 @@ def typical_bits(hashes: np.ndarray, *, seed: int = 0) -> float:
 
 
 def measure_isolation(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
-    """Distance of each row to its k-th nearest neighbour in a sample of 2,000 rows, itself not counted.
-
-    Args:
-        unit_ND: (N, D) float32 as from `unit`, N above k.
-        k: Which neighbour, from 1.
-        seed: Of the sample.
-
-    Returns:
-        (N,) float32 cosine distances.
-    """
+    """(N,) float32 cosine distance of each unit vector (N, D) to its k-th nearest other in a sample of 2,000 rows."""
     sample = _sample_rows(unit_ND, seed)
     distances = np.empty(len(unit_ND), np.float32)
     step = _BLOCK // len(sample)

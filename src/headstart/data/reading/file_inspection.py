@@ -1,7 +1,6 @@
 """Look at many files in parallel: digest, facts, or the reason why a file is no picture.
 
-The facts of a picture are cached under the digest of its bytes, so that a second look only reads and hashes. A file
-that cannot be used is not cached; it is looked at anew each time.
+Facts are cached under the digest of the bytes; a file that cannot be used is looked at anew each time.
 """
 
 from __future__ import annotations
@@ -30,15 +29,7 @@ _COLUMN = "facts"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileInspection:
-    """A usable picture.
-
-    Attributes:
-        uri: Its path below the root.
-        digest: SHA-256 hex of its bytes.
-        file_bytes: Their number.
-        row: (ROW_WIDTH,) float32 facts, see `headstart.images.descriptors`.
-        cached: Whether the facts were known.
-    """
+    """A usable picture: its SHA-256 hex digest and the (ROW_WIDTH,) float32 facts of `headstart.images.descriptors`."""
 
     uri: str
     digest: str
@@ -48,12 +39,7 @@ class FileInspection:
 
 
 class FileInspector:
-    """Looks at files and remembers their facts.
-
-    Args:
-        root: The folder that uris are relative to.
-        store: The cache.
-    """
+    """Looks at files below a root and remembers their facts."""
 
     def __init__(self, root: str, store: Store) -> None:
         self.root = root

@@ -1,7 +1,7 @@
 """Every file below a folder, in the order of its bytes: to be inspected, or skipped with a reason.
 
-Links are followed; one that leads back to a folder above it is a loop. Hidden files and folders (names that begin with
-a dot, and what file managers leave behind) are listed one by one and skipped. Devices and pipes are never opened.
+Links are followed, but not back to a folder above. Hidden files and folders (a leading dot, and what file managers
+leave behind) are listed one by one and skipped. Devices and pipes are never opened.
 """
 
 from __future__ import annotations
@@ -19,13 +19,7 @@ _LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"
 
 @dataclass(slots=True)
 class FolderListing:
-    """What is below a folder.
-
-    Attributes:
-        uris: Files to be inspected, `/` between parts, sorted by their bytes.
-        skipped: The other files.
-        folders: Folders that are not hidden.
-    """
+    """Below a folder: files to be inspected (`/` between parts, sorted by bytes), the others, folders not hidden."""
 
     uris: list[str] = field(default_factory=list)
     skipped: list[SkippedFile] = field(default_factory=list)
@@ -45,12 +39,7 @@ class _Folder:
 
 
 def list_files(root: str, leave_out: frozenset[str] = frozenset()) -> FolderListing:
-    """List everything below a folder.
-
-    Args:
-        root: The folder; it must be readable.
-        leave_out: Real paths of folders that are not entered, such as the run's own.
-    """
+    """List everything below a readable folder, but for folders whose real paths are in `leave_out` (the run's own)."""
     listing = FolderListing()
     waiting = [_Folder(root, "", frozenset({_read_identity(root)}), False)]
     while waiting:

@@ -1,7 +1,7 @@
 """Which class and which given split a file belongs to, from the folders it lies in.
 
-One sub-folder is a class; what lies deeper belongs to it. Folders named `train`, `val` (`valid`, `validation`) and
-`test` are given splits when all top-level folders with pictures have such names and hold class folders of their own.
+One sub-folder is a class. Folders named `train`, `val` (`valid`, `validation`) and `test` are given splits when all
+top-level folders with pictures have such names and hold class folders of their own.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ _NO_CLASS = frozenset({"hidden", "not_a_picture"})
 
 @dataclass(frozen=True, slots=True)
 class FolderLayout:
-    """Where class folders lie.
-
-    Attributes:
-        splits: Whether `train/` … stand above them.
-    """
+    """Where class folders lie: at the top, or below `train/` … if `splits`."""
 
     splits: bool
 
@@ -38,10 +34,7 @@ class FolderLayout:
     def list_classes(
         self, pictures: Iterable[str], skipped: Sequence[SkippedFile], folders: Iterable[str]
     ) -> tuple[str, ...]:
-        """Names of all classes, sorted by their bytes.
-
-        A folder is a class when it has a picture, a file that should have been one, or nothing at all.
-        """
+        """Classes sorted by bytes: folders with a picture, a file that should have been one, or nothing at all."""
         all_uris = [*pictures, *(file.uri for file in skipped)]
         class_uris = [
             *pictures,

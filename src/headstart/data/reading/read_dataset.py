@@ -1,8 +1,7 @@
 """A folder of pictures -> a `Dataset` in which every file on disk is accounted for: used, or skipped with a reason.
 
-The folder is walked in the order of its bytes, every file is hashed and decoded once at reduced scale in parallel
-(facts come from the cache when the same bytes were seen before), and its folders tell class and given split.
-`read/files.csv` in the run folder lists every file.
+Every file is hashed, and decoded once at reduced scale unless its facts are cached; its folders tell class and given
+split. `read/files.csv` in the run folder lists every file.
 """
 
 from __future__ import annotations
@@ -37,11 +36,7 @@ _FORM = "give the folder that holds one sub-folder a class, or train/ val/ test/
 
 
 def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
-    """Read a folder.
-
-    Args:
-        folder: One sub-folder a class, or `train/` `val/` `test/` above them.
-        ctx: Run folder, store and output.
+    """Read a folder with one sub-folder a class, or `train/` `val/` `test/` above them.
 
     Raises:
         DataError: It cannot be read, has no pictures, or has fewer than two classes with pictures.
@@ -59,11 +54,7 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
 
 
 def require_folder(folder: Path) -> str:
-    """The folder's absolute path.
-
-    Raises:
-        DataError: It is not there, is a file, or cannot be listed.
-    """
+    """The folder's absolute path; a `DataError` where it is not there, is a file, or cannot be listed."""
     path = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay as they are given
     try:
         if not path.exists():

@@ -1,8 +1,8 @@
 """Linear discriminant analysis: class means and one shrunk covariance; tunes the shrinkage.
 
-The within-class covariance S of the standardised columns becomes (1 - g) S + g mean(diag S) I; discriminants are
-linear. Posterior probabilities of many correlated columns are far too sure, so their temperature is fitted on exact
-leave-one-out distances (a rank-one change of S). Friedman, JASA 1989; Ledoit and Wolf 2004; Lachenbruch 1967.
+The within-class covariance S of the standardised columns becomes (1 - g) S + g mean(diag S) I. Posteriors of many
+correlated columns are far too sure, so their temperature is fitted on exact leave-one-out distances (a rank-one change
+of S). Friedman, JASA 1989; Ledoit and Wolf 2004; Lachenbruch 1967.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Nearest class mean: each class is the mean of its pictures; nothing to tune, for a handful of pictures a class.
 
-Columns are standardised, and the distance becomes a probability by a temperature that is fitted on leave-one-out
-distances (a class's mean without the picture is known in closed form). Snell, Swersky, Zemel: Prototypical networks,
-NeurIPS 2017; Mensink et al., TPAMI 2013.
+Columns are standardised; the temperature is fitted on leave-one-out distances, known in closed form. Snell, Swersky,
+Zemel: Prototypical networks, NeurIPS 2017; Mensink et al., TPAMI 2013.
 """
 
 from __future__ import annotations
@@ -70,14 +69,8 @@ def leave_one_out_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minus half the squared distance to every mean, each picture left out of its own class's mean.
 
-    Args:
-        z: (B, D) standardised.
-        y: (B,) classes.
-        means: (C, D).
-        counts: (C,) pictures behind each mean.
-
-    Returns:
-        (B, C), and (B,) whether the picture's class has other pictures.
+    `z` (B, D) standardised, `means` (C, D), `counts` (C,) pictures behind each. Returns (B, C), and (B,) whether the
+    picture's class has other pictures.
     """
     scores = -0.5 * (np.einsum("bd,bd->b", z, z)[:, None] - 2 * z @ means.T + np.einsum("cd,cd->c", means, means))
     rows, has_others = np.arange(len(y)), counts[y] > 1

@@ -1,11 +1,9 @@
 """Ridge: least squares on one-hot classes with an L2 penalty, in closed form; tunes the strength.
 
-One eigen-decomposition serves all strengths. Regression values are no probabilities: they become some by a softmax
-whose temperature is fitted on exact leave-one-out values (Allen's PRESS), so that the log loss is honest.
-
-It can start from weights that something else knows, such as the names of the classes: the penalty then draws towards a
-multiple of them instead of 0. The multiple has the least leave-one-out error, and is shrunk by how sure that is (the
-non-negative garrote, Breiman 1995): where its 95 % interval holds 0 it is 0, which is plain ridge to the last bit.
+One eigen-decomposition serves all strengths. Values become probabilities by a softmax whose temperature is fitted on
+exact leave-one-out values (Allen's PRESS). It can start from weights that something else knows, such as the names of
+the classes: the penalty then draws towards a multiple of them, of the least leave-one-out error, shrunk by how sure it
+is (non-negative garrote, Breiman 1995): where its 95 % interval holds 0 it is 0, which is plain ridge to the last bit.
 """
 
 from __future__ import annotations
@@ -28,11 +26,7 @@ PARTS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # strength over columns per pict
 
 
 class Ridge:
-    """See the module.
-
-    Args:
-        start: (D, C) weights on raw features, of any size, or None.
-    """
+    """Starts from (D, C) weights on raw features, of any size, or from None."""
 
     name = "ridge"
     cannot: Mapping[str, str] = {}
@@ -132,12 +126,8 @@ class _Problem:
 
 
 def _trusted_multiple(weighted: np.ndarray, of_start: np.ndarray, residual: np.ndarray) -> float:
-    """The multiple of a start that left-out rows ask for, shrunk by its uncertainty; 0 where that holds 0.
-
-    Args:
-        weighted: (B, P) `of_start` by the weight of each row.
-        of_start: (B, P) how much each left-out error falls as the multiple rises.
-        residual: (B, P) left-out errors without a start.
+    """The multiple of a start that left-out rows ask for, shrunk by its uncertainty; 0 where that holds 0. All (B, P):
+    `of_start` is how much each left-out error (`residual`) falls as it rises, `weighted` is that by the rows' weights.
     """
     size = float(np.vdot(weighted, of_start))
     multiple = float(np.vdot(weighted, residual)) / size if size > 0 else 0.0

@@ -1,8 +1,7 @@
 """What to try: which heads by the number of pictures a class, and which features side by side.
 
 Under 5 pictures a class only the nearest class mean is honest; up to 20 a regularised linear head; above that all heads
-compete. Several levels are tried together only then, and only a short list of combinations: a search that is longer
-than the data can judge finds luck.
+compete, and a short list of combinations: a search that is longer than the data can judge finds luck.
 """
 
 from __future__ import annotations
@@ -67,10 +66,7 @@ def features_with_names(chosen: Feature, names: NameInitialization | None) -> li
 def list_combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: int) -> list[tuple[Feature, ...]]:
     """Features to put side by side, each combination once: within the chosen backbone, then with the next best ones.
 
-    Args:
-        ranking: Its order.
-        embeddings: Of the surviving backbones.
-        rows: Pictures that are compared on; combinations that would be too large are left out.
+    Combinations that would be too large for `rows` pictures are left out.
     """
     widest = min(WIDEST, LARGEST // max(rows, 1))
     best = _best_levels(ranking, embeddings)

@@ -33,16 +33,7 @@ def choose_final_model(
     *,
     ctx: Context,
 ) -> FitResult:
-    """Join the probe and the fine-tuning.
-
-    Args:
-        probe: The best head on frozen features.
-        tuning: All fine-tuning, or None.
-        data: Gives the classes.
-        splits: Gives the training pictures.
-        embeddings: Features of all pictures, the taken network's among them.
-        ctx: The run.
-    """
+    """Join the probe and the fine-tuning; `embeddings` hold the taken network's among them."""
     result = probe if tuning is None else dataclasses.replace(probe, tuning=tuning)
     if tuning is not None and tuning.taken and tuning.network is not None:
         network = tuning.network
@@ -73,15 +64,7 @@ def choose_final_model(
 def _describe_temperature(
     tuning: FineTuningResult, own_temperature: float, data: Dataset, splits: Splits, ctx: Context
 ) -> Calibrated:
-    """A trained network keeps the temperature that its logits were divided by, so that its file answers alike.
-
-    Args:
-        tuning: Gives the held-out predictions, tempered so.
-        own_temperature: What its logits were divided by.
-        data: Gives the classes.
-        splits: Give the clusters.
-        ctx: The run.
-    """
+    """A trained network keeps the temperature that its logits were divided by, so that its file answers alike."""
     rows = np.asarray(tuning.rows)
     y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
     calibrated = temperature.choose_temperature(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)

@@ -1,7 +1,7 @@
 """Heads against heads: each one's setting is searched, all are judged on the same folds, and the rest are dropped.
 
 Settings are searched on the first repeat. Further repeats are spent only on what that repeat does not tell from the
-best; what it clearly beats keeps its one repeat. No clock has a say in this.
+best. No clock has a say in this.
 """
 
 from __future__ import annotations
@@ -38,11 +38,8 @@ class HeadCvProblem:
         y: (M,) int64 classes.
         folds: (R, M).
         clusters: (N,) of the whole data set.
-        n_classes: C.
-        metric: What heads are compared by.
         prefer: `accurate` or `fast`.
         class_weight: (C,) or None.
-        seed: For what is drawn.
         names: What the names of the classes say, if heads may start from it.
     """
 
@@ -217,12 +214,7 @@ def average_scores(name: str, held_RMC: np.ndarray, problem: HeadCvProblem) -> S
 def judge_nested(
     tried: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], problem: HeadCvProblem
 ) -> tuple[np.ndarray, Mapping[str, int]]:
-    """Judge the whole search: every outer fold chooses head, setting and features anew from the other folds.
-
-    Args:
-        tried: Head and features of everything that was tried, here and in the ranking.
-        embeddings: That hold the features.
-        problem: Its first repeat gives the outer folds.
+    """Judge the whole search: every outer fold chooses head, setting and features anew from the others.
 
     Returns:
         (M, C) float32 held-out probabilities, and how often each candidate was chosen.

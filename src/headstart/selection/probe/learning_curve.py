@@ -1,8 +1,7 @@
 """The learning curve so far: the chosen head on ever larger parts of the training pictures, judged on the same folds.
 
-Parts are drawn inside each fold's training pictures, class by class in whole clusters, so that shares are kept. The
-strength follows the size as the heads' grids do. The last point is the cross-validation itself. It is the curve of the
-frozen features; fine-tuning may have another.
+Parts are drawn inside each fold's training pictures, class by class in whole clusters. The last point is the
+cross-validation itself. It is the curve of the frozen features; fine-tuning may have another.
 """
 
 from __future__ import annotations
@@ -24,13 +23,7 @@ LEAST = 2  # pictures a class, on average, in the smallest part
 
 
 def learning_curve(entry: HeadResult, x: np.ndarray, problem: HeadCvProblem) -> tuple[CurvePoint, ...]:
-    """Up to six points.
-
-    Args:
-        entry: The chosen head, its setting and its held-out probabilities.
-        x: (M, D) float32 its features.
-        problem: Pictures and folds.
-    """
+    """Up to six points of the chosen head on its features (M, D) float32."""
     fold = problem.folds[0]
     n_train = int(np.mean([(fold >= 0).sum() - (fold == k).sum() for k in np.unique(fold[fold >= 0])]))
     points = []
@@ -46,8 +39,7 @@ def learning_curve(entry: HeadResult, x: np.ndarray, problem: HeadCvProblem) -> 
 def resize_params(params: Mapping[str, Any], size: int, full: int) -> Mapping[str, Any]:
     """A setting found with `full` pictures, for `size` pictures.
 
-    Strengths of the grids are in parts of D / M, so they grow as the pictures get fewer; neighbours cannot be more than
-    half the pictures.
+    Strengths are in parts of D / M, so they grow as pictures get fewer; neighbours are at most half the pictures.
     """
     resized = dict(params)
     if "strength" in resized:

@@ -49,15 +49,9 @@ def train_probe(
     ctx: Context,
     names: NameInitialization | None = None,
 ) -> FitResult:
-    """Choose a head and fit it.
+    """Choose a head and fit it; only `train` of the splits is looked at.
 
-    Args:
-        data: The data set.
-        splits: Folds and clusters; only `train` is looked at.
-        ranking: The chosen candidate and the order of the others.
-        embeddings: Features of all pictures, one for each surviving backbone.
-        ctx: The run; its job gives metric, preference and class weights.
-        names: What the names of the classes say; a head that starts from it then competes too.
+    With `names`, what the names of the classes say, a head that starts from it competes too.
 
     Raises:
         NoOpError: The fitted head answers the same for every picture.
@@ -99,9 +93,8 @@ def _try_heads(
     problem: HeadCvProblem,
     ctx: Context,
 ) -> list[HeadResult]:
-    """The heads on the chosen candidate, then combinations as long as the budget has room.
-
-    The quickest head goes over all combinations; the main one follows on the best of them.
+    """The heads on the chosen candidate, then combinations as long as the budget has room: the quickest head goes over
+    all, the main one follows on the best of them.
     """
     chosen = candidate_heads.make_feature(embeddings, ranking.chosen)
     entries = head_selection.tune_heads(strategy.heads, (chosen,), embeddings, problem)

@@ -1,7 +1,7 @@
 """Judge one set of features: kNN, ridge and logistic regression, all on the same folds.
 
-The strength of each probe is searched on the first repeat of the cross-validation and kept for the others. A
-candidate stands for its linear probe, the better one where both are tried; kNN is told beside it.
+The strength of each probe is searched on the first repeat and kept for the others. A candidate stands for its linear
+probe, the better one where both are tried.
 """
 
 from __future__ import annotations
@@ -37,11 +37,8 @@ class ProbeCvProblem:
         y: (M,) int64 classes.
         folds: (R, M) fold of each picture in each repeat.
         clusters: (M,) labels of near-duplicates.
-        n_classes: C.
-        metric: What candidates are compared by.
         split: Of the scores: `cv` or `screen`.
         class_weight: (C,) float64 or None.
-        seed: For what is drawn.
     """
 
     rows: np.ndarray
@@ -117,14 +114,7 @@ def choose_probes(pictures: int, columns: int) -> tuple[str, ...]:
 def judge_features(
     probe_input: ProbeInput, x: np.ndarray, problem: ProbeCvProblem, probes: tuple[str, ...] = ()
 ) -> ProbeScores:
-    """Cross-validate the probes on features.
-
-    Args:
-        probe_input: Whose features they are.
-        x: (M, D) float32, in the order of `problem.rows`.
-        problem: Pictures and folds.
-        probes: Heads to try, at least one of them linear; by default those of `choose_probes`.
-    """
+    """Cross-validate probes, by default those of `choose_probes`, on x (M, D) float32, one row a picture."""
     started = time.monotonic()
     probes = probes or choose_probes(*x.shape)
     tuned = {probe: _tune_probe(probe, x, problem) for probe in probes if probe in LINEAR}

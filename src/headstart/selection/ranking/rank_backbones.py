@@ -1,10 +1,9 @@
 """Rank: which backbone at which feature level suits these pictures, measured by probes on the same folds.
 
-Every candidate is cross-validated inside `train` only; the test split is never seen. Candidates are compared picture by
-picture (`headstart.statistics.paired_selection`). Controls (each trunk with random weights, a colour histogram) are
-judged on at most 256 pictures beside the chosen candidate on these same pictures; they never win. A backbone that
-does not beat its own random-init control there is marked. Of more than 50,000 pictures a stratified part is used.
-The winner's score is optimistic, for it was chosen by it: what is reported is the test score.
+Candidates are cross-validated inside `train` and compared picture by picture. Controls (each trunk with random weights,
+a colour histogram) are judged on at most 256 pictures beside the chosen candidate; they never win, and a backbone that
+does not beat its own is marked. Of more than 50,000 pictures a stratified part is used. The winner's score is
+optimistic, for it was chosen by it: what is reported is the test score.
 """
 
 from __future__ import annotations
@@ -53,15 +52,10 @@ def rank_backbones(
     controls: tuple[Embeddings, ...] = (),
     screened: tuple[RankRow, ...] = (),
 ) -> Ranking:
-    """Judge all candidates and choose one.
+    """Judge all candidates and choose one; only `train` of the splits is looked at.
 
-    Args:
-        data: The data set.
-        splits: Folds and clusters; only `train` is looked at.
-        embeddings: Features of all pictures, one for each backbone that came so far.
-        ctx: The run; its job gives metric, preference and class weights.
-        controls: Embeddings of trunks with random weights, of at most 256 training pictures.
-        screened: Rows of backbones that did not come so far, told at the end.
+    `embeddings` are of all pictures, one for each backbone that came so far; `controls` of trunks with random weights,
+    of at most 256 training pictures; `screened` are rows of backbones that did not come so far, told at the end.
     """
     started = time.monotonic()
     problem = _make_problem(data, splits, ctx)

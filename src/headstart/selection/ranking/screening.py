@@ -1,10 +1,9 @@
 """Screen many backbones on a few pictures, so that only those worth it see all of them.
 
-Successive halving (`headstart.selection.successive_halving`): every backbone is judged at its best feature level on few
-pictures, the better half of those that the paired interval cannot tell from the best goes on to more, and the best by
-prior does too. The pictures of a round are among those of the next, so their vectors are there already. The last of
-them stay behind when their passes, by the pace just measured, would not fit the budget. The pictures used are told,
-so that no test split is drawn from them.
+Successive halving (`headstart.selection.successive_halving`): of those that the paired interval cannot tell from the
+best the better half goes on to more pictures, and the best by prior too. A round's pictures are among those of the
+next. The last stay behind when their passes, by the pace just measured, would not fit the budget. No test split is
+drawn from the pictures used.
 """
 
 from __future__ import annotations
@@ -36,11 +35,10 @@ CALIBRATED = 256  # pictures of the one round in int8: another draw would calibr
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Screening:
-    """Which backbones go on.
+    """Which backbones go on, the best by probe first.
 
     Attributes:
         pictures: (M,) int64 rows that were looked at.
-        survivors: Backbones that go on, the best by probe first.
         rows: One row for each level of the backbones that do not, those that went furthest first.
     """
 
@@ -50,16 +48,9 @@ class Screening:
 
 
 def draw_rows(data: Dataset, count: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
-    """A stratified draw of rows; a small class keeps at least two pictures where `count` allows.
+    """(M,) int64 ascending, a stratified draw; a small class keeps at least two pictures where `count` allows.
 
-    Args:
-        data: The data set.
-        count: Rows wanted; all are returned when there are no more.
-        seed: Of the draw.
-        among: (M,) rows to draw from; by default those that no given split keeps for judging.
-
-    Returns:
-        (M,) int64, ascending.
+    By default from the rows that no given split keeps for judging; all of them where there are no more than `count`.
     """
     if among is None:
         among = np.flatnonzero([split in ("", "train") for split in data.split])
@@ -76,16 +67,7 @@ def draw_rows(data: Dataset, count: int, seed: int, among: np.ndarray | None = N
 
 
 def plan_draws(data: Dataset, backbones: int, *, ctx: Context) -> tuple[np.ndarray, ...]:
-    """The pictures of each round, as far as there are backbones for it; none where all may see everything at once.
-
-    Args:
-        data: The data set.
-        backbones: How many there are.
-        ctx: The run.
-
-    Returns:
-        (M,) int64 rows for each round, each among those of the next.
-    """
+    """(M,) int64 rows for each round, each among those of the next; none where all may see everything at once."""
     sizes = successive_halving.plan_rounds(backbones, len(data.uris), len(data.class_names))
     if ctx.job.precision != "f32" and sizes:
         sizes = (CALIBRATED,)
@@ -107,12 +89,7 @@ def screen_backbones(
 ) -> Screening:
     """One round: judge backbones on the pictures that they were all given.
 
-    Args:
-        data: The data set.
-        embeddings: One for each backbone, all of the same rows.
-        ctx: The run; the survivors are written to its decisions.
-        previous: What the rounds before came to.
-        next_passes: Pictures that go through each backbone next, vectors in the cache not counted.
+    `embeddings` are all of the same rows; `next_passes` counts the pictures that go through each next, cached ones not.
     """
     rows = np.asarray(embeddings[0].rows)
     problem = _make_problem(data, rows, ctx)
