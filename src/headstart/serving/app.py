@@ -1,4 +1,4 @@
-"""The application put together: routes over one service, behind the checks of every request."""
+"""The application: routes over one service, behind the checks of every request."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from headstart import __version__
-from headstart.serving.http.access_log import request_id
-from headstart.serving.http.middleware import AccessMiddleware, Keys, format_refusal
+from headstart.serving.http.middleware import AccessMiddleware, format_refusal
 from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.request_limits import Refusal
 from headstart.serving.routes import health, open_inference_v2, page, v1
@@ -22,14 +21,9 @@ _WRITE_USAGE_S = 60  # seconds between two writings of what was counted
 
 
 def make_application(
-    service: PredictionService, keys: Keys, hosts: tuple[str, ...], *, watch_s: float = 2.0
+    service: PredictionService, keys: tuple[str, ...], hosts: tuple[str, ...], *, watch_s: float = 2.0
 ) -> AccessMiddleware:
-    """The prediction service.
-
-    Args:
-        hosts: Host names under which it may be called; empty allows all.
-        watch_s: Seconds between two looks for changed run folders; 0 never looks.
-    """
+    """The prediction service; it looks for changed run folders every `watch_s` seconds, at 0 never."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,35 +38,23 @@ def make_application(
                 task.cancel()
             await service.registry.stop_workers()
 
-    routers = (
-        v1.make_router(service),
-        open_inference_v2.make_router(service),
-        health.make_router(service),
-        page.make_router(),
-    )
     app = FastAPI(title="headstart serve", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    for router in routers:
-        app.include_router(router)
+    for routes in (v1, open_inference_v2, health):
+        app.include_router(routes.make_router(service))
+    app.include_router(page.make_router())
     app.add_exception_handler(Refusal, _handle_refusal)
     app.add_exception_handler(HTTPException, _handle_http_error)
     return AccessMiddleware(
-        app,
-        keys=keys,
-        hosts=hosts,
-        log=service.log,
-        metrics=service.metrics,
-        direct=v1.make_direct_routes(service),
+        app, keys=keys, hosts=hosts, log=service.log, metrics=service.metrics, direct=v1.make_direct_routes(service)
     )
 
 
 async def _handle_refusal(request: Request, err: Exception) -> Response:
     assert isinstance(err, Refusal)
-    body = format_refusal(err, request.url.path, request_id.get())
-    return JSONResponse(body, err.status, headers=err.headers)
+    return JSONResponse(format_refusal(err, request.url.path), err.status, headers=err.headers)
 
 
 async def _handle_http_error(request: Request, err: Exception) -> Response:
-    """No such route, or not by this method."""
     assert isinstance(err, HTTPException)
     sentences = {404: "there is nothing at this address", 405: "this address takes another method"}
     refusal = Refusal(err.status_code, sentences.get(err.status_code, str(err.detail)), headers=err.headers)

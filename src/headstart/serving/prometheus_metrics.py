@@ -20,12 +20,8 @@ class Metrics:
 
     def __init__(self, load: Load) -> None:
         self._registry = registry = CollectorRegistry()
-        self._answers = Counter(
-            "headstart_answers",
-            "Pictures by answer; `unknown` and `error` too.",
-            ["model", "answer"],
-            registry=registry,
-        )
+        answers_help = "Pictures by answer; `unknown` and `error` too."
+        self._answers = Counter("headstart_answers", answers_help, ["model", "answer"], registry=registry)
         self._requests = Counter(
             "headstart_requests", "Requests by route and status.", ["route", "method", "status"], registry=registry
         )

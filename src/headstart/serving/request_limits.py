@@ -1,24 +1,19 @@
 """What a service takes at most, and the refusals of what goes beyond it.
 
-Every refusal is a `Refusal` with the status a client can act on; what is held at once (pictures waiting, bytes being
-read) is counted in one place, `Load`, by the event loop's thread alone.
+What is held at once (pictures waiting, bytes being read) is counted in `Load`, by the event loop's thread alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _BODIES = 8  # uploads of the largest size that may be held at once
 
 
 class Refusal(Exception):
-    """A request that is not answered.
-
-    Attributes:
-        rows: Answers picture by picture where there are any.
-    """
+    """A request that is not answered; `rows` are answers picture by picture where there are any."""
 
     def __init__(
         self,
@@ -30,9 +25,8 @@ class Refusal(Exception):
         rows: list[dict[str, object]] | None = None,
     ) -> None:
         super().__init__(what)
-        self.status, self.what, self.hint = status, what, hint
+        self.status, self.what, self.hint, self.rows = status, what, hint, rows
         self.headers = dict(headers or {})
-        self.rows = rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +34,13 @@ class Limits:
     """What a request may be and how many may wait.
 
     Attributes:
-        upload_bytes: Of one request.
-        pixels: Of one picture.
-        files: Pictures of one request.
-        queue: Pictures that wait for their answer.
         timeout_s: For a request to arrive, and again for its answer.
     """
 
-    upload_bytes: int = 20_000_000
-    pixels: int = 50_000_000
-    files: int = 256
-    queue: int = 256
+    upload_bytes: int = 20_000_000  # of one request
+    pixels: int = 50_000_000  # of one picture
+    files: int = 256  # pictures of one request
+    queue: int = 256  # pictures that wait for their answer
     timeout_s: float = 30.0
 
 
@@ -67,7 +57,7 @@ class Load:
     limits: Limits
     pictures: int = 0
     body_bytes: int = 0
-    picture_s: float = field(default=0.01)
+    picture_s: float = 0.01
 
     def admit_pictures(self, count: int = 1) -> None:
         """Refuse what the queue has no room for; an idle service takes any request within its limits.
@@ -102,12 +92,8 @@ class Load:
 
 def too_large_error(limit_bytes: int) -> Refusal:
     """The refusal of a body beyond the limit; the connection is closed, so that nobody goes on sending."""
-    return Refusal(
-        413,
-        f"the request has more than {limit_bytes:,} bytes",
-        hint="send fewer or smaller pictures at a time",
-        headers={"Connection": "close"},
-    )
+    what, hint = f"the request has more than {limit_bytes:,} bytes", "send fewer or smaller pictures at a time"
+    return Refusal(413, what, hint=hint, headers={"Connection": "close"})
 
 
 def too_many_error(max_files: int) -> Refusal:

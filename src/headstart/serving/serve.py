@@ -40,14 +40,12 @@ def run_service(args: argparse.Namespace) -> None:
         service = _build_service(args, log, keyed=bool(keys))
         preparing.join()
         from headstart.serving.app import make_application
-        from headstart.serving.http.middleware import Keys
 
-        app = make_application(service, Keys.from_texts(keys), address.hosts)
+        app = make_application(service, keys, address.hosts)
         log.adopt_loggers()
-        ready_line = (
-            f"serve    {server.format_address(listening)}  {', '.join(service.registry.models)}; Ctrl-C ends it"
-        )
-        server.run_server(app, listening, lambda: None if args.quiet else server.announce_ready(ready_line))
+        names = ", ".join(service.registry.models)
+        ready_line = f"serve    {server.format_address(listening)}  {names}; Ctrl-C ends it"
+        server.run_server(app, listening, "" if args.quiet else ready_line)
 
 
 def _import_http_stack() -> None:
@@ -59,11 +57,8 @@ def _import_http_stack() -> None:
 
 def _require_log_format(text: str) -> str:
     if text not in LOG_FORMATS:
-        raise UsageError(
-            f"there is no form `{text}`",
-            where="--log",
-            hint=format_nearest(text, LOG_FORMATS) or f"known: {', '.join(LOG_FORMATS)}",
-        )
+        hint = format_nearest(text, LOG_FORMATS) or f"known: {', '.join(LOG_FORMATS)}"
+        raise UsageError(f"there is no form `{text}`", where="--log", hint=hint)
     return text
 
 

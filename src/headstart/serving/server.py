@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,6 @@ class ListenAddress:
     Attributes:
         port: 0 takes any free one.
         allowed: More host names under which it may be called.
-        keys: Keys that are taken; empty asks for none.
         without_key: It may listen to other machines without a key.
     """
 
@@ -95,11 +94,9 @@ def bind_socket(address: ListenAddress) -> socket.socket:
         SetupError: The address cannot be had.
     """
     if not address.is_local and not address.keys and not address.without_key:
-        raise UsageError(
-            f"`{address.host}` can be reached from other machines, and there is no key",
-            where="--host",
-            hint="name a key with --api-key-file, or say --no-key where something else guards the service",
-        )
+        problem = f"`{address.host}` can be reached from other machines, and there is no key"
+        hint = "name a key with --api-key-file, or say --no-key where something else guards the service"
+        raise UsageError(problem, where="--host", hint=hint)
     listening = None
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
@@ -123,14 +120,11 @@ def format_address(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
+def run_server(app: Any, listening: socket.socket, ready_line: str) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first.
 
-    Args:
-        ready: Called once, when the first request can come.
-
     Raises:
-        SetupError: It did not come so far.
+        SetupError: The service could not be started.
     """
     import uvicorn
 
@@ -139,8 +133,8 @@ def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) ->
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            if self.started:
-                ready()
+            if self.started and ready_line:
+                print(ready_line, file=sys.stderr, flush=True)
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -188,8 +182,3 @@ def load_registry(folders: Mapping[str, Path], log: AccessLog, limits: Limits) -
     load = Load(limits)
     pool = ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
     return ModelRegistry(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
-
-
-def announce_ready(text: str) -> None:
-    """Tell on standard error that the service is ready."""
-    print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,6 @@
 """One line a request, as text or JSON, on standard error: what came of it, never what was in it.
 
-A line holds the request's id, the route (not the address as sent, which may hold a name), the model, how many pictures
-and bytes, the status and the time. No picture, no file name, no answer, no key is ever written.
+It names the route, not the address as sent. No picture, file name, answer or key is ever written.
 """
 
 from __future__ import annotations
@@ -57,8 +56,6 @@ def _format_word(value: Any) -> str:
 
 
 class _EventHandler(logging.Handler):
-    """A handler that tells records as events."""
-
     def __init__(self, log: AccessLog) -> None:
         super().__init__()
         self._log = log

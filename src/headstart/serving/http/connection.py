@@ -1,7 +1,7 @@
-"""A connection of the service: uvicorn's, with an end to what may come before there is a request.
+"""uvicorn's connection, with bounds for what comes before there is a request.
 
-uvicorn bounds bodies by not reading on, but keeps heads and trailers of any length, and waits for them for ever; both
-would let anyone who reaches the port fill the memory or hold all connections, without a key.
+uvicorn keeps heads and trailers of any length, and waits for them for ever: without a key, anyone who reaches the port
+could fill the memory or hold all connections.
 """
 
 from __future__ import annotations

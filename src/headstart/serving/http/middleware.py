@@ -1,4 +1,4 @@
-"""What every request to the service passes: it gets its id, shows its key, is counted, and gets one line in the log."""
+"""What every request to the service passes: it gets an id, shows its key, is counted and logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -24,37 +23,16 @@ from headstart.serving.request_limits import Refusal
 Direct = Callable[[Request], Awaitable[Response]]
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"})
-_OPEN_BELOW = "/static/"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """The keys that are taken.
-
-    Attributes:
-        digests: SHA-256 of each; without any, everyone is let in.
-    """
-
-    digests: tuple[bytes, ...] = ()
-
-    @classmethod
-    def from_texts(cls, keys: Iterable[str]) -> Keys:
-        """Keys as they are typed."""
-        return cls(digests=tuple(hashlib.sha256(key.encode()).digest() for key in keys))
-
-    def accepts_key(self, key: bytes) -> bool:
-        """Whether a key is taken; the time does not tell how much of it is right."""
-        key_digest = hashlib.sha256(key).digest()
-        return bool(sum(hmac.compare_digest(key_digest, digest) for digest in self.digests))
 
 
 class AccessMiddleware(SecurityMiddleware):
     """The application of the service behind its checks.
 
     Args:
+        keys: Without any, everyone is let in.
         hosts: Names under which the service may be called, without port; empty allows all.
-        direct: Paths whose POST is answered without asking the application's router, which costs as much as reading a
+        direct: Paths whose POST is answered without the application's router, which costs as much as reading a
             picture's request; the application has the same routes, for its description.
     """
 
@@ -64,14 +42,15 @@ class AccessMiddleware(SecurityMiddleware):
         self,
         app: Any,
         *,
-        keys: Keys,
+        keys: Iterable[str],
         hosts: Iterable[str],
         log: AccessLog,
         metrics: Metrics,
-        direct: Mapping[str, Direct] | None = None,
+        direct: Mapping[str, Direct],
     ) -> None:
         super().__init__(app, hosts=hosts)
-        self._keys, self._log, self._metrics, self._direct = keys, log, metrics, dict(direct or {})
+        self._key_digests = tuple(hashlib.sha256(key.encode()).digest() for key in keys)
+        self._log, self._metrics, self._direct = log, metrics, direct
         self._prefix, self._count = secrets.token_hex(5), itertools.count()
 
     async def handle_request(self, scope: Any, receive: Any, send: Any, headers: RawHeaders) -> None:
@@ -96,19 +75,22 @@ class AccessMiddleware(SecurityMiddleware):
             trace = "".join(traceback.format_exception(err))
             self._log.write_event("bug", level="error", what=type(err).__name__, trace=trace)
             if not response.status:
-                bug = Refusal(500, "a bug of headstart; its request id finds it in the log")
-                await self.refuse(response, bug, path)
+                await self.refuse(
+                    response, Refusal(500, "a bug of headstart; its request id finds it in the log"), path
+                )
         finally:
             self._record_request(scope, response.status, time.perf_counter() - started)
 
     def format_refusal(self, refused: Refusal, path: str) -> dict[str, Any]:
-        """A refusal as JSON; see the function of the same name."""
-        return format_refusal(refused, path, request_id.get())
+        """See the function of the same name."""
+        return format_refusal(refused, path)
 
     def _require_key(self, path: str, headers: RawHeaders) -> None:
-        if not self._keys.digests or path in OPEN or path.startswith(_OPEN_BELOW):
+        if not self._key_digests or path in OPEN or path.startswith("/static/"):
             return
-        if not self._keys.accepts_key(_read_key(headers)):
+        key_digest = hashlib.sha256(_read_key(headers)).digest()
+        # every key is compared: the time does not tell which, or how much of it, is right
+        if not sum(hmac.compare_digest(key_digest, digest) for digest in self._key_digests):
             hint = "send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
             raise Refusal(401, "the key is missing or wrong", hint=hint, headers={"WWW-Authenticate": "Bearer"})
 
@@ -130,11 +112,11 @@ def _read_key(headers: RawHeaders) -> bytes:
     return headers.get(b"x-api-key", b"").strip()
 
 
-def format_refusal(refused: Refusal, path: str, own_id: str) -> dict[str, Any]:
+def format_refusal(refused: Refusal, path: str) -> dict[str, Any]:
     """A refusal as JSON: in the open inference protocol's form below `/v2`, else with hint and request id."""
     if path.startswith("/v2"):
-        return {"error": f"{refused.what} (request {own_id})"}
-    error: dict[str, Any] = {"what": refused.what, "request_id": own_id}
+        return {"error": f"{refused.what} (request {request_id.get()})"}
+    error: dict[str, Any] = {"what": refused.what, "request_id": request_id.get()}
     if refused.hint:
         error["hint"] = refused.hint
     return {"error": error} | ({"answers": refused.rows} if refused.rows is not None else {})

@@ -18,10 +18,7 @@ _HEADERS, _HEADER_BYTES = 8, 8192  # of a part; the bytes are those of one heade
 
 
 def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]:
-    """Names, as sent, and bytes of a form's pictures, in their order.
-
-    Args:
-        kind: Its content type, with the boundary.
+    """Names, as sent, and bytes of a form's pictures; `kind` is its content type, with the boundary.
 
     Raises:
         Refusal: 400 it is no form, 413 too many parts.
@@ -42,8 +39,6 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
 
 
 class _FormCollector:
-    """Collects what the parser reads of a form."""
-
     def __init__(self, max_files: int) -> None:
         self.pictures: list[tuple[str, bytes]] = []
         self.ended = False

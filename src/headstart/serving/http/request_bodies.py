@@ -1,7 +1,7 @@
 """Request bodies -> pictures: multipart forms and JSON with base64, read within limits and kept in memory.
 
-A body is bounded, so it is kept in memory: nothing is written to disk. Names go back to the client
-and used for nothing else; they are cut to their last part and freed of what no terminal should print.
+Nothing is written to disk. Names only go back to the client; they are cut to their last part and freed of what no
+terminal should print.
 """
 
 from __future__ import annotations
@@ -33,11 +33,7 @@ _READER = ThreadPoolExecutor(1, thread_name_prefix="bodies")
 
 
 async def read_body(request: Request, load: Load) -> bytes:
-    """A request's body.
-
-    Args:
-        request: Its headers are read, its body is not.
-        load: Counts what is held; the caller gives it back with `load.release_bytes(len(body))`.
+    """A request's body; `load` counts it as held until the caller calls `load.release_bytes(len(body))`.
 
     Raises:
         Refusal: 413 too large, 429 too much at once, 408 the client sends too slowly, 400 it has gone away.
@@ -104,17 +100,14 @@ async def read_pictures(request: Request, body: bytes, limits: Limits) -> list[C
 
 
 async def run_parser(body: bytes, parser: Callable[..., _Parsed], *arguments: Any) -> _Parsed:
-    """What `take(*given)` makes of a body; long ones go one after the other through a thread beside the event loop.
-
-    Other requests go on meanwhile; and since JSON may become twenty times as large in memory, only one is at a time.
-    """
+    """Parse a body, beside the event loop if it is long; one at a time, since JSON may grow twentyfold in memory."""
     if len(body) <= _INLINE_BYTES:
         return parser(*arguments)
     return await asyncio.get_running_loop().run_in_executor(_READER, functools.partial(parser, *arguments))
 
 
 def parse_form(body: bytes, kind: str, max_files: int) -> list[Content]:
-    """The pictures of a form; see `read_form`."""
+    """See `read_form`."""
     parts = enumerate(multipart_forms.read_form(body, kind, max_files), 1)
     return [Content(clean_name(name) or f"picture {at}", content) for at, (name, content) in parts]
 

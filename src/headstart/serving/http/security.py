@@ -1,7 +1,6 @@
 """What both applications check before a route sees a request: the host, and the page that asks; and strict headers.
 
-Starlette's `TrustedHostMiddleware` checks hosts alike, but answers 400 in plain text; both applications promise 403 and
-JSON with the reason. This is plain ASGI: an answer that takes milliseconds should not pay for layers.
+Starlette's `TrustedHostMiddleware` answers 400 in plain text; both applications promise 403 and JSON with the reason.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ class SecuredResponse:
 
     async def send_body(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a whole answer."""
-        lines = {**headers, "content-length": str(len(body))}
-        packed = [(name.lower().encode(), value.encode()) for name, value in lines.items()]
+        packed = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        packed.append((b"content-length", str(len(body)).encode()))
         await self({"type": "http.response.start", "status": status, "headers": packed})
         await self({"type": "http.response.body", "body": body})
 
@@ -43,11 +42,10 @@ class SecuredResponse:
 class SecurityMiddleware:
     """Lets requests through that come by a known host name and from no foreign page; what raises `Refusal` is answered.
 
-    Args:
-        hosts: Names under which it may be called, without port; empty allows all.
-        port: That the host must name; None allows any.
-        schemes: Of the pages that may ask; empty allows all.
+    Empty `hosts` (names without port), `port` None and empty `schemes` (of the pages that may ask) allow all.
     """
+
+    host_hint = ""
 
     def __init__(
         self, app: Any, *, hosts: Iterable[str], port: int | None = None, schemes: tuple[str, ...] = ()
@@ -82,7 +80,7 @@ class SecurityMiddleware:
             Refusal: 403.
         """
         host = headers.get(b"host", b"").decode("latin-1")
-        name, port = split_host(host)
+        name, port = _split_host(host)
         if (self._hosts and name not in self._hosts) or self._port not in (None, port):
             raise Refusal(403, "this service is not known by that host name", hint=self.host_hint)
         origin = headers.get(b"origin", b"").decode("latin-1")
@@ -90,11 +88,8 @@ class SecurityMiddleware:
         if origin and (origin_host != host or (self._schemes and scheme not in self._schemes)):
             raise Refusal(403, "a page of another origin may not ask here")
 
-    host_hint = ""
 
-
-def split_host(host: str) -> tuple[str, int | None]:
-    """Name and port of a host header."""
+def _split_host(host: str) -> tuple[str, int | None]:
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdecimal():
         name, port = host, ""

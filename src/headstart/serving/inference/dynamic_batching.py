@@ -1,10 +1,8 @@
-"""Requests from everywhere, one engine: pictures are decoded by threads, pass the engine without a gap, and are
-answered a few at a time where more are waiting.
+"""Many requests, one engine: threads decode pictures, and one thread keeps the engine's requests busy.
 
-Each request of the engine is one picture (see `headstart.networks.openvino_engine`), so no batch is collected before
-it: one thread keeps the engine's requests busy while there are pictures. Features go through the head at once where
-nothing else waits; under load up to `MAX_TOGETHER` of them go together, none held longer than `HOLD_S`. Answers do not
-depend on it.
+Each request of the engine is one picture (see `headstart.networks.openvino_engine`). Features go through the head at
+once where nothing else waits; under load up to `MAX_TOGETHER` of them go together, none held longer than `HOLD_S`.
+Answers do not depend on it.
 """
 
 from __future__ import annotations
@@ -76,15 +74,14 @@ class InferenceWorker:
 
     Attributes:
         count_batch: Called with the number of pictures that were answered together.
-        usage: Keeps privacy-safe counts of what is answered; None keeps none.
         pending: Pictures taken and not answered yet.
     """
 
     model: Model
     pool: Executor
     load: Load
-    count_batch: Callable[[int], None] = lambda count: None
-    usage: UsageCounter | None = None
+    count_batch: Callable[[int], None]
+    usage: UsageCounter | None
     pending: int = 0
     _decoded: queue.SimpleQueue[QueuedImage | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
@@ -144,7 +141,6 @@ class InferenceWorker:
         return preprocessing.decode_picture(upload.read_bytes(), spec, max_pixels=self.load.limits.pixels)[np.newaxis]
 
     def _run_engine(self) -> None:
-        """Keep the engines busy: a flow lasts while there are pictures, then the next one is waited for."""
         while (first := self._decoded.get()) is not None:
             in_engine: list[QueuedImage] = []
             waiting: list[QueuedImage] = []
@@ -163,7 +159,7 @@ class InferenceWorker:
                 self._answer_images(waiting)
 
     def _is_due(self, waiting: list[QueuedImage]) -> bool:
-        """Whether what is held is answered now: nothing else waits, or enough was held for long enough."""
+        """Whether what is held is answered now: nothing else waits, or enough is held, or for long enough."""
         now = time.monotonic()
         if len(waiting) == 1:
             self._since = now
@@ -186,7 +182,7 @@ class InferenceWorker:
     def _answer_images(self, images: list[QueuedImage]) -> None:
         results: list[_Result]
         try:
-            chunk = _merge_chunks(images)
+            chunk = images[0] if len(images) == 1 else _merge_chunks(images)
             predictions = self.model.predict_chunk(chunk)
             if self.usage is not None:
                 self.usage.count_answers(predictions, self.model.join_features(chunk))
@@ -218,8 +214,5 @@ class InferenceWorker:
 
 
 def _merge_chunks(images: Sequence[QueuedImage]) -> Chunk:
-    """One chunk of several; their pictures are no longer needed."""
-    if len(images) == 1:
-        return images[0]
     features = {key: np.concatenate([image.features[key] for image in images]) for key in images[0].features}
     return Chunk([image.files[0] for image in images], [], features=features)

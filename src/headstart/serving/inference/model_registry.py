@@ -1,7 +1,7 @@
 """The models that are served, by name, and how a new version of one takes the old one's place.
 
-A changed run folder is loaded beside the old model, checked and warmed up; then requests go to the new one, and the
-old one ends when its last picture is answered. A damaged folder is refused with its reason, and the old model stays.
+A changed run folder is loaded beside the old model and warmed up; then requests go to the new one, and the old one
+ends when its last picture is answered. A damaged folder is refused with its reason, and the old model stays.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +40,7 @@ class ServedModel:
     Attributes:
         manifest_stamp: What the manifest's file looked like when it was read.
         picture_s: Seconds a picture takes, measured at loading.
-        worker: What works for it, from when it is served.
-        explainer: What explains its answers, made at the first explanation.
+        explainer: Made at the first explanation.
     """
 
     name: str
@@ -117,8 +116,8 @@ class ModelRegistry:
     """All models of a service; its methods are for the event loop's thread.
 
     Attributes:
-        models: Name -> what is served now, in the order of the command; the first is the one without a name.
-        usage: File that keeps counts of what is answered; None keeps none.
+        models: In the order of the command; the first answers requests without a name.
+        usage: File that keeps counts of what is answered.
     """
 
     models: dict[str, ServedModel]
@@ -187,13 +186,15 @@ class ModelRegistry:
         await worker.stop_when_idle()
         await asyncio.to_thread(self._write_usage, worker)
 
+    def _list_workers(self) -> list[InferenceWorker]:
+        return [served.worker for served in self.models.values() if served.worker is not None]
+
     async def write_usage_forever(self, every_s: float) -> None:
-        """Write the counts of what was answered now and then, until cancelled."""
+        """Write the counts of what was answered every `every_s` seconds, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
-            for served in list(self.models.values()):
-                if served.worker is not None:
-                    await asyncio.to_thread(self._write_usage, served.worker)
+            for worker in self._list_workers():
+                await asyncio.to_thread(self._write_usage, worker)
 
     def _write_usage(self, worker: InferenceWorker) -> None:
         """A disk that refuses is logged, and the counts wait for the next time."""
@@ -216,28 +217,22 @@ class ModelRegistry:
         try:
             await self.reload_model(name)
         except Exception as err:  # whatever it is, the watch over all models goes on
-            is_expected = isinstance(err, HeadstartError)
-            problem = err.what if isinstance(err, HeadstartError) else repr(err)
+            level, problem = ("warning", err.what) if isinstance(err, HeadstartError) else ("error", repr(err))
             if self._refused.get(name) != problem:  # logged once, not at every look
                 self._refused[name] = problem
                 self.metrics.count_load(name, "refused")
-                self.log.write_event("reload", level="warning" if is_expected else "error", model=name, what=problem)
+                self.log.write_event("reload", level=level, model=name, what=problem)
 
     async def stop_workers(self) -> None:
         """Answer what was taken, then end."""
         self.ready = False
-        workers = [served.worker for served in self.models.values() if served.worker is not None]
+        workers = self._list_workers()
         with contextlib.suppress(TimeoutError):  # whatever hangs must not keep the process
             async with asyncio.timeout(_PATIENCE_S):
                 await asyncio.gather(*(worker.stop_when_idle() for worker in workers), *self._retiring)
         for worker in workers:
             await asyncio.to_thread(self._write_usage, worker)
         self.pool.shutdown(wait=False, cancel_futures=True)
-
-
-def describe_models(models: Mapping[str, ServedModel]) -> list[dict[str, Any]]:
-    """What `/v1/models` says of each model."""
-    return [describe_model(served) for served in models.values()]
 
 
 def describe_model(served: ServedModel) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 
@@ -17,9 +17,6 @@ from headstart.serving.inference.dynamic_batching import Upload
 from headstart.serving.inference.model_registry import ModelRegistry, ServedModel
 from headstart.serving.prometheus_metrics import Metrics
 from headstart.serving.request_limits import Limits, Load, Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

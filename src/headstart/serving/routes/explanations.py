@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 async def explain_picture(
     service: PredictionService, served: ServedModel, upload: Content, turn: asyncio.Semaphore
 ) -> dict[str, Any]:
-    """What an answer rests on.
-
-    Args:
-        service: Its limits hold; the picture counts as one that waits.
-        turn: An explanation takes as long as many answers: so many at a time.
+    """What an answer rests on; the picture counts as waiting, and `turn` lets so many explanations run at a time.
 
     Raises:
         Refusal: 422 the picture cannot be read, 429 too much waits, 501 this model cannot be explained, 503 another
@@ -66,24 +62,22 @@ def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> di
     except HeadstartError as err:
         raise Refusal(501, err.what) from None
     row = response_rows.answer_row(explanation.prediction) | {"file": upload.name}
-    nearest = [
-        {
-            "class_name": neighbour.class_name,
-            "similarity": round(float(neighbour.similarity), response_rows.DIGITS),
-            "thumbnail": _encode_base64(neighbour.thumbnail),
-        }
-        for neighbour in explanation.neighbours
-    ]
-    heat = _encode_base64(explain_image.overlay_png(explanation))
-    method = explain_image.NAMES.get(explanation.method, explanation.method)
-    content_of_answer = {
+    return {
         "model": served.name,
         "answer": row,
-        "method": method,
+        "method": explain_image.NAMES.get(explanation.method, explanation.method),
         "why": explanation.why,
-        "overlay_png": heat,
+        "overlay_png": _encode_base64(explain_image.overlay_png(explanation)),
+        "nearest": [
+            {
+                "class_name": neighbour.class_name,
+                "similarity": round(float(neighbour.similarity), response_rows.DIGITS),
+                "thumbnail": _encode_base64(neighbour.thumbnail),
+            }
+            for neighbour in explanation.neighbours
+        ],
+        "compared": explanation.compared,
     }
-    return content_of_answer | {"nearest": nearest, "compared": explanation.compared}
 
 
 def _make_explainer(served: ServedModel) -> Any:

@@ -1,4 +1,4 @@
-"""For those who run the service: is it alive, is it ready, what has it counted."""
+"""Whether the service is alive and ready, and what it has counted."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def make_router(service: PredictionService) -> APIRouter:
     async def readyz() -> Response:
         """Every model is loaded and takes pictures; 503 while the service stops."""
         ready = service.registry.ready
-        router = response_rows.make_json_response({"status": "ready" if ready else "stopping"}, 200 if ready else 503)
+        response = response_rows.make_json_response({"status": "ready" if ready else "stopping"}, 200 if ready else 503)
         if service.keyed:
-            router.headers["x-needs-key"] = "yes"  # the page asks for it before it is refused
-        return router
+            response.headers["x-needs-key"] = "yes"  # the page asks for it before it is refused
+        return response
 
     @router.get("/metrics", **openapi_schemas.METRICS)
     async def metrics() -> Response:

@@ -26,6 +26,7 @@ from headstart.serving.request_limits import Limits, Refusal, too_many_error
 from headstart.serving.routes import openapi_schemas, response_rows
 
 INPUT = "pictures"
+OUTPUTS = {"label": "BYTES", "probabilities": "FP32", "unknown": "BOOL", "error": "BYTES"}  # name -> datatype
 
 
 def make_router(service: PredictionService) -> APIRouter:
@@ -39,9 +40,7 @@ def make_router(service: PredictionService) -> APIRouter:
         served = service.require_model(request, name)
         async with service.read_body(request) as body:
             content, uploads = await request_bodies.run_parser(body, _parse_request, body, service.limits)
-            served = service.registry.get_model(
-                served.name
-            )  # a new version may have taken its place while the body came
+            served = service.registry.get_model(served.name)  # perhaps a new version, loaded while the body came
             predictions = await service.answer_pictures(request, served, uploads)
         if not response_rows.count_readable(predictions):
             raise Refusal(400, f"no picture could be read: {predictions[0].error}")
@@ -69,9 +68,8 @@ def _add_metadata_routes(router: APIRouter, service: PredictionService) -> None:
     @router.get("/v2/health/ready", **openapi_schemas.V2_READY)
     async def ready() -> Response:
         """Every model takes pictures."""
-        return response_rows.make_json_response(
-            {"ready": service.registry.ready}, 200 if service.registry.ready else 503
-        )
+        is_ready = service.registry.ready
+        return response_rows.make_json_response({"ready": is_ready}, 200 if is_ready else 503)
 
     @router.get("/v2/models/{name}", **openapi_schemas.V2_MODEL)
     async def model(request: Request, name: str) -> Response:
@@ -86,61 +84,43 @@ def _add_metadata_routes(router: APIRouter, service: PredictionService) -> None:
 
 def describe_tensors(served: ServedModel) -> dict[str, Any]:
     """What a model takes and gives."""
-    classes = len(served.model.class_names)
-    outputs = [
-        ("label", "BYTES", [-1]),
-        ("probabilities", "FP32", [-1, classes]),
-        ("unknown", "BOOL", [-1]),
-        ("error", "BYTES", [-1]),
-    ]
+    shapes = {"label": [-1], "probabilities": [-1, len(served.model.class_names)], "unknown": [-1], "error": [-1]}
     return {
         "name": served.name,
         "versions": [served.version],
         "platform": "headstart_openvino",
         "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1], "parameters": {"content_type": "base64"}}],
-        "outputs": [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in outputs],
+        "outputs": [{"name": name, "datatype": OUTPUTS[name], "shape": shape} for name, shape in shapes.items()],
         "parameters": {"class_names": list(served.model.class_names)},
     }
 
 
 def _parse_request(body: bytes, limits: Limits) -> tuple[dict[str, Any], list[Upload]]:
-    content = _require_request(body)
-    return content, read_uploads(content, limits)
-
-
-def _require_request(body: bytes) -> dict[str, Any]:
-    """The request as an object.
-
-    Raises:
-        Refusal: 400 it is no such request.
-    """
     content = request_bodies.parse_json(body)
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list) or len(content["inputs"]) != 1:
         raise Refusal(400, f"the request must be an object with one input, `{INPUT}`")
     if "id" in content and not isinstance(content["id"], str):
         raise Refusal(400, "`id` is not a text")
     _requested_outputs(content)
-    return content
+    return content, read_uploads(content["inputs"][0], limits)
 
 
 def _requested_outputs(content: Mapping[str, Any]) -> list[str]:
-    """Names of the outputs that are asked for; empty for all."""
     outputs = content.get("outputs") or []
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         raise Refusal(400, "`outputs` is not a list of objects")
     names = [output.get("name") for output in outputs]
-    if unknown := [name for name in names if name not in ("label", "probabilities", "unknown", "error")]:
+    if unknown := [name for name in names if not isinstance(name, str) or name not in OUTPUTS]:
         raise Refusal(400, f"there is no output {_format_name(unknown[0])}")
-    return names
+    return names or list(OUTPUTS)
 
 
-def read_uploads(content: Mapping[str, Any], limits: Limits) -> list[Upload]:
+def read_uploads(tensor: Any, limits: Limits) -> list[Upload]:
     """The pictures of a request's one input.
 
     Raises:
         Refusal: 400 name, type, shape and data do not fit, 413 too many pictures.
     """
-    tensor = content["inputs"][0]
     if not isinstance(tensor, dict):
         raise Refusal(400, "the input is not an object")
     if tensor.get("name") != INPUT:
@@ -188,7 +168,6 @@ def _read_decoded(shape: Sequence[int], data: list[Any], limits: Limits) -> list
 
 
 def _format_shape(shape: Sequence[int]) -> str:
-    """A shape as it was sent, as far as a person reads it."""
     sides = ", ".join(str(n)[:20] for n in shape[:8])
     return f"[{sides}, …]" if len(shape) > 8 else f"[{sides}]"
 
@@ -206,13 +185,13 @@ def _make_outputs(
         for prediction in predictions
         for name in names
     ]
-    tensors = {
-        "label": ("BYTES", [count], [prediction.answer for prediction in predictions]),
-        "probabilities": ("FP32", [count, len(names)], probabilities),
-        "unknown": ("BOOL", [count], [prediction.unknown for prediction in predictions]),
-        "error": ("BYTES", [count], [prediction.error for prediction in predictions]),
+    tensors: dict[str, tuple[list[int], list[Any]]] = {
+        "label": ([count], [prediction.answer for prediction in predictions]),
+        "probabilities": ([count, len(names)], probabilities),
+        "unknown": ([count], [prediction.unknown for prediction in predictions]),
+        "error": ([count], [prediction.error for prediction in predictions]),
     }
     return [
-        {"name": name, "datatype": tensors[name][0], "shape": tensors[name][1], "data": tensors[name][2]}
-        for name in (_requested_outputs(content) or tensors)
+        {"name": name, "datatype": OUTPUTS[name], "shape": tensors[name][0], "data": tensors[name][1]}
+        for name in _requested_outputs(content)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import PurePath
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -14,8 +15,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
 FRONT = "page.html"
 NAMES = (FRONT, "page.css", "page.js", "tokens.css")
 
@@ -42,9 +41,5 @@ def make_router() -> APIRouter:
 def make_file_response(name: str, content: bytes) -> Response:
     """A file of the page, with the policy that keeps foreign scripts and addresses out."""
     headers = {"content-security-policy": POLICY, "cache-control": "no-cache", "referrer-policy": "no-referrer"}
-    kind = f"{_TYPES[_file_suffix(name)]}; charset=utf-8"
+    kind = f"{_TYPES[PurePath(name).suffix]}; charset=utf-8"
     return Response(content, headers=headers | {"content-type": kind})
-
-
-def _file_suffix(name: str) -> str:
-    return name[name.rfind(".") :]

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from headstart.core.types import Prediction
 
 DIGITS = 6
+_EMPTY_ROW: dict[str, Any] = dict.fromkeys(("answer", "confidence", "likeliest"))
+_EMPTY_ROW |= {"plausible": [], "novelty": None, "unknown": False, "reasons": [], "probabilities": {}}
 
 
 def answer_row(prediction: Prediction) -> dict[str, Any]:
@@ -30,18 +32,6 @@ def answer_row(prediction: Prediction) -> dict[str, Any]:
         "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
         "error": None,
     }
-
-
-_EMPTY_ROW: dict[str, Any] = {
-    "answer": None,
-    "confidence": None,
-    "likeliest": None,
-    "plausible": [],
-    "novelty": None,
-    "unknown": False,
-    "reasons": [],
-    "probabilities": {},
-}
 
 
 def count_readable(predictions: Sequence[Prediction]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -12,7 +11,7 @@ from starlette.responses import Response
 
 from headstart.core.errors import HeadstartError
 from headstart.serving.http import request_bodies
-from headstart.serving.inference.model_registry import ServedModel, describe_model, describe_models
+from headstart.serving.inference.model_registry import ServedModel, describe_model
 from headstart.serving.inference.prediction_service import PredictionService, add_log_facts
 from headstart.serving.request_limits import Refusal
 from headstart.serving.routes import explanations, openapi_schemas, response_rows
@@ -58,9 +57,8 @@ def _add_answer_routes(router: APIRouter, service: PredictionService) -> None:
                 raise Refusal(422, "one picture is explained at a time")
             add_log_facts(request, pictures=1)
             served = service.registry.get_model(served.name)
-            return response_rows.make_json_response(
-                await explanations.explain_picture(service, served, uploads[0], turn)
-            )
+            explanation = await explanations.explain_picture(service, served, uploads[0], turn)
+            return response_rows.make_json_response(explanation)
 
 
 async def _answer_request(service: PredictionService, request: Request, served: ServedModel) -> Response:
@@ -71,24 +69,18 @@ async def _answer_request(service: PredictionService, request: Request, served: 
         predictions = await service.answer_pictures(request, served, uploads)
     rows = [response_rows.answer_row(prediction) for prediction in predictions]
     if not response_rows.count_readable(predictions):
-        raise Refusal(422, _format_none_readable(len(predictions)), hint="each row's `error` says why", rows=rows)
+        problem = "the picture could not" if len(rows) == 1 else f"none of the {len(rows):,} pictures could"
+        raise Refusal(422, f"{problem} be read", hint="each row's `error` says why", rows=rows)
     return response_rows.make_json_response({"model": served.name, "answers": rows})
-
-
-def _format_none_readable(count: int) -> str:
-    return "the picture could not be read" if count == 1 else f"none of the {count:,} pictures could be read"
 
 
 def _add_model_routes(router: APIRouter, service: PredictionService) -> None:
     @router.get("/v1/models", **openapi_schemas.MODELS)
     async def models() -> Response:
         """The models, the one that answers without a name first."""
-        limits: dict[str, Any] = {
-            "upload_bytes": service.limits.upload_bytes,
-            "pixels": service.limits.pixels,
-            "files": service.limits.files,
-        }
-        return response_rows.make_json_response({"models": describe_models(service.registry.models), "limits": limits})
+        limits = {name: getattr(service.limits, name) for name in ("upload_bytes", "pixels", "files")}
+        described = [describe_model(served) for served in service.registry.models.values()]
+        return response_rows.make_json_response({"models": described, "limits": limits})
 
     @router.get("/v1/models/{name}", **openapi_schemas.MODEL)
     async def model(request: Request, name: str) -> Response:
@@ -108,6 +100,5 @@ def _add_model_routes(router: APIRouter, service: PredictionService) -> None:
             service.metrics.count_load(served.name, "refused")
             service.log.write_event("reload", level="warning", model=served.name, what=err.what)
             raise Refusal(409, "the new model is refused; the old one is still served") from None
-        return response_rows.make_json_response(
-            {"changed": changed, "model": describe_model(service.registry.get_model(name))}
-        )
+        described = describe_model(service.registry.get_model(name))
+        return response_rows.make_json_response({"changed": changed, "model": described})
