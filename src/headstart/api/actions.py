@@ -26,17 +26,9 @@ def export(
 ) -> list[dict[str, Any]]:
     """Write a run's model in other formats, each loaded by its own runtime and compared on real pictures.
 
-    Args:
-        run: The run, or its folder.
-        to: Formats: `keras`, `saved_model`, `onnx`, `openvino`, `litert`.
-        out: Where to: one format's own folder; of several, one below it each.
-        precision: `f32`, `f16` or `int8`.
-        max_drop: Share of right answers that a precision below f32 may cost.
-        data: Labelled folder to compare on instead of the run's held-out pictures.
-        console: Where to speak; default standard error.
-
-    Returns:
-        What `export.json` holds, a format each.
+    `to` names `keras`, `saved_model`, `onnx`, `openvino`, `litert`; several get a folder each below `out`. A precision
+    below f32 (`f16`, `int8`) may cost `max_drop` of right answers, on held-out pictures or the labelled folder `data`.
+    Gives what `export.json` holds, a format each.
 
     Raises:
         UsageError: A format is unknown or cannot take this model, or `out` is not empty.
@@ -59,7 +51,6 @@ def export(
 
 
 def _make_export_source(path: Path, console: Console) -> Any:
-    """What an export is made of."""
     from headstart.api.run import Run
     from headstart.core.storage.cache import default_store
     from headstart.exporting.export_source import ExportSource
@@ -92,14 +83,8 @@ def drift(
 ) -> Drift:
     """Whether what a model is asked now has moved away from what it was measured on.
 
-    Args:
-        run: The run, its folder, or the model folder in it.
-        logs: Counts that `predict --usage` and `serve --usage` kept; several add up.
-        alpha: How often chance alone may say that something moved.
-        effect: Population stability index, beyond chance, from which a difference matters.
-
-    Returns:
-        The verdict, what was compared, and the days.
+    `logs` are counts that `predict --usage` and `serve --usage` kept; several add up. `alpha` is how often chance alone
+    may say that something moved, `effect` the population stability index, beyond chance, from which it matters.
 
     Raises:
         UsageError: `alpha` or `effect` is out of range.
@@ -139,16 +124,10 @@ def explain(
 ) -> Iterator[Explanation]:
     """Why a run answers as it does: heat maps, the training pictures most alike, and those that stand for the class.
 
-    Args:
-        run: The run, its folder, or the model folder in it.
-        files: Pictures, folders, patterns, archives, tables of paths, as for `headstart predict`; or one of them.
-        method: `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through the network that the run trained.
-        class_name: The class that the maps speak of; default each picture's likeliest.
-        neighbours: How many training pictures to name.
-
-    Returns:
-        One explanation a picture, made as they are asked for; of a file that cannot be read, `prediction.error` says
-        why. `headstart.explanation.explain_image.overlay_png` draws one.
+    `files` are what `headstart predict` takes; each gives an explanation when it is asked for, or says in
+    `prediction.error` why it cannot be read. `method` is `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through
+    the network that the run trained; maps speak of `class_name`, by default each picture's likeliest.
+    `headstart.explanation.explain_image.overlay_png` draws one.
 
     Raises:
         UsageError: There is no such method or class, the model does not allow the method, or `neighbours` is negative.
@@ -221,11 +200,7 @@ def _make_gradient_explainer(run: Path) -> HeatMapMethod:
 def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
     """Compare finished runs: on the same pictures, in cost, class by class, and what was done otherwise.
 
-    Args:
-        runs: The runs or their folders, two or more.
-
-    Returns:
-        `runs`, `pairs` (every two of them, tested), `settings` and `data` that differ, as plain JSON.
+    Gives `runs`, `pairs` (every two of them, tested), `settings` and `data` that differ, as plain JSON.
 
     Raises:
         UsageError: Fewer than two runs, or one twice.

@@ -37,15 +37,9 @@ def fit(
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
-    Args:
-        data: Folder with one sub-folder a class, or with `train/` `val/` `test/` above them.
-        out: The run folder; default `runs/<date>-<name>`. The same job on an unfinished run resumes it.
-        console: Where to speak; default standard error.
-        callbacks: Keras callbacks for the final training of the network, when the strategy trains one.
-        **settings: Fields of `headstart.Job`; `recipe` may be a `headstart.Recipe` or a dict of its fields.
-
-    Returns:
-        The opened run.
+    The run folder `out` is by default `runs/<date>-<name>`; the same job on an unfinished run resumes it. `callbacks`
+    of Keras are for the final training of the network. Settings are fields of `headstart.Job`; `recipe` may be a
+    `headstart.Recipe` or a dict of its fields.
 
     Raises:
         UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.
@@ -160,16 +154,10 @@ def zeroshot(
     backbone: str = "bundled:efficientnet_lite2",
     console: Console | None = None,
 ) -> Iterator[ZeroShotPrediction]:
-    """Guess the class of pictures without any label, by the names of the classes; nothing is measured.
+    """Guess the class of pictures, files or folders, by the English names of two or more classes; nothing is measured.
 
-    Args:
-        pictures: A picture, a folder, or any number of them.
-        classes: Names in English, at least two.
-        backbone: Which looks: one that learnt pictures and texts, or one with an ImageNet classifier.
-        console: Where to speak; default standard error.
-
-    Returns:
-        One guess a picture, in order, as they are made; one that cannot be read has `error`.
+    The backbone learnt pictures and texts, or has an ImageNet classifier. Guesses come in order, as they are made; one
+    that cannot be read has `error`.
 
     Raises:
         UsageError: The class names cannot be used, or the backbone has neither a text tower nor a classifier.
@@ -203,8 +191,7 @@ def plan(
 ) -> dict[str, Any]:
     """What a fit would do and take, without doing it: candidates, seconds and bytes with what they rest on.
 
-    Raises:
-        UsageError: What `fit` would refuse at its start, the run folder included.
+    Raises what `fit` would refuse at its start, the run folder included.
     """
     from headstart.core.storage.serialization import as_json
     from headstart.features.extraction_time import estimate_extraction
@@ -240,10 +227,7 @@ def _open_steps(
     training: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> Iterator[FitSteps]:
-    """The steps at its beginning; what is wrong with the request is told before a folder is made.
-
-    Linear algebra stays on one thread for all of it, so that no result depends on the number of cores.
-    """
+    """The steps at their beginning, on one thread of linear algebra, so that no result depends on the number of cores."""
     from headstart.core import blas_threads
 
     console = console or Console()
@@ -262,7 +246,6 @@ def _check_request(
     fetching: bool = True,
     callbacks: Sequence[Any] = (),
 ) -> tuple[Job, Path]:
-    """The job and its folder, or one error with all that is wrong; see `headstart.api.preflight`."""
     extras.require_extra("fit", "learning from pictures")
     job = jobs.read_settings({"data": str(data), **settings})
     path = Path(out) if out else find_free_folder(Path(job.data).resolve().name, job)

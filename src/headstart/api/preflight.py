@@ -1,10 +1,8 @@
 """All of a request that can be refused before anything starts; its problems are told in one pass.
 
-Nothing is trained and no run folder is made. A request to train is judged by the names and feature levels of backbones;
-what only the pictures can tell, such as which backbone survives the screening, is checked where it is known.
-
-That a setting has no effect is no problem of the job itself (`headstart.core.job.find_problems`): the job of an older
-run can still be read.
+Nothing is trained and no run folder is made; what only the pictures can tell is checked where it is known. That a
+setting has no effect is no problem of the job itself (`headstart.core.job.find_problems`): an older run's can still be
+read.
 """
 
 from __future__ import annotations
@@ -33,15 +31,10 @@ TRAINING_SETTINGS = ("trials", "domain", "track", "profile")  # a probe looks at
 
 
 def preflight(job: Job, run: Path, console: Console, *, training: bool = False, fetching: bool = True) -> list[Problem]:
-    """Everything that is wrong with a request.
+    """Everything that is wrong with a request; `training` looks at what only a whole fit uses too.
 
-    Args:
-        job: The request, of checked types.
-        run: The run folder that it would get.
-        console: Told of what is opened or fetched.
-        training: What only a whole fit uses is looked at too.
-        fetching: A named backbone of which nothing is known before it is here may be fetched, as long as nothing else
-            is wrong.
+    With `fetching` a named backbone of which nothing is known before it is here may be fetched, if nothing else is
+    wrong.
     """
     from headstart.data.reading.read_dataset import require_folder
 
@@ -109,10 +102,6 @@ def find_callback_problems(callbacks: Any, strategy: str) -> list[Problem]:
 
 
 def _find_backbone_problems(job: Job, console: Console, *, fetching: bool, only_here: bool) -> list[Problem]:
-    """Named backbones that are unknown, cannot be had, or break a limit known beforehand.
-
-    With `only_here` those that would have to be fetched first are passed over.
-    """
     from headstart.backbones import capabilities, loading
     from headstart.selection.candidates import require_within_limits
 
@@ -144,11 +133,7 @@ def _find_training_problems(job: Job, run: Path, console: Console) -> list[Probl
 
 
 def require_tracker(track: str) -> None:
-    """Refuse to log to what is not installed.
-
-    Raises:
-        SetupError: With the command that installs it.
-    """
+    """Refuse to log to what is not installed, by a SetupError with the command that installs it."""
     missing = extras.list_missing_packages("mlflow") if track == "mlflow" else []
     if missing:
         raise SetupError(
@@ -159,11 +144,7 @@ def require_tracker(track: str) -> None:
 
 
 def require_trainable(job: Job, candidates: Sequence[str]) -> None:
-    """Refuse a training that no candidate can have.
-
-    Args:
-        job: With a strategy that trains.
-        candidates: Canonical names of the backbones that would be measured.
+    """Refuse a training that none of the candidates can have.
 
     Raises:
         UsageError: The recipe wants a backbone, feature levels or blocks that are not there.
@@ -194,7 +175,6 @@ def _require_recipe_fits(recipe: Mapping[str, Any], backbones: Sequence[Resolved
 
 
 def _find_named(name: str, backbones: Sequence[ResolvedBackbone]) -> list[ResolvedBackbone]:
-    """Those that the recipe's backbone names."""
     from headstart.backbones import loading
 
     named_backbones = [backbone for backbone in backbones if recipes.is_backbone_named(name, backbone.name)]

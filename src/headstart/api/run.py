@@ -21,9 +21,6 @@ HEADLINE = ("accuracy", "balanced_accuracy")
 class Run(RunReader):
     """A run folder that is finished or on its way; itself a path to it, for all that takes one.
 
-    Args:
-        path: The run folder.
-
     Raises:
         DataError: There is no run at `path`, or a newer version wrote it.
     """
@@ -106,7 +103,6 @@ class Run(RunReader):
         return [score for score in scores if score.split == split]
 
     def _format_uncertainty(self) -> list[str]:
-        """How the promise of the prediction sets is kept and how much is declined; nothing for an older run."""
         report = self.find(UncertaintyReport)
         if report is None:
             return []
@@ -155,11 +151,7 @@ class Run(RunReader):
 
 
 def load(path: str | Path) -> Run:
-    """Open a run folder.
-
-    Raises:
-        DataError: There is no run at `path`, or a newer version wrote it.
-    """
+    """Open a run folder; raises DataError where there is none, or a newer version wrote it."""
     return Run(path)
 
 

@@ -1,9 +1,7 @@
-"""The steps of a fit, in their order: read, audit, extract features, audit again, split, rank, adapt, evaluate,
-assess uncertainty, export, write the drift reference, explain, write card and report.
+"""The steps of a fit, in their order: `FitSteps` has one property a step, which takes all the steps before it.
 
-`FitSteps` has one property a step; asking for one takes all the steps before it, so that `audit`, `embed`, `rank` and
-`fit` are the same steps, taken to different ends. A step imports its room when it begins, so that nothing heavy is
-loaded before it is needed.
+`audit`, `embed`, `rank` and `fit` are the same steps, taken to different ends. A step imports its room when it begins,
+so that nothing heavy is loaded before it is needed.
 """
 
 from __future__ import annotations
@@ -145,7 +143,6 @@ class FitSteps:
         return passes | self._count_missing_rows(survivors)
 
     def _draw_screening_rows(self, backbones: int) -> tuple[Any, ...]:
-        """The pictures of each round of screening; backbones that were named are not screened."""
         from headstart.selection.ranking.screening import plan_draws
 
         return plan_draws(self.data, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
@@ -191,7 +188,6 @@ class FitSteps:
         return tuple(sorted(embeddings, key=lambda e: (e.spec.flops, e.spec.name)))
 
     def _count_missing_rows(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
-        """How many pictures must still go through each backbone: what is in the cache takes no time."""
         from headstart.features.cached_rows import count_missing_rows
 
         return count_missing_rows(self.data, names, self.ctx.store, rows)

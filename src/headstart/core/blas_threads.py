@@ -1,12 +1,8 @@
-"""One thread for numpy's linear algebra, which makes the last bits of a result independent of the machine's cores.
+"""One thread for numpy's linear algebra, so that the last bits of a result do not depend on the machine's cores.
 
-A process that only answers asks for it before numpy is loaded, so the first half of this module loads none. A head's
-products are tiny, and threads that share them wait for each other in a loop, on the very cores that the engine wants:
-0.44 ms of CPU time a picture instead of 0.03 (EfficientNet-Lite0, 384 features, 2 cores).
-
-While heads are fitted, numpy is limited to one thread and several folds run side by side instead. Left alone, every
-fold would start as many threads as there are cores: the same 5-fold probe took 20 s of wall time that way and 2 s
-with one thread (2 cores).
+A process that only answers asks for it before numpy is loaded: 0.03 ms of CPU time a picture instead of 0.44
+(EfficientNet-Lite0, 384 features, 2 cores). While heads are fitted several folds run side by side instead: a 5-fold
+probe takes 2 s of wall time with one thread each, 20 s without the limit (2 cores).
 """
 
 from __future__ import annotations

@@ -85,14 +85,7 @@ class Progress:
 
 @dataclass
 class Console:
-    """Where a run speaks.
-
-    Args:
-        quiet: Only warnings and errors.
-        json: Results as one JSON object on stdout.
-        err: Stream for progress (standard error).
-        out: Stream for results (standard output).
-    """
+    """Where a run speaks: progress to `err`, results to `out`, as one JSON object each with `json`."""
 
     quiet: bool = False
     json: bool = False

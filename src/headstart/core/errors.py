@@ -19,13 +19,7 @@ from typing import NamedTuple
 
 
 class HeadstartError(Exception):
-    """A fact that stops the work.
-
-    Attributes:
-        what: One sentence with the offending value in backticks.
-        where: File, row or option, or None.
-        hint: What to do next, best one command to paste, or None.
-    """
+    """A fact that stops the work: `what` in one sentence, `where` (file, row, option), as `hint` what to do next."""
 
     exit_code = 3
 

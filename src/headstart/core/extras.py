@@ -1,8 +1,4 @@
-"""Which optional package belongs to which extra: the one place that tells what to install for what is missing.
-
-`pip install headstart` brings what `predict` needs. All else is an extra, a named set of packages. Nothing is imported
-here; whether a package is there is asked of Python's finders.
-"""
+"""Which optional package belongs to which extra: the one place that says what to install for what is missing."""
 
 from __future__ import annotations
 
@@ -52,11 +48,7 @@ def list_missing_packages(extra: str) -> list[str]:
 
 
 def require_extra(extra: str, what: str) -> None:
-    """Refuse at once what cannot work without an extra.
-
-    Args:
-        extra: One of `EXTRAS`.
-        what: What needs it, as the beginning of a sentence: `learning from pictures`.
+    """Refuse what cannot work without one of `EXTRAS`; `what` begins the sentence: `learning from pictures`.
 
     Raises:
         SetupError: A package of it is not installed.

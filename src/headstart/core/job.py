@@ -85,11 +85,7 @@ class Job:
 
 
 def parse_duration_s(text: str, where: str = "--budget") -> float:
-    """`90s`, `5m`, `1.5h` or plain seconds as a number.
-
-    Raises:
-        UsageError: It is none of these, or not above zero.
-    """
+    """`90s`, `5m`, `1.5h` or plain seconds as a number above zero; raises UsageError."""
     match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     value_s = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if value_s <= 0:
@@ -99,11 +95,7 @@ def parse_duration_s(text: str, where: str = "--budget") -> float:
 
 
 def parse_latency_ms(text: str) -> float:
-    """`20ms`, `0.5s` or plain milliseconds as a number.
-
-    Raises:
-        UsageError: It is none of these, or not above zero.
-    """
+    """`20ms`, `0.5s` or plain milliseconds as a number above zero; raises UsageError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|)", text.strip())
     value_ms = float(match[1]) * {"": 1, "ms": 1, "s": 1000}[match[2]] if match else 0.0
     if value_ms <= 0:
@@ -112,11 +104,7 @@ def parse_latency_ms(text: str) -> float:
 
 
 def parse_bytes(text: str, where: str = "--max-size") -> float:
-    """`50MB`, `800 kB`, `1.5GB` or plain bytes as a number; units are decimal.
-
-    Raises:
-        UsageError: It is none of these, or not above zero.
-    """
+    """`50MB`, `800 kB`, `1.5GB` or plain bytes as a number above zero, decimal units; raises UsageError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower())
     size_bytes = float(match[1]) * _BYTES[match[2]] if match else 0.0
     if size_bytes <= 0:
@@ -158,7 +146,6 @@ def find_problems(job: Job) -> list[Problem]:
 
 
 def _find_recipe_problems(job: Job) -> list[Problem]:
-    """What is wrong with the recipe, and between it and the strategy."""
     where, is_known = format_flag("recipe"), job.strategy in STRATEGIES  # an unknown one is told as what it is
     if job.recipe and job.strategy == "probe":
         what = "a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto"
@@ -175,7 +162,6 @@ def _find_recipe_problems(job: Job) -> list[Problem]:
 
 
 def _find_quantity_problems(job: Job) -> list[Problem]:
-    """Quantities that cannot be read."""
     problems = []
     for name, parse in (("budget", parse_duration_s), ("max_latency", parse_latency_ms), ("max_size", parse_bytes)):
         text = getattr(job, name)
@@ -188,11 +174,7 @@ def _find_quantity_problems(job: Job) -> list[Problem]:
 
 
 def make_job(**settings: Any) -> Job:
-    """A checked job; backbones may be one text with commas between the names.
-
-    Raises:
-        UsageError: With every problem at once.
-    """
+    """A checked job; raises UsageError with every problem at once."""
     job = read_settings(settings)
     if problems := find_problems(job):
         raise make_error(problems)
@@ -200,11 +182,7 @@ def make_job(**settings: Any) -> Job:
 
 
 def read_settings(settings: Mapping[str, Any]) -> Job:
-    """A job whose settings are all known and of their types; `find_problems` tells what is wrong with their values.
-
-    Raises:
-        UsageError: With every setting that is unknown, missing or of another type.
-    """
+    """A job whose settings are all known and of their types; raises UsageError with every one that is not."""
     names = [f.name for f in dataclasses.fields(Job)]
     problems = [
         Problem(f"setting {name}", f"unknown setting `{name}`; {format_nearest(name, names)}".rstrip("; "), HINT)
@@ -273,8 +251,7 @@ def write_job(job: Job, path: Path) -> None:
 
 
 def read_job(path: Path) -> Job:
-    """Read a job from TOML. That of a run folder was checked when the run began: settings that have gone since are
-    passed over.
+    """Read a job from TOML; in a run folder, whose job was checked, settings that have gone since are skipped.
 
     Raises:
         UsageError: The file is no TOML, or the job is wrong; with every problem at once.

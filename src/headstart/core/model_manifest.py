@@ -1,7 +1,6 @@
-"""What a saved model is made of: one JSON file that names every other file with its digest.
+"""What a saved model is made of: `manifest.json` names every other file with its digest.
 
-The folder holds `manifest.json`, one folder a trunk with its OpenVINO files, and the arrays of the head and of doubt as
-safetensors. What an older version wrote is read; format 1 had no doubt, and its models answer as they always did.
+The folder holds a sub-folder a trunk with its OpenVINO files, and the arrays of the head and of doubt as safetensors.
 Paths are relative with forward slashes, so a folder made on one system loads on another. Reading checks the format's
 version, that every path stays inside the folder, and that every file, the manifest included, is as it was written.
 """
@@ -24,29 +23,17 @@ NAME = "manifest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkEntry:
-    """A frozen trunk.
+    """A frozen trunk."""
 
-    Attributes:
-        name: `source:preset`.
-        revision: Of the weights, graph and pooling.
-        input: How a picture becomes its input.
-        depths: Outputs of the graph, in their order.
-        precision: `f32` or `int8`.
-        licence: Of the weights.
-        licence_note: What else to know, or empty.
-        ir: Path of the OpenVINO `.xml`.
-        files: Path -> SHA-256 of everything the trunk needs.
-    """
-
-    name: str
-    revision: str
-    input: InputSpec
-    depths: tuple[FeatureLevel, ...]
-    precision: str
-    licence: str
-    licence_note: str
-    ir: str
-    files: Mapping[str, str]
+    name: str  # `source:preset`
+    revision: str  # of the weights, graph and pooling
+    input: InputSpec  # how a picture becomes its input
+    depths: tuple[FeatureLevel, ...]  # outputs of the graph, in their order
+    precision: str  # `f32` or `int8`
+    licence: str  # of the weights
+    licence_note: str  # what else to know, or empty
+    ir: str  # path of the OpenVINO `.xml`
+    files: Mapping[str, str]  # path -> SHA-256 of everything the trunk needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +48,10 @@ class HeadEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """How probabilities become an answer.
+    """How probabilities become an answer; `costs` (C, C) are of answering column for row, None where all are equal."""
 
-    Attributes:
-        positive: Class of interest, or empty.
-        threshold: Probability of `positive` from which it is answered; None takes the likeliest class.
-        costs: (C, C) cost of answering column for row; None when all mistakes weigh the same.
-    """
-
-    positive: str
-    threshold: float | None
+    positive: str  # class of interest, or empty
+    threshold: float | None  # probability of `positive` from which it is answered; None takes the likeliest class
     costs: tuple[tuple[float, ...], ...] | None
 
 
@@ -83,60 +64,34 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncertaintyEntry:
-    """What the model promises of its sets of plausible classes, and when it declines to answer.
+    """What the model promises of its sets of plausible classes, and when it declines to answer."""
 
-    Attributes:
-        coverage: Share of pictures whose true class is in their set, as asked for.
-        promise: The share that theory guarantees; 0 where nothing is.
-        score: One of `headstart.uncertainty.conformal.SCORES`, by which the sets are made.
-        kept: Share of known pictures, at least, whose true class the test of plausibility keeps.
-        novelty: One of `headstart.uncertainty.ood_detection.METHODS`, or empty where nothing measures it.
-        neighbour: Which nearest reference tells the distance.
-        limit: Distance beyond which the model declines.
-        familiar: Share of known pictures that lie within the limit, as promised.
-        arrays: Path of a safetensors file; see `headstart.uncertainty.selective_prediction.measure_uncertainty`.
-        sha256: Its digest.
-    """
-
-    coverage: float
-    promise: float
-    score: str
-    kept: float
-    novelty: str
-    neighbour: int
-    limit: float
-    familiar: float
-    arrays: str
-    sha256: str
+    coverage: float  # share of pictures whose true class is in their set, as asked for
+    promise: float  # the share that theory guarantees; 0 where nothing is
+    score: str  # one of `headstart.uncertainty.conformal.SCORES`, by which the sets are made
+    kept: float  # share of known pictures, at least, whose true class the test of plausibility keeps
+    novelty: str  # one of `headstart.uncertainty.ood_detection.METHODS`, or empty where nothing measures it
+    neighbour: int  # which nearest reference tells the distance
+    limit: float  # distance beyond which the model declines
+    familiar: float  # share of known pictures that lie within the limit, as promised
+    arrays: str  # path of a safetensors file; see `headstart.uncertainty.selective_prediction.measure_uncertainty`
+    sha256: str  # its digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A saved model.
+    """A saved model."""
 
-    Attributes:
-        format: Version of this layout.
-        headstart: Version that wrote it.
-        task: `classification`.
-        class_names: C names, in the order of the probabilities.
-        trunks: Each once.
-        features: The head's input, concatenated in this order.
-        head: The head.
-        decision: From probabilities to an answer.
-        calibration: Of the probabilities.
-        doubt: When to decline; None for a model that always answers, as all of format 1 do.
-    """
-
-    format: int
-    headstart: str
-    task: str
-    class_names: tuple[str, ...]
-    trunks: tuple[TrunkEntry, ...]
-    features: tuple[Feature, ...]
+    format: int  # version of this layout
+    headstart: str  # version that wrote it
+    task: str  # `classification`
+    class_names: tuple[str, ...]  # C names, in the order of the probabilities
+    trunks: tuple[TrunkEntry, ...]  # each once
+    features: tuple[Feature, ...]  # the head's input, concatenated in this order
     head: HeadEntry
     decision: Decision
     calibration: Calibration
-    doubt: UncertaintyEntry | None = None
+    doubt: UncertaintyEntry | None = None  # when to decline; None for a model that always answers, as all of format 1
 
     def list_files(self) -> dict[str, str]:
         """Path -> SHA-256 of every file besides the manifest."""
@@ -153,9 +108,6 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and check a model folder.
-
-    Args:
-        folder: The model folder.
 
     Raises:
         DataError: There is no model, a newer version wrote it, or a file is missing or not as it was written.

@@ -14,8 +14,7 @@ def redact_path(path: str) -> str:
 
 
 def redact_backbone(name: str) -> str:
-    """A backbone as it was asked for; of `run:PATH`, `keras_hub:PATH` and their random-init controls the path's last
-    part."""
+    """A backbone as it was asked for; of `run:PATH`, `keras_hub:PATH` and their controls the path's last part."""
     prefix = "random:" if name.startswith("random:") else ""
     source, colon, preset = name.removeprefix(prefix).partition(":")
     local = source == "run" or (

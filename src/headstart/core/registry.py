@@ -50,11 +50,7 @@ def read_summary(kind: str, name: str) -> str:
 
 
 def load_plugin(kind: str, name: str) -> Any:
-    """The plugin itself.
-
-    Raises:
-        UsageError: No plugin has this name; the nearest names are in the hint.
-    """
+    """The plugin itself; raises UsageError with the nearest names where no plugin has this one."""
     if name in _plugin_files(kind):
         folder = KINDS[kind].replace("/", ".")
         return importlib.import_module(f"headstart.{folder}.{name}").PLUGIN

@@ -54,11 +54,7 @@ def cache_folder() -> Path:
 
 
 def count_threads() -> int:
-    """Threads to use; at least 1.
-
-    Raises:
-        UsageError: The variable is not a whole number above 0.
-    """
+    """Threads to use; raises UsageError where the variable is not a whole number above 0."""
     chosen = read_setting("HEADSTART_THREADS")
     if chosen:
         if not (chosen.isascii() and chosen.isdigit() and int(chosen) > 0):

@@ -23,17 +23,12 @@ _SCORES = ("accuracy", "balanced_accuracy", "log_loss")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DepthSearchResult:
-    """What the search came to.
-
-    Attributes:
-        head: Fitted on all pictures.
-        scores: By cross-validation on the folds that were searched on; empty where nothing could be held out.
-    """
+    """What the search came to."""
 
     depths: Depths
-    head: FittedHead
+    head: FittedHead  # fitted on all pictures
     why: str
-    scores: tuple[Score, ...]
+    scores: tuple[Score, ...]  # on the folds that were searched on; empty where nothing could be held out
 
 
 def search_depths(

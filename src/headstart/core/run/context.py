@@ -18,23 +18,14 @@ from headstart.core.storage.files import read_json, write_json
 
 @dataclass(kw_only=True)
 class Context:
-    """The surroundings of a run.
-
-    Attributes:
-        job: The request.
-        run: The run folder.
-        store: The cache.
-        console: The terminal.
-        started: `time.monotonic()` at the start of the run.
-        callbacks: Keras callbacks of the final training; they are no part of the job.
-    """
+    """The surroundings of a run."""
 
     job: Job
     run: RunFolder
     store: Store
     console: Console
-    started: float = field(default_factory=time.monotonic)
-    callbacks: tuple[Any, ...] = ()
+    started: float = field(default_factory=time.monotonic)  # `time.monotonic()` at the start of the run
+    callbacks: tuple[Any, ...] = ()  # of Keras, for the final training; no part of the job
 
     @property
     def seed(self) -> int:

@@ -22,11 +22,7 @@ FORMAT = 1
 
 
 class RunFolder:
-    """An opened run folder.
-
-    Args:
-        path: The folder; it need not exist before `lock`.
-    """
+    """An opened run folder; it need not exist before `lock_folder`."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -70,11 +66,7 @@ class RunFolder:
             return ""
 
     def require_run(self) -> None:
-        """Refuse a folder that is no run, or that a newer version wrote.
-
-        Raises:
-            DataError: With what is there instead.
-        """
+        """Refuse a folder that is no run, or that a newer version wrote, by a DataError."""
         if not self.path.is_dir():
             raise DataError(f"there is no run folder `{self.path}`", hint="headstart fit DATA --out RUN makes one")
         if not (self.path / "format.json").is_file():
@@ -133,13 +125,7 @@ class RunFolder:
         return self._read_decision_values().get(name)
 
     def record_decision(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
-        """The recorded decision of this name, or the one `make` takes now, recorded before it is returned.
-
-        Args:
-            name: Unique in the run, such as `embed/order`.
-            make: Returns plain JSON.
-            why: One sentence for the reader of the file.
-        """
+        """The recorded decision of this name, or the plain JSON that `make` gives, recorded before it is returned."""
         values = self._read_decision_values()
         if name not in values:
             value = json.loads(json.dumps(make(), allow_nan=False))

@@ -29,7 +29,6 @@ def find_free_folder(name: str, job: Job | None = None) -> Path:
 
 
 def _holds_job(path: Path, job: Job) -> bool:
-    """Whether a folder holds a run of this job; what no version of ours can read is none."""
     written = path / "job.toml"
     try:
         return written.is_file() and jobs.is_same_job(jobs.read_job(written), job)
@@ -38,11 +37,7 @@ def _holds_job(path: Path, job: Job) -> bool:
 
 
 def require_outside(run: Path, data: Path) -> Path:
-    """The run folder, refused among the pictures, whose files would be read as pictures the next time, and in a run.
-
-    Raises:
-        UsageError: The run folder is the data folder or lies in it, or it lies in the folder of another run.
-    """
+    """The run folder; raises UsageError where it lies in the data folder or in another run."""
     for above in run.resolve().parents:
         if (above / "format.json").is_file() and (above / "job.toml").is_file():
             raise UsageError(
@@ -60,13 +55,7 @@ def require_outside(run: Path, data: Path) -> Path:
 
 
 def require_free_folder(run: Path) -> Path:
-    """The run folder, refused where somebody else's files lie in it, some of which a run would write over.
-
-    A run that was killed at its very start has left hidden files, or `format.json` alone.
-
-    Raises:
-        UsageError: The folder is not empty and is no run.
-    """
+    """The run folder; raises UsageError where somebody else's files lie in it."""
     names = list_visible_names(run)
     if names - {"format.json"} and not {"format.json", "job.toml"} <= names:
         raise UsageError(
@@ -78,11 +67,7 @@ def require_free_folder(run: Path) -> Path:
 
 
 def require_same_job(path: Path, job: Job) -> bool:
-    """Whether a folder holds a run of this job that has begun.
-
-    Raises:
-        UsageError: The folder holds a run of another job.
-    """
+    """Whether a folder holds a run of this job that has begun; raises UsageError where it is of another job."""
     written = path / "job.toml"
     begun = written.is_file() and (path / "decisions.jsonl").is_file()
     if begun and (others := jobs.format_differences(job, jobs.read_job(written))):
@@ -98,8 +83,7 @@ def require_same_job(path: Path, job: Job) -> bool:
 def open_run(path: Path, job: Job, console: Console) -> Iterator[Context]:
     """Own a run folder for a job.
 
-    A job that failed before its first decision leaves the folder free for another, and so does one that turns out to
-    be wrong before anything was trained.
+    A job that is wrong before anything was decided or trained leaves the folder free for another.
 
     Raises:
         UsageError: The folder holds a run of another job.
@@ -119,10 +103,7 @@ def open_run(path: Path, job: Job, console: Console) -> Iterator[Context]:
 
 
 def _release_folder(path: Path) -> None:
-    """Let the mended job have the folder: what was decided for the wrong one is forgotten, unless a network learnt.
-
-    All that is lost comes again from the cache.
-    """
+    """Forget what was decided for a wrong job, unless a network was trained; all of it comes again from the cache."""
     has_trained = any((path / "adapt" / "trials").glob("*")) or (path / "adapt" / "tuning.json").is_file()
     if not has_trained and not (path / "report.html").is_file():
         shutil.rmtree(path / "adapt", ignore_errors=True)

@@ -1,7 +1,6 @@
 """What a run folder holds, by name: the only place that knows the names of its sub-folders and files.
 
-`read` refuses a run that has not come to a value yet, `find` gives None for it. What is damaged is the same clear error
-in both. Nothing is computed anew, and nothing is written.
+`read` refuses a value that the run has not come to, `find` gives None; damage is the same clear error in both.
 """
 
 from __future__ import annotations
@@ -63,31 +62,19 @@ SHARED_FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/pre
 
 
 class RunReader:
-    """The values of one run folder, each read when it is first asked for.
-
-    Args:
-        path: The run folder.
-    """
+    """The values of one run folder, each read when it is first asked for."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def find(self, kind: type[T], name: str = "value") -> T | None:
-        """A value of the run; None where the run has not come to it.
-
-        Raises:
-            DataError: What was saved is damaged.
-        """
+        """A value of the run; None where the run has not come to it. Raises DataError where it is damaged."""
         from headstart.core.storage import serialization
 
         return serialization.find_value(kind, self.path / FOLDERS[kind], name)
 
     def read(self, kind: type[T]) -> T:
-        """A value of the run.
-
-        Raises:
-            DataError: The run has not come to it yet, or what was saved is damaged.
-        """
+        """A value of the run; raises DataError where the run has not come to it yet, or it is damaged."""
         value = self.find(kind)
         if value is None:
             raise DataError(
@@ -177,21 +164,13 @@ class RunReader:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The saved model's manifest.
-
-        Raises:
-            DataError: There is no saved model yet, or it is damaged.
-        """
+        """The saved model's manifest; raises DataError where there is none yet, or it is damaged."""
         from headstart.core import model_manifest
 
         return model_manifest.read_manifest(self.model_folder)
 
     def find_costs(self) -> list[list[float]] | None:
-        """(C, C) costs as the saved model keeps them, for the user's own file may be gone; None where there are none.
-
-        Raises:
-            DataError: The model's manifest is damaged.
-        """
+        """(C, C) costs as the saved model keeps them; None where there are none. Raises DataError on damage."""
         path = self.model_folder / "manifest.json"
         try:
             costs: list[list[float]] | None = read_json(path)["decision"]["costs"] if path.is_file() else None

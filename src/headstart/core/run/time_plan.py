@@ -1,12 +1,8 @@
-"""How the budget is split: every part of it in one place, as pure functions of seconds.
+"""How the budget is split: every part of it in one place, as pure functions of seconds that read no clock.
 
-A run that trains no network spends most of its time in passes of pictures through backbones, then in heads. A run that
-fine-tunes keeps its first passes short and gives what is left to three phases: half for trying recipes on one fold, a
-quarter for judging the best on more folds, the last quarter for the final training and the same network from random
-weights. Measuring and exporting the result have a reserve.
-
-Nothing here reads a clock. What a clock says enters a run only through recorded decisions, so that a resumed run
-repeats them.
+A probe spends most of its time in passes of pictures through backbones, then in heads. Fine-tuning keeps its first
+passes short: half of what is left goes into trying recipes on one fold, a quarter into judging the best on more folds,
+the last into the final training and the same network from random weights. Measuring and exporting have a reserve.
 """
 
 from __future__ import annotations
@@ -27,15 +23,10 @@ LEAST_EPOCHS = 3.0  # a budget that is named as large enough has time to try so 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimePlan:
-    """The split of one budget.
+    """The split of one budget."""
 
-    Attributes:
-        budget_s: Seconds in all.
-        shortlist_part: Of the time left, for the first passes of the shortlisted backbones.
-    """
-
-    budget_s: float
-    shortlist_part: float
+    budget_s: float  # seconds in all
+    shortlist_part: float  # of the time left, for the first passes of the shortlisted backbones
 
     def shortlist_s(self, left_s: float) -> float:
         """Seconds for the first passes of all shortlisted backbones together."""

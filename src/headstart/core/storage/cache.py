@@ -1,10 +1,8 @@
-"""The content-addressed cache: folders named by the digest of what they depend on.
+"""The content-addressed cache: `<root>/<kind>/<digest>/…`, named by the digest of what the entry depends on.
 
-An entry is made in a temporary folder, sealed with the digests of its files (those in sub-folders too), and renamed
-into place, so that it is there whole or not at all. Opening an entry checks the digests; a damaged one is removed and
-reported, and the caller makes it again. A damaged copy of a user's own file is reported and left where it is until a
-whole one takes its place: nothing else could bring it back. A file that cannot be read is no damage, and is told as an
-error. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
+An entry is made in a temporary folder, sealed with its files' digests in `seal.json`, and renamed into place, so that
+it is there whole or not at all. A damaged entry is removed and reported, and the caller makes it again; a copy of a
+user's own file is left until a whole one takes its place. What cannot be read is an error, not damage.
 """
 
 from __future__ import annotations
@@ -30,12 +28,7 @@ _OF_USERS = ("added",)  # kinds whose content no package and no computation can 
 
 
 class Store:
-    """A local folder of sealed entries.
-
-    Args:
-        root: The cache folder; made when first written to.
-        report: Called with one sentence when a damaged entry is found.
-    """
+    """A local folder of sealed entries; `report` is called with a sentence when a damaged one is met."""
 
     def __init__(self, root: Path, report: Callable[[str], None] = lambda sentence: None) -> None:
         self.root = Path(root)
@@ -47,8 +40,6 @@ class Store:
 
     def find_entry(self, kind: str, key: Any) -> Path | None:
         """The entry's folder if it is there and whole, else None.
-
-        A damaged entry is reported and removed; of a user's own file it is left.
 
         Raises:
             SetupError: It cannot be read, whatever is in it: a missing permission, a lock, too many open files.
@@ -102,7 +93,7 @@ class Store:
             write_json(folder / SEAL, {**read_json(folder / SEAL), name: file_digest(folder / name)})
 
     def _place_entry(self, draft: Path, folder: Path) -> None:
-        """Rename into place; when another process was faster, its entry stands, and a damaged one makes room."""
+        """Rename into place; when another process was faster, its entry stands, unless it is damaged."""
         try:
             os.replace(draft, folder)  # noqa: PTH105
         except OSError:
@@ -115,11 +106,6 @@ class Store:
                 shutil.rmtree(aside, ignore_errors=True)
 
     def _is_whole(self, folder: Path) -> bool:
-        """Whether all is as it was sealed.
-
-        Raises:
-            SetupError: It cannot be read.
-        """
         try:
             seal = read_json(folder / SEAL)
             return all(file_digest(folder / name) == value for name, value in seal.items())

@@ -39,10 +39,7 @@ _PLACES: _Facts = {
 def explain_disk_error(err: OSError, what: str, *, place: bool = False) -> SetupError | None:
     """What the machine lacks, in plain words; None for an error that is no fact of disk, place or permission.
 
-    Args:
-        err: What the system said.
-        what: What cannot be done, with the path.
-        place: It is about a place that is to be written to, where a missing folder is a fact too.
+    `what` cannot be done, with the path; `place` means one to be written to, where a missing folder is a fact too.
     """
     facts = _FACTS | _PLACES if place else _FACTS
     if err.errno not in facts:
@@ -78,11 +75,7 @@ def _lie_together(path: Path, other: Path) -> bool:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: a reader sees the old content or the new, never a part; its mode is any new file's.
-
-    Raises:
-        SetupError: The disk is full, read-only or not permitted.
-    """
+    """Write a file atomically, with any new file's mode; raises SetupError on a full, read-only or forbidden disk."""
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         name = path.parent / f"{_DRAFT}{secrets.token_hex(8)}"
@@ -100,11 +93,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def list_visible_names(folder: Path) -> set[str]:
-    """Names in a folder that are not hidden; none where there is no folder.
-
-    Raises:
-        SetupError: It cannot be read.
-    """
+    """Names in a folder that are not hidden; none where there is none. Raises SetupError if it cannot be read."""
     with translate_disk_errors(folder):
         entries = folder.iterdir() if folder.is_dir() else ()
         return {entry.name for entry in entries if not entry.name.startswith(".")}

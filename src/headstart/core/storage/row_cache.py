@@ -1,11 +1,9 @@
 """A cache of fixed-width rows under 32-byte keys: vectors of pictures by the SHA-256 of their bytes.
 
 One folder holds, append-only: `<column>.f32` or `.f16` (raw rows), `keys.bin` (32 bytes a row) and `blocks.jsonl`
-(one line a block: first row, rows, SHA-256 over its keys and columns). The line is written last and everything is
-synced before it, so a block is there whole or not at all: a kill or a full disk leaves bytes that no line speaks of.
-Blocks are checked against their digest before the first use in each store; a damaged one is reported, struck out, and
-its rows are missing again.
-Several processes may add to one folder: they take turns, and each looks at what the others added.
+(first row, rows and SHA-256 of each block). The line is written last, after a sync, so a block is there whole or not at
+all. Blocks are checked before their first use; a damaged one is struck out, and its rows are missing again.
+Several processes may add to one folder: they take turns.
 """
 
 from __future__ import annotations
@@ -37,14 +35,7 @@ class _Block:
 
 
 class RowStore:
-    """One folder of rows.
-
-    Args:
-        folder: Made when first added to.
-        columns: Name -> width of each column.
-        half: Columns that are kept in float16, the others in float32.
-        report: Called with one sentence when damage is found.
-    """
+    """One folder of rows: `columns` and their widths, those of `half` in float16; `report` gets damage in words."""
 
     def __init__(
         self,
@@ -70,7 +61,6 @@ class RowStore:
     # -- the index
 
     def _read_new_blocks(self) -> None:
-        """Learn the blocks whose lines were added since the last look, whoever added them."""
         path, short = self.folder / "blocks.jsonl", []
         if not path.is_file():
             return
@@ -126,14 +116,7 @@ class RowStore:
         return len(self._index)
 
     def find_rows(self, keys: np.ndarray) -> np.ndarray:
-        """Where rows lie.
-
-        Args:
-            keys: (M, 32) uint8.
-
-        Returns:
-            (M,) int64 positions for `take`; -1 for what is missing. Every block that is pointed into was checked.
-        """
+        """(M,) int64 positions of keys (M, 32) uint8, for `take_rows`; -1 for what is missing or damaged."""
         with self._lock:
             positions = self._look_up(keys)
             if self._drop_damaged(positions):
@@ -181,18 +164,10 @@ class RowStore:
         return self._map_file(self._file_name(name), self.types[name], self.columns[name])
 
     def take_rows(self, column: str, positions: np.ndarray, scratch: Path) -> np.ndarray:
-        """Rows of a float32 column.
+        """(M, D) float32 rows of a float32 column at (M,) positions of `find_rows`, not to be written to.
 
-        A run of neighbours is a view of the file. Others are gathered: in memory when small, else in a file without a
-        name in `scratch` that vanishes with the array.
-
-        Args:
-            column: Its name.
-            positions: (M,) int64 from `find`.
-            scratch: Folder for the gathered rows.
-
-        Returns:
-            (M, D) float32, not to be written to.
+        Neighbours are a view of the file; others are gathered, in memory or, when large, in a nameless file in
+        `scratch`.
 
         Raises:
             ValueError: A position is -1: the row is missing.
@@ -216,11 +191,9 @@ class RowStore:
     # -- writing
 
     def add_rows(self, keys: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
-        """Append one block; keys that are there already, in a sound block, are left out.
+        """Append one block; keys (M, 32) uint8 that are there already, in a sound block, are left out.
 
-        Args:
-            keys: (M, 32) uint8.
-            columns: Name -> (M, D) in the column's type, one entry for each column of the store.
+        `columns` holds (M, D) in the column's type, one entry for each column of the store.
 
         Raises:
             SetupError: The disk is full, read-only or not permitted.
@@ -261,7 +234,6 @@ class RowStore:
         self._sound.add(start)
 
     def _end_row(self) -> int:
-        """The first row behind all bytes of all files."""
         ends = [b.start + b.n for b in self._blocks.values()]
         widths = {self._file_name(name): self.columns[name] * kind.itemsize for name, kind in self.types.items()}
         for name, row_bytes in {**widths, "keys.bin": KEY_BYTES}.items():
@@ -302,15 +274,7 @@ def parse_keys(digests: list[str]) -> np.ndarray:
 
 
 def make_unlinked_array(shape: tuple[int, int], scratch: Path) -> np.ndarray:
-    """A writable float32 array in a file that has no name and goes when the array goes.
-
-    Args:
-        shape: Of the array.
-        scratch: Folder for the file; made where it is missing.
-
-    Raises:
-        SetupError: The disk is full, read-only or not permitted.
-    """
+    """A writable float32 array in a nameless file in `scratch` that goes with it; raises SetupError on a full disk."""
     with translate_disk_errors(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=scratch) as holder:

@@ -1,8 +1,8 @@
-"""Values to disk and back: one JSON file, and one `.npy` file for each array.
+"""Values to disk and back: one JSON file, and one `.npy` file for each array; nothing is pickled.
 
-`save(value, folder)` writes `value.json` with arrays replaced by `{"npy": "<path of the field>.npy"}`;
-`load(Type, folder)` rebuilds the value from its type hints. NaN is written as null in float fields. The fields of
-a field marked `inline` stand among those of its owner. Nothing is pickled: arrays of objects are refused.
+`save_value(value, folder)` writes `value.json` with arrays replaced by `{"npy": "<path of the field>.npy"}`;
+`load_value(Type, folder)` rebuilds the value from its type hints. NaN is null in float fields. The fields of a field
+marked `inline` stand among those of its owner.
 """
 
 from __future__ import annotations
@@ -45,11 +45,7 @@ def load_value(kind: type[T], folder: Path, name: str = "value") -> T:
 
 
 def find_value(kind: type[T], folder: Path, name: str = "value") -> T | None:
-    """As `load`, for a run's folder: None where nothing was saved yet.
-
-    Raises:
-        DataError: What was saved is damaged.
-    """
+    """As `load_value`, but None where nothing was saved yet; raises DataError where it is damaged."""
     path = folder / f"{name}.json"
     if not path.is_file():
         return None

@@ -1,9 +1,7 @@
 """Values that cross the border of a room, and the protocols of the plugins; one file a noun.
 
-Values are frozen, slotted, keyword-only dataclasses; those that hold arrays are compared by identity and known by a
-digest. On disk they are JSON and `.npy` (`headstart.core.storage.serialization`), never pickle. Shapes use one
-alphabet: N samples, M rows of a subset, D embedding width, C classes, B batch, H W px, K folds, R repeats. A
-picture's *row* is its position in `Dataset.uris`; every `rows` field holds such positions.
+Those that hold arrays are compared by identity. Shapes use one alphabet: N samples, M rows of a subset, D embedding
+width, C classes, B batch, H W px, K folds, R repeats. `rows` fields hold positions in `Dataset.uris`.
 """
 
 from headstart.core.types.audit import Audit, AuditInput, DataCheck, Finding, Outcome, Splits

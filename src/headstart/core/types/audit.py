@@ -25,82 +25,48 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one check ended.
+    """How one check ended; `links` are pairs of rows that must stay on one side of every split."""
 
-    Attributes:
-        code: `D101`, …
-        name: A few words.
-        status: `issue`, `tip`, `passed`, `not_applicable`, `skipped` or `ignored`.
-        why: One sentence; for `passed` what was looked at, with numbers.
-        findings: Empty unless `issue` or `tip`.
-        links: Pairs of rows that show the same thing and must stay on one side of every split.
-    """
-
-    code: str
-    name: str
-    status: str
-    why: str
-    findings: tuple[Finding, ...] = ()
+    code: str  # `D101`, …
+    name: str  # a few words
+    status: str  # `issue`, `tip`, `passed`, `not_applicable`, `skipped` or `ignored`
+    why: str  # one sentence; for `passed` what was looked at, with numbers
+    findings: tuple[Finding, ...] = ()  # empty unless `issue` or `tip`
     links: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Audit:
-    """All outcomes of one pass (`files` before embed, `vectors` after it) and the clusters known so far.
+    """All outcomes of one pass (`files` before embed, `vectors` after it) and the clusters known so far."""
 
-    Attributes:
-        phase: `files` or `vectors`.
-        outcomes: In the order of their codes.
-        clusters: (N,) int64, the smallest row of the cluster each row belongs to; clusters never straddle a split.
-    """
-
-    phase: str
-    outcomes: tuple[Outcome, ...]
-    clusters: np.ndarray
+    phase: str  # `files` or `vectors`
+    outcomes: tuple[Outcome, ...]  # in the order of their codes
+    clusters: np.ndarray  # (N,) int64, the smallest row of each row's cluster; clusters never straddle a split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splits:
-    """Who learns and who judges.
+    """Who learns and who judges."""
 
-    Attributes:
-        train: (M,) int64 rows for learning; all cross-validation happens inside them.
-        val: (M,) int64 rows of a given `val/`, never trained on, scored once; else empty.
-        test: (M,) int64 rows of the test split, scored once at the end; empty when too few pictures.
-        folds: (R, N) int16, the fold in which a row is validated in each repeat, -1 outside `train`.
-        clusters: (N,) int64 as in `Audit`.
-        given: True when the folder gave the splits.
-        straddling: (P, 2) int64 pairs of one cluster that given splits put on two sides.
-        seed: Of the draw.
-        why: One sentence on how the splits came to be.
-    """
-
-    train: np.ndarray
-    val: np.ndarray
-    test: np.ndarray
-    folds: np.ndarray
-    clusters: np.ndarray
-    given: bool
-    straddling: np.ndarray
-    seed: int
-    why: str
+    train: np.ndarray  # (M,) int64 rows for learning; all cross-validation happens inside them
+    val: np.ndarray  # (M,) int64 rows of a given `val/`, never trained on, scored once; else empty
+    test: np.ndarray  # (M,) int64 rows of the test split, scored once at the end; empty when too few pictures
+    folds: np.ndarray  # (R, N) int16, the fold in which a row is validated in each repeat, -1 outside `train`
+    clusters: np.ndarray  # (N,) int64 as in `Audit`
+    given: bool  # True when the folder gave the splits
+    straddling: np.ndarray  # (P, 2) int64 pairs of one cluster that given splits put on two sides
+    seed: int  # of the draw
+    why: str  # one sentence on how the splits came to be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AuditInput:
-    """What a data check may look at.
-
-    Attributes:
-        data: The data set.
-        folds: Folds that cross-validation wants: every class needs at least this many pictures.
-        vectors: (M, D) float32 features of the cheapest backbone, in the order of `rows`; None before embed.
-        rows: (M,) int64; None before embed.
-    """
+    """What a data check may look at."""
 
     data: Dataset
-    folds: int
-    vectors: np.ndarray | None = None
-    rows: np.ndarray | None = None
+    folds: int  # folds that cross-validation wants: every class needs at least this many pictures
+    vectors: np.ndarray | None = None  # (M, D) float32 of the cheapest backbone, by `rows`; None before embed
+    rows: np.ndarray | None = None  # (M,) int64; None before embed
 
 
 class DataCheck(Protocol):

@@ -21,26 +21,16 @@ class InputSpec:
     """How a picture becomes a trunk's input: (B, size_px, size_px, 3) uint8, RGB.
 
     Scaling is part of the trunk's own graph: `x = (channels(x) * scale - mean) / std`.
-
-    Attributes:
-        size_px: Height and width.
-        resize: `crop` (shorter side to `size_px / crop_fraction`, then centre crop) or `squash`.
-        interpolation: `bilinear` or `bicubic`, Pillow's antialiased filters.
-        crop_fraction: Of the resized picture's side that the centre crop keeps.
-        channels: `rgb` or `bgr`, the order in which the trunk's first layer was trained.
-        scale: Factor on 0..255 before the mean is taken off.
-        mean: Three numbers, in the order of `channels`.
-        std: Three numbers, in the order of `channels`.
     """
 
-    size_px: int
-    resize: str = "crop"
-    interpolation: str = "bicubic"
-    crop_fraction: float = 0.875
-    channels: str = "rgb"
-    scale: float = 1.0
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    size_px: int  # height and width
+    resize: str = "crop"  # `crop` (shorter side to `size_px / crop_fraction`, then centre crop) or `squash`
+    interpolation: str = "bicubic"  # `bilinear` or `bicubic`, Pillow's antialiased filters
+    crop_fraction: float = 0.875  # of the resized picture's side that the centre crop keeps
+    channels: str = "rgb"  # `rgb` or `bgr`, the order in which the trunk's first layer was trained
+    scale: float = 1.0  # factor on 0..255 before the mean is taken off
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # three numbers, in the order of `channels`
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)  # three numbers, in the order of `channels`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,57 +43,35 @@ class FeatureLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSpec:
-    """All that is known of a trunk before it is built.
+    """All that is known of a trunk before it is built."""
 
-    Attributes:
-        name: `source:preset`.
-        family: `efficientnet_lite`, `vgg`, `resnet`, …
-        revision: Changes when weights, graph or pooling change.
-        input: See `InputSpec`.
-        depths: From shallow to deep; the last one is the penultimate layer of the source classifier.
-        params: Weights in the trunk, without the source classifier.
-        flops: Floating-point operations for one picture (two for a multiply-add).
-        licence: SPDX identifier, or the words of the source.
-        licence_note: What else to know (data sets' own terms), or empty.
-        pretrained_on: Data and task of the source.
-        download_bytes: Of the weights.
-        prior: Published accuracy of the source on its own task, 0..1 (ImageNet top-1), or a stated guess.
-        prior_source: Where `prior` comes from.
-        method: How it was trained: `supervised`, `self-supervised`, `image-text`, or the words of the source.
-        domains: What its training pictures show, as a filter's words: `photos`, `edges`, `medical`, `text`, …
-    """
-
-    name: str
-    family: str
-    revision: str
+    name: str  # `source:preset`
+    family: str  # `efficientnet_lite`, `vgg`, `resnet`, …
+    revision: str  # changes when weights, graph or pooling change
     input: InputSpec
-    depths: tuple[FeatureLevel, ...]
-    params: int
-    flops: int
-    licence: str
-    licence_note: str
-    pretrained_on: str
-    download_bytes: int
-    prior: float
-    prior_source: str
-    method: str = "not stated"
-    domains: tuple[str, ...] = ()
+    depths: tuple[FeatureLevel, ...]  # from shallow to deep; the last is the penultimate layer of the source classifier
+    params: int  # weights in the trunk, without the source classifier
+    flops: int  # floating-point operations for one picture (two for a multiply-add)
+    licence: str  # SPDX identifier, or the words of the source
+    licence_note: str  # what else to know (data sets' own terms), or empty
+    pretrained_on: str  # data and task of the source
+    download_bytes: int  # of the weights
+    prior: float  # published accuracy of the source on its own task, 0..1 (ImageNet top-1), or a stated guess
+    prior_source: str  # where `prior` comes from
+    method: str = "not stated"  # `supervised`, `self-supervised`, `image-text`, or the words of the source
+    domains: tuple[str, ...] = ()  # what its training pictures show: `photos`, `edges`, `medical`, `text`, …
 
 
 class Capabilities(Protocol):
     """What a source of backbones may be able to do besides building them; the defaults say that it is not.
 
-    Attributes:
-        is_users_own: Its backbones were brought by the user and may have learnt from anything: `auto` takes none of
-            them, a preset's name alone means the other sources' first, and a run that goes on refuses one whose
-            revision has changed.
-        classifiers: Presets with a `classifier`.
-        has_text_towers: Some presets have a `text_folder` once their weights are here.
+    Where it `is_users_own` its backbones may have learnt from anything: `auto` takes none of them, a preset's name
+    alone means the other sources' first, and a run that goes on refuses one whose revision has changed.
     """
 
     is_users_own: bool = False
-    classifiers: tuple[str, ...] = ()
-    has_text_towers: bool = False
+    classifiers: tuple[str, ...] = ()  # presets with a `classifier`
+    has_text_towers: bool = False  # some presets have a `text_folder` once their weights are here
 
     def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """The preset of what `presets` cannot list, such as a path; empty for what the source does not know.
@@ -126,25 +94,19 @@ class Capabilities(Protocol):
         return ""
 
     def write_openvino(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
-        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`.
+        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`, proved on pictures (n, H, W, 3) uint8.
 
         The graph takes (1, H, W, 3) uint8 RGB and gives one (1, D) float32 output for each of `spec.depths`, scaling
-        and pooling inside; `pictures` (n, H, W, 3) uint8 are real ones, for a proof that its numbers are right.
+        and pooling inside.
         """
         raise NoOpError(f"`{preset}` gives no graph for OpenVINO")
 
     def classifier(self, preset: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
-        """The source's own dense layer behind the level `last`: weights (D, 1000), bias (1000,) of ImageNet, float32.
-
-        Raises SetupError where the weights are not in the store.
-        """
+        """The layer behind `last`: weights (D, 1000), bias (1000,) of ImageNet, float32; else SetupError."""
         raise NoOpError(f"`{preset}` has no classifier")
 
     def text_folder(self, preset: str, store: Store) -> Path | None:
-        """The preset as KerasHub opens it, text tower and tokenizer in it; None where it has none.
-
-        The trunk's level `last` is then the picture's vector in the space of texts.
-        """
+        """The preset with its text tower for KerasHub, `last` being in the space of texts; None where it has none."""
         return None
 
     def learnt_from(self, preset: str) -> frozenset[str]:
@@ -153,10 +115,7 @@ class Capabilities(Protocol):
 
 
 class BackboneSource(Capabilities, Protocol):
-    """A file in `headstart.backbones.sources`: a class that extends this one.
-
-    Everything but `build` and `write_openvino` answers without importing a framework.
-    """
+    """A file in `headstart.backbones.sources`; only `build` and `write_openvino` may import a framework."""
 
     name: str
 
@@ -177,9 +136,8 @@ class BackboneSource(Capabilities, Protocol):
         ...
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
-        """A frozen `keras.Model`.
+        """A frozen `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to a list of (B, D), one for each of `spec.depths`.
 
-        Input (B, H, W, 3) float32 RGB 0..255; a list of outputs, one (B, D) for each of `spec.depths` in order,
-        scaling and pooling inside the graph. With `seed`, random weights of the same architecture instead.
+        Scaling and pooling are inside the graph. With `seed`, random weights of the same architecture instead.
         """
         ...

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedKey:
-    """Everything the vectors depend on besides the bytes of the pictures.
-
-    `calibration` is the digest of the pictures that an int8 trunk was calibrated on, empty for f32.
-    """
+    """Everything the vectors depend on besides the bytes of the pictures."""
 
     backbone: str
     revision: str
@@ -30,24 +27,13 @@ class EmbedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Embeddings:
-    """Pooled features of one backbone.
-
-    Attributes:
-        key: What they depend on.
-        spec: Of the backbone.
-        rows: (M,) int64 rows of the data set, ascending, that `vectors` speak of.
-        vectors: Depth name -> (M, D) float32, memory-mapped where large.
-        seconds: Wall time of the pass.
-        cached: How many of the M rows came from the cache.
-        latency_ms: Wall milliseconds a picture, decoding included, as last measured with this cache; NaN when never.
-        timed: Whether this pass measured it. Else it is of an earlier pass, perhaps under another load.
-    """
+    """Pooled features of one backbone."""
 
     key: EmbedKey
     spec: BackboneSpec
-    rows: np.ndarray
-    vectors: Mapping[str, np.ndarray]
-    seconds: float
-    cached: int
-    latency_ms: float
-    timed: bool = False
+    rows: np.ndarray  # (M,) int64 rows of the data set, ascending, that `vectors` speak of
+    vectors: Mapping[str, np.ndarray]  # depth name -> (M, D) float32, memory-mapped where large
+    seconds: float  # wall time of the pass
+    cached: int  # how many of the M rows came from the cache
+    latency_ms: float  # wall milliseconds a picture, decoding included, as last measured; NaN when never
+    timed: bool = False  # whether this pass measured it; else an earlier one, perhaps under another load

@@ -23,42 +23,29 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NameInitialization:
-    """What the names of the classes say without any label: a baseline, and where a head may start.
-
-    Attributes:
-        feature: What it is on.
-        weights: (D, C) float32 on that feature, much as the guesses; of no particular size.
-        rows: (M,) int64 rows of the data set.
-        similarities: (M, C) float32 of each picture with each name; the largest is the guess.
-        how: A few words.
-    """
+    """What the names of the classes say without any label: a baseline, and where a head may start."""
 
     feature: Feature
-    weights: np.ndarray
-    rows: np.ndarray
-    similarities: np.ndarray
-    how: str
+    weights: np.ndarray  # (D, C) float32 on that feature, much as the guesses; of no particular size
+    rows: np.ndarray  # (M,) int64 rows of the data set
+    similarities: np.ndarray  # (M, C) float32 of each picture with each name; the largest is the guess
+    how: str  # a few words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedHead:
     """A head as plain arrays, so that the runtime can answer with numpy alone.
 
-    Attributes:
-        head: Name of the plugin that fitted it.
-        kind: How `headstart.heads.prediction` turns features into probabilities: `linear` or `neighbours`.
-        params: What was tuned (`{"strength": 0.01}`) and fixed.
-        arrays: For `linear`: `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in.
-            For `neighbours`: `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,)
-            int64, `k` (), `vote` (C,) what a vote for each class counts, `prior` (C,) what is added to the votes.
-        trainable_params: Numbers that were fitted.
+    `linear` has `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in. `neighbours`
+    has `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,) int64, `k` (), `vote`
+    (C,) what a vote for each class counts, `prior` (C,) what is added to the votes.
     """
 
-    head: str
-    kind: str
-    params: Mapping[str, Any]
+    head: str  # name of the plugin that fitted it
+    kind: str  # how `headstart.heads.prediction` turns features into probabilities: `linear` or `neighbours`
+    params: Mapping[str, Any]  # what was tuned (`{"strength": 0.01}`) and fixed
     arrays: Mapping[str, np.ndarray]
-    trainable_params: int
+    trainable_params: int  # numbers that were fitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +90,9 @@ class Head(Protocol):
         class_weight: np.ndarray | None,
         seed: int,
     ) -> Iterator[FittedHead]:
-        """Fit one head for each of `params`, in their order, sharing work (a decomposition, a warm start).
+        """Fit one head for each of `params` of `grid`, in their order, sharing work (a decomposition, a warm start).
 
-        Args:
-            x: (M, D) float32 raw features.
-            y: (M,) int64 in 0..C-1; a class may be missing.
-            n_classes: C.
-            params: Entries of `grid`.
-            class_weight: (C,) float64 or None.
-            seed: For what is drawn.
+        `x` (M, D) float32 is raw, `y` (M,) int64 in 0..C-1 may lack a class, `class_weight` is (C,) float64.
         """
         ...
 

@@ -10,49 +10,30 @@ UNKNOWN = "unknown"  # the answer where the model says that it does not know; `P
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One answer, with its doubt.
+    """One answer, with its doubt."""
 
-    Attributes:
-        uri: The file, or the name under which the picture came.
-        answer: A class; `unknown` where the model does not know; empty where the file could not be read.
-        probabilities: Class -> calibrated probability.
-        error: Why the file could not be read, else empty.
-        likeliest: The class that would be answered if something had to be; empty where the file could not be read.
-        plausible: Classes of the prediction set that holds the true one with the promised coverage, the likeliest
-            first; empty where the model promises nothing, or where no class is plausible.
-        novelty: 0..1, share of known pictures that look more familiar than this one; None where it is not measured.
-        unknown: Whether the model declines to answer.
-        reasons: Why it does, a sentence each.
-    """
-
-    uri: str
-    answer: str
-    probabilities: Mapping[str, float] = field(default_factory=dict)
-    error: str = ""
-    likeliest: str = ""
-    plausible: tuple[str, ...] = ()
-    novelty: float | None = None
-    unknown: bool = False
-    reasons: tuple[str, ...] = ()
+    uri: str  # the file, or the name under which the picture came
+    answer: str  # a class; `unknown` where the model does not know; empty where the file could not be read
+    probabilities: Mapping[str, float] = field(default_factory=dict)  # class -> calibrated probability
+    error: str = ""  # why the file could not be read, else empty
+    likeliest: str = ""  # the class to answer if one had to be; empty where the file could not be read
+    plausible: tuple[str, ...] = ()  # the prediction set, the likeliest class first; empty without a promise
+    novelty: float | None = None  # 0..1, share of known pictures that look more familiar; None where not measured
+    unknown: bool = False  # whether the model declines to answer
+    reasons: tuple[str, ...] = ()  # why it does, a sentence each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroShotPrediction:
     """One answer without labels, which nothing has measured.
 
-    Attributes:
-        uri: The picture.
-        answer: The class whose name is nearest; empty when the file could not be read.
-        cosines: Class -> cosine, -1..1, of its name with what the source classifier sees; the nearest first. Of a
-            network that learnt pictures and texts together, of its texts with the picture.
-        seen: The source classifier's likeliest classes -> probability, the likeliest first; else empty.
-        scores: Class -> 0..1, what a network that learnt pictures and texts together makes of the cosines; else empty.
-        error: Why the file could not be read, else empty.
+    `cosines` are of each class name with what the source classifier sees, or of its texts with the picture where the
+    network learnt pictures and texts together; the nearest first.
     """
 
-    uri: str
-    answer: str
+    uri: str  # the picture
+    answer: str  # the class whose name is nearest; empty when the file could not be read
     cosines: Mapping[str, float] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
-    seen: Mapping[str, float] = field(default_factory=dict)
-    error: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)  # class -> 0..1 by an image-text network; else empty
+    seen: Mapping[str, float] = field(default_factory=dict)  # the source classifier's likeliest classes -> probability
+    error: str = ""  # why the file could not be read, else empty

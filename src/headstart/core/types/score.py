@@ -7,27 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A number that is never naked.
+    """A number that is never naked."""
 
-    Attributes:
-        split: `test`, `val`, `cv` (mean over held-out folds), `train`, or `screen` (folds of at most 256 pictures).
-        name: `accuracy`, `balanced_accuracy`, `log_loss`, …
-        value: The estimate; NaN when it cannot be computed (then `n` says why).
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-        n: Pictures it was measured on.
-        subject: A class name for per-class scores, a baseline's name for baselines, else empty.
-        method: How the interval was made: `wilson`, `t`, `paired t`, `newcombe`, `mover`, `bootstrap`, or `none`.
-    """
-
-    split: str
-    name: str
-    value: float
-    low: float
+    split: str  # `test`, `val`, `cv` (mean over held-out folds), `train`, or `screen` (folds of at most 256 pictures)
+    name: str  # `accuracy`, `balanced_accuracy`, `log_loss`, …
+    value: float  # the estimate; NaN when it cannot be computed (then `n` says why)
+    low: float  # of the 95 % interval
     high: float
-    n: int
-    subject: str = ""
-    method: str = ""
+    n: int  # pictures it was measured on
+    subject: str = ""  # a class name for per-class scores, a baseline's name for baselines, else empty
+    method: str = ""  # of the interval: `wilson`, `t`, `paired t`, `newcombe`, `mover`, `bootstrap`, or `none`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
