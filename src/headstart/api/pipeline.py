@@ -227,7 +227,7 @@ def _open_steps(
     training: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> Iterator[FitSteps]:
-    """The steps at their beginning, on one thread of linear algebra, so that no result depends on the number of cores."""
+    """The steps at their beginning, on one thread of linear algebra: no result depends on the number of cores."""
     from headstart.core import blas_threads
 
     console = console or Console()
