@@ -15,10 +15,7 @@ from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_duration
 from headstart.core.errors import make_error
-from headstart.core.run.opening import (
-    find_free_folder,
-    open_run,
-)
+from headstart.core.run.opening import find_free_folder, open_run
 from headstart.core.storage.cache import default_store
 
 if TYPE_CHECKING:

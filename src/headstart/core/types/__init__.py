@@ -5,13 +5,7 @@ width, C classes, B batch, H W px, K folds, R repeats. `rows` fields hold positi
 """
 
 from headstart.core.types.audit import Audit, AuditInput, DataCheck, Finding, Outcome, Splits
-from headstart.core.types.backbone import (
-    BackboneSource,
-    BackboneSpec,
-    Capabilities,
-    FeatureLevel,
-    InputSpec,
-)
+from headstart.core.types.backbone import BackboneSource, BackboneSpec, Capabilities, FeatureLevel, InputSpec
 from headstart.core.types.command import Command
 from headstart.core.types.dataset import Dataset, DatasetFacts, SkippedFile
 from headstart.core.types.embedding import Embeddings, EmbedKey
