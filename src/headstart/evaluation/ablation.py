@@ -1,8 +1,7 @@
 """Did it pay? One table: majority, colour histogram, frozen probe, fine-tuned, the same network from random weights.
 
 All rows answer for the same pictures: the test split, else a given `val/`, else the first fold, for which probe and
-network answer as they were cross-validated: by what learnt from the other folds. Differences to the frozen probe are
-taken picture by picture and bootstrapped by cluster.
+network answer by what learnt from the other folds. Differences are bootstrapped by cluster.
 """
 
 from __future__ import annotations
@@ -57,12 +56,7 @@ def choose_judging_rows(inputs: BaselineInputs, tuning: FineTuningResult) -> Jud
 def make_ablation(
     inputs: BaselineInputs, tuning: FineTuningResult, embeddings: Sequence[Embeddings]
 ) -> tuple[AblationRow, ...]:
-    """The rows that could be made, the plainest first.
-
-    Args:
-        inputs: The data set, its splits, and the frozen probe as `adapted`.
-        embeddings: Of the tuned network and its random-init control too.
-    """
+    """The rows that could be made, the plainest first; `inputs.adapted` is the frozen probe."""
     judging, names = choose_judging_rows(inputs, tuning), tuple(e.spec.name for e in embeddings)
     y, train = np.asarray(inputs.data.targets)[judging.rows], np.asarray(inputs.data.targets)[judging.learnt]
     counts = np.bincount(train, minlength=len(inputs.data.class_names))
@@ -176,7 +170,6 @@ def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
 
 
 def _judge_negative_transfer(row: AblationRow) -> Verdict:
-    """Yes when the same network from random weights beats the frozen probe."""
     assert row.difference is not None
     answer = _sign_answer(row.difference)
     claim = {
@@ -190,7 +183,6 @@ def _judge_negative_transfer(row: AblationRow) -> Verdict:
 
 
 def _judge_data_saved(row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult) -> Verdict:
-    """With which part of the labels and of the work the score from random weights is reached, by real curves."""
     target = next(s for s in row.scores if s.name == "balanced_accuracy")
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)
     reached = [p for p in points if p.score.value >= target.value]

@@ -1,9 +1,8 @@
 """What the model has to beat, in the same scores: the majority class, kNN, a random trunk and a colour histogram.
 
-Where the job starts from the names of the classes, what they say without any label is one more.
-The majority class and kNN on the model's own features answer on the headline split. The random trunk and the histogram
-are cross-validated on at most 256 training pictures, and so are the model's features: the same logistic head, the same
-pictures, the same folds, so that nothing but the features differs. These scores carry the split `screen`.
+Where the job starts from the names of the classes, what they say without any label is one more. Random trunk,
+histogram and the model's features are cross-validated by the same head on the same at most 256 training pictures and
+folds, so that nothing but the features differs. These scores carry the split `screen`.
 """
 
 from __future__ import annotations
@@ -145,7 +144,7 @@ def make_feature_sets(inputs: BaselineInputs, ranking: Ranking, controls: tuple[
 
 
 def _best_depth(control: Embeddings, ranking: Ranking) -> str:
-    """The depth at which ranking found the random trunk best, to be fair to it."""
+    """The depth at which ranking measured the random trunk best, to be fair to it."""
     rows = [row for row in ranking.rows if row.backbone == control.spec.name and row.status == "control"]
     sign = -1 if ranking.metric.endswith("accuracy") else 1
     return min(rows, key=lambda row: sign * row.scores[0].value).depth if rows else control.spec.depths[-1].name

@@ -1,7 +1,6 @@
 """Evaluate: the untouched test split is looked at once, here, and every number comes with its interval.
 
-The headline is of `test`, else of a given `val/`, else of cross-validation. All scores are given for every split, the
-baselines' beside them; then verdicts answer in words what a user asks. `evaluate/scores.csv` holds all scores,
+The headline is of `test`, else of a given `val/`, else of cross-validation. `evaluate/scores.csv` holds all scores,
 `evaluate/predictions.csv` every held-out prediction.
 """
 
@@ -56,8 +55,6 @@ def evaluate_model(
 
     Args:
         embeddings: Features of all pictures of every backbone that the head reads.
-        ranking: Tells the random trunk's best depth.
-        ctx: The run; its job gives `positive` and `costs`.
         controls: Embeddings of trunks with random weights, of at most 256 training pictures.
         probe: The frozen probe that fine-tuning started from, when there was any: what baselines are compared with.
         names: What the names of the classes say, where the job starts from it: one more baseline.

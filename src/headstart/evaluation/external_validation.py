@@ -1,7 +1,6 @@
 """Judge a saved model on another labelled folder: nothing is trained, every file is accounted for.
 
-The folder has one sub-folder a class, named as in the model; where it has `test/`, that is judged. The model answers as
-it would for `predict`, its own threshold or costs included.
+The model answers as it would for `predict`, its own threshold or costs included.
 """
 
 from __future__ import annotations
@@ -34,11 +33,7 @@ class ExternalValidation:
 
 
 def validate_externally(model: Path, folder: Path, *, console: Console) -> ExternalValidation:
-    """Score a saved model.
-
-    Args:
-        model: Its folder.
-        folder: One sub-folder a class.
+    """Score a saved model on a folder with one sub-folder a class.
 
     Raises:
         DataError: The folder has no picture, or a class that the model does not know.
@@ -81,13 +76,7 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Exter
 def _score_uncertainty(
     y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: tuple[str, ...]
 ) -> Iterator[Score]:
-    """How the model's promise is kept here, and how often it declines: over all classes, then in each.
-
-    Args:
-        y: (M,) int64.
-        plausible: (M, C) bool.
-        unknown: (M,) bool.
-    """
+    """How the model's promise is kept here, and how often it declines: over all classes, then in each."""
     hits, sizes = plausible[np.arange(len(y)), y], plausible.sum(axis=1)
     for c, subject in ((None, ""), *enumerate(names)):
         of_class = np.full(len(y), True) if c is None else y == c
@@ -121,8 +110,7 @@ def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], co
 def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
     """Pictures of a labelled folder in sorted order with their classes, and the files that are no pictures.
 
-    Args:
-        folder: One sub-folder a class; where it has `test/`, that is taken.
+    Where the folder has `test/`, that is taken.
 
     Raises:
         DataError: There is no picture, or a class that the model does not know.

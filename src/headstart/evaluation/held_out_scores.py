@@ -142,17 +142,10 @@ def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, s
 
 
 def find_suspect_labels(judged_splits: dict[str, JudgedSplit], most: int = 200) -> np.ndarray:
-    """Rows whose label held-out predictions contradict, the most suspect first: candidates, of which half are right.
+    """(P,) int64 rows whose label held-out predictions contradict, the most suspect first; half of such rows are right.
 
     After confident learning (Northcutt 2021): a label is suspect when another class is more probable than its label
     and at least as probable as that class is, on average, for pictures that carry it, or at least `SURE`.
-
-    Args:
-        judged_splits: Splits; all but `train` are looked at, each by its own averages.
-        most: Rows at most.
-
-    Returns:
-        (P,) int64.
     """
     rows, margins = [], []
     for part in (p for split, p in judged_splits.items() if split != "train"):

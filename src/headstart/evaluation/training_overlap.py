@@ -11,11 +11,7 @@ from headstart.runtime.inputs.decoded_batches import walk_paths
 
 
 def find_training_overlap(run: Path, folder: Path) -> int:
-    """Count files of a folder whose bytes are those of a training picture of a run.
-
-    Args:
-        run: A run folder; a model folder alone does not know what it learnt from, and counts none.
-    """
+    """Count files of a folder whose bytes are those of a training picture; a model folder alone counts none."""
     reader = RunReader(run)
     splits = reader.find(Splits)
     if splits is None:

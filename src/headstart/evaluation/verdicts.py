@@ -1,10 +1,4 @@
-"""Answers in words, each with the numbers it rests on.
-
-`headline`: is the model better than always naming the majority class. `uneven_classes`: does accuracy hide a class that
-is mostly missed. `transfer`: do pre-trained features pay. `overfitting`: how far is the training score from the
-held-out one. `enough_data`: is the learning curve still rising. Where an interval does not decide, the answer is
-`unclear`.
-"""
+"""Answers in words, each with the numbers it rests on; where an interval does not decide, the answer is `unclear`."""
 
 from __future__ import annotations
 
@@ -51,10 +45,8 @@ def judge_headline(
 ) -> Verdict:
     """Better than always naming one class? Compared picture by picture.
 
-    Args:
-        majority: The class that is most frequent among the training pictures.
-        nested: Scores by nested cross-validation. They have no pictures to compare by: where the accuracy is one of
-            them, its interval is held against the share of the class.
+    Scores by nested cross-validation have no pictures to compare by: where the accuracy is one of them, its interval is
+    held against the share of the class `majority`.
     """
     accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
     share = float(np.mean(part.y == majority))

@@ -21,14 +21,9 @@ _QUALITY = 70
 
 
 def choose_rows(train: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
-    """Rows to keep: as many of each class as there is room for, spread over it.
+    """Ascending int64 rows to keep: as many of each class as there is room for, spread over it.
 
-    Args:
-        train: (M,) int64 training rows.
-        targets: (N,) int64.
-
-    Returns:
-        Ascending int64 rows; what a small class leaves over goes to the others.
+    What a small class leaves over goes to the others.
     """
     groups = [train[targets[train] == c] for c in range(n_classes)]
     groups = sorted((group for group in groups if len(group)), key=len)
@@ -51,17 +46,10 @@ def make_vectors(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choose_prototypes(vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Which pictures stand for their class: the medoid first, then those that add most.
+    """(M,) int64: 1 for the first prototype of its class, 2 …; 0 for no prototype, from vectors (M, D) of length 1.
 
-    Each further one is the picture by which the likeness of all of the class's pictures to their nearest prototype
-    grows most (the greedy rule of facility location; Nemhauser 1978).
-
-    Args:
-        vectors: (M, D) vectors of length 1.
-        targets: (M,) int64.
-
-    Returns:
-        (M,) int64: 1 for the first prototype of its class, 2 …; 0 for no prototype.
+    Each is the picture by which the likeness of all of the class's pictures to their nearest prototype grows most (the
+    greedy rule of facility location; Nemhauser 1978).
     """
     places = np.zeros(len(vectors), np.int64)
     for c in np.unique(targets):

@@ -1,8 +1,7 @@
 """Training pictures that a run keeps to compare with: vectors and small copies, so that no data set is needed later.
 
 `explain/` in a run folder holds `examples.json`, `vectors.npy` (M, D) float16 of length 1, `scale.npy` (2, D) float32
-and `thumbnails.bin`, JPEG after JPEG. Every file has its digest in `examples.json`, which names the model it belongs
-to. Needs numpy alone.
+and `thumbnails.bin`, JPEG after JPEG. `examples.json` names the model, and the digest of each file.
 """
 
 from __future__ import annotations
@@ -26,63 +25,37 @@ _AGAIN = "run the `headstart fit` that made the run again: what is cached is not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleEntry:
-    """A kept picture.
+    """A kept picture."""
 
-    Attributes:
-        uri: Its path in the data set.
-        class_name: Its label.
-        start: Where its JPEG begins in `thumbnails.bin`.
-        stop: Where it ends; `start` where it could not be read any more.
-        prototype: 1 for the picture that stands best for its class, 2 … for those that add most to it; else 0.
-    """
-
-    uri: str
-    class_name: str
-    start: int
-    stop: int
-    prototype: int = 0
+    uri: str  # in the data set
+    class_name: str  # its label
+    start: int  # of its JPEG in `thumbnails.bin`
+    stop: int  # its end; `start` where it could not be read any more
+    prototype: int = 0  # 1 for the picture that stands best for its class, 2 … for those that add most to it; else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleIndex:
-    """What `examples.json` says.
+    """What `examples.json` says."""
 
-    Attributes:
-        format: Version of this layout.
-        model: SHA-256 of the manifest of the model whose features these are.
-        entries: M kept pictures, in the order of the vectors.
-        files: Name -> SHA-256.
-    """
-
-    format: int
-    model: str
-    entries: tuple[ExampleEntry, ...]
-    files: Mapping[str, str]
+    format: int  # version of this layout
+    model: str  # SHA-256 of the manifest of the model whose features these are
+    entries: tuple[ExampleEntry, ...]  # M, in the order of the vectors
+    files: Mapping[str, str]  # name -> SHA-256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """A training picture like the one asked about.
+    """A training picture like the one asked about."""
 
-    Attributes:
-        uri: Its path in the data set.
-        class_name: Its label.
-        similarity: Cosine of the standardised features, -1..1.
-        thumbnail: JPEG of at most 96 px; None where it could not be made.
-    """
-
-    uri: str
-    class_name: str
-    similarity: float
-    thumbnail: bytes | None
+    uri: str  # in the data set
+    class_name: str  # its label
+    similarity: float  # cosine of the standardised features, -1..1
+    thumbnail: bytes | None  # JPEG of at most 96 px; None where it could not be read
 
 
 class ExampleStore:
-    """Kept training pictures, read and checked.
-
-    Args:
-        folder: The run's folder `explain`.
-    """
+    """Kept training pictures, read and checked."""
 
     def __init__(self, folder: Path, index: ExampleIndex) -> None:
         self.index = index
@@ -126,12 +99,7 @@ def standardise(features: np.ndarray, centre: np.ndarray, factor: np.ndarray) ->
 
 
 def write_examples(folder: Path, model: Path, entries: tuple[ExampleEntry, ...], contents: Mapping[str, bytes]) -> None:
-    """Write the files, then `examples.json`; last of all, so that a folder with it is whole.
-
-    Args:
-        folder: The run's folder `explain`.
-        contents: Name -> bytes of every other file.
-    """
+    """Write the files, then `examples.json`; last of all, so that a folder with it is whole."""
     for name in sorted(contents):
         write_bytes(folder / name, contents[name])
     files = {name: file_digest(folder / name) for name in sorted(contents)}
@@ -142,9 +110,6 @@ def write_examples(folder: Path, model: Path, entries: tuple[ExampleEntry, ...],
 
 def read_examples(folder: Path, model: Path) -> ExampleStore | str:
     """The kept pictures, or in a sentence why there are none.
-
-    Args:
-        folder: The run's folder `explain`.
 
     Raises:
         DataError: What is kept is damaged.

@@ -2,7 +2,7 @@
 
 Where every feature is the mean of a map, and the head is linear or counts neighbours, what each place adds is known
 exactly and costs one pass (`cam`). For other trunks parts of the picture are taken away and the model is asked again
-(`occlusion`, `scorecam`). Needs numpy, Pillow and OpenVINO only, and for the likenesses what the run folder keeps.
+(`occlusion`, `scorecam`). Needs numpy, Pillow and OpenVINO only.
 """
 
 from __future__ import annotations
@@ -41,40 +41,29 @@ class Explanation:
     """Why a model answers as it does.
 
     Attributes:
-        uri: The file, or the name under which the picture came.
-        prediction: The answer.
-        class_name: The class that the heat map speaks of.
-        method: `cam`, `scorecam`, `occlusion` or `gradcam`.
-        why: Why this method, in a sentence.
         heat: (112, 112) float32 0..1 over `box`: what speaks for the class, relative to the strongest place.
-        evidence: (g, g) float64 over `box`. By `cam`, the score of the class if the whole picture were
-            like this place; its mean, with `elsewhere`, is `score`. By the others, in units of the method.
-        score: The logit of the class minus the mean of the other logits; for heads that count
-            neighbours by `cam`, half the difference of mean squared distances.
+        evidence: (g, g) float64 over `box`. By `cam`, the score of the class if the whole picture were like this place;
+            its mean, with `elsewhere`, is `score`. By the others, in units of the method.
+        score: The logit of the class minus the mean of the other logits; for heads that count neighbours by `cam`, half
+            the difference of mean squared distances.
         elsewhere: Part of the score that belongs to no place, as that of a class token.
-        size: Width and height of the picture in px, upright.
-        box: The part that the model saw: left, top, right, bottom in px.
-        picture: (h, w, 3) uint8 of at most 640 px.
-        neighbours: The kept training pictures most like it, the likest first.
-        prototypes: Those that stand for `class_name`, the best first.
-        compared: Why there are no neighbours, else empty.
     """
 
-    uri: str
+    uri: str  # or the name under which the picture came
     prediction: Prediction
-    class_name: str
-    method: str
-    why: str
+    class_name: str  # of which the heat map speaks
+    method: str  # `cam`, `scorecam`, `occlusion` or `gradcam`
+    why: str  # this method
     heat: np.ndarray
     evidence: np.ndarray
     score: float
     elsewhere: float = 0.0
-    size: tuple[int, int]
-    box: Box
-    picture: np.ndarray
-    neighbours: tuple[Neighbour, ...] = ()
-    prototypes: tuple[Neighbour, ...] = ()
-    compared: str = ""
+    size: tuple[int, int]  # px, upright
+    box: Box  # that the model saw, in px
+    picture: np.ndarray  # (h, w, 3) uint8 of at most 640 px
+    neighbours: tuple[Neighbour, ...] = ()  # the likest first
+    prototypes: tuple[Neighbour, ...] = ()  # of `class_name`, the best first
+    compared: str = ""  # why there are no neighbours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,10 +82,6 @@ HeatMapMethod = Callable[[FeatureMaps, FeatureMapPass, int], HeatMap]  # a pictu
 
 class Explainer:
     """Explains the answers of one saved model; one picture at a time.
-
-    Args:
-        folder: A run folder, or the model folder in it.
-        model: The model, where it is loaded already.
 
     Raises:
         DataError: There is no model, a newer version wrote it, or it or what is kept beside it is damaged.
@@ -160,8 +145,6 @@ class Explainer:
         """Explain one answer.
 
         Args:
-            picture: A picture file's path or its bytes.
-            method: One of `METHODS`.
             name: What to call a picture that comes as bytes.
             neighbours: How many training pictures to show.
             heat_map_method: Makes the map instead of `method`: Grad-CAM's, which the runtime does not have.
@@ -196,14 +179,7 @@ class Explainer:
         return HeatMap(method=method, why=why, evidence=evidence, score=score)
 
     def exact_heat_map(self, maps: FeatureMaps, map_pass: FeatureMapPass, position: int, why: str = _EXACT) -> HeatMap:
-        """What each place adds, for a model whose features are means of maps.
-
-        Args:
-            map_pass: Features and maps of the picture.
-
-        Returns:
-            Evidence whose mean, with `elsewhere`, is the score: nothing is left out and nothing is scaled.
-        """
+        """What each place adds where features are means of maps: nothing is left out and nothing is scaled."""
         head = self.model.manifest.head
         weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, map_pass.features, position)
         side = max(part.source.side for part in map_pass.parts)
@@ -230,7 +206,7 @@ class Explainer:
         *,
         neighbours: int = NEIGHBOURS,
     ) -> Explanation:
-        """An explanation of what a method found, with what the run keeps to compare with."""
+        """An explanation with what the run keeps to compare with."""
         name, missing = self.model.class_names[position], ""
         nearest: tuple[Neighbour, ...] = ()
         prototypes: tuple[Neighbour, ...] = ()

@@ -1,8 +1,7 @@
 """The stage `explain`: training pictures kept to compare with, and heat maps of some held-out ones.
 
-`<run>/explain/` holds vectors and small copies of up to 500 training pictures, or two of each class where that is more,
-so that a model tells later which of them a picture is like, without the data set. The heat maps are those of the
-report: right and wrong answers, the surest and the least sure. The same run gives the same bytes.
+`<run>/explain/` holds vectors and small copies of up to 500 training pictures, or two of each class where that is more.
+The heat maps are those of the report: right and wrong answers, the surest and the least sure.
 """
 
 from __future__ import annotations
@@ -45,14 +44,7 @@ def explain_run(
     *,
     ctx: Context,
 ) -> Explained:
-    """Write `<run>/explain/`; the model must be saved already.
-
-    Args:
-        splits: Who learnt.
-        embeddings: Features of all pictures, the tuned network's too.
-        adapted: Tells which features the head reads.
-        evaluation: Held-out answers, some of which are explained.
-    """
+    """Write `<run>/explain/`; the model must be saved already. `embeddings` are of all pictures."""
     started, folder = time.monotonic(), ctx.make_step_folder(example_store.FOLDER)
     rows = _keep_examples(data, splits, embeddings, fit_result, folder)
     explainer = Explainer(ctx.run.path / "model")
@@ -119,11 +111,7 @@ def _npy_bytes(array: np.ndarray) -> bytes:
 
 
 def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
-    """Held-out rows to explain, with their groups; the first of each group before the second of any.
-
-    Args:
-        answers: (M,) int64, what is answered by these, by threshold or costs where there are such.
-    """
+    """Held-out rows to explain, with their groups; the first of each group before the second of any."""
     rows = np.asarray(evaluation.rows)
     sure = np.asarray(evaluation.probabilities)[np.arange(len(rows)), answers]
     right = answers == np.asarray(data.targets)[rows]
@@ -140,7 +128,7 @@ def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray)
 def _write_heat_map(
     explainer: Explainer, data: Dataset, places: dict[str, int], row: int, group: str, number: int, folder: Path
 ) -> MapRow | None:
-    """Explain one row and write its picture; None where the file cannot be read any more."""
+    """None where the file cannot be read any more."""
     uri = data.uris[row]
     path = os.path.join(data.root, uri)  # noqa: PTH118 - names of any bytes
     try:

@@ -1,7 +1,6 @@
 """A saved model that shows its maps: one pass gives the features of a picture and what lies under each of them.
 
-Needs numpy, Pillow and OpenVINO only. The trunks are compiled once more, with their maps as outputs; many masked copies
-of a picture go through the same engines. One picture at a time: calls from several threads wait for each other.
+Needs numpy, Pillow and OpenVINO only. Calls from several threads wait for each other.
 """
 
 from __future__ import annotations
@@ -27,19 +26,12 @@ from headstart.runtime.model import Model
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureMaps:
-    """A picture as a model's trunks see it.
+    """A picture as a model's trunks see it."""
 
-    Attributes:
-        name: The file, or the name under which it came.
-        size: Width and height in px, upright.
-        pictures: (S, S, 3) uint8 a trunk.
-        boxes: The part that each trunk sees, in px of the upright picture.
-    """
-
-    name: str
-    size: tuple[int, int]
-    pictures: tuple[np.ndarray, ...]
-    boxes: tuple[Box, ...]
+    name: str  # the file, or the name under which it came
+    size: tuple[int, int]  # width and height in px, upright
+    pictures: tuple[np.ndarray, ...]  # (S, S, 3) uint8 a trunk
+    boxes: tuple[Box, ...]  # the part that each trunk sees, in px of the upright picture
 
     @property
     def box(self) -> Box:
@@ -49,19 +41,12 @@ class FeatureMaps:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MappedColumns:
-    """Some of the head's columns and the map under them.
+    """Some of the head's columns and the map under them."""
 
-    Attributes:
-        trunk: Position of the trunk.
-        columns: First column of the head's input and one after the last.
-        source: Where the graph has their map.
-        values: (places, channels) float32, tokens that stand for no place first; None where there is no map.
-    """
-
-    trunk: int
-    columns: slice
-    source: MapColumns
-    values: np.ndarray | None
+    trunk: int  # its position
+    columns: slice  # of the head's input
+    source: MapColumns  # where the graph has their map
+    values: np.ndarray | None  # (places, channels) float32, tokens that stand for no place first; None without a map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,14 +113,7 @@ class FeatureMapModel:
         return FeatureMapPass(features=self._join_features(outputs)[0], parts=self._list_columns(outputs), chunk=chunk)
 
     def class_margins(self, pictures: Sequence[np.ndarray], position: int) -> np.ndarray:
-        """Logit margins of a class, for many pictures.
-
-        Args:
-            pictures: (B, S, S, 3) uint8 a trunk.
-
-        Returns:
-            (B,) float64 logit of the class minus the mean of the others' logits.
-        """
+        """(B,) float64 logit margins of a class, for (B, S, S, 3) uint8 pictures a trunk; see `logit_margin`."""
         probabilities = prediction.predict_probabilities(
             self.model.manifest.head.kind, self.model.arrays, self.compute_features(pictures)
         )

@@ -1,9 +1,8 @@
 """The maps under a trunk's pooled outputs: an OpenVINO graph is edited so that it gives them as well.
 
 Where a feature is the mean of a map, what each place of the map adds to a linear score is known exactly (Zhou 2016).
-So from every output the graph is followed upwards, through what only changes a shape, to the mean; what lies under the
-mean becomes an output. Of a transformer these are its tokens: those that are no patch come first. An output that is no
-mean, such as a class token, still gets the nearest map above it: what Score-CAM takes its masks from.
+So from every output the graph is followed upwards to the mean; what lies under it becomes an output. An output that is
+no mean, such as a class token, still gets the nearest map above it: what Score-CAM takes its masks from.
 """
 
 from __future__ import annotations
@@ -24,27 +23,16 @@ _FARTHEST = 400  # operations looked at in search of a map
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapColumns:
-    """What lies under some columns of one of a trunk's outputs.
+    """What lies under some columns of one of a trunk's outputs."""
 
-    Attributes:
-        output: Position of the trunk's output.
-        start: First column.
-        stop: One after the last.
-        at: Position of the map among the edited graph's outputs; None where there is none.
-        order: Axes of the map (1, …) that hold channels first and places after; `places` brings it in order.
-        side: Places in a row and in a column.
-        ahead: Tokens that come before the patches and stand for no place.
-        mean: Whether the columns are the means of the map.
-    """
-
-    output: int
-    start: int
-    stop: int
-    at: int | None = None
-    order: str = ""
-    side: int = 0
-    ahead: int = 0
-    mean: bool = False
+    output: int  # position of the trunk's output
+    start: int  # first column
+    stop: int  # one after the last
+    at: int | None = None  # position of the map among the edited graph's outputs; None where there is none
+    order: str = ""  # axes of the map; `arrange_places` brings it in order
+    side: int = 0  # places in a row and in a column
+    ahead: int = 0  # tokens that come before the patches and stand for no place
+    mean: bool = False  # whether the columns are the means of the map
 
     def arrange_places(self, values: np.ndarray) -> np.ndarray:
         """(places, channels) of one picture's map as the graph gave it; tokens that stand for no place first."""
@@ -64,12 +52,7 @@ class _Map:
 
 
 def add_map_outputs(model: Any, columns: list[MapColumns]) -> Any:
-    """The graph with its maps as further outputs, each once.
-
-    Args:
-        model: An `openvino.Model` for one picture.
-        columns: Filled with what lies under each of its outputs.
-    """
+    """The `openvino.Model` with its maps as further outputs, each once; fills `columns`."""
     extra: list[Any] = []
     count = len(model.outputs)
     for position, result in enumerate(model.get_results()):

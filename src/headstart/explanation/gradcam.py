@@ -1,11 +1,7 @@
 """Heat maps by gradients through a `keras.Model`: Grad-CAM (Selvaraju 2017).
 
-Where means of the map go into a linear head, the gradient is the same at every place, and HiResCAM (Draelos and Carin
-2020) would give the same map.
-
-The network may hold other models, as transfer models do: it is laid flat first, for a gradient cannot be asked for at a
-layer inside a layer. The map is the deepest one whose places have a gradient. Behind a class token the last tokens have
-none, for nothing reads them any more; the block before has. Needs TensorFlow.
+A network that holds other models is laid flat first, for a gradient cannot be asked for at a layer inside a layer. The
+map is the deepest one whose places have a gradient: behind a class token the last tokens have none. Needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -56,13 +52,7 @@ class GradientModel:
         self._model = keras.Model(flat.inputs, [*tensors, flat.outputs[0]])
 
     def compute_map(self, picture: np.ndarray, position: int) -> GradientMap:
-        """The heat map of one picture.
-
-        Args:
-            picture: (H, W, 3) 0..255.
-
-        Returns:
-            Evidence for the class's logit against the mean of the others', in its units, negative where against.
+        """The heat map of one picture (H, W, 3) 0..255, for the class's logit against the mean of the others'.
 
         Raises:
             DataError: No map has a gradient.

@@ -1,7 +1,4 @@
-"""A heat map on its picture, as PNG: grey where nothing speaks for the class, warm where something does.
-
-Needs numpy and Pillow only; the same explanation gives the same bytes.
-"""
+"""A heat map on its picture: grey where nothing speaks for the class, warm where something does."""
 
 from __future__ import annotations
 
@@ -22,16 +19,9 @@ _OUTSIDE = 0.45  # brightness of what the model does not see
 
 
 def draw_overlay(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[int, int]) -> Image.Image:
-    """The picture with the heat map where it belongs.
+    """The picture (h, w, 3) uint8, upright, with the heat map (r, c) float32 0..1 over `box`: RGB of the same size.
 
-    Args:
-        picture: (h, w, 3) uint8, upright, of any scale.
-        heat: (r, c) float32 0..1 over `box`.
-        box: The part that the model saw, in px of the picture at `size`.
-        size: Width and height of the picture in px, to which `box` refers.
-
-    Returns:
-        RGB, as large as `picture`.
+    `size` is the width and height in px to which `box`, the part that the model saw, refers.
     """
     height, width = picture.shape[:2]
     across, down = width / size[0], height / size[1]

@@ -38,7 +38,7 @@ def require_own_folder(folder: Path) -> None:
     """Refuse a folder with files that no explanation wrote.
 
     Raises:
-        UsageError: It is not empty, and its `index.html` is not of a `Page`.
+        UsageError: It is not empty, and its `index.html` is not of an `ExplanationPage`.
     """
     page = folder / "index.html"
     if list_visible_names(folder) and not (

@@ -1,9 +1,8 @@
 """Arithmetic of maps: what each place adds to a linear score, and maps of several sizes on one grid.
 
 A score that is linear in means of maps is the mean of its values if the whole picture were like one place
-(CAM, Zhou 2016; where it holds it is also what HiResCAM and Grad-CAM give, Draelos and Carin 2020). Nothing here
-approximates: maps go from one grid to another by the areas that cells share, so that their mean stays what it is.
-Needs numpy alone.
+(CAM, Zhou 2016; where it holds HiResCAM and Grad-CAM give the same, Draelos and Carin 2020). Nothing approximates:
+maps go from one grid to another by the areas that cells share, so that their mean stays what it is.
 """
 
 from __future__ import annotations
@@ -17,19 +16,11 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: int) -> tuple[np.ndarray, float]:
-    """A head's score of one class as a linear function of the features.
+    """A head's score of one class as a linear function of raw features (D,): weights (D,) float64 and a bias.
 
     Of a `linear` head it is the class's logit minus the mean of the other logits. Of `neighbours` it is half the
     difference of mean squared distances to the nearest pictures of other classes and of the class, these pictures held
     fixed: linear too, for the square of the picture's own length cancels.
-
-    Args:
-        kind: `linear` or `neighbours`.
-        arrays: See `FittedHead`.
-        x: (D,) raw features of the picture.
-
-    Returns:
-        (D,) float64 and a number, so that the score is `x @ w + b`.
 
     Raises:
         ValueError: The kind is unknown.
@@ -71,17 +62,7 @@ def _between_neighbours(arrays: Mapping[str, np.ndarray], x: np.ndarray, of: int
 
 
 def resample_map(values: np.ndarray, source: Box, target: Box, shape: tuple[int, int]) -> np.ndarray:
-    """A map on another grid, by shared areas; the sum of what it adds to a mean over the grid stays the same.
-
-    Args:
-        values: (h, w) float, over `source`.
-        source: Where the map lies in the picture.
-        target: Where the new grid lies; it holds `source`.
-        shape: Rows and columns of the new grid.
-
-    Returns:
-        (rows, columns) float64 whose mean is that of `values`.
-    """
+    """(rows, columns) float64 of a map over `source` on a grid over `target`, by shared areas: the mean stays."""
     down = _shared_areas(values.shape[0], source[1], source[3], shape[0], target[1], target[3])
     across = _shared_areas(values.shape[1], source[0], source[2], shape[1], target[0], target[2])
     return np.asarray(down @ np.asarray(values, np.float64) @ across.T)

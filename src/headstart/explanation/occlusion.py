@@ -1,8 +1,8 @@
 """Heat maps by covering: parts of a picture are taken away, and the model answers again.
 
-Works for every trunk and head, by forward passes alone. *Score-CAM* (Wang 2020) shows the model the picture through its
-own maps and weighs each map by the score that is left. *Occlusion* (Zeiler and Fergus 2014) covers one window after
-the other. What is taken away is replaced by the mean colour of what the model sees: black would itself be an object.
+*Score-CAM* (Wang 2020) shows the model the picture through its own maps and weighs each map by the score that is left.
+*Occlusion* (Zeiler and Fergus 2014) covers one window after the other. What is taken away is replaced by the mean
+colour of what the model sees: black would itself be an object.
 """
 
 from __future__ import annotations
@@ -25,12 +25,7 @@ _FOCUS = 12  # a picture out of focus: Gaussian whose radius is a twelfth of its
 
 
 def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMapPass, position: int) -> np.ndarray:
-    """What speaks for a class by Score-CAM.
-
-    Returns:
-        (GRID, GRID) float64 over `maps.box`, 0..1: the mean of the maps, each weighed by the softmax of what the model
-        says of the class through it.
-    """
+    """(GRID, GRID) float64 0..1 over `maps.box`: the mean of the maps, weighed by softmax of the score through each."""
     masks = _channel_masks(maps, map_pass)
     weights = softmax(_margins_through(map_model, maps, masks, mean_colour(maps), position))
     evidence: np.ndarray = np.tensordot(weights, masks, axes=1)
@@ -38,13 +33,9 @@ def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMa
 
 
 def occlusion_map(map_model: FeatureMapModel, maps: FeatureMaps, position: int) -> np.ndarray:
-    """Evidence for a class by occlusion: how much more its score falls when this place is covered than any place.
+    """(GRID, GRID) float64 over `maps.box`: how much more a class's score falls when a place is covered than any place.
 
-    To be covered may itself speak for or against a class; so a window counts by how it differs from the mean of all
-    windows.
-
-    Returns:
-        (GRID, GRID) float64 over `maps.box`, the mean over all windows that cover the cell.
+    To be covered may itself speak for or against a class; so a window counts by how it differs from the mean of all.
     """
     corners = range(0, GRID - WINDOW + 1, STRIDE)
     masks = np.ones((len(corners) ** 2, GRID, GRID))
@@ -76,16 +67,7 @@ def blurred_pictures(maps: FeatureMaps) -> tuple[np.ndarray, ...]:
 def blend_masks(
     maps: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool
 ) -> list[np.ndarray]:
-    """The picture through masks: itself where a mask is 1, something else where it is 0.
-
-    Args:
-        masks: (B, g, g) float 0..1 over `maps.box`.
-        instead: What else, as `mean_colour` or `blurred_pictures` gives it.
-        smooth: Between the cells of a mask.
-
-    Returns:
-        (B, S, S, 3) uint8 a trunk.
-    """
+    """(B, S, S, 3) uint8 a trunk: the picture where a mask (B, g, g) over `maps.box` is 1, `instead` where it is 0."""
     blended = []
     for sharp, soft, box in zip(maps.pictures, instead, maps.boxes, strict=True):
         parts = [_sample_mask(mask, maps.box, box, len(sharp), smooth)[..., None] for mask in masks]

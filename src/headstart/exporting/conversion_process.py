@@ -1,8 +1,7 @@
-"""A conversion in a process of its own, whose memory is watched: `python -m headstart.exporting.conversion_process
-FORMAT FILE …`.
+"""A conversion in a process of its own: `python -m headstart.exporting.conversion_process FORMAT FILE …`.
 
-Converters of other projects may take more memory than the machine has, or end the process they are in; here that ends
-one child, and the reason is reported.
+Converters may take more memory than the machine has, or end the process they are in; here that ends one child, and the
+reason is reported.
 """
 
 from __future__ import annotations
@@ -34,13 +33,7 @@ def export_in_child(
 ) -> None:
     """Write a format's file by its `convert(model, target, precision, metadata)` in a child.
 
-    Args:
-        name: Of the module in `formats`.
-        source: What is exported; the child finds it as a `.keras` file.
-        target: The file to write.
-        precision: One of `PRECISIONS`.
-        pictures: One array (n, H, W, 3) uint8 an input for int8, else empty; `read_child_pictures` reads them.
-        metadata: JSON for the format's own metadata.
+    `pictures` is one array (n, H, W, 3) uint8 an input for int8, else empty; `metadata` is JSON.
     """
     with tempfile.TemporaryDirectory(dir=source.draft) as place:
         folder = Path(place)
@@ -59,11 +52,7 @@ def read_child_pictures(place: Path, names: Sequence[str]) -> Iterator[dict[str,
 
 
 def run_conversion(name: str, words: Sequence[str | Path], *, limit: int | None = None) -> None:
-    """Run a format's `convert(*words)` in a child.
-
-    Args:
-        words: What its function gets, as text.
-        limit: Bytes that the child may take; default most of what is free.
+    """Run a format's `convert(*words)` in a child that may take `limit` bytes; default most of what is free.
 
     Raises:
         SetupError: It failed or took too much, with its last words.

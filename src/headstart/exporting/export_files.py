@@ -29,7 +29,7 @@ _READING = (
 
 
 def describe_export(source: ExportSource, exporter: Exporter, precision: str) -> dict[str, Any]:
-    """`model.json`: all that one must know to use the graph, in JSON's own types."""
+    """`model.json`: all that one must know to use the graph."""
     manifest = source.manifest
     return {
         "format": FORMAT,
@@ -73,7 +73,6 @@ def _describe_outputs(source: ExportSource) -> dict[str, str]:
 
 
 def _describe_uncertainty(source: ExportSource) -> dict[str, Any] | None:
-    """The promise of its prediction sets and when it abstains; None for a model without uncertainty."""
     entry, arrays = source.manifest.doubt, source.model.uncertainty_arrays
     if entry is None:
         return None

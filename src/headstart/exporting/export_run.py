@@ -126,13 +126,10 @@ def draft_folder(out: Path) -> Iterator[Path]:
 def export_run(
     exporters: Sequence[Exporter], source: ExportSource, out: Path, precision: str, pictures: Pictures, max_drop: float
 ) -> list[Export]:
-    """Write, load and compare every format.
+    """Write, load and compare every format: in `out` for one, one below it a format for several.
 
     Args:
-        exporters: From `exporters`, possible ones.
         source: The run's model; its `draft` is replaced by a folder beside `out`.
-        out: Where to: the folder itself for one format, one below it a format for several.
-        precision: One of `PRECISIONS`.
         max_drop: Share of right answers that a precision below f32 may cost.
 
     Raises:
@@ -211,7 +208,6 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _sample_pictures(pictures: Pictures, count: int) -> Pictures:
-    """Evenly spaced ones, at most `count`."""
     at = np.unique(np.linspace(0, len(pictures.files) - 1, min(count, len(pictures.files))).astype(int))
     clusters = None if pictures.clusters is None else pictures.clusters[at]
     return replace(pictures, files=tuple(pictures.files[i] for i in at), truth=pictures.truth[at], clusters=clusters)

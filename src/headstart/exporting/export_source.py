@@ -26,37 +26,22 @@ STRANGE_IN_8_BITS = "novelty and `unknown`: 8 bits move features further than st
 
 
 class Exporter(Protocol):
-    """A format.
+    """A format."""
 
-    Attributes:
-        name: The word of `--to`.
-        file: Name of the model's file or folder.
-        packages: Distributions that the written `predict.py` needs besides numpy and Pillow.
-        making: Distributions that writing needs.
-        frozen: Whether it takes trunks that are OpenVINO files alone.
-        cannot: A precision, a kind of head, or both as `int8 neighbours` -> why it cannot be had;
-            `int8 uncertainty` -> why novelty and `unknown` are then left out.
-        runtime: Source of the function `load(path, told)` in `predict.py`.
-    """
-
-    name: str
-    file: str
-    packages: tuple[str, ...]
-    making: tuple[str, ...]
-    frozen: bool
-    cannot: Mapping[str, str]
-    runtime: str
+    name: str  # the word of `--to`
+    file: str  # name of the model's file or folder
+    packages: tuple[str, ...]  # that the written `predict.py` needs besides numpy and Pillow
+    making: tuple[str, ...]  # distributions that writing needs
+    frozen: bool  # whether it takes trunks that are OpenVINO files alone
+    cannot: Mapping[str, str]  # precision, kind of head, both or `int8 uncertainty` -> why it cannot be had
+    runtime: str  # source of the function `load(path, told)` in `predict.py`
 
     def write(
         self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
     ) -> None:
         """Write the model.
 
-        Args:
-            folder: Where to; it is there.
-            precision: One of `PRECISIONS` that is not in `cannot`.
-            pictures: For `int8` one array (n, H, W, 3) uint8 an input, which it is calibrated on; else empty.
-            metadata: JSON for the format's own metadata.
+        `pictures` calibrate int8, one array (n, H, W, 3) uint8 an input, else empty; `metadata` is JSON.
 
         Raises:
             SetupError: It cannot be written.
@@ -65,25 +50,15 @@ class Exporter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ExportSource:
-    """A run's saved model and what it was made from.
+    """A run's saved model and what it was made from."""
 
-    Attributes:
-        model: `RUN/model`, every digest checked.
-        run: The run's folder.
-        networks: Those that the run trained.
-        store: The cache, for the weights of trunks that were not trained.
-        console: The terminal.
-        draft: A folder for work in between.
-        doubting: Whether novelty and `unknown` become part of the graph.
-    """
-
-    model: Model
-    run: Path
-    networks: tuple[TunedNetwork, ...]
-    store: Store
+    model: Model  # `RUN/model`, every digest checked
+    run: Path  # its folder
+    networks: tuple[TunedNetwork, ...]  # that the run trained
+    store: Store  # for the weights of trunks that were not trained
     console: Console
-    draft: Path
-    with_uncertainty: bool = True
+    draft: Path  # a folder for work in between
+    with_uncertainty: bool = True  # whether novelty and `unknown` become part of the graph
 
     @property
     def manifest(self) -> Manifest:

@@ -1,8 +1,8 @@
 """The saved model as one `keras.Model` of built-in layers: pictures -> trunks -> head -> probabilities and uncertainty.
 
-No Lambda and no layer of anybody's own, so that a `.keras` file of it opens in safe mode in a process that knows Keras
-alone. A linear head is a dense layer, its temperature part of the weights. Nearest neighbours are a dense layer (minus
-squared distances, but for what all share), a top-k, and an embedding whose rows are votes.
+No Lambda and no layer of anybody's own, so that its `.keras` file opens in safe mode in a process that knows Keras
+alone. Nearest neighbours are a dense layer (minus squared distances, but for what all share), a top-k, and an
+embedding whose rows are votes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
 
 def build_keras_graph(source: ExportSource) -> Any:
-    """The model.
+    """`keras.Model`: pictures (B, H, W, 3) float32 RGB 0..255, by name where there are several inputs.
 
-    Returns:
-        `keras.Model`: pictures (B, H, W, 3) float32 RGB 0..255, by name where there are several inputs ->
-        `{"probabilities": (B, C)}`, and where `source.doubting` `unknown` (B, 1) and `novelty` (B, 1).
+    Its outputs are `probabilities` (B, C), and where `source.with_uncertainty` `unknown` (B, 1) and `novelty` (B, 1).
 
     Raises:
         SetupError: Weights are missing, or a trunk has layers that are not Keras' own.

@@ -1,5 +1,4 @@
-"""Novelty and `unknown` as built-in Keras layers: what `headstart.uncertainty.selective_prediction` does, in
-float32."""
+"""Novelty and `unknown` as Keras layers: what `headstart.uncertainty.selective_prediction` does, in float32."""
 
 from __future__ import annotations
 
@@ -13,15 +12,7 @@ if TYPE_CHECKING:
 
 
 def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What the graph says of its uncertainty.
-
-    Args:
-        x: Symbolic (B, D), the head's features.
-        p: Symbolic (B, C), calibrated probabilities.
-
-    Returns:
-        `unknown` (B, 1), 1 where the model declines, and where it is measured `novelty` (B, 1), 0..1.
-    """
+    """From features (B, D) and probabilities (B, C): `unknown` (B, 1), and where it is measured `novelty` (B, 1)."""
     from keras import ops
 
     floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), -1.0)

@@ -28,38 +28,23 @@ _LONGEST_S = 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pictures:
-    """Real pictures to compare on.
+    """Real pictures to compare on."""
 
-    Attributes:
-        files: M paths.
-        truth: (M,) int64 classes.
-        clusters: (M,) labels of near-duplicates, or None.
-        origin: `test`, `val`, `train` or `data`.
-        calibration: Files that an 8-bit version is calibrated on; none of `files` where that can be.
-    """
-
-    files: tuple[Path, ...]
-    truth: np.ndarray
-    clusters: np.ndarray | None
-    origin: str
-    calibration: tuple[Path, ...]
+    files: tuple[Path, ...]  # M
+    truth: np.ndarray  # (M,) int64 classes
+    clusters: np.ndarray | None  # (M,) labels of near-duplicates
+    origin: str  # `test`, `val`, `train` or `data`
+    calibration: tuple[Path, ...]  # of an 8-bit version; none of `files` where that can be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answers:
-    """The answers of a model.
+    """The answers of a model."""
 
-    Attributes:
-        probabilities: (M, C) float64.
-        positions: (M,) int64 position of the answer among the classes; -1 for `unknown`.
-        novelty: (M,) float64, NaN where nothing measures it.
-        time: `p50_ms` and `p95_ms`, of an export.
-    """
-
-    probabilities: np.ndarray
-    positions: np.ndarray
-    novelty: np.ndarray
-    time: dict[str, float]
+    probabilities: np.ndarray  # (M, C) float64
+    positions: np.ndarray  # (M,) int64 classes; -1 for `unknown`
+    novelty: np.ndarray  # (M,) float64, NaN where nothing measures it
+    time: dict[str, float]  # `p50_ms` and `p95_ms`, of an export
 
 
 def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
@@ -139,11 +124,9 @@ def novelty_difference(run: Answers, export: Answers) -> float | None:
 
 
 def require_same(worst: float, strange: float | None, name: str, precision: str, kind: str) -> None:
-    """Refuse an export that gives other probabilities or novelties than the run.
+    """Refuse an export that does not answer as the run: by `worst` on a probability, or by `strange` on a novelty.
 
-    Args:
-        strange: Of a novelty, or None.
-        kind: Of the head: one vote of a neighbour is a large step, so below f32 only answers count.
+    Of `neighbours` one vote is a large step, so below f32 only answers count.
 
     Raises:
         SetupError: They differ by more than the precision explains.

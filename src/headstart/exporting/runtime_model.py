@@ -1,8 +1,7 @@
 """The stage `export`: the run's model as a folder that answers with numpy, Pillow and OpenVINO alone.
 
-Only the trunks and depths that the head reads are taken; the graph is cut there, so nothing is computed in vain. The
-folder is written beside its place, loaded back by the runtime and compared with the run on real pictures, and only
-then moved into place.
+Only the trunks and depths that the head reads are taken. The folder is written beside its place, loaded back by the
+runtime and compared with the run on real pictures, and only then moved into place.
 """
 
 from __future__ import annotations
@@ -59,14 +58,7 @@ def export_runtime_model(
 ) -> Exported:
     """Write `<run>/model/`, load it back and compare it with the run.
 
-    Args:
-        data: Gives the class names and the pictures to compare on.
-        embeddings: Features of all pictures; the trunks are those of `adapted.features`.
-        evaluation: Gives the decision threshold.
-        doubted: When the model declines to answer; None makes one that always answers.
-
-    Returns:
-        Where it lies, its bytes, and the largest difference of a probability.
+    `embeddings` are of all pictures; without `uncertainty` the model always answers.
 
     Raises:
         SetupError: The saved model and the run differ by more than 1e-4, or the disk refuses.
@@ -149,13 +141,7 @@ def _write_trunk(
 
 
 def cut_graph(source: Path, target: Path, keep: list[int]) -> None:
-    """Copy an OpenVINO graph with some of its outputs only; layers that lead nowhere are left out.
-
-    Args:
-        source: The `.xml`; its weights lie beside it as `.bin`.
-        target: The `.xml` to write.
-        keep: Positions of the outputs, in their order.
-    """
+    """Copy an OpenVINO `.xml` and its `.bin` with the outputs at `keep` only; layers that lead nowhere are left out."""
     from headstart.networks.openvino_engine import load_openvino
 
     ov = load_openvino()

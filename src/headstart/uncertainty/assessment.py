@@ -1,10 +1,7 @@
 """When the model should not be believed: prediction sets that keep a promise, and the answer `unknown`.
 
-The thresholds of the sets come from the part that was held back, where there is one; whether a picture is unknown, the
-training pictures decide, so that this is judged on the part held back and on real pictures of other things;
-where a trunk was trained, or nothing held back, each picture is judged by the limit that the others set.
-All that a saved model needs is in the value, and `headstart.uncertainty.selective_prediction` answers with it here as
-it will there.
+Pictures held back set the thresholds of the sets, where there are any; training pictures decide what is unknown.
+Where a trunk was trained, or nothing held back, each picture is judged by the limit that the others set.
 """
 
 from __future__ import annotations
@@ -49,8 +46,6 @@ def assess_uncertainty(
 
     Args:
         embeddings: Features of all pictures of every backbone that the head reads.
-        evaluation: The held-back predictions, tempered, and the decision threshold.
-        ctx: The run; its job gives `coverage`.
         foreign: Pictures of other things, with their features.
     """
     inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job)
@@ -91,8 +86,6 @@ def assess_uncertainty(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _AssessmentInputs:
-    """What the parts ask of the run's values."""
-
     data: Dataset
     splits: Splits
     embeddings: tuple[Embeddings, ...]
@@ -114,14 +107,13 @@ class _AssessmentInputs:
         )
 
     def decide_answers(self, p: np.ndarray) -> np.ndarray:
-        """(M,) int64, as evaluation and the saved model answer."""
         job, names = self.job, self.data.class_names
         costs = decision_rule.read_costs(Path(job.costs), names) if job.costs else None
         positive = names.index(job.positive) if job.positive else None
         return decision_rule.choose_classes(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
 
     def _first_of_each_cluster(self, rows: np.ndarray) -> np.ndarray:
-        """(F,) positions in `rows`: one of each cluster, so that near-duplicates do not count as many."""
+        """(F,) positions in `rows`, so that near-duplicates do not count as many."""
         return np.sort(np.unique(np.asarray(self.splits.clusters)[rows], return_index=True)[1])
 
     def _make_held_out(self, split: str, rows: np.ndarray, p: np.ndarray) -> HeldOutPredictions:
@@ -144,7 +136,6 @@ class _AssessmentInputs:
         )
 
     def draw_training_sample(self) -> TrainingSample:
-        """Training pictures, thinned where they are many; each measure knows at most so many."""
         rows = np.asarray(self.splits.train, np.int64)
         rows = rows[self._first_of_each_cluster(rows)]
         if len(rows) > ood_detection.MOST:
@@ -155,7 +146,7 @@ class _AssessmentInputs:
 
     @cached_property
     def untempered_probabilities(self) -> np.ndarray:
-        """(M, C) probabilities of the judging pictures as they were before the temperature."""
+        """(M, C) of the judging pictures."""
         if self.evaluation.split == "cv":
             return np.asarray(self.adapted.cv_probabilities)
         fitted, rows = self.adapted.fitted, np.asarray(self.evaluation.rows)
@@ -165,7 +156,7 @@ class _AssessmentInputs:
         )
 
     def score_calibration(self) -> list[Score]:
-        """How sure and how right, before and after; where the same pictures set the temperature, by that of others."""
+        """Before and after the temperature; where the same pictures set it, by that of others."""
         rows, split = np.asarray(self.evaluation.rows), self.evaluation.split
         y, clusters, untempered = (
             self.get_labels(rows),
@@ -191,10 +182,7 @@ def add_unknown_scores(
 ) -> UncertaintyReport:
     """The same with the share of known and of foreign pictures that are declined.
 
-    Args:
-        judged: Known pictures.
-        known_distances: Distances that set the limit; what they say counts where nothing was held back.
-        foreign: Pictures of other things, with their features.
+    Where nothing was held back, `known_distances`, which set the limit, tell the share of known ones.
     """
     entry, arrays = selective_prediction.make_entry(report, "", ""), selective_prediction.collect_arrays(report)
     scores, measured = list(report.scores), report.novelty

@@ -21,14 +21,7 @@ _BLOCK = 1 << 20  # probabilities looked at at once
 
 
 def compute_scores(p: np.ndarray, kind: str) -> np.ndarray:
-    """How odd each class would be.
-
-    Args:
-        p: (M, C) probabilities.
-        kind: One of `SCORES`.
-
-    Returns:
-        (M, C) float64, the likeliest class lowest.
+    """How odd each class of (M, C) probabilities would be: (M, C) float64, the likeliest class lowest.
 
     Raises:
         ValueError: There is no such score.
@@ -48,13 +41,7 @@ def compute_scores(p: np.ndarray, kind: str) -> np.ndarray:
 
 
 def score_true_classes(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
-    """How odd the true classes are, (M,) float64, in the memory of a few pictures.
-
-    Args:
-        p: (M, C) probabilities.
-        y: (M,) int64 true classes.
-        kind: One of `SCORES`.
-    """
+    """How odd the true classes are, (M,) float64, in the memory of a few pictures."""
     parts = [
         compute_scores(p[block], kind)[np.arange(block.stop - block.start), y[block]] for block in _split_blocks(p)
     ]
@@ -83,18 +70,12 @@ def count_needed_pictures(coverage: float) -> int:
 
 
 def cross_validation_guarantee(n: int, coverage: float) -> float:
-    """What theory guarantees where cross-validated pictures set the thresholds (CV+, Barber 2021, theorem 4), rounded
-    down: twice the coverage less one, less the square root of 2/n."""
+    """CV+'s guarantee where cross-validated pictures set the thresholds (Barber 2021, theorem 4), rounded down."""
     return math.floor(1000 * max(0.0, 2 * coverage - 1 - math.sqrt(2 / max(n, 1)))) / 1000
 
 
 def conformal_quantile(held_out: np.ndarray, coverage: float) -> float:
-    """The score that a new picture keeps with at least the promised probability; infinity where too few are known.
-
-    Args:
-        held_out: (n,) scores of the true classes of pictures that the model did not learn from.
-        coverage: Promised, below 1.
-    """
+    """The score that a new picture keeps with at least the promised probability; infinity where too few are known."""
     position = quantile_rank(len(held_out), coverage)
     return math.inf if position > len(held_out) else float(np.sort(held_out)[max(position, 1) - 1])
 
@@ -102,15 +83,9 @@ def conformal_quantile(held_out: np.ndarray, coverage: float) -> float:
 def compute_thresholds(
     true_scores: np.ndarray, y: np.ndarray, n_classes: int, coverage: float, *, by_class: bool
 ) -> np.ndarray:
-    """One threshold a class.
+    """(C,) float64 from the scores (n,) of true classes.
 
-    Args:
-        true_scores: (n,) scores of the true classes.
-        y: (n,) int64 true classes.
-        by_class: Keep the promise in every class (Mondrian), not only on average.
-
-    Returns:
-        (C,) float64.
+    `by_class` keeps the promise in every class (Mondrian), not only on average.
     """
     if not by_class:
         return np.full(n_classes, conformal_quantile(true_scores, coverage))
@@ -118,15 +93,9 @@ def compute_thresholds(
 
 
 def make_sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None) -> np.ndarray:
-    """Prediction sets; the class that is answered is always in, which can only raise the coverage.
+    """(M, C) bool; the class that is answered is always in, which can only raise the coverage.
 
-    Args:
-        p: (M, C) probabilities.
-        limits: (C,) from `compute_thresholds`.
-        answers: (M,) int64 classes that are answered; None adds none, so that a set may be empty.
-
-    Returns:
-        (M, C) bool.
+    Without `answers` a set may be empty.
     """
     inside = np.asarray(compute_scores(p, kind) <= limits)
     if answers is not None:
@@ -140,11 +109,7 @@ def flag_empty_sets(p: np.ndarray, floors: np.ndarray) -> np.ndarray:
 
 
 def size_interval(sizes: np.ndarray, most: int) -> Interval:
-    """Interval of the mean size of sets; where all are equal, as if the next picture's could be one larger or smaller.
-
-    Args:
-        sizes: (M,) classes in each set, or their mean over repeats.
-    """
+    """Interval of the mean set size; where all of (M,) are equal, as if the next could be one larger or smaller."""
     if not len(sizes):
         return Interval(float("nan"), 1.0, float(most))
     value, low, high = mean_interval(np.asarray(sizes, np.float64))

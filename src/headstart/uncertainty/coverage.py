@@ -1,10 +1,8 @@
 """Prediction sets: which pictures set the thresholds, which promise that keeps, and what was measured of it.
 
-Where a part was held back, its pictures, which nothing has looked at, set the thresholds (split conformal, Vovk 2005).
-They cannot judge the sets as well: the thresholds of nine tenths are judged on the last one, many times over. As a
-check that no arithmetic decides beforehand, thresholds of cross-validated pictures are judged on the part held back.
-Without such a part the cross-validated pictures set the thresholds, for which theory guarantees less (Barber 2021).
-A set is judged as it is shown: empty where no class reaches its floor.
+Pictures held back set the thresholds (split conformal, Vovk 2005); those of nine tenths are judged on the last one,
+many times over. As a check, thresholds of cross-validated pictures are judged on the part held back. Without such a
+part the cross-validated pictures set the thresholds, for which theory guarantees less (Barber 2021).
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ class HeldOutPredictions:
     answers: np.ndarray  # (M,) int64 classes that would be answered
 
     def score_true_classes(self, kind: str) -> np.ndarray:
-        """(M,) scores of the true classes."""
+        """(M,) scores."""
         return conformal.score_true_classes(self.p, self.y, kind)
 
 
@@ -62,11 +60,7 @@ def choose_score(predictions: HeldOutPredictions, coverage: float) -> str:
 
 
 def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) -> CoveragePromise:
-    """Thresholds from known pictures: of each class where each has enough, else of all together.
-
-    Args:
-        predictions: Set the thresholds.
-    """
+    """Thresholds from known pictures: of each class where each has enough, else of all together."""
     n_classes, n = predictions.p.shape[1], len(predictions.y)
     needed, counts = conformal.count_needed_pictures(coverage), np.bincount(predictions.y, minlength=n_classes)
     by_class = bool(counts.min() >= 2 * needed)  # with fewer the highest score of a class alone would be its threshold
@@ -92,15 +86,10 @@ def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) 
 
 
 def compute_floors(predictions: HeldOutPredictions, promise: CoveragePromise, familiar: float) -> np.ndarray:
-    """(C,) what a class must keep to be in a set at all; where none does, the set is empty and the picture unknown.
+    """(C,) what a class must keep to be in a set at all, from cross-validated pictures.
 
-    A floor is never stricter than the class's threshold, and none is set where the likeliest class always keeps its
-    threshold: so an empty set takes nothing from the promise.
-
-    Args:
-        predictions: Cross-validated pictures.
-        promise: The promise.
-        familiar: Share of known pictures whose true class keeps its floor.
+    No floor is stricter than the class's threshold, and none is set where the likeliest class always keeps its
+    threshold, so an empty set takes nothing from the promise. Of true classes the share `familiar` keeps its floor.
     """
     n_classes = predictions.p.shape[1]
     if promise.score != conformal.SCORES[0]:
@@ -122,13 +111,7 @@ def measure_coverage(
     names: tuple[str, ...],
     seed: int,
 ) -> list[Score]:
-    """Coverage, sizes and shares of the sets, each picture judged by thresholds of others.
-
-    Args:
-        predictions: The pictures that set the thresholds.
-        promise: Tells the score, and whether each class has its own threshold.
-        floor: (C,) from `compute_floors`.
-    """
+    """Coverage, sizes and shares of the sets, each picture judged by thresholds of others."""
     if len(predictions.y) < PARTS:
         return []
     hits, sizes, singletons, empties = _judge_repeatedly(predictions, promise, floor, coverage, seed)
@@ -188,14 +171,7 @@ def check_thresholds(
     floor: np.ndarray,
     coverage: float,
 ) -> list[Score]:
-    """Coverage on held-back pictures of thresholds that cross-validated ones set; nothing where these are the same.
-
-    Args:
-        cross_validated: Cross-validated pictures.
-        judged: Held-back pictures.
-        promise: Tells the score, and whether each class has its own threshold.
-        floor: (C,) from `compute_floors`.
-    """
+    """Coverage on held-back pictures of thresholds that cross-validated ones set; nothing where these are the same."""
     if judged.split == "cv" or not len(cross_validated.y) or not len(judged.y):
         return []
     limits = conformal.compute_thresholds(

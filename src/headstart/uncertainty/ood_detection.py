@@ -1,9 +1,9 @@
 """How far a picture is from all that the model learnt from, by its features.
 
-Features are standardised and turned to at most 256 directions, the widest of the training pictures; how much of a
+Features are standardised and turned to at most the 256 widest directions of the training pictures; how much of a
 picture lies outside of these is one number more. `nearest` is the distance to the fifth nearest training picture
-(Sun 2022), `mahalanobis` the distance to the nearest class in units of the spread inside classes (Lee 2018, shrunk
-after Ledoit and Wolf 2004). Both are one computation, `distances`, which needs numpy alone.
+(Sun 2022), `mahalanobis` that to the nearest class in units of the spread inside classes (Lee 2018, shrunk after
+Ledoit and Wolf 2004).
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ _BLOCK = 1 << 22  # distances held at once
 def format_inability(measured: bool, floors: np.ndarray) -> str:
     """One sentence where a model cannot take a picture for strange, without a full stop; else empty.
 
-    Args:
-        measured: Whether novelty is measured.
-        floors: (C,) of the run; all infinite where no prediction set is ever empty.
+    `floors` are all infinite where no prediction set is ever empty.
     """
     if measured:
         return ""
@@ -37,16 +35,7 @@ def format_inability(measured: bool, floors: np.ndarray) -> str:
 
 
 def compute_distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -> np.ndarray:
-    """Distance of pictures to the k-th nearest reference.
-
-    Args:
-        arrays: From `fit_references`.
-        k: From `fit_references`.
-        x: (B, D) raw features.
-
-    Returns:
-        (B,) float64.
-    """
+    """(B,) float64 distances of (B, D) raw features to the k-th nearest reference of `fit_references`."""
     points, distances = np.asarray(arrays["references"], np.float64), np.empty(len(x))
     lengths = arrays["lengths"] if "lengths" in arrays else np.einsum("rp,rp->r", points, points)
     step = max(1, _BLOCK // len(points))
@@ -58,11 +47,7 @@ def compute_distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -
 
 
 def prepare_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same for many calls: in float64, with the squared lengths of the references as `lengths` (R,).
-
-    Args:
-        arrays: From `fit_references`; others are left as they are.
-    """
+    """The same for many calls: in float64, with the squared lengths of the references as `lengths` (R,)."""
     names = ("centre", "scale", "projection", "whitening", "references")
     prepared = {name: array.astype(np.float64) if name in names else array for name, array in arrays.items()}
     points = prepared.get("references")
@@ -80,12 +65,7 @@ def map_features(arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def fit_references(x: np.ndarray, y: np.ndarray, method: str) -> tuple[dict[str, np.ndarray], int]:
-    """What `distances` needs.
-
-    Args:
-        x: (M, D) raw features of training pictures, M up to `MOST`.
-        y: (M,) int64 their classes.
-        method: One of `METHODS`.
+    """What `compute_distances` needs, from (M, D) raw features, M up to `MOST`.
 
     Returns:
         float32 arrays `centre` (D,), `scale` (D,), where D is above 256 `projection` (D, P), for `mahalanobis`

@@ -1,7 +1,6 @@
 """Real pictures of other things, at hand without a network: handwritten digits and pieces of two photographs.
 
-scikit-learn carries both (the optical digits of UCI, 8 x 8 px, and two photographs under a Creative Commons licence).
-They lie in the cache as a small data set, so that a trunk looks at them as at any other pictures.
+scikit-learn carries both (UCI's optical digits, 8 x 8 px; the photographs have a Creative Commons licence).
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """The out-of-distribution detector: which distance it takes, where its limit lies, and how well it recognises.
 
-The training pictures choose the distance: each of the largest classes is hidden in turn, and the distance that best
-separates its pictures from held-out ones of the other classes is taken. The limit comes from training pictures, each
-measured without its own fold; it is judged on pictures held back and on pictures of other things, which decide nothing.
-Where pictures must both set the limit and judge it, each is judged by the limit that the others set
-(`flag_beyond_others`).
+Each of the largest classes is hidden in turn, and the distance is taken that best separates its pictures from held-out
+ones of the other classes. Training pictures, each measured without its own fold, set the limit; pictures held back and
+pictures of other things judge it.
 """
 
 from __future__ import annotations
@@ -35,15 +33,10 @@ class TrainingSample:
 def fit_detector(
     sample: TrainingSample, names: tuple[str, ...], held_back: np.ndarray | None = None
 ) -> tuple[OodDetector | None, list[Score], np.ndarray]:
-    """The measure, and how well it tells pictures of hidden classes.
+    """The detector, the scores of the hidden classes, and the distances that set the limit.
 
-    Args:
-        sample: At most `headstart.uncertainty.ood_detection.MOST` pictures.
-        held_back: (H, D) features of pictures that were held back, where a trunk was trained: to such a trunk its own
-            training pictures look familiar in every fold, so these set the limit instead.
-
-    Returns:
-        The measure, None where there are too few pictures; the scores; and the distances that set the limit.
+    No detector where there are too few pictures. `held_back` (H, D) sets the limit instead of `sample` where a trunk
+    was trained: to such a trunk its own training pictures look familiar in every fold.
     """
     if (
         len(sample.y) < ood_detection.LEAST
@@ -115,14 +108,7 @@ def _mean_score(method: str, scores: list[Score]) -> Score:
 
 
 def novelty_auc(near: np.ndarray, far: np.ndarray, *, split: str, subject: str) -> Score:
-    """How often a foreign picture lies further away than a known one, ties counted half (the area under the ROC curve).
-
-    Args:
-        near: (K,) distances of known pictures.
-        far: (F,) distances of foreign ones.
-        split: Of the known ones.
-        subject: What the foreign ones show.
-    """
+    """How often a foreign picture lies further away than a known one, ties counted half (area under the ROC curve)."""
     ordered = np.sort(near)
     below, upto = (np.searchsorted(ordered, far, side) for side in ("left", "right"))
     interval = area_interval(float((below + upto).mean() / (2 * len(near))), len(far), len(near))

@@ -1,8 +1,7 @@
 """What a saved model says besides its answer: the prediction set, how strange a picture is, and `unknown`.
 
 A model abstains from a picture that lies further from what it learnt than nearly all known ones, and from one whose
-prediction set is empty: every class is less probable than the true one is for nearly all known pictures. That a set
-holds several classes is no reason to abstain; the set tells it. Numpy alone.
+prediction set is empty. That a set holds several classes is no reason to abstain. Numpy alone.
 """
 
 from __future__ import annotations
@@ -42,15 +41,10 @@ class PredictionUncertainty(NamedTuple):
 def measure_uncertainty(
     entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray], p: np.ndarray, x: np.ndarray, answers: np.ndarray
 ) -> PredictionUncertainty:
-    """How uncertain answers are.
+    """How uncertain the answers to B pictures are, from calibrated probabilities and the head's features.
 
-    Args:
-        arrays: Of the file that `entry` names: `thresholds` and `floors` (C,), and where novelty is measured `known`
-            (K,) sorted distances of known pictures and what `headstart.uncertainty.ood_detection.compute_distances`
-            takes.
-        p: (B, C) calibrated probabilities.
-        x: (B, D) the head's features.
-        answers: (B,) positions of the classes that would be answered.
+    `arrays` are those of `collect_arrays`: `thresholds` and `floors` (C,), and where novelty is measured `known` (K,)
+    sorted distances of known pictures and what `ood_detection.compute_distances` takes.
     """
     plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers)
     hopeless = conformal.flag_empty_sets(p, arrays["floors"])
@@ -65,11 +59,7 @@ def measure_uncertainty(
 
 
 def make_entry(report: UncertaintyReport, arrays: str, sha256: str) -> UncertaintyEntry:
-    """What a manifest says of the uncertainty of a run.
-
-    Args:
-        arrays: Path of the file with `collect_arrays(report)`.
-    """
+    """What a manifest says of a run's uncertainty; `arrays` is the path of the file with `collect_arrays(report)`."""
     detector = report.novelty
     return UncertaintyEntry(
         coverage=report.coverage,
@@ -94,13 +84,7 @@ def collect_arrays(report: UncertaintyReport) -> dict[str, np.ndarray]:
 def format_reasons(
     entry: UncertaintyEntry, uncertainty: PredictionUncertainty, row: int, likeliest: str, probability: float
 ) -> tuple[str, ...]:
-    """Why a picture is declined, a sentence each; empty where it is not.
-
-    Args:
-        uncertainty: PredictionUncertainty of some pictures.
-        likeliest: The class of the highest probability, which need not be what would be answered.
-        probability: This probability.
-    """
+    """Why a picture is declined, a sentence each; empty where it is not."""
     sentences = []
     if uncertainty.strange[row]:
         share = np.floor(1000 * uncertainty.novelty[row]) / 10
@@ -117,13 +101,7 @@ def format_reasons(
 def list_prediction_set(
     uncertainty: PredictionUncertainty, row: int, names: tuple[str, ...], p: np.ndarray, first: int
 ) -> tuple[str, ...]:
-    """Names of the classes in the prediction set of a picture: what would be answered, then by probability.
-
-    Args:
-        uncertainty: PredictionUncertainty of some pictures.
-        p: (C,) its probabilities.
-        first: Position of the class that would be answered.
-    """
+    """Classes in the prediction set of a picture: what would be answered (`first`), then by probability."""
     if uncertainty.hopeless[row]:
         return ()
     others = [c for c in np.argsort(-p, kind="stable").tolist() if uncertainty.plausible[row, c] and c != first]

@@ -1,11 +1,8 @@
 """Probabilities as sure as they are right: log probabilities divided by one number (Guo 2017), fitted on held-out rows.
 
-One number cannot change which class is likeliest, and cannot overfit a few hundred pictures. The number is kept only
-where it makes pictures that it was not fitted on more probable.
-
-Pictures without an error fit any certainty: the lowest loss would be that of 1.0. So where fewer than `ERRORS` errors
-tell it, probabilities are made surer only until their mean reaches (right + 1) / (n + 2), what n pictures of which so
-many are right allow to say of the next one (Laplace's rule of succession), and never where they are beyond already.
+The number is kept only where it makes pictures that it was not fitted on more probable. Where fewer than `ERRORS`
+errors tell it, probabilities are made surer only until their mean reaches (right + 1) / (n + 2), what n pictures allow
+to say of the next one (Laplace's rule of succession): pictures without an error fit any certainty.
 """
 
 from __future__ import annotations
@@ -23,15 +20,7 @@ _CLOSE = 1e-10  # of one over the temperature
 
 
 def apply_temperature(p: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities whose logarithms are divided by a temperature.
-
-    Args:
-        p: (M, C) float32.
-        temperature: Above 1 makes them less sure, below 1 surer; 1 leaves them as they are.
-
-    Returns:
-        (M, C) of the same type, rows summing to 1.
-    """
+    """(M, C) probabilities, of the same type, whose logarithms are divided by a temperature; above 1: less sure."""
     if temperature == 1.0:
         return p
     logits = np.log(np.maximum(p, np.finfo(np.float32).tiny)) / np.asarray(temperature, p.dtype)
@@ -47,17 +36,10 @@ def mean_log_loss(p: np.ndarray, y: np.ndarray) -> float:
 
 
 def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
-    """The temperature of the lowest log loss; at most `MOST` pictures, evenly spread, tell it.
+    """The temperature of the lowest log loss between the `LIMITS`; at most `MOST` pictures, evenly spread, tell it.
 
-    The loss is convex in one over the temperature, so that its slope has one root: found by Newton's steps, every
-    second of which is a halving instead, for where nearly all pictures are right the slope is almost nothing.
-
-    Args:
-        p: (M, C) held-out probabilities.
-        y: (M,) int64.
-
-    Returns:
-        Between the `LIMITS`; 1 without pictures.
+    The loss is convex in one over the temperature, so that its slope has one root: by Newton's steps, every second of
+    which is a halving instead, for where nearly all pictures are right the slope is almost nothing.
     """
     if not len(y):
         return 1.0
@@ -79,10 +61,7 @@ def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
 def fit_bounded_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
     """The temperature of `fit_temperature`, no surer than pictures without enough errors can tell.
 
-    Args:
-        p: (M, C) held-out probabilities.
-        y: (M,) int64.
-        clusters: (M,) labels of near-duplicates; those of one label count as one picture.
+    Pictures of one label in `clusters` (M,), near-duplicates, count as one.
     """
     temperature = fit_temperature(p, y)
     if temperature >= 1.0:
@@ -103,7 +82,6 @@ def fit_bounded_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) 
 
 
 def _mean_confidence(p: np.ndarray, temperature: float) -> float:
-    """The mean probability of the likeliest class."""
     return float(apply_temperature(np.asarray(p, np.float64), temperature).max(axis=1).mean())
 
 
@@ -116,16 +94,7 @@ def _logit_moments(logits: np.ndarray, factor: float) -> tuple[float, float]:
 
 
 def apply_cross_fitted_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
-    """Each picture tempered by what the other parts say, near-duplicates in one part.
-
-    Args:
-        p: (M, C) held-out probabilities.
-        y: (M,) int64.
-        clusters: (M,) labels of near-duplicates.
-
-    Returns:
-        (M, C) probabilities.
-    """
+    """(M, C) probabilities, each picture tempered by what the other parts say, near-duplicates in one part."""
     groups = np.unique(clusters, return_inverse=True)[1]
     part = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % PARTS)[groups]
     probabilities = np.array(p)
@@ -140,11 +109,7 @@ def apply_cross_fitted_temperature(p: np.ndarray, y: np.ndarray, clusters: np.nd
 def choose_temperature(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> Calibrated:
     """The temperature of all pictures, or 1 where tempering does not pay on pictures it was not fitted on.
 
-    Args:
-        held_RMC: (R, M, C) held-out probabilities of R repeats; each counts as it is, for a mean of several is less
-            sure than the one model that is handed over.
-        y: (M,) int64.
-        clusters: (M,) labels of near-duplicates.
+    Each of the R repeats of `held_RMC` counts as it is: a mean of several is less sure than the one model handed over.
     """
     repeats, n = held_RMC.shape[:2]
     if not n:

@@ -1,7 +1,6 @@
 """Compare: which run is better on the same pictures, at what cost, in which classes, and what was done otherwise.
 
-Nothing is computed anew but differences: all is read from the run folders. Every pair is tested, and the tests of the
-accuracy are corrected for their number.
+Every pair is tested, and the tests of the accuracy are corrected for their number.
 """
 
 from __future__ import annotations
@@ -119,7 +118,6 @@ def _make_member(summary: RunSummary) -> Member:
 
 
 def _correct_accuracies(run_pairs: list[RunPair]) -> list[RunPair]:
-    """The tests of the accuracy corrected for the number of pairs, and each pair in one sentence."""
     accuracies = pairs.correct_for_number(tuple(pair.scores[0] for pair in run_pairs))
     corrected = []
     for pair, accuracy in zip(run_pairs, accuracies, strict=True):
@@ -154,7 +152,6 @@ def _format_better(pair: RunPair, accuracy: ScoreDifference) -> str:
 
 
 def _list_settings(summaries: list[RunSummary]) -> list[Setting]:
-    """Settings that are not the same in all; the folder of the pictures is told by what is in it."""
     jobs = [dataclasses.asdict(summary.job) for summary in summaries]
     names = [name for name in jobs[0] if name != "data"]
     return [
@@ -187,7 +184,6 @@ def _describe_change(first: RunSummary, other: RunSummary) -> DataChange:
 
 
 def _labels_by_digest(summary: RunSummary) -> dict[str, tuple[str, str]]:
-    """Digest of each picture -> its path, and its label."""
     data = summary.dataset
     names = [data.class_names[target] for target in data.targets]
     return {digest: (uri, name) for digest, uri, name in zip(data.digests, data.uris, names, strict=True)}

@@ -1,8 +1,7 @@
 """Two runs against each other: on the pictures that both were judged by, where there are any.
 
 All differences are of the one run minus the other, with 95 % intervals by resampling clusters of near-duplicates; what
-no interval tells apart is a tie. Without common pictures the scores are compared as they are, with wider intervals, and
-may differ because of the pictures alone.
+no interval tells apart is a tie. Without common pictures the scores are compared as they are.
 """
 
 from __future__ import annotations
@@ -25,21 +24,15 @@ FEWEST = 5  # pictures of a class below which nothing is said of it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreDifference:
-    """One score of the one run minus that of the other.
+    """One score of the one run minus that of the other, with a 95 % interval.
 
     Attributes:
         name: `accuracy`, `balanced_accuracy`, `log_loss`, or `recall` of a class.
         subject: The class, or empty.
-        one: The one's score on these pictures.
-        other: The other's.
-        value: The difference.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        n: Pictures.
         method: Of the interval: `paired bootstrap by cluster`; `rule of three` where both are right on the very same
             pictures, from how rare a difference must then be; or `unpaired`.
         p: Of the test that it is 0; None where none was made.
-        adjusted: The same, corrected for the number of tests (Holm); None where p is.
+        adjusted: The same, corrected for the number of tests (Holm).
         test: `exact McNemar`, `sign flips by cluster`, or empty.
         tie: Whether these pictures do not tell the two apart.
     """
@@ -76,8 +69,6 @@ class RunPair:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _CommonPictures:
-    """Pictures that both were judged by, as the two see them."""
-
     labels: np.ndarray  # (M,) of str
     clusters: np.ndarray  # (M,) int64
     right: tuple[np.ndarray, ...]  # of both, (M,) bool
@@ -172,10 +163,7 @@ def _interval_fields(interval: Interval) -> dict[str, Any]:
 
 
 def _compare_balanced_accuracy(both: _CommonPictures, seed: int) -> ScoreDifference:
-    """Every class counts the same: each picture weighs as little as its class is large.
-
-    Where both are right on the very same pictures, as much may go unseen as in the class with the fewest of them.
-    """
+    """Each picture weighs as little as its class is large."""
     names, class_of, counts = np.unique(both.labels.astype(str), return_inverse=True, return_counts=True)
     weight = len(both.labels) / (len(names) * counts[class_of])
     a, b = (right * weight for right in both.right)

@@ -108,7 +108,7 @@ def _measure_cost(run: RunReader) -> Cost:
 
 
 def _find_params_and_flops(name: str) -> tuple[int, int] | None:
-    """Of a backbone; None where its source is not installed here, or its file is gone."""
+    """None where the backbone's source is not installed here, or its file is gone."""
     try:
         spec = loading.find_backbone(name, opening=False).spec
     except (UsageError, DataError):

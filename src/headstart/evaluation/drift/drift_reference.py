@@ -1,9 +1,8 @@
 """The stage `drift`: counts of the model's answers to pictures it never learnt from, kept beside the model.
 
-`headstart drift` compares a model in use with them. The answers are the saved model's own to the test split, else to a
-given `val/`. Where nothing could be held out, they are the held-out predictions of cross-validation; of those novelty
-and prediction sets are unknown, since the final model has learnt from the very pictures; so are features, where a
-trunk has.
+`headstart drift` compares a model in use with them: the saved model's answers to the test split, else to a given
+`val/`, else the held-out predictions of cross-validation. Of the latter novelty and prediction sets are unknown, since
+the final model has learnt from the very pictures; so are features, where a trunk has.
 """
 
 from __future__ import annotations
@@ -30,14 +29,7 @@ CHUNK = 1024  # pictures answered at once
 def write_drift_reference(
     data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult, evaluation: Evaluation, *, ctx: Context
 ) -> usage_log.UsageReference:
-    """Count the saved model's answers to held-out pictures, and write `model/usage.json`.
-
-    Args:
-        embeddings: Features of all pictures of every trunk that the head reads.
-        adapted: Tells whether a trunk was trained.
-        evaluation: Tells which pictures judged the model, and its probabilities for them.
-        ctx: The run, its model saved.
-    """
+    """Count the saved model's answers to held-out pictures, and write `model/usage.json`."""
     from headstart.runtime.model import load
 
     folder = ctx.run.path / "model"

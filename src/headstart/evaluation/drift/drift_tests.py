@@ -1,8 +1,7 @@
 """Whether what a model is asked now is still what it was measured on: logs of its use against its held-out pictures.
 
-Six things are looked at: into which classes pictures fall, how sure the model is, how novel they look, how large the
-prediction sets are, how often it abstains, and where the features lie. A thing *moved* when chance hardly gives such a
-difference (permutation test, corrected for their number) and the difference is large enough to matter.
+A thing *moved* when chance hardly gives such a difference (permutation test, corrected for their number) and the
+difference is large enough to matter.
 """
 
 from __future__ import annotations
@@ -81,8 +80,6 @@ class Drift:
 
 
 class _BinCounts(NamedTuple):
-    """Counts over the same bins, of the reference and of the logs."""
-
     before: np.ndarray
     now: np.ndarray
     ordered: bool = True
@@ -91,9 +88,8 @@ class _BinCounts(NamedTuple):
 def test_drift(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA, effect: float = EFFECT) -> Drift:
     """Compare logs with a model's reference.
 
-    Args:
-        alpha: How often chance alone may say that something moved.
-        effect: Population stability index from which a difference matters.
+    `alpha` is how often chance alone may say that something moved, `effect` the population stability index from which a
+    difference matters.
     """
     now = Counts()
     for counts in log.days.values():
@@ -171,7 +167,7 @@ def _decide_verdict(tests: tuple[DriftTest, ...], alpha: float) -> str:
 
 
 def _summarise_day(day: str, reference: Counts, now: Counts) -> DriftDay:
-    """A day's largest difference; no test, for there may be many days."""
+    """No test, for there may be many days."""
     sizes = {}
     for name, pairs in _pair_counts(reference, now).items():
         sizes[name] = max(
@@ -193,7 +189,6 @@ def _summarise_day(day: str, reference: Counts, now: Counts) -> DriftDay:
 
 
 def _format_change(name: str, reference: Counts, now: Counts) -> str:
-    """Numbers of then and now."""
     if name == "classes":
         shares = {
             label: (reference.labels[label] / reference.answered, now.labels[label] / now.answered)
@@ -243,14 +238,13 @@ def _format_verdict(
 
 
 def _looks_familiar(tests: tuple[DriftTest, ...], now: Counts, reference: Counts) -> bool:
-    """Whether the novelty moved, and down: away from held-out pictures, but not from those of training."""
+    """Whether the novelty moved down: away from held-out pictures, but not from those of training."""
     return any(test.name == "novelty" and test.moved for test in tests) and _histogram_mean(
         now.novelty
     ) < _histogram_mean(reference.novelty)
 
 
 def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, reference: Counts) -> tuple[str, ...]:
-    """What to do."""
     moved = {test.name for test in tests if test.moved}
     sentences = []
     if _looks_familiar(tests, now, reference):

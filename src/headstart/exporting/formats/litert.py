@@ -1,7 +1,6 @@
 """LiteRT (TensorFlow Lite), for phones and small devices.
 
-In f16 weights are stored in 16 bits. In int8 weights and activations are 8 bits, calibrated on training pictures;
-inputs and outputs stay float32.
+In f16 weights are stored in 16 bits. In int8 weights and activations are 8 bits; inputs and outputs stay float32.
 """
 
 from __future__ import annotations
@@ -51,14 +50,7 @@ class LiteRT:
 
 
 def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
-    """The conversion itself, in a process of its own.
-
-    Args:
-        file: `.keras`; pictures for int8 lie beside it, `<input>.npy`.
-        target: `.tflite`.
-        precision: `f32`, `f16` or `int8`.
-        metadata_file: JSON for the format's own metadata.
-    """
+    """The conversion itself, in a process of its own; pictures for int8 lie beside the `.keras` file, `<input>.npy`."""
     import keras
     import tensorflow as tf
 

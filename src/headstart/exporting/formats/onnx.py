@@ -55,14 +55,7 @@ class Onnx:
 
 
 def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
-    """The conversion itself, in a process of its own.
-
-    Args:
-        file: `.keras`; pictures for int8 lie beside it, `<input>.npy`.
-        target: `.onnx`.
-        precision: `f32`, `f16` or `int8`.
-        metadata_file: JSON for the format's own metadata.
-    """
+    """The conversion itself, in a process of its own; pictures for int8 lie beside the `.keras` file, `<input>.npy`."""
     import keras
     import onnx
 
