@@ -24,7 +24,7 @@ from headstart.heads import design_matrix
 from headstart.heads.prediction import softmax
 from headstart.networks import hardware
 from headstart.statistics.losses import per_picture_loss
-from judged_sets import dataset, embeddings, splits
+from judged_sets import dataset, splits
 
 BACKBONE, DEPTHS = "made:one", ("last",)
 N = 300
@@ -374,36 +374,15 @@ def test_proposals_have_the_arithmetic_of_the_first_recipes(setup, monkeypatch):
 NAMES = ("bundled:efficientnet_lite0", "random:bundled:efficientnet_lite0", "bundled:efficientnet_lite2")
 
 
-@pytest.fixture
-def among(monkeypatch):
-    """A function that tells which backbones a recipe's name stands for."""
-    data = dataset(30)
-    measured = [embeddings(data, name, {"last": 1.0}) for name in NAMES]
+def test_a_backbone_is_named_in_whole_or_behind_a_colon():
+    def named(wanted):
+        return [name for name in NAMES if recipes.is_backbone_named(wanted, name)]
 
-    def base(each):
-        return StartingPoint(backbone=each.spec.name, features=(), params={}, pictures=1, loss=1)
-
-    monkeypatch.setattr(
-        starting_points, "judge_starting_points", lambda ranking, among, on, depths: [base(each) for each in among]
-    )
-    return lambda wanted: [
-        one.backbone for one in fine_tune._find_starting_points({"backbone": wanted}, None, measured, None)
-    ]
-
-
-def test_a_backbone_is_named_in_whole_or_behind_a_colon(among):
-    assert among("") == list(NAMES)
-    assert among("efficientnet_lite2") == [NAMES[2]]
-    assert among("random:bundled:efficientnet_lite0") == [NAMES[1]]
-    assert among("bundled:efficientnet_lite2") == [NAMES[2]]
-
-
-@pytest.mark.parametrize(("wanted", "near"), [("lite2", "efficientnet_lite2"), ("efficientnet_lite3", "efficientnet_")])
-def test_a_part_of_a_name_is_no_name(among, wanted, near):
-    with pytest.raises(UsageError, match=f"backbone `{wanted}`, which was not measured") as caught:
-        among(wanted)
-    assert near in caught.value.hint
-    assert NAMES[1] in caught.value.hint
+    assert named("") == list(NAMES)
+    assert named("efficientnet_lite2") == [NAMES[2]]
+    assert named("random:bundled:efficientnet_lite0") == [NAMES[1]]
+    assert named("bundled:efficientnet_lite2") == [NAMES[2]]
+    assert named("lite2") == named("efficientnet_lite3") == []
 
 
 def test_a_class_that_was_not_learnt_is_impossible_and_finite():

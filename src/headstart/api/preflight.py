@@ -21,7 +21,7 @@ from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import require_free_folder, require_outside, require_same_job
 from headstart.core.storage.cache import default_store
-from headstart.finetuning.trainable_candidates import has_levels
+from headstart.finetuning.trainable_candidates import has_levels, list_trainable
 
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
@@ -148,16 +148,16 @@ def require_trainable(job: Job, candidates: Sequence[str]) -> None:
 
     Raises:
         UsageError: The recipe wants a backbone, feature levels or blocks that are not there.
-        NoOpError: No candidate can be trained, and a strategy was asked for by name.
+        NoOpError: No candidate can be trained, and a strategy was asked for by name, or other candidates can.
     """
     from headstart.backbones import loading
 
     backbones = [loading.find_backbone(name) for name in candidates]
-    frozen = [backbone.frozen_reason for backbone in backbones if backbone.frozen_reason]
-    if len(frozen) == len(backbones) and job.strategy != "auto":
-        raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
     if job.recipe:
         _require_recipe_fits(recipes.parse_fields(job.recipe), backbones)
+    frozen = [backbone.frozen_reason for backbone in backbones if backbone.frozen_reason]
+    if not list_trainable(job, candidates) and (job.strategy != "auto" or len(frozen) < len(backbones)):
+        raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
 
 
 def _require_recipe_fits(recipe: Mapping[str, Any], backbones: Sequence[ResolvedBackbone]) -> None:

@@ -1,6 +1,6 @@
-"""A recipe: everything that decides one fine-tuning, explicit, so that the same recipe and seed give the same weights.
+"""A recipe: everything that decides one fine-tuning, so that the same recipe and seed give the same weights.
 
-Every field carries its help; `parse_fields` reads `rate=1e-3,blocks=2` and `format_recipe` writes it back.
+`parse_fields` reads `rate=1e-3,blocks=2` and `format_recipe` writes it back.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
 PARTS, EARLIER_PARTS = ("last", "all"), ("first", "middle", "surgical")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
-
-
 HINT = "headstart fit --help lists the fields of a recipe; docs/adapt.md explains them"
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of names"}
 
@@ -26,15 +24,14 @@ _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a lis
 def _option(
     default: Any,
     help: str,
-    choices: tuple[str, ...] = (),
+    choices: Iterable[str] = (),
     low: float = 0.0,
     high: float = 1.0,
-    earlier: tuple[str, ...] = (),
+    earlier: Iterable[str] = (),
 ) -> Any:
     """A field of a recipe; `earlier` are choices that recipes in old run folders may hold, and nobody can ask for."""
-    return field(
-        default=default, metadata={"help": help, "choices": choices, "low": low, "high": high, "earlier": earlier}
-    )
+    metadata = {"help": help, "choices": choices, "low": low, "high": high, "earlier": earlier}
+    return field(default=default, metadata=metadata)
 
 
 INLINE = {"inline": True}  # settings whose fields stand among those of the recipe, in text and on disk
@@ -87,11 +84,11 @@ class AveragingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class Recipe:
-    """One way to adapt one backbone.
+    """One way to adapt one backbone; `backbone` and `depths` may be empty in a request.
 
-    `backbone` and `depths` may be empty in a request; what is trained always has them filled in. What belongs to one
-    strategy lies in settings of its own; in text, on disk and to the constructor all fields have plain names:
-    `Recipe(blocks=2, augment=0.5).trunk.blocks` is 2.
+    What belongs to one strategy lies in settings of its own, but in text, on disk and to the constructor all fields
+    have
+    plain names: `Recipe(blocks=2, augment=0.5).trunk.blocks` is 2.
 
     Raises:
         UsageError: There is no such field, or a value is out of place; all are told.
@@ -144,9 +141,8 @@ class Recipe:
         for option in dataclasses.fields(Recipe):
             values_of_field = {one.name: checked[one.name] for one in _plain_fields(option) if one.name in checked}
             kind = _settings_class(option)
-            object.__setattr__(
-                self, option.name, kind(**values_of_field) if kind else values_of_field.get(option.name, option.default)
-            )
+            value = kind(**values_of_field) if kind else values_of_field.get(option.name, option.default)
+            object.__setattr__(self, option.name, value)
 
     def with_fields(self, **values: Any) -> Recipe:
         """The recipe with some fields changed, by their plain names."""

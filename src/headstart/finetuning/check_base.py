@@ -1,7 +1,4 @@
-"""What all model checks share: the ways to end, and what a lost training looks like.
-
-A check looks at the trainings of one recipe, one a fold, and says what most of them did.
-"""
+"""What all model checks share: a check looks at the trainings of one recipe, one a fold, and says what most did."""
 
 from __future__ import annotations
 
@@ -23,13 +20,7 @@ START_JUMP, START_KEPT = 1.5, 1.1
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A model check: called with a `TrainingInput`, it answers with a `Diagnosis`.
-
-    Attributes:
-        code: `M201`, …
-        name: A few words.
-        look: The check itself; it ends with one of the methods below.
-    """
+    """A model check: called with a `TrainingInput`, it answers with a `Diagnosis`; `look` ends with a method below."""
 
     code: str
     name: str

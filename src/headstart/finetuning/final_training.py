@@ -1,8 +1,7 @@
 """The final training: the best recipe on all training pictures, for the epochs that its folds chose.
 
-Where the folds say that averaging the weights of several recipes helps, it is a soup of them (Wortsman et al., ICML
-2022). The network becomes a `keras.Model` file, and at the same time a trunk with a linear head, so that it is
-measured, exported and served as a frozen probe is.
+Where the folds say that it helps, weights of several recipes are averaged (soup, Wortsman et al., ICML 2022). The
+network becomes a `keras.Model` file and a trunk with a linear head: it is measured and exported as a probe is.
 """
 
 from __future__ import annotations
@@ -42,8 +41,6 @@ class TrainingFacts:
         members: Numbers of the trials whose weights were averaged, the chosen one first.
         epochs: Trained, of all members together.
         alpha: Part of the way from the first weights, of the chosen one.
-        temperature: By which logits are divided.
-        n_train: Pictures that were learnt from.
     """
 
     members: tuple[int, ...]
@@ -55,7 +52,7 @@ class TrainingFacts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinalNetwork:
-    """What the final training made: the network with the weights that count, and the log of each training."""
+    """The network with the weights that count, and the log of each training."""
 
     training: PreparedTraining
     facts: TrainingFacts
@@ -63,11 +60,7 @@ class FinalNetwork:
 
 
 def train_final_network(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> FinalNetwork:
-    """Train the winner, or the soup, on all training pictures.
-
-    Args:
-        finalists: The best first, all judged.
-    """
+    """Train the winner, or the soup, on all training pictures; `finalists` are judged, the best first."""
     best = finalists[0]
     members, temperature = _choose_soup(setup, finalists)
     results = [train_on_all(setup, t, setup.ctx.callbacks if t is best else ()) for t in members]
@@ -110,11 +103,7 @@ def save_first_fold(setup: TrainingSetup, trial: RecipeTrial) -> TunedNetwork:
 def train_from_random(
     setup: TrainingSetup, tuned: TunedNetwork, epochs: int, positions: np.ndarray
 ) -> tuple[TunedNetwork, TrainingLog]:
-    """The same network from random weights, trained on the same pictures.
-
-    Args:
-        positions: (M,) int64 pictures to learn from.
-    """
+    """The same network from random weights, trained on the (M,) int64 `positions`."""
     recipe = dataclasses.replace(search_space.make_scratch_recipe(tuned.recipe), epochs=epochs)
     training, name, n_train = setup.prepare(recipe, positions), "from random weights", len(positions)
     trained = _train(setup, training, name, epochs)
@@ -133,8 +122,7 @@ def train_on_all(
 ) -> tuple[PreparedTraining, Weights, TrainingLog]:
     """A judged recipe on all training pictures: its network, the weights that count, its log.
 
-    A training that breaks off, at a loss that is not finite, leaves the first weights: the folds chose epoch and alpha
-    for one that goes through.
+    A training that breaks off leaves the first weights: the folds chose epoch and alpha for one that goes through.
     """
     verdict, name = trial.require_verdict(), f"final, trial {trial.number}"
     training = setup.prepare(trial.recipe, setup.training_set.positions)
@@ -226,7 +214,6 @@ def _load_best_weights(setup: TrainingSetup, training: PreparedTraining, member:
 
 
 def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: TrainingFacts, prefix: str) -> TunedNetwork:
-    """Write the `keras.Model`, and describe it as a trunk and a head."""
     trunk, model = setup.networks.load_trunk(training.recipe.backbone)
     plain = plain_model.make_plain_model(training.network, model, trunk.spec, temperature=facts.temperature)
     file = FILES[prefix]

@@ -1,9 +1,9 @@
 """Fine-tuning, guarded: recipes are searched inside the budget, and the network must beat the frozen probe.
 
-Starting points are the best logistic heads of the backbones (LP-FT). Recipes are tried and judged on the folds that
-judged the probe, in pairs; the winner is trained on all training pictures, and so is the same network from random
-weights for as long, so that what pre-training is worth can be told. `auto` keeps the probe unless the paired rule
-takes the network; a strategy that was asked for by name is handed over even when it lost, and that is said.
+Recipes start from the backbones' best logistic heads (LP-FT) and are judged in pairs on the folds that judged the
+probe.
+The winner is trained on all training pictures, and the same network from random weights for as long. `auto` keeps the
+probe unless the paired rule takes the network; a strategy asked for by name is handed over even when it lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.console import format_duration
-from headstart.core.errors import UsageError, format_nearest
+from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import TRYING_END, plan_time
@@ -60,16 +60,10 @@ def fine_tune(
 ) -> FineTuningResult | None:
     """Search recipes, judge them against the probe, train the winner; or read what an earlier process made.
 
-    Args:
-        splits: Folds and clusters; only `train` is looked at.
-        ranking: Tells the best depths.
-        probe: The frozen probe that must be beaten.
-
-    Returns:
-        None when the job asks for the probe alone, or leaves the choice and no backbone can be trained.
+    None when the job asks for the probe alone, or leaves the choice and no backbone can be trained.
 
     Raises:
-        UsageError: The recipe names what is not there, or the budget has no room for one epoch.
+        UsageError: The budget has no room for one epoch.
         NoOpError: A recipe trains nothing, or no backbone can be trained.
         SetupError: What the job wants to track with is missing.
     """
@@ -105,9 +99,10 @@ def _make_setup(
     probe: FitResult,
     ctx: Context,
 ) -> TrainingSetup:
-    """What trainings share: starting points on the backbones that are worth a start."""
     problem = head_selection.make_cv_problem(data, splits, ctx)
-    points = _find_starting_points(recipes.parse_fields(ctx.job.recipe), ranking, embeddings, problem)
+    fields = recipes.parse_fields(ctx.job.recipe)
+    candidates = [e for e in embeddings if recipes.is_backbone_named(str(fields.get("backbone", "")), e.spec.name)]
+    points = starting_points.judge_starting_points(ranking, candidates, problem, tuple(fields.get("depths", ())))
     finalists = starting_points.choose_backbones(ranking, points, embeddings, ctx)
     names = {backbone.name for backbone in finalists}
     points = [point for point in points if point.backbone in names]
@@ -131,28 +126,6 @@ def _search_and_train(setup: TrainingSetup) -> FineTuningResult:
     return _train_winner(setup, search, finalists) if finalists else _keep_probe(setup, search)
 
 
-def _find_starting_points(
-    fields: Mapping[str, Any],
-    ranking: Ranking,
-    embeddings: Sequence[Embeddings],
-    problem: head_selection.HeadCvProblem,
-) -> list[starting_points.StartingPoint]:
-    backbone, depths = str(fields.get("backbone", "")), tuple(fields.get("depths", ()))
-    candidates = [e for e in embeddings if recipes.is_backbone_named(backbone, e.spec.name)]
-    if not candidates:
-        names = [e.spec.name for e in embeddings]
-        near = format_nearest(backbone, [*names, *(name.rpartition(":")[2] for name in names)])
-        hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
-        problem_text = f"the recipe wants backbone `{backbone}`, which was not measured"
-        raise UsageError(problem_text, where="--recipe", hint=hint)
-    points = starting_points.judge_starting_points(ranking, candidates, problem, depths)
-    if not points:
-        measured = "; ".join(f"{e.spec.name} at {', '.join(d.name for d in e.spec.depths)}" for e in candidates)
-        problem_text = f"depths {'+'.join(depths) or 'any'} of backbone `{backbone or 'any'}`, which were not measured"
-        raise UsageError(f"the recipe wants {problem_text}", where="--recipe", hint=f"measured: {measured}")
-    return points
-
-
 def _make_queue(setup: TrainingSetup, fields: Mapping[str, Any]) -> list[tuple[str, Recipe]]:
     """The recipes to try first, with their origin: that of the user, else what the number of pictures suggests."""
     if fields:
@@ -161,7 +134,7 @@ def _make_queue(setup: TrainingSetup, fields: Mapping[str, Any]) -> list[tuple[s
 
 
 def _complete_given_recipe(setup: TrainingSetup, fields: Mapping[str, Any]) -> Recipe:
-    """The recipe of the user: what it leaves open is as in the job or by default, the arithmetic in float32."""
+    """What the user's recipe leaves open is as in the job or by default, the arithmetic in float32."""
     space = setup.recipe_space
     strategy = fields.get("strategy", jobs.recipe_strategy(setup.ctx.job.strategy))
     usual = recipes.make_recipe({**space.shared_fields, "precision": Recipe().precision})
@@ -212,7 +185,6 @@ def _require_time(search: Search) -> None:
 
 
 def _train_winner(setup: TrainingSetup, search: Search, finalists: Sequence[RecipeTrial]) -> FineTuningResult:
-    """Decide, train on all pictures, and gather what is to be told."""
     training_set, strategy = setup.training_set, setup.ctx.job.strategy
     choice = trial_comparison.compare_with_probe(training_set, setup.cost, finalists)
     winners = [t for t in finalists if trial_comparison.format_finalist(t) == choice.winner]
@@ -253,7 +225,6 @@ def _train_network(
 
 
 def _keep_probe(setup: TrainingSetup, search: Search) -> FineTuningResult:
-    """What is told where no recipe was judged."""
     training_set = setup.training_set
     empty = np.empty((0, training_set.problem.n_classes), np.float32)
     nothing = "interrupted before a recipe was judged" if search.interrupted else "no recipe could be trained"

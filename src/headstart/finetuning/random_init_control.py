@@ -21,7 +21,7 @@ def train_random_init_control(
 ) -> tuple[TunedNetwork | None, list[TrainingLog]]:
     """The same network from random weights, when the time allows at least the operations that the tuned one took.
 
-    It is for as many as all epochs of the recipe take: where the pre-trained weights learn nothing, the first of their
+    It trains for as many as all epochs of the recipe take: where pre-trained weights learn nothing, the first of their
     epochs counts, and what random weights would learn in the others must not be cut off with them.
     """
     recipe, cost = make_scratch_recipe(tuned.recipe), setup.cost

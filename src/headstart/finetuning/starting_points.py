@@ -33,14 +33,9 @@ FARTHEST = 30.0  # in logits: a probability of 1e-13
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StartingPoint:
-    """A backbone, the depths its head reads, and how that head did.
+    """A backbone, the levels that its head reads (shallow to deep), and the head's mean held-out `loss`.
 
-    Attributes:
-        backbone: `source:preset`.
-        features: What the head reads, shallow to deep.
-        params: The head's setting, found with `pictures` pictures.
-        pictures: How many the setting was found with.
-        loss: Mean held-out loss of the metric.
+    `params`, the head's setting, were tuned on so many `pictures`.
     """
 
     backbone: str
@@ -66,15 +61,9 @@ def judge_starting_points(
     """The logistic heads to start from: of each backbone that on its best single level, and the best of all.
 
     A network that trains does best when it reads the one level whose features were best (docs/adapt.md has figures);
-    several levels together make the better frozen start. With `depths` only that set of levels is fitted.
-
-    Args:
-        ranking: Tells the best level of each backbone.
-        problem: Pictures and folds; the first repeat judges.
-        depths: Names of levels, or empty.
-
-    Returns:
-        Backbones by their best head, the best first; of each the single level first.
+    several levels together make the better frozen start. With `depths` only that set of levels is fitted. The first
+    repeat
+    judges; backbones come by their best head, the best first, and of each the single level first.
     """
     by_backbone = []
     for each in embeddings:
@@ -91,10 +80,6 @@ def choose_backbones(
     """The backbones that networks start from: the best by probe, the best by prior, and the cheapest to train.
 
     The probe is that of the ranking, on one level, for there a network that trains does best.
-
-    Args:
-        ranking: Tells how the probes did.
-        points: The heads of all that can be trained.
     """
     specs = [e.spec for e in embeddings if e.spec.name in {point.backbone for point in points}]
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
@@ -154,13 +139,7 @@ def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], prob
 def fit_start(
     point: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, problem: HeadCvProblem
 ) -> HeadStart:
-    """The head of a starting point fitted on some pictures, as what a network starts from.
-
-    Args:
-        rows: (M,) int64 pictures to learn from.
-        y: (M,) int64 their classes.
-        problem: Gives the classes, their weights and the seed.
-    """
+    """The head of a starting point fitted on the (M,) int64 `rows` with classes `y`."""
     x = join_columns(embeddings, point.features, rows)
     params = resize_params(point.params, len(rows), point.pictures)
     with blas_threads.single_blas_thread():

@@ -24,8 +24,9 @@ def list_trainable(job: Job, candidates: Sequence[str]) -> list[str]:
 
 
 def add_trainable(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
-    """The survivors; where networks train also the cheapest candidate that can be, for tuning it costs a fraction;
-    with a recipe the cheapest that it can be trained on, where no survivor is one.
+    """The survivors, and where networks train also the cheapest candidate that can be: tuning it costs a fraction.
+
+    With a recipe the cheapest that it can be trained on, where no survivor is one.
     """
     if ctx.job.strategy == "probe":
         return survivors

@@ -1,7 +1,6 @@
-"""Trainings as arrays: one score by epoch, of training or held-out pictures. Legend: E epochs, F folds.
+"""Trainings as arrays: a score by epoch (E epochs, F folds), of training or held-out pictures.
 
-Position 0 is the start, before the first step. It is NaN where nothing was measured then, which is always so for
-training scores.
+Position 0 is the start; it is NaN where nothing was measured then, which is always so for training scores.
 """
 
 from __future__ import annotations
@@ -14,12 +13,7 @@ from headstart.core.types import TrainingLog
 
 
 def score_curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndarray:
-    """(E + 1,) float64 a score by epoch.
-
-    Args:
-        side: `train` or `val`.
-        score: A field of `EpochScores`.
-    """
+    """(E + 1,) float64 of a field of `EpochScores`; `side` is `train` or `val`."""
     sides = [log.start if side == "val" else None, *(row.val if side == "val" else row.train for row in log.epochs)]
     values = [np.nan if scores is None else getattr(scores, score) for scores in sides]
     return np.array(values, np.float64)

@@ -25,7 +25,7 @@ def choose_domain(setup: TrainingSetup, fields: Mapping[str, Any]) -> str:
 
 
 def _measure_domain(setup: TrainingSetup) -> str:
-    """By the cheapest of the starting points: what keeps the label is a property of the pictures."""
+    """By the cheapest of the starting points."""
     training_set, ctx = setup.training_set, setup.ctx
     trunks = [setup.networks.load_trunk(point.backbone)[0] for point in setup.recipe_space.starting_points]
     backbone = min(trunks, key=lambda trunk: (trunk.spec.flops, trunk.name))

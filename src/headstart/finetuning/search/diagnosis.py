@@ -43,8 +43,6 @@ def advice_failed(trials: Sequence[RecipeTrial]) -> bool:
 
 def find_advice(training_set: TrainingSet, runs: Sequence[FoldRun]) -> tuple[str, Recipe] | None:
     """The code of the first check that would change the recipe, and the changed recipe; None when none would."""
-    recipe = runs[0].log.recipe
-    for diagnosis in run_model_checks(training_set, runs):
-        if diagnosis.change:
-            return diagnosis.outcome.code, recipe.with_fields(**diagnosis.change)
-    return None
+    advice = (diagnosis for diagnosis in run_model_checks(training_set, runs) if diagnosis.change)
+    first = next(advice, None)
+    return (first.outcome.code, runs[0].log.recipe.with_fields(**first.change)) if first else None

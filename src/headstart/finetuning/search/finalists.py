@@ -1,8 +1,7 @@
 """Which trials are judged on further folds: the best of all, the best on the other backbone, and the second of all.
 
 A probe and a published accuracy err in different ways, so both backbones that they point at are fine-tuned and the
-paired rule decides (Renggli et al., CVPR 2022; `headstart.selection.successive_halving`). What the first fold's
-paired interval has decided already is not judged again: time for folds is short.
+paired rule decides (Renggli et al., CVPR 2022; `headstart.selection.successive_halving`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from headstart.core.console import Console
 from headstart.core.recipe import Recipe
 from headstart.finetuning.search.recipe_space import RecipeSpace
 from headstart.finetuning.search.recipe_trial import RecipeTrial, rank_trials
-from headstart.statistics.intervals import Interval
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 FINALISTS = 2  # and one more where two backbones are in question
@@ -51,8 +49,7 @@ def choose_finalists(
 ) -> list[RecipeTrial]:
     """Those to judge further, in the order in which they are given up where there is no time for all.
 
-    Args:
-        clusters: (N,) near-duplicates of the whole data set.
+    What the first fold's paired interval has decided is not judged again. `clusters` are (N,), of the whole data set.
     """
     ranked = rank_trials(trials)
     best = ranked[:FINALISTS]
@@ -62,12 +59,16 @@ def choose_finalists(
         if trial is None or trial in best:
             continue
         gap = paired_difference(_make_contender(trial), _make_contender(ranked[0]), clusters)
-        about = f"trial {trial.number} starts from {backbone.name}, {backbone.why}; on the first fold it loses"
+        loses = f"on the first fold it loses {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}]"
         leader = f"trial {ranked[0].number}"
-        if gap.low > 0:
-            console.print_line("adapt", f"{about} {_format_gap(gap)} to {leader}: it is not judged further")
-        else:
-            console.print_line("adapt", f"{about} {_format_gap(gap)}, a tie with {leader}: it is judged beside it")
+        end = (
+            f" to {leader}: it is not judged further"
+            if gap.low > 0
+            else f", a tie with {leader}: it is judged beside it"
+        )
+        about = f"trial {trial.number} starts from {backbone.name}, {backbone.why}"
+        console.print_line("adapt", f"{about}; {loses}{end}")
+        if gap.low <= 0:
             others.append(trial)
     return [*best[:1], *others, *best[1:]]
 
@@ -79,7 +80,3 @@ def _best_of_backbone(ranked: Sequence[RecipeTrial], backbone: str) -> RecipeTri
 def _make_contender(trial: RecipeTrial) -> CandidateLosses:
     verdict = trial.require_verdict()
     return CandidateLosses(name=str(trial.number), rows=verdict.rows, losses=verdict.losses, cost=0.0)
-
-
-def _format_gap(gap: Interval) -> str:
-    return f"{gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}]"

@@ -1,7 +1,6 @@
 """One recipe on one fold: a network learns from the other folds and answers for the held-out pictures at every epoch.
 
-What came out is kept in the run folder (`adapt/trials/…`), so a training that is done is not done again; one that was
-cut short goes on from its last epoch.
+What came out stays in the run folder (`adapt/trials/…`); a training that was cut short goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -27,12 +26,8 @@ from headstart.images.decoded_cache import require_room
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldRun:
-    """A training that was watched.
-
-    Attributes:
-        log: Its course.
-        rows: (M,) int64 held-out pictures.
-        logits: (E + 1, M, C) float32 at the start and after each epoch.
+    """A training that was watched, on (M,) int64 held-out `rows`; `logits` (E + 1, M, C) float32 at the start and after
+    each epoch.
     """
 
     log: TrainingLog
@@ -48,11 +43,7 @@ def weights_folder(setup: TrainingSetup, trial: int, fold: int) -> Path:
 def run_fold(
     setup: TrainingSetup, recipe: Recipe, trial: int, fold: int, on_epoch: Callable[[EpochRow], bool] | None = None
 ) -> FoldRun:
-    """Train on the other folds, or read what was trained.
-
-    Args:
-        on_epoch: Told of every epoch; True stops the training.
-    """
+    """Train on the other folds, or read what was trained; `on_epoch` is told of every epoch, and True stops."""
     folder, file = setup.ctx.make_step_folder("adapt/trials"), f"trial{trial:03d}-fold{fold}"
     earlier = serialization.find_value(FoldRun, folder, file)
     if earlier is not None:
@@ -96,13 +87,7 @@ def make_log(
     n_train: int,
     best: int,
 ) -> TrainingLog:
-    """What is told of a training.
-
-    Args:
-        trial: Number of the trial; -1 for none.
-        fold: Held out; -1 for none.
-        best: Epoch whose weights count.
-    """
+    """What is told of a training; `trial` and `fold` are -1 for none, `best` is the epoch whose weights count."""
     return TrainingLog(
         name=name,
         trial=trial,
@@ -121,12 +106,7 @@ def make_log(
 def load_weights(
     setup: TrainingSetup, training: PreparedTraining, trial: int, run: FoldRun, epoch: int, alpha: float
 ) -> Mapping[str, np.ndarray]:
-    """What a fold's network knew at an epoch, part of the way from its start.
-
-    Args:
-        epoch: One after its last gives its last.
-        alpha: Part of the way from the first weights.
-    """
+    """What a fold's network knew at an epoch, part `alpha` of the way from its start; its last epoch at most."""
     folder = weights_folder(setup, trial, run.log.fold)
     start, tuned = (trainer.epoch_weights(folder, each) for each in (0, min(epoch, len(run.logits) - 1)))
     return training.network.interpolate_weights(start, tuned, alpha)
@@ -142,11 +122,10 @@ def predict_held_out(
 
 
 def print_profile(ctx: Context, name: str, profile: trainer.Profile) -> None:
-    """Say which part of the steps' time was compute, when the job asks for it (`--profile`)."""
+    """Say which part of the steps' time was compute, when the job asks for it."""
     if ctx.job.profile and math.isfinite(profile.share):
+        waited, first = format_duration(profile.wait_s), format_duration(profile.first_s)
+        compute = f"{100 * profile.share:.0f} % of the step time was compute, {waited} waited for pictures"
         ctx.console.print_line(
-            "train",
-            f"{name}: {100 * profile.share:.0f} % of the step time was compute, {format_duration(profile.wait_s)} "
-            f"waited for pictures; the first step, which compiles, took {format_duration(profile.first_s)} and is left "
-            "out",
+            "train", f"{name}: {compute}; the first step, which compiles, took {first} and is left out"
         )

@@ -1,9 +1,8 @@
 """From the curves of a recipe's folds to one verdict: how many epochs, how far from the start, how sure.
 
-Three numbers are chosen on all held-out pictures together: the epoch, the part `alpha` of the way from the first
-weights to the tuned ones (WiSE-FT, Wortsman et al., CVPR 2022; 0 when nothing that was learnt helps) and one
-temperature (Guo et al., ICML 2017). The same three are used when the recipe is trained on all pictures. They are chosen
-on the pictures that judge, as a head's strength is.
+Chosen on all held-out pictures together, and used again when the recipe is trained on all pictures: the epoch, the part
+`alpha` of the way from the first weights to the tuned ones (WiSE-FT, Wortsman et al., CVPR 2022; 0 when nothing that
+was learnt helps) and a temperature (Guo et al., ICML 2017).
 """
 
 from __future__ import annotations
@@ -32,9 +31,7 @@ class FoldVerdict:
     Attributes:
         epoch: Whose weights count, the same in all folds; at least 1.
         alpha: Part of the way from the first weights to those.
-        temperature: By which logits are divided.
         rows: (M,) int64 pictures of these folds.
-        targets: (M,) int64.
         probabilities: (M, C) float32.
         losses: (M,) float64 by the metric.
     """
@@ -60,9 +57,7 @@ def judge_folds(
 ) -> FoldVerdict:
     """Choose epoch, alpha and temperature, and judge.
 
-    Args:
-        interpolate: Called with an epoch and an alpha, gives the (M, C) logits of all folds' held-out pictures with
-            interpolated weights; None to stay at alpha 1.
+    `interpolate` gives, by epoch and alpha, the (M, C) logits of all folds' held-out pictures; None stays at alpha 1.
     """
     metric = training_set.problem.metric
     rows = np.concatenate([run.rows for run in runs])
@@ -90,17 +85,14 @@ def judge_folds(
 
 
 def count_epoch(runs: Sequence[FoldRun], epoch: int) -> list[FoldRun]:
-    """The same folds, each log's `best` the epoch that counts; the last one of a fold that ended before it."""
+    """The folds with the epoch that counts as each log's `best`; the last one of a fold that ended before it."""
     return [
         dataclasses.replace(run, log=dataclasses.replace(run.log, best=min(epoch, len(run.log.epochs)))) for run in runs
     ]
 
 
 def _loss_curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:
-    """(F, E) mean loss of each fold after each epoch that all reached; one that broke off in its first keeps its start.
-
-    The mean of the folds, each counted by its pictures, is the metric of all of them.
-    """
+    """(F, E) mean loss of each fold after each epoch that all reached; of the start if one broke off in the first."""
     ends = np.cumsum([len(run.rows) for run in runs])[:-1]
     curves = []
     for epoch in range(1, max(2, min(len(run.logits) for run in runs))):

@@ -16,13 +16,7 @@ from headstart.networks import flops
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkShape:
-    """What one picture costs in a network.
-
-    Attributes:
-        trained_flops: Operations above the cut.
-        frozen_flops: Operations below it, where nothing trains.
-        cut: Level below which nothing trains; empty where there is none.
-    """
+    """What one picture costs in a network: operations above and below `cut`, the level below which nothing trains."""
 
     trained_flops: float
     frozen_flops: float
@@ -31,12 +25,7 @@ class NetworkShape:
 
 @dataclass(kw_only=True, eq=False)
 class NetworkFactory:
-    """See the module.
-
-    Attributes:
-        n_classes: C.
-        store: The cache, which holds weights.
-    """
+    """Builds networks for `n_classes` on trunks from the cache."""
 
     n_classes: int
     store: Store

@@ -1,14 +1,14 @@
 """The search over recipes: each is tried on one fold, what falls behind is pruned, the best are judged on more folds.
 
-First come the recipes that the number of pictures suggests; then what a model check advised about the last trial; then
-Optuna's proposals, while the budget has room. Ctrl-C ends the trying and keeps what was found so far.
+First come the recipes that the number of pictures suggests, then what a model check advised about the last trial, then
+Optuna's proposals. Ctrl-C ends the trying and keeps what there is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.run.time_plan import JUDGING_END, TRYING_END
 from headstart.core.types import EpochRow
 from headstart.finetuning.search import diagnosis, finalists, fold_training, search_space
-from headstart.finetuning.search.fold_training import FoldRun, run_fold
+from headstart.finetuning.search.fold_training import run_fold
 from headstart.finetuning.search.fold_verdict import FoldVerdict, judge_folds
 from headstart.finetuning.search.recipe_trial import RecipeTrial, rank_trials
 from headstart.finetuning.search.time_budget import TimeBudget
@@ -31,17 +31,7 @@ TRYING_IT, JUDGING_IT, TRAINING, BASELINE = "trying", "judging", "training", "ba
 
 @dataclass(kw_only=True, eq=False)
 class Search:
-    """The trials of a run.
-
-    Attributes:
-        setup: Pictures, features, trunks and folds.
-        budget: The time.
-        strategy: Of the job.
-        queue: Recipes to try next, with their origin.
-        max_trials: Trials at most.
-        trials: In the order of trying.
-        interrupted: Whether Ctrl-C ended it.
-    """
+    """The trials of a run, in the order of trying; `queue` holds recipes to try next, with their origin."""
 
     setup: TrainingSetup
     budget: TimeBudget
@@ -61,11 +51,7 @@ class Search:
             self.interrupt(TRYING_IT)
 
     def interrupt(self, during: str, folds: int = 1) -> None:
-        """Go on with what there is; decided once, so that a resumed run ends in the same way.
-
-        Args:
-            folds: Done by then.
-        """
+        """Go on with what there is after so many folds; decided once, so that a resumed run ends in the same way."""
         self.interrupted = True
         self.trials = [trial for trial in self.trials if trial.verdict or trial.why]
         end = {"during": during, "trials": len(self.trials), "folds": folds}
@@ -76,11 +62,7 @@ class Search:
         )
 
     def is_stopped(self, during: str, count: int = 0) -> bool:
-        """Whether Ctrl-C ended the run before this, now or in an earlier process.
-
-        Args:
-            done: Trials or folds that are done.
-        """
+        """Whether Ctrl-C ended the run before this, now or in an earlier process, at so many trials or folds."""
         end = self.setup.ctx.run.find_decision(INTERRUPTED)
         if end is not None and end["during"] == during:
             self.interrupted |= count >= {TRYING_IT: end["trials"], JUDGING_IT: end["folds"]}.get(during, 0)
@@ -135,7 +117,11 @@ class Search:
 
     def _make_proposer(self) -> search_space.Proposer:
         finished = [
-            search_space.FinishedTrial(recipe=t.recipe, loss=t.loss, course=_validation_course(t.runs[0]))
+            search_space.FinishedTrial(
+                recipe=t.recipe,
+                loss=t.loss,
+                course={row.epoch: row.val.log_loss for row in t.runs[0].log.epochs if row.val is not None},
+            )
             for t in self.trials
             if t.verdict
         ]
@@ -159,7 +145,7 @@ class Search:
         self._delete_weights()
 
     def _delete_weights(self) -> None:
-        """Let go of the weights of trials that cannot be finalists any more; their curves stay."""
+        """Of trials that cannot be finalists any more; their curves stay."""
         possible = finalists.list_possible_finalists(self.setup.recipe_space, self.trials)
         first = self.setup.training_set.fold_numbers[0]
         for trial in self.trials:
@@ -255,13 +241,11 @@ class Search:
         return fitting
 
     def _interpolate(self, trial: RecipeTrial) -> FoldVerdict:
-        """The verdict with the best part of the way from the first weights to the tuned ones."""
         setup = self.setup
         if not trial.recipe.averaging.wise:
             return judge_folds(trial.runs, setup.training_set)
-        trainings = [
-            setup.prepare(trial.recipe, setup.training_set.training_positions(run.log.fold)) for run in trial.runs
-        ]
+        folds = [setup.training_set.training_positions(run.log.fold) for run in trial.runs]
+        trainings = [setup.prepare(trial.recipe, positions) for positions in folds]
 
         def predict(epoch: int, alpha: float) -> np.ndarray:
             logits = []
@@ -271,7 +255,3 @@ class Search:
             return np.concatenate(logits)
 
         return judge_folds(trial.runs, setup.training_set, predict)
-
-
-def _validation_course(run: FoldRun) -> Mapping[int, float]:
-    return {row.epoch: row.val.log_loss for row in run.log.epochs if row.val is not None}

@@ -19,16 +19,12 @@ _SHAPE = ("backbone", "depths", "strategy", "part", "blocks", "head", "hidden", 
 
 @dataclass(kw_only=True, eq=False)
 class RecipeSpace:
-    """See the module.
+    """What recipes share and where networks start, the best first.
 
     Attributes:
-        starting_points: Where networks start, the best first.
-        specs: Of their backbones, by name.
-        finalists: These backbones, each with the reason why it is worth a start.
+        specs: Of the backbones, by name.
+        finalists: The backbones, each with the reason why it is worth a start.
         is_given: Whether the user gave the recipe: then no clock has a say.
-        metric: What gain is measured by.
-        seed: Of every draw.
-        domain: Which augmentations keep the label.
     """
 
     starting_points: Sequence[StartingPoint]
@@ -65,7 +61,7 @@ class RecipeSpace:
         return {"seed": self.seed, "monitor": self.metric, "domain": self.domain, "precision": precision}
 
     def complete_proposal(self, values: Mapping[str, Any]) -> Recipe:
-        """A proposal of the search as a recipe, blocks kept within what the backbone has."""
+        """A proposal of the search as a recipe, blocks at most what the backbone has."""
         point = next(p for p in self.starting_points if p.backbone == values["backbone"])
         most = self.count_blocks(point)
         part = "all" if values["blocks"] >= most or values["strategy"] == "norms" else "last"

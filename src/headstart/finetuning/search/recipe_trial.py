@@ -15,13 +15,9 @@ class RecipeTrial:
     """A trial on its way.
 
     Attributes:
-        number: From 0.
-        recipe: As it was asked for.
-        origin: See `headstart.core.types.Trial`.
         runs: The folds done so far; once judged, the `best` of their logs is the epoch that counts.
         verdict: On these folds; None when it failed.
         why: What ended it, when it failed or was pruned.
-        pruned: Whether it was cut short.
     """
 
     number: int

@@ -1,8 +1,7 @@
 """Which recipes are tried: a few by the number of labelled pictures a class, then what Optuna's TPE proposes.
 
-TPE (Bergstra et al., NeurIPS 2011) learns from the trials that ended, and the median rule prunes those that fall
-behind (Golovin et al., KDD 2017). A proposal that the time left has no room for is passed over for a cheaper one.
-Every proposal is recorded before it is trained, so a resumed run repeats it whatever Optuna would say now.
+TPE (Bergstra et al., NeurIPS 2011) learns from the trials that ended; the median rule prunes those that fall behind
+(Golovin et al., KDD 2017). Every proposal is recorded, so a resumed run repeats it whatever Optuna would say now.
 """
 
 from __future__ import annotations
@@ -29,10 +28,9 @@ def make_first_recipes(
     """The first recipes, the most promising first; docs/adapt.md shows what they were measured at.
 
     Args:
-        strategy: Of the job: `auto` tries several kinds.
         per_class: Typical number of training pictures a class.
-        blocks: How many blocks the trunk has, up to the deepest depth that is read.
-        shared: Fields that all recipes share: backbone, depths, domain, monitor, seed.
+        blocks: Of the trunk, up to the deepest depth that is read.
+        shared: Fields that all recipes share.
     """
     few = per_class < FEW
     epochs = min(max(EPOCHS[0], round(STEPS * Recipe().batch / n_train)), EPOCHS[1])
@@ -72,26 +70,22 @@ def make_scratch_recipe(recipe: Recipe) -> Recipe:
 def optuna_params(recipe: Recipe) -> dict[str, Any]:
     """A recipe as Optuna's parameters; what the space does not vary is left out."""
     values = recipes.field_values(recipe)
-    return {
-        **{name: values[name] for name in _SAME},
-        "blocks": MOST_BLOCKS if recipe.trunk.part == "all" else recipe.trunk.blocks,
-    }
+    blocks = MOST_BLOCKS if recipe.trunk.part == "all" else recipe.trunk.blocks
+    return {**{name: values[name] for name in _SAME}, "blocks": blocks}
 
 
 def make_distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
     """The space; a probe's head is never proposed, and from random weights everything trains at one rate."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    blocks, decay = (
-        ((MOST_BLOCKS, MOST_BLOCKS), (1.0, 1.0)) if strategy == "scratch" else ((1, MOST_BLOCKS), (0.3, 1.0))
-    )
+    all_train = strategy == "scratch"
     kinds = ("finetune", "lora", "norms") if strategy == "auto" else (strategy,)
     return {
         "strategy": CategoricalDistribution(kinds),
         "backbone": CategoricalDistribution(tuple(backbones)),
-        "blocks": IntDistribution(*blocks),
+        "blocks": IntDistribution(MOST_BLOCKS if all_train else 1, MOST_BLOCKS),
         "rate": FloatDistribution(3e-5, 1e-2, log=True),
-        "decay": FloatDistribution(*decay),
+        "decay": FloatDistribution(1.0 if all_train else 0.3, 1.0),
         "weight_decay": FloatDistribution(1e-5, 1e-1, log=True),
         "dropout": FloatDistribution(0.0, 0.6),
         "epochs": IntDistribution(4, EPOCHS[1]),
@@ -112,13 +106,10 @@ class FinishedTrial:
 
 def _lies_in(values: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
     """Whether a recipe lies in the space; one given by hand may not, and one of the strategy `probe` never does."""
-    for name, distribution in space.items():
-        choices = getattr(distribution, "choices", None)
-        if choices is not None and values[name] not in choices:
-            return False
-        if choices is None and not distribution.low <= values[name] <= distribution.high:
-            return False
-    return True
+    return all(
+        values[name] in each.choices if hasattr(each, "choices") else each.low <= values[name] <= each.high
+        for name, each in space.items()
+    )
 
 
 class Proposer:
@@ -134,14 +125,13 @@ class Proposer:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM, n_warmup_steps=_WARM),
         )
         for trial in finished:
-            if _lies_in(optuna_params(trial.recipe), self.space):
-                optuna_trial = optuna.trial.create_trial(
-                    params=optuna_params(trial.recipe),
-                    distributions=self.space,
-                    value=trial.loss,
-                    intermediate_values=dict(trial.course),
+            params, course = optuna_params(trial.recipe), dict(trial.course)
+            if _lies_in(params, self.space):
+                self.study.add_trial(
+                    optuna.trial.create_trial(
+                        params=params, distributions=self.space, value=trial.loss, intermediate_values=course
+                    )
                 )
-                self.study.add_trial(optuna_trial)
 
     def propose(self) -> dict[str, Any]:
         """Values of the space's parameters."""

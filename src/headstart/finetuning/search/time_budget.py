@@ -11,12 +11,7 @@ from headstart.core.run.time_plan import plan_time
 
 @dataclass(frozen=True, kw_only=True)
 class TimeBudget:
-    """What is left of the budget.
-
-    Attributes:
-        ctx: The run.
-        total_s: Seconds that fine-tuning may take.
-    """
+    """Of the `total_s` seconds that fine-tuning may take."""
 
     ctx: Context
     total_s: float
@@ -29,10 +24,7 @@ class TimeBudget:
 
 
 def make_time_budget(ctx: Context) -> TimeBudget:
-    """What is left now, decided once a run; endless where the recipe is given.
-
-    Two runs of one recipe are then equal, their decisions included.
-    """
+    """What is left now, decided once a run; endless where the recipe is given, so that two runs of one are equal."""
     if ctx.job.recipe:
         return TimeBudget(ctx=ctx, total_s=math.inf)
     plan = plan_time(ctx.job)

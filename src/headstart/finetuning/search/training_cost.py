@@ -20,14 +20,7 @@ BACKWARD = 2  # operations of the way back for one of the way forth
 
 @dataclass(kw_only=True, eq=False)
 class TrainingCost:
-    """Operations and seconds of recipes.
-
-    Attributes:
-        training_set: Pictures and folds.
-        networks: Give the operations for one picture.
-        sources: Tell which frozen passes are done already.
-        ctx: The run, which records what was measured.
-    """
+    """Operations and seconds of recipes; what was measured is recorded in the run."""
 
     training_set: TrainingSet
     networks: NetworkFactory

@@ -1,6 +1,6 @@
 """The pictures that networks learn from, with their folds and what the frozen probe said of them.
 
-Positions are places in `rows`, the training pictures.
+Positions are places in `rows`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,7 @@ _JUDGED = "among those that the frozen probe was judged by"
 
 @dataclass(kw_only=True, eq=False)
 class TrainingSet:
-    """See the module.
-
-    Attributes:
-        data: The data set.
-        splits: Folds and clusters.
-        embeddings: Features of all pictures.
-        probe: The frozen probe.
-        problem: How heads were compared: metric, classes, weights, seed.
-    """
+    """Training pictures of a data set; `problem` is how heads were compared."""
 
     data: Dataset
     splits: Splits

@@ -27,16 +27,7 @@ WORK = ".work"  # folder of weights that go when the run has its network
 
 @dataclass(kw_only=True, eq=False)
 class TrainingSetup:
-    """See the module.
-
-    Attributes:
-        training_set: Pictures and folds.
-        recipe_space: What recipes share and where they start.
-        networks: Give the network of a recipe.
-        ctx: The run.
-        left_out: What there was no time for.
-        tracker: Told of every epoch, if the job asks for one.
-    """
+    """Shared by the trainings of a run; `left_out` is what there was no time for."""
 
     training_set: TrainingSet
     recipe_space: RecipeSpace
@@ -61,11 +52,7 @@ class TrainingSetup:
         return self.ctx.make_step_folder("adapt") / WORK
 
     def prepare(self, recipe: Recipe, positions: np.ndarray) -> PreparedTraining:
-        """Build a network that starts from the head fitted on some pictures, and what it learns from.
-
-        Args:
-            positions: (M,) int64 training pictures that it learns from.
-        """
+        """A network that starts from the head fitted on the (M,) int64 `positions`, and what it learns from them."""
         start = None
         if recipe.start == "probe":
             point, training_set = self.recipe_space.find_starting_point(recipe), self.training_set
@@ -87,11 +74,7 @@ def make_training_setup(
     *,
     ctx: Context,
 ) -> TrainingSetup:
-    """What the trainings of a run share.
-
-    Args:
-        points: Where networks start, the best first.
-    """
+    """Trainings from some points, the best first."""
     specs = {e.spec.name: e.spec for e in embeddings}
     space = RecipeSpace(
         starting_points=points, specs=specs, is_given=bool(ctx.job.recipe), metric=problem.metric, seed=ctx.seed

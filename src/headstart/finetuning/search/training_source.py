@@ -1,7 +1,7 @@
 """What networks learn from: pooled features, feature maps at the cut, or the pictures themselves.
 
-A source belongs to a kind of network and holds all training pictures; folds and trials take their own from it. Which
-way is taken, and whether augmented views are kept, is decided by operations and bytes, and told.
+A source holds all training pictures; folds and trials take their own from it. Which way is taken, and whether
+augmented views are kept, is decided by operations and bytes, and told.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ _HELD_OUT = {"pooled": batches.HeldOutPooled, "maps": batches.HeldOutMaps, "pict
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """See the module.
+    """What one kind of network learns from: `pooled`, `maps` or `pictures`.
 
     Attributes:
-        kind: `pooled`, `maps` or `pictures`.
         shared: What feeds and held-out batches of this kind are made from.
         targets: (M,) int64 classes of all training pictures.
-        n_classes: C.
         notes: Choices made, with their numbers.
     """
 
@@ -49,9 +47,9 @@ class Source:
 
     def make_feed(self, positions: np.ndarray, recipe: Recipe) -> Any:
         """Batches to learn from."""
-        values = {"positions": positions, "y": self.targets[positions], "n_classes": self.n_classes, "recipe": recipe}
         make: Any = _FEEDS[self.kind]
-        return make(**self.shared, **values)
+        y, n_classes = self.targets[positions], self.n_classes
+        return make(**self.shared, positions=positions, y=y, n_classes=n_classes, recipe=recipe)
 
     def make_held_out(self, positions: np.ndarray) -> Any:
         """Batches to be judged by."""
@@ -61,15 +59,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedTraining:
-    """Something to train.
-
-    Attributes:
-        network: What trains.
-        recipe: With everything filled in.
-        source: Gives feeds and held-out batches of any of the training pictures.
-        feed: What it learns from.
-        notes: Choices made, with their numbers.
-    """
+    """Something to train: a recipe with everything filled in, its network, and the feed it learns from."""
 
     network: Network
     recipe: Recipe
@@ -80,13 +70,7 @@ class PreparedTraining:
 
 @dataclass(kw_only=True, eq=False)
 class TrainingSources:
-    """The sources of a run, each computed once, or found in the cache.
-
-    Attributes:
-        training_set: The pictures and their features.
-        networks: Give trunks and their operations.
-        ctx: The run, which records which way is taken, and the cache.
-    """
+    """The sources of a run, each computed once, or read from the cache."""
 
     training_set: TrainingSet
     networks: NetworkFactory
@@ -122,7 +106,7 @@ class TrainingSources:
         return "pictures", {"pictures": self._load_pictures(recipe)}, "learns from pictures: every block trains"
 
     def _keep_activations(self, network: Network, recipe: Recipe) -> tuple[str, dict[str, Any], str]:
-        """Activations at the cut, of the pictures or of augmented views of them, or the frozen part at every step."""
+        """Of the pictures or of augmented views of them; or the frozen part runs at every step."""
         backbone, _ = self.networks.load_trunk(recipe.backbone)
         path = self._choose_path(network, recipe)
         data, rows = self.training_set.data, self.training_set.rows
@@ -149,9 +133,8 @@ class TrainingSources:
         backbone, model = self.networks.load_trunk(recipe.backbone)
         map_size = 0
         if network.cut:
-            map_size = math.prod(
-                trainable_network.build_lower_trunk(model, backbone.spec, network.cut).output.shape[1:]
-            )
+            lower = trainable_network.build_lower_trunk(model, backbone.spec, network.cut)
+            map_size = math.prod(lower.output.shape[1:])
         pooled_size = sum(depth.dim for depth in backbone.spec.depths)
         trainings = len(self.training_set.fold_numbers) + 1 if self.ctx.job.recipe else USUAL_TRAININGS
 
@@ -167,10 +150,8 @@ class TrainingSources:
             self.ctx.console.print_line("adapt", path.why)
             return {"kind": path.kind, "views": path.views, "why": path.why}
 
-        augmentation = recipe.augmentation
-        augmented = (
-            f"{augmentation.domain} {augmentation.augment:g} {augmentation.views}" if augmentation.augment else "plain"
-        )
+        change = recipe.augmentation
+        augmented = f"{change.domain} {change.augment:g} {change.views}" if change.augment else "plain"
         name = f"adapt/way/{recipe.backbone}/{network.cut or 'features'}/{augmented}"
         path: dict[str, Any] = self.ctx.record_decision(name, plan, "how pictures come into the network")
         return path
@@ -189,8 +170,6 @@ def source_key(recipe: Recipe, cut: str) -> tuple[Any, ...]:
     """What two recipes must share to learn from the same source; pictures are augmented only on their way."""
     if recipe.strategy != "probe" and not cut:
         return (recipe.backbone, "pictures")
-    augmentation = recipe.augmentation
-    changed = (
-        (augmentation.augment, augmentation.views, augmentation.domain, recipe.seed) if augmentation.augment else ()
-    )
+    change = recipe.augmentation
+    changed = (change.augment, change.views, change.domain, recipe.seed) if change.augment else ()
     return (recipe.backbone, cut, recipe.depths, *changed)
