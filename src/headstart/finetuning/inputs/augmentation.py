@@ -1,12 +1,9 @@
 """Augmentation that keeps the label: which operations, how strong, and applied, picture by picture, by Pillow.
 
-As in RandAugment (Cubuk et al. 2020) one number, the strength, scales every operation of a domain; what keeps the
-label differs from domain to domain: nothing is mirrored where writing is read, everything may be turned under a
-microscope or from above. All that moves pixels is one resampling, all that colours them one matrix, so a picture is
-blurred once at most; quarter turns and mirrors are exact. A picture's draws come from its own seed, so what it becomes
-depends neither on its batch nor on threads. Pillow takes less than half of the time of Keras' preprocessing layers
-(4.3 against 9.8 ms of one core for turning, zooming and colouring 224 x 224 pixels, bicubic here and bilinear there)
-and leaves other threads free.
+As in RandAugment (Cubuk et al. 2020) one number, the strength, scales every operation of a domain. All that moves
+pixels is one resampling, all that colours them one matrix; quarter turns and mirrors are exact. A picture's draws come
+from its own seed. Pillow takes less than half of the time of Keras' preprocessing layers (4.3 against 9.8 ms of one
+core for turning, zooming and colouring 224 x 224 pixels, bicubic here and bilinear there).
 """
 
 from __future__ import annotations
@@ -34,13 +31,12 @@ _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One operation.
+    """An operation, and its largest change either way; 0 for those that need none.
 
-    Attributes:
-        name: `flip_x`, `flip_y` (half of the pictures each), `turn` (by 0 to 3 quarters), `rotate` (degrees), `shear`
-            (degrees), `zoom` (part), `shift` (part of the side), `brightness`, `contrast`, `saturation` (part),
-            `hue` (part of the circle), `erase` (part of the area, half of the pictures).
-        most: The largest change either way; 0 for those that need none.
+    `flip_x`, `flip_y` (half of the pictures each), `turn` (by 0 to 3 quarters), `rotate` and `shear` (degrees), `zoom`
+    (part), `shift` (part of the side), `brightness`, `contrast`, `saturation` (part), `hue` (part of the circle),
+    `erase`
+    (part of the area, half of the pictures).
     """
 
     name: str
@@ -78,13 +74,7 @@ _WRITTEN = ("digits", "text")  # behind their edge lies more background, not a m
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What happens to a picture before a network sees it.
-
-    Attributes:
-        domain: One of `headstart.core.recipe.DOMAINS`.
-        strength: 0..1; 0 leaves pictures as they are.
-        only: Names of the operations to keep; empty for all of the domain's.
-    """
+    """What happens to a picture of a domain before a network sees it; strength 0..1, `only` these operations or all."""
 
     domain: str = "photo"
     strength: float = 0.0
@@ -108,11 +98,7 @@ def augmentation_revision() -> str:
 
 
 def list_operations(domain: str, strength: float) -> tuple[Operation, ...]:
-    """The operations that keep the label in a domain.
-
-    Args:
-        domain: One of `headstart.core.recipe.DOMAINS`.
-        strength: 0..1, a factor on every operation that has a measure; 0 gives none at all.
+    """The operations that keep the label in a domain; the strength, 0..1, is a factor on all that have a measure.
 
     Raises:
         ValueError: There is no such domain.
@@ -125,15 +111,7 @@ def list_operations(domain: str, strength: float) -> tuple[Operation, ...]:
 
 
 def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]) -> np.ndarray:
-    """Change each picture by draws from its own seed.
-
-    Args:
-        pictures: (B, S, S, 3) uint8.
-        seeds: B seeds, whole numbers from 0 or sequences of them.
-
-    Returns:
-        (B, S, S, 3) uint8, new.
-    """
+    """Change each of (B, S, S, 3) uint8 pictures by draws from its own seed; a new array."""
     augmented = np.empty_like(pictures)
     for place, seed in enumerate(seeds):
         augmented[place] = _augment_picture(pictures[place], policy, np.random.default_rng(seed))
@@ -145,12 +123,7 @@ def augment_batches(
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """Change batch after batch in parallel, in order, a few batches ahead of the caller.
 
-    Args:
-        jobs: A key, handed back as it is; pictures (b, S, S, 3) uint8; their b seeds, or None to leave them.
-        policy: What may happen; nothing leaves the pictures as they are.
-
-    Yields:
-        The key and the changed pictures (b, S, S, 3) uint8.
+    Jobs are a key, handed back as it is; pictures (b, S, S, 3) uint8; their b seeds, or None to leave them.
     """
     if not policy.ops:
         yield from ((key, pictures) for key, pictures, _ in jobs)
@@ -180,7 +153,7 @@ def _join_slices(key: Any, parts: list[Future[np.ndarray]]) -> tuple[Any, np.nda
 
 
 def _augment_picture(picture: np.ndarray, policy: Policy, rng: np.random.Generator) -> np.ndarray:
-    """One picture (S, S, 3); every operation draws, in the policy's order, whether or not the draw changes anything."""
+    """Every operation draws, in the policy's order, whether or not the draw changes anything."""
     drawn: dict[str, Any] = {op.name: _draw_change(op, rng) for op in policy.ops}
     picture = np.rot90(picture, drawn.get("turn", 0))
     picture = picture[:: -1 if drawn.get("flip_y") else 1, :: -1 if drawn.get("flip_x") else 1]

@@ -1,13 +1,10 @@
 """Which changes keep the label, measured: does a head that learns from changed pictures too still know unchanged ones?
 
-A class may be what its mirror image is not (a 2, an arrow, the left hand), and nobody need say so: then a head that
-learnt mirror images under the same label is worse on pictures as they are. It is fitted on the features of pictures
-and of their changed copies, and judged by the cross-validated log loss on unchanged pictures, each against a head that
-learnt every picture twice: as many rows, the same strength. (That a frozen head answers otherwise for a mirror image
-proves nothing: on cloth it does, and mirroring helps.) Accuracy is coarser: turned copies of 300 digits cost it 1.7
-points [-0.7, 4.0], and the log loss 0.14 [0.12, 0.16]. Of the domains whose changes all keep the label the one whose
-changes help the head's log loss most is taken; where the head is hardly better than guessing, or may be so by chance,
-nothing can be measured and the strictest is.
+A class may be what its mirror image is not (a 2, an arrow, the left hand): then a head that learnt mirror images under
+the same label is worse on pictures as they are. It is judged by the cross-validated log loss on unchanged pictures,
+each against a head that learnt every picture twice. Accuracy is coarser: turned copies of 300 digits cost it 1.7 points
+[-0.7, 4.0], and the log loss 0.14 [0.12, 0.16]. Of the domains whose changes all keep the label the one whose changes
+help the log loss most is taken; where the head is hardly better than guessing, the strictest is.
 """
 
 from __future__ import annotations
@@ -62,12 +59,7 @@ class TransformEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentationCheck:
-    """The result.
-
-    Attributes:
-        domain: One of `headstart.core.recipe.DOMAINS`.
-        why: One sentence with numbers.
-    """
+    """The domain, and why in one sentence with numbers."""
 
     domain: str
     why: str
@@ -78,12 +70,8 @@ def find_safe_domain(
 ) -> AugmentationCheck:
     """Choose the domain of the augmentation by what keeps the label.
 
-    Args:
-        features: Pictures (n, S, S, 3) uint8 -> (n, D) float32 of a frozen trunk; inner feature levels tell most, for
-            the last one was taught that a mirror image is the same.
-        pictures: (n, S, S, 3) uint8; some `MOST` are enough.
-        y: (n,) int64 classes.
-        seed: Of the folds and of the draws of turns and colours.
+    `features` are of a frozen trunk: pictures (n, S, S, 3) uint8 -> (n, D) float32; inner feature levels tell most, for
+    the last one was taught that a mirror image is the same. `y` are the (n,) int64 classes.
     """
     n, fold = len(y), np.random.default_rng([seed, 31]).permutation(len(y)) % _FOLDS
     guess = float(np.bincount(y).max() / n) if n else 1.0

@@ -1,10 +1,7 @@
 """Batches for training and for watching: from kept activations, from pooled features, or from pictures.
 
-Every feed goes on through one endless row of drawn orders (`headstart.finetuning.training.objectives.draw_order`), so
-that pictures left over from the last whole batch of an epoch open the next one and none is seen less often. What an
-epoch gives depends on the recipe's seed and the epoch's number alone. Arrays are shared: a feed holds positions in
-them, so the folds of a cross-validation and the trials of a search read the same maps. Only a batch at a time becomes
-float32.
+Pictures left over from the last whole batch of an epoch open the next one, so none is seen less often. An epoch depends
+on the recipe's seed and its number alone. Feeds hold positions in shared arrays, which folds and trials all read.
 """
 
 from __future__ import annotations
@@ -30,16 +27,7 @@ Batch = tuple[Inputs, np.ndarray, np.ndarray]
 class _BatchFeed:
     """The order of pictures, their labels, and mixing; a subclass gives the inputs.
 
-    Args:
-        positions: (n,) among all pictures.
-        y: (n,) their classes.
-        n_classes: C.
-        recipe: Gives batch, seed, sampling, mixing and augmentation.
-
-    Attributes:
-        n: Pictures.
-        steps: Batches an epoch.
-        batch: Pictures a batch: the recipe's, or all of them when they are fewer.
+    `positions` are (n,) among all pictures, `y` their classes. A batch has as many as the recipe says, or all.
     """
 
     def __init__(self, *, positions: np.ndarray, y: np.ndarray, n_classes: int, recipe: Recipe) -> None:
@@ -51,14 +39,8 @@ class _BatchFeed:
         self.steps = self.n // self.batch
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch.
-
-        Args:
-            number: From 1.
-
-        Yields:
-            Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64: the class that most of
-            a mixed picture has.
+        """Inputs by name (b, …) float32, soft labels (b, C) float32, and hard labels (b,) int64: the larger share's
+        class.
         """
         rng = np.random.default_rng([self.recipe.seed, _MIX, number])
         for drawn, inputs in self._make_inputs(number, self._draw_batches(number)):
@@ -85,11 +67,7 @@ class _BatchFeed:
 class MapFeed(_BatchFeed):
     """Trains on activations at the cut that were computed once; of each picture's views one is drawn each time.
 
-    Args:
-        maps: Of all pictures.
-        positions: (n,) positions in `maps`.
-        y: (n,) their classes.
-        low: Depths whose pooled features the head reads besides, in this order.
+    `low` are depths whose pooled features the head reads besides, in this order.
     """
 
     def __init__(self, *, maps: CachedMaps, low: Sequence[str] = (), **shared: Any) -> None:
@@ -104,13 +82,7 @@ class MapFeed(_BatchFeed):
 
 
 class PooledFeed(_BatchFeed):
-    """Trains a head on pooled features.
-
-    Args:
-        features: (N, D) float32 of all pictures, depths side by side.
-        positions: (n,) rows of `features`.
-        y: (n,) their classes.
-    """
+    """Trains a head on the pooled (N, D) float32 features of all pictures, depths side by side."""
 
     def __init__(self, *, features: np.ndarray, **shared: Any) -> None:
         super().__init__(**shared)
@@ -122,15 +94,11 @@ class PooledFeed(_BatchFeed):
 
 
 class PictureFeed(_BatchFeed):
-    """Trains on pictures, augmented anew each time, in parallel; a frozen lower part runs before the network.
+    """Trains on (N, S, S, 3) uint8 pictures, augmented anew each time, in parallel.
 
-    Args:
-        pictures: (N, S, S, 3) uint8 of all pictures.
-        positions: (n,) positions in `pictures`.
-        y: (n,) their classes.
-        recipe: Gives batch, seed, sampling, mixing and augmentation.
-        below: The trunk up to the network's cut; None when the network takes pictures.
-        low: Depths of `below` whose pooled features the head reads besides, in this order.
+    `below` is the trunk up to the network's cut, None when the network takes pictures; `low` are depths of it whose
+    pooled
+    features the head reads besides.
     """
 
     def __init__(
@@ -158,7 +126,6 @@ class PictureFeed(_BatchFeed):
 def _run_lower_trunk(
     below: LowerTrunk | None, low: Sequence[str], decoded: Iterator[tuple[np.ndarray, np.ndarray]]
 ) -> Iterator[tuple[np.ndarray, Inputs]]:
-    """Pictures as a network's inputs: as float32, or as what the frozen lower part makes of them."""
     if below is not None:
         yield from below.run_batches(decoded, low)
         return
@@ -182,7 +149,7 @@ class _HeldOut:
 
 
 class HeldOutMaps(_HeldOut):
-    """Watched through kept activations of the pictures themselves (view 0); arguments as `MapFeed`'s."""
+    """Watched through kept activations of the pictures themselves (view 0)."""
 
     def __init__(self, *, maps: CachedMaps, low: Sequence[str] = (), **shared: Any) -> None:
         super().__init__(**shared)
@@ -193,7 +160,7 @@ class HeldOutMaps(_HeldOut):
 
 
 class HeldOutPooled(_HeldOut):
-    """Watched through pooled features; arguments as `PooledFeed`'s."""
+    """Watched through pooled features."""
 
     def __init__(self, *, features: np.ndarray, **shared: Any) -> None:
         super().__init__(**shared)
@@ -204,7 +171,7 @@ class HeldOutPooled(_HeldOut):
 
 
 class HeldOutPictures(_HeldOut):
-    """Watched through the pictures as they are; arguments as `PictureFeed`'s."""
+    """Watched through the pictures as they are."""
 
     def __init__(
         self, *, pictures: np.ndarray, below: LowerTrunk | None = None, low: Sequence[str] = (), **shared: Any

@@ -1,11 +1,9 @@
 """Activations of a frozen lower trunk, computed once by the fast engine and kept for every training that follows.
 
-Below the first block that trains nothing changes, so its map of a picture is always the same: it is computed by
-OpenVINO, one picture a request, and kept as float16 in the row cache (`headstart.core.storage.row_cache`) under the
-picture's digest; the pooled features of every depth on the way come from the same pass and stay float32. An augmented
-view of a picture is a row of its own under a key that also tells how it was changed. So folds, trials and later runs
-share what is there, a few new pictures cost a few rows, and an interrupted pass goes on where it was. Everything is
-mapped from files: 20,000 maps of 44 kB take no memory of this process.
+OpenVINO computes the map of a picture at the cut, which is kept as float16 in the row cache
+(`headstart.core.storage.row_cache`) under the picture's digest, and the pooled features of every depth on the way, as
+float32. An augmented view is a row of its own under a key that also tells how it was changed. Folds, trials and later
+runs share what is there, mapped from files: 20,000 maps of 44 kB take no memory of this process.
 """
 
 from __future__ import annotations
@@ -46,10 +44,7 @@ _ROOM = 8  # times the largest value of the sample that float16 must hold
 class LowerTrunk:
     """The trunk up to a cut, ready to run; several may run it at once, as training and watching do.
 
-    Attributes:
-        engine: Runs pictures.
-        outputs: What it gives: `map` where there is a cut, then each depth up to it, pooled.
-        turn: Held while a batch is in the engine, which takes one `run` at a time.
+    `outputs` are `map` where there is a cut, then each depth up to it, pooled. The engine takes one `run` at a time.
     """
 
     engine: Any
@@ -59,14 +54,8 @@ class LowerTrunk:
     def run_batches(
         self, batches: Iterator[tuple[Any, np.ndarray]], low: Sequence[str] = ()
     ) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
-        """Maps of pictures, batch by batch, in order.
-
-        Args:
-            batches: Pairs of a key, handed back as it is, and pictures (b, H, W, 3) uint8.
-            low: Depths whose pooled features are wanted besides, side by side in this order.
-
-        Yields:
-            The key and `map` (b, h, w, c) float32 and, with `low`, `pooled` (b, D) float32.
+        """The key of each batch of pictures (b, H, W, 3) uint8, with `map` (b, h, w, c) float32 and, with `low`,
+        `pooled` (b, D).
         """
         for batch in batches:
             with self.turn:  # to the end of the batch: while a caller rests, nothing of it is in the engine
@@ -75,7 +64,6 @@ class LowerTrunk:
 
 
 def _network_inputs(outputs: Mapping[str, np.ndarray], low: Sequence[str]) -> dict[str, np.ndarray]:
-    """What a network takes: the map, where there is one, and the pooled features of `low` side by side."""
     inputs = {MAP: outputs[MAP]} if MAP in outputs else {}
     if low:
         inputs["pooled"] = np.concatenate([outputs[name] for name in low], axis=1)
@@ -112,16 +100,7 @@ class CachedMaps:
         return int(self.at.size * sum(column.shape[1] * column.itemsize for column in self.columns.values()))
 
     def read_inputs(self, positions: np.ndarray, views: np.ndarray, low: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        """What a network takes.
-
-        Args:
-            positions: (b,) int64 pictures.
-            views: (b,) int64 view of each.
-            low: Depths whose pooled features are wanted, side by side in this order.
-
-        Returns:
-            `map` (b, h, w, c) float32 where maps are kept, `pooled` (b, D) float32 where `low` names depths.
-        """
+        """`map` (b, h, w, c) float32 where maps are kept, `pooled` (b, D) float32 where `low` names depths."""
         rows = self.at[views, positions]
         outputs = {name: self.columns[name][rows] for name in low}
         if self.shape:
@@ -147,7 +126,6 @@ def cache_maps(
         cut: Depth whose map is kept; empty keeps the pooled features of all depths and no map.
         rows: (M,) positions in `data.uris`.
         views: Augmented views of each picture besides the picture itself.
-        policy: How they are augmented.
         seed: Of their draws; a view depends on it, its number and the picture's bytes alone.
 
     Raises:
@@ -184,9 +162,7 @@ def load_lower_trunk(
 ) -> LowerTrunk:
     """The trunk up to a cut, compiled; made, and compared with Keras on eight of the rows, at its first use.
 
-    Args:
-        cut: One of its depths but the last; empty for all depths and no map.
-        rows: (M,) positions in `data.uris`.
+    `cut` is one of its depths but the last; empty for all depths and no map.
     """
     pictures = _sample_pictures(backbone, data, rows)
     ready = loading.load_engine(backbone, store, console, pictures, threads=count_threads(), cut=cut)
@@ -246,7 +222,6 @@ def _row_bytes(cache: RowStore) -> int:
 def _compute_missing(
     below: LowerTrunk, cache: RowStore, backbone: ResolvedBackbone, request: _MapRequest, missing: Sequence[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Keys and columns of what is missing, block by block."""
     keys = request.row_keys
     for (view, positions), values in below.engine.run(_decode_missing_views(backbone, request, missing)):
         columns = dict(zip(below.outputs, (output.reshape(len(output), -1) for output in values), strict=True))

@@ -1,8 +1,6 @@
 """Which way pictures take into a network whose lower trunk is frozen: kept activations, kept views, or all of it.
 
-Without augmentation a picture's map at the cut is always the same: it is computed once and kept. With augmentation
-either a stated number of augmented views is kept, or every epoch sends fresh ones through the frozen part. What takes
-fewer operations is taken, where the disk has room: counted, not measured, so the choice is the same every time.
+What takes fewer operations is taken, where the disk has room: counted, not measured, so the choice repeats.
 """
 
 from __future__ import annotations
@@ -19,12 +17,10 @@ VIEWS = 4  # augmented views that are kept of a picture when the recipe names no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPath:
-    """A way into the network.
+    """A way into the network: `cached`, `cached views` or `full path`.
 
     Attributes:
-        kind: `cached`, `cached views` or `full path`.
         views: Augmented views that are kept of each picture, besides itself.
-        bytes: That are kept.
         flops: Of the frozen part, for all trainings.
         why: One sentence with the numbers.
     """
@@ -42,7 +38,6 @@ def plan_data_path(
     """Choose by operations and disk.
 
     Args:
-        recipe: Its `augment`, `views` and `epochs`.
         n: Pictures, held-out ones included.
         trainings: That see these pictures with this cut and augmentation: folds times trials.
         lower_flops: Of one picture through the frozen part.

@@ -85,12 +85,7 @@ def _norm_scale(norm: Any) -> Any:
 
 
 def link_folds(pairs: Sequence[tuple[Any, Any]], folds: Mapping[int, int]) -> None:
-    """Let the copies of convolutions take in the copies of their norms, which from then on pass on what they get.
-
-    Args:
-        pairs: Operations with their copies.
-        folds: From `find_folds`, of the operations.
-    """
+    """Let copies of convolutions take in the copies of their norms, which from then on pass on what they get."""
     copies = {id(operation): copy for operation, copy in pairs}
     for conv, norm in folds.items():
         if conv in copies and norm in copies:

@@ -1,7 +1,6 @@
 """A piece of a trunk made anew: layers and weights of its own, names that are the same in every process.
 
-Networks are trained side by side on one trunk, fold by fold; each owns what it changes. Keras clones the graph, and
-while it does, layers may become other ones (`change`). Weights are copied pair by pair.
+Networks train side by side on one trunk, each owns what it changes; while Keras clones the graph, layers may change.
 """
 
 from __future__ import annotations
@@ -16,12 +15,7 @@ Change = Callable[[Any], tuple[Any, dict[str, Any]]]  # operation -> class of it
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClonedTrunk:
-    """What `clone_between` gives.
-
-    Attributes:
-        model: Functional `keras.Model` from the given input to the wanted tensors, everything frozen.
-        pairs: Operations of the original with their copies, in the order of the graph.
-    """
+    """Functional `keras.Model`, everything frozen, and the original operations with their copies, in graph order."""
 
     model: Any
     pairs: tuple[tuple[Any, Any], ...]
@@ -35,15 +29,7 @@ class ClonedTrunk:
 def clone_between(
     source: Any, targets: Sequence[Any], new_input: Any, names: Mapping[int, str], change: Change
 ) -> ClonedTrunk:
-    """Copy what lies between two tensors of a functional model.
-
-    Args:
-        source: Symbolic tensor where the piece begins.
-        targets: Symbolic tensors that it shall give.
-        new_input: `keras.Input` that takes the place of `source`.
-        names: id of an operation -> name of its copy.
-        change: What each operation becomes.
-    """
+    """Copy what lies between two tensors of a functional model; `names` are of the copies, by id of the operation."""
     import keras
 
     pairs: list[tuple[Any, Any]] = []

@@ -1,9 +1,8 @@
 """Training whose weights repeat bit for bit on one machine.
 
-Keras steps repeat on most backends by themselves. TensorFlow needs three settings. Its kernels are to be the
-deterministic ones. Where a tensor has three readers or more, their gradients go into one `AddN`, which adds in place
-to the first of them that nobody else holds at that moment: in an order that depends on the threads. So they are added
-in pairs, in the order of the readers. And its arithmetic optimiser must not gather such pairs into an `AddN` again.
+TensorFlow needs three settings: deterministic kernels; gradients of a tensor with three readers or more added in pairs,
+in the order of the readers, for its `AddN` adds in an order that depends on the threads; and no arithmetic optimiser,
+which would gather such pairs into an `AddN` again.
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ def plan_layer_swaps(
 ) -> Change:
     """What each operation of the trunk becomes in the network of a recipe.
 
-    The trunk's own dropout is turned off: the recipe says what is dropped. `folds` are the convolutions that take in
-    their batch norm.
+    The trunk's own dropout is turned off: the recipe says what is dropped.
 
     Raises:
         UsageError: Stochastic depth is asked for and no block that trains has a residual sum.

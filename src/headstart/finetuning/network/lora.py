@@ -1,8 +1,7 @@
 """Low-rank updates of frozen kernels (LoRA, Hu et al., ICLR 2022): W + A B, where A is drawn and B starts at zero.
 
-Keras attaches them itself to dense layers, attention projections and convolutions. Depthwise and separable
-convolutions get a class of ours, in which a kernel is read as a matrix: taps x channels for the depthwise part, inputs
-x outputs for the pointwise part. Merging adds A B to the kernel once; the merged layer is a plain one.
+Keras attaches them itself to dense layers, attention projections and convolutions. Depthwise and separable ones get a
+class of ours, in which a kernel is a matrix: taps x channels (depthwise part) or inputs x outputs (pointwise part).
 """
 
 from __future__ import annotations
@@ -29,14 +28,7 @@ _OURS = {  # kernel -> how many of its axes are the matrix's rows
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Update:
-    """One kernel with its low-rank update.
-
-    Attributes:
-        kernel: The frozen variable.
-        a: Trainable variable, drawn.
-        b: Trainable variable, zero at the start.
-        scale: Factor on A B.
-    """
+    """A frozen kernel with its low-rank update `scale` A B: A is drawn, B zero at the start."""
 
     kernel: Any
     a: Any
@@ -93,9 +85,7 @@ def _kernel_property(name: str) -> property:
 def attach_updates(layers: Sequence[Any], rank: int, rng: np.random.Generator) -> list[Update]:
     """Give every kernel of some built layers a low-rank update and draw A, uniform by fan-in (He et al. 2015).
 
-    Args:
-        layers: Of classes given by `low_rank_class`, with the layers inside them.
-        rank: Of the updates; less where a depthwise or separable kernel has fewer rows or columns.
+    The rank is less where a depthwise or separable kernel has fewer rows or columns.
     """
     updates = []
     for layer in (inner for update in layers for inner in list_nested_layers(update)):

@@ -1,7 +1,6 @@
 """A trained network as plain Keras layers: from pictures to probabilities, and as a trunk with a linear head.
 
-Low-rank updates are merged, the layers that stood in are Keras' own again, standardisation and temperature are part of
-the last weights. Both models share their layers; `headstart.networks.formats.keras_writer` writes them.
+Low-rank updates are merged; standardisation and temperature are part of the last weights.
 """
 
 from __future__ import annotations
@@ -25,10 +24,8 @@ class PlainModel:
 
     Attributes:
         model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C).
-        trunk: `keras.Model`, pictures -> features (B, D): depths in the recipe's order, then hidden units. `model`
-            up to its layer `features`.
-        weights: (D, C) float32, so that softmax(trunk(x) @ weights + bias) == model(x).
-        bias: (C,) float32.
+        trunk: `model` up to its layer `features` (B, D): depths in the recipe's order, then hidden units.
+        weights: (D, C) float32 and `bias` (C,), so that softmax(trunk(x) @ weights + bias) == model(x).
     """
 
     model: Any
@@ -38,7 +35,7 @@ class PlainModel:
 
 
 def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> PlainModel:
-    """Make plain models of a network with the weights that it has now."""
+    """Plain models of a network with the weights that it has now."""
     import keras
 
     depths = network.recipe.depths

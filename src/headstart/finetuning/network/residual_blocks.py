@@ -12,9 +12,8 @@ from headstart.networks.blocks import TrunkBlocks, iterate_ancestors, map_produc
 
 
 def find_residual_branches(trunk_model: Any, anatomy: TrunkBlocks) -> dict[int, tuple[int, float]]:
-    """Id of each residual sum -> position of the branch among its inputs, and depth l / L from 0 to 1.
-
-    L counts the residual sums of the whole network, so that the last one is at 1.
+    """Id of each residual sum -> position of the branch among its inputs, and depth l / L of all residual sums, up to
+    1.
     """
     producers = map_producers(trunk_model)
     sums = [

@@ -1,8 +1,7 @@
 """The head on a trunk's pooled features: a fixed standardisation, a linear layer, and beside it a hidden layer or none.
 
 With D features x, C classes: z = (x - centre) / scale; logits = W z + b, for `mlp` plus V h with
-h = ReLU(LayerNorm(U z + u)). V starts at zero, so that a head which starts from a fitted probe gives the probe's
-logits, whether it has a hidden layer or not. Everything is float32, also where the trunk trains in bfloat16.
+h = ReLU(LayerNorm(U z + u)). V starts at zero, so that the first logits are the probe's. All is float32.
 """
 
 from __future__ import annotations
@@ -21,13 +20,9 @@ _DRAWS = {"linear": 1, "hidden": 2, "dropout": 3, "hidden dropout": 4}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeadStart:
-    """A fitted linear head that a network starts from; D runs over the recipe's depths in their order.
+    """A fitted linear head that a network starts from: `weights` (D, C) on raw pooled features, `bias` (C,).
 
-    Attributes:
-        weights: (D, C) on raw pooled features.
-        bias: (C,).
-        centre: (D,) mean of each feature, for the standardisation inside the network.
-        scale: (D,) its standard deviation, 0 for a constant one.
+    `centre` and `scale` (D,) are mean and standard deviation of each feature, 0 for a constant one.
     """
 
     weights: np.ndarray
@@ -47,13 +42,9 @@ def derive_seed(recipe: Recipe, *place: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Head:
-    """The head's layers.
+    """The head's layers by role: `linear`, for `mlp` also `hidden`, `norm` and `output`.
 
-    Attributes:
-        logits: Symbolic tensor (B, C).
-        layers: By role: `linear`, for `mlp` also `hidden`, `norm` and `output`.
-        centre: (D,) of the standardisation.
-        factor: (D,) one over the scale.
+    `logits` is a symbolic tensor (B, C); `centre` and `factor` (one over the scale) are (D,).
     """
 
     logits: Any
@@ -68,13 +59,7 @@ class Head:
 
 
 def build_head(features: Any, recipe: Recipe, start: HeadStart | None, n_classes: int) -> Head:
-    """Lay a head on features.
-
-    Args:
-        features: Symbolic tensor (B, D) float32.
-        recipe: Gives the kind, the dropout and the seed.
-        start: In the order of the features; None starts with random weights and without standardisation.
-    """
+    """Lay a head on features, a symbolic tensor (B, D) float32; no start means random weights, no standardisation."""
     import keras
 
     width = int(features.shape[-1])
@@ -110,7 +95,6 @@ def _add_dropout(x: Any, recipe: Recipe, use: str) -> Any:
 
 
 def _add_hidden_layer(z: Any, recipe: Recipe) -> tuple[Any, Any, Any]:
-    """ReLU(LayerNorm(U z + u)), with both layers."""
     import keras
 
     dense = keras.layers.Dense(recipe.mlp.hidden, dtype="float32", name="head_hidden")
@@ -138,11 +122,10 @@ def _draw_glorot_uniform(shape: Sequence[int], recipe: Recipe, use: str) -> np.n
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoldedHead:
-    """A trained head as one linear layer on features that may hold a hidden layer; H hidden units, 0 for `linear`.
+    """A trained head as one linear layer; H hidden units, 0 for `linear`.
 
     Attributes:
-        weights: (D + H, C) on raw pooled features and hidden units.
-        bias: (C,).
+        weights: (D + H, C) on raw pooled features and hidden units; `bias` is (C,).
         hidden: (D, H) and (H,) of the hidden layer on raw pooled features, then gamma and beta (H,) of its norm; empty
             for `linear`.
     """

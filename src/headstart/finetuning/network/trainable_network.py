@@ -1,9 +1,7 @@
 """The network that a recipe trains: the upper part of a trunk with a head on it, cut where nothing below trains.
 
-`build` copies the part above the cut, swaps the layers that must behave otherwise in training (`own_layers`, `lora`),
-frees what the strategy frees and lays the head on. Inputs are `map` (the trunk's map at the cut) or `pictures`, and
-`pooled` (pooled features of the depths at or below the cut); the output is logits. Weights are known by paths that
-are the same in every process. `headstart.finetuning.network.plain_model` makes a plain model of it again.
+Inputs are `map` (the trunk's map at the cut) or `pictures`, and `pooled` (pooled features of the depths at or below the
+cut); the output is logits. Weights are known by paths that are the same in every process.
 """
 
 from __future__ import annotations
@@ -32,13 +30,7 @@ _DRAW = 9  # of LoRA's A, among the uses of the recipe's seed
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
-    """A block that trains.
-
-    Attributes:
-        name: The depth that ends it, or `head`.
-        variables: Its trainable `keras.Variable`s.
-        distance: 0 for the head, 1 for the block next to it.
-    """
+    """A block that trains: named by the depth that ends it, or `head`; `distance` is 0 for the head, 1 for the next."""
 
     name: str
     variables: list[Any]
@@ -55,8 +47,6 @@ class Network:
         cut: Depth whose map comes in; empty when pictures come in, or features alone.
         low: Depths whose pooled features come in, in the order in which `pooled` holds them.
         blocks: Those that train, shallow to deep, the head last.
-        head: The head's layers.
-        updates: Low-rank ones, for the strategy `lora`.
         statistics: Variables that training changes without a gradient: those of batch norm.
     """
 
@@ -90,11 +80,7 @@ class Network:
         return {v.path: np.asarray(v).copy() for v in variables}
 
     def set(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Put weights back, by path.
-
-        Raises:
-            KeyError: The network has no such weight.
-        """
+        """Put weights back, by path; a KeyError where the network has no such weight."""
         variables = {v.path: v for v in self.model.weights}
         for path, value in weights.items():
             variables[path].assign(value)
@@ -134,9 +120,9 @@ def build_network(
 
     Args:
         trunk_model: Functional `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> one (B, D) a depth.
-        recipe: With `depths` and `part` decided.
-        start: The fitted head on raw features of `recipe.depths` in their order. Unless the recipe's start is random,
-            the first logits are this head's to 1e-4. None starts at random, without standardisation.
+        start: The fitted head on raw features of `recipe.depths` in their order; the first logits are this head's to
+            1e-4
+            unless the recipe starts at random. None starts at random, without standardisation.
 
     Raises:
         NoOpError: Nothing of the trunk would train, or LoRA finds no layer.
@@ -188,13 +174,7 @@ def build_network(
 def build_lower_trunk(trunk_model: Any, spec: BackboneSpec, cut: str, low: Sequence[str] = ()) -> Any:
     """The part of a trunk up to a cut, sharing its layers.
 
-    Args:
-        trunk_model: As in `build`.
-        cut: Depth.
-        low: Depths whose pooled features are wanted too.
-
-    Returns:
-        `keras.Model`, pictures -> map (B, h, w, c), or with `low` -> [map, pooled (B, D) of each].
+    `keras.Model`, pictures -> map (B, h, w, c), or with `low` -> [map, pooled (B, D) of each of these depths].
     """
     import keras
 
@@ -213,7 +193,6 @@ def feature_positions(spec: BackboneSpec, order: Sequence[str], target_order: Se
 def _clone_upper_trunk(
     trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, cut: str, high: Sequence[str], change: clone.Change
 ) -> clone.ClonedTrunk:
-    """The part of the trunk that the network owns, with its weights."""
     import keras
 
     source = anatomy.maps[cut] if cut else trunk_model.inputs[0]
@@ -269,7 +248,6 @@ def _list_trainable_blocks(
 
 
 def _require_trainable(network: Network, spec: BackboneSpec, train: Sequence[str]) -> None:
-    """The recipe frees something of the trunk, and every weight is known by its own path."""
     paths = [v.path for v in network.model.weights]
     if len(set(paths)) < len(paths):
         raise RuntimeError(f"two weights of `{spec.name}` have one path")

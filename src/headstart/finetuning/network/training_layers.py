@@ -1,8 +1,6 @@
-"""Layers that stand in for Keras' own while a network trains; `headstart.finetuning.network.plain_model` puts the
-plain ones back.
+"""Layers that stand in for Keras' own while a network trains.
 
-Each class is made on first use, for Keras is imported late. `FrozenNorm`: batch norm that learns its scale and shift
-but keeps its statistics. `ResidualAdd`: the sum at the end of a residual block, with stochastic depth.
+Each class is made on first use, for Keras is imported late.
 """
 
 from __future__ import annotations
@@ -34,8 +32,7 @@ def residual_add() -> Any:
     """Class of a residual sum that leaves the branch out, picture by picture, while it trains.
 
     Stochastic depth (Huang et al., ECCV 2016): the branch is dropped with probability `rate`, and divided by `1 - rate`
-    where it is kept, so that its expectation, and with it inference, stays as it is. Takes a list of two tensors or
-    two tensors, for sums are layers here and plain operations there.
+    where it is kept, so that inference stays as it is. Takes a list of two tensors or two tensors.
     """
     import keras
 

@@ -16,10 +16,7 @@ def require_moved(
 ) -> None:
     """Assert that after a step each block that trains has moved and nothing else has.
 
-    Args:
-        first: `network.get(frozen=True)` before the step.
-        after: The same behind it.
-        factors: Path of each trainable variable -> factor on the rate; a block whose factors are 0 must stand still.
+    `first` and `after` are `network.get(frozen=True)` around the step; a block whose `factors` are 0 must stand still.
 
     Raises:
         NoOpError: A block stands still, or a frozen weight moved; both are named.

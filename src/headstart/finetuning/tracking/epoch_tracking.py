@@ -16,11 +16,7 @@ OnEpoch = Callable[[EpochRow], bool]
 
 
 class EpochTracker:
-    """Reports each epoch of each training once.
-
-    Args:
-        file: Remembers the last epoch of each training.
-    """
+    """Reports each epoch of each training once; `file` remembers the last one."""
 
     def __init__(self, tracker: Tracker, file: Path) -> None:
         self._tracker, self._file = tracker, file
@@ -45,8 +41,7 @@ class EpochTracker:
 def open_epoch_tracker(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator[EpochTracker | None]:
     """The tracker that the job asks for, closed when the block ends, whatever ends it; None when it asks for none.
 
-    Args:
-        folder: Remembers what was reported for as long as trainings may be resumed.
+    `folder` remembers what was reported for as long as trainings may be resumed.
 
     Raises:
         SetupError: MLflow is not installed, or its server does not answer.

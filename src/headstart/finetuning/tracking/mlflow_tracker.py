@@ -32,17 +32,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run came to.
-
-    Attributes:
-        params: Name -> what was asked for or chosen.
-        metrics: Name -> number.
-        tags: Name -> text.
-        data: Name of the data set.
-        digest: Of the data set.
-        files: To keep beside the numbers.
-        model: Folder as `headstart.runtime.mlflow_model` writes it.
-    """
+    """What a run came to; `files` lie beside the numbers, `model` is a folder of `headstart.runtime.mlflow_model`."""
 
     params: Mapping[str, str]
     metrics: Mapping[str, float]

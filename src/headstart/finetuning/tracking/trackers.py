@@ -1,8 +1,6 @@
 """Where training curves go besides the run folder: TensorBoard event files, or MLflow.
 
-Every training is followed under its own name, with its recipe and, at the end of each epoch, all its scores; those of
-training and of held-out pictures lie side by side, so that both tools draw them into one chart. A resumed run goes on
-in the same place.
+Training and held-out scores lie side by side, so that both tools draw them into one chart.
 """
 
 from __future__ import annotations
@@ -30,13 +28,7 @@ class Tracker(Protocol):
 
 
 def open_tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]) -> Tracker:
-    """Begin to follow the trainings of a run.
-
-    Args:
-        kind: `tensorboard` or `mlflow`.
-        folder: The run's folder; files go into `tensorboard/` or `mlflow/` in it.
-        run_name: What the run is called in MLflow.
-        class_names: C names, for the scores of single classes.
+    """Begin to follow the trainings of a run, `tensorboard` or `mlflow`; files go into a folder of that name.
 
     Raises:
         SetupError: MLflow is not installed, or its server does not answer.

@@ -30,16 +30,9 @@ class TrainingFacts:
     Attributes:
         key: Digest of what the training depends on; another key is another training.
         parts: Into how many parts each batch is cut.
-        peak: Highest learning rate.
-        epoch: Done epochs.
         scale: Factor on all rates that callbacks asked for.
         best: The epoch whose weights count.
         stopped: Why it ended; empty while it has not.
-        steps: Taken so far.
-        profile: Where their time went.
-        start: Scores before the first step.
-        rows: Of the done epochs.
-        notes: Choices with their numbers.
     """
 
     key: str
@@ -62,7 +55,7 @@ class TrainingArrays:
 
     Attributes:
         weights: All that training may change, by path; empty when the training is over.
-        state: Of the optimiser and the draws, see `headstart.finetuning.training.train_step.TrainStep.copy_state`.
+        state: See `headstart.finetuning.training.train_step.TrainStep.copy_state`.
         logits: (E + 1, M, C) float32; None when nothing is watched.
     """
 
@@ -113,11 +106,7 @@ class CheckpointFolder:
             _write_arrays(self._weights_file(epoch), weights)
 
     def read_weights(self, epoch: int) -> dict[str, np.ndarray]:
-        """The weights of an epoch.
-
-        Raises:
-            KeyError: They were not kept.
-        """
+        """The weights of an epoch; a KeyError where they were not kept."""
         if self.path is None:
             return self._memory[epoch]
         if not self._weights_file(epoch).is_file():

@@ -1,7 +1,7 @@
 """The epochs of one training: steps at the schedule's rates, a look at the held-out pictures, a state to go on from.
 
-What decides (when to stop, which epoch counts) is worked out from the held-out logits of all epochs, never from a
-clock, so that a training that goes on from its folder decides as the unbroken one did.
+When to stop and which epoch counts follows from held-out logits, never from a clock, so that a resumed training decides
+as the unbroken one did.
 """
 
 from __future__ import annotations
@@ -57,11 +57,7 @@ class TrainingTask:
 
 
 class TrainingLoop:
-    """A training on its way.
-
-    Args:
-        logits: (M, C) held-out logits of the start and of each done epoch; empty when nothing is watched.
-    """
+    """A training on its way; `logits` are (M, C) held-out ones of the start and of each done epoch, if any."""
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """What is known of a network at the end of an epoch: scores of held-out pictures, and of the batches it learnt from.
 
-Held-out pictures are scored after every epoch; the training scores come from the batches as they were seen, so they
-cost nothing and hold for augmented and mixed pictures, with dropout, by weights that move from step to step.
+Training scores come from the batches as they were seen: they cost nothing and hold for augmented and mixed pictures.
 """
 
 from __future__ import annotations
@@ -17,14 +16,10 @@ from headstart.statistics.metrics import confusion_matrix
 
 
 def score_epoch(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochScores:
-    """Scores of one look at some pictures.
+    """Scores of (M, C) probabilities against (M,) int64 classes.
 
     A class without a picture has NaN scores and stays out of the macro averages; one that is there and was never
     answered has precision 0.
-
-    Args:
-        y: (M,) int64 true classes.
-        probabilities: (M, C).
     """
     cells = confusion_matrix(y, probabilities.argmax(axis=1), n_classes)
     return _score_confusion(cells, float(log_losses(y, probabilities).mean()))
@@ -55,12 +50,8 @@ class EpochPredictions:
         self._n = self._steps = 0
 
     def add_batch(self, loss: float, logits: np.ndarray, hard: np.ndarray) -> None:
-        """Count a batch.
-
-        Args:
-            loss: What was minimised.
-            logits: (b, C), as the step saw them.
-            hard: (b,) int64, of mixed pictures the class with the larger share.
+        """Count a batch: (b, C) logits as the step saw them, and (b,) int64 classes, of mixed pictures the larger
+        share's.
         """
         p = softmax(logits.astype(np.float64))
         self._cells += confusion_matrix(hard, p.argmax(axis=1), len(self._cells))
@@ -85,25 +76,16 @@ class EpochPredictions:
 
 
 def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """(E,) the monitored metric of each epoch as a loss, lower is better.
-
-    Args:
-        monitor: `log_loss`, `accuracy` or `balanced_accuracy`.
-        y: (M,) int64.
-        logits: (E, M, C).
-    """
+    """(E,) the monitored metric of each epoch as a loss, lower is better; `y` is (M,) int64, `logits` (E, M, C)."""
     return np.array(
         [per_picture_loss(monitor, y, softmax(epoch_logits.astype(np.float64))).mean() for epoch_logits in logits]
     )
 
 
 def predict_logits(network: Network, held: HeldOut) -> np.ndarray:
-    """Logits of held-out pictures.
+    """(M, C) float32 logits of held-out pictures, in the order of `held.y`.
 
     A short batch is filled up, so that a picture's logits do not depend on how many others came with it.
-
-    Returns:
-        (M, C) float32 logits, in the order of `held.y`.
     """
     model, size = network.model, 0
     parts = []

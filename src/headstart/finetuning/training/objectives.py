@@ -1,7 +1,6 @@
 """What is minimised and on what: the loss, mixed pictures with mixed labels, and the order of an epoch.
 
-Labels are soft everywhere, (B, C) rows that sum to 1: a mixed picture has as much of a class as of its picture. All
-draws come from a generator that is given, or from the seed and the epoch.
+Labels are soft everywhere, (B, C) rows that sum to 1: a mixed picture has as much of a class as of its picture.
 """
 
 from __future__ import annotations
@@ -22,18 +21,13 @@ _ORDER = 77_000  # no other draw has this stream
 
 
 def make_loss(recipe: Recipe, class_weight: np.ndarray | None = None) -> Any:
-    """Cross-entropy of logits against soft labels, or the focal loss (Lin 2017), as a Keras loss.
+    """Cross-entropy of (B, C) logits against soft labels, or the focal loss (Lin 2017), as a Keras loss: the mean over
+    B.
 
-    A class weight counts a picture as often as its label has of the class, so that weight 2 is the same as having
-    the picture twice; the mean is over pictures, so weights should be 1 on average over them. Label smoothing (Szegedy
-    2016) comes after it. The focal loss weighs each class's term by (1 - p)^gamma.
-
-    Args:
-        recipe: Its `focal` and `label_smoothing`.
-        class_weight: (C,) or None.
-
-    Returns:
-        A loss called as `loss(y, logits)`, both (B, C), giving the mean over B.
+    A class weight, (C,) or None, counts a picture as often as its label has of the class; weights should be 1 on
+    average
+    over the pictures. Label smoothing (Szegedy 2016) comes after it. The focal loss weighs each class's term by
+    (1 - p)^gamma.
     """
     import keras
 
@@ -64,19 +58,11 @@ class _Objective(_Base):  # type: ignore[misc]
 def mix_batch(
     batch: dict[str, np.ndarray], y: np.ndarray, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Mix each picture of a batch with another one, and the labels in the same shares.
+    """New arrays: each picture of a batch mixed with another one, and the labels in the same shares.
 
     Mixup (Zhang 2018) adds pictures; CutMix (Yun 2019) pastes a box where an input has an area, and adds by the box's
     share of the area where it has none. The share is drawn once a batch from Beta(alpha, alpha); with both, one of
-    them is drawn for the batch.
-
-    Args:
-        batch: Inputs by name, (B, ...) float32; the same partner and share for all.
-        y: (B, C) float32 soft labels.
-        recipe: Its `mixup` and `cutmix`; neither leaves all as it is.
-
-    Returns:
-        New arrays; what was given is not changed.
+    them is drawn for the batch. Inputs are by name, (B, ...) float32; soft labels (B, C) float32.
     """
     if not (recipe.mixup or recipe.cutmix):
         return batch, y
@@ -119,18 +105,11 @@ def _blend(first: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
 
 
 def draw_order(y: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
-    """Which pictures an epoch sees, and when.
+    """Which pictures an epoch (from 1) sees, and when: (n,) int64 positions in `y`.
 
     `natural` sees each once. `balanced` sees as many of each class as of any other, to within one: no picture of a
-    class comes again before all others of the class have come as often.
-
-    Args:
-        y: (n,) int64 classes.
-        recipe: Its `sampling` and `seed`.
-        epoch: From 1.
-
-    Returns:
-        (n,) int64 positions in `y`.
+    class
+    comes again before all others of the class have come as often.
     """
     rng = np.random.default_rng([recipe.seed, _ORDER, epoch])
     if recipe.sampling == "natural":

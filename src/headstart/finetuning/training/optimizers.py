@@ -1,11 +1,10 @@
 """Keras' own Adam and SGD, with a factor on the update of each variable.
 
-Adam divides by the size of the gradient, so that scaling a gradient does nothing: the factor of a variable scales its
-*update*. Factors and rates are variables: they may change between two steps and nothing is traced again. Gradual
-unfreezing has factors of 0 at first: such a variable does not move, its gradient does not count in the norm that is
-clipped, and when it is freed its first step has the bias correction of a first step. Decay is decoupled (Loshchilov
-and Hutter, ICLR 2019) and has the factor too, which Keras' has not: biases and what has one dimension (norms) do not
-decay, and what has an anchor is pulled there instead of to 0 (L2-SP, Li 2018).
+Adam divides by the size of the gradient, so a variable's factor scales its *update*. Factors and rates are variables:
+they change between steps and nothing is traced again. With a factor of 0 a variable does not move nor count in the
+clipped norm; once freed, its first step has the bias correction of a first step. Decay is decoupled (Loshchilov and
+Hutter, ICLR 2019) and has the factor too: biases and norms do not decay, and what has an anchor is pulled there (L2-SP,
+Li 2018).
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ def make_optimizer(
 ) -> Any:
     """AdamW (Loshchilov 2019) or SGD with Nesterov's momentum, as a Keras optimiser.
 
-    Its `learning_rate` is assigned before each step, `set_factors` is called when blocks are freed; `variables` hold
-    all of its state, the running mean of the weights included. Call `build(variables)` before the first step.
+    `learning_rate` is assigned before each step, `set_factors` is called when blocks are freed; `variables` hold all of
+    its
+    state. Call `build(variables)` before the first step.
 
     Args:
-        recipe: Its `optimiser`, `rate`, `gradual`, `clip`, `weight_decay`, `l2_sp` and `ema`.
         factors: Variable path -> factor on the rate, for every variable that it is built on; 0 with `gradual` alone.
         anchors: Variable path -> value that `l2_sp` pulls to, the trunk's.
 

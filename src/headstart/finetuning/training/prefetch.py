@@ -1,8 +1,7 @@
 """Batches made ahead of training, and the proof that training did not have to wait for them.
 
-A feed makes the batches of an epoch; it may read, augment or push pictures through a frozen trunk. One thread lets it
-run through all epochs, a few batches ahead, while the step before them is computed and the held-out pictures are
-watched. What it makes depends on the epoch's number alone, never on time, so being ahead changes nothing but speed.
+One thread lets a feed run through all epochs, a few batches ahead. What it makes depends on the epoch's number alone,
+so being ahead changes nothing but speed.
 """
 
 from __future__ import annotations
@@ -25,12 +24,7 @@ _POLL_S = 0.1
 
 
 class Feed(Protocol):
-    """What trains.
-
-    Attributes:
-        n: Pictures.
-        steps: Batches an epoch.
-    """
+    """What trains: `n` pictures in so many batches an epoch."""
 
     n: int
     steps: int
@@ -38,18 +32,13 @@ class Feed(Protocol):
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of epoch `number`, from 1, the same each time.
 
-        Yields:
-            Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64; all of the same b.
+        Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64.
         """
         ...
 
 
 class HeldOut(Protocol):
-    """What is watched.
-
-    Attributes:
-        y: (M,) int64 true classes.
-    """
+    """What is watched; `y` are the (M,) int64 true classes."""
 
     y: np.ndarray
 
@@ -60,13 +49,7 @@ class HeldOut(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Where the time of the steps went: clocks, so they decide nothing.
-
-    Attributes:
-        first_s: Of the first step in a process, which compiles; it is in neither of the others.
-        compute_s: Of all other steps.
-        wait_s: In which a batch was wanted and not yet there.
-    """
+    """Where the time of the steps went; the first, which compiles, is in neither of the others. It decides nothing."""
 
     first_s: float = 0.0
     compute_s: float = 0.0
@@ -110,11 +93,7 @@ class PrefetchedEpochs:
         self._thread.join()
 
     def epoch(self) -> Iterator[Batch]:
-        """The batches of the next epoch; an error of the feed is raised here.
-
-        Raises:
-            ValueError: The feed made fewer or more batches than it says.
-        """
+        """The batches of the next epoch; errors of the feed are raised here, also a wrong number of batches."""
         count = 0
         while True:
             began = time.perf_counter()

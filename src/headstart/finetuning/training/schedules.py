@@ -15,19 +15,11 @@ _SAFE = 10.0  # how far below the rate at which the loss rises it is safe to lea
 
 
 def schedule_rates(recipe: Recipe, steps: int, peak: float | None = None) -> np.ndarray:
-    """The learning rate of every step.
+    """(steps,) float64, the learning rate of every step, all above 0; `peak` is the recipe's rate if not given.
 
     The rate rises in equal steps over the part `warmup` and is at its peak in the step after it. Then it stays
     (`constant`), or falls along half a cosine towards 0 (`cosine`, Loshchilov 2017). `one_cycle` rises from peak / 25
     and falls back to it in straight lines, and in the last tenth of the steps to peak / 2500 (Smith 2018).
-
-    Args:
-        recipe: Its `schedule`, `warmup` and `rate`.
-        steps: Of the whole training.
-        peak: The highest rate; the recipe's without it.
-
-    Returns:
-        (steps,) float64, all above 0.
     """
     peak = recipe.rate if peak is None else peak
     if steps < 1 or peak <= 0:
@@ -49,15 +41,10 @@ def schedule_rates(recipe: Recipe, steps: int, peak: float | None = None) -> np.
 def factors_in_epoch(
     recipe: Recipe, blocks: Sequence[Sequence[str]], epoch: int, factors: Mapping[str, float]
 ) -> dict[str, float]:
-    """The factors in an epoch: with `gradual` the head is free first, then one block more at a time (Howard 2018).
+    """The factors in an epoch (from 1): with `gradual` one block more is free at a time, the head first (Howard 2018).
 
     A block is freed every epochs / (2 blocks), so that all train in the second half; in the last epoch at the latest.
-
-    Args:
-        recipe: Its `gradual` and `epochs`.
-        blocks: Paths of each block's variables, shallow to deep, the head last.
-        epoch: From 1.
-        factors: Of all variables when all are free.
+    `blocks` are paths of each block's variables, shallow to deep, the head last; `factors` those when all are free.
     """
     if not recipe.trunk.gradual or epoch >= recipe.epochs:
         return dict(factors)
@@ -72,14 +59,13 @@ def rising_rates(start: float, end: float, steps: int) -> np.ndarray:
 
 
 def find_rate(losses: np.ndarray, rates: np.ndarray) -> float:
-    """The rate that a rising-rate test suggests (Smith 2017).
+    """The rate that a rising-rate test suggests (Smith 2017), by the (S,) losses at rising rates.
 
-    Losses are smoothed over a tenth of the steps. Where they fall by more than their noise, it is the rate at which
-    they fall fastest; else (the network starts from its optimum) a tenth of the rate from which on they rise.
-
-    Args:
-        losses: (S,) of each step; what comes after the first that is not finite does not count.
-        rates: (S,) rising.
+    Losses are smoothed over a tenth of the steps; what comes after the first that is not finite does not count. Where
+    they
+    fall by more than their noise, it is the rate at which they fall fastest; else (the network starts from its optimum)
+    a
+    tenth of the rate from which on they rise.
     """
     finite = np.isfinite(losses)
     end = len(losses) if finite.all() else int(np.argmin(finite))

@@ -1,9 +1,8 @@
 """One step of training, by Keras' own compiled train step, and everything that such a step changes.
 
-`compute_metrics` is the hook that Keras gives on every backend: through it the step hands out the logits that it saw,
-so that scores of the training batches cost no second pass. A batch whose activations are too large to be kept at once
-goes through in parts whose gradients are summed: the loss is linear in the soft labels, so parts with labels in their
-shares sum to exactly the gradient of the whole.
+`compute_metrics`, a hook of Keras on every backend, hands out the logits that the step saw, so scores of the training
+batches cost no second pass. A batch too large for memory goes through in parts whose gradients are summed: with soft
+labels in their shares they sum to exactly the gradient of the whole.
 """
 
 from __future__ import annotations
@@ -22,17 +21,8 @@ from headstart.finetuning.training import objectives, optimizers
 class TrainStep:
     """A network, its optimiser and its loss, compiled.
 
-    What the draws of dropout start from is set to the recipe's seed, so that two steppers on equal weights take equal
-    steps.
-
-    Args:
-        class_weight: (C,) float64 or None.
-        parts: Into how many parts a batch is cut. A batch norm that learns sees each part for itself.
-
-    Attributes:
-        model: The compiled `keras.Model`; it shares its layers with the network.
-        optimiser: Of `headstart.finetuning.training.optimizers`, built.
-        factors: On the rate, by variable, where nothing is held back.
+    Dropout draws from the recipe's seed, so that two steppers on equal weights take equal steps. `class_weight` is (C,)
+    float64 or None; a batch norm that learns sees each of the `parts` of a batch for itself.
     """
 
     def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
@@ -55,14 +45,9 @@ class TrainStep:
             draw.assign(np.array([recipe.seed, number], draw.dtype))
 
     def take_step(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
-        """Take one step.
+        """The loss that was minimised and the (b, C) float32 logits, both from before the step.
 
-        Args:
-            inputs: By name (b, …) float32.
-            soft: (b, C) float32.
-
-        Returns:
-            The loss that was minimised and the (b, C) float32 logits, both from before the step.
+        Inputs are by name (b, …) float32, soft labels (b, C) float32.
         """
         self.optimiser.learning_rate = rate
         if self._summing is None:

@@ -1,10 +1,8 @@
 """The training loop: a network, a recipe and a feed become weights that can be trusted and made again.
 
-Each epoch runs the feed's batches through the compiled step at the schedule's rates, then asks the held-out pictures
-and keeps everything that the next epoch starts from, so that a killed training ends in the same bits as an unbroken
-one. The first step must move every block that trains and nothing else. Training ends after the last epoch, when the
-monitored metric no longer gains, when `on_epoch` or a callback stops it, or at a loss that is not finite; then the
-weights that count are put back: those of the best epoch, or the first ones if no epoch was better.
+All that an epoch starts from is kept, so a killed training ends in the same bits as an unbroken one. The first step
+must move every block that trains and nothing else. At the end the weights that count are put back: those of the best
+epoch, or the first ones if no epoch was better.
 """
 
 from __future__ import annotations
@@ -54,18 +52,13 @@ _TEST_WORSE, _TEST_FIRST = 4.0, 5  # times the largest loss of the first steps e
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingResult:
-    """A training that is over.
+    """A training that is over, with its `stopped` reason in one clause.
 
     Attributes:
-        rows: Of its epochs.
         start: Held-out scores before the first step; None when nothing was held out.
         best: The epoch whose weights count and are in the network now, 0 for the start.
-        stopped: Why it ended, one clause.
         logits: (E + 1, M, C) float32 held-out logits at the start and after each epoch; None when nothing was held out.
         weights: Epoch -> weights by path, as `Network.set` takes them; 0, the best one, and with `keep_epochs` all.
-        steps: Taken.
-        profile: Where their time went.
-        notes: Choices with their numbers.
     """
 
     rows: tuple[EpochRow, ...]
@@ -80,10 +73,8 @@ class TrainingResult:
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a training: the best weights so far are in the network, and its folder can be gone on from.
-
-    Attributes:
-        trained: The training as far as it came.
+    """Ctrl-C during a training: the best weights so far are in the network; `trained` is the training as far as it
+    came.
     """
 
     def __init__(self, trained: TrainingResult) -> None:
@@ -109,7 +100,7 @@ def train_network(
     """Train a network, or go on with a training that was cut short, or read one that is done.
 
     Args:
-        recipe: How; a rate of 0 has one found first.
+        recipe: A rate of 0 has one found first.
         held: What is watched; without it the last epoch counts.
         class_weight: (C,) float64 or None.
         folder: Where states and weights are kept; None keeps them in memory, and a kill loses them.
@@ -122,7 +113,7 @@ def train_network(
         NoOpError: The first step moves a block that is frozen, or leaves one that trains.
         DataError: The loss is not finite before anything moved.
         SetupError: Not even a few pictures fit into memory, or the disk is full.
-        Interrupted: Ctrl-C.
+        TrainingInterrupted: Ctrl-C.
     """
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
     task = TrainingTask(
@@ -152,19 +143,12 @@ def train_network(
 
 
 def epoch_weights(folder: Path, epoch: int) -> dict[str, np.ndarray]:
-    """Weights that a training kept in its folder, as `Trained.weights` gives them.
-
-    Raises:
-        KeyError: They were not kept.
-    """
+    """Weights that a training kept in its folder; a KeyError where they were not kept."""
     return CheckpointFolder(folder).read_weights(epoch)
 
 
 def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> float:
-    """Seconds that a step takes: of the computing, or of the feed where that is slower.
-
-    The first step, which compiles, does not count. The network ends as it was.
-    """
+    """Seconds that a step takes, compiling left out: of the computing, or of the feed where that is slower."""
     weights = network.get()
     stepper = TrainStep(network, recipe, None, memory.count_parts(network.model, min(recipe.batch, feed.n))[0])
     batches, made_s, step_s = repeat_epochs(feed), list[float](), list[float]()
@@ -214,7 +198,6 @@ def _train_once(
 def _score_start(
     task: TrainingTask, stepper: TrainStep, store: CheckpointFolder, facts: TrainingFacts
 ) -> tuple[TrainingFacts, list[np.ndarray]]:
-    """What is known before the first step: the start's scores, and the rate."""
     store.keep_weights(0, task.network.get())
     logits, start = [], None
     if task.held is not None:
@@ -269,7 +252,7 @@ def _make_result(
 
 
 def _format_best_epoch(facts: TrainingFacts, counts: EpochScores, n: int) -> str:
-    """Held-out scores of the best epoch, raw: the temperature is fitted when folds are judged."""
+    """Scores are raw: the temperature is fitted when folds are judged."""
     assert facts.start is not None
     if not facts.best:
         return (
@@ -287,7 +270,7 @@ def _stack_logits(logits: list[np.ndarray]) -> np.ndarray | None:
 
 
 def _training_key(task: TrainingTask, first: Mapping[str, np.ndarray], class_weight: np.ndarray | None) -> str:
-    """Digest of what decides the training, as far as it can be seen from here."""
+    """Digest of what decides the training."""
     hasher = hashlib.sha256()
     for path in sorted(first):
         hasher.update(path.encode() + first[path].tobytes())

@@ -19,15 +19,12 @@ _STIFF = 2.0
 
 
 def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
-    """The epoch with the lowest loss over the held-out pictures of all folds together.
+    """The epoch with the lowest loss over the held-out pictures of all folds together, 0 for the start.
 
     Args:
-        losses: (F, E + 1) mean loss of each fold's held-out pictures at the start (column 0) and after each epoch;
-            NaN where a fold stopped earlier.
+        losses: (F, E + 1) mean loss of each fold at the start and after each epoch; NaN where a fold stopped earlier,
+            and such an epoch does not count.
         counts: (F,) held-out pictures of each fold.
-
-    Returns:
-        0 for the start; an epoch that not every fold reached does not count.
 
     Raises:
         ValueError: A fold has no score of the start.
@@ -42,24 +39,18 @@ def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
 def choose_alpha(logits: Mapping[float, np.ndarray], y: np.ndarray, metric: str) -> float:
     """The point between the first (0) and the tuned weights (1) with the lowest loss (WiSE-FT, Wortsman 2022).
 
-    Args:
-        logits: Point -> (M, C) held-out logits.
-        y: (M,) int64.
-        metric: See `per_picture_loss`.
+    `logits` are (M, C) held-out ones by point, `y` (M,) int64.
     """
     losses = {alpha: per_picture_loss(metric, y, _softmax_float64(logits[alpha])).mean() for alpha in sorted(logits)}
     return min(losses, key=lambda alpha: losses[alpha])
 
 
 def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
-    """What held-out logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
+    """What held-out (M, C) logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
 
     The total log loss is lowered together with `_STIFF` times the squared logarithm of the temperature, so that some
-    fifty pictures without an error, which would ask for endless certainty, leave it near 1; a thousand decide alone.
-
-    Args:
-        logits: (M, C).
-        y: (M,) int64.
+    fifty
+    pictures without an error, which would ask for endless certainty, leave it near 1; a thousand decide alone.
     """
     from scipy.optimize import minimize_scalar
 
@@ -77,16 +68,10 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
 
 
 def choose_soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
-    """Whose weights to average: the greedy soup (Wortsman 2022).
+    """Whose weights to average, as rising positions: the greedy soup (Wortsman 2022).
 
-    The first member is always in it; then each in the given order stays if the mean with it is better.
-
-    Args:
-        members: At least one, the chosen one first, then those with the better score of their own first.
-        score: Of the averaged weights of some members, lower is better; called once a set.
-
-    Returns:
-        Positions in `members`, rising.
+    The first member, the chosen one, is always in it; then each in the given order, best score first, stays if the mean
+    with it is better. `score` is of averaged weights, lower is better; it is called once a set.
     """
     chosen, best = [0], score(members[:1])
     for at in range(1, len(members)):
