@@ -1,6 +1,6 @@
 """What a repository of the Hugging Face hub says of itself: its card, its tags, its configuration. Pure reading.
 
-Everything here is somebody else's text: it is cut short, made printable, and never believed beyond what it states.
+It is somebody else's text: cut short, made printable, and never believed beyond what it states.
 """
 
 from __future__ import annotations
@@ -39,12 +39,9 @@ class CardFacts:
 
     Attributes:
         family: Its architecture as its configuration names it.
-        licence: Of the weights.
-        pretrained_on: Data sets, and the network that it was made of.
         method: `supervised`, `self-supervised`, `image-text`, of both also `…, then supervised`; or `not stated`.
         domains: What its pictures show, as far as names of data sets and tags tell.
         prior: Published accuracy on ImageNet-1k, 0..1; None where none is published.
-        prior_source: Where that stands.
     """
 
     family: str
@@ -57,20 +54,14 @@ class CardFacts:
 
 
 def read_card(card: Facts, tags: Sequence[str] = (), config: Facts | None = None) -> CardFacts:
-    """What a card, the hub's tags and `config.json` say.
-
-    Args:
-        card: Front matter of `README.md`, or what the hub made of it (`cardData`).
-        tags: The hub's own.
-        config: `config.json`, or the hub's digest of it.
-    """
+    """What a card (front matter of `README.md`, or the hub's `cardData`), the hub's tags and `config.json` say."""
     config = config or {}
     tags = [tag for tag in tags if isinstance(tag, str)]
     datasets = _clean_texts(card.get("datasets")) or _values_of_tags(tags, "dataset:")
     tagged_bases = [tag.rpartition(":")[2] for tag in _values_of_tags(tags, "base_model:")]
     base_models = _clean_texts(card.get("base_model")) or tagged_bases[:1]
     data = ", ".join(datasets) or "data that the card does not state"
-    family = _find_family(config)
+    family = clean_text(config.get("model_type") or config.get("architecture"))
     prior = _find_imagenet_accuracy(card.get("model-index"))
     return CardFacts(
         family=family,
@@ -107,16 +98,10 @@ def _find_licence(card: Facts, tags: Sequence[str]) -> str:
     return " AND ".join(licences) or "not stated"
 
 
-def _find_family(config: Facts) -> str:
-    return clean_text(config.get("model_type") or config.get("architecture"))
-
-
 def _guess_method(family: str, config: Facts) -> str:
     lower = family.lower()
     method = next((how for how, words in _METHODS.items() if any(word in lower for word in words)), "")
-    if any(
-        architecture.endswith("ForImageClassification") for architecture in _clean_texts(config.get("architectures"))
-    ):
+    if any(name.endswith("ForImageClassification") for name in _clean_texts(config.get("architectures"))):
         return f"{method}, then supervised" if method else "supervised"
     return method or "not stated"
 
@@ -152,9 +137,6 @@ def _iterate_dicts(rows: Any, field: str) -> Iterator[dict[str, Any]]:
     for row in rows if isinstance(rows, list) else []:
         values = row.get(field) if isinstance(row, dict) else None
         yield from (value for value in (values if isinstance(values, list) else []) if isinstance(value, dict))
-
-
-# ---------------------------------------------------------------- front matter
 
 
 def parse_front_matter(readme: str) -> dict[str, Any]:

@@ -1,17 +1,14 @@
 """Whether a trunk's first layer sees what it was trained on: the detector of wrong preprocessing.
 
-A batch norm remembers mean and variance of what came out of the first convolution in training. The same numbers on
-pictures of today tell whether the scaling is the one of the training. The pictures may be dark, flat, grey or rough, so
-their fine structure is smoothed, their brightness and contrast are brought to those of photographs, and filters that
-answer to plain brightness count most: then only the scaling is left to differ. The distance is the Kullback-Leibler
-divergence of two normal distributions, averaged over filters. On EfficientNet-Lite0/1/2 and photographs, textiles, dark
-and blurred X-ray-like pictures, flat bright ones and digits it is at most 0.04 with the right scaling and at least 0.6
-with any other usual one; on white noise at most 0.22 with the right one.
+A batch norm remembers mean and variance of what the first convolution gave in training. Pictures are smoothed and
+brought to photographs' brightness and contrast, so that only the scaling can differ. The distance is the
+Kullback-Leibler divergence of two normal distributions, averaged over filters, those that answer to plain brightness
+most. On EfficientNet-Lite0/1/2 and photographs, textiles, dark and blurred X-ray-like pictures, flat bright ones and
+digits it is at most 0.04 with the right scaling, at least 0.6 with any other usual one; on white noise at most 0.22.
 
-The published VGG weights have no batch norm. They were trained on centred numbers of about -128..128, and there nearly
-every first unit switches between on and off: their mean entropy is 0.93 bits or more on the sets above, 0.66 or less
-with another scaling. Of other trunks it is only told whether their graph scales as their spec states. Frozen graphs and
-random weights are not checked.
+VGG has no batch norm; with its centred numbers of about -128..128 nearly every first unit switches between on and off:
+their mean entropy is 0.93 bits or more on the sets above, 0.66 or less with another scaling. Of other trunks it is only
+told whether their graph scales as their spec states. Frozen graphs and random weights are not checked.
 """
 
 from __future__ import annotations
@@ -51,7 +48,6 @@ class InputFinding:
         now: The present scaling's distance (batch norm) or entropy in bits (switching units); None without.
         usual: The same of the usual scalings.
         best: The usual scaling that fits where the present one does not, or empty.
-        sentence: All of it in words.
     """
 
     verdict: str
@@ -65,15 +61,10 @@ class InputFinding:
 def check_cached_trunk(
     trunk: ResolvedBackbone, model: Any, folder: Path, store: Store, pictures: np.ndarray, console: Console
 ) -> None:
-    """Check the first layer of a trunk in the cache, unless that was done; a wrong preprocessing is warned of once.
+    """Check the first layer of a source's trained trunk in the cache, once; a wrong preprocessing is warned of.
 
-    Args:
-        trunk: A trained one, from a source, that Keras builds.
-        model: Its `keras.Model` if it was just built; None to build it, where its weights are at hand.
-        folder: Its folder, where the finding is kept as `first_layer.json`.
-        store: The cache.
-        pictures: (n, H, W, 3) uint8, real ones.
-        console: Warned of a wrong preprocessing.
+    Without a `model` it is built, where its weights are at hand. The finding is kept in `folder` as `first_layer.json`;
+    `pictures` are (n, H, W, 3) uint8, real ones.
     """
     if (folder / _FILE).is_file() or (model is None and not trunk.source.available(trunk.preset, store)):
         return
@@ -86,12 +77,9 @@ def check_cached_trunk(
 
 
 def check_input(model: Any, spec: BackboneSpec, pictures: np.ndarray) -> InputFinding:
-    """Look at what reaches a trunk's first convolution.
+    """Look at what reaches the first convolution of a trained `keras.Model` from (B, H, W, 3) float32 RGB 0..255.
 
-    Args:
-        model: The trained `keras.Model` from (B, H, W, 3) float32 RGB 0..255, its scaling inside.
-        spec: What is stated of it.
-        pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
+    Of `pictures`, (n, H, W, 3) uint8 and real ones, the first eight are used.
     """
     pictures = pictures[:_PICTURES]
     if are_one_colour(pictures):
@@ -100,7 +88,9 @@ def check_input(model: Any, spec: BackboneSpec, pictures: np.ndarray) -> InputFi
     if stem is None:
         return _cannot_tell("none", "the first layer that learns is no plain convolution of three channels")
     x = match_photographs(pictures.astype(np.float64))
-    stem_input, usual_inputs = _stem_input(stem, x), {name: scale_pictures(x, how) for name, how in USUAL.items()}
+    raw = x.astype(np.float32)
+    stem_input = raw if stem.front is None else _to_numpy(stem.front(raw))
+    usual_inputs = {name: scale_pictures(x, how) for name, how in USUAL.items()}
     if stem.norm is not None:
         return _judge_by_norm(stem, stem_input, usual_inputs)
     if spec.name in _VGG:
@@ -113,9 +103,6 @@ def warn_of_wrong_input(finding: InputFinding, name: str, console: Console) -> N
     if finding.verdict == "wrong":
         fix = f"; give its input the scaling `{finding.best}`" if finding.best else ""
         console.print_warning(f"{name}: {finding.sentence}{fix}, or its features are worth little")
-
-
-# ---------------------------------------------------------------- the graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,11 +141,6 @@ def _layers_between(first: Any, norm: Any, producers: Mapping[int, Any]) -> list
     return layers if above is first else None
 
 
-def _stem_input(stem: _Stem, x: np.ndarray) -> np.ndarray:
-    """What the convolution gets of pictures (n, H, W, 3) 0..255."""
-    return x.astype(np.float32) if stem.front is None else _to_numpy(stem.front(x.astype(np.float32)))
-
-
 def _stem_answers(stem: _Stem, stem_input: np.ndarray) -> Iterator[np.ndarray]:
     """(h * w, C) what comes out before the batch norm or the activation, picture by picture to spare memory."""
     import keras
@@ -182,19 +164,11 @@ def _to_numpy(tensor: Any) -> np.ndarray:
     return np.asarray(tensor.numpy() if variable else keras.ops.convert_to_numpy(tensor))
 
 
-# ---------------------------------------------------------------- by batch norm
-
-
 def _norm_distance(stem: _Stem, stem_input: np.ndarray) -> float | None:
-    """How far the answers are from those that the batch norm remembers.
+    """How far the answers to (n, H, W, 3) float32 are from those that the batch norm remembers.
 
-    Args:
-        stem: With a batch norm.
-        stem_input: (n, H, W, 3) float32 what the convolution gets.
-
-    Returns:
-        Mean Kullback-Leibler divergence of normal distributions over the filters that are alive, weighted by their
-        gain for plain brightness; None where no filter answers to brightness.
+    It is the mean Kullback-Leibler divergence of normal distributions over the filters that are alive, weighted by
+    their gain for plain brightness; None where no filter answers to brightness.
     """
     mean, var = (_to_numpy(moment).astype(np.float64) for moment in (stem.norm.moving_mean, stem.norm.moving_variance))
     kernel = _to_numpy(stem.conv.kernel).astype(np.float64)  # (h, w, 3, C)
@@ -236,9 +210,6 @@ def _judge_by_norm(stem: _Stem, stem_input: np.ndarray, usual_inputs: Mapping[st
 def _format_mismatch(stem_input: np.ndarray) -> str:
     numbers = f"it gets numbers of mean {stem_input.mean():.3g} and deviation {stem_input.std():.3g}"
     return f"the first layer does not see what it was trained on: {numbers}"
-
-
-# ---------------------------------------------------------------- without batch norm
 
 
 def _switching_entropy(stem: _Stem, stem_input: np.ndarray) -> float:

@@ -1,9 +1,8 @@
 """How fast a trunk is on this machine, and what memory it takes: images a second; milliseconds, bytes for one picture.
 
-Measured once, in half a second for small trunks and in some for large ones, when a trunk is first made ready, and kept
-in the cache under the processor, the threads and the engine's version. Weights do not change it, so a random-init
-control has its trained trunk's figures. A measurement made while the machine was busy stays until
-`headstart backbones measure` makes it anew.
+Measured once, when a trunk is first made ready (half a second for small ones), and kept in the cache under the
+processor, the threads and the engine's version. A random-init control has its trained trunk's figures. What was
+measured while the machine was busy stays until `headstart backbones measure` makes it anew.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from headstart.networks import hardware, openvino_engine
 
 KIND = "paces"
 _FORMAT = 1
-_WARM_UPS = 1  # answers before the clock starts
 _FEWEST, _MOST = 3, 50  # answers that are timed one by one
 _SINGLE_S, _STREAM_S = 0.25, 0.4  # time for answers one by one, and for a stream of them
 _FILE = "pace.json"
@@ -40,13 +38,7 @@ Measurement = Callable[[], dict[str, float]]
 
 
 def latency_key(spec: BackboneSpec, *, threads: int, engine: str) -> dict[str, Any]:
-    """What a trunk's latency depends on.
-
-    Args:
-        spec: Of the trunk or of its random-init control.
-        threads: That the engine uses.
-        engine: Its name and version.
-    """
+    """What the latency of a trunk, or of its random-init control, depends on; `engine` is a name and version."""
     return {
         "format": _FORMAT,
         "backbone": spec.name.removeprefix("random:"),
@@ -60,22 +52,16 @@ def latency_key(spec: BackboneSpec, *, threads: int, engine: str) -> dict[str, A
 
 
 def measure_latency(stream: Any, compile_single: Callable[[], Any], pictures: np.ndarray) -> dict[str, float]:
-    """Time an engine.
+    """Time an engine on (n, H, W, 3) uint8 pictures, of which the first eight are used.
 
-    Args:
-        stream: Compiled for the most pictures a second; has `run` as `headstart.networks.openvino_engine.Engine`.
-        compile_single: Compiles the same trunk for the shortest answer to one picture.
-        pictures: (n, H, W, 3) uint8, as the trunk wants them; the first eight are used.
-
-    Returns:
-        `images_per_s` of a stream, `latency_ms`, the median of answers to one picture, and where the system tells it
-        `memory_bytes`, by which the process grows at most while the trunk is made ready and answers once.
+    `stream` is compiled for the most pictures a second; `compile_single` compiles for the shortest answer to one
+    picture. Gives `images_per_s` of a stream, `latency_ms`, the median of answers to one picture, and where the system
+    tells it `memory_bytes`, by which the process grows at most while the trunk is made ready and answers once.
     """
     pictures = pictures[:_PICTURES]
     with hardware.measure_memory_rise() as memory_bytes:
         single = compile_single()
-        for _ in range(_WARM_UPS):
-            next(single.run([(None, pictures[:1])]))
+        next(single.run([(None, pictures[:1])]))  # warms up
     seconds: list[float] = []
     while len(seconds) < _FEWEST or (sum(seconds) < _SINGLE_S and len(seconds) < _MOST):
         started = time.perf_counter()
@@ -86,8 +72,8 @@ def measure_latency(stream: Any, compile_single: Callable[[], Any], pictures: np
     started = time.perf_counter()
     count = sum(len(vectors[0]) for _, vectors in stream.run(_repeat(pictures, started + _STREAM_S)))
     images_per_s = count / (time.perf_counter() - started)
-    figures = {"images_per_s": images_per_s, "latency_ms": float(np.median(seconds)) * 1000}
-    return figures | ({"memory_bytes": float(memory_bytes[0])} if memory_bytes else {})
+    memory = {"memory_bytes": float(memory_bytes[0])} if memory_bytes else {}
+    return {"images_per_s": images_per_s, "latency_ms": float(np.median(seconds)) * 1000} | memory
 
 
 def _repeat(pictures: np.ndarray, until: float) -> Iterator[tuple[None, np.ndarray]]:
@@ -100,15 +86,7 @@ def _repeat(pictures: np.ndarray, until: float) -> Iterator[tuple[None, np.ndarr
 def measure_once(
     spec: BackboneSpec, store: Store, measurement: Measurement, *, threads: int, engine: str
 ) -> dict[str, float]:
-    """The figures of a trunk, from the cache (entries of kind `paces`) or measured now.
-
-    Args:
-        spec: Of the trunk.
-        store: The cache.
-        measurement: `measure_latency` with its arguments.
-        threads: That the engine uses.
-        engine: Its name and version.
-    """
+    """The figures of a trunk, from the cache (entries of kind `paces`) or measured now."""
     key = latency_key(spec, threads=threads, engine=engine)
     folder = store.make_entry(KIND, key, lambda draft: write_json(draft / _FILE, measurement()))
     figures: dict[str, float] = read_json(folder / _FILE)
@@ -118,7 +96,7 @@ def measure_once(
 def measure_again(
     spec: BackboneSpec, store: Store, measurement: Measurement, *, threads: int, engine: str
 ) -> dict[str, float]:
-    """Measure, whatever is kept, and keep that; arguments as of `measure_once`."""
+    """Measure, whatever is kept, and keep that."""
     figures = measurement()
     folder = store.entry_path(KIND, latency_key(spec, threads=threads, engine=engine))
     with translate_disk_errors(folder):
@@ -127,11 +105,7 @@ def measure_again(
 
 
 def remeasure_trunk(spec: BackboneSpec, ir_path: Path, store: Store) -> dict[str, float]:
-    """Measure a trunk in the cache anew, on noise, with this process' threads.
-
-    Raises:
-        SetupError: OpenVINO is missing.
-    """
+    """Measure a trunk in the cache anew, on noise, with this process' threads; `SetupError` without OpenVINO."""
     count, side = count_threads(), spec.input.size_px
     pictures = np.random.default_rng(0).integers(0, 256, (_PICTURES, side, side, 3), np.uint8)
     compile_trunk = partial(openvino_engine.Engine, ir_path, threads=count)

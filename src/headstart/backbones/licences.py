@@ -22,13 +22,9 @@ PERMISSIVE = frozenset(
 def is_permissive(licence: str) -> bool:
     """Whether a licence allows commercial use and change without passing itself on to what is built with it.
 
-    Args:
-        licence: An SPDX identifier or expression, in any case: `MIT`, `MIT OR GPL-3.0-only`, `MIT AND CC-BY-4.0`,
-            `Apache-2.0 WITH LLVM-exception`. Of alternatives one must be permissive, of parts all.
-
-    Returns:
-        False also for an empty text, for words that are no SPDX expression, and for brackets within an expression.
-        It speaks of the weights' licence alone, not of the terms of the pictures they were trained on.
+    It is an SPDX identifier or expression, in any case (`MIT OR GPL-3.0-only`): of alternatives one must be permissive,
+    of parts all. False for what is no SPDX expression, and for brackets within one. The terms of the training pictures
+    are not in it.
     """
     expression = " ".join(licence.split())
     while re.fullmatch(r"\([^()]*\)", expression):

@@ -1,14 +1,14 @@
 """From a backbone's name to a trunk that runs: found among the sources, exported once, checked, kept in the cache.
 
-`find_backbone` answers without any framework. `make_trunk_folder` gives the trunk as OpenVINO files. Only when the
-cache does not hold them is Keras loaded: the trunk is built, converted in float32 with uint8 pictures as input, and run
-on real pictures by both engines. It is kept only if the vectors agree. Without OpenVINO, Keras does the work and a line
-says so.
+`find_backbone` answers without any framework. Only when the cache does not hold a trunk is Keras loaded: it is built,
+converted in float32 with uint8 pictures as input, run on real pictures by both engines, and kept only if the vectors
+agree. Without OpenVINO, Keras does the work and a line says so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -46,15 +46,13 @@ def find_backbone(
     """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if one source has it, or `random:` of it.
 
     Args:
-        name: As the user gave it, or as it stands in a list.
         opening: A source may open what it cannot list, such as a path (`run:runs/mine`): its file is copied into the
-            cache, and it gets a name. Without, only what is listed is found.
+            cache, and it gets a name.
         fetching: What is a publisher's, and not here, may be fetched to open it.
-        console: Told of what is opened or fetched; default standard error.
 
     Raises:
-        UsageError: There is none, no control of it, or it would have to be fetched; the nearest names, or the command
-            that fetches it, are in the hint.
+        UsageError: There is none, no control of it, or it would have to be fetched; the hint has the nearest names, or
+            the command that fetches it.
         SetupError: It cannot be had.
         DataError: What a name leads to is no backbone.
     """
@@ -76,9 +74,8 @@ def find_backbone(
 def is_listed(name: str) -> bool:
     """Whether a whole name is in its source's list; other sources are not asked."""
     source, _, preset = name.partition(":")
-    return (
-        source in registry.list_plugins("backbones") and preset in registry.load_plugin("backbones", source).presets()
-    )
+    known = registry.list_plugins("backbones")
+    return source in known and preset in registry.load_plugin("backbones", source).presets()
 
 
 def _resolve_listed(name: str) -> ResolvedBackbone:
@@ -90,11 +87,7 @@ def _resolve_listed(name: str) -> ResolvedBackbone:
 def find_for_option(
     option: str, name: str, *, fetching: bool = False, console: Console | None = None
 ) -> ResolvedBackbone:
-    """The trunk that an option names; `find_backbone`, whose error then tells of which option the name is.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """`find_backbone`, whose `UsageError` then tells which option the name is of."""
     try:
         return find_backbone(name, fetching=fetching, console=console)
     except UsageError as err:
@@ -111,22 +104,22 @@ def _find_by_preset(preset: str, listed_names: tuple[str, ...]) -> list[str]:
 def _make_unknown_error(name: str, listed_names: tuple[str, ...], fits: list[str]) -> UsageError:
     if fits:
         return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
-    word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
-    word = word.replace("effnet", "efficientnet")
     shipped = tuple(capabilities.list_shipped())
     away = next((known for known in shipped if known.partition(":")[2] == name), "")
     if away:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away}, which fetches it")
-    hint = _suggest_with_word(word, name.rpartition(":")[0], (*listed_names, *shipped))
+    hint = _suggest_with_word(name, (*listed_names, *shipped))
     for names in (listed_names, shipped):
         candidates = names if ":" in name else [known.partition(":")[2] for known in names]
         hint = hint or format_nearest(name.lower(), candidates)
     return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
 
 
-def _suggest_with_word(word: str, source: str, names: Iterable[str]) -> str:
-    matches = [name for name in names if name.startswith(source) and word in name.replace("_", "")] if word else []
-    return f"did you mean {', '.join(f'`{name}`' for name in matches[:3])}?" if matches else ""
+def _suggest_with_word(name: str, names: Iterable[str]) -> str:
+    source, _, preset = name.rpartition(":")
+    word = re.sub("[-_]", "", preset.lower()).replace("effnet", "efficientnet")
+    matches = [known for known in names if known.startswith(source) and word in known.replace("_", "")] if word else []
+    return f"did you mean {', '.join(f'`{known}`' for known in matches[:3])}?" if matches else ""
 
 
 def _make_random_init_control(trained: ResolvedBackbone) -> ResolvedBackbone:
@@ -173,18 +166,15 @@ def make_trunk_folder(
     """The trunk as OpenVINO files, made and checked when the cache does not hold it.
 
     Args:
-        trunk: From `find_backbone`.
-        store: The cache; the entry has kind `trunks`.
-        console: Told before the making, which takes seconds.
-        pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For
-            `int8` up to 256, which it is calibrated on.
+        pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For `int8`
+            up to 256, which it is calibrated on.
         precision: `f32` or `int8`.
         maps: Also give the map (B, h, w, c) under the pooling of every depth but the last, named `map_<depth>`; f32
             only.
 
     Returns:
         A folder with `trunk.xml`, `trunk.bin`, `parity.json` and, of trained trunks, `first_layer.json`: whether the
-        first layer sees what it was trained on. If it does not, a warning says so, once.
+            first layer sees what it was trained on. If not, a warning says so, once.
 
     Raises:
         SetupError: The weights, an engine or NNCF are missing, or the engines disagree.
@@ -241,8 +231,8 @@ def load_engine(
 ) -> openvino_engine.Engine | Any:
     """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said.
 
-    With `cut`, a level but the last, only the part up to it runs: the map there comes first, (b, h, w, c), then the
-    pooled features of each level up to it.
+    With `cut`, a level but the last, only the part up to it runs: the map there, (b, h, w, c), then the pooled features
+    of each level up to it.
     """
     if openvino_engine.find_openvino_version() is None:
         return _load_keras_engine(trunk, store, console, pictures, precision, cut)

@@ -1,8 +1,7 @@
 """The index of names: what others publish that is not here yet, kept in the cache as one JSON file.
 
-The file is named by its SHA-256, and `current.json` beside it says which one holds. A file that has other bytes, or
-holds anything that is not a plain fact, is refused, and the one before it stays. Reading it imports nothing heavy and
-never asks the network; `headstart backbones sync` does.
+It is named by its SHA-256, and `current.json` says which one holds. One with other bytes, or with what is no plain
+fact, is refused, and the one before stays. Only `headstart backbones sync` asks the network.
 """
 
 from __future__ import annotations
@@ -37,15 +36,11 @@ SYNC_COMMAND = "headstart backbones sync"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexEntry:
-    """What the index says of a backbone; what only its weights tell is not in it.
+    """What the index says of a backbone, as its publisher states it; what only its weights tell is not in it.
 
     Attributes:
         name: `huggingface:org/name` or `keras_hub:preset`.
-        family: Kind of network.
         revision: Commit of the publisher's repository.
-        licence: As the publisher states it.
-        pretrained_on: Data, as the publisher states it.
-        method: How it was trained.
         domains: What its pictures show.
         task: The publisher's own word for what it does.
         gated: The publisher asks for an account first.
@@ -68,16 +63,7 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexChange:
-    """What an index brought.
-
-    Attributes:
-        sha256: Of the file.
-        path: Where it lies.
-        count: Entries in it.
-        new: Names that were not there before.
-        changed: Names of which something is different.
-        gone: Names that are no longer there.
-    """
+    """What an index brought: its `count` of entries, and the names that are new, changed and gone."""
 
     sha256: str
     path: Path
@@ -98,15 +84,14 @@ def clean_text(value: Any, otherwise: str = "not stated") -> str:
     return line[:_MAX_LENGTH].rstrip() or otherwise
 
 
-# ---------------------------------------------------------------- reading
-
-
 def read_index(store: Store) -> Mapping[str, IndexEntry]:
     """The entries of the last index by name; none without one. A damaged one is reported, and counts as none."""
     folder = store.root / _KIND
     try:
         sha256 = str(read_json(folder / _CURRENT)["sha256"])
-        path = folder / f"{_require_sha256(sha256)}.json"
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise ValueError("it has no SHA-256")
+        path = folder / f"{sha256}.json"
         facts = path.stat()
         return _read_sealed(path, sha256, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
     except FileNotFoundError:
@@ -142,18 +127,8 @@ def _read_sealed(path: Path, sha256: str, state: tuple[int, ...]) -> Mapping[str
     return MappingProxyType({entry.name: entry for entry in parse_index(content, str(path))})
 
 
-def _require_sha256(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ValueError("it has no SHA-256")
-    return text
-
-
 def parse_index(content: bytes, where: str) -> tuple[IndexEntry, ...]:
-    """The entries of an index file, every one of them checked.
-
-    Raises:
-        DataError: It is no index, or an entry holds what is no plain fact.
-    """
+    """The entries of an index file; `DataError` where it is no index, or an entry holds what is no plain fact."""
     try:
         raw = json.loads(content.decode("utf-8"))
         if raw["format"] != FORMAT:
@@ -189,16 +164,7 @@ def _parse_entry(row: Mapping[str, Any]) -> IndexEntry:
 
 
 def _is_clean_text(value: Any) -> bool:
-    """Whether it is a text as `text` gives it."""
-    return (
-        isinstance(value, str)
-        and value.isprintable()
-        and len(value) <= _MAX_LENGTH
-        and value == " ".join(value.split())
-    )
-
-
-# ---------------------------------------------------------------- writing
+    return isinstance(value, str) and value == clean_text(value, "")
 
 
 def encode_index(entries: Iterable[IndexEntry]) -> bytes:
@@ -209,16 +175,11 @@ def encode_index(entries: Iterable[IndexEntry]) -> bytes:
 
 
 def install_index(content: bytes, store: Store, *, origin: str, sha256: str = "") -> IndexChange:
-    """Check an index and make it the one that holds.
+    """Check an index and make it the one that holds; what is different from the one before.
 
     Args:
-        content: The file.
-        store: The cache.
         origin: Where it came from, without passwords.
         sha256: What the file must have; empty for no such check.
-
-    Returns:
-        What is different from the one before.
 
     Raises:
         DataError: It is another file than the one asked for, or no index. The one before stays.

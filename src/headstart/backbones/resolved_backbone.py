@@ -15,8 +15,6 @@ class ResolvedBackbone:
 
     Attributes:
         name: `source:preset`, or `random:source:preset` for its random-init control.
-        spec: What is known of it.
-        source: The plugin that builds it.
         preset: The source's name for it.
         seed: Of the random weights; None for the trained ones.
     """

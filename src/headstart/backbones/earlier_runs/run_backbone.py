@@ -1,7 +1,7 @@
 """The tuned trunk of an earlier run as a backbone: copied into the cache by content, with its inner feature levels.
 
-A tuned network keeps the names of its layers, so the backbone it grew from tells where the inner levels are. Its own
-features, as its head read them, are the level `features`.
+Tuned networks keep the names of layers, so the backbone before tells the inner levels. What the head read is
+`features`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,8 @@ SOURCE = "run"
 
 
 def open_run(path: Path, store: Store) -> str:
-    """Copy a run's tuned network into the cache and describe it.
-
-    Args:
-        path: The run folder.
-        store: The cache.
-
-    Returns:
-        Its name from now on: the folder's own name and the first digits of the content, no path.
+    """Copy a run's tuned network into the cache, describe it, and give its name: the folder's own and the content's
+    digits.
 
     Raises:
         UsageError: The run trained no network.

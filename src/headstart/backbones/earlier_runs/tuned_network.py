@@ -19,11 +19,7 @@ MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps i
 
 
 def network_file(network: TunedNetwork, run: Path) -> Path:
-    """The file of a run's network, which need not be there.
-
-    Raises:
-        DataError: The run names a file of another place: a run folder may be somebody else's.
-    """
+    """The file of a run's network, which need not be there; `DataError` where the run names one of another place."""
     if network.file not in MODELS:
         hint = f"a run keeps its network as `{MODELS[0]}`; add a file of another place by `headstart backbones add`"
         raise DataError(f"the run `{run}` names `{network.file}` as its network", where=str(run / "adapt"), hint=hint)
@@ -55,11 +51,8 @@ class TunedSource(BackboneSource):
         return self.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
-        """Pictures (B, H, W, 3) float32 RGB 0..255 -> features (B, D).
-
-        Raises:
-            DataError: The file is not what was saved.
-        """
+        """Pictures (B, H, W, 3) float32 RGB 0..255 -> features (B, D); `DataError` where the file is not what was
+        saved."""
         import keras
 
         network = load_network(self.file)
@@ -88,15 +81,7 @@ def load_network(file: Path) -> Any:
 
 
 def make_backbone(network: TunedNetwork, run: Path) -> ResolvedBackbone:
-    """The trunk of a tuned network.
-
-    Args:
-        network: As saved.
-        run: The run's folder.
-
-    Raises:
-        DataError: The run names a file of another place.
-    """
+    """The trunk of a tuned network; `DataError` where the run names a file of another place."""
     source = TunedSource(name="tuned", file=network_file(network, run), saved_spec=network.spec)
     return ResolvedBackbone(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
 

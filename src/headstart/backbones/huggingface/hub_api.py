@@ -1,8 +1,8 @@
 """The Hugging Face hub through `huggingface_hub`: addresses, and what it says of one repository.
 
-`HF_ENDPOINT`, the hub's own variable, names another address of the hub. `HEADSTART_WEIGHTS_MIRROR` comes before it: a
-folder or address that holds `huggingface/<org>/<name>/…` (with `@<revision>` behind the name where one is asked for),
-the files as the hub has them, and if you like `api.json`, the hub's own answer about the repository.
+`HF_ENDPOINT` names another address of the hub. `HEADSTART_WEIGHTS_MIRROR` comes before it: a folder or address that
+holds `huggingface/<org>/<name>/…` (with `@<revision>` behind the name where one is asked for), the files as the hub has
+them, and if you like `api.json`, the hub's own answer about the repository.
 
 Files come by headstart's own downloads. Those of `huggingface_hub` 2.4 keep nothing of a file that breaks off, compare
 no SHA-256, read no plain folder of files, and take 2.0 to 2.5 s for 200 MB from this machine instead of 1.0 to 1.2 s.
@@ -20,7 +20,6 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
 from headstart.backbones import remote_index
@@ -41,23 +40,14 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """One repository in one revision.
-
-    Attributes:
-        name: `org/name`.
-        revision: As asked for; empty for the newest.
-    """
+    """One repository, `org/name`, in the revision asked for; that is empty for the newest."""
 
     name: str
     revision: str
 
     @classmethod
     def parse(cls, preset: str) -> Repository:
-        """From `org/name` or `org/name@revision`.
-
-        Raises:
-            UsageError: It is no such name.
-        """
+        """From `org/name` or `org/name@revision`; `UsageError` where it is no such name."""
         name, at_sign, revision = preset.partition("@")
         proper_revision = _REVISION.fullmatch(revision) is not None and ".." not in revision
         if not remote_index.is_proper_name(f"{SOURCE}:{name}") or (at_sign and not proper_revision):
@@ -94,10 +84,9 @@ class RepositoryFacts:
     """What the hub says of a repository; nothing where a mirror has no `api.json`.
 
     Attributes:
-        commit: The revision's commit.
+        commit: The revision's.
         files: By name; empty where they are not known.
         card: Front matter of the model card; None where it is not known.
-        tags: The hub's own.
         config: The hub's digest of `config.json`.
     """
 
@@ -120,11 +109,7 @@ def format_hub_address() -> str:
 
 @contextlib.contextmanager
 def open_client() -> Iterator[Any]:
-    """The module `huggingface_hub`, without telemetry and without words of its own on stderr.
-
-    Raises:
-        SetupError: It is not installed.
-    """
+    """The module `huggingface_hub`, without telemetry and words of its own on stderr; `SetupError` without it."""
     extras.require_extra("hub", "asking the Hugging Face hub")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when it is first imported
     import huggingface_hub.errors
@@ -147,9 +132,6 @@ def find_token() -> str:
     """The user's token for the hub (`HF_TOKEN`, or of `hf auth login`), where it may be sent; empty without one."""
     with open_client() as client:
         return str(client.utils.build_hf_headers().get("authorization", "")).removeprefix("Bearer ")
-
-
-# ---------------------------------------------------------------- one repository
 
 
 def fetch_facts(repo: Repository) -> RepositoryFacts:
@@ -201,11 +183,8 @@ def _read_file_facts(sibling: Any) -> RepositoryFile:
 
 
 def fetch_small_file(repo: Repository, file: str, commit: str = "") -> bytes | None:
-    """A small file, from the mirror or else from the hub; None where there is none.
-
-    Raises:
-        SetupError: It cannot be had.
-    """
+    """A small file, from the mirror or else from the hub; None where there is none, `SetupError` where it cannot be
+    had."""
     on_mirror, content = _read_mirror_file(repo, file)
     return content if on_mirror else _ask(repo, repo.file_address(file, commit), find_token())
 
@@ -215,7 +194,9 @@ def _read_mirror_file(repo: Repository, file: str) -> tuple[bool, bytes | None]:
     path = repo.mirror_path(file)
     for local in weights.local_copies(path):
         if local.is_file():
-            return True, _read_local(local)
+            if local.stat().st_size > _MAX_BYTES:
+                raise SetupError(f"`{local.name}` is too large for what it is", where=str(local))
+            return True, local.read_bytes()
     mirror.require_readable(repo.mirror_path(""))
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
@@ -234,12 +215,6 @@ def _ask(repo: Repository, address: str, token: str = "") -> bytes | None:
         raise explain_refusal(repo, err.code, code) from err
     except (OSError, ValueError, HTTPException) as err:
         raise unreachable(f"`{SOURCE}:{repo.preset}` cannot be had", err) from err
-
-
-def _read_local(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_BYTES:
-        raise SetupError(f"`{path.name}` is too large for what it is", where=str(path))
-    return path.read_bytes()
 
 
 def explain_refusal(repo: Repository, status: int, code: str | None) -> SetupError:

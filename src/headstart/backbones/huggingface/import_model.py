@@ -1,7 +1,7 @@
 """A frozen ONNX export from the Hugging Face hub as a backbone: fetched, checked, then treated as a file of your own.
 
-What goes in and how comes from `preprocessor_config.json` and the graph, licence and training from the model card. No
-code of the repository is run and no pickle is opened: three kinds of files are read, ONNX, JSON and the card's text.
+What goes in and how comes from `preprocessor_config.json` and the graph, licence and training from the model card. Only
+ONNX, JSON and the card's text are read: no code of the repository is run and no pickle is opened.
 """
 
 from __future__ import annotations
@@ -56,9 +56,6 @@ def import_repository(
     """Fetch a repository's network into the cache and describe it.
 
     Args:
-        repo: Which.
-        store: The cache.
-        console: Gets sources, progress, and what is guessed or only nearly so.
         request: What the user says of input, scaling, feature levels and licence; `file` and `name` are not looked at.
             None leaves an existing description as it is.
 
@@ -81,9 +78,8 @@ def import_repository(
         console.print_warning(note)
     if not facts.preprocessing.size_px:
         size_px = backbone.input.size_px
-        console.print_warning(
-            f"no preprocessor_config.json says how pictures are cut: {size_px} px; set it with --size"
-        )
+        unknown = "no preprocessor_config.json says how pictures are cut"
+        console.print_warning(f"{unknown}: {size_px} px; set it with --size")
     return backbone
 
 
@@ -127,7 +123,6 @@ def _read_model_facts(repo: Repository) -> _ModelFacts:
 
 
 def _fetch_small(repo: Repository, file: str, hub: RepositoryFacts) -> bytes | None:
-    """A small file; None where the repository has none."""
     return None if hub.files and file not in hub.files else hub_api.fetch_small_file(repo, file, hub.commit)
 
 
@@ -142,9 +137,6 @@ def _read_json(repo: Repository, file: str, hub: RepositoryFacts) -> dict[str, A
         address = resumable.hide_credentials(repo.file_address(file, hub.commit))
         raise DataError(f"`{file}` of `{HUB}:{repo.preset}` cannot be read", where=address)
     return facts
-
-
-# ---------------------------------------------------------------- files
 
 
 def _fetch_files(
@@ -162,9 +154,8 @@ def _fetch_files(
             with translate_disk_errors(part):
                 part.parent.mkdir(parents=True, exist_ok=True)
             if not _fetch_file(repo, "/".join((*file.split("/")[:-1], name)), hub, part, store, console):
-                raise DataError(
-                    f"`{file}` keeps weights in `{format_printable(name)}`, which `{HUB}:{repo.preset}` lacks"
-                )
+                what = f"`{file}` keeps weights in `{format_printable(name)}`, which `{HUB}:{repo.preset}` lacks"
+                raise DataError(what)
         return path, sum(part.stat().st_size for part in folder.rglob("*") if part.is_file())
     raise _explain_no_network(repo, tuple(hub.files) or tuple(_list_mirror_files(repo)))
 
@@ -185,9 +176,8 @@ def _fetch_file(
         raw=not file.endswith(".onnx"),
         token="" if read_setting("HEADSTART_WEIGHTS_MIRROR") else hub_api.find_token(),
     )
-    if mirror.find_mirror_folder() is not None and not any(
-        path.is_file() for path in weights.local_copies(weights_file.file)
-    ):
+    is_local = any(path.is_file() for path in weights.local_copies(weights_file.file))
+    if mirror.find_mirror_folder() is not None and not is_local:
         return False
     try:
         with weights.take_turn(weights_file, store, console):
@@ -203,14 +193,12 @@ def _fetch_file(
 
 
 def _list_mirror_files(repo: Repository) -> Iterator[str]:
-    """Files of a repository on a mirror that is a folder."""
     for folder in weights.local_copies(repo.mirror_path("")):
         if folder.is_dir():
             yield from (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def _explain_no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:
-    """That there is no network that can be read, and what there is instead."""
     if not files and read_setting("HEADSTART_WEIGHTS_MIRROR"):
         return SetupError(
             f"`{HUB}:{repo.preset}` cannot be had: {mirror.explain_missing_file('it')}",
@@ -219,9 +207,8 @@ def _explain_no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartEr
         )
     other_networks = [file for file in files if file.endswith(".onnx")]
     others = other_networks or [file for file in files if not file.startswith(".")]
-    listing = ", ".join(f"`{format_printable(file)}`" for file in others[:_MAX_NAMED]) + (
-        ", …" if len(others) > _MAX_NAMED else ""
-    )
+    listing = ", ".join(f"`{format_printable(file)}`" for file in others[:_MAX_NAMED])
+    listing += ", …" if len(others) > _MAX_NAMED else ""
     what = f"`{HUB}:{repo.preset}` has none of {', '.join(hub_api.ONNX)}"
     hint = (
         "fetch one of them, and add it: headstart backbones add FILE"
@@ -229,9 +216,6 @@ def _explain_no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartEr
         else f"optimum-cli export onnx --model {repo.name} FOLDER; then: headstart backbones add FOLDER/model.onnx"
     )
     return DataError(f"{what}; it has {listing}" if others else what, hint=hint)
-
-
-# ---------------------------------------------------------------- description
 
 
 def _complete_request(request: ImportRequest | None, facts: PreprocessingFacts, path: Path) -> ImportRequest:

@@ -37,10 +37,8 @@ def sync_index(store: Store, console: Console, *, given: str = "", sha256: str =
     """Bring a newer index into the cache.
 
     Args:
-        store: The cache.
-        console: Gets where it comes from.
-        given: A file or address that holds an index; empty for `index.json` of the mirror, and without a mirror for
-            the hub's own lists.
+        given: A file or address that holds an index; empty for `index.json` of the mirror, and without a mirror for the
+            hub's own lists.
         sha256: What the index must have; empty for no such check.
 
     Raises:
@@ -71,15 +69,11 @@ def sync_index(store: Store, console: Console, *, given: str = "", sha256: str =
     return remote_index.install_index(content, store, origin=hub_api.format_hub_address(), sha256=sha256)
 
 
-# ---------------------------------------------------------------- an index file
-
-
 def _index_path(base: str) -> str:
     return resumable.join_address(base, _FILE) if "://" in base else str(Path(base).expanduser() / _FILE)
 
 
 def _read_bytes(place: str, console: Console) -> bytes:
-    """The bytes of an index."""
     console.print_line("sync", resumable.hide_credentials(place))
     scheme = place.partition("://")[0] if "://" in place else ""
     if scheme in ("", "file"):
@@ -105,22 +99,16 @@ def _read_local(path: Path) -> bytes:
         raise fact or SetupError(f"there is no index `{path}`", where=str(path), hint="--from FILE") from err
 
 
-# ---------------------------------------------------------------- the hub's lists
-
-
 def _fetch_entries() -> tuple[list[IndexEntry], int]:
     """What the hub's lists have for us, and how many of their rows were left out: no ONNX file, or no proper name."""
+    rows = [_make_entry(source, model) for source, model in _list_models()]
     entries: dict[str, IndexEntry] = {}
-    left_out = 0
-    for source, model in _list_models():
-        entry = _make_entry(source, model)
-        if entry is None:
-            left_out += 1
-        else:
+    for entry in rows:
+        if entry is not None:
             entries.setdefault(entry.name, entry)
     if not entries:
         raise SetupError(f"the lists of {hub_api.format_hub_address()} hold nothing that headstart knows how to use")
-    return list(entries.values()), left_out
+    return list(entries.values()), rows.count(None)
 
 
 def _list_models() -> Iterator[tuple[str, Any]]:

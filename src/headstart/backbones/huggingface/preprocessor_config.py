@@ -1,7 +1,7 @@
 """How a network of the Hugging Face hub wants its pictures: `preprocessor_config.json` read as our `InputSpec` has it.
 
-The fields are those of transformers' image processors, with a class's own defaults by its name; of timm's networks
-those of `pretrained_cfg`. What our terms cannot say exactly is said to the user.
+The fields are those of transformers' image processors, with a class's own defaults by its name, or of timm's
+`pretrained_cfg`. What our terms cannot say exactly is said to the user.
 """
 
 from __future__ import annotations
@@ -25,17 +25,11 @@ _MAX_NUMBER = 1e9  # of a number of a scaling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessingFacts:
-    """What is stated; empty and 0 where nothing is.
+    """What is stated, in the terms of `InputSpec`; empty and 0 where nothing is.
 
     Attributes:
-        size_px: Side of the input.
-        resize: `crop` or `squash`.
-        interpolation: `bilinear` or `bicubic`.
-        crop_fraction: See `InputSpec`.
-        channels: `rgb` or `bgr`.
         scale: Factor on 0..255; None where no scaling is stated.
-        mean: Three numbers, or none.
-        std: Three numbers, or none.
+        mean: Three numbers, or none; `std` too.
         notes: What is only nearly so, one sentence each.
     """
 
@@ -62,9 +56,6 @@ def read_preprocessing(processor: Facts, config: Facts) -> PreprocessingFacts:
     if not processor:
         return PreprocessingFacts()
     return _add_scaling(_read_size(processor), processor)
-
-
-# ---------------------------------------------------------------- size
 
 
 def _read_size(processor: Facts) -> PreprocessingFacts:
@@ -133,9 +124,6 @@ def _read_interpolation(processor: Facts) -> PreprocessingFacts:
     nearest = _OURS.get(name, "bilinear")
     note = f"pictures are resized by `{name[:20]}`; here by `{nearest}`, the nearest that is known"
     return PreprocessingFacts(interpolation=nearest, notes=() if nearest == name else (note,))
-
-
-# ---------------------------------------------------------------- scale
 
 
 def _add_scaling(facts: PreprocessingFacts, processor: Facts) -> PreprocessingFacts:

@@ -1,8 +1,7 @@
 """The descriptions of backbones that came from a user's own files, and the copies that they speak of.
 
 A copy is a sealed entry of the store, known by content; its description (`named/<source>/<name>.json`) says how
-pictures go in and where features come out, and how each of that is known. `headstart.backbones.imported.registration`
-writes them.
+pictures go in and where features come out, and how each of that is known.
 """
 
 from __future__ import annotations
@@ -49,23 +48,15 @@ class ImportedBackbone:
         name: After the source's prefix.
         kind: `keras`, `lambda` (a trusted Keras file with Python code), `onnx`, `ir` or `saved_model`.
         content: Digest of the bytes of the file and of what belongs to it; the address of the copy.
-        input: How pictures go in.
         layout: Of the file's own input.
-        scaling: How its scaling is known, one clause.
-        guess: The scaling is a guess.
+        scaling: How its scaling is known, one clause; `guess` where that is one.
         cuts: Where features come out, shallow to deep.
         params: Weights that the cuts need.
         flops: Operations for one picture.
-        bytes: Of what is kept of it.
-        licence: As the user says.
-        licence_note: What else to know.
-        pretrained_on: What is known of it.
         family: Kind in words, or the family of the backbone that it grew from.
         prior: A guess, or of the backbone that it grew from.
-        prior_source: Where that comes from.
         place: Digest of the path it came from, empty where that does not matter.
         scaled: `input` tells of a scaling that is in the file's own graph already.
-        method: How it was trained, as far as it is stated.
         domains: What its training pictures show, as far as it is stated.
     """
 
@@ -124,17 +115,14 @@ def find_copy(backbone: ImportedBackbone, store: Store) -> Path | None:
     return None if folder is None else folder / FILES[backbone.kind]
 
 
-# ---------------------------------------------------------------- descriptions by name
-
-
 def _description_path(source: str, name: str, store: Store | None, ending: str = ".json") -> Path:
     """Of a description, or with another ending of what lies beside it; a hub's name has a slash, a file's has none."""
     return (store.root if store else cache_folder()) / "named" / source / f"{name.replace('/', '%2F')}{ending}"
 
 
 def _list_written(source: str, store: Store | None) -> tuple[str, ...]:
-    folder = _description_path(source, "*", store).parent
-    return tuple(sorted(path.stem.replace("%2F", "/") for path in folder.glob("*.json")))
+    paths = _description_path(source, "*", store).parent.glob("*.json")
+    return tuple(sorted(path.stem.replace("%2F", "/") for path in paths))
 
 
 def list_names(source: str, store: Store | None = None) -> tuple[str, ...]:
@@ -166,12 +154,7 @@ def format_restore_hint(source: str, name: str) -> str:
 
 
 def read_description(source: str, name: str, store: Store | None = None) -> ImportedBackbone:
-    """The description of a name.
-
-    Raises:
-        UsageError: There is none; the nearest are named.
-        DataError: It is damaged.
-    """
+    """The description of a name; `UsageError` with the nearest where there is none, `DataError` where it is damaged."""
     if name not in _list_written(source, store):
         raise _explain_not_added(source, name, store)
     path = _description_path(source, name, store)

@@ -27,7 +27,7 @@ def detect_kind(path: Path) -> str:
 
     Raises:
         DataError: It is of another kind, a pickle above all.
-        UsageError: There is nothing.
+        UsageError: There is nothing, or it is an address.
     """
     suffix = path.suffix.lower()
     _require_local(path)
@@ -96,11 +96,7 @@ def _list_parts(path: Path, kind: str) -> dict[str, Path]:
 
 @contextlib.contextmanager
 def temporary_folder(store: Store) -> Iterator[Path]:
-    """A folder on the store's disk that is gone afterwards.
-
-    Raises:
-        SetupError: The disk is full, read-only or not permitted.
-    """
+    """A folder on the store's disk that is gone afterwards; `SetupError` where the disk does not permit it."""
     with translate_disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
@@ -109,10 +105,7 @@ def temporary_folder(store: Store) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def open_onnx_as_ir(path: Path, kind: str, store: Store) -> Iterator[Path | None]:
-    """A folder for the while with an ONNX file as IR; None for other kinds.
-
-    The weights of an ONNX file may lie in others beside it, and only its reader knows in which.
-    """
+    """A folder for the while with an ONNX file as IR, which has its weights wherever they lay; None for other kinds."""
     if kind != "onnx":
         yield None
         return
@@ -122,18 +115,14 @@ def open_onnx_as_ir(path: Path, kind: str, store: Store) -> Iterator[Path | None
 
 
 def compute_content(path: Path, kind: str, graph_folder: Path | None) -> str:
-    """Digest of what belongs to a file; of ONNX also of the weights that were read, and of which layer has which.
-
-    The IR's other text changes with every reading.
-    """
+    """Digest of what belongs to a file; of ONNX also of the weights that were read, and of which layer has which."""
     parts = {name: file_digest(file) for name, file in _list_parts(path, kind).items()}
     if graph_folder is None:
         return compute_digest(parts)
     graph = (graph_folder / FILES[kind]).read_text(encoding="utf-8")
-    places = re.findall(r'\boffset="(\d+)" size="(\d+)"', graph)
-    return compute_digest(
-        parts | {"weights": file_digest(graph_folder / "model.bin"), "places": compute_digest(places)}
-    )
+    places = re.findall(r'\boffset="(\d+)" size="(\d+)"', graph)  # the IR's other text changes with every reading
+    weights = file_digest(graph_folder / "model.bin")
+    return compute_digest(parts | {"weights": weights, "places": compute_digest(places)})
 
 
 def copy_file(path: Path, folder: Path, kind: str) -> None:

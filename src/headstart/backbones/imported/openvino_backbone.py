@@ -1,9 +1,8 @@
 """A frozen trunk that a file itself gives: the graph edited by OpenVINO, and the proof that it gives the same vectors.
 
 In front go scaling and the order of channels and axes, behind every cut a mean over the picture; the input becomes
-uint8. There is no Keras model to compare with, so the other side is the untouched graph: it gets pictures that NumPy
-scaled and turned, and NumPy pools what it gives. Both must agree within the limits of
-`headstart.networks.openvino_conversion`.
+uint8. There is no Keras model to compare with: the other side is the untouched graph, with NumPy's scaling and pooling.
+Both must agree within the limits of `headstart.networks.openvino_conversion`.
 """
 
 from __future__ import annotations
@@ -25,14 +24,10 @@ _PROBES = 8
 
 
 def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
-    """Write `trunk.xml`, `trunk.bin` and `parity.json`.
+    """Write `trunk.xml`, `trunk.bin` and `parity.json` of an added file.
 
     Args:
-        file: The added file.
-        backbone: Its description.
-        spec: Of the trunk.
         pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
-        folder: Where to.
 
     Raises:
         SetupError: OpenVINO is missing, or the edited graph gives other numbers.
@@ -41,9 +36,8 @@ def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pict
     probes = pictures[:_PROBES]
     graph = _edit_graph(_read_fixed(file, backbone), backbone.cuts, backbone.input, backbone.layout)
     openvino_engine.load_openvino().save_model(graph, folder / "trunk.xml", compress_to_fp16=False)
-    expected = _run_original(
-        _read_fixed(file, backbone), backbone, (scale_pictures(picture[None], backbone.input) for picture in probes)
-    )
+    inputs = (scale_pictures(picture[None], backbone.input) for picture in probes)
+    expected = _run_original(_read_fixed(file, backbone), backbone, inputs)
     names = [level.name for level in spec.depths]
     openvino_conversion.prove_parity(folder, spec, names, probes, expected, "the file as it came")
 
@@ -114,9 +108,8 @@ def _run_original(model: Any, backbone: ImportedBackbone, inputs: Iterable[np.nd
     """What the untouched graph gives at the cuts, pooled by NumPy: one (n, D) a cut."""
     ov = openvino_engine.load_openvino()
     operations = _map_operations(model, backbone.layout)
-    graph = ov.Model(
-        [operations[cut.layer][0].output(0) for cut in backbone.cuts], model.get_parameters(), "as it came"
-    )
+    outputs = [operations[cut.layer][0].output(0) for cut in backbone.cuts]
+    graph = ov.Model(outputs, model.get_parameters(), "as it came")
     compiled = ov.Core().compile_model(graph, "CPU", openvino_reader.EXACT)
     kind = compiled.input(0).element_type.to_dtype()
     orders = [operations[cut.layer][1] for cut in backbone.cuts]

@@ -31,26 +31,20 @@ _RESERVED_NAMES = ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest:
-    """What the user says of a file; what is empty is found, or guessed and said.
+    """What the user says of a file or SavedModel folder; what is empty is found, or guessed and said.
 
     Attributes:
-        file: The file or SavedModel folder.
         name: Of the backbone; empty for the file's own.
         depths: Layers to cut at, `last` for what the classifier reads.
         size_px: Height and width of the pictures; 0 for the file's own.
         scale: Factor on 0..255.
         mean: Taken off after the factor, one number or three.
         std: Divided by, one number or three.
-        channels: `rgb` or `bgr`; `rgb` where nothing is said.
         layout: `nchw` or `nhwc`.
-        licence: Of the weights, best an SPDX identifier.
         trust: Let Python code in a `.keras` file run.
-        resize: `crop` or `squash`, see `InputSpec`.
-        interpolation: `bilinear` or `bicubic`.
         crop_fraction: Of the resized picture's side that a centre crop keeps; 0 for the usual one.
         scaling_source: By whom scale, mean and std are said, one clause.
-        usual_px: The side where neither file nor user tell one.
-        usual_layout: The same of the layout.
+        usual_px: The side where neither file nor user tell one; `usual_layout` the same of the layout.
     """
 
     file: Path
@@ -102,11 +96,8 @@ def import_file(request: ImportRequest, kind: str, name: str, store: Store, sour
 
 
 def inspect_again(backbone: ImportedBackbone, request: ImportRequest, store: Store) -> ImportedBackbone | None:
-    """The description of a copy that is in the cache, as another request has it; None where the copy is lost.
-
-    Raises:
-        UsageError: The request does not fit the file.
-    """
+    """The description of a copy in the cache as another request has it; None where it is lost, `UsageError` for a
+    misfit."""
     copy = description.find_copy(backbone, store)
     if copy is None:
         return None
@@ -147,7 +138,6 @@ def _store_file(
 
 
 def _make_name(request: ImportRequest) -> str:
-    """The backbone's name."""
     stem = request.name or request.file.name.removesuffix(request.file.suffix)
     name = cut_points.make_identifier(stem, "").lower()
     if not name:
@@ -165,8 +155,8 @@ def print_description(backbone: ImportedBackbone, console: Console, source: str 
     console.print_line("input", f"{spec.size_px} px, {spec.channels}, {backbone.layout}")
     formula = f"x * {spec.scale:.6g} - {list(spec.mean)}, / {list(spec.std)}"
     if backbone.guess:
-        own_file, preset = "set it with --scale, --mean and --std", "save the preset with its image converter"
-        fix = preset if source == KERAS_HUB else own_file
+        is_preset = source == KERAS_HUB
+        fix = "save the preset with its image converter" if is_preset else "set it with --scale, --mean and --std"
         console.print_warning(f"scaling {formula}: {backbone.scaling}; {fix}")
     else:
         console.print_line("scaling", f"{formula}: {backbone.scaling}")
@@ -175,13 +165,9 @@ def print_description(backbone: ImportedBackbone, console: Console, source: str 
         console.print_line("level", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
 
 
-# ---------------------------------------------------------------- looking
-
-
 def _inspect_copy(copy: Path, kind: str, request: ImportRequest) -> ImportedBackbone:
     inspect = _inspect_keras if kind == "keras" else _inspect_graph
     layout, size_px, scaling, cuts, params, flops = inspect(copy, request)
-    total_bytes = sum(file.stat().st_size for file in copy.parent.glob("model.*"))
     return ImportedBackbone(
         name="",
         kind=kind,
@@ -193,7 +179,7 @@ def _inspect_copy(copy: Path, kind: str, request: ImportRequest) -> ImportedBack
         cuts=cuts,
         params=params,
         flops=max(1, flops),
-        bytes=total_bytes,
+        bytes=sum(file.stat().st_size for file in copy.parent.glob("model.*")),
         licence=request.licence or "not stated",
         licence_note="" if request.licence else "of your own file; say it with `backbones add --licence`",
         pretrained_on=f"not known: a file of your own, {request.file.name}",

@@ -35,19 +35,11 @@ class ImportedSource(BackboneSource):
         return description.list_names(self.name)
 
     def spec(self, preset: str) -> BackboneSpec:
-        """What is known of a preset, without a framework.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
+        """What is known of a preset, without a framework; `UsageError` where there is none."""
         return description.read_description(self.name, preset).spec(self.name)
 
     def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
-        """Always empty: a name that `presets` does not have is none.
-
-        Raises:
-            UsageError: Its description is damaged.
-        """
+        """Always empty, as `presets` has all names; `UsageError` where its description is damaged."""
         if text in description.list_damaged(self.name):
             try:
                 description.read_description(self.name, text)
@@ -68,11 +60,7 @@ class ImportedSource(BackboneSource):
         return store.entry_path("added", description.copy_key(self._read_description(preset, store).content))
 
     def pull(self, preset: str, store: Store, console: Any) -> Path:
-        """The copied file; nothing is fetched.
-
-        Raises:
-            SetupError: The copy is not in the store.
-        """
+        """The copied file; nothing is fetched, and `SetupError` raised where it is gone."""
         return self._require_copy(preset, store)
 
     def frozen_reason(self, preset: str) -> str:
@@ -81,20 +69,15 @@ class ImportedSource(BackboneSource):
         return "" if kind == "keras" else f"`{self.name}:{preset}` {_FROZEN.format(description.WORDS[kind])}"
 
     def write_openvino(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
-        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`; see
-        `headstart.backbones.imported.openvino_backbone`."""
+        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`."""
         from headstart.backbones.imported import openvino_backbone
 
         backbone, file = self._read_description(preset, store), self._require_copy(preset, store)
         openvino_backbone.write_trunk(file, backbone, backbone.spec(self.name), pictures, folder)
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
-        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
-
-        Args:
-            preset: Name.
-            store: Holds the copy.
-            seed: When given, random weights drawn from it instead.
+        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth; with `seed`, random
+        weights.
 
         Raises:
             NoOpError: The file is no Keras file.

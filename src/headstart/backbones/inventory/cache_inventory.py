@@ -1,9 +1,8 @@
 """What the cache holds of backbones: whose each entry is, whether it is whole, and what may go.
 
-Weights are known by the place that their source names (`weights_folder`), a compiled trunk by the `key.json` in it. The
-time of last use is that of an entry's seal, which the store touches whenever the entry is asked for; weights count as
-used when a trunk made of them is. A copy of a user's own file never goes for its age, nor while some description is
-damaged, which may be its own: nothing brings it back.
+Weights are known by their source's `weights_folder`, a compiled trunk by its `key.json`. Last used is when the store
+touched an entry's seal, as it does at every use; weights count as used when a trunk of theirs is. A copy of a user's
+own file never goes for its age, nor while some description is damaged: nothing brings it back.
 """
 
 from __future__ import annotations
@@ -44,18 +43,16 @@ class CacheEntry:
 
     Attributes:
         kind: `weights`, `added` (the copy of a user's own file), `trunks`, `drafts` or `partial`.
-        path: Folder or file.
         name: Of the backbone; several with commas between them; empty where nothing tells.
         note: What kind of trunk it is, or empty.
-        bytes: On the disk.
         used_s: When it was last used, seconds since 1970.
         gone: Why nothing can use it any more, or empty.
     """
 
     kind: str
     path: Path
-    name: str
-    note: str
+    name: str = ""
+    note: str = ""
     bytes: int
     used_s: float
     gone: str = ""
@@ -95,9 +92,8 @@ def _map_owners(backbones: Sequence[ResolvedBackbone], store: Store) -> dict[Pat
     owners: dict[Path, list[str]] = {}
     for source in _users_own_sources():  # by the descriptions in this store, which need not be the user's usual cache
         for name in description.list_names(source, store):
-            folder = store.entry_path(
-                ADDED, description.copy_key(description.read_description(source, name, store).content)
-            )
+            content = description.read_description(source, name, store).content
+            folder = store.entry_path(ADDED, description.copy_key(content))
             owners.setdefault(folder, []).append(f"{source}:{name}")
     for backbone in backbones:
         folder_of_weights = find_weights_folder(backbone, store)
@@ -124,15 +120,12 @@ def _make_weights_entry(
     kind: str, folder: Path, names: list[str], trunks: list[CacheEntry], nameless: str
 ) -> CacheEntry:
     used_s = max([_last_used_s(folder), *(trunk.used_s for trunk in trunks if trunk.name in names)])
-    gone = "" if names else nameless
-    name = ", ".join(names)
-    return CacheEntry(kind=kind, path=folder, name=name, note="", bytes=_count_bytes(folder), used_s=used_s, gone=gone)
+    facts = {"name": ", ".join(names)} if names else {"gone": nameless}
+    return CacheEntry(kind=kind, path=folder, bytes=_count_bytes(folder), used_s=used_s, **facts)
 
 
 def _make_trunk_entry(folder: Path) -> CacheEntry:
-    entry = CacheEntry(
-        kind=TRUNKS, path=folder, name="", note="", bytes=_count_bytes(folder), used_s=_last_used_s(folder)
-    )
+    entry = CacheEntry(kind=TRUNKS, path=folder, bytes=_count_bytes(folder), used_s=_last_used_s(folder))
     try:
         key = read_json(folder / _KEY)
         name, precision = str(key["backbone"]), str(key["precision"])
@@ -168,9 +161,8 @@ def _map_addresses(backbones: Sequence[ResolvedBackbone]) -> dict[str, tuple[str
     """Address -> name and note of every trunk in float32 that this version would ask for."""
     names = {}
     for trained in backbones:
-        for backbone in (
-            (trained,) if trained.frozen_reason else (trained, loading.find_backbone(loading.RANDOM + trained.name))
-        ):
+        controls = () if trained.frozen_reason else (loading.find_backbone(loading.RANDOM + trained.name),)
+        for backbone in (trained, *controls):
             key = loading.trunk_key(backbone)
             names[compute_digest(key)] = (backbone.name, "f32")
             names[compute_digest(key | {"maps": True})] = (backbone.name, "f32, with feature maps")
@@ -185,11 +177,8 @@ def find_damage(folder: Path) -> list[str]:
         return ["its seal cannot be read"]
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
     missing = [f"`{name}` is missing" for name in sorted(seal.keys() - files)]
-    wrong = [
-        f"`{name}` {why}"
-        for name in sorted(seal.keys() & files)
-        if (why := _explain_wrong_file(folder / name, seal[name]))
-    ]
+    whys = {name: _explain_wrong_file(folder / name, seal[name]) for name in sorted(seal.keys() & files)}
+    wrong = [f"`{name}` {why}" for name, why in whys.items() if why]
     return missing + wrong + [f"`{name}` does not belong there" for name in sorted(files - seal.keys() - {SEAL})]
 
 
@@ -201,12 +190,7 @@ def _explain_wrong_file(path: Path, sealed: str) -> str:
 
 
 def list_prunable(store: Store, older_than_s: float | None = None) -> list[tuple[CacheEntry, str]]:
-    """What may go, with the reason: entries that nothing can use, that were not used for so long, and left-overs.
-
-    Args:
-        store: The cache; nothing in it is changed.
-        older_than_s: Also whatever was last used longer ago than this; None for no such limit.
-    """
+    """What may go, with the reason: entries that nothing can use, that were not used for so long, and left-overs."""
     now_s = time.time()
     reasons = [
         (entry, entry.gone or _explain_age(entry, None if entry.kind == ADDED else older_than_s, now_s))
@@ -228,23 +212,17 @@ def _list_leftovers(store: Store) -> list[CacheEntry]:
     """Drafts of processes that were killed, and unfinished downloads that nobody is at."""
     drafts = [path for kind in ("", *KINDS) for path in sorted((store.root / kind).glob(".tmp-*"))]
     parts = [path for path in sorted((store.root / fetch.PARTIAL).glob("*")) if not fetch.is_in_use(path)]
-    return [
-        CacheEntry(kind=kind, path=path, name="", note="", bytes=_count_bytes(path), used_s=_last_written_s(path))
-        for kind, paths in (("drafts", drafts), ("partial", parts))
-        for path in paths
-    ]
-
-
-def _last_written_s(path: Path) -> float:
-    return max((stats.st_mtime for stats in _list_stats(path)), default=time.time())
+    entries = []
+    for path in (*drafts, *parts):
+        written_s = max((stats.st_mtime for stats in _list_stats(path)), default=time.time())
+        kind = "drafts" if path in drafts else "partial"
+        entries.append(CacheEntry(kind=kind, path=path, bytes=_count_bytes(path), used_s=written_s))
+    return entries
 
 
 def remove_entry(entry: CacheEntry) -> None:
-    """Take an entry away; one that is half removed is never taken for whole.
-
-    Raises:
-        SetupError: The disk is read-only or not permitted.
-    """
+    """Take an entry away; one that is half removed is never taken for whole. `SetupError` where the disk does not
+    permit it."""
     with translate_disk_errors(entry.path):
         if not entry.path.is_dir():
             entry.path.unlink(missing_ok=True)

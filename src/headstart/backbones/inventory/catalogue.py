@@ -20,10 +20,8 @@ def read_facts(name: str, store: Store) -> Facts:
 
     To what a spec says come `weights_here`, `permissive`, what this machine measured (`images_per_s`, `latency_ms`,
     `memory_bytes`; None until then, but for the memory, which `memory_measured` tells from a guess), and `indexed`:
-    whether the index alone has it. Nothing is fetched.
-
-    Raises:
-        UsageError: No backbone has this name; the nearest are in the hint.
+    whether the index alone has it. Nothing is fetched; `UsageError` with the nearest names where no backbone has this
+    one.
     """
     if not loading.is_listed(name) and (entry := _list_unopened(store).get(name)):
         return _index_facts(entry)
@@ -57,11 +55,7 @@ def _index_facts(entry: remote_index.IndexEntry) -> Facts:
 
 
 def list_facts(store: Store, names: Sequence[str] = ()) -> list[Facts]:
-    """The facts of the named backbones, or of all that the sources list.
-
-    Raises:
-        UsageError: A name is unknown.
-    """
+    """The facts of the named backbones, or of all that the sources list; `UsageError` where a name is unknown."""
     return [read_facts(name, store) for name in names or loading.list_backbones()]
 
 

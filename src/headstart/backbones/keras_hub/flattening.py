@@ -1,12 +1,10 @@
 """A KerasHub backbone laid flat: the same numbers from Keras' own layers alone, in a graph that can be seen and cut.
 
-KerasHub writes transformers as layers within layers, with weights of their own that no graph shows. Here the functional
-graph of a backbone is run again on a symbolic batch of a size that nothing else has (`keras.models.clone_model` with a
-call of ours). Where KerasHub has a layer, its `call` runs on a `LayerView`, a stand-in whose inner layers are views
-too: they are copied where they are Keras' own, opened where they are KerasHub's, and dropout goes. What holds weights
-of its own has a counterpart in Keras (`headstart.backbones.keras_hub.layer_rules`). Then the batch is left open again:
-wherever its size stands in a shape, there is -1. The result can be trained, given low-rank updates, saved and opened
-again without KerasHub. No class of Keras or KerasHub is changed.
+KerasHub writes transformers as layers within layers, with weights that no graph shows. Here the functional graph is run
+again on a symbolic batch of a size that nothing else has. Where KerasHub has a layer, its `call` runs on a `LayerView`,
+whose inner layers are copied where they are Keras' own, opened where they are KerasHub's; dropout goes. What holds
+weights of its own has a counterpart in Keras (`layer_rules`). Then the batch is left open again. The result can be
+trained, saved and opened again without KerasHub. No class of Keras or KerasHub is changed.
 """
 
 from __future__ import annotations
@@ -25,11 +23,8 @@ _IDLE = ("Dropout", "SpatialDropout2D", "Identity", "ActivityRegularization", "G
 class LayerView:
     """A layer of KerasHub's while it is laid flat: its own settings and methods, with views in place of inner layers.
 
-    `call` is an ordinary function of its class, so it runs on the view as on the layer; `__class__` is that of the
-    layer, which `isinstance` and `super()` within KerasHub ask for.
-
-    Attributes:
-        layer: The layer itself.
+    `call` is an ordinary function of its class, so it runs on the view; `__class__` is the layer's, which `isinstance`
+    and `super()` within KerasHub ask for.
     """
 
     def __init__(self, layer: Any, trace: LayerTrace) -> None:
@@ -82,7 +77,7 @@ class LayerTrace:
 
         if not any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs))):
             return layer(*args, **kwargs)
-        if not _is_composite(layer):
+        if type(layer).__module__.partition(".")[0] != "keras_hub" and type(layer).__name__ != "Functional":
             return self.copy(layer, *args, **kwargs)
         kwargs.pop("training", None)  # some take it and some do not; it is inference anyway
         self._above.append(_own_name(layer))
@@ -137,18 +132,10 @@ class LayerTrace:
         return path if self._name_counts[path] == 1 else f"{path}_{self._name_counts[path]}"
 
 
-def _is_composite(layer: Any) -> bool:
-    return type(layer).__module__.partition(".")[0] == "keras_hub" or type(layer).__name__ == "Functional"
-
-
 def _own_name(layer: Any) -> str:
     """A layer's name without the number that Keras counts through a process."""
-    return re.sub(r"\W+", "_", re.sub(r"_\d+$", "", layer.name) if _is_numbered(layer) else layer.name)
-
-
-def _is_numbered(layer: Any) -> bool:
-    kind = type(layer).__name__.lower()
-    return re.fullmatch(rf"{kind}\d*", layer.name.replace("_", "").lower()) is not None
+    is_numbered = re.fullmatch(rf"{type(layer).__name__.lower()}\d*", layer.name.replace("_", "").lower())
+    return re.sub(r"\W+", "_", re.sub(r"_\d+$", "", layer.name) if is_numbered else layer.name)
 
 
 def make_input(side: int) -> Any:
@@ -159,14 +146,8 @@ def make_input(side: int) -> Any:
 
 
 def open_batch(inputs: Any, outputs: Sequence[Any], before: Callable[[Any], Any], name: str) -> Any:
-    """The functional `keras.Model` between the symbolic batch and some tensors, for batches of any size.
-
-    Args:
-        inputs: From `make_input`.
-        outputs: Symbolic tensors (BATCH, …).
-        before: What is done to the pictures first.
-        name: Of the model.
-    """
+    """The functional `keras.Model` from `make_input` to tensors (BATCH, …), for any batch size; `before` scales
+    pictures."""
     import keras
 
     fixed = keras.Model(inputs, list(outputs))

@@ -37,9 +37,7 @@ def import_published(
     """Fetch a published preset and describe it.
 
     Args:
-        preset: Which.
         facts: What the index of presets says of it; empty for one that is not in it.
-        store: The cache.
         console: Gets sources, progress, and what is guessed or only nearly so.
 
     Raises:
@@ -67,15 +65,7 @@ def find_imported(origin: str, store: Store) -> str:
 
 
 def find_text_folder(name: str, store: Store) -> Path | None:
-    """The folder with the files of a preset that reads texts too, to be opened by `hub_preset`.
-
-    Args:
-        name: After `keras_hub:`.
-        store: The cache.
-
-    Returns:
-        None where the preset reads no texts, or its copy is not in the store whole.
-    """
+    """The folder with the files of a preset that reads texts too; None where it reads none, or the copy is not whole."""
     file = description.find_copy(description.read_description(SOURCE, name, store), store)
     folder = file.parent / _TEXTS if file else None
     return folder if folder and folder.is_dir() else None
@@ -125,7 +115,6 @@ def _store_flat(
     store: Store,
     console: Console,
 ) -> ImportedBackbone:
-    """Lay a gathered preset flat into the store."""
     from headstart.backbones.keras_hub import trunk
     from headstart.networks import flops as cost
     from headstart.networks.formats.keras_writer import write_keras

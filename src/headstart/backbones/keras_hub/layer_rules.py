@@ -1,7 +1,7 @@
 """What KerasHub's layers with weights of their own are in Keras' layers: patches with positions, scales, attention.
 
 A weight that is added to every picture alike is the bias of an `EinsumDense` whose kernel is one. Every rule gets a
-`LayerView`, the trace and the arguments of the call. Rules read attributes of KerasHub's classes by name, of which
+`LayerView`, the trace and the arguments of the call. Rules read attributes of KerasHub by name, of which
 `WindowAttention._get_rel_pos_bias` is private; `trunk` compares the whole with KerasHub before anything is kept.
 """
 
@@ -19,15 +19,7 @@ _TOLERANCE = 1e-4
 
 
 def add_constant(x: Any, trace: LayerTrace, constant: np.ndarray, name: str, *, keep: bool = True) -> Any:
-    """`x + constant` for every picture; without `keep` the constant alone.
-
-    Args:
-        x: (B, …, D).
-        trace: Names the layer.
-        constant: (…, D) float32.
-        name: Of the layer.
-        keep: Whether `x` is part of the sum.
-    """
+    """`x + constant`, (B, …, D) + (…, D) float32, for every picture; without `keep` the constant alone."""
     import keras
 
     letters = "bcdefg"[: constant.ndim]
@@ -42,10 +34,8 @@ def add_constant(x: Any, trace: LayerTrace, constant: np.ndarray, name: str, *, 
 def embed_patches(view: Any, trace: LayerTrace, pictures: Any, **ignored: Any) -> Any:
     """Patches as tokens (B, T, D): a convolution, room for the other tokens in front, and all that is added.
 
-    What is added is told by the layer itself, from a black picture; that the whole is the same is made sure on noise.
-
-    Raises:
-        ValueError: It is not.
+    The layer itself tells what is added, from a black picture; `ValueError` where noise shows that this is not the
+    whole.
     """
     import keras
 
@@ -56,12 +46,12 @@ def embed_patches(view: Any, trace: LayerTrace, pictures: Any, **ignored: Any) -
     n_patches, width = trace.grid[0] * trace.grid[1], patches.shape[3]
     shape = tuple(pictures.shape[1:])
     noise = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
-    tokens_of_black, tokens_of_noise = (_to_numpy(layer(x)) for x in (np.zeros((1, *shape), np.float32), noise))
+    tokens_of_black, tokens_of_noise = (to_numpy(layer(x)) for x in (np.zeros((1, *shape), np.float32), noise))
     front = tokens_of_black.shape[1] - n_patches
     constant = tokens_of_black[0]
     if conv.use_bias:
-        constant = constant - np.pad(np.tile(_to_numpy(conv.bias), (n_patches, 1)), ((front, 0), (0, 0)))
-    patches_of_noise = np.pad(_to_numpy(conv(noise)).reshape(n_patches, width), ((front, 0), (0, 0)))
+        constant = constant - np.pad(np.tile(to_numpy(conv.bias), (n_patches, 1)), ((front, 0), (0, 0)))
+    patches_of_noise = np.pad(to_numpy(conv(noise)).reshape(n_patches, width), ((front, 0), (0, 0)))
     tolerance = _TOLERANCE * np.abs(tokens_of_noise).max()
     if not np.allclose(patches_of_noise + constant, tokens_of_noise[0], atol=tolerance):
         raise ValueError(f"`{type(layer).__name__}` does more than to add to patches")
@@ -79,7 +69,7 @@ def scale_channels(view: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
     equation = f"{letters},{letters[-1]}->{letters}"
     layer = keras.layers.EinsumDense(equation, tuple(x.shape[1:]), name=trace.name("factor"))
     scaled = layer(x)
-    layer.set_weights([_to_numpy(view.lambda1)])
+    layer.set_weights([to_numpy(view.lambda1)])
     return scaled
 
 
@@ -90,7 +80,7 @@ def scale_and_shift(view: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any
     layer = keras.layers.EinsumDense("abcd,d->abcd", tuple(x.shape[1:]), bias_axes="d", name=trace.name("affine"))
     scaled = layer(x)
     width = x.shape[-1]
-    layer.set_weights([np.full(width, _to_numpy(view.scale)), np.full(width, _to_numpy(view.bias))])
+    layer.set_weights([np.full(width, to_numpy(view.scale)), np.full(width, to_numpy(view.bias))])
     return scaled
 
 
@@ -99,7 +89,7 @@ def pool_by_attention(view: Any, trace: LayerTrace, x: Any, **ignored: Any) -> A
     import keras
 
     any_token = keras.layers.Cropping1D((0, x.shape[1] - 1), name=trace.name("any"))(x)
-    query = add_constant(any_token, trace, _to_numpy(view.probe)[0], "probe", keep=False)
+    query = add_constant(any_token, trace, to_numpy(view.probe)[0], "probe", keep=False)
     pooled = view.attention(query, x, x)
     return (pooled + view.mlp(view.layer_norm(pooled)))[:, 0]
 
@@ -114,7 +104,7 @@ def attend_in_windows(view: Any, trace: LayerTrace, x: Any, mask: Any = None, **
     qkv = ops.transpose(ops.reshape(view.qkv(x), (windows, n, 3, heads, -1)), (2, 0, 3, 1, 4))
     q, k, v = ops.unstack(qkv, axis=0)
     weights = ops.matmul(q * view.scale, ops.transpose(k, (0, 1, 3, 2)))
-    weights = add_constant(weights, trace, _to_numpy(view.layer._get_rel_pos_bias()), "relative_position")
+    weights = add_constant(weights, trace, to_numpy(view.layer._get_rel_pos_bias()), "relative_position")
     if mask is not None:
         n_masks = mask.shape[0]
         by_picture = ops.reshape(weights, (windows // n_masks, n_masks, heads, n, n))
@@ -139,7 +129,8 @@ REPLACED: dict[str, Callable[..., Any]] = {
 }
 
 
-def _to_numpy(value: Any) -> np.ndarray:
+def to_numpy(value: Any) -> np.ndarray:
+    """A variable, tensor or array as float32."""
     import keras
 
     value = value.value if isinstance(value, keras.Variable) else value

@@ -1,5 +1,4 @@
-"""A KerasHub preset in a folder, opened by KerasHub once `headstart.backbones.keras_hub.preset_files` has looked into
-all of it."""
+"""A KerasHub preset in a folder, opened by KerasHub once `preset_files` has looked into all of it."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ class OpenedPreset:
         backbone: `keras_hub.models.Backbone` in float32.
         kind: Name of its class.
         input: How pictures go in.
-        told: How that is known, one clause.
+        scaling: How that is known, one clause.
         guess: The scaling is a guess.
         notes: What of the preset's own preprocessing is only nearly followed.
         task: Settings of the preset's own classifier.
@@ -43,11 +42,7 @@ class OpenedPreset:
 
 
 def load_keras_hub() -> Any:
-    """The module `keras_hub`.
-
-    Raises:
-        SetupError: It is not installed, or cannot be loaded.
-    """
+    """The module `keras_hub`; `SetupError` where it is not installed, or cannot be loaded."""
     require_installed()
     from headstart.networks.openvino_conversion import silence_frameworks
 
@@ -60,16 +55,10 @@ def load_keras_hub() -> Any:
 
 
 def require_installed() -> None:
-    """Refuse at once what only KerasHub can open, where it is not installed; it is not loaded for that.
-
-    Raises:
-        SetupError: It is not installed.
-    """
+    """Refuse at once, with a `SetupError`, what only KerasHub can open, where it is not installed; it is not loaded for
+    that."""
     if extras.list_missing_packages("hub"):
         raise SetupError("KerasHub, which opens this backbone, is not installed", hint=INSTALL_HINT)
-
-
-# ---------------------------------------------------------------- opening
 
 
 def open_preset(folder: Path) -> OpenedPreset:
@@ -88,9 +77,8 @@ def open_preset(folder: Path) -> OpenedPreset:
     shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
     shape = shapes[0]
     if len(shapes) != 1 or len(shape) != 3 or shape[-1] != 3:
-        raise DataError(
-            f"`{type(backbone).__name__}` takes no RGB pictures: it is no backbone for them", where=str(folder)
-        )
+        what = f"`{type(backbone).__name__}` takes no RGB pictures: it is no backbone for them"
+        raise DataError(what, where=str(folder))
     spec, notes = _make_input_spec(converter, shape)
     task = read_json(folder / "task.json").get("config", {}) if (folder / "task.json").is_file() else {}
     return OpenedPreset(
@@ -106,11 +94,7 @@ def open_preset(folder: Path) -> OpenedPreset:
 
 @contextlib.contextmanager
 def convert_errors(folder: Path) -> Iterator[None]:
-    """While KerasHub reads a preset: what it raises becomes a fact about the folder, and what it warns of is not told.
-
-    Raises:
-        DataError: It cannot read it.
-    """
+    """What KerasHub raises while it reads a preset becomes a `DataError` about the folder; its warnings are not shown."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own dealings with Keras and NumPy
@@ -119,21 +103,6 @@ def convert_errors(folder: Path) -> Iterator[None]:
         why = str(err).strip().partition("\n")[0]
         what = f"KerasHub cannot read `{folder.name}`: {type(err).__name__}: {why}"
         raise DataError(what, where=str(folder), hint="is it whole, and of the installed KerasHub?") from err
-
-
-def open_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a CLIP or SigLIP preset, with the length and padding that its preprocessor uses.
-
-    Returns:
-        `keras_hub.tokenizers.Tokenizer`.
-
-    Raises:
-        SetupError: KerasHub is not installed.
-        DataError: The preset has no tokenizer.
-    """
-    list_files(folder)
-    with convert_errors(folder):
-        return load_keras_hub().tokenizers.Tokenizer.from_preset(str(folder))
 
 
 def _find_converter(folder: Path, kind: type) -> tuple[Any, str]:

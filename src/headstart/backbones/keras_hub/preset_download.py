@@ -49,11 +49,7 @@ class PublishedPreset:
 
     @classmethod
     def parse(cls, text: str) -> PublishedPreset:
-        """From a handle.
-
-        Raises:
-            UsageError: It is none.
-        """
+        """From a handle; `UsageError` where it is none."""
         if text.startswith(HF):
             repo = hub_api.Repository.parse(text.removeprefix(HF))
             return cls(name=text, place=repo.preset, handle=text)
@@ -67,16 +63,14 @@ FetchFile = Callable[[str, Path, bool], bool]  # file, target, whether it is lar
 
 
 def fetch_preset(preset: PublishedPreset, folder: Path, store: Store, console: Console) -> str:
-    """Bring the files of a preset into a folder.
-
-    Returns:
-        Where they came from.
+    """Bring the files of a preset into a folder, and say where they came from.
 
     Raises:
         SetupError: They cannot be had.
         DataError: What came is no preset, or must not be opened.
     """
     origin, fetch_file = _choose_origin(preset, store, console)
+    failure = f"the preset `{format_printable(preset.name)}` cannot be had"
     hint = (
         f"put its files into FOLDER/{SOURCE}/{preset.place}/ and set HEADSTART_WEIGHTS_MIRROR=FOLDER; "
         f"or name a folder that save_to_preset wrote: {SOURCE}:PATH"
@@ -85,13 +79,9 @@ def fetch_preset(preset: PublishedPreset, folder: Path, store: Store, console: C
         if _fetch_files(fetch_file, folder):
             return origin
     except SetupError as err:
-        raise SetupError(
-            f"the preset `{format_printable(preset.name)}` cannot be had: {err.what}",
-            where=err.where,
-            hint=err.hint or hint,
-        ) from err
+        raise SetupError(f"{failure}: {err.what}", where=err.where, hint=err.hint or hint) from err
     why = mirror.explain_absent_folder() or f"{origin} does not have it"
-    raise SetupError(f"the preset `{format_printable(preset.name)}` cannot be had: {why}", hint=hint)
+    raise SetupError(f"{failure}: {why}", hint=hint)
 
 
 def _fetch_files(fetch_file: FetchFile, folder: Path) -> bool:
@@ -124,9 +114,8 @@ def _choose_origin(preset: PublishedPreset, store: Store, console: Console) -> t
             is_folder = mirror.find_mirror_folder() is not None
             return "" if is_folder else resumable.join_address(base, f"{SOURCE}/{preset.place}/{file}")
 
-        return f"the mirror {resumable.hide_credentials(base)}", _fetch_plainly(
-            preset, find_address, "", store, console
-        )
+        fetch_file = _fetch_plainly(preset, find_address, "", store, console)
+        return f"the mirror {resumable.hide_credentials(base)}", fetch_file
     if preset.handle.startswith(HF):
         repo, token = hub_api.Repository.parse(preset.handle.removeprefix(HF)), hub_api.find_token()
         return hub_api.format_hub_address(), _fetch_plainly(preset, repo.file_address, token, store, console)
@@ -207,8 +196,7 @@ def _fetch_small(address: str, target: Path, token: str = "") -> bool:
         raise SetupError(f"{resumable.hide_credentials(address)} answers {err.code}") from err
     except (OSError, ValueError, http.client.HTTPException) as err:
         reason = getattr(err, "reason", None) or err
-        raise SetupError(
-            f"{resumable.hide_credentials(address)}: {format_printable(str(reason)) or type(err).__name__}"
-        ) from err
+        what = f"{resumable.hide_credentials(address)}: {format_printable(str(reason)) or type(err).__name__}"
+        raise SetupError(what) from err
     write_bytes(target, content)
     return True

@@ -1,8 +1,7 @@
 """The files of a KerasHub preset, looked into before anything is opened.
 
-A preset is JSON and numbers. Its JSON names classes, which KerasHub would import and call: only those of Keras and
-KerasHub are let through, none that runs what it is given (Lambda and its like), no pickle, no weights that lie
-elsewhere.
+Its JSON names classes that KerasHub would import and call: only those of Keras and KerasHub are let through, none that
+runs what it is given (Lambda and its like), no pickle, no weights that lie elsewhere.
 """
 
 from __future__ import annotations
@@ -40,17 +39,13 @@ def list_files(folder: Path) -> dict[str, Path]:
     """
     refused = next((path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _REFUSED), None)
     if refused is not None:
-        raise DataError(
-            f"`{format_printable(refused.name)}` is refused: a file of its kind may be a pickle, which "
-            "runs code when it is opened",
-            where=str(refused),
-            hint="a preset is JSON, .h5 or .safetensors: take such files away, or save it with save_to_preset",
-        )
+        why = "a file of its kind may be a pickle, which runs code when it is opened"
+        hint = "a preset is JSON, .h5 or .safetensors: take such files away, or save it with save_to_preset"
+        raise DataError(f"`{format_printable(refused.name)}` is refused: {why}", where=str(refused), hint=hint)
     if not (folder / CONFIG).is_file():
         raise DataError(f"`{folder}` is no preset: it has no `{CONFIG}`", where=str(folder), hint="save_to_preset")
-    files = {name: folder / name for name in SMALL if (folder / name).is_file()}
-    assets = [f"{TOKENIZER}/{name}" for name in ASSETS]
-    files |= {name: folder / name for name in assets if (folder / name).is_file()}
+    names = (*SMALL, *(f"{TOKENIZER}/{name}" for name in ASSETS))
+    files = {name: folder / name for name in names if (folder / name).is_file()}
     for name, path in files.items():
         if path.suffix == ".json" and not name.startswith(TOKENIZER):
             require_plain(path)
@@ -66,11 +61,7 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 
 def list_weights(folder: Path) -> tuple[str, ...]:
-    """Names of the files with weights, of several the list of them first.
-
-    Raises:
-        DataError: There are none, or the list leads elsewhere.
-    """
+    """Names of the files with weights, of several the list of them first; `DataError` where none are whole."""
     for single, index in WAYS:
         if (folder / single).is_file():
             return (single,)
@@ -80,11 +71,7 @@ def list_weights(folder: Path) -> tuple[str, ...]:
 
 
 def list_shards(index: Path) -> tuple[str, ...]:
-    """The files that a list of weights names, sorted.
-
-    Raises:
-        DataError: It is no such list, or a name leads elsewhere.
-    """
+    """The files that a list of weights names, sorted; `DataError` where it is no list, or a name leads elsewhere."""
     content = read_json(index)
     by_weight = content.get("weight_map")
     if not isinstance(by_weight, dict):
@@ -98,27 +85,16 @@ def list_shards(index: Path) -> tuple[str, ...]:
 
 
 def require_plain(path: Path) -> None:
-    """Refuse a JSON file that names code which is not Keras' or KerasHub's.
-
-    Raises:
-        DataError: It does, or it is no JSON.
-    """
+    """Refuse a JSON file that names code which is not Keras' or KerasHub's, with a `DataError`."""
     foreign = _find_foreign_class(read_json(path))
     if foreign:
-        raise DataError(
-            f"`{path.name}` names `{format_printable(foreign[:100])}`, "
-            "which is not of Keras or KerasHub and would be run",
-            where=str(path),
-            hint="save the preset with KerasHub's own classes",
-        )
+        what = f"`{path.name}` names `{format_printable(foreign[:100])}`, which is not of Keras or KerasHub"
+        hint = "save the preset with KerasHub's own classes"
+        raise DataError(f"{what} and would be run", where=str(path), hint=hint)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of somebody else's.
-
-    Raises:
-        DataError: It is none.
-    """
+    """A JSON object of somebody else's; `DataError` where it is none."""
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise ValueError("it is too large")

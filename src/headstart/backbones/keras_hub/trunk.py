@@ -1,11 +1,10 @@
 """A trunk from a KerasHub backbone: scaling in front, laid flat, cut at several feature levels.
 
-Where features come out depends on what a network is. Of convolutional ones, and of Swin and MiT, it is the map at
-strides 8 and 16 (`stage3`, `stage4`) and the last map, all mean-pooled. Of transformers in columns (ViT, DeiT, DINO,
-CLIP, SigLIP) it is what comes out of the block at a quarter, a half and three quarters of the depth, as the mean of
-the picture's patches: the class token gathers the picture only in the last blocks. `last` is what the network's own
-classifier reads: the class token after the last norm, the mean where there is none or where the preset's task says so,
-and of CLIP and SigLIP the picture's vector in the space of texts.
+Of convolutional networks, Swin and MiT these are the maps at strides 8 and 16 (`stage3`, `stage4`) and the last, all
+mean-pooled. Of transformers in columns (ViT, DeiT, DINO, CLIP, SigLIP) it is the mean of the patches after a quarter, a
+half and three quarters of the blocks: the class token gathers the picture only in the last. `last` is what the
+network's own classifier reads: the class token after the last norm, the mean where there is none or the preset's task
+says so, and of CLIP and SigLIP the picture's vector in the space of texts.
 """
 
 from __future__ import annotations
@@ -34,18 +33,14 @@ _TOKEN_BLOCKS = (
 _WINDOW_BLOCK = "SwinTransformerBlock"
 _STRIDES = {8: "stage3", 16: "stage4"}
 _QUARTERS = (0.25, 0.5, 0.75)
-_TOLERANCE = (
-    1e-3  # of the largest number of the answer; what the order of sums in float32 makes is hundreds of times less
-)
+_TOLERANCE = 1e-3  # of the answer's largest number; the order of sums in float32 makes hundreds of times less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlatBackbone:
-    """A flat trunk.
+    """A flat trunk, its `cuts` shallow to deep.
 
-    Attributes:
-        model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> one map (B, h, w, c) a cut.
-        cuts: Where they come out, shallow to deep.
+    Its `model` is a `keras.Model` from pictures (B, H, W, 3) float32 RGB 0..255 to one map (B, h, w, c) a cut.
     """
 
     model: Any
@@ -53,12 +48,7 @@ class FlatBackbone:
 
 
 def flatten_backbone(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> FlatBackbone:
-    """Lay a backbone flat.
-
-    Args:
-        backbone: `keras_hub.models.Backbone`, with the weights it shall have.
-        spec: How pictures go in.
-        task: Settings of the preset's own classifier; empty where it has none.
+    """Lay a `keras_hub.models.Backbone` flat, with its weights; `task` has the settings of the preset's own classifier.
 
     Raises:
         DataError: It does not take such pictures, or does what cannot be laid flat.
@@ -89,7 +79,6 @@ def _scale(pictures: Any, spec: InputSpec) -> Any:
 
 @contextlib.contextmanager
 def _convert_errors(backbone: Any) -> Iterator[None]:
-    """What KerasHub and Keras raise on the way becomes a fact about the backbone."""
     try:
         with warnings.catch_warnings():
             for beginning in ("The structure of `inputs`", "When providing `inputs` as a dict"):
@@ -101,10 +90,8 @@ def _convert_errors(backbone: Any) -> Iterator[None]:
 
 
 def _require_same_answer(backbone: Any, model: Any, spec: InputSpec) -> None:
-    """Refuse a flat network that gives another answer than KerasHub itself for one picture of noise.
-
-    A newer KerasHub may have layers with weights of their own that nothing here knows of.
-    """
+    """Refuse a flat network whose answer to noise is not KerasHub's: a newer one may have layers that nothing here
+    knows."""
     shape = (1, spec.size_px, spec.size_px, 3)
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)  # as pictures are
     scaled = ((noise * spec.scale - np.asarray(spec.mean)) / np.asarray(spec.std)).astype(np.float32)
@@ -113,8 +100,10 @@ def _require_same_answer(backbone: Any, model: Any, spec: InputSpec) -> None:
             answer = backbone.get_vision_embeddings(scaled)
         else:
             answer = _split_maps(backbone.call(_name_inputs(backbone, scaled)))[1]
-    expected = _flatten_places(answer)
-    actual = _flatten_places(model(noise, training=False)[-1])
+    actual, expected = (
+        layer_rules.to_numpy(values).reshape(-1, values.shape[-1])  # (places, channels)
+        for values in (model(noise, training=False)[-1], answer)
+    )
     expected = expected[: len(actual)]  # of tokens the class token alone, which comes first
     difference = float(np.abs(actual - expected).max()) if actual.shape == expected.shape else math.inf
     if not difference <= _TOLERANCE * float(np.abs(expected).max()):
@@ -122,14 +111,6 @@ def _require_same_answer(backbone: Any, model: Any, spec: InputSpec) -> None:
             f"`{type(backbone).__name__}` laid flat does not give what KerasHub gives: {difference:.2g} apart",
             hint="export it to ONNX and add that: headstart backbones add FILE",
         )
-
-
-def _flatten_places(answer: Any) -> np.ndarray:
-    """(places, channels) of one picture's map, row of tokens or vector."""
-    import keras
-
-    values: np.ndarray = np.asarray(keras.ops.convert_to_numpy(answer), np.float32)
-    return values.reshape(-1, values.shape[-1])
 
 
 def _make_cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
@@ -172,7 +153,6 @@ class CutCollector:
     Attributes:
         maps: Name of a feature level -> symbolic map (BATCH, h, w, c).
         n_blocks: Transformer blocks in a column; 0 for other networks.
-        trace: Lays the backbone flat.
     """
 
     def __init__(self, backbone: Any, side: int) -> None:
@@ -219,20 +199,10 @@ class CutCollector:
         """Tokens (B, T, D) as a map (B, 1, T, D) that all that follows reads, the patches in it as the level."""
         import keras
 
-        row = self._make_row(tokens, name)
+        row = keras.layers.Reshape((1, *tokens.shape[1:]), name=f"{name}_map")(tokens)
         front = tokens.shape[1] - math.prod(self.trace.grid)
-        self.maps[name] = self._crop(row, front, 0, name) if front else row
+        self.maps[name] = keras.layers.Cropping2D(((0, 0), (front, 0)), name=name)(row) if front else row
         return keras.layers.Reshape(tokens.shape[1:], name=f"{name}_row")(row)
-
-    def _make_row(self, tokens: Any, name: str) -> Any:
-        import keras
-
-        return keras.layers.Reshape((1, *tokens.shape[1:]), name=f"{name}_map")(tokens)
-
-    def _crop(self, row: Any, front: int, back: int, name: str) -> Any:
-        import keras
-
-        return keras.layers.Cropping2D(((0, 0), (front, back)), name=name)(row)
 
     def make_last_map(self, end: Any, task: Mapping[str, Any]) -> Any:
         """What the classifier reads, as a map whose mean it is."""
@@ -242,11 +212,11 @@ class CutCollector:
             return end
         if len(end.shape) == 2:
             return keras.layers.Reshape((1, 1, end.shape[1]), name="vector")(end)
-        row = self._make_row(end, LAST)
+        row = keras.layers.Reshape((1, *end.shape[1:]), name=f"{LAST}_map")(end)
         front = end.shape[1] - math.prod(self.trace.grid) if self.n_blocks else 0
         if not front or task.get("pooling") == "gap":
             return row
-        return self._crop(row, 0, end.shape[1] - 1, LAST)
+        return keras.layers.Cropping2D(((0, 0), (0, end.shape[1] - 1)), name=LAST)(row)
 
 
 def _find_stages(model: Any, side: int) -> tuple[Any, list[str]]:
