@@ -119,9 +119,8 @@ def warn_if_busy(console: Console) -> None:
         return
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load > cores / 2:
-        console.print_warning(
-            f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow"
-        )
+        busy = f"the machine is busy (load {load:.1f} on {cores} processors)"
+        console.print_warning(f"{busy}: what is measured now is too slow")
 
 
 def read_latency(spec: BackboneSpec, store: Store) -> dict[str, float]:

@@ -132,9 +132,8 @@ def parse_index(content: bytes, where: str) -> tuple[IndexEntry, ...]:
     try:
         raw = json.loads(content.decode("utf-8"))
         if raw["format"] != FORMAT:
-            raise DataError(
-                f"the index has format `{format_printable(str(raw['format'])[:20])}`; this version reads {FORMAT}"
-            )
+            other_format = format_printable(str(raw["format"])[:20])
+            raise DataError(f"the index has format `{other_format}`; this version reads {FORMAT}")
         rows = raw["entries"]
         if not isinstance(rows, list) or len(rows) > _MAX_ENTRIES:
             raise ValueError("its entries are no list, or too many")
@@ -154,9 +153,8 @@ def _parse_entry(row: Mapping[str, Any]) -> IndexEntry:
     params = row.get("params")
     name, domains, gated = facts.pop("name"), facts.pop("domains"), facts.pop("gated")
     if not isinstance(name, str) or not is_proper_name(name):
-        raise DataError(
-            f"the index has an entry `{format_printable(str(name)[:100])}`, which can be the name of no backbone"
-        )
+        shown = format_printable(str(name)[:100])
+        raise DataError(f"the index has an entry `{shown}`, which can be the name of no backbone")
     kinds = isinstance(domains, list) and isinstance(gated, bool) and (params is None or type(params) is int)
     if not kinds or (params is not None and params < 1) or not all(map(_is_clean_text, (*facts.values(), *domains))):
         raise DataError(f"the index says of `{name}` what is no plain fact")

@@ -14,7 +14,6 @@ from pathlib import Path
 from headstart.backbones import loading
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.backbones.imported import description
-from headstart.backbones.imported.description import ImportedBackbone
 from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
@@ -82,19 +81,20 @@ def _explain_no_trunk(path: Path, result: FitResult | None) -> UsageError:
         return UsageError(f"the run `{path}` has not come to its model yet", hint="run the command that made it again")
     names = list(dict.fromkeys(feature.backbone for feature in result.features))
     listing = ", ".join(f"`{name}`" for name in names)
-    return UsageError(
-        f"the run `{path}` kept a frozen probe: it has no trunk of its own, its features are those of {listing}",
-        hint=f"--backbones {','.join(names)}; `headstart fit DATA --strategy finetune` trains a trunk",
-    )
+    what = f"the run `{path}` kept a frozen probe: it has no trunk of its own, its features are those of {listing}"
+    hint = f"--backbones {','.join(names)}; `headstart fit DATA --strategy finetune` trains a trunk"
+    return UsageError(what, hint=hint)
 
 
-def _describe(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> ImportedBackbone:
+def _describe(
+    file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None
+) -> description.ImportedBackbone:
     from headstart.networks.openvino_conversion import silence_frameworks
 
     with silence_frameworks():
         cuts = _find_cuts(file, network)
     spec, task = network.spec, f"`{data.name}`, {len(data.class_names)} classes" if data else "an earlier task"
-    return ImportedBackbone(
+    return description.ImportedBackbone(
         name=name,
         kind="keras",
         content=content,

@@ -73,11 +73,8 @@ def load_network(file: Path) -> Any:
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     except (ValueError, OSError, KeyError, TypeError) as err:
-        raise DataError(
-            f"`{file.name}` is not the network that was saved: {err}",
-            where=str(file),
-            hint="run the `headstart fit` that made the run again",
-        ) from err
+        hint = "run the `headstart fit` that made the run again"
+        raise DataError(f"`{file.name}` is not the network that was saved: {err}", where=str(file), hint=hint) from err
 
 
 def make_backbone(network: TunedNetwork, run: Path) -> ResolvedBackbone:

@@ -32,7 +32,6 @@ from headstart.core.storage.files import format_printable
 SOURCE = "huggingface"
 ONNX = ("onnx/vision_model.onnx", "onnx/model.onnx", "model.onnx")
 TIMEOUT_S = 10
-_API = "api.json"
 _HUB = "https://huggingface.co"
 _MAX_BYTES = 4_000_000  # of a small file
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -51,10 +50,8 @@ class Repository:
         name, at_sign, revision = preset.partition("@")
         proper_revision = _REVISION.fullmatch(revision) is not None and ".." not in revision
         if not remote_index.is_proper_name(f"{SOURCE}:{name}") or (at_sign and not proper_revision):
-            raise UsageError(
-                f"`{format_printable(preset)}` is no name on the hub",
-                hint="huggingface:ORG/NAME, or with a branch, tag or commit huggingface:ORG/NAME@REVISION",
-            )
+            hint = "huggingface:ORG/NAME, or with a branch, tag or commit huggingface:ORG/NAME@REVISION"
+            raise UsageError(f"`{format_printable(preset)}` is no name on the hub", hint=hint)
         return cls(name=name, revision=revision)
 
     @property
@@ -140,7 +137,7 @@ def fetch_facts(repo: Repository) -> RepositoryFacts:
     Raises:
         SetupError: The hub cannot be reached, or has no such repository for us.
     """
-    on_mirror, content = _read_mirror_file(repo, _API)
+    on_mirror, content = _read_mirror_file(repo, "api.json")
     if on_mirror and content is None:
         return RepositoryFacts()
     with open_client() as client:
@@ -225,19 +222,16 @@ def explain_refusal(repo: Repository, status: int, code: str | None) -> SetupErr
         "RevisionNotFound": f"has no revision `{repo.revision or 'main'}`",
     }
     closed = "is gated, private or does not exist" if status in (401, 403, 404) else "cannot be had"
-    return SetupError(
-        f"`{SOURCE}:{repo.preset}` {reasons.get(code or '') or f'{closed} (HTTP {status})'}",
-        hint=(
-            f"look at {format_hub_address()}/{repo.name}, agree to its terms and run `hf auth login`; or fetch its "
-            f"files, put them into FOLDER/{repo.mirror_path('')} and set HEADSTART_WEIGHTS_MIRROR=FOLDER"
-        ),
+    hint = (
+        f"look at {format_hub_address()}/{repo.name}, agree to its terms and run `hf auth login`; or fetch its "
+        f"files, put them into FOLDER/{repo.mirror_path('')} and set HEADSTART_WEIGHTS_MIRROR=FOLDER"
     )
+    why = reasons.get(code or "") or f"{closed} (HTTP {status})"
+    return SetupError(f"`{SOURCE}:{repo.preset}` {why}", hint=hint)
 
 
 def unreachable(what: str, err: Exception) -> SetupError:
     """Something that a network or a mirror is needed for cannot be had."""
     reason = getattr(err, "reason", None) or err
-    return SetupError(
-        f"{what}: {format_printable(str(reason)) or type(err).__name__}",
-        hint="look at the network, or set HEADSTART_WEIGHTS_MIRROR to a folder or an address that holds it",
-    )
+    hint = "look at the network, or set HEADSTART_WEIGHTS_MIRROR to a folder or an address that holds it"
+    return SetupError(f"{what}: {format_printable(str(reason)) or type(err).__name__}", hint=hint)

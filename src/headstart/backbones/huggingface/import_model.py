@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import urllib.error
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.backbones import card_facts
-from headstart.backbones.card_facts import CardFacts
 from headstart.backbones.downloads import mirror, resumable, weights
 from headstart.backbones.downloads.weights import WeightsFile
 from headstart.backbones.huggingface import hub_api, preprocessor_config
@@ -42,7 +40,7 @@ class _ModelFacts:
 
     hub: RepositoryFacts
     preprocessing: PreprocessingFacts
-    card: CardFacts
+    card: card_facts.CardFacts
 
     @property
     def place(self) -> str:
@@ -68,7 +66,11 @@ def import_repository(
     earlier = description.find_description(HUB, repo.preset, store)
     backbone = _reuse_copy(earlier, facts, request, store) if earlier else None
     if backbone is None:
-        backbone = _fetch_network(repo, facts, request, store, console)
+        with temporary_folder(store) as folder:
+            path, total_bytes = _fetch_files(repo, facts.hub, folder, store, console)
+            full_request = _complete_request(request, facts.preprocessing, path)
+            backbone = registration.import_file(full_request, "onnx", repo.preset, store, HUB)
+        backbone = replace(backbone, bytes=total_bytes)
     if request is None and earlier is not None:
         return earlier
     backbone = replace(_add_card_facts(backbone, facts.card, request), place=facts.place)
@@ -92,16 +94,6 @@ def _reuse_copy(
     request = _complete_request(request, facts.preprocessing, Path(earlier.name))
     backbone = registration.inspect_again(earlier, request, store)
     return None if backbone is None else replace(backbone, bytes=earlier.bytes)
-
-
-def _fetch_network(
-    repo: Repository, facts: _ModelFacts, request: ImportRequest | None, store: Store, console: Console
-) -> ImportedBackbone:
-    with temporary_folder(store) as folder:
-        path, total_bytes = _fetch_files(repo, facts.hub, folder, store, console)
-        request = _complete_request(request, facts.preprocessing, path)
-        backbone = registration.import_file(request, "onnx", repo.preset, store, HUB)
-    return replace(backbone, bytes=total_bytes)
 
 
 def _read_model_facts(repo: Repository) -> _ModelFacts:
@@ -157,7 +149,13 @@ def _fetch_files(
                 what = f"`{file}` keeps weights in `{format_printable(name)}`, which `{HUB}:{repo.preset}` lacks"
                 raise DataError(what)
         return path, sum(part.stat().st_size for part in folder.rglob("*") if part.is_file())
-    raise _explain_no_network(repo, tuple(hub.files) or tuple(_list_mirror_files(repo)))
+    mirrored = (
+        path.relative_to(copy).as_posix()
+        for copy in weights.local_copies(repo.mirror_path(""))
+        for path in sorted(copy.rglob("*"))
+        if path.is_file()
+    )
+    raise _explain_no_network(repo, tuple(hub.files) or tuple(mirrored))
 
 
 def _fetch_file(
@@ -192,19 +190,11 @@ def _fetch_file(
     return True
 
 
-def _list_mirror_files(repo: Repository) -> Iterator[str]:
-    for folder in weights.local_copies(repo.mirror_path("")):
-        if folder.is_dir():
-            yield from (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-
-
 def _explain_no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:
     if not files and read_setting("HEADSTART_WEIGHTS_MIRROR"):
-        return SetupError(
-            f"`{HUB}:{repo.preset}` cannot be had: {mirror.explain_missing_file('it')}",
-            hint=f"put its files below `{repo.mirror_path('')}` there: {', '.join(hub_api.ONNX)}, "
-            "preprocessor_config.json, …",
-        )
+        names = ", ".join((*hub_api.ONNX, "preprocessor_config.json", "…"))
+        hint = f"put its files below `{repo.mirror_path('')}` there: {names}"
+        return SetupError(f"`{HUB}:{repo.preset}` cannot be had: {mirror.explain_missing_file('it')}", hint=hint)
     other_networks = [file for file in files if file.endswith(".onnx")]
     others = other_networks or [file for file in files if not file.startswith(".")]
     listing = ", ".join(f"`{format_printable(file)}`" for file in others[:_MAX_NAMED])
@@ -219,7 +209,6 @@ def _explain_no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartEr
 
 
 def _complete_request(request: ImportRequest | None, facts: PreprocessingFacts, path: Path) -> ImportRequest:
-    """What the repository asks for, and over it what the user says."""
     request = request or ImportRequest(file=path)
     users_scaling = request.scale is not None or request.mean or request.std
     return replace(
@@ -238,7 +227,9 @@ def _complete_request(request: ImportRequest | None, facts: PreprocessingFacts, 
     )
 
 
-def _add_card_facts(backbone: ImportedBackbone, card: CardFacts, request: ImportRequest | None) -> ImportedBackbone:
+def _add_card_facts(
+    backbone: ImportedBackbone, card: card_facts.CardFacts, request: ImportRequest | None
+) -> ImportedBackbone:
     users_licence = request.licence if request else ""
     return replace(
         backbone,

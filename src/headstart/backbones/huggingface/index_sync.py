@@ -47,7 +47,9 @@ def sync_index(store: Store, console: Console, *, given: str = "", sha256: str =
         DataError: It is no index, or not the one asked for.
     """
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
-    place = given or (_index_path(base) if base else "")
+    place = given
+    if base and not given:
+        place = resumable.join_address(base, _FILE) if "://" in base else str(Path(base).expanduser() / _FILE)
     try:
         if not given:
             mirror.require_readable(_FILE)
@@ -62,15 +64,10 @@ def sync_index(store: Store, console: Console, *, given: str = "", sha256: str =
         earlier = remote_index.read_origin(store)
         outcome = f"; the index of {earlier['day']} stays" if "day" in earlier else "; there is no earlier index"
         raise SetupError(err.what + outcome, where=err.where, hint=err.hint) from err
-    console.print_line(
-        "sync", f"{len(entries):,} names; {left_out:,} rows have no ONNX file, are no image networks or are hidden"
-    )
+    skipped = f"{left_out:,} rows have no ONNX file, are no image networks or are hidden"
+    console.print_line("sync", f"{len(entries):,} names; {skipped}")
     content = remote_index.encode_index(entries)
     return remote_index.install_index(content, store, origin=hub_api.format_hub_address(), sha256=sha256)
-
-
-def _index_path(base: str) -> str:
-    return resumable.join_address(base, _FILE) if "://" in base else str(Path(base).expanduser() / _FILE)
 
 
 def _read_bytes(place: str, console: Console) -> bytes:

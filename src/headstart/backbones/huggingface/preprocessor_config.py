@@ -19,7 +19,6 @@ _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 
 _OURS = {"bilinear": "bilinear", "bicubic": "bicubic", "lanczos": "bicubic"}
 _SHORTEST = re.compile("CLIP|Bit|MobileNet|MobileViT|Levit|PoolFormer|ConvNext|EfficientFormer|PerceptionLM")
 _WARPED_FROM = 384  # ConvNext's processor crops smaller pictures alone
-
 _MAX_NUMBER = 1e9  # of a number of a scaling
 
 
@@ -51,20 +50,17 @@ def read_preprocessing(processor: Facts, config: Facts) -> PreprocessingFacts:
         DataError: It asks for what no picture can be made into: other than squares, no finite numbers.
     """
     cfg = config.get("pretrained_cfg")
-    if not processor and isinstance(cfg, Mapping):
-        return _read_timm(cfg)
-    if not processor:
-        return PreprocessingFacts()
-    return _add_scaling(_read_size(processor), processor)
+    if processor:
+        return _add_scaling(_read_size(processor), processor)
+    return _read_timm(cfg) if isinstance(cfg, Mapping) else PreprocessingFacts()
 
 
 def _read_size(processor: Facts) -> PreprocessingFacts:
     processor_type = str(processor.get("image_processor_type") or processor.get("feature_extractor_type") or "")
     shortest, side = _parse_side(processor.get("size"), processor_type)
     crop = _parse_side(processor.get("crop_size"), "")[1] if processor.get("do_center_crop", True) else 0
-    facts = replace(
-        _read_interpolation(processor), channels="bgr" if processor.get("do_flip_channel_order") is True else "rgb"
-    )
+    channels = "bgr" if processor.get("do_flip_channel_order") is True else "rgb"
+    facts = replace(_read_interpolation(processor), channels=channels)
     share = processor.get("crop_pct")
     if processor.get("do_resize", True) is False:
         note = "pictures are not resized by their processor; here they are, as they must be"
@@ -163,11 +159,6 @@ def _read_timm(cfg: Facts) -> PreprocessingFacts:
     side = _parse_side(list(size)[1:], "")[1] if isinstance(size, list | tuple) and len(size) == 3 else 0
     share = cfg.get("crop_pct")
     fraction = float(share) if isinstance(share, int | float) and 0 < share <= 1 else 0.0
-    squash = cfg.get("crop_mode") == "squash"
-    facts = replace(
-        _read_interpolation(cfg),
-        size_px=side,
-        resize="squash" if squash else "crop",
-        crop_fraction=0.0 if squash else fraction,
-    )
+    how = {"resize": "squash"} if cfg.get("crop_mode") == "squash" else {"resize": "crop", "crop_fraction": fraction}
+    facts = replace(_read_interpolation(cfg), size_px=side, **how)
     return _add_scaling(facts, {"image_mean": cfg.get("mean"), "image_std": cfg.get("std")})

@@ -37,11 +37,9 @@ def detect_kind(path: Path) -> str:
         _require_no_pickle(path)
         return "saved_model"
     if suffix in (*PICKLES, ".bin"):
-        raise DataError(
-            f"`{path.name}` is refused: `{suffix}` files may be pickles, and a pickle runs code when it is opened",
-            where=str(path),
-            hint="export the network as ONNX, for instance with torch.onnx.export, and add that",
-        )
+        why = f"`{suffix}` files may be pickles, and a pickle runs code when it is opened"
+        hint = "export the network as ONNX, for instance with torch.onnx.export, and add that"
+        raise DataError(f"`{path.name}` is refused: {why}", where=str(path), hint=hint)
     if suffix in _UNREADABLE:
         raise DataError(f"`{path.name}` is of a kind that headstart does not read", where=str(path), hint=_KNOWN_KINDS)
     kind = {".keras": "keras", ".onnx": "onnx", ".xml": "ir"}.get(suffix)
@@ -60,10 +58,8 @@ def _require_local(path: Path) -> None:
     scheme, path_part = scheme_match[1].lower(), scheme_match[2]
     address, file = f"{scheme}://{path_part}", path_part.rpartition("/")[2]
     copy = _COPY_COMMANDS.get(scheme, "copy it here with your own tools").format(address, file)
-    raise UsageError(
-        f"`{address}` is an address; `backbones add` reads files of this machine",
-        hint=f"{copy}; then: headstart backbones add {file}",
-    )
+    what = f"`{address}` is an address; `backbones add` reads files of this machine"
+    raise UsageError(what, hint=f"{copy}; then: headstart backbones add {file}")
 
 
 _COPY_COMMANDS = {
@@ -79,15 +75,11 @@ def _require_no_pickle(folder: Path) -> None:
     for file in sorted(folder.rglob("*")):
         if file.is_file() and may_be_pickle(file.name):
             name = file.relative_to(folder).as_posix()
-            raise DataError(
-                f"`{folder.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
-                where=str(file),
-                hint="take it out of the folder; a SavedModel needs none",
-            )
+            what = f"`{folder.name}` holds the pickle `{name}`, which could run anything; nothing was opened"
+            raise DataError(what, where=str(file), hint="take it out of the folder; a SavedModel needs none")
 
 
 def _list_parts(path: Path, kind: str) -> dict[str, Path]:
-    """Name -> file of everything that belongs to it."""
     if kind == "saved_model":
         return {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
     weights = {"model.bin": path.with_suffix(".bin")} if kind == "ir" else {}

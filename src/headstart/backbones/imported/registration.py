@@ -113,9 +113,8 @@ def _store_file(
     if earlier and earlier.content != content:
         rename_hint = "choose another `--name`, or: " if source == SOURCE else ""
         full_name = name if source == SOURCE else f"{source}:{name}"
-        raise UsageError(
-            f"`{source}:{name}` is another file already", hint=f"{rename_hint}headstart backbones remove {full_name}"
-        )
+        hint = f"{rename_hint}headstart backbones remove {full_name}"
+        raise UsageError(f"`{source}:{name}` is another file already", hint=hint)
     inspected: list[ImportedBackbone] = []
 
     def inspect(copy: Path) -> ImportedBackbone:
@@ -168,11 +167,15 @@ def print_description(backbone: ImportedBackbone, console: Console, source: str 
 def _inspect_copy(copy: Path, kind: str, request: ImportRequest) -> ImportedBackbone:
     inspect = _inspect_keras if kind == "keras" else _inspect_graph
     layout, size_px, scaling, cuts, params, flops = inspect(copy, request)
+    options = ("resize", request.resize), ("interpolation", request.interpolation), ("channels", request.channels)
+    stated: dict[str, Any] = {
+        name: value for name, value in (*options, ("crop_fraction", request.crop_fraction)) if value
+    }
     return ImportedBackbone(
         name="",
         kind=kind,
         content="",
-        input=_make_input_spec(size_px, scaling, request),
+        input=InputSpec(size_px=size_px, scale=scaling.scale, mean=scaling.mean, std=scaling.std, **stated),
         layout=layout,
         scaling=scaling.why,
         guess=scaling.guess,
@@ -184,20 +187,6 @@ def _inspect_copy(copy: Path, kind: str, request: ImportRequest) -> ImportedBack
         licence_note="" if request.licence else "of your own file; say it with `backbones add --licence`",
         pretrained_on=f"not known: a file of your own, {request.file.name}",
         family=WORDS[kind],
-    )
-
-
-def _make_input_spec(size_px: int, scaling: Scaling, request: ImportRequest) -> InputSpec:
-    defaults = InputSpec(size_px=size_px)
-    return InputSpec(
-        size_px=size_px,
-        resize=request.resize or defaults.resize,
-        interpolation=request.interpolation or defaults.interpolation,
-        crop_fraction=request.crop_fraction or defaults.crop_fraction,
-        channels=request.channels or defaults.channels,
-        scale=scaling.scale,
-        mean=scaling.mean,
-        std=scaling.std,
     )
 
 

@@ -99,10 +99,8 @@ class ImportedSource(BackboneSource):
     def _require_copy(self, preset: str, store: Store) -> Path:
         copy = description.find_copy(self._read_description(preset, store), store)
         if copy is None:
-            raise SetupError(
-                f"the copy of `{self.name}:{preset}` is no longer in the cache",
-                hint=description.format_restore_hint(self.name, preset),
-            )
+            hint = description.format_restore_hint(self.name, preset)
+            raise SetupError(f"the copy of `{self.name}:{preset}` is no longer in the cache", hint=hint)
         return copy
 
 

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def list_entries(store: Store) -> list[CacheEntry]:
     trunks = [_make_trunk_entry(folder) for folder in _list_folders(store, TRUNKS)]
     if not all(entry.name for entry in trunks):
         addresses = _map_addresses(backbones)
-        trunks = [entry if entry.name else _name_by_address(entry, addresses) for entry in trunks]
+        trunks = [entry if entry.name else replace(entry, **addresses.get(entry.path.name, {})) for entry in trunks]
     owners = _map_owners(backbones, store)
     unsure = {ADDED} if any(description.list_damaged(source, store) for source in _users_own_sources()) else set()
     weights = [
@@ -152,20 +152,15 @@ def _explain_gone(key: dict[str, Any], name: str, precision: str) -> str:
     return f"made for another {other}" if other else ""
 
 
-def _name_by_address(entry: CacheEntry, addresses: Mapping[str, tuple[str, str]]) -> CacheEntry:
-    name, note = addresses.get(entry.path.name, ("", ""))
-    return replace(entry, name=name, note=note)
-
-
-def _map_addresses(backbones: Sequence[ResolvedBackbone]) -> dict[str, tuple[str, str]]:
-    """Address -> name and note of every trunk in float32 that this version would ask for."""
-    names = {}
+def _map_addresses(backbones: Sequence[ResolvedBackbone]) -> dict[str, dict[str, Any]]:
+    """Address -> `name` and `note` of every trunk in float32 that this version would ask for."""
+    names: dict[str, dict[str, Any]] = {}
     for trained in backbones:
         controls = () if trained.frozen_reason else (loading.find_backbone(loading.RANDOM + trained.name),)
         for backbone in (trained, *controls):
             key = loading.trunk_key(backbone)
-            names[compute_digest(key)] = (backbone.name, "f32")
-            names[compute_digest(key | {"maps": True})] = (backbone.name, "f32, with feature maps")
+            names[compute_digest(key)] = {"name": backbone.name, "note": "f32"}
+            names[compute_digest(key | {"maps": True})] = {"name": backbone.name, "note": "f32, with feature maps"}
     return names
 
 

@@ -159,7 +159,10 @@ def open_batch(inputs: Any, outputs: Sequence[Any], before: Callable[[Any], Any]
         cloned = type(operation).from_config(operation.get_config())
         pairs.append((operation, cloned))
         if type(operation) is reshape:
-            shapes[id(cloned)] = _open_shape(tuple(operation.output.shape))
+            size, *shape = operation.output.shape
+            if size % BATCH:
+                raise ValueError(f"the batch is not the first axis of {operation.output.shape}")
+            shapes[id(cloned)] = (-1, *shape)
         return cloned
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -184,9 +187,3 @@ def _reshape_class() -> Any:
 
     vector = keras.Input((1, 2))
     return type(keras.Model(vector, keras.ops.reshape(vector, (-1, 2))).operations[-1])
-
-
-def _open_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    if shape[0] % BATCH:
-        raise ValueError(f"the batch is not the first axis of {shape}")
-    return (-1, *shape[1:])

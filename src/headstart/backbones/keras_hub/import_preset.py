@@ -15,7 +15,7 @@ from typing import Any
 
 from headstart.backbones.card_facts import guess_training
 from headstart.backbones.imported import description, registration
-from headstart.backbones.imported.description import FILES, ImportedBackbone
+from headstart.backbones.imported.description import ImportedBackbone
 from headstart.backbones.imported.file_copy import temporary_folder
 from headstart.backbones.keras_hub import preset as hub_preset
 from headstart.backbones.keras_hub import preset_download, preset_files
@@ -65,7 +65,7 @@ def find_imported(origin: str, store: Store) -> str:
 
 
 def find_text_folder(name: str, store: Store) -> Path | None:
-    """The folder with the files of a preset that reads texts too; None where it reads none, or the copy is not whole."""
+    """The folder with the files of a preset that reads texts too; None without them, or where the copy is damaged."""
     file = description.find_copy(description.read_description(SOURCE, name, store), store)
     folder = file.parent / _TEXTS if file else None
     return folder if folder and folder.is_dir() else None
@@ -86,15 +86,12 @@ def _import_files(
     name = text if facts else f"{_plain_name(text)}-{content[:8]}"
     earlier = description.find_description(SOURCE, name, store)
     if earlier and earlier.content != content:
-        raise DataError(
-            f"what comes as `{SOURCE}:{name}` is not what was first used here",
-            hint=f"find out why it changed; to take the new one: headstart backbones remove {SOURCE}:{name}",
-        )
+        hint = f"find out why it changed; to take the new one: headstart backbones remove {SOURCE}:{name}"
+        raise DataError(f"what comes as `{SOURCE}:{name}` is not what was first used here", hint=hint)
     if earlier and description.find_copy(earlier, store) is not None:
         return earlier
-    console.print_line(
-        "open", f"{SOURCE}:{name}: laid flat by KerasHub {hub_preset.load_keras_hub().__version__}, once"
-    )
+    version = hub_preset.load_keras_hub().__version__
+    console.print_line("open", f"{SOURCE}:{name}: laid flat by KerasHub {version}, once")
     backbone = _store_flat(folder, files, content, name, facts, store, console)
     backbone = replace(backbone, place=compute_digest(origin))
     description.write_description(SOURCE, backbone, store)
@@ -129,7 +126,7 @@ def _store_flat(
 
     def write(draft: Path) -> None:
         with silence_frameworks():
-            write_keras(flat.model, draft / FILES["keras"])
+            write_keras(flat.model, draft / description.FILES["keras"])
         if hasattr(preset.backbone, "text_encoder"):
             _copy_files(files, draft / _TEXTS)
 

@@ -113,14 +113,12 @@ def attend_in_windows(view: Any, trace: LayerTrace, x: Any, mask: Any = None, **
     return view.proj(ops.reshape(attended, (windows, n, width)))
 
 
+_EMBEDDINGS = (
+    *("ViTPatchingAndEmbedding", "DeiTEmbeddings", "DINOV2Embedding", "DINOV3Embedding", "CLIPVisionEmbedding"),
+    *("MetaCLIP2VisionEmbedding", "SigLIPVisionEmbedding"),
+)
 REPLACED: dict[str, Callable[..., Any]] = {
-    "ViTPatchingAndEmbedding": embed_patches,
-    "DeiTEmbeddings": embed_patches,
-    "DINOV2Embedding": embed_patches,
-    "DINOV3Embedding": embed_patches,
-    "CLIPVisionEmbedding": embed_patches,
-    "MetaCLIP2VisionEmbedding": embed_patches,
-    "SigLIPVisionEmbedding": embed_patches,
+    **dict.fromkeys(_EMBEDDINGS, embed_patches),
     "DINOV2LayerScale": scale_channels,
     "DINOV3LayerScale": scale_channels,
     "HGNetV2LearnableAffineBlock": scale_and_shift,

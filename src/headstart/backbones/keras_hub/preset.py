@@ -73,10 +73,9 @@ def open_preset(folder: Path) -> OpenedPreset:
         backbone = load_keras_hub().models.Backbone.from_preset(str(folder), dtype="float32")
     converter, scaling = _find_converter(folder, type(backbone))
     symbolic = getattr(backbone, "vision_encoder", backbone).input
-    inputs = symbolic.values() if isinstance(symbolic, dict) else [symbolic]
-    shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
-    shape = shapes[0]
-    if len(shapes) != 1 or len(shape) != 3 or shape[-1] != 3:
+    inputs = list(symbolic.values()) if isinstance(symbolic, dict) else [symbolic]
+    shape = tuple(inputs[0].shape[1:])
+    if len(inputs) != 1 or len(shape) != 3 or shape[-1] != 3:
         what = f"`{type(backbone).__name__}` takes no RGB pictures: it is no backbone for them"
         raise DataError(what, where=str(folder))
     spec, notes = _make_input_spec(converter, shape)
@@ -94,7 +93,7 @@ def open_preset(folder: Path) -> OpenedPreset:
 
 @contextlib.contextmanager
 def convert_errors(folder: Path) -> Iterator[None]:
-    """What KerasHub raises while it reads a preset becomes a `DataError` about the folder; its warnings are not shown."""
+    """What KerasHub raises while it reads a preset becomes a `DataError` of the folder; its warnings are not shown."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own dealings with Keras and NumPy
@@ -134,9 +133,8 @@ def _make_input_spec(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec,
     own = converter.image_size or (0, 0)
     side = network_side or (own[0] if own[0] == own[1] else min(own)) or _SIDE_PX
     if network_side and own[0] and network_side != own[0]:
-        notes.append(
-            f"its preprocessor gives {own[0]} px and its network takes {network_side} px: {network_side} px are given"
-        )
+        sides = f"its preprocessor gives {own[0]} px and its network takes {network_side} px"
+        notes.append(f"{sides}: {network_side} px are given")
     interpolation = converter.interpolation
     if interpolation not in ("bilinear", "bicubic"):
         notes.append(f"its preprocessor resizes by `{interpolation}`: bicubic is used")

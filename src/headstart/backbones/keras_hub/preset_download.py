@@ -27,6 +27,7 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.files import format_printable, write_bytes
 
 SOURCE = "keras_hub"
+FetchFile = Callable[[str, Path, bool], bool]  # file, target, whether it is large -> whether there is such a file
 HF, KAGGLE = "hf://", "kaggle://"
 _MAX_BYTES = 50_000_000
 _MAX_REASON = 200  # characters of somebody else's sentence
@@ -57,9 +58,6 @@ class PublishedPreset:
             hint = "hf://ORG/NAME, or kaggle://ORG/MODEL/keras/VARIANT/VERSION"
             raise UsageError(f"`{format_printable(text)}` is no handle of a preset", hint=hint)
         return cls(name=text, place=text.removeprefix(KAGGLE), handle=text)
-
-
-FetchFile = Callable[[str, Path, bool], bool]  # file, target, whether it is large -> whether there is such a file
 
 
 def fetch_preset(preset: PublishedPreset, folder: Path, store: Store, console: Console) -> str:

@@ -64,7 +64,12 @@ def flatten_backbone(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) ->
     if len(names) == 1:
         model, names = _find_stages(model, spec.size_px)
     _require_same_answer(backbone, model, spec)
-    return FlatBackbone(model=model, cuts=_make_cuts(model, names))
+    producers = blocks.map_producers(model)
+    cuts = tuple(
+        Cut(name=name, layer=producers[id(output)].name, dim=output.shape[-1], side=output.shape[1])
+        for name, output in zip(names, model.outputs, strict=True)
+    )
+    return FlatBackbone(model=model, cuts=cuts)
 
 
 def _scale(pictures: Any, spec: InputSpec) -> Any:
@@ -107,18 +112,8 @@ def _require_same_answer(backbone: Any, model: Any, spec: InputSpec) -> None:
     expected = expected[: len(actual)]  # of tokens the class token alone, which comes first
     difference = float(np.abs(actual - expected).max()) if actual.shape == expected.shape else math.inf
     if not difference <= _TOLERANCE * float(np.abs(expected).max()):
-        raise DataError(
-            f"`{type(backbone).__name__}` laid flat does not give what KerasHub gives: {difference:.2g} apart",
-            hint="export it to ONNX and add that: headstart backbones add FILE",
-        )
-
-
-def _make_cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
-    producers = blocks.map_producers(model)
-    return tuple(
-        Cut(name=name, layer=producers[id(output)].name, dim=output.shape[-1], side=output.shape[1])
-        for name, output in zip(names, model.outputs, strict=True)
-    )
+        what = f"`{type(backbone).__name__}` laid flat does not give what KerasHub gives: {difference:.2g} apart"
+        raise DataError(what, hint="export it to ONNX and add that: headstart backbones add FILE")
 
 
 def _run_backbone(backbone: Any, scaled_pictures: Any, collector: CutCollector) -> Any:
@@ -223,10 +218,8 @@ def _find_stages(model: Any, side: int) -> tuple[Any, list[str]]:
     """Maps at strides 8 and 16 told from the graph alone, where a backbone does not say which they are."""
     import keras
 
-    nodes, outputs = keras_archive.list_nodes(model)
-    by_stride = {
-        _STRIDES.get(round(side / cut.side)): cut for cut in cut_points.choose_cuts(nodes, outputs)[:-1] if cut.side
-    }
+    cuts = cut_points.choose_cuts(*keras_archive.list_nodes(model))[:-1]
+    by_stride = {_STRIDES.get(round(side / cut.side)): cut for cut in cuts if cut.side}
     by_depth = sorted(by_stride.items(), key=lambda item: -item[1].side)
     layers = {name: cut.layer for name, cut in by_depth if name}
     by_name = {operation.name: operation for operation in model.operations}
