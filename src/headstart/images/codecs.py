@@ -1,11 +1,8 @@
 """Bytes of a picture file -> an 8-bit RGB picture, or a `PictureError` with the reason.
 
-Six formats are read: JPEG, PNG, BMP, GIF, WebP and TIFF, told apart by their first bytes and opened by Pillow's reader
-of that format alone. The size in the header is checked before anything is decoded, whatever Pillow's own limits are.
-The first frame counts. Palettes are resolved, transparency is laid on white, CMYK (Adobe's inverted kind included) and
-other colour spaces become RGB without their ICC profile. Deeper grey and colour is scaled by its range: values up to
-4095 count as 12 bits, up to 65535 as 16; floats as 0..1 or 0..255, others from their smallest to their largest.
-Needs numpy and Pillow only, since `fit` and `predict` must see the same picture.
+The size in the header is checked before anything is decoded. The first frame counts; transparency is laid on white;
+CMYK and other colour spaces become RGB without their ICC profile. Deeper grey and colour is scaled by its range: values
+up to 4095 count as 12 bits, up to 65535 as 16; floats as 0..1 or 0..255, others from their smallest to their largest.
 """
 
 from __future__ import annotations
@@ -71,18 +68,13 @@ _TURN = {
 class Picture:
     """An opened file, nothing decoded yet.
 
-    Args:
-        content: All bytes of the file.
-        max_pixels: More are refused before anything is decoded.
-
     Attributes:
-        format: One of `FORMATS`.
         size: Width and height in px as stored, before EXIF orientation.
         extent: Width and height of the picture in pixels of what `decode_rgb` gave; a reduced scale may not be whole.
         notes: Positions in `NOTES` of what was done so far.
 
     Raises:
-        PictureError: It is not a readable picture, or has too many pixels.
+        PictureError: It is not a readable picture, or has more than `max_pixels`.
     """
 
     def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
@@ -130,9 +122,7 @@ class Picture:
     def decode_rgb(self, least: int = 0) -> Image.Image:
         """Decode the whole file to 8-bit RGB, not yet turned upright.
 
-        Args:
-            least: The shorter side in px that is needed; a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long
-                as its shorter side stays at least this long. 0 decodes at full size.
+        A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side in px stays at least `least`.
         """
         with self._translate_errors():
             if least and self.format == "JPEG":
@@ -155,7 +145,7 @@ class Picture:
         return image if turn is None else image.transpose(turn)
 
     def read_orientation(self) -> int:
-        """The EXIF orientation, 1 to 8; 1 when there is none or it cannot be read. Right only after `decode_rgb`."""
+        """The EXIF orientation, 1 to 8; 1 where none can be read. Right only after `decode_rgb`."""
         try:
             with _silence_pillow():
                 return int(self._image.getexif().get(0x0112, 1))
@@ -164,7 +154,6 @@ class Picture:
             return 1
 
     def _flatten_transparency(self, image: Image.Image) -> Image.Image:
-        """8-bit RGB, transparency on white."""
         if image.mode == "RGB" and "transparency" not in image.info:
             return image
         if image.has_transparency_data:
@@ -193,7 +182,6 @@ class Picture:
         return Image.fromarray(_scale_to_uint8(np.asarray(high).astype(np.uint16) * 256 + low, 0, 4095))
 
     def _scale_grey(self, values: np.ndarray) -> Image.Image:
-        """Deep grey (H, W) to RGB by its range of values."""
         if values.dtype.kind == "f":
             self.notes.add(FLOAT)
             return Image.fromarray(_scale_floats(values)).convert("RGB")
@@ -217,7 +205,6 @@ def _scale_floats(values: np.ndarray) -> np.ndarray:
 
 
 def _scale_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """`low`..`high` to 0..255, uint8."""
     factor = 255.0 / (high - low) if high > low else 0.0
     levels = (values.astype(np.float32) - np.float32(low)) * np.float32(factor) + 0.5
     made: np.ndarray = np.clip(levels, 0, 255).astype(np.uint8)
@@ -246,8 +233,7 @@ _QUIET: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 def _silence_pillow() -> Iterator[None]:
     """Keep Pillow's warnings about bad metadata off the terminal while a picture is being read.
 
-    `warnings.catch_warnings` swaps the process's whole list of filters, which is not safe beside other threads; so one
-    entry is put in while any thread reads, and exactly that entry is taken out again.
+    `warnings.catch_warnings` is not safe beside other threads, so one entry is put in while any thread reads.
     """
     token = object()
     with _quiet_lock:

@@ -1,8 +1,6 @@
 """Decoded pictures of a data set, as one trunk's input wants them, at hand for many passes.
 
-A training that changes a trunk from its first layer, or augments on the fly, sees every picture many times: each is
-decoded once. A few are kept in memory; many lie in one file of the cache, named by their contents, and are mapped, so
-that 20,000 pictures (3 GB at 224 px) take no memory of this process.
+A few are kept in memory; many lie in one mapped file of the cache, so that 20,000 (3 GB at 224 px) take no memory.
 """
 
 from __future__ import annotations
@@ -29,17 +27,7 @@ _FILE = "pictures.npy"
 
 
 def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, console: Console) -> np.ndarray:
-    """Decode rows of a data set.
-
-    Args:
-        data: The pictures.
-        rows: (M,) positions in `data.uris`.
-        spec: Size, resize and interpolation.
-        store: Keeps what is too large for memory; the entry has kind `pictures`.
-        console: Told how far it is.
-
-    Returns:
-        (M, size_px, size_px, 3) uint8, not to be written to.
+    """Rows (M,) of a data set as (M, size_px, size_px, 3) uint8, not to be written to.
 
     Raises:
         DataError: A file vanished, changed or cannot be decoded any more.
@@ -86,12 +74,7 @@ def _iterate_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, console: 
 
 
 def require_room(folder: Path, needed_bytes: int, name: str) -> None:
-    """Refuse to begin what the disk has no room for.
-
-    Args:
-        folder: Where it will lie; it or a folder above it exists.
-        needed_bytes: Bytes.
-        name: In words, plural.
+    """Refuse to begin what the disk has no room for; `name` is in words, plural.
 
     Raises:
         SetupError: With both numbers.

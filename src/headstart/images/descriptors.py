@@ -1,8 +1,6 @@
 """What one cheap decode tells about a picture: size, perceptual hash, colour histogram, blankness.
 
-`describe_picture` decodes the whole file, a JPEG at reduced scale, so that a truncated file is found. The facts fit
-into one row of float32 numbers (`to_row`, `from_row`, exact both ways), so that a cache of fixed-width rows can keep
-them.
+The whole file is decoded, so that a truncated one is found. `to_row` and `from_row` are exact both ways.
 """
 
 from __future__ import annotations
@@ -25,11 +23,9 @@ _HASH_SIDE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageDescriptors:
-    """Facts of one picture.
+    """Facts of one picture; sizes are those after EXIF orientation.
 
     Attributes:
-        width_px: After EXIF orientation.
-        height_px: After EXIF orientation.
         phash: 64-bit perceptual hash.
         histogram: (64,) float32, 4 x 4 x 4 RGB colour histogram, sums to 1.
         grey_std: Standard deviation of the grey levels 0..255.

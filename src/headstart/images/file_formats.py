@@ -1,7 +1,5 @@
-"""What the first and last bytes of a file tell: which picture format it is, and whether its end is missing.
-
-The suffix plays no part; `SUFFIXES` are for what must choose among files without opening them. Formats that are known
-but not read are named, so that their owner can convert them.
+"""What the first and last bytes of a file tell: its picture format, whatever its suffix, and whether its end is
+missing.
 """
 
 from __future__ import annotations
@@ -35,12 +33,7 @@ _LAST, _PASS = 0xD9, 0xDA
 
 
 class PictureError(Exception):
-    """A file that cannot be used as a picture.
-
-    Attributes:
-        reason: One of the words of `headstart.core.types.SkippedFile.reason`.
-        detail: One sentence.
-    """
+    """A file that cannot be used as a picture; `reason` is one of the words of `SkippedFile.reason`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -81,8 +74,7 @@ def is_cut_short(content: bytes, kind: str) -> bool:
 def count_passes(content: bytes, most: int) -> int:
     """How often the data of a JPEG go over the picture, counted to `most` + 1; previews within it are passed over.
 
-    A progressive picture is refined pass by pass, some ten in all. A pass over all of a large picture may have a few
-    bytes only, so a small file could keep its reader busy for hours.
+    A pass over a large picture may have a few bytes only, so a small file could keep its reader busy for hours.
     """
     count, place = 0, 2
     while count <= most and (marker := _MARKER.search(content, place)) and marker[0][-1] != _LAST:

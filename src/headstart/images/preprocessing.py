@@ -1,9 +1,8 @@
 """Picture files -> (B, H, W, 3) uint8 RGB, as a trunk's `InputSpec` wants them, in parallel and in bounded memory.
 
-`fit` and `predict` both decode here, so a model sees the same numbers in training and in use; only numpy and Pillow are
-needed. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side stays at least twice what the
-resize needs, which leaves the features practically unchanged. Resizing is antialiased; only the part that the centre
-crop keeps is computed, with the margin that the filter looks at, so the result is that of resizing everything.
+`fit` and `predict` both decode here, so a model sees the same numbers in training and in use. A JPEG is decoded at
+reduced size as long as its shorter side stays at least twice what the resize needs. Resizing is antialiased; only the
+part that the centre crop keeps is computed, with the margin that the filter looks at.
 """
 
 from __future__ import annotations
@@ -52,18 +51,10 @@ def decoder_revision() -> str:
 
 
 def decode_picture(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """A picture file's bytes as a trunk's input.
-
-    Args:
-        content: All bytes of the file.
-        spec: Size, resize and interpolation.
-        max_pixels: A picture with more is refused before it is decoded.
-
-    Returns:
-        (size_px, size_px, 3) uint8 RGB, upright.
+    """A picture file's bytes as a trunk's input: (size_px, size_px, 3) uint8 RGB, upright.
 
     Raises:
-        PictureError: It cannot be read to its end, or is too large.
+        PictureError: It cannot be read to its end, or has more than `max_pixels`.
     """
     picture = Picture(content, max_pixels)
     side = spec.size_px if spec.resize == "squash" else math.ceil(spec.size_px / spec.crop_fraction)
@@ -72,15 +63,7 @@ def decode_picture(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIX
 
 
 def fit_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """A decoded picture as a trunk's input.
-
-    Args:
-        picture: (h, w, 3) uint8 RGB, upright.
-        spec: Size, resize and interpolation.
-
-    Returns:
-        (size_px, size_px, 3) uint8 RGB.
-    """
+    """A decoded picture (h, w, 3) uint8 RGB as a trunk's input (size_px, size_px, 3)."""
     height, width = picture.shape[:2]
     return np.asarray(_resize_to_spec(Image.fromarray(picture), (float(width), float(height)), spec))
 
@@ -105,12 +88,7 @@ def _resize_and_crop(image: Image.Image, extent: tuple[float, float], spec: Inpu
 
 
 def visible_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
-    """The part of a picture that `decode_picture` keeps, in its own pixels: left, top, right, bottom.
-
-    Args:
-        size: Width and height of the picture, upright.
-        spec: As for `decode_picture`.
-    """
+    """The part of an upright picture of a (width, height) that `decode_picture` keeps: left, top, right, bottom."""
     width, height = size
     if spec.resize == "squash":
         return 0.0, 0.0, float(width), float(height)
@@ -159,20 +137,13 @@ def decode_batches(
     ahead: int = 2,
     digests: Sequence[str] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Decode rows of a data set in parallel, in order; at most `ahead` batches beside the one handed out exist.
+    """Decode rows (M,) of `uris` below `root` in parallel, in order; at most `ahead` batches beside the current one
+    exist.
 
-    Args:
-        root: The data set's folder.
-        uris: Paths of all pictures below it.
-        rows: (M,) positions in `uris`.
-        spec: How to decode.
-        batch: Pictures a batch; the last one may be smaller.
-        threads: Threads that decode.
-        ahead: Batches being decoded while the caller works on one.
-        digests: SHA-256 hex of all files as they were read; a file that differs is an error.
+    Where `digests` (SHA-256 hex) are given, a file that differs is an error.
 
     Yields:
-        Rows (b,) int64 and their pictures (b, size_px, size_px, 3) uint8.
+        Rows (b,) int64 and their pictures (b, size_px, size_px, 3) uint8; the last batch may be smaller.
 
     Raises:
         DataError: A file vanished, changed or cannot be decoded any more.

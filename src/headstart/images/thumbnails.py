@@ -12,13 +12,7 @@ from headstart.images.preprocessing import read_bytes
 
 
 def make_jpeg_thumbnail(path: str, most: int, quality: int) -> bytes:
-    """A picture file as JPEG, upright; empty where the file cannot be read any more.
-
-    Args:
-        path: The file.
-        most: Longer side in px at most.
-        quality: Of the JPEG, 1..95.
-    """
+    """A picture file as upright JPEG of at most `most` px; empty where the file cannot be read any more."""
     try:
         picture = Picture(read_bytes(path))
         image = picture.decode_rgb(least=most)

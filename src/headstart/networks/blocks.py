@@ -1,9 +1,8 @@
 """A trunk as a row of blocks, and the place where it can be cut.
 
-A trunk gives one pooled vector a depth; the map (B, h, w, c) under that pooling is where one block ends and the next
-begins. Blocks are named by the depth that ends them; what has no weights to train (a lone pooling) is no block of its
-own. Below the first block that trains nothing changes, so the map there can be computed once and kept: that is the
-cut, taken only where nothing else leads past it.
+A trunk gives one pooled vector a depth; the map (B, h, w, c) under that pooling is where one block, named by its depth,
+ends and the next begins. What has no weights to train is no block. Below the first block that trains nothing changes,
+so the map there can be computed once: that is the cut, taken only where nothing else leads past it.
 """
 
 from __future__ import annotations
@@ -62,12 +61,7 @@ def add_map_outputs(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any
 
 
 def split_into_blocks(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> TrunkBlocks:
-    """Take a trunk apart as deep as `depths` go.
-
-    Args:
-        trunk_model: Functional `keras.Model`, one pooled (B, D) output for each of `spec.depths`.
-        spec: Of the trunk.
-        depths: Names of those that the head reads.
+    """Take a functional trunk apart as deep as the levels `depths` that the head reads go.
 
     Raises:
         UsageError: A depth is not one of the trunk's, or none is given.
@@ -116,12 +110,7 @@ def iterate_ancestors(tensor: Any, producers: dict[int, Any], visited: set[int])
 
 
 def choose_blocks(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
-    """Which of a trunk's blocks a recipe trains; all of them where it asks for more than there are.
-
-    Args:
-        blocks: Of the trunk, shallow to deep.
-        recipe: Gives strategy, part and how many.
-    """
+    """Which of a trunk's blocks (shallow to deep) a recipe trains; all of them where it asks for more than there are."""
     if recipe.strategy == "probe":
         return ()
     count = min(recipe.trunk.blocks, len(blocks))
@@ -139,7 +128,6 @@ def find_cut(anatomy: TrunkBlocks, train: Sequence[str]) -> str:
 
 
 def _is_bottleneck(anatomy: TrunkBlocks, depth: str) -> bool:
-    """Whether everything behind a depth's map reads that map alone."""
     place = anatomy.depths.index(depth) + 1
     behind = [operation for later in anatomy.depths[place:] for operation in anatomy.segments[later]]
     available = {id(tensor) for operation in behind for tensor in _as_list(operation.output)} | {
@@ -163,7 +151,7 @@ def _find_map(pooled: Any, producers: dict[int, Any]) -> Any:
 
 
 def _stable_names(trunk_model: Any) -> dict[int, str]:
-    """Names that do not count the layers a process has made: those that Keras invented are told by their place."""
+    """Names that do not count the layers a process has made: those that Keras invented go by their place."""
     names = {}
     for place, operation in enumerate(trunk_model.operations):
         for inner, layer in enumerate(_list_with_inner(operation)):

@@ -1,8 +1,7 @@
-"""A network from somebody else's file: where it can be cut, told from its graph alone.
+"""A network from somebody else's file: where it can be cut, by its graph alone.
 
-The graph is a list of nodes in the order of computing, whatever file it came from. `last` is what the classifier reads.
-The other cuts are feature maps, one a resolution, or in a transformer tokens half and three quarters of the way: at a
-cut everything that comes later reads that value alone, so one inside a branch is never taken for the whole.
+`last` is what the classifier reads. The other cuts are feature maps, one a resolution, or in a transformer tokens half
+and three quarters of the way: at a cut everything that comes later reads that value alone.
 """
 
 from __future__ import annotations
@@ -23,10 +22,9 @@ _SMALL = 6  # times smaller than the picture at least: the first layers see edge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One step of a network that depends on the picture.
+    """One step of a network that depends on the picture; the list of nodes is in the order of computing.
 
     Attributes:
-        name: As the file names it.
         parents: Positions of the nodes it reads, all smaller than its own.
         shape: Of what it gives for one picture: a map (h, w, C), tokens (T, D), a vector (D,), or () for the rest.
         dense: It weighs a vector: a dense layer, or a convolution of a map with one place.
@@ -49,13 +47,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A place where features are taken.
-
-    Attributes:
-        name: Of the depth.
-        layer: Of the node, as the file names it.
-        dim: Numbers after pooling.
-        side: Height of the map in places; 0 for a vector or tokens.
+    """A place where features are taken: `dim` numbers after pooling, of a map with `side` places (0: a vector or
+    tokens).
     """
 
     name: str
@@ -73,7 +66,6 @@ def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], layers: Seque
     """The cuts of a network, shallow to deep.
 
     Args:
-        nodes: In the order of computing.
         outputs: Name -> position of what the file gives.
         layers: Names of layers to cut at, `last` among them if need be; empty to find them.
 

@@ -1,8 +1,7 @@
-"""What a picture costs a network, in operations: counted from its layers, so that every choice by cost is the same
-on every machine.
+"""What a picture costs a network, in operations counted from its layers: the same on every machine.
 
-Two operations a multiply-add of every convolution and dense layer; what the rest does (norms, activations, pooling) is
-left out, as is usual (He et al. 2016).
+Two a multiply-add of every convolution and dense layer; norms, activations and pooling are left out, as is usual (He et
+al. 2016).
 """
 
 from __future__ import annotations
@@ -14,11 +13,7 @@ PASS_FLOPS_PER_S = 1e11  # of a frozen trunk by OpenVINO on two cores; for estim
 
 
 def count_flops(model: Any) -> int:
-    """Operations for one picture through a built `keras.Model`, nested models included.
-
-    Args:
-        model: Its layers have known shapes but for the batch.
-    """
+    """Operations for one picture through a built `keras.Model`, nested models included."""
     return sum(_count_layer_flops(layer) for layer in model.layers)
 
 

@@ -1,7 +1,7 @@
-"""The processor: its name, and whether this machine trains faster in mixed precision: only with units for bfloat16.
+"""The processor: its name, whether mixed precision trains faster on it, and how far this process's memory rises.
 
-Processors without such units emulate it, more slowly than float32 and less exactly (Micikevicius et al., ICLR 2018,
-describe the method; float32 weights, bfloat16 arithmetic). And how far the memory of this process rises.
+Processors without units for bfloat16 emulate it, more slowly than float32 and less exactly (Micikevicius et al., ICLR
+2018, describe the method; float32 weights, bfloat16 arithmetic).
 """
 
 from __future__ import annotations
@@ -19,18 +19,14 @@ _AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16
 
 
 def describe_processor(cpu: Path = _CPU) -> dict[str, str]:
-    """What measured times depend on: system, architecture and the processor's name where the system tells it.
-
-    Args:
-        cpu: What the system tells of its processors.
-    """
+    """What measured times depend on: system, architecture and the processor's name where the system tells it."""
     match = re.search(r"^model name[^:]*:(.*)$", _read_or_empty(cpu), re.M)
     name = match[1].strip() if match else platform.processor()
     return {"system": platform.system(), "architecture": platform.machine(), "processor": name}
 
 
 def choose_training_precision(cpu: Path = _CPU) -> str:
-    """`mixed_bfloat16` where it gains, else `float32`; `cpu` is what the system tells of its processors."""
+    """`mixed_bfloat16` where it gains, else `float32`."""
     return "mixed_bfloat16" if _TILES in _read_or_empty(cpu).split() or _has_bfloat16_gpu() else "float32"
 
 
@@ -57,7 +53,7 @@ def _has_bfloat16_gpu() -> bool:
 def measure_memory_rise(process: Path = Path("/proc/self")) -> Iterator[list[int]]:
     """How far the memory of this process rises at most within the block: one number of bytes, there after the block.
 
-    It stays empty where the system has no mark that can be set back (Linux has). What other threads take is in it.
+    It stays empty where the system has no mark that can be set back (Linux has).
     """
     rise: list[int] = []
     start_bytes = _reset_peak(process)

@@ -12,12 +12,9 @@ _TINY = 0.05  # norm of a first filter; those of ImageNet networks that see numb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """What turns 0..255 into what the file takes: `(channels(x) * scale - mean) / std`, and how that is known.
+    """What turns 0..255 into what the file takes: `(channels(x) * scale - mean) / std`.
 
     Attributes:
-        scale: Factor on 0..255.
-        mean: Three numbers.
-        std: Three numbers.
         why: `given`, or one clause that says where it comes from.
         guess: Nothing in the file told it.
     """
@@ -39,8 +36,7 @@ def guess_scaling(first: tuple[np.ndarray, np.ndarray] | None, kernel: np.ndarra
     """The scaling of a file that says nothing but its graph.
 
     Args:
-        first: (a, b) of `a x + b`, what the graph does to a picture's values before its first layer with weights; None
-            where it does nothing.
+        first: (a, b) of `a x + b`, what the graph does to values before its first layer with weights; None for nothing.
         kernel: (filters, n) of the first layer with weights; None where there is none.
         nchw: Channels come first, as PyTorch has them.
     """

@@ -1,7 +1,6 @@
 """The layers within a layer or model, at every depth: the one place that asks a private method of Keras.
 
-Keras has no public way into a layer that holds layers (`Model.layers` ends at the first floor). When this breaks,
-`tests/networks/test_nested_layers.py` says so; look for what follows `Layer._flatten_layers` in Keras' source.
+When this breaks, `tests/networks/test_nested_layers.py` says so; look for what follows `Layer._flatten_layers`.
 """
 
 from __future__ import annotations

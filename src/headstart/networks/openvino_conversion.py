@@ -1,8 +1,7 @@
 """A Keras trunk as OpenVINO files, and the proof that both give the same vectors.
 
-The only place where a trunk meets a training framework. Whatever the backend (TensorFlow, JAX or PyTorch), Keras'
-own exporter converts the graph; the input becomes uint8 and the weights stay float32. The parity of both engines on
-real pictures is asserted per output: max|a-b| / max|b| <= 1e-4 and cosine >= 0.99999.
+Whatever the backend, Keras' own exporter converts the graph; the input becomes uint8 and the weights stay float32.
+Parity on real pictures is asserted per output: max|a-b| / max|b| <= 1e-4 and cosine >= 0.99999.
 """
 
 from __future__ import annotations
@@ -59,10 +58,7 @@ def convert_trunk(
 
     Args:
         model: The frozen `keras.Model`: an unpooled output (B, h, w, c) for each of `maps`, then one (B, D) a depth.
-        spec: Of the trunk.
         pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
-        folder: Where to.
-        maps: Names of the unpooled outputs.
 
     Raises:
         SetupError: The backend cannot export, or the engines disagree.
@@ -83,15 +79,7 @@ def prove_parity(
     expected: Sequence[np.ndarray],
     other: str,
 ) -> None:
-    """Run `trunk.xml` on pictures and hold it against expected vectors; write `parity.json`.
-
-    Args:
-        folder: Of the trunk.
-        spec: Of the trunk.
-        names: Of its outputs.
-        probes: (n, H, W, 3) uint8.
-        expected: (n, D) an output, from the other side.
-        other: What that is.
+    """Hold `trunk.xml` on pictures (n, H, W, 3) against vectors (n, D) an output of `other`; write `parity.json`.
 
     Raises:
         SetupError: They disagree.
@@ -145,12 +133,7 @@ def compare_vectors(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 
 
 def require_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], other: str = "Keras") -> None:
-    """Refuse a trunk whose vectors are not those of the other side.
-
-    Args:
-        spec: Of the trunk.
-        rows: Depth -> what `compare_vectors` gives.
-        other: What it was compared with.
+    """Refuse a trunk whose vectors are not those of the other side; `rows`: depth -> what `compare_vectors` gives.
 
     Raises:
         SetupError: They disagree at a depth.
@@ -167,12 +150,8 @@ def require_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], 
 
 
 def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
-    """Write an int8 version of a float32 trunk, calibrated on pictures, with its cosine to the float32 one.
-
-    Args:
-        source: `trunk.xml` in float32.
-        pictures: (n, H, W, 3) uint8, n up to 256.
-        folder: Where to.
+    """Write an int8 version of a float32 trunk, calibrated on up to 256 pictures (n, H, W, 3) uint8, and its cosine to
+    it.
 
     Raises:
         SetupError: NNCF is not installed.
@@ -207,11 +186,7 @@ def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
 class KerasEngine:
     """The trunk run by Keras itself, with the same `run` as `headstart.networks.openvino_engine.Engine`.
 
-    Args:
-        model: The frozen `keras.Model`.
-
-    Attributes:
-        batch: Pictures a call; short batches are padded, so that a vector does not depend on their number.
+    Short batches are padded, so that a vector does not depend on their number.
     """
 
     def __init__(self, model: Any) -> None:

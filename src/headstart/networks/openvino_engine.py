@@ -1,12 +1,9 @@
 """A frozen trunk on this CPU: OpenVINO, nothing else, so that answering never loads a training framework.
 
-Each request is one picture, so a vector cannot depend on neighbours; larger requests are slower here besides
-(EfficientNet-Lite0, 2 cores, images per CPU-second: 246 one by one, 207 in eights, 168 in thirty-twos; see
-`benchmarks/engine.py`). Several requests are in flight: while they run, the caller's generator decodes the next
-pictures. Numbers are float32 throughout; left alone OpenVINO picks bfloat16 on some CPUs, less exact and slower.
-
-OpenVINO's Python package reports its use over the network as soon as it is imported. `load` imports it with that part
-shut out, so nothing is sent and nothing is written to the home folder.
+Each request is one picture, so a vector cannot depend on neighbours; larger requests are slower besides
+(EfficientNet-Lite0, 2 cores, images per CPU-second: 246 one by one, 207 in eights, 168 in thirty-twos;
+`benchmarks/engine.py`). Numbers are float32 throughout; left alone OpenVINO picks bfloat16 on some CPUs, less exact and
+slower. Its Python package reports its use over the network when imported: `load_openvino` shuts that part out.
 """
 
 from __future__ import annotations
@@ -82,7 +79,7 @@ def load_openvino() -> Any:
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch on its way: what the caller called it, its vectors, and how many pictures are still to come."""
+    """A batch on its way: the caller's key, its vectors, and how many pictures are still to come."""
 
     key: Any
     vectors: tuple[np.ndarray, ...]
@@ -90,22 +87,15 @@ class _Batch:
 
 
 class Engine:
-    """A compiled trunk.
+    """A compiled trunk with one input (B, H, W, 3) uint8; its attribute `shape` is (H, W, 3).
 
     Args:
-        ir_path: The `.xml` file; its `.bin` lies beside it. One input (B, H, W, 3) uint8.
-        threads: CPU threads to use.
         batch: Pictures that callers should hand over at once. 1 compiles for the shortest answer to one picture,
             otherwise for the most pictures a second; the vectors are the same.
         outputs: Names of the outputs to compute, in this order; None for all, in the file's order.
         size_px: Height and width of a picture where they are not those of the file; the trunk must be convolutional.
         edit: Changes the graph, of one picture, before it is compiled; None leaves it as it is.
-        mapped: Weights stay pages of the file, which must then not change while the engine lives: a file that is
-            written over in place would end the process.
-
-    Attributes:
-        batch: As given.
-        shape: (H, W, 3) of a picture.
+        mapped: Weights stay pages of the file; one that is then written over in place would end the process.
 
     Raises:
         SetupError: OpenVINO is missing or cannot compile the file.
@@ -150,10 +140,8 @@ class Engine:
         self._held: list[Any] = [None] * len(self._requests)
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
-        """Vectors of pictures, batch by batch, in order. One `run` at a time.
-
-        Args:
-            batches: Pairs of a key, handed back as it is, and pictures (b, H, W, 3) uint8, b at least 1.
+        """Vectors of pictures, batch by batch, in order, for pairs of a key and pictures (b, H, W, 3) uint8. One `run`
+        at a time.
 
         Yields:
             The key and one float32 array an output, (b, D) or for a feature map (b, h, w, c), owned by the caller.

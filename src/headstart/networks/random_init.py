@@ -12,8 +12,7 @@ def fill_random(model: Any, seed: int) -> None:
     """Draw every kernel anew, by fan-in; biases and normalisation stay as they are made.
 
     Variance 2 / fan-in (He et al. 2015), or 1 / fan-in (LeCun et al. 1998) where branches are summed: He's doubles the
-    signal in every residual block, and forty blocks on, rounding errors decide. NumPy draws, in the order of the
-    model's weights: the same numbers under every Keras backend, and no global generator is touched.
+    signal in every residual block. NumPy draws: the same numbers under every Keras backend.
     """
     rng = np.random.default_rng(seed)
     gain = 1.0 if any(type(operation).__name__.endswith("Add") for operation in model.operations) else 2.0

@@ -1,8 +1,4 @@
-"""Which backbones can guess by the names of classes, and how: the one place that asks a source for it.
-
-A network that learnt pictures and texts together guesses by the texts of the classes (`headstart.zero_shot.clip`), a
-source with a dense layer of ImageNet's classes by ConSE (`headstart.zero_shot.conse`).
-"""
+"""Which backbones can guess by the names of classes, and how: the one place that asks a source for it."""
 
 from __future__ import annotations
 
@@ -54,11 +50,7 @@ def make_name_scorer(
     store: Store,
     console: Console,
 ) -> NameScorer:
-    """What guesses; the models that it needs are fetched when missing, the trunk's own weights are at hand.
-
-    Args:
-        trunk: One that `can_guess_by_names`.
-        classes: C names that passed `require_class_names`.
+    """What guesses among C names that passed `require_class_names`; the models that it needs are fetched when missing.
 
     Raises:
         UsageError: A name cannot be read, or two read alike.

@@ -1,7 +1,4 @@
-"""Class names as words: what a model of language reads of them, and which of them it cannot use.
-
-Names come from `--classes` or from the folders of a data set. Nothing here knows a model.
-"""
+"""Class names as words: what a model of language reads of them, and which of them it cannot use."""
 
 from __future__ import annotations
 
@@ -26,10 +23,7 @@ def format_as_words(name: str) -> str:
 
 
 def list_meaningless(names: Iterable[str]) -> list[str]:
-    """The names in which no word says what a picture shows, such as `class_07`, `b` or `2024`.
-
-    It is a guess from a short list: a name that is not among them may still say nothing.
-    """
+    """The names without a word that says what a picture shows, by a short list: `class_07`, `b` or `2024`."""
     return [name for name in names if not set(_split_words(name)) - _EMPTY]
 
 

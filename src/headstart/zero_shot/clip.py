@@ -1,10 +1,8 @@
 """Guesses of a network that learnt pictures and texts together: CLIP (Radford et al. 2021), SigLIP (Zhai et al. 2023).
 
-A class is a text: its name put into each of `TEMPLATES`, their vectors made of length 1, averaged, and made of length 1
-again. The cosine of a picture's vector with a text's says how well they fit. What the network makes of cosines is told
-beside: CLIP a softmax over the classes at the temperature that it learnt, SigLIP a sigmoid of each by itself.
-Texts go through the preset's own preprocessing at its own length and padding, once for a list of classes; their vectors
-lie in the cache. Legend: M pictures, E width of both vectors, C classes.
+A class is a text: its name in each of `TEMPLATES`, their unit vectors averaged and brought to length 1. The cosine of a
+picture's vector with it says how well they fit; beside it stands what the network makes of cosines: CLIP a softmax over
+the classes at its learnt temperature, SigLIP a sigmoid of each. M pictures, E width of both vectors, C classes.
 """
 
 from __future__ import annotations
@@ -33,10 +31,9 @@ _FORMAT = 1  # of the cached vectors; raise when texts are made or averaged in a
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipScorer:
-    """The texts of C classes.
+    """The texts of C classes: (C, E) float32, each of length 1.
 
     Attributes:
-        texts: (C, E) float32, each of length 1.
         scale: By which the network multiplies cosines.
         bias: What it adds, where it takes a sigmoid of each class; None where it takes a softmax over them.
     """
@@ -69,12 +66,7 @@ def make_clip_scorer(
     store: Store,
     console: Console,
 ) -> ClipScorer:
-    """The texts of some classes, from the cache or through the text tower of a preset.
-
-    Args:
-        classes: C names that passed `require_class_names`.
-        revision: Changes with any of its weights.
-        store: The cache; the entry has kind `texts`.
+    """The texts of C classes, from the cache (kind `texts`) or through the text tower of a preset.
 
     Raises:
         UsageError: A name cannot be read or is too long, or two read alike.
@@ -101,7 +93,6 @@ def make_clip_scorer(
 
 
 def _open_preset(folder: Path) -> tuple[Any, Any]:
-    """`keras_hub` backbone and preprocessor of a preset."""
     backbone = preset.open_preset(folder).backbone
     if not any(hasattr(backbone, name) for name in _HEADS):
         raise DataError(f"`{type(backbone).__name__}` has no text tower: it learnt from pictures alone")
@@ -134,14 +125,12 @@ def _normalize(vectors: np.ndarray) -> np.ndarray:
 
 
 def _read_scaling(backbone: Any) -> tuple[float, float | None]:
-    """Factor and term behind the cosines; CLIP has no term."""
     head = next(getattr(backbone, name) for name in _HEADS if hasattr(backbone, name))
     bias = getattr(head, "logit_bias", None)
     return float(np.exp(np.asarray(head.logit_scale))), None if bias is None else float(np.asarray(bias))
 
 
 def _require_readable(classes: Sequence[str], preprocessor: Any) -> None:
-    """Refuse names that the tokenizer cannot read, cannot tell apart, or that do not fit between start and end."""
     tokenizer = preprocessor.tokenizer
 
     def pieces(text: str) -> tuple[int, ...]:

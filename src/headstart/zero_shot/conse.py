@@ -1,12 +1,9 @@
 """ConSE, the convex combination of semantic embeddings (Norouzi et al. 2013), and a linear form of it.
 
-A source classifier says what it sees among ImageNet's classes; the vectors of the names of the ten likeliest are
-averaged by their probabilities; the user's class whose name has the largest cosine with that mean is the answer.
-
-The linear form is where a head may start. It adds up the classifier's logits, each as often as its class's name is
-unusually near the user's class: the cosine in standard deviations from the mean cosine of all ImageNet's names with
-that class. It is one linear map on the features; `python -m benchmarks.few_labels` tells how far it is from ConSE.
-Legend: M pictures, D columns, C classes of the user.
+The vectors of the names of the ten likeliest ImageNet classes are averaged by their probabilities; the user's class
+whose name has the largest cosine with that mean is the answer. The linear form, where a head may start, adds up the
+classifier's logits, each by the cosine of its class's name with the user's class, in standard deviations from the mean
+cosine of all names; `python -m benchmarks.few_labels` tells how far it is from ConSE. M pictures, D columns, C classes.
 """
 
 from __future__ import annotations
@@ -32,27 +29,15 @@ def list_likeliest(probabilities: np.ndarray, count: int) -> list[int]:
 
 
 def combine_names(probabilities: np.ndarray, names: np.ndarray, top: int = TOP) -> np.ndarray:
-    """The paper's f(x), of length 1.
-
-    Args:
-        probabilities: (1000,) of the source's classes.
-        names: (1000, 384) vectors of their names.
-        top: How many of the likeliest are averaged.
-
-    Returns:
-        (384,) float32.
-    """
+    """The paper's f(x), (384,) float32 of length 1, from (1000,) probabilities and (1000, 384) vectors of the names."""
     chosen = list_likeliest(probabilities, top)
     mean = np.einsum("t,td->d", probabilities[chosen], names[chosen])
     return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
 def compute_probabilities(features: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """(M, 1000) of the source's classes; one picture at a time and without BLAS, so that no number depends on others.
-
-    Args:
-        features: (M, D) of the depth before the source's dense layer.
-        weights: (D, 1000) of that layer.
+    """(M, 1000) from features (M, D) and weights (D, 1000); one by one and without BLAS, so that no number depends on
+    others.
     """
     scores = [np.einsum("d,dc->c", each, weights) + bias for each in features]
     return softmax_regression.softmax_rows(np.stack(scores))
@@ -63,8 +48,7 @@ class ConseScorer:
     """A source classifier, ImageNet's names and the user's.
 
     Attributes:
-        dense: (D, 1000) float32, the source's last layer.
-        bias: (1000,) float32.
+        dense: (D, 1000) float32, the source's last layer; its bias is (1000,) float32.
         names: (1000, 384) vectors of ImageNet's names.
         targets: (C, 384) vectors of the user's.
     """
@@ -98,11 +82,7 @@ def make_conse_scorer(
     store: Store,
     console: Console,
 ) -> ConseScorer:
-    """What is needed to guess among these classes; the sentence model and ImageNet's names are fetched when missing.
-
-    Args:
-        classes: C names that passed `require_class_names`.
-        dense: (D, 1000) the source's last layer.
+    """What guesses among C classes behind a dense layer (D, 1000); models that are missing are fetched.
 
     Raises:
         UsageError: The sentence model cannot read a name, or cannot tell two apart.

@@ -1,9 +1,7 @@
 """What the names of the classes say of labelled pictures: a baseline that no label made, and where a head may start.
 
-One backbone does it, on the features that the run has anyway: one with texts of its own, else the best by its published
-accuracy of those with a classifier.
-Here, where there are labels, the guesses are measured: on the training pictures at once, on the test split with the
-other baselines.
+One backbone does it, on the features that the run has anyway: one with texts of its own, else the best by its prior of
+those with a classifier. The guesses are measured on the training pictures at once.
 """
 
 from __future__ import annotations
@@ -66,10 +64,7 @@ def keep_name_backbone(survivors: tuple[str, ...], candidates: Sequence[str], *,
 
 
 def require_name_backbone(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) -> list[str]:
-    """Refuse what cannot work, as far as it is known without a model of language.
-
-    Returns:
-        As `list_name_backbones`.
+    """Refuse what cannot work, as far as it is known without a model of language; else as `list_name_backbones`.
 
     Raises:
         UsageError: The names of the classes cannot be used, or no candidate can guess by names.
@@ -104,12 +99,8 @@ def require_start_from_names(classes: Sequence[str], candidates: Sequence[str], 
 def initialize_head_from_names(
     data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context
 ) -> NameInitialization:
-    """Guess by names from features that are at hand, and say how good that is.
-
-    Args:
-        data: Its class names, and labels to measure by.
-        splits: The training pictures.
-        embeddings: Features of all pictures; of at least one backbone that can guess by names.
+    """Guess by names from features of at least one backbone that can, and say how good that is on the training
+    pictures.
 
     Raises:
         UsageError: The names of the classes cannot be used.
@@ -140,7 +131,6 @@ def _make_scorer(backbone: ResolvedBackbone, classes: Sequence[str], ctx: Contex
 
 @contextmanager
 def _blame_folders() -> Iterator[None]:
-    """What is wrong with a class name is wrong with a folder: here it comes from there."""
     try:
         yield
     except UsageError as err:
@@ -148,7 +138,6 @@ def _blame_folders() -> Iterator[None]:
 
 
 def _print_scores(start: NameInitialization, data: Dataset, splits: Splits, ctx: Context) -> None:
-    """One line with the scores on the training pictures; a warning where they are those of guessing."""
     y = np.asarray(data.targets)[splits.train]
     similarities = np.asarray(start.similarities)[find_positions(start.rows, splits.train, "guessed by names")]
     clusters = np.asarray(splits.clusters)[splits.train]

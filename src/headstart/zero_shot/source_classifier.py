@@ -1,7 +1,6 @@
 """What a source's own classifier sees: probabilities of ImageNet's 1,000 classes, picture by picture.
 
-The trunk is the frozen one that `fit` uses, on the same engine; behind its depth `last` comes the dense layer that it
-was trained with. Files stream through in their order, and one that cannot be read keeps its place with the reason.
+Files stream through in their order, and one that cannot be read keeps its place with the reason.
 """
 
 from __future__ import annotations
@@ -66,16 +65,7 @@ def extract_last_level(
 
 @dataclass(eq=False)
 class SourceClassifier:
-    """A source's classifier.
-
-    Attributes:
-        trunk: Its backbone.
-        weights: (D, 1000) float32.
-        bias: (1000,) float32.
-        classes: The 1,000 of ImageNet.
-        store: Holds the trunk once it is made.
-        console: Told when it is.
-    """
+    """A source's classifier of ImageNet's 1,000 classes: weights (D, 1000) and bias (1000,), float32."""
 
     trunk: ResolvedBackbone
     weights: np.ndarray
@@ -106,7 +96,6 @@ class SourceClassifier:
             )
 
     def _compute_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """(1000,) of one picture."""
         probabilities: np.ndarray = conse.compute_probabilities(features[None], self.weights, self.bias)[0]
         return probabilities
 

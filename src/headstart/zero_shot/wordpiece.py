@@ -1,12 +1,8 @@
 """Text to word pieces, as BERT's uncased models were taught (Devlin et al. 2019; WordPiece: Schuster & Nakajima 2012).
 
-Control characters go, accents are stripped, letters lowered; words end at spaces, at punctuation and around each
-Chinese character; each word is cut greedily into the longest pieces that the vocabulary has.
-
-Ours, and not the package `tokenizers` 0.23.3: that cuts 759 of Unicode's 1.1 million characters in another way, those
-which Unicode took in after its tables were made (BERT's own code asks `unicodedata`, as this does), so 395 of 20,000
-random strings of all scripts differ. It takes 50 ms for 1,000 class names where this takes 190 ms, once a run; it adds
-a wheel of 3.4 MB (12 MB unpacked) and 60 ms of import where this adds 30 ms (2 busy cores).
+Ours, and not the package `tokenizers` 0.23.3: that cuts 759 of Unicode's 1.1 million characters in another way (BERT's
+own code asks `unicodedata`, as this does), so 395 of 20,000 random strings of all scripts differ. It takes 50 ms for
+1,000 class names where this takes 190 ms, once a run, and adds a wheel of 3.4 MB and 60 ms of import, this 30 ms.
 """
 
 from __future__ import annotations
@@ -30,10 +26,7 @@ _CHINESE = (
 
 
 class WordPiece:
-    """A vocabulary that cuts text.
-
-    Args:
-        vocabulary: All pieces; a piece's position is its number. Pieces inside a word begin with `##`.
+    """A vocabulary that cuts text; a piece's position is its number, pieces inside a word begin with `##`.
 
     Raises:
         ValueError: A special piece is missing.
@@ -94,5 +87,4 @@ def _clean_characters(text: str) -> Iterator[str]:
 
 
 def _is_punctuation(c: str) -> bool:
-    """Also ASCII symbols such as `$`, `^` and the backtick."""
     return (c.isascii() and c.isprintable() and not c.isalnum() and c != " ") or unicodedata.category(c).startswith("P")

@@ -1,8 +1,7 @@
 """EfficientNet-Lite (Tan & Le 2019; the Lite variant of 2020): B0's blocks without squeeze-and-excitation, with ReLU6.
 
-The network is a list of convolutions, known without a framework: it gives the parameters, the operations and the
-Keras graph, and names each tensor as the PyTorch weights do. Padding is TensorFlow's "same"; batch norm's epsilon is
-1e-3. Stages are counted from 0 to 6.
+A list of convolutions, known without a framework, gives the parameters, the operations and the Keras graph; tensors are
+named as in PyTorch. Padding is TensorFlow's "same"; batch norm's epsilon is 1e-3. Stages count from 0 to 6.
 """
 
 from __future__ import annotations
@@ -105,7 +104,6 @@ def make_network(width: float, depth: float) -> EfficientNetLite:
 
 
 def _round_channels(channels: float) -> int:
-    """To a multiple of 8, at most a tenth lower."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest
 

@@ -1,7 +1,4 @@
-"""What every trunk's graph has around its layers: scaling in front, pooling behind.
-
-Pooling one feature map (B, H, W, C) gives (B, C) means over the picture.
-"""
+"""What every trunk's graph has around its layers: scaling in front, pooling of (B, H, W, C) to means (B, C) behind."""
 
 from __future__ import annotations
 

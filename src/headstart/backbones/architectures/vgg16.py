@@ -1,7 +1,4 @@
-"""The convolutional part of VGG16 (Simonyan & Zisserman 2015): thirteen 3 x 3 convolutions in five blocks.
-
-Known without a framework: parameters, operations, graph and tensor names come from one list.
-"""
+"""The convolutional part of VGG16 (Simonyan & Zisserman 2015), from one list, without a framework."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def require_readable(place: str) -> None:
     """Refuse a mirror of a kind that nothing here can read, such as a bucket.
 
     Args:
-        place: What is wanted of it: the path of a file, or of a folder, which ends in `/`; empty for all of it.
+        place: The path of a file in it, or of a folder, which ends in `/`; empty for all of it.
 
     Raises:
         SetupError: It is of another kind; the hint copies what is wanted.

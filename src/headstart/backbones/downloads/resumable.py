@@ -1,8 +1,8 @@
 """A download that may break off: bytes go into a kept `.part`, and the next try asks the server for the rest.
 
-The rest is joined only when the server says that it is the rest of the very same file (`Range` with `If-Range`, and a
-`Content-Range` that fits); where it sends the whole file instead, the part is thrown away and begun anew. A file whose
-end cannot be told, by its length or a pinned checksum, is refused. Passwords in addresses are sent and never shown.
+The rest is joined only when the server says that it is of the very same file (`Range` with `If-Range`, and a
+`Content-Range` that fits). A file whose end cannot be known, by its length or a pinned checksum, is refused. Passwords
+in addresses are sent and never shown.
 """
 
 from __future__ import annotations
@@ -45,21 +45,16 @@ def join_address(base: str, file: str) -> str:
 
 
 def download_file(address: str, part: Path, console: Console, *, pinned: bool, token: str = "") -> bool:
-    """Bring a file to its full length in `part`, going on from what an earlier try left there.
+    """Bring a file to its full length in `part`; whether parts of several tries were joined.
 
     Args:
-        address: http(s) address.
         part: The file; facts of the unfinished download lie beside it in `<part>.json`.
-        console: Shows bytes and rate.
         pinned: Whether a checksum tells afterwards if the file is right. Without one the server must send a length,
             and something that names the version (`ETag`, `Last-Modified`) for a download to be gone on with.
         token: Of the user, for this server alone; empty for none.
 
-    Returns:
-        Whether parts of several tries were joined.
-
     Raises:
-        Broken: The connection ended early, several times or without a byte of progress.
+        BrokenDownload: The connection ended early, several times or without a byte of progress.
         ValueError: The server's answer cannot be used.
         OSError: The server cannot be reached or refuses.
         SetupError: The disk is full, read-only or not permitted.
@@ -82,7 +77,7 @@ def download_small(address: str, *, most_bytes: int, token: str = "") -> tuple[b
 
     Raises:
         ValueError: The server's answer cannot be used, or is larger than `most_bytes`.
-        OSError: The server cannot be reached, refuses, or breaks off (`Broken`).
+        OSError: The server cannot be reached, refuses, or breaks off (`BrokenDownload`).
     """
     content, until = bytearray(), time.monotonic() + 3 * _SHORT_S
 
@@ -181,7 +176,6 @@ def _open_request(address: str, have: int, validator: str, token: str, timeout_s
 
 
 def _read_headers(answer: Any, pinned: bool) -> dict[str, Any]:
-    """What names this version of the file, and its length."""
     if answer.status != 200:
         raise ValueError(f"the server answers {answer.status}")
     if answer.headers.get("Content-Encoding", "identity") != "identity":
@@ -206,12 +200,6 @@ def _is_the_rest(answer: Any, have: int, note: dict[str, Any]) -> bool:
 
 
 def _append_answer(answer: Any, part: Path, have: int, total: int | None, console: Console) -> None:
-    """Append what comes, and make sure that all of it came.
-
-    Raises:
-        Broken: It ended early.
-        ValueError: More came than was announced.
-    """
     started = time.monotonic()
     with (
         console.show_progress("fetch", total or 0, "bytes") as progress,

@@ -1,8 +1,8 @@
 """Where a weights file comes from (a mirror, Keras' own cache, its publisher's address), and that it is the right one.
 
-A file over the network must have the checksum that its publisher pins. Where none is pinned, its SHA-256 is recorded
-at first use, and whatever comes later must have the same. A file that the user laid down by hand is taken as it is,
-with a warning when it is not the pinned one. Nothing gets its final name before all of this holds.
+A file over the network must have the checksum that its publisher pins, or else the SHA-256 recorded at first use. A
+file that the user laid down by hand is taken with a warning when it is not the pinned one. Nothing gets its final name
+before all of this holds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,8 @@ class WeightsFile:
 
     Attributes:
         name: Of the backbone, `source:preset`.
-        file: Name of the file.
-        url: The publisher's https address.
         bytes: About how many; 0 where nothing tells.
-        md5: Pinned by the publisher; empty where none is.
-        sha256: The same of SHA-256; it comes before.
-        publisher: Who that is.
+        md5: Pinned by the publisher; empty where none is. `sha256` comes before it.
         raw: Numbers alone, which another file tells the form of: nothing can be seen by its beginning.
         token: Of the user, for `url` alone; empty for none.
     """
@@ -131,13 +127,7 @@ def is_in_use(path: Path) -> bool:
 
 
 def fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console: Console) -> WeightsOrigin:
-    """The file at `target`, whole and checked.
-
-    Args:
-        weights_file: Which file.
-        target: Where it goes; on the store's disk.
-        store: Keeps unfinished downloads and recorded digests.
-        console: Told of sources, progress and warnings.
+    """The file at `target` (on the store's disk), whole and checked.
 
     Raises:
         SetupError: It is in none of the places, what came is not the right file, or the disk refuses.
@@ -182,11 +172,6 @@ def _copy_local_file(
 
 
 def _require_whole(weights_file: WeightsFile, path: Path, origin: str) -> None:
-    """Refuse what is no weights file, or only a part of one.
-
-    Raises:
-        SetupError: It is none.
-    """
     if weights_file.raw:
         return
     try:

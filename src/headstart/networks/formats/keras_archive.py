@@ -1,8 +1,7 @@
 """A `.keras` file that somebody else made: looked into before Keras opens it, then laid flat.
 
-Keras' safe mode reads layers and numbers. A Lambda layer holds Python code, which would run as soon as the file is
-opened: it is refused by name unless the user trusts the file. Models inside models are laid flat, so that every layer
-can be seen, cut behind and trained.
+A Lambda layer holds Python code, which would run as soon as the file is opened: it is refused by name unless the user
+trusts the file. Models inside models are laid flat, so that every layer can be seen, cut behind and trained.
 """
 
 from __future__ import annotations
@@ -28,10 +27,8 @@ _ARITHMETIC = {"Rescaling", "Normalization", "Add", "Subtract", "Multiply", "Div
 
 
 def require_safe(path: Path, *, trust: bool) -> str:
-    """Look into the file without opening it with Keras.
-
-    Returns:
-        The name of a layer that runs code (Lambda and its like) in a trusted file, else empty.
+    """Look into the file without opening it with Keras; the name of a layer that runs code in a trusted file, else
+    empty.
 
     Raises:
         DataError: It is no whole `.keras` file, or holds a pickle, or Python code and is not trusted.
@@ -63,11 +60,6 @@ _AGAIN = "copy or save it again: model.save('NAME.keras')"
 
 
 def _require_plain(file: zipfile.ZipFile, path: Path) -> None:
-    """Refuse members that are pickles or lead elsewhere.
-
-    Raises:
-        DataError: There is one; it is named.
-    """
     for name in file.namelist():
         if leads_elsewhere(name):
             raise DataError(
@@ -147,12 +139,7 @@ def find_side_px(model: Any) -> int:
 
 
 def flatten_model(model: Any, size_px: int, preprocess: Callable[[Any], Any] = lambda pictures: pictures) -> Any:
-    """The same network as one functional model whose layers are its own, without models inside.
-
-    Args:
-        model: From `load_archive`; its layers are used and left in no state to be used again.
-        size_px: Height and width.
-        preprocess: What is done to the pictures first.
+    """The same network as one functional model whose layers are its own, `preprocess` in front; `model` is used up.
 
     Raises:
         UsageError: The network does not take this size.
@@ -185,7 +172,6 @@ def _call_through(layer: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _make_names_unique(model: Any, used_names: set[str]) -> None:
-    """Two models inside may use a name both; laid flat every layer needs its own."""
     import keras
 
     for layer in model.layers:

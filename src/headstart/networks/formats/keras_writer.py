@@ -19,9 +19,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file knows
 def write_keras(model: Any, path: Path) -> None:
     """Write a `.keras` file whose bytes depend on the model alone: no dates, fixed order of the members, no addresses.
 
-    Args:
-        model: All of its layers have names of their own choosing, as those of
-        `headstart.finetuning.network.plain_model` have. path: Where to; ends in `.keras`.
+    All layers have names of their own choosing, as those of `headstart.finetuning.network.plain_model` have.
     """
     with tempfile.TemporaryDirectory() as place:
         draft, plain = Path(place) / "draft.keras", Path(place) / "plain.keras"
@@ -41,9 +39,6 @@ def write_keras(model: Any, path: Path) -> None:
 
 
 def _number_shared_objects(config: bytes) -> bytes:
-    """Keras' description of a model, where objects that are shared go by the order of their first mention.
-
-    Keras names them by where they lie in memory.
-    """
+    """Shared objects go by the order of their first mention; Keras names them by where they lie in memory."""
     numbers: dict[bytes, bytes] = {}
     return re.sub(rb'(?<="shared_object_id": )\d+', lambda at: numbers.setdefault(at[0], b"%d" % len(numbers)), config)

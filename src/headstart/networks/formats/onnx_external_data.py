@@ -1,9 +1,7 @@
 """Which files an ONNX file keeps its weights in, read from its bytes; nothing else of it is looked at.
 
 ONNX is a protobuf message: model field 7 is the graph, graph field 5 a tensor, tensor field 13 a pair of texts of which
-`location` names a file beside it (onnx.proto3; https://onnx.ai/onnx/repo-docs/ExternalData.html). Tensors in
-attributes, sparse ones, and those of functions, of training and of graphs within nodes (the bodies of `If` and `Loop`)
-may be kept so too.
+`location` names a file beside it (onnx.proto3; https://onnx.ai/onnx/repo-docs/ExternalData.html).
 """
 
 from __future__ import annotations
@@ -68,7 +66,6 @@ def _iterate_locations(content: mmap.mmap) -> Iterator[str]:
 
 
 def _iterate_tensors(content: mmap.mmap, span: Span, kind: str, depth: int = 0) -> Iterator[Span]:
-    """Where the tensors of a message lie, and of all messages within it."""
     if depth > _DEEPEST:
         raise ValueError("its graphs lie too deep within each other")
     if kind == "tensor":
@@ -84,11 +81,7 @@ def _read_text(content: mmap.mmap, span: Span, field: int) -> str:
 
 
 def _iterate_fields(content: mmap.mmap, span: Span, field: int) -> Iterator[Span]:
-    """Where the parts of a message lie that belong to one field.
-
-    Raises:
-        ValueError: A part is longer than the message.
-    """
+    """Where the parts of a message lie that belong to one field."""
     at, end = span
     while at < end:
         tag, at = _read_varint(content, at, end)

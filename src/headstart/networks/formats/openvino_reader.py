@@ -1,7 +1,6 @@
 """An ONNX file, an OpenVINO IR or a SavedModel, read and looked at by OpenVINO.
 
-Nothing of the file runs but its operations on numbers. The graph is fixed to one picture of one size and told as the
-nodes of `headstart.networks.cut_points`; `headstart.backbones.imported.openvino_backbone` makes a trunk of it.
+Nothing of the file runs but its operations on numbers. The graph is fixed to one picture of one size.
 """
 
 from __future__ import annotations
@@ -143,12 +142,7 @@ def list_channel_orders(model: Any, order: str) -> list[str]:
 
 
 def list_nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
-    """The graph for `headstart.networks.cut_points`, and its outputs: name -> position.
-
-    Args:
-        model: With fixed sizes.
-        order: Layout of its input.
-    """
+    """The graph (fixed sizes, layout `order`) for `headstart.networks.cut_points`, and its outputs: name -> position."""
     place: dict[str, int] = {}
     nodes: list[Node] = []
     for operation, channel_order in zip(list_operations(model), list_channel_orders(model, order), strict=True):
@@ -225,7 +219,7 @@ def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _find_arithmetic_reader(at: Any) -> Any:
-    """The one operation that reads a value and does arithmetic with constants on it, else None."""
+    """The only operation that reads a value, where it does arithmetic with constants on it; else None."""
     readers = [target.get_node() for target in at.output(0).get_target_inputs()]
     if len(readers) != 1 or readers[0].get_type_name() not in (*_ARITHMETIC, "Convert", "Transpose"):
         return None

@@ -20,10 +20,7 @@ def may_be_pickle(name: str, head: bytes = b"") -> bool:
 
 
 def runs_code(kind: object) -> bool:
-    """Whether a layer of this `class_name` runs Python code, or a file of another framework's, that it is given.
-
-    Keras joins module and name, so that a name may have dots.
-    """
+    """Whether a layer of this `class_name`, module in front or not, runs Python code or another framework's file."""
     return str(kind).rpartition(".")[2] in _CODE
 
 
@@ -54,11 +51,6 @@ def require_numbers(name: str, head: bytes, where: str) -> None:
 def require_weights(name: str, path: Path, where: str) -> None:
     """Refuse a file that holds other things than numbers, or that is shorter than it says itself.
 
-    Args:
-        name: By which it is known.
-        path: The file.
-        where: Told in the error.
-
     Raises:
         DataError: As `require_numbers`, or it is cut off.
     """
@@ -73,8 +65,7 @@ def require_weights(name: str, path: Path, where: str) -> None:
 def _stated_bytes(name: str, head: bytes) -> int:
     """How long an HDF5 or safetensors file says at its beginning to be, at least; 0 where it does not.
 
-    HDF5: the end-of-file address of the superblock, versions 0 to 3 (HDF5 File Format Specification, II.A). Of
-    safetensors the header's length, so that a cut within the header shows.
+    HDF5: the end-of-file address of the superblock, versions 0 to 3 (HDF5 File Format Specification, II.A).
     """
     if not head.startswith(_HDF5):
         return 8 + int.from_bytes(head[:8], "little") if name.endswith(".safetensors") else 0

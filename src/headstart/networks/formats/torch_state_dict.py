@@ -1,9 +1,8 @@
 """PyTorch's state-dict files without PyTorch, and without running anything they say.
 
-The legacy stream is read, which the pinned packages carry: pickled magic, protocol, system facts, the dict, storage
-keys, then raw storages. The unpickler knows ordered dicts, the tensor constructor and the typed storages; any other
-global is refused by name before it could be called. Shapes, strides and offsets come from the file and are checked
-against the storage they point into.
+The legacy stream is read: pickled magic, protocol, system facts, the dict, storage keys, then raw storages. The
+unpickler knows ordered dicts, tensors and typed storages; any other global is refused by name before it could be
+called. Shapes, strides and offsets are checked against the storage they point into.
 """
 
 from __future__ import annotations
@@ -50,8 +49,6 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A typed storage class, by its NumPy dtype."""
-
     dtype: np.dtype[Any]
 
 
@@ -66,15 +63,12 @@ class _Storage:
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """A view into a storage."""
-
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
     def to_array(self) -> np.ndarray:
-        """The tensor's numbers; ValueError when its size does not fit its storage."""
         values = self.storage.values
         if values is None:
             raise ValueError("a tensor without a storage")
@@ -125,18 +119,10 @@ class _Reader(pickle.Unpickler):
 
 
 def parse_state_dict(content: bytes, *, where: str) -> dict[str, np.ndarray]:
-    """The tensors of a file that `torch.save(state_dict)` wrote in the legacy layout.
-
-    Args:
-        content: All bytes of the file.
-        where: Names the file in errors.
-
-    Returns:
-        Name -> array, in the file's order and dtypes.
+    """Name -> array of a file that `torch.save(state_dict)` wrote in the legacy layout; `where` names it in errors.
 
     Raises:
-        DataError: It is truncated, not such a file, or asks for anything besides tensors and ordered dicts; in that
-            case nothing was run.
+        DataError: It is truncated, no such file, or asks for more than tensors and ordered dicts; then nothing was run.
     """
     try:
         return _read_arrays(_parse_stream(content))
