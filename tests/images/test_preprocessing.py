@@ -14,8 +14,9 @@ from PIL import Image
 from headstart.core.errors import DataError
 from headstart.core.types import InputSpec
 from headstart.images import codecs, descriptors, preprocessing
-from headstart.images.file_formats import count_passes
-from headstart.images.preprocessing import PictureError, decode_batches, decode_picture, describe_picture
+from headstart.images.descriptors import describe_picture
+from headstart.images.file_formats import PictureError, count_passes
+from headstart.images.preprocessing import decode_batches, decode_picture
 from headstart.testing.image_files import (
     HEIGHT,
     WIDTH,

@@ -29,8 +29,6 @@ from PIL import (
 
 from headstart.images.file_formats import HEAD_BYTES, PictureError, count_passes, detect_format, is_cut_short
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "NOTES", "Picture", "PictureError"]
-
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1_000_000_000
 MAX_PASSES = 50  # of a progressive JPEG; encoders make about ten
@@ -128,16 +126,14 @@ class Picture:
             if least and self.format == "JPEG":
                 drafted = self._image.draft(None, (least, least))
                 self.extent = drafted[1][2:] if drafted else self.size
-            raw_mode = _find_raw_mode(self._image)
+            args = self._image.tile[0].args if self._image.tile else ""
+            raw_mode = str(args[0] if isinstance(args, tuple) else args)
             self._image.load()
             if self._image.mode.startswith(("I", "F")):
                 return self._scale_grey(np.asarray(self._image))
             image = self._flatten_transparency(self._image)
-            return (
-                self._recover_low_bytes(image, raw_mode)
-                if ";16" in raw_mode and not raw_mode.startswith("I")
-                else image
-            )
+            has_low_bytes = ";16" in raw_mode and not raw_mode.startswith("I")
+            return self._recover_low_bytes(image, raw_mode) if has_low_bytes else image
 
     def turn_upright(self, image: Image.Image) -> Image.Image:
         """Apply the EXIF orientation to a picture that `decode_rgb` gave (resized or not)."""
@@ -207,13 +203,7 @@ def _scale_floats(values: np.ndarray) -> np.ndarray:
 def _scale_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     factor = 255.0 / (high - low) if high > low else 0.0
     levels = (values.astype(np.float32) - np.float32(low)) * np.float32(factor) + 0.5
-    made: np.ndarray = np.clip(levels, 0, 255).astype(np.uint8)
-    return made
-
-
-def _find_raw_mode(image: ImageFile.ImageFile) -> str:
-    args = image.tile[0].args if image.tile else ""
-    return str(args[0] if isinstance(args, tuple) else args)
+    return np.asarray(np.clip(levels, 0, 255), np.uint8)
 
 
 def _swap_byte_order(args: Any) -> Any:
@@ -225,7 +215,7 @@ def _swap_byte_order(args: Any) -> Any:
 
 
 _quiet_lock = threading.Lock()
-_quiet_now: list[object] = []
+_quiet_threads: list[int] = []
 _QUIET: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -235,16 +225,15 @@ def _silence_pillow() -> Iterator[None]:
 
     `warnings.catch_warnings` is not safe beside other threads, so one entry is put in while any thread reads.
     """
-    token = object()
     with _quiet_lock:
-        if not _quiet_now:
+        if not _quiet_threads:
             warnings.filters.insert(0, _QUIET)  # type: ignore[attr-defined]
-        _quiet_now.append(token)
+        _quiet_threads.append(threading.get_ident())
     try:
         yield
     finally:
         with _quiet_lock:
-            _quiet_now.remove(token)
-            if not _quiet_now:
+            _quiet_threads.pop()
+            if not _quiet_threads:
                 with contextlib.suppress(ValueError):
                     warnings.filters.remove(_QUIET)  # type: ignore[attr-defined]

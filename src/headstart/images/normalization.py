@@ -32,12 +32,10 @@ def match_photographs(pictures: np.ndarray) -> np.ndarray:
     for _ in range(_TIMES):
         smooth = uniform_filter(smooth, size=(1, _BLUR_PX, _BLUR_PX, 1), mode="nearest")
     mean, std = smooth.mean(axis=(0, 1, 2)), np.maximum(smooth.std(axis=(0, 1, 2)), 1e-6)
-    matched: np.ndarray = (smooth - mean) / std * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)
-    return matched
+    return np.asarray((smooth - mean) / std * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN))
 
 
 def scale_pictures(pictures: np.ndarray, how: InputSpec) -> np.ndarray:
     """Pictures (n, H, W, 3) RGB 0..255 as an input spec says, float32."""
     turned = pictures[..., ::-1] if how.channels == "bgr" else pictures
-    scaled: np.ndarray = (turned * how.scale - np.array(how.mean)) / np.array(how.std)
-    return scaled.astype(np.float32)
+    return np.asarray((turned * how.scale - np.array(how.mean)) / np.array(how.std), np.float32)

@@ -23,21 +23,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.types import InputSpec
 from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, Picture
-from headstart.images.descriptors import describe_picture
 from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format
-
-__all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "PictureError",
-    "decode_batches",
-    "decode_picture",
-    "decoder_revision",
-    "describe_picture",
-    "fit_array",
-    "read_bytes",
-    "visible_box",
-]
 
 REVISION = 1  # raise it when `decode_picture` gives other numbers for the same bytes
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -69,14 +55,10 @@ def fit_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
 
 
 def _resize_to_spec(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
-    if spec.resize == "squash":
-        return image.resize((spec.size_px, spec.size_px), _FILTERS[spec.interpolation], box=(0, 0, *extent))
-    return _resize_and_crop(image, extent, spec)
-
-
-def _resize_and_crop(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
-    """Shorter side to `size_px / crop_fraction`, centre crop; `ratio` is source pixels for one of the result."""
+    """Squash, or shorter side to `size_px / crop_fraction` and centre crop; `ratio` is source pixels for one of it."""
     size, (width, height) = spec.size_px, extent
+    if spec.resize == "squash":
+        return image.resize((size, size), _FILTERS[spec.interpolation], box=(0, 0, width, height))
     ratio = min(width, height) * spec.crop_fraction / size
     room = int((size / spec.crop_fraction - size) / 2)
     margin = min(room, math.ceil(_SUPPORT[spec.interpolation] * max(ratio, 1.0) / ratio))
@@ -152,17 +134,15 @@ def decode_batches(
     waiting: deque[tuple[np.ndarray, np.ndarray, list[Future[None]]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
-    def start(part: np.ndarray) -> None:
-        pictures = np.empty((len(part), spec.size_px, spec.size_px, 3), dtype=np.uint8)
-        jobs = [
-            pool.submit(_decode_into, pictures[at : at + _SLICE], root, uris, part[at : at + _SLICE], spec, digests)
-            for at in range(0, len(part), _SLICE)
-        ]
-        waiting.append((part, pictures, jobs))
-
     try:
-        for at in range(0, len(rows), batch):
-            start(rows[at : at + batch])
+        for start in range(0, len(rows), batch):
+            part = rows[start : start + batch]
+            pictures = np.empty((len(part), spec.size_px, spec.size_px, 3), dtype=np.uint8)
+            jobs = [
+                pool.submit(_decode_into, pictures[at : at + _SLICE], root, uris, part[at : at + _SLICE], spec, digests)
+                for at in range(0, len(part), _SLICE)
+            ]
+            waiting.append((part, pictures, jobs))
             if len(waiting) > ahead:
                 yield _await_batch(*waiting.popleft())
         while waiting:

@@ -38,9 +38,7 @@ class TrunkBlocks:
     @property
     def blocks(self) -> tuple[str, ...]:
         """Depths whose segment has weights to train, shallow to deep."""
-        return tuple(
-            depth for depth in self.depths if any(is_trainable(operation) for operation in self.segments[depth])
-        )
+        return tuple(depth for depth in self.depths if any(map(is_trainable, self.segments[depth])))
 
     def map_operations_to_blocks(self) -> dict[int, str]:
         """Id of each operation, and of each layer inside one -> the depth whose segment it is in."""
@@ -79,10 +77,8 @@ def split_into_blocks(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str
     visited: set[int] = set()
     segments = {}
     for depth in read_levels:
-        fresh = [
-            operation for operation in iterate_ancestors(pooled[depth], producers, visited) if not _is_input(operation)
-        ]
-        segments[depth] = tuple(sorted(fresh, key=lambda operation: order[id(operation)]))
+        ancestors = sorted(iterate_ancestors(pooled[depth], producers, visited), key=lambda each: order[id(each)])
+        segments[depth] = tuple(operation for operation in ancestors if not _is_input(operation))
     return TrunkBlocks(
         depths=read_levels,
         maps={depth: _find_map(pooled[depth], producers) for depth in read_levels},
@@ -94,7 +90,7 @@ def split_into_blocks(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str
 
 def map_producers(trunk_model: Any) -> dict[int, Any]:
     """Id of each symbolic tensor of a functional model -> the operation that gives it."""
-    return {id(tensor): operation for operation in trunk_model.operations for tensor in _as_list(operation.output)}
+    return {id(tensor): operation for operation in trunk_model.operations for tensor in list_tensors(operation.output)}
 
 
 def iterate_ancestors(tensor: Any, producers: dict[int, Any], visited: set[int]) -> Iterator[Any]:
@@ -106,11 +102,11 @@ def iterate_ancestors(tensor: Any, producers: dict[int, Any], visited: set[int])
             continue
         visited.add(id(operation))
         yield operation
-        waiting += [] if _is_input(operation) else [producers[id(tensor)] for tensor in _as_list(operation.input)]
+        waiting += [] if _is_input(operation) else [producers[id(tensor)] for tensor in list_tensors(operation.input)]
 
 
 def choose_blocks(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
-    """Which of a trunk's blocks (shallow to deep) a recipe trains; all of them where it asks for more than there are."""
+    """Which of a trunk's blocks (shallow to deep) a recipe trains; all where it asks for more than there are."""
     if recipe.strategy == "probe":
         return ()
     count = min(recipe.trunk.blocks, len(blocks))
@@ -130,10 +126,9 @@ def find_cut(anatomy: TrunkBlocks, train: Sequence[str]) -> str:
 def _is_bottleneck(anatomy: TrunkBlocks, depth: str) -> bool:
     place = anatomy.depths.index(depth) + 1
     behind = [operation for later in anatomy.depths[place:] for operation in anatomy.segments[later]]
-    available = {id(tensor) for operation in behind for tensor in _as_list(operation.output)} | {
-        id(anatomy.maps[depth])
-    }
-    return all(id(tensor) in available for operation in behind for tensor in _as_list(operation.input))
+    available = {id(tensor) for operation in behind for tensor in list_tensors(operation.output)}
+    available.add(id(anatomy.maps[depth]))
+    return all(id(tensor) in available for operation in behind for tensor in list_tensors(operation.input))
 
 
 def _find_map(pooled: Any, producers: dict[int, Any]) -> Any:
@@ -145,7 +140,7 @@ def _find_map(pooled: Any, producers: dict[int, Any]) -> Any:
 
     operation = producers[id(pooled)]
     while not isinstance(operation, keras.layers.GlobalAveragePooling2D):
-        operation = producers[id(_as_list(operation.input)[0])]
+        operation = producers[id(list_tensors(operation.input)[0])]
     producer = producers[id(operation.input)]
     return producer.input if isinstance(producer, keras.layers.Cropping2D) else operation.input
 
@@ -165,7 +160,8 @@ def _list_with_inner(operation: Any) -> list[Any]:
     return [operation, *getattr(operation, "layers", ())]
 
 
-def _as_list(tensors: Any) -> list[Any]:
+def list_tensors(tensors: Any) -> list[Any]:
+    """The inputs or outputs of a Keras operation, which are a list only where there are several."""
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 

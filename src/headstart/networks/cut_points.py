@@ -87,16 +87,18 @@ def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], layers: Seque
 
 def find_classifier_input(nodes: Sequence[Node], output: int) -> int:
     """Position of what the classifier reads; of the output itself where there is no classifier."""
-    at = output
+    classifier = _skip_light(nodes, output)
+    if not nodes[classifier].dense:
+        return output if nodes[output].shape else classifier
+    at = nodes[classifier].parents[0]
+    under = _skip_light(nodes, at)  # a map that was only flattened is pooled instead
+    return under if nodes[under].side or not nodes[at].shape else at
+
+
+def _skip_light(nodes: Sequence[Node], at: int) -> int:
     while nodes[at].light and len(nodes[at].parents) == 1:
         at = nodes[at].parents[0]
-    if not nodes[at].dense:
-        return output if nodes[output].shape else at
-    at = nodes[at].parents[0]
-    under = at
-    while nodes[under].light and len(nodes[under].parents) == 1:  # a map that was only flattened is pooled instead
-        under = nodes[under].parents[0]
-    return under if nodes[under].side or not nodes[at].shape else at
+    return at
 
 
 def _find_token_cuts(nodes: Sequence[Node], last: int) -> dict[int, str]:
@@ -119,18 +121,14 @@ def _find_map_cuts(nodes: Sequence[Node], last: int, *, of_blocks: bool) -> list
     pooled_map = _find_pooled_map(nodes, last)
     bottlenecks = [at for at in _find_bottlenecks(nodes, last) if nodes[at].side and at != last and nodes[at].parents]
     meeting = [at for at in bottlenecks if len(nodes[at].parents) > 1]
-    ends = [_find_activation(nodes, at, bottlenecks) for at in meeting]
+    activation = {nodes[at].parents: at for at in reversed(bottlenecks) if nodes[at].active}
+    ends = [activation.get((at,), at) for at in meeting]
     by_side = {nodes[at].side: at for at in ([] if of_blocks else bottlenecks)} | {nodes[at].side: at for at in ends}
     if pooled_map is not None:
         by_side.pop(nodes[pooled_map].side, None)
-    small = [side for side in by_side if side * _SMALL <= picture_side] or [
-        side for side in by_side if side < picture_side
-    ]
+    smaller = [side for side in by_side if side < picture_side]
+    small = [side for side in smaller if side * _SMALL <= picture_side] or smaller
     return sorted(by_side[side] for side in sorted(small)[:_MOST])
-
-
-def _find_activation(nodes: Sequence[Node], at: int, bottlenecks: Sequence[int]) -> int:
-    return next((after for after in bottlenecks if nodes[after].active and nodes[after].parents == (at,)), at)
 
 
 def _find_pooled_map(nodes: Sequence[Node], last: int) -> int | None:
@@ -164,9 +162,8 @@ def _cut_at_outputs(nodes: Sequence[Node], outputs: Mapping[str, int]) -> tuple[
     if not order:
         raise DataError("none of the file's outputs is a map or a vector")
     deepest = order[-1][1]
-    return tuple(
-        _make_cut(nodes[outputs[name]], LAST if name == deepest else make_identifier(name)) for _, name in order
-    )
+    cut_names = {name: LAST if name == deepest else make_identifier(name) for _, name in order}
+    return tuple(_make_cut(nodes[outputs[name]], cut_name) for name, cut_name in cut_names.items())
 
 
 def _count_steps(nodes: Sequence[Node]) -> list[int]:

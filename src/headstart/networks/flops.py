@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from headstart.networks.blocks import list_tensors
+
 PASS_FLOPS_PER_S = 1e11  # of a frozen trunk by OpenVINO on two cores; for estimates that are told, not for choices
 
 
@@ -37,15 +39,11 @@ def _count_layer_flops(layer: Any) -> int:
 
 
 def _count_attention_flops(layer: Any) -> int:
-    query_tokens, value_tokens = (tensor.shape[1] for tensor in _first_and_last(layer.input))
+    inputs = list_tensors(layer.input)
+    query_tokens, value_tokens = inputs[0].shape[1], inputs[-1].shape[1]
     query, key, value, out = (
         math.prod(dense.kernel.shape)
         for dense in (layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense)
     )
     widths = layer.num_heads * (layer.key_dim + (layer.value_dim or layer.key_dim))
     return int(2 * (query_tokens * (query + out) + value_tokens * (key + value) + query_tokens * value_tokens * widths))
-
-
-def _first_and_last(inputs: Any) -> tuple[Any, Any]:
-    tensors = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-    return tensors[0], tensors[-1]

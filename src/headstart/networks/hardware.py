@@ -73,25 +73,15 @@ def _reset_peak(process: Path) -> int | None:
 
 
 def _read_status_field(process: Path, name: str) -> int | None:
-    try:
-        match = re.search(rf"^{name}:\s+(\d+) kB", (process / "status").read_text(), re.M)
-    except OSError:
-        return None
+    match = re.search(rf"^{name}:\s+(\d+) kB", _read_or_empty(process / "status"), re.M)
     return int(match[1]) * 1024 if match else None
 
 
 def count_available_bytes() -> int | None:
     """Memory that is free, within the limits of the container; None where the system does not say."""
-    limits = [_free_of_machine(), _free_of_container()]
+    free = re.search(r"^MemAvailable:\s+(\d+)", _read_or_empty(Path("/proc/meminfo")), re.M)
+    limits = [int(free[1]) * 1024 if free else None, _free_of_container()]
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _free_of_machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):
-        return None
 
 
 def _free_of_container() -> int | None:

@@ -158,15 +158,11 @@ def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
     """
     ov = openvino_engine.load_openvino()
     try:
-        with (
-            openvino_engine.without_telemetry(),
-            redirect_stdout(sys.stderr),
-        ):  # its log would go to stdout among the results
+        with openvino_engine.without_telemetry(), redirect_stdout(sys.stderr):  # its log is no result
             import nncf
     except ImportError as err:
-        raise SetupError(
-            "precision `int8` needs NNCF, which is not installed", hint=extras.format_install_command("int8")
-        ) from err
+        hint = extras.format_install_command("int8")
+        raise SetupError("precision `int8` needs NNCF, which is not installed", hint=hint) from err
     used = pictures[:CALIBRATION]
     model = ov.Core().read_model(source)
     with silence_frameworks(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):

@@ -174,9 +174,8 @@ class Engine:
     def _accept_batch(self, key: Any, pictures: np.ndarray) -> _Batch:
         count = len(pictures)
         if pictures.dtype != np.uint8 or pictures.shape[1:] != self.shape or not count:
-            raise ValueError(
-                f"pictures are {pictures.dtype} {pictures.shape}, the trunk takes uint8 (b, *{self.shape})"
-            )
+            what = f"pictures are {pictures.dtype} {pictures.shape}"
+            raise ValueError(f"{what}, the trunk takes uint8 (b, *{self.shape})")
         return _Batch(key, tuple(np.empty((count, *shape), np.float32) for shape in self._shapes), count)
 
     def _start_picture(

@@ -27,6 +27,7 @@ from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import EmbedKey, InputSpec
 from headstart.features.embeddings import cache_address
 from headstart.images import preprocessing
+from headstart.images.file_formats import PictureError
 from headstart.networks import openvino_engine
 from headstart.networks.openvino_engine import Engine
 
@@ -70,7 +71,7 @@ class FileImages:
         for path in self.paths:
             try:
                 self.digests.append(hashlib.sha256(preprocessing.read_bytes(path)).hexdigest())
-            except preprocessing.PictureError as err:
+            except PictureError as err:
                 problems.append(f"`{path}`: {err.detail}")
         if problems:
             more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""

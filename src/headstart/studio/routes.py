@@ -253,7 +253,8 @@ def wait_for_task(studio: Studio, task: Task, seconds: float) -> dict[str, Any]:
 
 def make_thumbnail(path: Path) -> Response:
     """A picture file as a small JPEG; 404 where it cannot be read any more."""
-    from headstart.images.codecs import Picture, PictureError
+    from headstart.images.codecs import Picture
+    from headstart.images.file_formats import PictureError
     from headstart.images.preprocessing import read_bytes
 
     try:

@@ -44,12 +44,7 @@ def format_method(trunk: ResolvedBackbone, store: Store) -> str:
     return f"ConSE, {conse.MODEL} over the ImageNet classes of {trunk.name}"
 
 
-def make_name_scorer(
-    trunk: ResolvedBackbone,
-    classes: Sequence[str],
-    store: Store,
-    console: Console,
-) -> NameScorer:
+def make_name_scorer(trunk: ResolvedBackbone, classes: Sequence[str], store: Store, console: Console) -> NameScorer:
     """What guesses among C names that passed `require_class_names`; the models that it needs are fetched when missing.
 
     Raises:

@@ -51,9 +51,7 @@ def require_class_names(classes: Sequence[str]) -> None:
 
 
 def require_distinguishable(
-    classes: Sequence[str],
-    pieces: Callable[[str], tuple[int, ...]],
-    unread: Collection[int],
+    classes: Sequence[str], pieces: Callable[[str], tuple[int, ...]], unread: Collection[int]
 ) -> None:
     """Refuse names that a model of language cannot read or cannot tell apart.
 

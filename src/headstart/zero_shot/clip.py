@@ -59,13 +59,7 @@ class ClipScorer:
         return np.ascontiguousarray(self.texts.T)
 
 
-def make_clip_scorer(
-    classes: Sequence[str],
-    folder: Path,
-    revision: str,
-    store: Store,
-    console: Console,
-) -> ClipScorer:
+def make_clip_scorer(classes: Sequence[str], folder: Path, revision: str, store: Store, console: Console) -> ClipScorer:
     """The texts of C classes, from the cache (kind `texts`) or through the text tower of a preset.
 
     Raises:

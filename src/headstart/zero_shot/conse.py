@@ -76,11 +76,7 @@ class ConseScorer:
 
 
 def make_conse_scorer(
-    classes: Sequence[str],
-    dense: np.ndarray,
-    bias: np.ndarray,
-    store: Store,
-    console: Console,
+    classes: Sequence[str], dense: np.ndarray, bias: np.ndarray, store: Store, console: Console
 ) -> ConseScorer:
     """What guesses among C classes behind a dense layer (D, 1000); models that are missing are fetched.
 

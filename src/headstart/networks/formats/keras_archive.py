@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.networks import openvino_engine
+from headstart.networks.blocks import list_tensors
 from headstart.networks.cut_points import Node
 from headstart.networks.formats.safe_formats import HEAD_BYTES, leads_elsewhere, may_be_pickle, runs_code
 
@@ -24,6 +25,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _LIGHT = {"Softmax", "Activation", "Dropout", "Flatten", "Reshape", "Identity", "ConvertToTensor", "SpatialDropout2D"}
 _ACTIVE = {"ReLU", "Activation", "PReLU", "LeakyReLU", "ELU", "Relu", "Relu6", "Silu", "Gelu"}
 _ARITHMETIC = {"Rescaling", "Normalization", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
+_AGAIN = "copy or save it again: model.save('NAME.keras')"
 
 
 def require_safe(path: Path, *, trust: bool) -> str:
@@ -56,26 +58,16 @@ def require_safe(path: Path, *, trust: bool) -> str:
     return code
 
 
-_AGAIN = "copy or save it again: model.save('NAME.keras')"
-
-
 def _require_plain(file: zipfile.ZipFile, path: Path) -> None:
     for name in file.namelist():
         if leads_elsewhere(name):
-            raise DataError(
-                f"the member `{name}` of `{path.name}` leads elsewhere; nothing was opened", where=str(path)
-            )
-        head = b"" if name.endswith("/") else _read_head(file, name)
+            problem = f"the member `{name}` of `{path.name}` leads elsewhere"
+            raise DataError(f"{problem}; nothing was opened", where=str(path))
+        with file.open(name) as member:
+            head = member.read(HEAD_BYTES)
         if may_be_pickle(name, head):
-            raise DataError(
-                f"`{path.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
-                where=str(path),
-            )
-
-
-def _read_head(file: zipfile.ZipFile, name: str) -> bytes:
-    with file.open(name) as member:
-        return member.read(HEAD_BYTES)
+            problem = f"`{path.name}` holds the pickle `{name}`, which could run anything"
+            raise DataError(f"{problem}; nothing was opened", where=str(path))
 
 
 def _find_code_layer(config: Any) -> str:
@@ -189,14 +181,15 @@ def list_nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
     nodes: list[Node] = []
     place: dict[int, int] = {}
     for layer in model.operations:
-        inputs = _as_list(layer.input) if type(layer).__name__ != "InputLayer" else []
+        inputs = list_tensors(layer.input) if type(layer).__name__ != "InputLayer" else []
         parents = tuple(dict.fromkeys(place[id(tensor)] for tensor in inputs if id(tensor) in place))
-        outputs = _as_list(layer.output)
+        outputs = list_tensors(layer.output)
         place |= {id(tensor): len(nodes) for tensor in outputs}
         kind = type(layer).__name__
         shape = tuple(outputs[0].shape[1:]) if len(outputs) == 1 and kind != "ConvertToTensor" else ()
         usable = len(shape) in (1, 2, 3) and None not in shape
-        dense = (kind == "Dense" and len(shape) == 1) or (kind == "Conv2D" and _has_one_place(shape, nodes, parents))
+        places = [shape[:2], *(nodes[at].shape[:2] for at in parents)]
+        dense = (kind == "Dense" and len(shape) == 1) or (kind == "Conv2D" and places == [(1, 1)] * 2)
         nodes.append(
             Node(
                 name=layer.name,
@@ -209,14 +202,6 @@ def list_nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
         )
     ends = [place[id(tensor)] for tensor in model.outputs]
     return nodes, {nodes[at].name.removeprefix("pool_"): at for at in ends}
-
-
-def _has_one_place(shape: tuple[int, ...], nodes: Sequence[Node], parents: Sequence[int]) -> bool:
-    return shape[:2] == (1, 1) and bool(parents) and nodes[parents[0]].shape[:2] == (1, 1)
-
-
-def _as_list(some: Any) -> list[Any]:
-    return list(some) if isinstance(some, list | tuple) else [some]
 
 
 def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:

@@ -44,14 +44,11 @@ def list_external_files(path: Path) -> tuple[str, ...]:
     except (ValueError, IndexError, UnicodeDecodeError) as err:
         raise DataError(f"`{path.name}` is no whole ONNX file: {err}", where=str(path)) from err
     for name in names:
-        if leads_elsewhere(name) or not name.isprintable() or not name.strip():
-            raise DataError(
-                f"`{path.name}` keeps weights in `{format_printable(name)}`, which leads elsewhere", where=str(path)
-            )
-        if may_be_pickle(name):
-            raise DataError(
-                f"`{path.name}` keeps weights in `{format_printable(name)}`, which may be a pickle", where=str(path)
-            )
+        outside = leads_elsewhere(name) or not name.isprintable() or not name.strip()
+        if outside or may_be_pickle(name):
+            problem = "leads elsewhere" if outside else "may be a pickle"
+            what = f"`{path.name}` keeps weights in `{format_printable(name)}`, which {problem}"
+            raise DataError(what, where=str(path))
     if len(names) > _MOST:
         raise DataError(f"`{path.name}` keeps its weights in {len(names)} files; up to {_MOST} are fetched")
     return tuple(names)

@@ -24,7 +24,9 @@ _LIGHT = {
 _ACTIVE = {"Relu", "PRelu", "Clamp", "Swish", "Gelu", "Elu", "HSwish", "Mish"}
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide")
 _PLACES_FIRST = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool", "BatchNormInference", "AdaptiveAvgPool")
+_FRAME = ("Exception from", "Check '", "Loading input model", "While validating node")  # says where, not what
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def read_model(path: Path) -> Any:
@@ -39,20 +41,14 @@ def read_model(path: Path) -> Any:
         with openvino_engine.without_telemetry():
             model = ov.convert_model(path) if path.is_dir() else ov.Core().read_model(path)
     except Exception as err:  # its frontends raise kinds of their own
-        raise DataError(
-            f"OpenVINO cannot read `{path.name}`: {_format_error(err)}", where=str(path), hint=_WHOLE
-        ) from err
+        hint = "save it again, whole and in one file; an IR needs its `.bin` beside the `.xml`"
+        problem = f"OpenVINO cannot read `{path.name}`: {_format_error(err)}"
+        raise DataError(problem, where=str(path), hint=hint) from err
     inputs = model.get_parameters()
     if len(inputs) != 1 or inputs[0].get_partial_shape().rank.is_dynamic or len(inputs[0].get_partial_shape()) != 4:
         shapes = ", ".join(str(parameter.get_partial_shape()) for parameter in inputs)
         raise DataError(f"`{path.name}` does not take one batch of pictures: its inputs are {shapes}", where=str(path))
     return model
-
-
-_WHOLE = "save it again, whole and in one file; an IR needs its `.bin` beside the `.xml`"
-
-
-_FRAME = ("Exception from", "Check '", "Loading input model", "While validating node")  # says where, not what
 
 
 def _format_error(err: Exception) -> str:
@@ -108,9 +104,8 @@ def fix_input_size(model: Any, order: str, size_px: int) -> None:
         manager.register_pass(passes.ConstantFolding())
         manager.run_passes(model)
     except RuntimeError as err:
-        raise UsageError(
-            f"the file does not take pictures of {size_px} px: {_format_error(err)}", where="--size"
-        ) from err
+        problem = f"the file does not take pictures of {size_px} px: {_format_error(err)}"
+        raise UsageError(problem, where="--size") from err
 
 
 # ---------------------------------------------------------------- looking
@@ -142,7 +137,7 @@ def list_channel_orders(model: Any, order: str) -> list[str]:
 
 
 def list_nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
-    """The graph (fixed sizes, layout `order`) for `headstart.networks.cut_points`, and its outputs: name -> position."""
+    """The graph (fixed sizes, layout `order`) for `networks.cut_points`, and its outputs: name -> position."""
     place: dict[str, int] = {}
     nodes: list[Node] = []
     for operation, channel_order in zip(list_operations(model), list_channel_orders(model, order), strict=True):
@@ -195,13 +190,8 @@ def _node_shape(operation: Any, order: str) -> tuple[int, ...]:
         return ()
     shape = tuple(operation.output(0).shape)
     if len(shape) == 4:
-        return _to_hwc(shape, order)
+        return {"nchw": (*shape[2:], shape[1]), "nhwc": shape[1:]}.get(order, ())
     return shape[1:] if len(shape) in (2, 3) and shape[0] == 1 else ()
-
-
-def _to_hwc(shape: Sequence[int], order: str) -> tuple[int, ...]:
-    _, *sides = shape
-    return {"nchw": (*sides[1:], sides[0]), "nhwc": tuple(sides)}.get(order, ())
 
 
 def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
@@ -228,9 +218,6 @@ def _find_arithmetic_reader(at: Any) -> Any:
     return readers[0] if all(node.get_friendly_name() == name or _is_constant(node) for node in others) else None
 
 
-EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
-
-
 def _is_constant(node: Any) -> bool:
     kind = node.get_type_name()
     return kind == "Constant" or (kind == "Convert" and _is_constant(node.input_value(0).get_node()))
@@ -248,19 +235,18 @@ def _find_constant(operation: Any) -> np.ndarray | None:
 
 def find_first_kernel(model: Any) -> np.ndarray | None:
     """(filters, n) of the first convolution; None where there is none."""
-    first = next(
-        (operation for operation in list_operations(model) if operation.get_type_name() == "Convolution"), None
-    )
-    kernel = None if first is None else _find_constant(first)
-    return None if kernel is None else kernel.reshape(len(kernel), -1)
+    for operation in list_operations(model):
+        if operation.get_type_name() == "Convolution":
+            kernel = _find_constant(operation)
+            return None if kernel is None else kernel.reshape(len(kernel), -1)
+    return None
 
 
 def count_cost(model: Any, cuts: Sequence[Cut]) -> tuple[int, int]:
     """Weights, and operations for one picture (two a multiply-add), of what the cuts need."""
     by_name = {operation.get_friendly_name(): operation for operation in model.get_ordered_ops()}
-    part = openvino_engine.load_openvino().Model(
-        [by_name[cut.layer].output(0) for cut in cuts], model.get_parameters(), "part"
-    )
+    outputs = [by_name[cut.layer].output(0) for cut in cuts]
+    part = openvino_engine.load_openvino().Model(outputs, model.get_parameters(), "part")
     params = flops = 0
     for operation in part.get_ordered_ops():
         kind = operation.get_type_name()
@@ -269,13 +255,9 @@ def count_cost(model: Any, cuts: Sequence[Cut]) -> tuple[int, int]:
         elif kind in ("Convolution", "GroupConvolution") and (weights := _find_constant(operation)) is not None:
             flops += 2 * weights.size * math.prod(operation.output(0).shape[2:])
         elif kind == "MatMul":
-            flops += 2 * math.prod(operation.output(0).shape) * _inner_width(operation)
+            inner_axis = -2 if operation.get_attributes().get("transpose_a") else -1
+            flops += 2 * math.prod(operation.output(0).shape) * list(operation.input_value(0).shape)[inner_axis]
     return params, flops
-
-
-def _inner_width(matmul: Any) -> int:
-    turned = bool(matmul.get_attributes().get("transpose_a"))
-    return int(list(matmul.input_value(0).shape)[-2 if turned else -1])
 
 
 def takes_uint8(model: Any) -> bool:

@@ -13,7 +13,7 @@ import math
 # The one place where pickle is imported: `Unpickler` is subclassed so that it can only make ordered dicts and arrays.
 import pickle
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -34,16 +34,8 @@ _DTYPES = {
     "BoolStorage": "?",
 }
 _BROKEN = (
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    ImportError,
+    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError),
+    *(LookupError, OverflowError, MemoryError, RecursionError, ImportError),
 )
 
 
@@ -58,7 +50,7 @@ class _Storage:
 
     dtype: np.dtype[Any]
     count: int
-    values: np.ndarray | None = field(default=None)
+    values: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +144,8 @@ def _parse_stream(content: bytes) -> Any:
         count = int.from_bytes(stream.read(8), "little", signed=True)
         if count != storage.count:
             raise ValueError(f"storage {key} has {count} numbers, expected {storage.count}")
-        _fill_storage(storage, stream.read(count * storage.dtype.itemsize))
+        numbers = stream.read(count * storage.dtype.itemsize)
+        if len(numbers) != count * storage.dtype.itemsize:
+            raise EOFError("the last storage is cut off")
+        storage.values = np.frombuffer(numbers, storage.dtype)
     return tensors
-
-
-def _fill_storage(storage: _Storage, content: bytes) -> None:
-    if len(content) != storage.count * storage.dtype.itemsize:
-        raise EOFError("the last storage is cut off")
-    storage.values = np.frombuffer(content, storage.dtype)

@@ -18,8 +18,8 @@ import numpy as np
 
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.types import InputSpec
-from headstart.images.file_formats import SUFFIXES
-from headstart.images.preprocessing import PictureError, decode_picture, read_bytes
+from headstart.images.file_formats import SUFFIXES, PictureError
+from headstart.images.preprocessing import decode_picture, read_bytes
 
 FILES_AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
 
