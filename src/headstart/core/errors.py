@@ -1,15 +1,4 @@
-"""The tree of errors; each says what, where, and what to do.
-
-HeadstartError
-├── UsageError          exit 2: the command or the job is wrong
-├── DataError           exit 3: the data set cannot be used as it is
-├── SetupError          exit 3: something the machine lacks (weights, disk, an engine, permission)
-│   └── BusyError       exit 3: another process works on the same run folder
-├── NoOpError           exit 3: the request would change nothing
-└── GateFailed          exit 1: a check that the user asked for did not pass
-
-Facts are raised anywhere and become text in one place, `headstart.cli.main`.
-"""
+"""The tree of errors: facts are raised anywhere and become text in one place, `headstart.cli.main`."""
 
 from __future__ import annotations
 

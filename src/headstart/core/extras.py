@@ -55,10 +55,11 @@ def require_extra(extra: str, what: str) -> None:
     """
     missing = [name for name in list_missing_packages(extra) if name not in _CHOSEN]
     if missing:
-        raise SetupError(
-            f"{what} needs the extra `{extra}`; not installed: {_format_few(missing)}",
-            hint=format_install_command(extra),
+        shown = ", ".join(f"`{name}`" for name in missing[:3]) + (
+            f" and {len(missing) - 3} more" if missing[3:] else ""
         )
+        what = f"{what} needs the extra `{extra}`; not installed: {shown}"
+        raise SetupError(what, hint=format_install_command(extra))
 
 
 def find_missing_extra(err: ImportError) -> SetupError | None:
@@ -66,16 +67,9 @@ def find_missing_extra(err: ImportError) -> SetupError | None:
     name = (err.name or "").partition(".")[0]
     for extra, names in EXTRAS.items():
         if name in names and not _is_installed(name):
-            return SetupError(
-                f"this needs `{name}` of the extra `{extra}`, which is not installed",
-                hint=format_install_command(extra),
-            )
+            what = f"this needs `{name}` of the extra `{extra}`, which is not installed"
+            return SetupError(what, hint=format_install_command(extra))
     return None
-
-
-def _format_few(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def _is_installed(name: str) -> bool:

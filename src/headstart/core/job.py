@@ -84,6 +84,9 @@ class Job:
         return parse_bytes(self.max_size) if self.max_size else math.inf
 
 
+_NAMES = [option.name for option in dataclasses.fields(Job)]
+
+
 def parse_duration_s(text: str, where: str = "--budget") -> float:
     """`90s`, `5m`, `1.5h` or plain seconds as a number above zero; raises UsageError."""
     match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
@@ -183,15 +186,14 @@ def make_job(**settings: Any) -> Job:
 
 def read_settings(settings: Mapping[str, Any]) -> Job:
     """A job whose settings are all known and of their types; raises UsageError with every one that is not."""
-    names = [f.name for f in dataclasses.fields(Job)]
     problems = [
-        Problem(f"setting {name}", f"unknown setting `{name}`; {format_nearest(name, names)}".rstrip("; "), HINT)
+        Problem(f"setting {name}", f"unknown setting `{name}`; {format_nearest(name, _NAMES)}".rstrip("; "), HINT)
         for name in settings
-        if name not in names
+        if name not in _NAMES
     ]
     if "data" not in settings:
         problems.append(Problem("DATA", "data is missing", HINT))
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k in names}
+    values = _take_known(settings)
     for name in ("backbones", "recipe"):
         if isinstance(values.get(name), str):
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
@@ -205,6 +207,10 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     return Job(**values)
 
 
+def _take_known(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items() if name in _NAMES}
+
+
 def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
     problems = []
     for option in list_options():
@@ -212,16 +218,12 @@ def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
             kind, value = type(option.default), values[option.name]
             fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
             if not fits or (isinstance(value, bool) and kind is not bool):
-                why = "is no recipe: pass a headstart.Recipe, a dict or text of name=value parts"
-                why = why if option.name == "recipe" else recipes.format_wrong_kind(kind)
-                hint = recipes.HINT if option.name == "recipe" else HINT
+                why, hint = recipes.format_wrong_kind(kind), HINT
+                if option.name == "recipe":
+                    why = "is no recipe: pass a headstart.Recipe, a dict or text of name=value parts"
+                    hint = recipes.HINT
                 problems.append(Problem(format_flag(option.name), f"{option.name} `{value}` {why}", hint))
     return problems
-
-
-def is_same_job(job: Job, other: Job) -> bool:
-    """Whether two jobs ask for the same thing; a folder may be named from another place."""
-    return not format_differences(job, other)
 
 
 def format_differences(here: Job, other: Job) -> list[str]:
@@ -261,9 +263,7 @@ def read_job(path: Path) -> Job:
     except tomllib.TOMLDecodeError as err:
         raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
     if (path.parent / "format.json").is_file() and "data" in content:
-        names = {field.name for field in dataclasses.fields(Job)}
-        begun: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in names}
-        return Job(**begun)
+        return Job(**_take_known(content))
     try:
         return make_job(**content)
     except UsageError as err:

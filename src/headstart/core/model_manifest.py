@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
-from headstart.core.storage.files import read_json, write_json
+from headstart.core.storage.files import read_json, require_format, write_json
 from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
 from headstart.core.types import Feature, FeatureLevel, InputSpec
 
 FORMAT = 2  # 1 had no doubt; what wrote it is read for good
 NAME = "manifest"
+_AGAIN = "copy the whole model folder again, or export it again with the `headstart fit` that made the run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +115,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / f"{NAME}.json"
     if not path.is_file():
-        raise DataError(
-            f"there is no model in `{folder}`", where=str(path), hint="headstart fit DATA --out RUN makes one"
-        )
+        hint = "headstart fit DATA --out RUN makes one"
+        raise DataError(f"there is no model in `{folder}`", where=str(path), hint=hint)
     try:
         content = read_json(path)
-        _check_format(content["format"], folder)
+        require_format(content["format"], FORMAT, f"the model `{folder}`")
         if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=_AGAIN)
         manifest = serialization.load_value(Manifest, folder, NAME)
@@ -129,23 +129,8 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-_AGAIN = "copy the whole model folder again, or export it again with the `headstart fit` that made the run"
-
-
-def _check_format(version: int, folder: Path) -> None:
-    if version > FORMAT:
-        raise DataError(
-            f"the model `{folder}` has format {version}; this version reads up to {FORMAT}",
-            hint="install the version of headstart that wrote it, or a newer one",
-        )
-
-
 def require_files(manifest: Manifest, folder: Path) -> None:
-    """Compare every file with its digest.
-
-    Raises:
-        DataError: With all files that are missing, changed, outside the folder or without a digest.
-    """
+    """Refuse files that are missing, changed, outside the folder or without a digest: one DataError with all."""
     digests = manifest.list_files()
     faults = [f"`{path}` {fault}" for path, value in digests.items() if (fault := _find_fault(folder, path, value))]
     graphs = [path for trunk in manifest.trunks for path in (trunk.ir, f"{trunk.ir.removesuffix('.xml')}.bin")]

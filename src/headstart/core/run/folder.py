@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import BusyError, DataError
-from headstart.core.storage.files import read_json, remove_drafts, translate_disk_errors, write_json
+from headstart.core.storage.files import read_json, remove_drafts, require_format, translate_disk_errors, write_json
 
 FORMAT = 1
 
@@ -44,10 +44,8 @@ class RunFolder:
             try:
                 lock.acquire()
             except filelock.Timeout:
-                raise BusyError(
-                    f"another process is working on the run `{self.path}`{self._format_owner()}",
-                    hint="wait for it, or choose another folder with `--out`",
-                ) from None
+                what = f"another process is working on the run `{self.path}`{self._format_owner()}"
+                raise BusyError(what, hint="wait for it, or choose another folder with `--out`") from None
         try:
             with translate_disk_errors(self.path):
                 remove_drafts(self.path)
@@ -80,11 +78,7 @@ class RunFolder:
                 version = int(read_json(path)["format"])
             except (ValueError, KeyError, TypeError) as err:
                 raise DataError(f"`{self.path}` is not a run folder: its format.json is damaged") from err
-            if version > FORMAT:
-                raise DataError(
-                    f"the run `{self.path}` has format {version}; this version reads up to {FORMAT}",
-                    hint="install the version of headstart that wrote it, or a newer one",
-                )
+            require_format(version, FORMAT, f"the run `{self.path}`")
         elif write:
             write_json(path, {"format": FORMAT})
 
@@ -115,9 +109,8 @@ class RunFolder:
                 decisions.append({"name": entry["name"], "value": entry["value"], "why": entry["why"]})
             except (ValueError, KeyError, TypeError) as err:
                 hint = "choose another folder with `--out`: what is cached is not done again"
-                raise DataError(
-                    f"a decision of the run is damaged: {err!r}", where=f"{path}:{number}", hint=hint
-                ) from err
+                what = f"a decision of the run is damaged: {err!r}"
+                raise DataError(what, where=f"{path}:{number}", hint=hint) from err
         return decisions
 
     def find_decision(self, name: str) -> Any:

@@ -31,7 +31,7 @@ def find_free_folder(name: str, job: Job | None = None) -> Path:
 def _holds_job(path: Path, job: Job) -> bool:
     written = path / "job.toml"
     try:
-        return written.is_file() and jobs.is_same_job(jobs.read_job(written), job)
+        return written.is_file() and not jobs.format_differences(job, jobs.read_job(written))
     except (UsageError, ValueError):
         return False
 
@@ -40,17 +40,11 @@ def require_outside(run: Path, data: Path) -> Path:
     """The run folder; raises UsageError where it lies in the data folder or in another run."""
     for above in run.resolve().parents:
         if (above / "format.json").is_file() and (above / "job.toml").is_file():
-            raise UsageError(
-                f"the run folder `{run}` lies in the run `{above}`",
-                where="--out",
-                hint="name a folder beside it with `--out`",
-            )
+            what, hint = f"the run folder `{run}` lies in the run `{above}`", "name a folder beside it with `--out`"
+            raise UsageError(what, where="--out", hint=hint)
     if run.resolve().is_relative_to(data.resolve()):
-        raise UsageError(
-            f"the run folder `{run}` lies in the data folder",
-            where="--out",
-            hint="name a folder outside the pictures with `--out`",
-        )
+        hint = "name a folder outside the pictures with `--out`"
+        raise UsageError(f"the run folder `{run}` lies in the data folder", where="--out", hint=hint)
     return run
 
 
@@ -58,11 +52,8 @@ def require_free_folder(run: Path) -> Path:
     """The run folder; raises UsageError where somebody else's files lie in it."""
     names = list_visible_names(run)
     if names - {"format.json"} and not {"format.json", "job.toml"} <= names:
-        raise UsageError(
-            f"the folder `{run}` is not empty and is no run",
-            where="--out",
-            hint="name a new or an empty folder with `--out`",
-        )
+        hint = "name a new or an empty folder with `--out`"
+        raise UsageError(f"the folder `{run}` is not empty and is no run", where="--out", hint=hint)
     return run
 
 
@@ -71,11 +62,9 @@ def require_same_job(path: Path, job: Job) -> bool:
     written = path / "job.toml"
     begun = written.is_file() and (path / "decisions.jsonl").is_file()
     if begun and (others := jobs.format_differences(job, jobs.read_job(written))):
-        raise UsageError(
-            f"the run `{path}` belongs to another job: {'; '.join(others)}",
-            where=str(written),
-            hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
-        )
+        hint = "choose another folder with `--out`, or give the settings that job.toml holds to resume it"
+        what = f"the run `{path}` belongs to another job: {'; '.join(others)}"
+        raise UsageError(what, where=str(written), hint=hint)
     return begun
 
 

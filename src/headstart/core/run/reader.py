@@ -61,6 +61,10 @@ WATCHED_FILES = ("audit/*.json", "timings.json", "decisions.jsonl", "adapt/trial
 SHARED_FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/predictions.csv")
 
 
+def _value_of(kind: type[T]) -> cached_property[T]:
+    return cached_property(lambda reader: reader.read(kind))
+
+
 class RunReader:
     """The values of one run folder, each read when it is first asked for."""
 
@@ -77,10 +81,8 @@ class RunReader:
         """A value of the run; raises DataError where the run has not come to it yet, or it is damaged."""
         value = self.find(kind)
         if value is None:
-            raise DataError(
-                f"the run `{self.path}` has not come to `{FOLDERS[kind]}` yet",
-                hint="run the command that made it again: it resumes",
-            )
+            what = f"the run `{self.path}` has not come to `{FOLDERS[kind]}` yet"
+            raise DataError(what, hint="run the command that made it again: it resumes")
         return value
 
     def find_json(self, kind: type, name: str = "value") -> dict[str, Any]:
@@ -116,46 +118,19 @@ class RunReader:
         """The request."""
         return jobs.read_job(self.path / "job.toml")
 
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The pictures, every file accounted for."""
-        return self.read(Dataset)
+    dataset = _value_of(Dataset)
+    splits = _value_of(Splits)
+    ranking = _value_of(Ranking)
+    adapted = _value_of(FitResult)
+    evaluation = _value_of(Evaluation)
+    uncertainty = _value_of(UncertaintyReport)
+    exported = _value_of(Exported)
 
     @cached_property
     def audits(self) -> tuple[Audit, ...]:
         """The audit of the files and, when it came so far, of the vectors."""
         audits = (self.find(Audit, phase) for phase in AUDIT_PHASES)
         return tuple(audit for audit in audits if audit is not None)
-
-    @cached_property
-    def splits(self) -> Splits:
-        """Which pictures train, validate and test."""
-        return self.read(Splits)
-
-    @cached_property
-    def ranking(self) -> Ranking:
-        """All candidates, best first."""
-        return self.read(Ranking)
-
-    @cached_property
-    def adapted(self) -> FitResult:
-        """The fitted head and its held-out predictions."""
-        return self.read(FitResult)
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        """The measured model."""
-        return self.read(Evaluation)
-
-    @cached_property
-    def uncertainty(self) -> UncertaintyReport:
-        """When the model should not be believed, and how well that is recognised."""
-        return self.read(UncertaintyReport)
-
-    @cached_property
-    def exported(self) -> Exported:
-        """The saved model, compared with the run."""
-        return self.read(Exported)
 
     @property
     def model_folder(self) -> Path:
@@ -175,11 +150,8 @@ class RunReader:
         try:
             costs: list[list[float]] | None = read_json(path)["decision"]["costs"] if path.is_file() else None
         except (ValueError, KeyError, TypeError) as err:
-            raise DataError(
-                f"`{path}` is not a model's manifest: {err!r}",
-                where=str(path),
-                hint="run the `headstart fit` that made the run again: it exports the model anew",
-            ) from err
+            hint = "run the `headstart fit` that made the run again: it exports the model anew"
+            raise DataError(f"`{path}` is not a model's manifest: {err!r}", where=str(path), hint=hint) from err
         return costs
 
     @cached_property

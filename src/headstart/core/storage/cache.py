@@ -109,15 +109,12 @@ class Store:
         try:
             seal = read_json(folder / SEAL)
             return all(file_digest(folder / name) == value for name, value in seal.items())
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            return False
-        except (ValueError, AttributeError, TypeError):  # the seal itself may be damaged
-            return False
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, AttributeError, TypeError):
+            return False  # of the last three: the seal itself is damaged
         except OSError as err:
             what = f"the cached entry `{folder}` cannot be read"
-            raise explain_disk_error(err, what) or SetupError(
-                f"{what}: {err.strerror or err}", where=str(folder)
-            ) from err
+            other_error = SetupError(f"{what}: {err.strerror or err}", where=str(folder))
+            raise explain_disk_error(err, what) or other_error from err
 
 
 def default_store(console: Console) -> Store:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import SetupError
+from headstart.core.errors import DataError, SetupError
 
 _DRAFT = ".tmp-"
 _Facts = dict[int, tuple[str, str]]
@@ -68,10 +68,9 @@ def translate_disk_errors(path: Path) -> Iterator[None]:
 
 
 def _lie_together(path: Path, other: Path) -> bool:
-    """Whether one lies in the other, or `named` is a draft beside `path`."""
     path, other = path.absolute(), other.absolute()
-    draft = other.name.startswith(_DRAFT) and other.parent == path.parent
-    return path.is_relative_to(other) or other.is_relative_to(path) or draft
+    is_draft = other.name.startswith(_DRAFT) and other.parent == path.parent
+    return path.is_relative_to(other) or other.is_relative_to(path) or is_draft
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -119,6 +118,13 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def require_format(version: int, newest: int, owner: str) -> None:
+    """Refuse what a newer headstart wrote, by a DataError."""
+    if version > newest:
+        what = f"{owner} has format {version}; this version reads up to {newest}"
+        raise DataError(what, hint="install the version of headstart that wrote it, or a newer one")
 
 
 def format_printable(name: str) -> str:

@@ -137,10 +137,10 @@ class RowStore:
         bad = []
         for start in self._starts[pointed].tolist():
             block = self._blocks[start]
-            if block.start not in self._sound and self._digest_block(block) != block.sha256:
+            if start not in self._sound and self._digest_block(block) != block.sha256:
                 bad.append(block)
             else:
-                self._sound.add(block.start)
+                self._sound.add(start)
         if bad:
             self._strike_out(bad)
         return bool(bad)
@@ -178,11 +178,8 @@ class RowStore:
         if len(positions) and np.array_equal(positions, np.arange(positions[0], positions[0] + len(positions))):
             return source[positions[0] : positions[0] + len(positions)].view(np.ndarray)
         shape = (len(positions), self.columns[column])
-        out = (
-            np.empty(shape, np.float32)
-            if shape[0] * shape[1] * 4 <= _RAM_BYTES
-            else make_unlinked_array(shape, scratch)
-        )
+        is_small = shape[0] * shape[1] * 4 <= _RAM_BYTES
+        out = np.empty(shape, np.float32) if is_small else make_unlinked_array(shape, scratch)
         for at in range(0, len(positions), _CHUNK_ROWS):
             out[at : at + _CHUNK_ROWS] = source[positions[at : at + _CHUNK_ROWS]]
         out.flags.writeable = False
@@ -203,11 +200,12 @@ class RowStore:
             raise ValueError("a row with a number that is not finite cannot be cached")
         with self._lock, self._take_turn():
             self._read_new_blocks()
-            new = (self.find_rows(keys) < 0) & _mark_first(keys)
+            is_first = np.zeros(len(keys), dtype=bool)  # of equal keys
+            is_first[np.unique(keys, axis=0, return_index=True)[1]] = True
+            new = (self.find_rows(keys) < 0) & is_first
             if new.any():
-                self._append_block(
-                    keys[new], {name: np.asarray(v, self.types[name])[new] for name, v in columns.items()}
-                )
+                new_rows = {name: np.asarray(v, self.types[name])[new] for name, v in columns.items()}
+                self._append_block(keys[new], new_rows)
                 self._read_new_blocks()
 
     def _take_turn(self) -> Any:
@@ -249,13 +247,6 @@ class RowStore:
             finished = content.rpartition(b"\n")[0]
             added = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
             _write_at(path, len(finished) + 1 if finished else 0, added, cut=True)
-
-
-def _mark_first(keys: np.ndarray) -> np.ndarray:
-    """(M,) bool: the first of equal keys."""
-    is_first = np.zeros(len(keys), dtype=bool)
-    is_first[np.unique(keys, axis=0, return_index=True)[1]] = True
-    return is_first
 
 
 def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> None:

@@ -99,10 +99,8 @@ def _from_json(content: Any, kind: Any, folder: Path) -> Any:
         return np.load(folder / content["npy"], mmap_mode="r", allow_pickle=False)
     if dataclasses.is_dataclass(kind):
         hints, names = _type_hints(typing.cast(type, kind)), {f.name for f in dataclasses.fields(kind)}
-        inline = {f.name for f in dataclasses.fields(kind) if f.metadata.get("inline")}
-        parts = {
-            name: content if name in inline else content[name] for name in names if name in inline | content.keys()
-        }
+        inline = dict.fromkeys((f.name for f in dataclasses.fields(kind) if f.metadata.get("inline")), content)
+        parts = {name: part for name, part in (content | inline).items() if name in names}
         return typing.cast(Any, kind)(**{name: _from_json(part, hints[name], folder) for name, part in parts.items()})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

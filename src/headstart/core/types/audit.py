@@ -78,4 +78,3 @@ class DataCheck(Protocol):
 
     def __call__(self, audit_input: AuditInput) -> Outcome:
         """Look at the data and say how it ended."""
-        ...

@@ -121,23 +121,18 @@ class BackboneSource(Capabilities, Protocol):
 
     def presets(self) -> tuple[str, ...]:
         """Names without the source's prefix."""
-        ...
 
     def spec(self, preset: str) -> BackboneSpec:
         """What is known of a preset; raises UsageError with the nearest names."""
-        ...
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether `build` would work without any download."""
-        ...
 
     def pull(self, preset: str, store: Store, console: Any) -> Path:
         """Bring the weights into the store and return their file; raises SetupError."""
-        ...
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
         """A frozen `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to a list of (B, D), one for each of `spec.depths`.
 
         Scaling and pooling are inside the graph. With `seed`, random weights of the same architecture instead.
         """
-        ...

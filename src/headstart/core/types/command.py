@@ -13,8 +13,6 @@ class Command(Protocol):
 
     def configure(self, parser: Any) -> None:
         """Add the command's options."""
-        ...
 
     def __call__(self, args: Any) -> int:
         """Run and return the exit code."""
-        ...

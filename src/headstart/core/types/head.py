@@ -78,7 +78,6 @@ class Head(Protocol):
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Settings to try, from the strongest to the weakest regularisation; one entry means nothing to tune."""
-        ...
 
     def path(
         self,
@@ -94,7 +93,6 @@ class Head(Protocol):
 
         `x` (M, D) float32 is raw, `y` (M,) int64 in 0..C-1 may lack a class, `class_weight` is (C,) float64.
         """
-        ...
 
 
 class StartingHead(Protocol):
@@ -102,4 +100,3 @@ class StartingHead(Protocol):
 
     def starting(self, weights: np.ndarray) -> Head:
         """The same head, drawn towards a multiple of `weights`, (D, C) on raw features, chosen from the pictures."""
-        ...

@@ -133,4 +133,3 @@ class ModelCheck(Protocol):
 
     def __call__(self, training_input: TrainingInput) -> Diagnosis:
         """Look at the curves and say how it ended."""
-        ...
