@@ -57,12 +57,9 @@ def _make_export_source(path: Path, console: Console) -> Any:
     from headstart.runtime import model
 
     run = Run(path)
-    tuning = run.adapted.tuning
+    tuning, store = run.adapted.tuning, default_store(console)
     networks = (tuning.network,) if tuning and tuning.network else ()
-    loaded = model.load(path)
-    return ExportSource(
-        model=loaded, run=path, networks=networks, store=default_store(console), console=console, draft=path
-    )
+    return ExportSource(model=model.load(path), run=path, networks=networks, store=store, console=console, draft=path)
 
 
 def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bool) -> Any:
@@ -146,6 +143,7 @@ def explain(
         explainer.class_position(class_name)
     gradient_method = _make_gradient_explainer(Path(run)) if method == GRADCAM else None
     names = [files] if isinstance(files, str | Path) else files
+    options: dict[str, Any] = {"method": method, "class_name": class_name, "neighbours": neighbours}
     if gradient_method is None:
         explainer.choose_method(method)
 
@@ -157,14 +155,7 @@ def explain(
         for source in read_sources(NamedSource(text=str(file)) for file in names):
             try:
                 content = source.read_bytes() if isinstance(source, Content) else read_bytes(str(source))
-                yield explainer.explain(
-                    content,
-                    name=str(source),
-                    method=method,
-                    class_name=class_name,
-                    neighbours=neighbours,
-                    heat_map_method=gradient_method,
-                )
+                yield explainer.explain(content, name=str(source), heat_map_method=gradient_method, **options)
             except PictureError as err:
                 yield unreadable_picture(str(source), f"{err.reason.replace('_', ' ')}: {err.detail}")
 

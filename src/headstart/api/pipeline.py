@@ -50,9 +50,8 @@ def fit(
         steps.write_report()
         over_s = -steps.ctx.left_s()
         if over_s > 0:
-            steps.ctx.console.print_line(
-                "budget", f"{format_duration(over_s)} more than `--budget {steps.ctx.job.budget}` was needed"
-            )
+            excess = f"{format_duration(over_s)} more than `--budget {steps.ctx.job.budget}` was needed"
+            steps.ctx.console.print_line("budget", excess)
         run = Run(steps.ctx.run.path)
         run.cut_short = run.interrupted and not earlier
         if earlier:
@@ -69,10 +68,12 @@ def audit(
 
     with _open_steps(data, out, console, settings) as steps:
         audits = (steps.files_audit, steps.quick_vectors_audit)
-        outcomes = [outcome for audit in audits for outcome in audit.outcomes]
-        return _as_plain(
-            steps, pictures=len(steps.data.uris), excused=as_json(steps.data.excused), outcomes=as_json(outcomes)
-        )
+        return {
+            "run": steps.ctx.run.path.as_posix(),
+            "pictures": len(steps.data.uris),
+            "excused": as_json(steps.data.excused),
+            "outcomes": as_json([outcome for audit in audits for outcome in audit.outcomes]),
+        }
 
 
 def embed(
@@ -80,7 +81,7 @@ def embed(
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache."""
     with _open_steps(data, out, console, settings) as steps:
-        return _as_plain(steps, embeddings=[_format_pass(embeddings) for embeddings in steps.embeddings])
+        return {"run": steps.ctx.run.path.as_posix(), "embeddings": list(map(_format_pass, steps.embeddings))}
 
 
 def _format_pass(embeddings: Embeddings) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def rank(
     from headstart.core.storage.serialization import as_json
 
     with _open_steps(data, out, console, settings) as steps:
-        return _as_plain(steps, ranking=as_json(steps.ranking))
+        return {"run": steps.ctx.run.path.as_posix(), "ranking": as_json(steps.ranking)}
 
 
 def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
@@ -110,12 +111,8 @@ def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None
     training_overlap = find_training_overlap(Path(run), Path(data))
     if training_overlap:
         console.print_warning(f"the model learnt from {training_overlap:,} of these pictures: the scores are too good")
-    return {
-        "run": Path(run).as_posix(),
-        "data": Path(data).as_posix(),
-        "learnt_from": training_overlap,
-        **as_json(evaluation),
-    }
+    origin = {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": training_overlap}
+    return {**origin, **as_json(evaluation)}
 
 
 def report(run: str | Path | Run, *, console: Console | None = None) -> Path:
@@ -136,12 +133,8 @@ def demo(*, out: str | Path | None = None, console: Console | None = None, **set
 
     console = console or Console()
     data = fetch_textile(default_store(console), console)
-    return fit(
-        data,
-        out=out or find_free_folder("textile", jobs.make_job(data=str(data), **settings)),
-        console=console,
-        **settings,
-    )
+    path = out or find_free_folder("textile", jobs.make_job(data=str(data), **settings))
+    return fit(data, out=path, console=console, **settings)
 
 
 def zeroshot(
@@ -164,10 +157,8 @@ def zeroshot(
     from headstart.zero_shot.prediction import predict_zero_shot as guess
 
     console = console or Console()
-    paths = [pictures] if isinstance(pictures, str | Path) else pictures
-    return guess(
-        walk_paths(map(Path, paths)), classes, backbone=backbone, store=default_store(console), console=console
-    )
+    paths = walk_paths(map(Path, [pictures] if isinstance(pictures, str | Path) else pictures))
+    return guess(paths, classes, backbone=backbone, store=default_store(console), console=console)
 
 
 def source_classifier(backbone: str, *, console: Console | None = None) -> SourceClassifier:
@@ -251,7 +242,3 @@ def _check_request(
     if problems:
         raise make_error(problems)
     return job, path
-
-
-def _as_plain(steps: FitSteps, **content: Any) -> dict[str, Any]:
-    return {"run": steps.ctx.run.path.as_posix(), **content}

@@ -65,9 +65,6 @@ def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:
     return []
 
 
-# ---------------------------------------------------------------- settings
-
-
 def find_unused_settings(job: Job) -> list[Problem]:
     """Every setting that would be taken and do nothing, one sentence each."""
     default = Job(data=job.data)
@@ -98,18 +95,14 @@ def find_callback_problems(callbacks: Any, strategy: str) -> list[Problem]:
     ]
 
 
-# ---------------------------------------------------------------- backbones
-
-
 def _find_backbone_problems(job: Job, console: Console, *, fetching: bool, only_here: bool) -> list[Problem]:
     from headstart.backbones import capabilities, loading
     from headstart.selection.candidates import require_within_limits
 
     def require(name: str) -> None:
         try:
-            backbone = loading.find_for_option(
-                "--backbones", name, fetching=fetching and not only_here, console=console
-            )
+            may_fetch = fetching and not only_here
+            backbone = loading.find_for_option("--backbones", name, fetching=may_fetch, console=console)
         except capabilities.NotHere:
             if fetching:
                 return
@@ -117,9 +110,6 @@ def _find_backbone_problems(job: Job, console: Console, *, fetching: bool, only_
         require_within_limits(backbone, job, {})
 
     return [problem for name in job.backbones if name != "auto" for problem in _catch(require, name)]
-
-
-# ---------------------------------------------------------------- training
 
 
 def _find_training_problems(job: Job, run: Path, console: Console) -> list[Problem]:
@@ -136,11 +126,8 @@ def require_tracker(track: str) -> None:
     """Refuse to log to what is not installed, by a SetupError with the command that installs it."""
     missing = extras.list_missing_packages("mlflow") if track == "mlflow" else []
     if missing:
-        raise SetupError(
-            f"MLflow cannot be loaded: there is no `{missing[0]}`",
-            where=f"--track {track}",
-            hint=extras.format_install_command("mlflow"),
-        )
+        what, hint = f"MLflow cannot be loaded: there is no `{missing[0]}`", extras.format_install_command("mlflow")
+        raise SetupError(what, where=f"--track {track}", hint=hint)
 
 
 def require_trainable(job: Job, candidates: Sequence[str]) -> None:
@@ -182,10 +169,8 @@ def _find_named(name: str, backbones: Sequence[ResolvedBackbone]) -> list[Resolv
         return named_backbones
     measured = [backbone.name for backbone in backbones]
     near = format_nearest(name, [*measured, *(full_name.rpartition(":")[2] for full_name in measured)])
-    if not near:
-        loading.find_for_option(
-            "--recipe", name
-        )  # its error names the nearest of all, where there is none of this name
+    if not near:  # the error of an unknown name says the nearest of all
+        loading.find_for_option("--recipe", name)
     hint = f"{near} measured: {', '.join(measured)}; choose others with --backbones".strip()
     raise UsageError(f"the recipe wants backbone `{name}`, which is not measured", where="--recipe", hint=hint)
 
@@ -196,9 +181,7 @@ def _make_level_error(levels: Sequence[str], backbones: Sequence[ResolvedBackbon
     wrong = unknown[0] if unknown else "+".join(levels)
     whose = f"`{backbones[0].name}` does not have" if len(backbones) == 1 else "no backbone to be measured has"
     what = f"the recipe wants {'depths' if '+' in wrong else 'depth'} `{wrong}`, which {whose}"
-    levels_of = [
-        f"{backbone.name} at {', '.join(level.name for level in backbone.spec.depths)}" for backbone in backbones
-    ]
+    levels_of = [f"{each.name} at {', '.join(level.name for level in each.spec.depths)}" for each in backbones]
     hint = f"{format_nearest(wrong, level_names)} there are: {'; '.join(levels_of)}".strip()
     return UsageError(what, where="--recipe", hint=hint)
 

@@ -19,30 +19,14 @@ from headstart.core.run.time_plan import plan_time
 
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
-    from headstart.core.types import (
-        Audit,
-        Dataset,
-        Embeddings,
-        Evaluation,
-        Explained,
-        Exported,
-        FineTuningResult,
-        FitResult,
-        NameInitialization,
-        Ranking,
-        Splits,
-        UncertaintyReport,
-    )
+    from headstart.core import types
     from headstart.runtime.usage_log import UsageReference
     from headstart.selection.ranking.screening import Screening
 
 T = TypeVar("T")
 
 SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random-init controls see no more
-CONTROL_PART, CONTROL_LEAST = (
-    6,
-    96,
-)  # random-init controls see a sixth of the training pictures, so that they stay cheap
+CONTROL_PART, CONTROL_LEAST = 6, 96  # random-init controls see a sixth of the training pictures, to stay cheap
 
 
 class FitSteps:
@@ -56,7 +40,7 @@ class FitSteps:
             return run(*values, ctx=self.ctx, **options)
 
     @cached_property
-    def data(self) -> Dataset:
+    def data(self) -> types.Dataset:
         """The pictures, and the files that are skipped."""
         from headstart.data.reading.read_dataset import read_dataset
         from headstart.heads.decision_rule import require_rule
@@ -66,17 +50,15 @@ class FitSteps:
         return data
 
     @cached_property
-    def files_audit(self) -> Audit:
+    def files_audit(self) -> types.Audit:
         """What the files tell."""
         from headstart.data.audit import audit_dataset
 
         audit = self._take_step("audit_files", audit_dataset, self.data)
         digest, why = self.data.digest, "a resumed run must see the same pictures"
         if self.ctx.record_decision("data", lambda: digest, why) != digest:
-            raise DataError(
-                f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began",
-                hint="choose another folder with `--out`: what is unchanged comes from the cache",
-            )
+            what = f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began"
+            raise DataError(what, hint="choose another folder with `--out`: what is unchanged comes from the cache")
         return audit
 
     @property
@@ -84,8 +66,7 @@ class FitSteps:
         """How many pictures go through every candidate before one is dropped, as reckoned."""
         from headstart.selection.successive_halving import LEAST, plan_rounds
 
-        count = len(self.data.uris)
-        return SCREEN_PICTURES if plan_rounds(LEAST, count) else count
+        return SCREEN_PICTURES if plan_rounds(LEAST, len(self.data.uris)) else len(self.data.uris)
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
@@ -137,9 +118,8 @@ class FitSteps:
                 successive_halving.Option(name=n, expected=expected_accuracy(loading.find_backbone(n).spec), cost=cost)
                 for n, cost in costs.items()
             ]
-            survivors = successive_halving.predict_survivors(
-                options, plan_time(self.ctx.job).later_passes_s(self.ctx.left_s())
-            )
+            later_s = plan_time(self.ctx.job).later_passes_s(self.ctx.left_s())
+            survivors = successive_halving.predict_survivors(options, later_s)
         return passes | self._count_missing_rows(survivors)
 
     def _draw_screening_rows(self, backbones: int) -> tuple[Any, ...]:
@@ -161,19 +141,13 @@ class FitSteps:
             if len(names) < LEAST:
                 break
             embeddings = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
-            screening = self._take_step(
-                f"screen {len(rows)}",
-                screen_backbones,
-                self.data,
-                embeddings,
-                previous=screening,
-                next_passes=self._count_missing_rows(names, next_rows),
-            )
+            passes = {"previous": screening, "next_passes": self._count_missing_rows(names, next_rows)}
+            screening = self._take_step(f"screen {len(rows)}", screen_backbones, self.data, embeddings, **passes)
             names = screening.survivors
         return screening
 
     @cached_property
-    def embeddings(self) -> tuple[Embeddings, ...]:
+    def embeddings(self) -> tuple[types.Embeddings, ...]:
         """Features of all pictures through the surviving backbones, cheapest first."""
         from headstart.finetuning.trainable_candidates import add_trainable
 
@@ -198,7 +172,9 @@ class FitSteps:
 
         return np.arange(len(self.data.uris))
 
-    def _extract_features(self, backbone: str | ResolvedBackbone, rows: Any, precision: str = "f32") -> Embeddings:
+    def _extract_features(
+        self, backbone: str | ResolvedBackbone, rows: Any, precision: str = "f32"
+    ) -> types.Embeddings:
         from headstart.features.extraction import extract_features
 
         full_name = backbone if isinstance(backbone, str) else backbone.name
@@ -209,27 +185,25 @@ class FitSteps:
         return embeddings
 
     @cached_property
-    def vectors_audit(self) -> Audit:
+    def vectors_audit(self) -> types.Audit:
         """The audit by the vectors of the cheapest survivor of known worth."""
         return self._audit_vectors({e.spec.name: e for e in self.embeddings})
 
     @cached_property
-    def quick_vectors_audit(self) -> Audit:
+    def quick_vectors_audit(self) -> types.Audit:
         """The same by the cheapest candidate, for those who want no more than an audit."""
         return self._audit_vectors(dict.fromkeys(self.candidates))
 
-    def _audit_vectors(self, candidates: Mapping[str, Embeddings | None]) -> Audit:
+    def _audit_vectors(self, candidates: Mapping[str, types.Embeddings | None]) -> types.Audit:
         from headstart.data.audit import audit_dataset
         from headstart.selection.candidates import backbone_for_audit
 
         name = backbone_for_audit(candidates)
-        embeddings = candidates[name] or self._extract_features(name, self._all_rows)
-        return self._take_step(
-            "audit_vectors", audit_dataset, self.data, embeddings=embeddings, before=self.files_audit
-        )
+        vectors = {"embeddings": candidates[name] or self._extract_features(name, self._all_rows)}
+        return self._take_step("audit_vectors", audit_dataset, self.data, before=self.files_audit, **vectors)
 
     @cached_property
-    def splits(self) -> Splits:
+    def splits(self) -> types.Splits:
         """Which pictures train and which test; drawn only now, so that near-duplicates stay on one side."""
         from headstart.data.splits import draw_splits
 
@@ -237,7 +211,7 @@ class FitSteps:
         return self._take_step("splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened)
 
     @cached_property
-    def controls(self) -> tuple[Embeddings, ...]:
+    def controls(self) -> tuple[types.Embeddings, ...]:
         """The random-init controls of the surviving backbones, on a few training pictures, the cheapest first."""
         from headstart.backbones import loading
         from headstart.selection.ranking.screening import draw_rows
@@ -249,18 +223,17 @@ class FitSteps:
         return tuple(self._extract_features(f"random:{name}", rows) for name in trainable)
 
     @cached_property
-    def ranking(self) -> Ranking:
+    def ranking(self) -> types.Ranking:
         """All candidates on the same folds."""
         from headstart.selection.ranking.rank_backbones import rank_backbones
 
         survivors = {embeddings.spec.name for embeddings in self.embeddings}
         screened = tuple(row for row in self.screening.rows if row.backbone not in survivors) if self.screening else ()
-        return self._take_step(
-            "rank", rank_backbones, self.data, self.splits, self.embeddings, controls=self.controls, screened=screened
-        )
+        values = (self.data, self.splits, self.embeddings)
+        return self._take_step("rank", rank_backbones, *values, controls=self.controls, screened=screened)
 
     @cached_property
-    def name_initialization(self) -> NameInitialization | None:
+    def name_initialization(self) -> types.NameInitialization | None:
         """What the names of the classes say without any label; None where the job does not ask for it."""
         from headstart.zero_shot import head_from_names
 
@@ -271,7 +244,7 @@ class FitSteps:
         return self._take_step("names", head_from_names.initialize_head_from_names, *values)
 
     @cached_property
-    def probe(self) -> FitResult:
+    def probe(self) -> types.FitResult:
         """The head that won on frozen features."""
         from headstart.selection.probe.train_probe import train_probe
 
@@ -279,7 +252,7 @@ class FitSteps:
         return self._take_step("adapt", train_probe, *values, names=self.name_initialization)
 
     @cached_property
-    def tuning(self) -> FineTuningResult | None:
+    def tuning(self) -> types.FineTuningResult | None:
         """All fine-tuning; None when the probe alone is asked for."""
         if self.ctx.job.strategy == "probe":
             return None
@@ -289,7 +262,7 @@ class FitSteps:
         return self._take_step("tune", fine_tune, *values)
 
     @cached_property
-    def tuned_embeddings(self) -> tuple[Embeddings, ...]:
+    def tuned_embeddings(self) -> tuple[types.Embeddings, ...]:
         """Features of the tuned network, of all pictures where it is handed over, and of its random-init control."""
         if self.tuning is None:
             return ()
@@ -302,12 +275,12 @@ class FitSteps:
         )
 
     @property
-    def all_embeddings(self) -> tuple[Embeddings, ...]:
+    def all_embeddings(self) -> tuple[types.Embeddings, ...]:
         """Features through the backbones and through the tuned network."""
         return self.embeddings + self.tuned_embeddings
 
     @cached_property
-    def adapted(self) -> FitResult:
+    def adapted(self) -> types.FitResult:
         """What is handed over: the probe, or the network that beat it."""
         if self.tuning is None:
             return self.probe
@@ -316,22 +289,16 @@ class FitSteps:
         return choose_final_model(self.probe, self.tuning, self.data, self.splits, self.tuned_embeddings, ctx=self.ctx)
 
     @cached_property
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> types.Evaluation:
         """The test split, touched once."""
         from headstart.evaluation.evaluate_model import evaluate_model
 
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.ranking)
-        return self._take_step(
-            "evaluate",
-            evaluate_model,
-            *values,
-            controls=self.controls,
-            probe=self.probe,
-            names=self.name_initialization,
-        )
+        baselines = {"controls": self.controls, "probe": self.probe, "names": self.name_initialization}
+        return self._take_step("evaluate", evaluate_model, *values, **baselines)
 
     @cached_property
-    def ood_pictures(self) -> tuple[Dataset, tuple[Embeddings, ...]]:
+    def ood_pictures(self) -> tuple[types.Dataset, tuple[types.Embeddings, ...]]:
         """Pictures of other things, and their features through the trunks of the model."""
         from headstart.backbones.earlier_runs import tuned_network
         from headstart.features.extraction import extract_features
@@ -346,7 +313,7 @@ class FitSteps:
         )
 
     @cached_property
-    def uncertainty(self) -> UncertaintyReport:
+    def uncertainty(self) -> types.UncertaintyReport:
         """When the model should not be believed."""
         from headstart.uncertainty.assessment import assess_uncertainty
 
@@ -354,19 +321,12 @@ class FitSteps:
         return self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
 
     @cached_property
-    def exported(self) -> Exported:
+    def exported(self) -> types.Exported:
         """The model as files that answer without a training framework."""
         from headstart.exporting.runtime_model import export_runtime_model
 
-        return self._take_step(
-            "export",
-            export_runtime_model,
-            self.data,
-            self.all_embeddings,
-            self.adapted,
-            self.evaluation,
-            uncertainty=self.uncertainty,
-        )
+        values = (self.data, self.all_embeddings, self.adapted, self.evaluation)
+        return self._take_step("export", export_runtime_model, *values, uncertainty=self.uncertainty)
 
     @cached_property
     def drift_reference(self) -> UsageReference:
@@ -378,7 +338,7 @@ class FitSteps:
         return self._take_step("drift", write_drift_reference, *values)
 
     @cached_property
-    def explained(self) -> Explained:
+    def explained(self) -> types.Explained:
         """What the run keeps to explain its answers by."""
         from headstart.explanation.explain_run import explain_run
 

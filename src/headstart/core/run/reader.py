@@ -11,20 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.core import job as jobs
+from headstart.core import types
 from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
 from headstart.core.storage.files import read_json
-from headstart.core.types import (
-    Audit,
-    Dataset,
-    Evaluation,
-    Explained,
-    Exported,
-    FitResult,
-    Ranking,
-    Splits,
-    UncertaintyReport,
-)
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -33,15 +23,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FOLDERS: Mapping[type, str] = {
-    Audit: "audit",
-    Dataset: "read",
-    Evaluation: "evaluate",
-    Explained: "explain",
-    Exported: "export",
-    FitResult: "adapt",
-    Ranking: "rank",
-    Splits: "splits",
-    UncertaintyReport: "doubt",
+    types.Audit: "audit",
+    types.Dataset: "read",
+    types.Evaluation: "evaluate",
+    types.Explained: "explain",
+    types.Exported: "export",
+    types.FitResult: "adapt",
+    types.Ranking: "rank",
+    types.Splits: "splits",
+    types.UncertaintyReport: "doubt",
 }
 AUDIT_PHASES = ("files", "vectors")
 DONE_FILES = (  # step -> the file that is there when it is done
@@ -118,18 +108,18 @@ class RunReader:
         """The request."""
         return jobs.read_job(self.path / "job.toml")
 
-    dataset = _value_of(Dataset)
-    splits = _value_of(Splits)
-    ranking = _value_of(Ranking)
-    adapted = _value_of(FitResult)
-    evaluation = _value_of(Evaluation)
-    uncertainty = _value_of(UncertaintyReport)
-    exported = _value_of(Exported)
+    dataset = _value_of(types.Dataset)
+    splits = _value_of(types.Splits)
+    ranking = _value_of(types.Ranking)
+    adapted = _value_of(types.FitResult)
+    evaluation = _value_of(types.Evaluation)
+    uncertainty = _value_of(types.UncertaintyReport)
+    exported = _value_of(types.Exported)
 
     @cached_property
-    def audits(self) -> tuple[Audit, ...]:
+    def audits(self) -> tuple[types.Audit, ...]:
         """The audit of the files and, when it came so far, of the vectors."""
-        audits = (self.find(Audit, phase) for phase in AUDIT_PHASES)
+        audits = (self.find(types.Audit, phase) for phase in AUDIT_PHASES)
         return tuple(audit for audit in audits if audit is not None)
 
     @property

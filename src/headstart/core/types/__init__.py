@@ -28,57 +28,17 @@ from headstart.core.types.training import (
     TunedNetwork,
 )
 
-__all__ = [
-    "UNKNOWN",
-    "AblationRow",
-    "AccuracyChange",
-    "Audit",
-    "AuditInput",
-    "BackboneSource",
-    "BackboneSpec",
-    "Calibrated",
-    "CalibrationBin",
-    "Capabilities",
-    "Command",
-    "CurvePoint",
-    "DataCheck",
-    "Dataset",
-    "DatasetFacts",
-    "Diagnosis",
-    "EmbedKey",
-    "Embeddings",
-    "EpochRow",
-    "EpochScores",
-    "Evaluation",
-    "Explained",
-    "Export",
-    "Exported",
-    "Feature",
-    "FeatureLevel",
-    "Finding",
-    "FineTuningResult",
-    "FitResult",
-    "FittedHead",
-    "Head",
-    "HeadRow",
-    "InputSpec",
-    "MapRow",
-    "ModelCheck",
-    "NameInitialization",
-    "OodDetector",
-    "Outcome",
-    "Prediction",
-    "RankRow",
-    "Ranking",
-    "Score",
-    "SkippedFile",
-    "Splits",
-    "StartingHead",
-    "TrainingInput",
-    "TrainingLog",
-    "Trial",
-    "TunedNetwork",
-    "UncertaintyReport",
-    "Verdict",
-    "ZeroShotPrediction",
-]
+__all__ = ["Audit", "AuditInput", "DataCheck", "Finding", "Outcome", "Splits"]
+__all__ += ["BackboneSource", "BackboneSpec", "Capabilities", "FeatureLevel", "InputSpec"]
+__all__ += ["Command"]
+__all__ += ["Dataset", "DatasetFacts", "SkippedFile"]
+__all__ += ["EmbedKey", "Embeddings"]
+__all__ += ["Explained", "MapRow"]
+__all__ += ["AccuracyChange", "Export", "Exported"]
+__all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "NameInitialization", "StartingHead"]
+__all__ += ["UNKNOWN", "Prediction", "ZeroShotPrediction"]
+__all__ += ["RankRow", "Ranking"]
+__all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport"]
+__all__ += ["CalibrationBin", "Score", "Verdict"]
+__all__ += ["Diagnosis", "EpochRow", "EpochScores", "FineTuningResult", "ModelCheck"]
+__all__ += ["TrainingInput", "TrainingLog", "Trial", "TunedNetwork"]
