@@ -23,10 +23,11 @@ from headstart.core.types import (
     Verdict,
 )
 from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs
-from headstart.features.embeddings import find_positions, join_columns, take_vectors
+from headstart.features.embeddings import find_positions, take_vectors
+from headstart.features.feature_matrix import predict_rows
 from headstart.heads.prediction import predict_probabilities
 from headstart.statistics import metrics
-from headstart.statistics.intervals import mean_bootstrap
+from headstart.statistics.intervals import make_score, mean_bootstrap
 
 PROBE, TUNED, RANDOM = "frozen probe", "fine-tuned", "from random weights"
 SHOWN = ("accuracy", "balanced_accuracy", "log_loss")
@@ -97,8 +98,8 @@ def make_ablation(
 
 
 def _bootstrap_difference(right: np.ndarray, probe: np.ndarray, clusters: np.ndarray, split: str, seed: int) -> Score:
-    value, low, high = mean_bootstrap(right * 1.0 - probe * 1.0, clusters, seed)
-    return Score(split=split, name="accuracy", value=value, low=low, high=high, n=len(right), method="bootstrap")
+    interval = mean_bootstrap(right * 1.0 - probe * 1.0, clusters, seed)
+    return make_score("accuracy", split, interval, len(right), method="bootstrap")
 
 
 def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[np.ndarray, int, int]:
@@ -116,8 +117,7 @@ def _answer_by_probe(
 ) -> np.ndarray:
     if judging.split == "cv":
         return np.asarray(tuning.probe_probabilities[find_positions(tuning.rows, judging.rows, "judged")])
-    x = join_columns(embeddings, probe.features, judging.rows)
-    return predict_probabilities(probe.fitted.kind, probe.fitted.arrays, x)
+    return predict_rows(probe.fitted, embeddings, probe.features, judging.rows)
 
 
 def _take_held_out(tuning: FineTuningResult, judging: JudgingRows) -> np.ndarray:
@@ -158,11 +158,7 @@ def _format_difference(score: Score) -> str:
 def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
     assert row.difference is not None
     answer = _sign_answer(row.difference)
-    claims = {
-        "yes": "fine-tuning pays",
-        "no": "fine-tuning loses",
-        "unclear": "whether fine-tuning pays is unclear",
-    }
+    claims = {"yes": "fine-tuning pays", "no": "fine-tuning loses", "unclear": "whether fine-tuning pays is unclear"}
     outcome = "the network is handed over" if tuning.taken else "the frozen probe is handed over"
     gain = _format_difference(row.difference)
     sentence = f"{claims[answer]}: accuracy {gain} against the frozen probe; {outcome}: {tuning.why}"

@@ -14,9 +14,10 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
-from headstart.evaluation.held_out_scores import CHUNK, JudgedSplit
+from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.features.embeddings import find_positions, join_columns, take_vectors
-from headstart.heads import cross_validation, prediction
+from headstart.features.feature_matrix import predict_rows
+from headstart.heads import cross_validation
 from headstart.statistics import metrics
 from headstart.statistics.losses import log_losses
 from headstart.statistics.paired_selection import CandidateLosses
@@ -70,15 +71,7 @@ def score_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> list[Score]:
     """Scores of kNN that learnt from the training pictures; on `cv` of kNN that had not seen the picture."""
     if part.split != "cv":
         return score_baseline(part, _answer_by_neighbours(part, inputs), NEIGHBOURS, inputs.seed)
-    positions = _take_evenly_spaced(np.arange(len(part.rows)), SEARCHED)
-    few = dataclasses.replace(
-        part,
-        rows=part.rows[positions],
-        y=part.y[positions],
-        p=part.p[positions],
-        answers=part.answers[positions],
-        clusters=part.clusters[positions],
-    )
+    few = part.select(evenly_spaced(len(part.rows), SEARCHED))
     return score_baseline(few, _search_neighbours(few.rows, inputs).held_out.mean(axis=0), NEIGHBOURS, inputs.seed)
 
 
@@ -102,11 +95,7 @@ def _answer_by_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarr
     path = registry.load_plugin("heads", "knn").path(
         x, y, n_classes=len(inputs.data.class_names), params=[params], class_weight=None, seed=inputs.seed
     )
-    fitted, chunks = next(iter(path)), range(0, len(part.rows), CHUNK)
-    blocks = (
-        join_columns(inputs.embeddings, inputs.adapted.features, part.rows[start : start + CHUNK]) for start in chunks
-    )
-    return np.concatenate([prediction.predict_probabilities(fitted.kind, fitted.arrays, x) for x in blocks])
+    return predict_rows(next(iter(path)), inputs.embeddings, inputs.adapted.features, part.rows)
 
 
 def _take_evenly_spaced(rows: np.ndarray, most: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headstart.core.model_manifest import Decision
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import (
@@ -26,7 +27,6 @@ from headstart.evaluation import ablation, baselines, verdicts
 from headstart.evaluation.baselines import BaselineInputs, FeatureSet
 from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
-    AnswerRule,
     JudgedSplit,
     find_suspect_labels,
     judge_splits,
@@ -99,12 +99,13 @@ def evaluate_model(
     return evaluation
 
 
-def _put_nested_scores(scores: list[Score], adapted: FitResult, answer_rule: AnswerRule) -> list[Score]:
+def _put_nested_scores(scores: list[Score], adapted: FitResult, answer_rule: Decision) -> list[Score]:
     """Put nested scores where the searched ones, which are optimistic, would stand.
 
     Theirs are the most probable classes: under another rule only scores that no answer enters are put there.
     """
-    nested = [s for s in adapted.nested if answer_rule.most_probable or s.name in WITHOUT_ANSWERS]
+    most_probable = answer_rule.threshold is None and answer_rule.costs is None
+    nested = [s for s in adapted.nested if most_probable or s.name in WITHOUT_ANSWERS]
     better = {(s.split, s.name, s.subject): s for s in nested}
     return [better.get((s.split, s.name, s.subject), s) for s in scores]
 

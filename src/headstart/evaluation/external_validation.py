@@ -18,7 +18,7 @@ from headstart.core.types import Score
 from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import walk_paths
 from headstart.statistics import metrics
-from headstart.statistics.intervals import wilson_interval
+from headstart.statistics.intervals import make_score, make_share_score
 from headstart.uncertainty.conformal import size_interval
 
 
@@ -80,14 +80,11 @@ def _score_uncertainty(
     hits, sizes = plausible[np.arange(len(y)), y], plausible.sum(axis=1)
     for c, subject in ((None, ""), *enumerate(names)):
         of_class = np.full(len(y), True) if c is None else y == c
-        shares = {"coverage": hits[of_class], "singletons": sizes[of_class] == 1, "unknown": unknown[of_class]}
-        intervals = [
-            (name, wilson_interval(float(values.sum()), len(values)), "wilson") for name, values in shares.items()
-        ]
-        intervals.append(("set_size", size_interval(sizes[of_class], len(names)), "t"))
-        for name, (value, low, high), method in intervals:
-            n = int(of_class.sum())
-            yield Score(split="test", name=name, value=value, low=low, high=high, n=n, subject=subject, method=method)
+        shares = {"coverage": hits, "singletons": sizes == 1, "unknown": unknown}
+        for name, values in shares.items():
+            yield make_share_score(name, "test", values[of_class], subject)
+        interval = size_interval(sizes[of_class], len(names))
+        yield make_score("set_size", "test", interval, int(of_class.sum()), subject=subject, method="t")
 
 
 def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], console: Console) -> None:

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.job import Job
+from headstart.core.model_manifest import Decision
 from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
-from headstart.features.embeddings import join_columns
-from headstart.heads import prediction
-from headstart.heads.decision_rule import best_threshold, choose_classes, find_positive_class, read_costs, require_rule
+from headstart.features.feature_matrix import predict_rows
+from headstart.heads.decision_rule import (
+    apply_decision,
+    best_threshold,
+    find_positive_class,
+    make_decision,
+    require_rule,
+)
 from headstart.statistics import metrics
-from headstart.statistics.intervals import mean_interval
+from headstart.statistics.intervals import make_score, mean_interval
 from headstart.uncertainty.temperature import apply_temperature
 
-CHUNK = 8192  # pictures answered at once
 SURE = 0.75  # a rival class this probable is enough to suspect a label
 
 
@@ -31,44 +36,42 @@ class JudgedSplit:
     answers: np.ndarray  # (M,) int64
     clusters: np.ndarray  # (M,) int64
 
+    def select(self, which: np.ndarray) -> JudgedSplit:
+        """Some of its pictures, by their positions or a mask (M,)."""
+        names = ("rows", "y", "p", "answers", "clusters")
+        return dataclasses.replace(self, **{name: getattr(self, name)[which] for name in names})
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AnswerRule:
-    """How probabilities become an answer: `decide`'s settings."""
-
-    positive: int | None = None
-    threshold: float | None = None
-    costs: np.ndarray | None = None  # (C, C) float64
-
-    @property
-    def most_probable(self) -> bool:
-        """Whether the answer is simply the most probable class."""
-        return self.threshold is None and self.costs is None
-
-    def decide_answers(self, p: np.ndarray) -> np.ndarray:
-        """(M, C) probabilities -> (M,) int64 classes."""
-        return choose_classes(p, positive=self.positive, threshold=self.threshold, costs=self.costs)
+    def compute_scores(self, class_names: tuple[str, ...], seed: int) -> tuple[Score, ...]:
+        """All scores, those of `class_names` too."""
+        return metrics.compute_scores(
+            self.y,
+            self.p,
+            split=self.split,
+            class_names=class_names,
+            answers=self.answers,
+            clusters=self.clusters,
+            seed=seed,
+        )
 
 
-def make_answer_rule(data: Dataset, adapted: FitResult, job: Job) -> AnswerRule:
+def make_answer_rule(data: Dataset, adapted: FitResult, job: Job) -> Decision:
     """The job's rule; a threshold is tuned on the cross-validated probabilities, never on the test split.
 
     Raises:
         UsageError: `--positive` and `--costs` are both given, or do not fit the classes.
     """
     require_rule(job, data.class_names)
-    if job.costs:
-        return AnswerRule(costs=read_costs(job.costs, data.class_names))
-    if not job.positive:
-        return AnswerRule()
-    positive = find_positive_class(job.positive, data.class_names)
-    truth = np.asarray(data.targets)[adapted.cv_rows] == positive
-    score = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature)[:, positive]
-    return AnswerRule(positive=positive, threshold=best_threshold(truth, score))
+    threshold = None
+    if job.positive:
+        positive = find_positive_class(job.positive, data.class_names)
+        truth = np.asarray(data.targets)[adapted.cv_rows] == positive
+        score = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature)[:, positive]
+        threshold = best_threshold(truth, score)
+    return make_decision(job, data.class_names, threshold)
 
 
 def judge_splits(
-    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, answer_rule: AnswerRule
+    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, answer_rule: Decision
 ) -> dict[str, JudgedSplit]:
     """All splits that hold a picture, the headline's first; probabilities are tempered, as the saved model's are."""
     sources = {
@@ -80,48 +83,27 @@ def judge_splits(
     judged_splits = {}
     for split, (rows, held_out) in sources.items():
         if len(rows):
-            p = _answer_rows(embeddings, adapted, rows) if held_out is None else np.asarray(held_out)
-            p = apply_temperature(p, adapted.temperature)
+            if held_out is None:  # by the very code that answers in a saved model
+                held_out = predict_rows(adapted.fitted, embeddings, adapted.features, rows)
+            p = apply_temperature(np.asarray(held_out), adapted.temperature)
             judged_splits[split] = JudgedSplit(
                 split=split,
                 rows=np.asarray(rows, np.int64),
                 y=np.asarray(data.targets)[rows],
                 p=p,
-                answers=answer_rule.decide_answers(p),
+                answers=apply_decision(answer_rule, data.class_names, p),
                 clusters=np.asarray(splits.clusters)[rows],
             )
     return judged_splits
 
 
-def _answer_rows(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
-    """(M, C) float32 of the final head, through the very code that answers in a saved model."""
-    fitted = adapted.fitted
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    return np.concatenate(
-        [
-            prediction.predict_probabilities(fitted.kind, fitted.arrays, join_columns(embeddings, adapted.features, c))
-            for c in chunks
-        ]
-    )
-
-
-def score_split(part: JudgedSplit, data: Dataset, answer_rule: AnswerRule, seed: int) -> list[Score]:
+def score_split(part: JudgedSplit, data: Dataset, answer_rule: Decision, seed: int) -> list[Score]:
     """Every score of a split, and the mean cost where costs were given."""
-    scores = metrics.compute_scores(
-        part.y,
-        part.p,
-        split=part.split,
-        class_names=data.class_names,
-        answers=part.answers,
-        clusters=part.clusters,
-        seed=seed,
-    )
-    return [*scores, *([_score_cost(part, answer_rule.costs)] if answer_rule.costs is not None else [])]
-
-
-def _score_cost(part: JudgedSplit, costs: np.ndarray) -> Score:
-    value, low, high = mean_interval(costs[part.y, part.answers], part.clusters)
-    return Score(split=part.split, name="mean_cost", value=value, low=low, high=high, n=len(part.y), method="t")
+    scores = part.compute_scores(data.class_names, seed)
+    if answer_rule.costs is None:
+        return list(scores)
+    interval = mean_interval(np.asarray(answer_rule.costs)[part.y, part.answers], part.clusters)
+    return [*scores, make_score("mean_cost", part.split, interval, len(part.y), method="t")]
 
 
 def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, seed: int) -> list[Score]:
@@ -129,15 +111,7 @@ def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, s
     apart = ~np.isin(part.rows, np.asarray(splits.straddling).ravel())
     if apart.all() or not apart.any():
         return []
-    scores = metrics.compute_scores(
-        part.y[apart],
-        part.p[apart],
-        split=part.split,
-        class_names=(),
-        answers=part.answers[apart],
-        clusters=part.clusters[apart],
-        seed=seed,
-    )
+    scores = part.select(apart).compute_scores((), seed)
     return [dataclasses.replace(score, subject="without straddling pictures") for score in scores]
 
 

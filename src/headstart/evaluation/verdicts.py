@@ -9,15 +9,7 @@ import numpy as np
 from headstart.core.types import CurvePoint, Score, Verdict
 from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM, FeatureSet
 from headstart.evaluation.held_out_scores import JudgedSplit
-from headstart.statistics.intervals import (
-    Interval,
-    Z,
-    compact_clusters,
-    design_effect,
-    difference_interval,
-    mean_interval,
-    wilson_interval,
-)
+from headstart.statistics.intervals import Interval, Z, difference_interval, mean_interval, share_interval
 from headstart.statistics.paired_selection import paired_difference
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
@@ -109,7 +101,9 @@ def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verd
 
 def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
     """The gap between the accuracy on training pictures and on pictures never seen."""
-    train_accuracy, held_out_accuracy = _accuracy_interval(train), _accuracy_interval(held_out)
+    train_accuracy, held_out_accuracy = (
+        share_interval((part.answers == part.y) * 1.0, part.clusters) for part in (train, held_out)
+    )
     gap = difference_interval(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
     untold = "this is unclear" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
@@ -123,13 +117,6 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
         f"(called overfitting above {GAP:.2f}){hint}"
     )
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
-
-
-def _accuracy_interval(part: JudgedSplit) -> Interval:
-    """Wilson's interval, which pictures without an error leave as wide as their number does."""
-    right = (part.answers == part.y) * 1.0
-    effective = len(right) / design_effect(right - right.mean(), compact_clusters(part.clusters))
-    return wilson_interval(float(right.mean()) * effective, effective)
 
 
 def judge_enough_data(curve: Sequence[CurvePoint]) -> Verdict:

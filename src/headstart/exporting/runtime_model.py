@@ -17,19 +17,18 @@ import numpy as np
 from headstart import __version__
 from headstart.core import model_manifest
 from headstart.core.errors import SetupError
-from headstart.core.model_manifest import Calibration, Decision, HeadEntry, Manifest, TrunkEntry, UncertaintyEntry
+from headstart.core.model_manifest import Calibration, HeadEntry, Manifest, TrunkEntry, UncertaintyEntry
 from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Exported
-from headstart.features.embeddings import join_columns
-from headstart.heads import prediction
+from headstart.features.feature_matrix import predict_rows
+from headstart.heads.decision_rule import make_decision
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import selective_prediction
 from headstart.uncertainty.temperature import apply_temperature
 
 if TYPE_CHECKING:
-    from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import (
         BackboneSpec,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
         FittedHead,
         UncertaintyReport,
     )
-    from headstart.runtime.model import Model
 
 TOLERANCE = 1e-4
 COMPARED = 8  # pictures
@@ -105,7 +103,7 @@ def _write_model(
         trunks=tuple(trunks),
         features=fit_result.features,
         head=_write_head(draft, fit_result.fitted),
-        decision=_decision_rule(data.class_names, evaluation, ctx.job),
+        decision=make_decision(ctx.job, data.class_names, evaluation.threshold),
         calibration=Calibration(temperature=fit_result.temperature),
         doubt=None if uncertainty is None else _write_uncertainty(draft, uncertainty),
     )
@@ -169,17 +167,6 @@ def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}))
 
 
-def _decision_rule(class_names: tuple[str, ...], evaluation: Evaluation, job: Job) -> Decision:
-    from headstart.heads import decision_rule
-
-    costs = decision_rule.read_costs(Path(job.costs), class_names) if job.costs else None
-    return Decision(
-        positive=job.positive if evaluation.threshold is not None else "",
-        threshold=evaluation.threshold,
-        costs=None if costs is None else tuple(tuple(float(cost) for cost in row) for row in costs),
-    )
-
-
 # ---------------------------------------------------------------- comparison
 
 
@@ -198,26 +185,14 @@ def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ..
     """The largest difference of a probability between the saved model and the run's own features and head."""
     from headstart.runtime.model import load
 
-    rows = _sample_rows(data)
-    worst = float(
-        np.abs(_saved_probabilities(load(draft), data, rows) - _run_probabilities(embeddings, fit_result, rows)).max()
-    )
+    rows, model = _sample_rows(data), load(draft)
+    files = [Path(data.root) / data.uris[row] for row in rows]
+    saved = np.concatenate([model.predict_probabilities(chunk) for chunk in model.extract_features(files)])
+    untempered = predict_rows(fit_result.fitted, embeddings, fit_result.features, rows)
+    worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature)).max())
     if not worst <= TOLERANCE:
         raise SetupError(
             f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE:g}",
             hint="headstart doctor shows the engines; run the same command again",
         )
     return worst
-
-
-def _saved_probabilities(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
-    files = [Path(data.root) / data.uris[row] for row in rows]
-    return np.concatenate([model.predict_probabilities(chunk) for chunk in model.extract_features(files)])
-
-
-def _run_probabilities(embeddings: tuple[Embeddings, ...], fit_result: FitResult, rows: np.ndarray) -> np.ndarray:
-    fitted = fit_result.fitted
-    probabilities = prediction.predict_probabilities(
-        fitted.kind, fitted.arrays, join_columns(embeddings, fit_result.features, rows)
-    )
-    return apply_temperature(probabilities, fit_result.temperature)

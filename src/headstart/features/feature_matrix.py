@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from headstart.core.storage.files import translate_disk_errors
-from headstart.core.types import Embeddings, Feature
+from headstart.core.types import Embeddings, Feature, FittedHead
 from headstart.features.embeddings import join_columns
+from headstart.heads.prediction import predict_probabilities
 
 IN_MEMORY_BYTES = 500_000_000
 _CHUNK_ROWS = 8_192
@@ -77,3 +78,11 @@ def row_chunks(array: np.ndarray) -> Iterator[np.ndarray]:
     """Rows of an array, as many at a time as memory holds easily."""
     for start in range(0, len(array), _CHUNK_ROWS):
         yield array[start : start + _CHUNK_ROWS]
+
+
+def predict_rows(
+    fitted: FittedHead, embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray
+) -> np.ndarray:
+    """(M, C) float32 by a head of the features of some rows, of which a block at a time is in memory."""
+    inputs = (join_columns(embeddings, features, block) for block in row_chunks(np.asarray(rows)))
+    return np.concatenate([predict_probabilities(fitted.kind, fitted.arrays, x) for x in inputs])

@@ -35,6 +35,16 @@ def choose_classes(
     return np.where(p[:, positive] >= threshold, positive, np.argmax(others, axis=1))
 
 
+def make_decision(job: Job, class_names: tuple[str, ...], threshold: float | None) -> Decision:
+    """A job's rule, with the threshold that was tuned for its `--positive`, if any."""
+    costs = read_costs(job.costs, class_names).tolist() if job.costs else None
+    return Decision(
+        positive=job.positive if threshold is not None else "",
+        threshold=threshold,
+        costs=None if costs is None else tuple(map(tuple, costs)),
+    )
+
+
 def apply_decision(decision: Decision, class_names: tuple[str, ...], p: np.ndarray) -> np.ndarray:
     """(M,) int64 answers of a saved model for (M, C) probabilities."""
     positive = class_names.index(decision.positive) if decision.positive else None

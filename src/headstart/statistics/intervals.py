@@ -7,12 +7,11 @@ interval, and the effective number of pictures is divided by it (Kish 1965).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from headstart.core.types import Score
+from headstart.core.types import Score
 
 Z = 1.959963984540054  # normal quantile of 0.975
 DRAWS = 4_000  # of the bootstrap
@@ -36,6 +35,27 @@ def wilson_interval(k: float, n: float) -> Interval:
     centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
     return Interval(float(p), float(max(0.0, min(p, centre - half))), float(min(1.0, max(p, centre + half))))
+
+
+def share_interval(hits: np.ndarray, clusters: np.ndarray | None = None) -> Interval:
+    """Wilson's interval of the share of hits (M,); `clusters` (M,) of near-duplicates widen it."""
+    if clusters is None:
+        return wilson_interval(float(hits.sum()), len(hits))
+    effective = len(hits) / design_effect(hits - hits.mean(), compact_clusters(clusters))
+    return wilson_interval(float(hits.mean()) * effective, effective)
+
+
+def make_score(
+    name: str, split: str, interval: Interval, n: int, *, subject: str = "", method: str = "wilson"
+) -> Score:
+    """An interval as a score of `n` pictures."""
+    value, low, high = interval
+    return Score(split=split, name=name, value=value, low=low, high=high, n=n, subject=subject, method=method)
+
+
+def make_share_score(name: str, split: str, hits: np.ndarray, subject: str = "") -> Score:
+    """The share of hits (M,) as a score."""
+    return make_score(name, split, share_interval(hits), len(hits), subject=subject)
 
 
 def compact_clusters(clusters: np.ndarray | None) -> np.ndarray | None:

@@ -23,6 +23,7 @@ from headstart.statistics.intervals import (
     compact_clusters,
     design_effect,
     macro_interval,
+    make_score,
     mean_interval,
     wilson_interval,
 )
@@ -126,8 +127,7 @@ def compute_scores(
 
 
 def _make_score(part: _Part, name: str, split: str, subject: str) -> Score:
-    value, low, high = part.interval
-    return Score(split=split, name=name, value=value, low=low, high=high, n=part.n, subject=subject, method=part.method)
+    return make_score(name, split, part.interval, part.n, subject=subject, method=part.method)
 
 
 # ---------------------------------------------------------------- over all classes

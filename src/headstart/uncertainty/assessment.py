@@ -7,8 +7,6 @@ Where a trunk was trained, or nothing held back, each picture is judged by the l
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +15,11 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
 from headstart.features.embeddings import join_columns
-from headstart.heads import decision_rule, prediction
+from headstart.features.feature_matrix import predict_rows
+from headstart.heads.decision_rule import apply_decision, make_decision
+from headstart.heads.prediction import predict_probabilities
 from headstart.statistics import metrics
-from headstart.statistics.intervals import wilson_interval
+from headstart.statistics.intervals import make_share_score
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
 from headstart.uncertainty import ood_detection, ood_threshold, selective_prediction
@@ -28,7 +28,6 @@ from headstart.uncertainty.ood_threshold import FAMILIAR, TrainingSample
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 CALIBRATION = ("ece", "log_loss", "brier")
-CHUNK = 8192  # pictures answered at once
 JUDGED = 5000  # pictures at most whose share of `unknown` is measured
 
 
@@ -102,15 +101,11 @@ class _AssessmentInputs:
 
     def predict_probabilities(self, x: np.ndarray) -> np.ndarray:
         fitted = self.adapted.fitted
-        return apply_temperature(
-            prediction.predict_probabilities(fitted.kind, fitted.arrays, x), self.adapted.temperature
-        )
+        return apply_temperature(predict_probabilities(fitted.kind, fitted.arrays, x), self.adapted.temperature)
 
     def decide_answers(self, p: np.ndarray) -> np.ndarray:
-        job, names = self.job, self.data.class_names
-        costs = decision_rule.read_costs(Path(job.costs), names) if job.costs else None
-        positive = names.index(job.positive) if job.positive else None
-        return decision_rule.choose_classes(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
+        names = self.data.class_names
+        return apply_decision(make_decision(self.job, names, self.evaluation.threshold), names, p)
 
     def _first_of_each_cluster(self, rows: np.ndarray) -> np.ndarray:
         """(F,) positions in `rows`, so that near-duplicates do not count as many."""
@@ -123,17 +118,13 @@ class _AssessmentInputs:
 
     def make_cross_validated(self) -> HeldOutPredictions:
         p = apply_temperature(np.asarray(self.adapted.cv_probabilities), self.adapted.temperature)
-        return self._make_held_out("cv", np.asarray(self.adapted.cv_rows), p)
+        return self._make_held_out("cv", self.adapted.cv_rows, p)
 
     def find_held_back(self) -> HeldOutPredictions | None:
         evaluation = self.evaluation
-        return (
-            None
-            if evaluation.split == "cv"
-            else self._make_held_out(
-                evaluation.split, np.asarray(evaluation.rows), np.asarray(evaluation.probabilities)
-            )
-        )
+        if evaluation.split == "cv":
+            return None
+        return self._make_held_out(evaluation.split, evaluation.rows, evaluation.probabilities)
 
     def draw_training_sample(self) -> TrainingSample:
         rows = np.asarray(self.splits.train, np.int64)
@@ -144,27 +135,15 @@ class _AssessmentInputs:
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
         return TrainingSample(rows=rows, x=self.load_features(rows), y=self.get_labels(rows), fold=fold)
 
-    @cached_property
-    def untempered_probabilities(self) -> np.ndarray:
-        """(M, C) of the judging pictures."""
-        if self.evaluation.split == "cv":
-            return np.asarray(self.adapted.cv_probabilities)
-        fitted, rows = self.adapted.fitted, np.asarray(self.evaluation.rows)
-        chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-        return np.concatenate(
-            [prediction.predict_probabilities(fitted.kind, fitted.arrays, self.load_features(c)) for c in chunks]
-        )
-
     def score_calibration(self) -> list[Score]:
         """Before and after the temperature; where the same pictures set it, by that of others."""
-        rows, split = np.asarray(self.evaluation.rows), self.evaluation.split
-        y, clusters, untempered = (
-            self.get_labels(rows),
-            np.asarray(self.splits.clusters)[rows],
-            self.untempered_probabilities,
-        )
+        rows, split, adapted = np.asarray(self.evaluation.rows), self.evaluation.split, self.adapted
+        untempered = np.asarray(adapted.cv_probabilities)
+        if split != "cv":
+            untempered = predict_rows(adapted.fitted, self.embeddings, adapted.features, rows)
+        y, clusters = self.get_labels(rows), np.asarray(self.splits.clusters)[rows]
         after = np.asarray(self.evaluation.probabilities)
-        if split == "cv" and self.adapted.temperature != 1.0:
+        if split == "cv" and adapted.temperature != 1.0:
             after = apply_cross_fitted_temperature(untempered, y, clusters, self.job.seed)
         return [
             metrics.compute_score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.job.seed)
@@ -200,10 +179,10 @@ def add_unknown_scores(
             if sets_limit
             else uncertainty.unknown
         )
-        scores.append(_score_unknown(unknown, judged.split, ""))
+        scores.append(make_share_score("unknown", judged.split, unknown))
         known_distances = ood_detection.compute_distances(arrays, entry.neighbour, x) if measured else known_distances
     elif measured:
-        scores.append(_score_unknown(ood_threshold.flag_beyond_others(known_distances), "cv", ""))
+        scores.append(make_share_score("unknown", "cv", ood_threshold.flag_beyond_others(known_distances)))
     if foreign:
         ood_data, ood_embeddings = foreign
         x = join_columns(ood_embeddings, inputs.adapted.features, np.arange(len(ood_data.uris)))
@@ -213,20 +192,13 @@ def add_unknown_scores(
         ).unknown
         for c, kind in enumerate(ood_data.class_names):
             of_kind = np.asarray(ood_data.targets) == c
-            scores.append(_score_unknown(unknown[of_kind], judged.split, kind))
+            scores.append(make_share_score("unknown", judged.split, unknown[of_kind], kind))
             if measured and len(known_distances):
                 ood_distances = ood_detection.compute_distances(arrays, entry.neighbour, x[of_kind])
                 scores.append(
                     ood_threshold.novelty_auc(known_distances, ood_distances, split=judged.split, subject=kind)
                 )
     return dataclasses.replace(report, scores=tuple(scores))
-
-
-def _score_unknown(unknown: np.ndarray, split: str, subject: str) -> Score:
-    value, low, high = wilson_interval(float(unknown.sum()), len(unknown))
-    return Score(
-        split=split, name="unknown", value=value, low=low, high=high, n=len(unknown), subject=subject, method="wilson"
-    )
 
 
 def _format_line(report: UncertaintyReport) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.types import Score
-from headstart.statistics.intervals import Interval, wilson_interval
+from headstart.statistics.intervals import make_score, make_share_score
 from headstart.uncertainty import conformal
 
 REPEATS, PARTS = 10, 10
@@ -117,20 +117,11 @@ def measure_coverage(
     hits, sizes, singletons, empties = _judge_repeatedly(predictions, promise, floor, coverage, seed)
     classes, size = np.unique(predictions.y).tolist(), conformal.size_interval(sizes, predictions.p.shape[1])
     return [
-        _make_score("coverage", predictions.split, _share_interval(hits), len(hits)),
-        _make_score("set_size", predictions.split, size, len(hits), method="t"),
-        _make_score("singletons", predictions.split, _share_interval(singletons), len(hits)),
-        _make_score("empty_sets", predictions.split, _share_interval(empties), len(hits)),
-        *(
-            _make_score(
-                "coverage",
-                predictions.split,
-                _share_interval(hits[predictions.y == c]),
-                int((predictions.y == c).sum()),
-                subject=names[c],
-            )
-            for c in classes
-        ),
+        make_share_score("coverage", predictions.split, hits),
+        make_score("set_size", predictions.split, size, len(hits), method="t"),
+        make_share_score("singletons", predictions.split, singletons),
+        make_share_score("empty_sets", predictions.split, empties),
+        *(make_share_score("coverage", predictions.split, hits[predictions.y == c], names[c]) for c in classes),
     ]
 
 
@@ -183,23 +174,4 @@ def check_thresholds(
     )
     sets = conformal.make_sets(judged.p, promise.score, limits, judged.answers)
     hits = sets[np.arange(len(judged.y)), judged.y] & ~conformal.flag_empty_sets(judged.p, floor)
-    return [_make_score("coverage", judged.split, _share_interval(hits), len(hits), subject=CHECKED)]
-
-
-def _share_interval(values: np.ndarray) -> Interval:
-    return wilson_interval(float(values.sum()), len(values))
-
-
-def _make_score(
-    name: str, split: str, interval: Interval, n: int, *, subject: str = "", method: str = "wilson"
-) -> Score:
-    return Score(
-        split=split,
-        name=name,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=n,
-        subject=subject,
-        method=method,
-    )
+    return [make_share_score("coverage", judged.split, hits, CHECKED)]

@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from headstart.core.types import OodDetector, Score
-from headstart.statistics.intervals import area_interval
+from headstart.statistics.intervals import Interval, area_interval, make_score
 from headstart.uncertainty import conformal, ood_detection
 
 FAMILIAR = 0.99  # of known pictures that are to be answered
@@ -102,9 +102,8 @@ def _score_hidden_classes(sample: TrainingSample, method: str, names: tuple[str,
 
 def _mean_score(method: str, scores: list[Score]) -> Score:
     ends = [[score.value, score.low, score.high] for score in scores] or [[np.nan] * 3]
-    value, low, high = np.mean(ends, axis=0).tolist()
-    n = sum(score.n for score in scores)
-    return Score(split="train", name="novelty_auc", value=value, low=low, high=high, n=n, subject=method, method="mean")
+    interval = Interval(*np.mean(ends, axis=0).tolist())
+    return make_score("novelty_auc", "train", interval, sum(s.n for s in scores), subject=method, method="mean")
 
 
 def novelty_auc(near: np.ndarray, far: np.ndarray, *, split: str, subject: str) -> Score:
@@ -112,13 +111,5 @@ def novelty_auc(near: np.ndarray, far: np.ndarray, *, split: str, subject: str) 
     ordered = np.sort(near)
     below, upto = (np.searchsorted(ordered, far, side) for side in ("left", "right"))
     interval = area_interval(float((below + upto).mean() / (2 * len(near))), len(far), len(near))
-    return Score(
-        split=split,
-        name="novelty_auc",
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=len(near) + len(far),
-        subject=subject,
-        method="newcombe",
-    )
+    n = len(near) + len(far)
+    return make_score("novelty_auc", split, interval, n, subject=subject, method="newcombe")

@@ -14,13 +14,7 @@ import numpy as np
 
 from headstart.core.types import Score
 from headstart.reporting.card.card_data import CardInput
-from headstart.statistics.intervals import (
-    Interval,
-    compact_clusters,
-    design_effect,
-    difference_interval,
-    wilson_interval,
-)
+from headstart.statistics.intervals import Interval, difference_interval, make_score, share_interval
 
 FEWEST = 10
 MOST_FOLDERS = 12
@@ -78,10 +72,7 @@ def accuracy_of_part(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) 
         clusters: (M,) of near-duplicates.
         part: (M,) bool, some of them.
     """
-    right_in_part, n = right[part], int(part.sum())
-    effective = n / design_effect(right_in_part - right_in_part.mean(), compact_clusters(clusters[part]))
-    value, low, high = wilson_interval(float(right_in_part.mean()) * effective, effective)
-    return Score(split="", name="accuracy", value=value, low=low, high=high, n=n, method="wilson")
+    return make_score("accuracy", "", share_interval(right[part], clusters[part]), int(part.sum()))
 
 
 Cut = tuple[str, tuple[str, ...], np.ndarray]  # by what, names of the parts, (N,) part of each picture or -1

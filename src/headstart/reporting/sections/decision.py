@@ -9,7 +9,7 @@ import numpy as np
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation, Score
 from headstart.reporting.report_data import ReportInput
-from headstart.statistics.intervals import mean_interval
+from headstart.statistics.intervals import make_score, mean_interval
 
 
 def make_decision_view(report: ReportInput, evaluation: Evaluation) -> dict[str, Any] | None:
@@ -55,5 +55,5 @@ def _score_majority(report: ReportInput, evaluation: Evaluation, most: int) -> S
     assert report.costs is not None and report.splits is not None
     rows = np.asarray(evaluation.rows)
     costs = np.asarray(report.costs)[np.asarray(report.dataset.targets)[rows], most]
-    value, low, high = mean_interval(costs, np.asarray(report.splits.clusters)[rows])
-    return Score(split=evaluation.split, name="mean_cost", value=value, low=low, high=high, n=len(rows), method="t")
+    interval = mean_interval(costs, np.asarray(report.splits.clusters)[rows])
+    return make_score("mean_cost", evaluation.split, interval, len(rows), method="t")
