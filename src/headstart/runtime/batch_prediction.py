@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from headstart.runtime.model import Model
     from headstart.runtime.usage_log import UsageCounter
 
-
 WRITE_EVERY_S = 60.0  # a kill loses no more of the counts
 
 
 @dataclass(slots=True)
 class AnswerCounts:
-    """How many rows came to what: answers, files that could not be read, `unknown`, and rows from an earlier call."""
+    """How many rows came to what; `unread` are files that could not be read, `resumed_rows` from an earlier call."""
 
     answered: int = 0
     unread: int = 0
@@ -50,13 +49,7 @@ class UsageWriter:
         self._next, self._safe = time.monotonic() + WRITE_EVERY_S, True
 
     def count_answers(self, predictions: Sequence[Prediction], features: np.ndarray, *, safe: bool) -> None:
-        """Count answers.
-
-        Args:
-            predictions: B answers.
-            features: (B, D) of them.
-            safe: Whether the rows of all answers so far outlast a kill.
-        """
+        """Count B answers with their (B, D) features; `safe` where the rows of all answers so far outlast a kill."""
         self._usage.count_answers(predictions, features)
         self._safe = safe
         if safe and time.monotonic() >= self._next:
@@ -64,7 +57,7 @@ class UsageWriter:
             self._next = time.monotonic() + WRITE_EVERY_S
 
     def write_counts(self, *, finished: bool = False) -> None:
-        """Append what was counted; while the table is unfinished not where rows of it are lost, for they come again."""
+        """Append what was counted, unless rows of an unfinished table are lost: those come again."""
         if self._safe or finished:
             self._usage.append_counts(self._file)
 
@@ -82,9 +75,8 @@ def answer_all(
 
     Args:
         sources: Pictures, from the first row on.
-        batch: Pictures answered at once.
         unknown: Whether the model may decline to answer.
-        usage_writer: Counts what was answered, if given; the last of it is appended here however this ends.
+        usage_writer: Its counts are appended here however this ends.
 
     Raises:
         DataError: The table to go on with has rows of other pictures.

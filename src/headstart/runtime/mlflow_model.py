@@ -22,37 +22,28 @@ from headstart.core.storage.serialization import format_yaml
 LOADER = "headstart.runtime.pyfunc"
 EXAMPLE = "input_example.json"
 PICTURE = "picture"  # the column whose cells are the bytes of picture files
-_COLUMN_TYPES = {"answer": "string", "likeliest": "string", "unknown": "boolean", "error": "string"}
+COLUMN_TYPES = {"answer": "string", "likeliest": "string", "unknown": "boolean", "error": "string"}
 
 
 def write_mlflow_model(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with: str) -> None:
-    """Write the folder.
-
-    Args:
-        folder: Made here; must not exist.
-        made_with: Version of headstart that made the model.
-    """
+    """Write the folder, which must not exist; `made_with` is the version of headstart that made the model."""
     shutil.copytree(model, folder / "model")
     requirement = f"{extras.format_requirement('mlflow')}=={made_with}"  # whoever loads it needs MLflow too
     write_text(folder / "requirements.txt", f"{requirement}\n")
     env = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
     write_text(folder / "python_env.yaml", format_yaml(env))
-    write_json(
-        folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example_picture()).decode("ascii")]]}
-    )
+    example = base64.b64encode(_example_picture()).decode("ascii")
+    write_json(folder / EXAMPLE, {"columns": [PICTURE], "data": [[example]]})
     write_text(folder / "MLmodel", format_yaml(_describe_model(class_names)))
 
 
 def make_signature(class_names: tuple[str, ...]) -> dict[str, str]:
     """Inputs and outputs as MLflow writes them: columns with their types."""
-    inputs = [_column_entry(PICTURE, "binary")]
-    outputs = [_column_entry(name, kind) for name, kind in _COLUMN_TYPES.items()]
-    outputs += [_column_entry(f"p {name}", "double") for name in class_names]
-    return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs)}
-
-
-def _column_entry(name: str, kind: str) -> dict[str, Any]:
-    return {"type": kind, "name": name, "required": True}
+    outputs = COLUMN_TYPES | {f"p {name}": "double" for name in class_names}
+    return {
+        side: json.dumps([{"type": kind, "name": name, "required": True} for name, kind in columns.items()])
+        for side, columns in (("inputs", {PICTURE: "binary"}), ("outputs", outputs))
+    }
 
 
 def _describe_model(class_names: tuple[str, ...]) -> dict[str, Any]:
@@ -63,13 +54,13 @@ def _describe_model(class_names: tuple[str, ...]) -> dict[str, Any]:
         "env": {"virtualenv": "python_env.yaml"},
     }
     example = {"artifact_path": EXAMPLE, "type": "dataframe", "pandas_orient": "split"}
-    content: dict[str, Any] = {
+    mlflow = find_version("mlflow-skinny") or find_version("mlflow")
+    return {
         "flavors": {"python_function": flavour},
         "signature": make_signature(class_names),
         "saved_input_example_info": example,
+        **({"mlflow_version": mlflow} if mlflow else {}),
     }
-    mlflow = find_version("mlflow-skinny") or find_version("mlflow")
-    return content | ({"mlflow_version": mlflow} if mlflow else {})
 
 
 def _example_picture() -> bytes:

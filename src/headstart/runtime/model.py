@@ -33,9 +33,7 @@ class Model:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, *, declines: bool = True) -> None:
-        self.folder = folder
-        self.manifest = manifest
-        self.declines = declines
+        self.folder, self.manifest, self.declines = folder, manifest, declines
         self._engines: dict[int, tuple[Engine, ...]] = {}
 
     @property
@@ -77,11 +75,9 @@ class Model:
         return self._engines[batch]
 
     def predict(self, files: str | Source | Iterable[Source]) -> Iterator[Prediction]:
-        """Answer for pictures, in their order, as they are made; memory does not grow with their number.
+        """Answer for pictures, or one, in their order; memory does not grow with their number.
 
-        Args:
-            files: Picture files, or pictures that come as bytes; consumed as needed; one alone is taken as such. One
-                that cannot be read gives a `Prediction` with `error`.
+        A file that cannot be read gives a `Prediction` with `error`.
         """
         if isinstance(files, str | Path | Content):
             files = [Path(files) if isinstance(files, str) else files]
@@ -94,17 +90,14 @@ class Model:
         first = list(itertools.islice(source, INFERENCE_BATCH))
         batch = batch or (INFERENCE_BATCH if len(first) == INFERENCE_BATCH else 1)
         trunks = self.manifest.trunks
-        flow = decode_chunks(
-            itertools.chain(first, source), [t.input for t in trunks], threads=count_threads(), batch=batch
-        )
+        files = itertools.chain(first, source)
+        flow = decode_chunks(files, [t.input for t in trunks], threads=count_threads(), batch=batch)
         return self.run_trunks(flow, batch=batch) if first else flow
 
     def run_trunks(self, flow: Iterator[Chunk], *, batch: int = INFERENCE_BATCH) -> Iterator[Chunk]:
         """Decoded chunks with their features, in their order; one such flow at a time.
 
-        Args:
-            flow: Chunks, taken while the engines work on those before.
-            batch: 1 for the shortest answer to one picture, otherwise for the most pictures a second.
+        Chunks are taken while the engines work on those before. A `batch` of 1 answers one picture the fastest.
         """
         for at, (trunk, engine) in enumerate(zip(self.manifest.trunks, self.compile_trunks(batch), strict=True)):
             flow = _run_trunk(engine, trunk, at, flow)
@@ -116,9 +109,8 @@ class Model:
 
     def predict_probabilities(self, chunk: Chunk) -> np.ndarray:
         """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
-        probabilities = prediction.predict_probabilities(
-            self.manifest.head.kind, self.arrays, self.join_features(chunk)
-        )
+        features = self.join_features(chunk)
+        probabilities = prediction.predict_probabilities(self.manifest.head.kind, self.arrays, features)
         return apply_temperature(probabilities, self.manifest.calibration.temperature)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
@@ -133,19 +125,13 @@ class Model:
     def predict_chunk(self, chunk: Chunk) -> list[Prediction]:
         """One answer for each file of a chunk with features, with its uncertainty."""
         probabilities = self.predict_probabilities(chunk)
-        classes, uncertainty, predictions = (
-            self.choose_classes(probabilities),
-            self.assess_uncertainty(chunk, probabilities),
-            [],
-        )
-        for at, file in enumerate(chunk.files):
-            if at in chunk.errors:
-                predictions.append(Prediction(uri=str(file), answer="", error=chunk.errors[at]))
-            else:
-                predictions.append(
-                    self._make_prediction(str(file), probabilities[at], int(classes[at]), uncertainty, at)
-                )
-        return predictions
+        classes, uncertainty = self.choose_classes(probabilities), self.assess_uncertainty(chunk, probabilities)
+        return [
+            Prediction(uri=str(file), answer="", error=chunk.errors[at])
+            if at in chunk.errors
+            else self._make_prediction(str(file), probabilities[at], int(classes[at]), uncertainty, at)
+            for at, file in enumerate(chunk.files)
+        ]
 
     def _make_prediction(
         self, uri: str, row_probabilities: np.ndarray, chosen: int, uncertainty: PredictionUncertainty | None, at: int
@@ -155,6 +141,7 @@ class Model:
         if uncertainty is None or entry is None:
             return Prediction(uri=uri, answer=name, probabilities=by_class, likeliest=name)
         unknown, top = self.declines and bool(uncertainty.unknown[at]), int(np.argmax(row_probabilities))
+        likeliest = self.class_names[top], float(row_probabilities[top])
         return Prediction(
             uri=uri,
             answer=UNKNOWN if unknown else name,
@@ -165,11 +152,7 @@ class Model:
             ),
             novelty=float(uncertainty.novelty[at]) if entry.novelty else None,
             unknown=unknown,
-            reasons=selective_prediction.format_reasons(
-                entry, uncertainty, at, self.class_names[top], float(row_probabilities[top])
-            )
-            if unknown
-            else (),
+            reasons=selective_prediction.format_reasons(entry, uncertainty, at, *likeliest) if unknown else (),
         )
 
     def choose_classes(self, probabilities: np.ndarray) -> np.ndarray:
@@ -178,7 +161,6 @@ class Model:
 
 
 def _run_trunk(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Let chunks pass one trunk, keeping its outputs under their names."""
     for chunk, outputs in engine.run((chunk, chunk.pictures[at]) for chunk in flow):
         for depth, features in zip(trunk.depths, outputs, strict=True):
             chunk.features[trunk.name, depth.name] = features
@@ -186,11 +168,7 @@ def _run_trunk(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]
 
 
 def load(folder: str | Path, *, declines: bool = True) -> Model:
-    """Read a saved model.
-
-    Args:
-        folder: A model folder, or a run folder with `model/` in it.
-        declines: Whether it may answer `unknown`.
+    """Read a saved model from its folder, or from a run folder; `declines` says whether it may answer `unknown`.
 
     Raises:
         DataError: There is no model, a newer version wrote it, or it is damaged.

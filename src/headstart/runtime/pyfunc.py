@@ -5,13 +5,13 @@ No class is pickled and no code travels with the model: MLflow imports this modu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headstart.core.types import Prediction
 from headstart.runtime.inputs.decoded_batches import Content
-from headstart.runtime.mlflow_model import PICTURE
+from headstart.runtime.mlflow_model import COLUMN_TYPES, PICTURE
 from headstart.runtime.model import Model, load
 
 
@@ -22,10 +22,7 @@ class PyfuncModel:
         self.model = model
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
-        """Answer for pictures.
-
-        Args:
-            model_input: A data frame with the column `picture`, or any number of pictures; each the bytes of a file.
+        """Answer for picture files as bytes, in the column `picture` of a data frame or any number of them.
 
         Returns:
             A data frame where one came in, else a list of dicts: one row a picture, in order.
@@ -35,14 +32,9 @@ class PyfuncModel:
         """
         is_frame = hasattr(model_input, "columns")
         cells = model_input[PICTURE] if is_frame or isinstance(model_input, Mapping) else model_input
-        rows = [
-            answer_row(prediction, self.model.class_names) for prediction in self.model.predict(_make_contents(cells))
-        ]
+        contents = (Content(f"{PICTURE} {at}", _cell_bytes(at, cell)) for at, cell in enumerate(cells))
+        rows = [answer_row(prediction, self.model.class_names) for prediction in self.model.predict(contents)]
         return type(model_input)(rows, columns=answer_columns(self.model.class_names)) if is_frame else rows
-
-
-def _make_contents(cells: Iterable[Any]) -> Iterable[Content]:
-    return (Content(f"{PICTURE} {at}", _cell_bytes(at, cell)) for at, cell in enumerate(cells))
 
 
 def _cell_bytes(at: int, cell: Any) -> bytes:
@@ -53,17 +45,12 @@ def _cell_bytes(at: int, cell: Any) -> bytes:
 
 def answer_columns(class_names: tuple[str, ...]) -> list[str]:
     """Names of what an answer has: first the words, then a probability a class."""
-    return ["answer", "likeliest", "unknown", "error", *(f"p {name}" for name in class_names)]
+    return [*COLUMN_TYPES, *(f"p {name}" for name in class_names)]
 
 
 def answer_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict[str, Any]:
     """An answer as a row; probabilities are 0 where the picture could not be read."""
-    cells = {
-        "answer": prediction.answer,
-        "likeliest": prediction.likeliest,
-        "unknown": prediction.unknown,
-        "error": prediction.error,
-    }
+    cells: dict[str, Any] = {name: getattr(prediction, name) for name in COLUMN_TYPES}
     return cells | {f"p {name}": float(prediction.probabilities.get(name, 0.0)) for name in class_names}
 
 

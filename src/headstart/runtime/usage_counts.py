@@ -21,8 +21,6 @@ BINS = 20  # of confidence and novelty, equal parts of 0..1
 SIZES = 11  # 0, 1, … 9, and 10 or more classes in the prediction set
 LARGEST = 10**15  # of a count; sums of them stay whole numbers
 DIRECTIONS, TENTHS = 8, 10
-
-
 _ARRAYS = {"confidence": (BINS,), "novelty": (BINS,), "sizes": (SIZES,), "features": (DIRECTIONS, TENTHS)}
 
 
@@ -37,12 +35,11 @@ class Counts:
     Attributes:
         answered: Pictures that were, `unknown` among them.
         errors: Files that could not be read.
-        unknown: Answers that were declined.
-        labels: Class -> pictures of which it is the likeliest.
+        labels: Likeliest class -> pictures.
         confidence: (BINS,) of the likeliest class's probability.
-        novelty: (BINS,) all zero where it is not measured.
-        sizes: (SIZES,) of the prediction sets; all zero where there are none.
-        features: (DIRECTIONS, TENTHS) all zero where there is no reference.
+        novelty: (BINS,); this and the next are all zero where they are not measured.
+        sizes: (SIZES,) of the prediction sets.
+        features: (DIRECTIONS, TENTHS).
     """
 
     answered: int = 0
@@ -99,25 +96,17 @@ def count_predictions(
     *,
     has_sets: bool = True,
 ) -> Counts:
-    """Count some answers.
+    """Count B answers, with (B, D) features of which rows of files that could not be read mean nothing.
 
-    Args:
-        predictions: B answers.
-        features: (B, D) what the head read of them; rows of files that could not be read mean nothing.
-        edges: (DIRECTIONS, TENTHS - 1) ends of the tenths; None where there is no reference.
-        has_sets: Whether the model gives prediction sets.
+    `edges` are the (DIRECTIONS, TENTHS - 1) ends of the tenths; `has_sets` says whether there are prediction sets.
     """
     places = [at for at, prediction in enumerate(predictions) if not prediction.error]
     readable = [predictions[at] for at in places]
-    counts = Counts(
-        answered=len(readable),
-        errors=len(predictions) - len(readable),
-        unknown=sum(prediction.unknown for prediction in readable),
-    )
-    counts.labels.update(prediction.likeliest or prediction.answer for prediction in readable)
-    counts.confidence += _bin_values(
-        [prediction.probabilities[prediction.likeliest or prediction.answer] for prediction in readable]
-    )
+    unknown = sum(prediction.unknown for prediction in readable)
+    counts = Counts(answered=len(readable), errors=len(predictions) - len(readable), unknown=unknown)
+    labels = [prediction.likeliest or prediction.answer for prediction in readable]
+    counts.labels.update(labels)
+    counts.confidence += _bin_values([row.probabilities[name] for row, name in zip(readable, labels, strict=True)])
     counts.novelty += _bin_values([prediction.novelty for prediction in readable if prediction.novelty is not None])
     if has_sets:
         set_sizes = np.array([min(len(prediction.plausible), SIZES - 1) for prediction in readable], np.int64)
@@ -130,9 +119,6 @@ def count_predictions(
 def _bin_values(values: Sequence[float]) -> np.ndarray:
     places = np.clip((np.asarray(values, np.float64) * BINS).astype(np.int64), 0, BINS - 1)
     return np.bincount(places, minlength=BINS)
-
-
-# ---------------------------------------------------------------- the sketch of the features
 
 
 def project_features(features: np.ndarray) -> np.ndarray:

@@ -1,8 +1,7 @@
 """A model in use: counts by day that `predict` and `serve` keep, and what they are compared with.
 
-`usage.json` in a model's folder holds the same counts of pictures that the model never learnt from, and the tenths of
-its features' sketch. A log is JSON Lines, one object a day and call; several logs, or logs of several machines, simply
-add up. A line is appended by one write, and one that a kill cut short is passed over.
+`usage.json` in a model's folder holds the same counts of pictures that the model never learnt from. A log is JSON
+Lines, one object a day and call; several logs simply add up. A line that a kill cut short is passed over.
 """
 
 from __future__ import annotations
@@ -95,8 +94,7 @@ class UsageCounter:
 
     Args:
         model: Digest of the manifest.
-        reference: Gives the tenths of the features' sketch; without it features are not counted.
-        has_sets: Whether the model gives prediction sets.
+        reference: Without it features are not counted.
         today: The day as `2026-01-31`.
     """
 
@@ -106,11 +104,11 @@ class UsageCounter:
         reference: UsageReference | None,
         *,
         has_sets: bool = True,
-        today: Callable[[], str] | None = None,
+        today: Callable[[], str] = lambda: datetime.datetime.now(datetime.UTC).date().isoformat(),
     ) -> None:
         self._model, self._has_sets = model, has_sets
         self._edges = None if reference is None else reference.edges
-        self._today = today or _format_today
+        self._today = today
         self._days: dict[str, Counts] = {}
         self._lock, self._writing = threading.Lock(), threading.Lock()
 
@@ -125,16 +123,9 @@ class UsageCounter:
         return cls(model_digest(model.folder), reference, has_sets=model.manifest.doubt is not None)
 
     def count_answers(self, predictions: Sequence[Prediction], features: np.ndarray | None = None) -> None:
-        """Count answers.
-
-        Args:
-            predictions: B answers.
-            features: (B, D) what the head read of them, if at hand.
-        """
-        new_counts, day = (
-            usage_counts.count_predictions(predictions, features, self._edges, has_sets=self._has_sets),
-            self._today(),
-        )
+        """Count B answers, with their (B, D) features if at hand."""
+        new_counts = usage_counts.count_predictions(predictions, features, self._edges, has_sets=self._has_sets)
+        day = self._today()
         with self._lock:
             _add_counts(self._days, day, new_counts)
 
@@ -161,8 +152,7 @@ class UsageCounter:
 
 
 def require_log(path: Path) -> None:
-    """Refuse to append to a file that is no log; that it cannot be written is an error too, before there is work to
-    lose.
+    """Refuse to append to a file that is no log or cannot be written, before there is work to lose.
 
     Raises:
         UsageError: The file holds something else.
@@ -173,25 +163,18 @@ def require_log(path: Path) -> None:
         if path.is_file():  # a device or a pipe holds nothing
             with path.open("rb") as handle:
                 first = handle.readline(_LONGEST)
-            if first and not _is_log_line(first.rstrip(b"\n")) and _read_entry(first, path) is None:
+            start = first.rstrip(b"\n")
+            is_log = len(start) > 1 and (start.startswith(_BEGIN) or _BEGIN.startswith(start))  # a kill may have cut it
+            if first and not is_log and _read_entry(first, path) is None:
                 problem = f"the file `{path}` holds something else than counts of answers"
                 raise UsageError(problem, where="--usage", hint="name a new file, such as `--usage usage.jsonl`")
         with path.open("ab"):
             pass
 
 
-def _is_log_line(line: bytes) -> bool:
-    """Whether a line is one of a log, or what a kill left of it."""
-    return len(line) > 1 and (line.startswith(_BEGIN) or _BEGIN.startswith(line))
-
-
 def _add_counts(days: dict[str, Counts], day: str, new_counts: Counts) -> None:
     so_far = days.setdefault(day, Counts())
     so_far += new_counts
-
-
-def _format_today() -> str:
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def _append_lines(path: Path, lines: Sequence[str]) -> None:
@@ -212,18 +195,9 @@ def _append_lines(path: Path, lines: Sequence[str]) -> None:
             os.close(handle)
 
 
-# ---------------------------------------------------------------- logs
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UsageLog:
-    """What some logs say of one model.
-
-    Attributes:
-        days: Day -> counts, in order.
-        foreign: Lines of other models.
-        damaged: Lines that cannot be read.
-    """
+    """What some logs say of one model, by day; `foreign` counts lines of other models, `damaged` unreadable ones."""
 
     days: dict[str, Counts]
     foreign: int
@@ -249,11 +223,10 @@ def read_logs(paths: Iterable[Path], model: str) -> UsageLog:
                         foreign += 1
                     else:
                         _add_counts(days, entry["day"], entry["counts"])
-        except FileNotFoundError as err:
-            problem = f"there is no log `{path}`: nothing was counted there yet"
-            raise DataError(problem, where=str(path), hint=_MAKES) from err
         except OSError as err:
             problem = f"the log `{path}` cannot be read: {err.strerror or err}"
+            if isinstance(err, FileNotFoundError):
+                problem = f"there is no log `{path}`: nothing was counted there yet"
             raise DataError(problem, where=str(path), hint=_MAKES) from err
     return UsageLog(days=dict(sorted(days.items())), foreign=foreign, damaged=damaged)
 

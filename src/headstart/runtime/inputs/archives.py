@@ -1,8 +1,7 @@
 """Pictures in archives: members read one by one in their order, never unpacked to disk.
 
 A member's name is only ever shown (`photos.zip!/a/b.jpg`), so one that leads elsewhere (`../../b.jpg`) is harmless.
-What unpacks to far more than the archive holds is not read to its end. An archive that is broken costs one row with
-the reason, after the rows of what could be read before.
+What unpacks to far more than the archive holds is not read to its end.
 """
 
 from __future__ import annotations
@@ -38,11 +37,9 @@ def is_archive(path: Path) -> bool:
 
 
 def read_members(path: Path) -> Iterator[Content]:
-    """The pictures of an archive, told by their suffix, in the order of the archive; hidden ones are left out.
+    """The pictures of an archive, told by their suffix, in its order, without hidden ones.
 
-    Yields:
-        The pictures; what cannot be read with the reason. Where the archive itself cannot be read to its end, one
-        more of the archive's own name.
+    What cannot be read comes with the reason; where the archive cannot be read to its end, so does its own name.
     """
     contents = _read_zip(path) if path.name.lower().endswith(".zip") else _read_tar(path)
     try:
@@ -59,7 +56,7 @@ def _read_zip(path: Path) -> Iterator[Content]:
         for info in archive.infolist():
             if info.is_dir() or not _is_picture(info.filename):
                 continue
-            name = _member_name(path, info.filename)
+            name = f"{path}!/{info.filename}"
             try:
                 with archive.open(info) as handle:
                     picture = _read_member(name, handle, info.file_size)
@@ -82,12 +79,10 @@ def _read_tar(path: Path) -> Iterator[Content]:
                 if info.isfile() and _is_picture(info.name):
                     handle = archive.extractfile(info)
                     assert handle is not None  # it is a file
-                    yield _read_member(_member_name(path, info.name), handle, info.size)
+                    yield _read_member(f"{path}!/{info.name}", handle, info.size)
 
 
 class _LimitedStream:
-    """A stream that may give only so many bytes."""
-
     def __init__(self, source: IO[bytes], allowed: int) -> None:
         self._source, self._left = source, allowed
 
@@ -105,28 +100,21 @@ def _allowed_bytes(path: Path) -> int:
 
 
 def _read_member(name: str, handle: IO[bytes], size: int) -> Content:
-    """A member's bytes; one that is no picture is not read beyond its first bytes."""
     if size > MEMBER_BYTES:
         return _make_unreadable(name, f"{size:,} bytes are more than {MEMBER_BYTES:,}")
     head = handle.read(HEAD_BYTES)
     try:
-        detect_format(head)
+        detect_format(head)  # what is no picture is not read on
     except PictureError as err:
         return Content(name, err)
     content = head + handle.read(MEMBER_BYTES - len(head) + 1)  # what the archive says of the size may be a lie
-    return (
-        Content(name, content)
-        if len(content) <= MEMBER_BYTES
-        else _make_unreadable(name, f"more than {MEMBER_BYTES:,} bytes")
-    )
+    if len(content) > MEMBER_BYTES:
+        return _make_unreadable(name, f"more than {MEMBER_BYTES:,} bytes")
+    return Content(name, content)
 
 
 def _make_unreadable(name: str, why: str) -> Content:
     return Content(name, PictureError("unreadable", why))
-
-
-def _member_name(path: Path, member: str) -> str:
-    return f"{path}!/{member}"
 
 
 def _is_picture(member: str) -> bool:

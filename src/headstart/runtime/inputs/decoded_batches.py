@@ -1,7 +1,7 @@
 """Files in, decoded batches out: the reading half of a prediction, streamed and in order.
 
-A file's bytes are read once and decoded for every trunk; the next batches are decoded by threads while the engines
-work on the last. A file that cannot be read keeps its place with the reason, and never stops the stream.
+Threads decode the next batches while the engines work on the last. A file that cannot be read keeps its place with the
+reason, and never stops the stream.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ class Content:
     """A picture that comes under a name of its own: of an archive, over a wire, or a file that a table names.
 
     Attributes:
-        name: What its answer is called.
-        content: All bytes of the picture file, or where it lies; the reason where they could not be had.
+        content: Bytes of the picture file, or where it lies, or why it could not be had.
     """
 
     name: str
@@ -40,11 +39,7 @@ class Content:
         return self.name
 
     def read_bytes(self) -> bytes:
-        """The bytes.
-
-        Raises:
-            PictureError: They could not be had.
-        """
+        """Raises `PictureError` where they could not be had."""
         if isinstance(self.content, PictureError):
             raise self.content
         return read_bytes(os.fspath(self.content)) if isinstance(self.content, Path) else self.content
@@ -58,9 +53,9 @@ class Chunk:
     """Some files on their way through the trunks.
 
     Attributes:
-        files: B files, or pictures that come as bytes.
+        files: B of them.
         pictures: One (B, H, W, 3) uint8 array for each input; zeros where the file could not be read.
-        errors: Position -> why the file could not be read; its features are never looked at.
+        errors: Position -> why the file could not be read; its features mean nothing.
         features: (backbone, depth) -> (B, D) float32, filled by the engines.
     """
 
@@ -76,7 +71,8 @@ def decode_chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threa
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         while files_of_chunk := list(itertools.islice(source, batch)):
-            chunk = _make_chunk(files_of_chunk, inputs)
+            shapes = [(len(files_of_chunk), spec.size_px, spec.size_px, 3) for spec in inputs]
+            chunk = Chunk(files_of_chunk, [np.zeros(shape, dtype=np.uint8) for shape in shapes])
             waiting.append((chunk, [pool.submit(_decode_file, chunk, at, inputs) for at in range(len(files_of_chunk))]))
             if len(waiting) * batch > FILES_AHEAD:
                 yield _await_chunk(*waiting.popleft())
@@ -84,11 +80,6 @@ def decode_chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threa
             yield _await_chunk(*waiting.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _make_chunk(part: list[Source], inputs: Sequence[InputSpec]) -> Chunk:
-    shapes = [(len(part), spec.size_px, spec.size_px, 3) for spec in inputs]
-    return Chunk(part, [np.zeros(shape, dtype=np.uint8) for shape in shapes])
 
 
 def _decode_file(chunk: Chunk, at: int, inputs: Sequence[InputSpec]) -> None:
@@ -107,11 +98,17 @@ def _await_chunk(chunk: Chunk, jobs: list[Future[None]]) -> Chunk:
     return chunk
 
 
+def list_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies directly in a folder, sorted by the bytes of its name; raises `OSError`."""
+    with os.scandir(folder) as listing:
+        return sorted(listing, key=lambda entry: os.fsencode(entry.name))
+
+
 def walk_paths(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are named; a folder's pictures, told by their suffix, in sorted order, sub-folders included.
 
-    A named file is always handed on, whatever its suffix, and so is a folder that cannot be listed: that it cannot be
-    read is for the row to say. Links to folders are not followed inside a folder, so a loop of links ends.
+    A named file is handed on whatever its suffix, and a folder that cannot be listed too: its row says so. Links to
+    folders are not followed inside a folder, so a loop of links ends.
     """
     for path in paths:
         yield from _walk_folder(path) if path.is_dir() else (path,)
@@ -119,10 +116,9 @@ def walk_paths(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _walk_folder(folder: Path) -> Iterator[Path]:
     try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
+        entries = list_entries(folder)
     except OSError:
-        yield folder  # reading it fails likewise, and its row tells the reason
+        yield folder
         return
     for entry in entries:
         if entry.name.startswith("."):

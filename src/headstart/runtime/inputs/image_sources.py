@@ -1,7 +1,7 @@
 """What the user names -> pictures in a fixed order: files, folders, patterns, archives and tables of paths.
 
-Everything is streamed: the first picture is answered before the last one is found, and memory does not grow with their
-number. A name that leads to nothing keeps its place with the reason.
+Everything is streamed: memory does not grow with their number. A name that leads to nothing keeps its place with the
+reason.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ from pathlib import Path
 from headstart.core.errors import DataError, UsageError
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables
-from headstart.runtime.inputs.decoded_batches import Content, Source, walk_paths
+from headstart.runtime.inputs.decoded_batches import Content, Source, list_entries, walk_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedSource:
-    """A name on the command line.
-
-    Attributes:
-        pattern: Whether `*`, `?`, `[…]` and `**` may stand for names; not for names that a program lists.
-    """
+    """A name on the command line; `pattern` says whether `*`, `?`, `[…]` and `**` in it may stand for names."""
 
     text: str
     pattern: bool = True
@@ -38,8 +34,7 @@ def read_sources(
     """Pictures, in the order of their names.
 
     Args:
-        names: Files, folders, patterns, archives and tables; consumed as needed.
-        column: Of paths in tables; a usual one when None.
+        column: Of paths in tables; the first of `path_tables.COLUMNS` when None.
         root: Where relative paths of tables start; the table's folder when None.
 
     Raises:
@@ -71,36 +66,22 @@ def require_readable_tables(names: Iterable[str], *, column: str | None, root: P
         path_tables.find_column(path, column)
     if not tables and (column is not None or root is not None):
         option = "--column" if column is not None else "--root"
-        suffixes = ", ".join(path_tables.SUFFIXES)
-        raise UsageError(
-            f"`{option}` is for tables, and no FILE is one", where=option, hint=f"tables end in {suffixes}"
-        )
+        hint = f"tables end in {', '.join(path_tables.SUFFIXES)}"
+        raise UsageError(f"`{option}` is for tables, and no FILE is one", where=option, hint=hint)
     if root is not None and not root.is_dir():
         raise DataError(f"there is no folder `{root}`", where="--root")
 
 
-# ---------------------------------------------------------------- patterns
-
-
 def _match_pattern(pattern: str) -> Iterator[Source]:
     """What matches a pattern, in sorted order; a folder that does is walked. Where nothing does, a row says so."""
-    fixed, parts = _split_pattern(pattern)
-    any_match = False
-    for path in _walk_matches(fixed, tuple(parts)):
-        any_match = True
-        if path.is_dir():
-            yield from walk_paths([path])
-        else:
-            yield path
-    if not any_match:
-        yield Content(pattern, PictureError("unreadable", "nothing matches this pattern"))
-
-
-def _split_pattern(pattern: str) -> tuple[Path, list[str]]:
-    """The folder before the first part with a `*`, `?` or `[`, and the parts from there."""
     parts = Path(pattern).parts
     first = next(at for at, part in enumerate(parts) if glob.has_magic(part))
-    return Path(*parts[:first]), list(parts[first:])
+    any_match = False
+    for path in _walk_matches(Path(*parts[:first]), parts[first:]):
+        any_match = True
+        yield from walk_paths([path])
+    if not any_match:
+        yield Content(pattern, PictureError("unreadable", "nothing matches this pattern"))
 
 
 def _walk_matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
@@ -113,7 +94,11 @@ def _walk_matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
         return
     deep = tail[0] == "**"
     pattern_parts = tail[1:] if deep else tail
-    for entry in _scan_folder(folder):
+    try:
+        entries = list_entries(folder)
+    except OSError:
+        return
+    for entry in entries:
         path, is_folder = folder / entry.name, _is_folder(entry, links=not deep)
         matches = _matches_part(entry.name, pattern_parts[0])
         if matches and len(pattern_parts) == 1:
@@ -134,14 +119,6 @@ def _walk_both(path: Path, deeper: tuple[str, ...], after: tuple[str, ...]) -> I
     yield from sorted(both, key=os.fsencode)
 
 
-def _scan_folder(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as listing:
-            return sorted(listing, key=lambda entry: os.fsencode(entry.name))
-    except OSError:
-        return []
-
-
 def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=links)
@@ -150,9 +127,8 @@ def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
 
 
 def _matches_part(name: str, part: str) -> bool:
-    if name.startswith(".") and not part.startswith("."):
-        return False
-    return _compile_part(part).fullmatch(name) is not None
+    is_hidden = name.startswith(".") and not part.startswith(".")
+    return not is_hidden and _compile_part(part).fullmatch(name) is not None
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core import extras
-from headstart.core.errors import DataError, SetupError, format_nearest
+from headstart.core.errors import DataError, format_nearest
 from headstart.core.storage.files import format_printable
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Content
@@ -37,24 +37,19 @@ def find_column(path: Path, requested: str | None) -> str:
         DataError: There is no such column, or the table cannot be read.
         SetupError: It is Parquet, and pyarrow is not installed.
     """
-    columns = _read_columns(path)
-    matches = [name for name in ((requested,) if requested else COLUMNS) if name in columns]
+    columns, candidates = _read_columns(path), (requested,) if requested else COLUMNS
+    matches = [name for name in candidates if name in columns]
     if matches:
         return matches[0]
     column_list = ", ".join(f"`{format_printable(name)}`" for name in columns[:20]) or "none"
-    problem = (
-        f"has no column `{requested}`" if requested else f"has no column {', '.join(f'`{name}`' for name in COLUMNS)}"
-    )
+    missing = ", ".join(f"`{name}`" for name in candidates)
+    problem = f"the table `{path}` has no column {missing}; its columns: {column_list}"
     hint = format_nearest(requested, columns) if requested else "name the column of paths with --column"
-    raise DataError(f"the table `{path}` {problem}; its columns: {column_list}", where=str(path), hint=hint or None)
+    raise DataError(problem, where=str(path), hint=hint or None)
 
 
 def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Content]:
-    """The pictures of a table, one a row, named as the table names them.
-
-    Args:
-        root: Where relative paths start; the table's folder when None.
-    """
+    """The pictures of a table, one a row, named as there; relative paths start at `root`, or the table's folder."""
     base = path.parent if root is None else root
     for number, value in _read_values(path, column):
         if isinstance(value, PictureError):
@@ -65,18 +60,13 @@ def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Con
             yield Content(value, base / value)
 
 
-# ---------------------------------------------------------------- the three kinds
-
-
 @contextmanager
 def _reading_errors(path: Path) -> Iterator[None]:
-    """Errors of reading a table as facts."""
     try:
         yield
-    except OSError as err:
-        raise DataError(f"the table `{path}` cannot be read: {err.strerror or err}", where=str(path)) from err
-    except (ValueError, csv.Error) as err:
-        raise DataError(f"the table `{path}` cannot be read: {err}", where=str(path)) from err
+    except (OSError, ValueError, csv.Error) as err:
+        why = getattr(err, "strerror", None) or err
+        raise DataError(f"the table `{path}` cannot be read: {why}", where=str(path)) from err
 
 
 def _read_columns(path: Path) -> list[str]:
@@ -153,12 +143,7 @@ def _guess_delimiter(path: Path) -> str:
 
 
 def _open_parquet(path: Path) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as err:
-        raise SetupError(
-            "Parquet needs pyarrow, which is not installed",
-            where=str(path),
-            hint=extras.format_install_command("parquet"),
-        ) from err
+    extras.require_extra("parquet", f"the table `{path}`")
+    from pyarrow import parquet
+
     return parquet.ParquetFile(path)

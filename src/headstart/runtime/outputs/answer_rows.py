@@ -1,8 +1,4 @@
-"""Answers as rows: the columns, and how CSV and JSON Lines hold them.
-
-`file`, `answer`, `confidence`, `likeliest`, `plausible`, `novelty`, `reasons`, `p_<class>` for each class, `error`.
-Rows are written some at a time, each whole; `find_whole_rows` finds them again after a kill.
-"""
+"""Answers as rows of CSV and JSON Lines, written some at a time; `find_whole_rows` finds them again after a kill."""
 
 from __future__ import annotations
 
@@ -14,26 +10,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headstart.core.errors import DataError
 from headstart.core.types import Prediction
 
 DIGITS = 6
 SEPARATOR = "|"  # between classes of a prediction set, and between reasons, in a cell of CSV
-_FIRST = ("file", "answer", "confidence")
 UNCERTAINTY_COLUMNS = ("likeliest", "plausible", "novelty", "reasons")
 
 
 def column_names(class_names: Sequence[str]) -> list[str]:
     """Names of the columns of CSV and Parquet; without class names, as of a bare backbone, there is no uncertainty."""
-    return [*_FIRST, *(UNCERTAINTY_COLUMNS if class_names else ()), *(f"p_{name}" for name in class_names), "error"]
+    uncertainty = UNCERTAINTY_COLUMNS if class_names else ()
+    return ["file", "answer", "confidence", *uncertainty, *(f"p_{name}" for name in class_names), "error"]
 
 
 def answer_with_likeliest(prediction: Prediction) -> Prediction:
     """The same with the likeliest class where the model would rather not answer."""
-    return (
-        dataclasses.replace(prediction, answer=prediction.likeliest, unknown=False)
-        if prediction.unknown
-        else prediction
-    )
+    declined = prediction.unknown
+    return dataclasses.replace(prediction, answer=prediction.likeliest, unknown=False) if declined else prediction
 
 
 def escape_name(uri: str) -> str:
@@ -45,17 +39,13 @@ def likeliest_probability(prediction: Prediction) -> float | None:
     """Probability of the likeliest class; with a threshold or costs it need not be the largest."""
     if prediction.error:
         return None
-    return round_value(prediction.probabilities[prediction.likeliest or prediction.answer])
-
-
-def round_value(value: float) -> float:
-    """A number as rows hold it."""
-    return round(value, DIGITS)
+    return round(prediction.probabilities[prediction.likeliest or prediction.answer], DIGITS)
 
 
 def row_cells(prediction: Prediction, class_names: Sequence[str]) -> list[Any]:
-    """One row, in the order of `columns`; None where there is nothing."""
-    probabilities = [None if prediction.error else round_value(prediction.probabilities[name]) for name in class_names]
+    """One row, in the order of `column_names`; None where there is nothing."""
+    known = prediction.probabilities
+    probabilities = [None if prediction.error else round(known[name], DIGITS) for name in class_names]
     uncertainty = _uncertainty_cells(prediction).values() if class_names else ()
     return [
         escape_name(prediction.uri),
@@ -68,14 +58,18 @@ def row_cells(prediction: Prediction, class_names: Sequence[str]) -> list[Any]:
 
 
 def _uncertainty_cells(prediction: Prediction) -> dict[str, Any]:
-    novelty = None if prediction.novelty is None else round_value(prediction.novelty)
-    values = (
-        prediction.likeliest or prediction.answer or None,
-        list(prediction.plausible),
-        novelty,
-        list(prediction.reasons),
-    )
-    return dict(zip(UNCERTAINTY_COLUMNS, values, strict=True))
+    return {
+        "likeliest": prediction.likeliest or prediction.answer or None,
+        "plausible": list(prediction.plausible),
+        "novelty": None if prediction.novelty is None else round(prediction.novelty, DIGITS),
+        "reasons": list(prediction.reasons),
+    }
+
+
+def wrong_columns_error(path: Path) -> DataError:
+    """A table to go on with is another model's."""
+    problem = f"`{path}` has other columns than this model's answers"
+    return DataError(problem, where="--resume", hint="--overwrite replaces it")
 
 
 class CsvRows:
@@ -90,10 +84,8 @@ class CsvRows:
 
     def format_rows(self, predictions: Sequence[Prediction]) -> bytes:
         """A line an answer; what is empty stays empty."""
-        return format_csv([self._csv_cells(prediction) for prediction in predictions])
-
-    def _csv_cells(self, prediction: Prediction) -> list[Any]:
-        return [SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row_cells(prediction, self._names)]
+        rows = (row_cells(prediction, self._names) for prediction in predictions)
+        return format_csv([[SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row] for row in rows])
 
 
 class JsonRows:
@@ -103,15 +95,13 @@ class JsonRows:
         self._names = class_names
 
     def format_header(self) -> bytes:
-        """Nothing."""
+        """JSON Lines have none."""
         return b""
 
     def format_rows(self, predictions: Sequence[Prediction]) -> bytes:
         """An object a line."""
-        return b"".join(
-            json.dumps(self._row_object(prediction), allow_nan=False).encode("ascii") + b"\n"
-            for prediction in predictions
-        )
+        lines = (json.dumps(self._row_object(prediction), allow_nan=False) for prediction in predictions)
+        return "".join(f"{line}\n" for line in lines).encode("ascii")
 
     def _row_object(self, prediction: Prediction) -> dict[str, Any]:
         return {
@@ -119,7 +109,7 @@ class JsonRows:
             "answer": prediction.answer or None,
             "confidence": likeliest_probability(prediction),
             **(_uncertainty_cells(prediction) if self._names else {}),
-            "probabilities": {name: round_value(value) for name, value in prediction.probabilities.items()},
+            "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
             "error": prediction.error or None,
         }
 
@@ -142,14 +132,8 @@ def format_csv(lines: Sequence[Sequence[Any]]) -> bytes:
     return "".join(written).encode("utf-8", "backslashreplace")
 
 
-# ---------------------------------------------------------------- found again
-
-
 def find_whole_rows(path: Path, form: str) -> Iterator[tuple[str, int]]:
-    """The first cell of every whole row, the head's included, and where in the file it ends.
-
-    A row that was cut short, and whatever follows it, is not among them.
-    """
+    """The first cell of every whole row, the head's included, and where in the file it ends, up to one cut short."""
     with path.open("rb") as handle:
         end = 0
         for record in _split_csv_rows(handle) if form == "csv" else handle:

@@ -1,7 +1,6 @@
-"""Answers as Parquet: parts while the work goes on, one file at the end; needs pyarrow, loaded when first used.
+"""Answers as Parquet: parts while the work goes on, one file at the end, with a row group for each part.
 
-A part is written whole or not at all, so that a killed run loses at most one. The file at the end has a row group for
-each part.
+A part is written whole or not at all, so that a killed run loses at most one.
 """
 
 from __future__ import annotations
@@ -22,14 +21,9 @@ from headstart.runtime.outputs.table_lock import TableLock
 PART = 1024  # rows; a multiple of every batch
 
 
-def parts_folder(path: Path) -> Path:
-    """The folder of the parts."""
-    return path.with_name(f".{path.name}.parts")
-
-
 def note_path(path: Path) -> Path:
-    """Where it is noted that a table is unfinished."""
-    return parts_folder(path) / "note.json"
+    """Where it is noted that a table is unfinished, in the folder of its parts."""
+    return path.with_name(f".{path.name}.parts") / "note.json"
 
 
 def load_pyarrow() -> Any:
@@ -38,13 +32,10 @@ def load_pyarrow() -> Any:
     Raises:
         SetupError: It is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as err:
-        raise SetupError(
-            "Parquet needs pyarrow, which is not installed", hint=extras.format_install_command("parquet")
-        ) from err
+    extras.require_extra("parquet", "a table in Parquet")
+    import pyarrow
+    from pyarrow import parquet
+
     return pyarrow, parquet
 
 
@@ -54,12 +45,8 @@ def table_schema(class_names: Sequence[str]) -> Any:
     kinds = {"confidence": arrow.float64(), "novelty": arrow.float64()}
     kinds |= dict.fromkeys(("plausible", "reasons"), arrow.list_(arrow.string()))
     kinds |= {f"p_{name}": arrow.float64() for name in class_names}
-    return arrow.schema(
-        [
-            (answer_rows.escape_name(name), kinds.get(name, arrow.string()))
-            for name in answer_rows.column_names(class_names)
-        ]
-    )
+    names = answer_rows.column_names(class_names)
+    return arrow.schema([(answer_rows.escape_name(name), kinds.get(name, arrow.string())) for name in names])
 
 
 def read_names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
@@ -72,9 +59,7 @@ def read_names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
     try:
         with parquet.ParquetFile(path) as file:
             if not file.schema_arrow.equals(table_schema(class_names)):
-                raise DataError(
-                    f"`{path}` has other columns than this model's answers", where="--resume", hint="--overwrite"
-                )
+                raise answer_rows.wrong_columns_error(path)
             for part in file.iter_batches(batch_size=PART, columns=["file"]):
                 yield from part.column(0).to_pylist()
     except ValueError as err:
@@ -82,7 +67,6 @@ def read_names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
 
 
 def _escape_cell(cell: Any) -> Any:
-    """Text in UTF-8, as Parquet wants it."""
     if isinstance(cell, list):
         return [answer_rows.escape_name(text) for text in cell]
     return answer_rows.escape_name(cell) if isinstance(cell, str) else cell
@@ -98,7 +82,7 @@ class PartedTable:
     def __init__(self, path: Path, class_names: Sequence[str], made_by: Mapping[str, Any], *, going_on: bool) -> None:
         self._arrow, self._parquet = load_pyarrow()
         self.path, self._class_names, self._schema = path, class_names, table_schema(class_names)
-        self._folder = parts_folder(path)
+        self._folder = note_path(path).parent
         if path.exists() and not path.is_file():
             raise SetupError(f"cannot write `{path}`: it is no file", where="--out")
         if not going_on:
@@ -135,10 +119,11 @@ class PartedTable:
             [_escape_cell(cell) for cell in answer_rows.row_cells(prediction, self._class_names)]
             for prediction in predictions
         ]
-        columns = [
-            self._arrow.array([row[at] for row in cells], type=field.type) for at, field in enumerate(self._schema)
+        columns = zip(*cells, strict=True)
+        arrays = [
+            self._arrow.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)
         ]
-        table = self._arrow.Table.from_arrays(columns, schema=self._schema)
+        table = self._arrow.Table.from_arrays(arrays, schema=self._schema)
         draft = self._folder / "draft"
         with translate_disk_errors(self.path):
             self._parquet.write_table(table, draft)

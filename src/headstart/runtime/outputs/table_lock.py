@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
 
 from headstart.core.errors import SetupError
 
@@ -17,25 +16,19 @@ class TableLock:
 
     def __init__(self, path: Path, note: Path) -> None:
         self._handle = note.open("rb") if note.exists() else None
-        if self._handle is not None and not _lock_file(self._handle):
+        if self._handle is None:
+            return
+        try:
+            import fcntl
+
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             self._handle.close()
-            raise SetupError(f"another process is writing `{path}`", where="--out", hint="wait for it")
+            raise SetupError(f"another process is writing `{path}`", where="--out", hint="wait for it") from None
+        except (ImportError, OSError):
+            return  # Windows, or a disk without locks
 
     def close(self) -> None:
         """Let go."""
         if self._handle is not None:
             self._handle.close()
-
-
-def _lock_file(handle: BinaryIO) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a disk without locks
-    return True
