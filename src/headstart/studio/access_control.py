@@ -1,8 +1,8 @@
 """Who may speak to the studio: the browser of the person who started it, and nobody else's page.
 
-The studio starts processes, so it listens on loopback only and asks three things of every request: a `Host` that is
-loopback (a foreign name that resolves to it is refused: DNS rebinding), the session's token (in the address once, then
-in a strict cookie) and, where something changes, an `Origin` of its own (cross-site request forgery).
+It starts processes, so it listens on loopback only and asks of every request a `Host` that is loopback (against DNS
+rebinding), the session's token (in the address once, then in a strict cookie) and, where something changes, an `Origin`
+of its own (against cross-site request forgery).
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-_SAFE = ("GET", "HEAD")
 _HINT = "open the address that `headstart studio` printed"
-
-
 _ENTRANCE_PAGE = (
     b'<!doctype html><html lang="en-GB"><meta charset="utf-8"><title>headstart studio</title>'
     b"<h1>This page needs its key</h1><p>The studio was started again, or this is another browser. "
@@ -76,9 +73,8 @@ class SessionMiddleware(SecurityMiddleware):
 
     def _brings_token(self, scope: Any) -> bool:
         """Whether it is the address with the token, on its way in."""
-        if scope["method"] != "GET" or scope["path"] != "/":
-            return False
-        return self._is_token(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0])
+        token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        return scope["method"] == "GET" and scope["path"] == "/" and self._is_token(token)
 
     def _has_cookie(self, headers: RawHeaders) -> bool:
         # by hand: programs at other ports share the jar, and the library gives up at the first cookie that is odd
@@ -91,7 +87,7 @@ class SessionMiddleware(SecurityMiddleware):
 
 
 def _require_own_page(scope: Any, headers: RawHeaders, *, enters: bool) -> None:
-    if not headers.get(b"origin") and scope["method"] not in _SAFE:
+    if not headers.get(b"origin") and scope["method"] not in ("GET", "HEAD"):
         raise Refusal(403, "a request that changes something needs the header `Origin`")
     if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site") and not enters:
         raise Refusal(403, "another page may not ask the studio")

@@ -43,7 +43,6 @@ def make_application(studio: Studio, *, token: str, port: int) -> Any:
 
 
 async def _handle_error(_: Any, err: Any) -> Any:
-    """An error in the words of the command line."""
     return _make_error_response(_STATUS.get(type(err).__name__, 409), type(err).__name__, err.what, err.where, err.hint)
 
 
@@ -59,11 +58,7 @@ def _make_error_response(status: int, kind: str, what: str, where: str | None, h
 
 
 def bind_loopback(port: int) -> socket.socket:
-    """A socket on loopback.
-
-    Raises:
-        SetupError: The port is taken or not permitted.
-    """
+    """A socket on loopback; raises `SetupError` where the port is taken or not permitted."""
     return bind_socket(ListenAddress(port=port))
 
 
@@ -74,14 +69,8 @@ def run_studio(studio: Studio, listening: socket.socket, token: str) -> None:
     from headstart.serving.http.connection import BoundedConnection
 
     app = make_application(studio, token=token, port=listening.getsockname()[1])
+    switched_off: Any = {"access_log": False, "server_header": False, "proxy_headers": False, "ws": "none"}
     config = uvicorn.Config(
-        app,
-        http=BoundedConnection,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=1,
-        ws="none",
+        app, http=BoundedConnection, log_level="warning", timeout_graceful_shutdown=1, **switched_off
     )
     uvicorn.Server(config).run(sockets=[listening])

@@ -33,8 +33,7 @@ def make_fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
     Raises:
         UsageError: A setting is wrong or unknown; with every problem at once.
     """
-    job = make_job(data=data, **settings)
-    return ["fit", data, *_format_options(job), "--out", out]
+    return ["fit", data, *_format_options(make_job(data=data, **settings)), "--out", out]
 
 
 def make_resume(run: str) -> list[str]:
@@ -60,12 +59,14 @@ def _format_options(job: Job) -> list[str]:
     for option in list_options():
         value = getattr(job, option.name)
         if option.name in SIMPLE or value != option.default:
-            flag = format_flag(option.name)
-            if isinstance(value, bool):
-                words.append(flag)
-            else:
-                words += [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
+            words.append(format_flag(option.name))
+            if not isinstance(value, bool):
+                words.append(str(_join_tuple(value)))
     return words
+
+
+def _join_tuple(value: Any) -> Any:
+    return ",".join(value) if isinstance(value, tuple) else value
 
 
 def describe_options() -> list[dict[str, Any]]:
@@ -76,7 +77,7 @@ def describe_options() -> list[dict[str, Any]]:
             "flag": format_flag(option.name),
             "help": option.metadata["help"],
             "choices": list(option.metadata["choices"]),
-            "default": ",".join(option.default) if isinstance(option.default, tuple) else option.default,
+            "default": _join_tuple(option.default),
             "kind": "list" if isinstance(option.default, tuple) else type(option.default).__name__,
             "simple": option.name in SIMPLE,
         }
@@ -86,14 +87,12 @@ def describe_options() -> list[dict[str, Any]]:
 
 def parse_settings(sent: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as a page sends them; those that are empty or as they are by default are left out."""
-    fields = {field.name: field for field in dataclasses.fields(Job)}
-    changed: dict[str, Any] = {}
-    for name, value in sent.items():
-        default = fields[name].default if name in fields else None
-        default_text = ",".join(default) if isinstance(default, tuple) else default
-        if name != "data" and value not in (None, "") and value != default_text:
-            changed[name] = value
-    return changed
+    defaults = {field.name: _join_tuple(field.default) for field in dataclasses.fields(Job)}
+    return {
+        name: value
+        for name, value in sent.items()
+        if name != "data" and value not in (None, "") and value != defaults.get(name)
+    }
 
 
 def make_run_name(data: str) -> str:

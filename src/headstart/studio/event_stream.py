@@ -1,7 +1,7 @@
 """A run as it happens, as server-sent events: lines that it says, its state, and what its folder holds by now.
 
-An event's id is the place in the log up to which lines were sent, so that a client that lost the line goes on there
-(`Last-Event-ID`), even with a studio that was started again meanwhile.
+An event's id is the place in the log up to which lines were sent: a client that lost the line goes on there
+(`Last-Event-ID`), even with a studio that was started again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,9 @@ _EVERY_S, _BEAT_S = 0.4, 15.0
 
 
 async def stream_events(tasks: TaskRunner, task: Task | None, folder: Path, last: str) -> AsyncIterator[str]:
-    """Events of a task and its run folder until it has ended.
+    """Events of a task (None where the run was started elsewhere) and its run folder until it has ended.
 
-    Args:
-        task: What makes the run; None for one that was started elsewhere.
-        folder: The run folder; it need not be there yet.
-        last: Id of the last event that the client has, or empty.
+    The folder need not be there yet; `last` is the id of the last event that the client has, or empty.
     """
     log_offset, last_state, last_stamp, quiet = _log_offset(task, last), None, None, 0.0
     while True:
@@ -54,7 +51,6 @@ async def stream_events(tasks: TaskRunner, task: Task | None, folder: Path, last
 
 
 def _log_offset(task: Task | None, last: str) -> int:
-    """Where in the log to go on: after what was sent of this very task, else at its beginning."""
     name, _, offset = last.partition(".")
     return int(offset) if task and name == task.name and re.fullmatch("[0-9]{1,15}", offset) else 0
 
@@ -66,21 +62,12 @@ def _read_progress(
 
     The state is read first: of a task that has ended all lines are there.
     """
-    if task:
-        state = tasks.find_state(task)
-    else:
-        state = (
-            "running"
-            if run_browser.find_owner(folder)
-            else "done"
-            if (folder / "report.html").is_file()
-            else "cut short"
-        )
+    state = tasks.find_state(task) if task else run_browser.find_state(folder)
     return tasks.read_lines(task, log_offset) if task else [], state, run_browser.stamp_run(folder)
 
 
 def _parse_line(line: str) -> dict[str, Any]:
-    """A line of the log: its stage, its text, whether it is progress that the next one replaces, or a warning."""
+    """A line of the log: its stage or `warning`, its text, and whether it is progress that the next one replaces."""
     text = line.lstrip("\r")
     if text.startswith(("warning: ", "error: ", "hint: ", "at: ")):
         kind, _, text = text.partition(": ")

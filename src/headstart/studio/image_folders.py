@@ -1,8 +1,4 @@
-"""Where pictures come from: folders below a root, looked into; and files that a browser sends, kept apart.
-
-A name that a browser gives is never trusted: each part of it is checked, and a file lands below its own draft folder or
-nowhere.
-"""
+"""Where pictures come from: folders below a root, and files that a browser sends, each below its own draft folder."""
 
 from __future__ import annotations
 
@@ -33,12 +29,7 @@ class ImageFolders:
         self._lock = threading.Lock()
 
     def require_folder(self, path: str) -> Path:
-        """A folder that may be used.
-
-        Raises:
-            UsageError: It lies elsewhere.
-            DataError: It is no folder.
-        """
+        """A folder that may be used; raises `UsageError` where it lies elsewhere, `DataError` where it is none."""
         try:
             folder = (self.root / Path(path).expanduser()).resolve() if path else self.root
             is_folder = folder.is_dir()
@@ -59,18 +50,16 @@ class ImageFolders:
             entries = sorted((e for e in os.scandir(folder) if _is_shown_folder(e)), key=lambda e: e.name.casefold())
         except OSError as err:
             raise DataError(f"`{folder}` cannot be read: {err.strerror}", where="DATA") from err
-        above = folder.parent if folder not in (self.root, self.drafts) else None
+        folders = [
+            {"name": e.name, "path": e.path, "pictures": _count_pictures(Path(e.path))} for e in entries[:_SHOWN]
+        ]
         return {
             "path": str(folder),
-            "above": str(above) if above else None,
+            "above": None if folder in (self.root, self.drafts) else str(folder.parent),
             "pictures": _count_pictures(folder),
-            "folders": [
-                {"name": e.name, "path": e.path, "pictures": _count_pictures(Path(e.path))} for e in entries[:_SHOWN]
-            ],
+            "folders": folders,
             "more": max(0, len(entries) - _SHOWN),
         }
-
-    # ------------------------------------------------------------ uploads
 
     def make_draft(self) -> str:
         """A new, empty draft; its name."""
@@ -84,12 +73,10 @@ class ImageFolders:
 
         Raises:
             UsageError: The name leads elsewhere, or cannot be one.
-            DataError: There is no such draft, or it is full.
+            DataError: There is no such draft.
         """
-        folder = self._require_draft(draft)
-        parts = name.split("/")
-        bad_part = next((part for part in parts if not _is_plain_name(part)), None)
-        if bad_part is not None or len(parts) > MAX_DEPTH:
+        folder, parts = self._require_draft(draft), name.split("/")
+        if len(parts) > MAX_DEPTH or not all(map(_is_plain_name, parts)):
             raise UsageError(f"`{format_printable(name[:200])}` is not a name that a picture can have", where="file")
         path = folder.joinpath(*parts)
         if not path.resolve().is_relative_to(folder):
@@ -97,11 +84,7 @@ class ImageFolders:
         return path
 
     def reserve_bytes(self, draft: str, count: int) -> None:
-        """Note that a draft is to take so many bytes more, of one file.
-
-        Raises:
-            DataError: It holds as many files as it may, or as many bytes.
-        """
+        """Note that a draft is to take a file of so many bytes; raises `DataError` where it is full."""
         folder = self._require_draft(draft)
         with self._lock:
             if draft not in self._draft_sizes:
@@ -132,12 +115,11 @@ def _is_plain_name(part: str) -> bool:
 
 
 def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder to show: not hidden, and with a name that a page can send back."""
+    # a page must be able to send its name back
     return not entry.name.startswith(".") and format_printable(entry.name) == entry.name and entry.is_dir()
 
 
 def _count_pictures(folder: Path) -> int:
-    """Files with a picture's ending directly in a folder; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             names = (entry.name for _, entry in zip(range(_COUNTED), entries, strict=False))

@@ -10,14 +10,11 @@ from pathlib import Path
 
 def find_birth(pid: int) -> str:
     """When a process began, as the system counts it; empty where that is unknown."""
-    try:
-        return _read_stat(pid)[19]
-    except (OSError, IndexError):
-        return ""
+    return "".join(_read_stat(pid)[19:20])
 
 
 def is_alive(pid: int, birth: str) -> bool:
-    """Whether the process that began at `mark` is at work; one that ended and was not collected yet is not."""
+    """Whether the process that began at `birth` is at work; one that ended and was not collected yet is not."""
     if sys.platform == "win32":
         listing = subprocess.run(["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True)
         return str(pid) in listing.stdout
@@ -27,17 +24,12 @@ def is_alive(pid: int, birth: str) -> bool:
         return False
     except PermissionError:
         return birth == ""
-    return not _is_zombie(pid) and (not birth or find_birth(pid) == birth)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return _read_stat(pid)[0] == "Z"
-    except (OSError, IndexError):
-        return False
+    return _read_stat(pid)[:1] != ["Z"] and (not birth or find_birth(pid) == birth)
 
 
 def _read_stat(pid: int) -> list[str]:
-    """Fields of `/proc/PID/stat` after the process's name: the state first."""
-    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    return text.rpartition(")")[2].split()
+    """Fields of `/proc/PID/stat` after the process's name, the state first; none where it cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -55,9 +55,6 @@ def describe_start(studio: OwnStudio) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- pictures
-
-
 @router.get("/api/folders")
 def list_folders(studio: OwnStudio, path: str = "") -> dict[str, Any]:
     """A folder's sub-folders."""
@@ -83,13 +80,9 @@ def start_audit(studio: OwnStudio, data: Text) -> dict[str, Any]:
     with studio.tasks.lock:
         name = studio.audits.make_free_name(command_lines.make_run_name(folder))
         (studio.audits.folder / name).mkdir()  # the name is taken before its process has begun
-    task = studio.tasks.start_task(
-        "audit", ["audit", folder, "--out", str(studio.audits.folder / name)], run=f"looks/{name}"
-    )
+    line = ["audit", folder, "--out", str(studio.audits.folder / name)]
+    task = studio.tasks.start_task("audit", line, run=f"looks/{name}")
     return {"look": name, "data": folder} | describe_task(studio, task)
-
-
-# ---------------------------------------------------------------- fits
 
 
 @router.post("/api/commands/fit")
@@ -103,8 +96,7 @@ def show_fit_command(studio: OwnStudio, data: Text, settings: Settings) -> dict[
 def plan_fit(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, Any]:
     """What a fit would take: `headstart fit --dry-run`."""
     line, _ = _prepare_fit(studio, data, settings)
-    task = studio.tasks.start_task("plan", [*line, "--dry-run"])
-    return wait_for_task(studio, task, _PLAN_S)
+    return wait_for_task(studio, studio.tasks.start_task("plan", [*line, "--dry-run"]), _PLAN_S)
 
 
 @router.post("/api/fits")
@@ -139,14 +131,10 @@ def cancel_fit(studio: OwnStudio, name: str) -> dict[str, Any]:
     """Stop what works on a run, as Ctrl-C does."""
     fits = [task for task in studio.tasks.list_tasks(f"runs/{name}") if task.kind == "fit"]
     if not fits:
-        raise DataError(
-            f"no fit of `{format_printable(name[:100])}` was started here", hint="press Ctrl-C where it was started"
-        )
+        problem = f"no fit of `{format_printable(name[:100])}` was started here"
+        raise DataError(problem, hint="press Ctrl-C where it was started")
     studio.tasks.stop_task(fits[-1])
     return describe_task(studio, fits[-1])
-
-
-# ---------------------------------------------------------------- looking at runs
 
 
 @router.get("/api/runs")
@@ -154,19 +142,12 @@ def list_runs(studio: OwnStudio) -> dict[str, Any]:
     """All runs and those that wait, the newest first."""
     names = studio.runs.list_runs()
     waiting = [
-        {
-            "name": task.run.partition("/")[2],
-            "state": studio.tasks.find_state(task),
-            "waits": True,
-            "data": task.words[1],
-        }
+        {"name": name, "state": studio.tasks.find_state(task), "waits": True, "data": task.words[1]}
         for task in reversed(studio.tasks.list_tasks())
-        if task.kind == "fit" and task.run.partition("/")[2] not in names
+        if task.kind == "fit" and (name := task.run.partition("/")[2]) not in names
     ]
-    started = [
-        run_browser.summarize_run(studio.runs.require_run(name)) | {"state": _find_state(studio, name)}
-        for name in names
-    ]
+    summaries = (run_browser.summarize_run(studio.runs.require_run(name)) for name in names)
+    started = [summary | {"state": _find_state(studio, summary["name"])} for summary in summaries]
     return {"runs": [*waiting, *started], "folder": str(studio.runs.folder)}
 
 
@@ -191,10 +172,8 @@ def stream_run(
     studio: OwnStudio, kind: Kind, name: str, last_event_id: Annotated[str, Header()] = ""
 ) -> StreamingResponse:
     """What happens to a run, as server-sent events; a client that comes back goes on where it was."""
-    task = next(iter(reversed(_tasks_of_run(studio, name, kind))), None)
-    folder = studio.browser_of(kind).folder / name
-    if task is None:
-        folder = studio.browser_of(kind).require_run(name)
+    browser, task = studio.browser_of(kind), next(iter(reversed(_tasks_of_run(studio, name, kind))), None)
+    folder = browser.folder / name if task else browser.require_run(name)
     return StreamingResponse(stream_events(studio.tasks, task, folder, last_event_id), media_type="text/event-stream")
 
 
@@ -208,30 +187,24 @@ def show_report(studio: OwnStudio, name: str) -> Response:
     return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 
 
-# ---------------------------------------------------------------- shared
-
-
 def _tasks_of_run(studio: Studio, name: str, kind: str = "runs") -> list[Task]:
-    """Tasks that made a run, oldest first."""
     return [task for task in studio.tasks.list_tasks(f"{kind}/{name}") if task.kind in ("fit", "audit")]
 
 
 def _find_state(studio: Studio, name: str, kind: str = "runs") -> str:
     """The state of a run: of the last task that made it, else by its folder."""
-    tasks = _tasks_of_run(studio, name, kind)
-    state = studio.tasks.find_state(tasks[-1]) if tasks else ""
-    folder = studio.browser_of(kind).folder / name
-    if state in ("queued", "running", "done", "failed", "cancelled"):
-        return state if state != "cancelled" or not (folder / "report.html").is_file() else "done"
-    if run_browser.find_owner(folder) is not None:
-        return "running"
-    return "done" if (folder / "report.html").is_file() else "cut short"
+    tasks, folder = _tasks_of_run(studio, name, kind), studio.browser_of(kind).folder / name
+    state = studio.tasks.find_state(tasks[-1]) if tasks else "cut short"
+    if state == "cut short":
+        return run_browser.find_state(folder)
+    return "done" if state == "cancelled" and run_browser.is_finished(folder) else state
 
 
 def _describe_latest(studio: Studio, name: str, kind: str) -> dict[str, Any]:
-    tasks = _tasks_of_run(studio, name, kind)
-    resume_command = command_lines.format_command(command_lines.make_resume(str(studio.browser_of(kind).folder / name)))
-    return describe_task(studio, tasks[-1]) if tasks else {"command": resume_command, "error": None, "task": None}
+    if tasks := _tasks_of_run(studio, name, kind):
+        return describe_task(studio, tasks[-1])
+    resume_words = command_lines.make_resume(str(studio.browser_of(kind).folder / name))
+    return {"command": command_lines.format_command(resume_words), "error": None, "task": None}
 
 
 def describe_task(studio: Studio, task: Task) -> dict[str, Any]:

@@ -34,11 +34,7 @@ class RunBrowser:
         return [path.parent.name for path in job_files]
 
     def require_run(self, name: str) -> Path:
-        """The folder of a run.
-
-        Raises:
-            DataError: There is no such run.
-        """
+        """The folder of a run; raises `DataError` where there is none."""
         if _is_plain_name(name):
             with contextlib.suppress(OSError):  # no system has a name so long
                 if (self.folder / name / "job.toml").is_file():
@@ -46,11 +42,7 @@ class RunBrowser:
         raise DataError(f"there is no run `{format_printable(name[:100])}` in `{self.folder}`", hint="reload the page")
 
     def make_free_name(self, name: str, taken: Collection[str] = ()) -> str:
-        """A name that no run has yet: the one given, or with a number after it.
-
-        Args:
-            taken: Names of runs that were asked for and have no folder yet.
-        """
+        """A name that no run has yet, nor one of `taken`: `name`, or with a number after it."""
         number, candidate = 1, name
         while candidate in taken or (self.folder / candidate).exists():
             number += 1
@@ -72,20 +64,29 @@ def find_owner(run: Path) -> int | None:
     return pid if is_alive(pid, "") else None
 
 
+def is_finished(run: Path) -> bool:
+    """Whether a run has come to its end."""
+    return (run / "report.html").is_file()
+
+
+def find_state(run: Path) -> str:
+    """The state of a run by its folder alone: `running`, `done` or `cut short`."""
+    if find_owner(run) is not None:
+        return "running"
+    return "done" if is_finished(run) else "cut short"
+
+
 def summarize_run(run: Path) -> dict[str, Any]:
     """A run in a line: its data, what it was asked, its scores."""
-    evaluation = RunReader(run).find_json(Evaluation)
-    job = _read_job(run)
+    reader, job = RunReader(run), _read_job(run)
     return {
         "name": run.name,
         "path": str(run),
-        "data": job.get("data", ""),
-        "budget": job.get("budget", ""),
-        "strategy": job.get("strategy", ""),
-        "finished": (run / "report.html").is_file(),
-        "scores": _headline_scores(evaluation),
+        **{name: job.get(name, "") for name in ("data", "budget", "strategy")},
+        "finished": is_finished(run),
+        "scores": _headline_scores(reader.find_json(Evaluation)),
         "made": _find_start_time(run),
-        "seconds": _sum_seconds(run),
+        "seconds": sum(float(entry.get("wall_s", 0.0)) for entry in reader.find_timings_json().values()),
     }
 
 
@@ -114,11 +115,11 @@ def describe_run(run: Path) -> dict[str, Any]:
 def _list_steps(run: Path) -> list[dict[str, Any]]:
     """Each step and whether it is done; a finished run of an older version knows fewer."""
     steps = [{"step": step, "done": any(run.glob(pattern))} for step, pattern in DONE_FILES]
-    return [step_state for step_state in steps if step_state["done"]] if (run / "report.html").is_file() else steps
+    return [step for step in steps if step["done"]] if is_finished(run) else steps
 
 
 def map_rows(run: Path) -> dict[str, int]:
-    """Name of a picture -> its row, for `picture`."""
+    """Name of a picture -> its row."""
     return {uri: row for row, uri in enumerate(RunReader(run).find_json(Dataset).get("uris", []))}
 
 
@@ -147,25 +148,14 @@ def describe_pictures(run: Path) -> dict[str, Any] | None:
         {"name": format_printable(name), "count": len(class_rows), "rows": _pick_evenly(class_rows)}
         for name, class_rows in zip(names, rows, strict=True)
     ]
-    skipped = [
-        {"uri": format_printable(e["uri"]), "reason": e["reason"], "detail": e["detail"]}
-        for e in data.get("excused", [])
-    ]
-    return {
-        "count": len(targets),
-        "root": data["root"],
-        "classes": classes,
-        "excused": skipped[:200],
-        "left_out": len(skipped),
-    }
+    excused = data.get("excused", [])
+    skipped = [{"uri": format_printable(e["uri"]), "reason": e["reason"], "detail": e["detail"]} for e in excused[:200]]
+    counts = {"count": len(targets), "left_out": len(excused)}
+    return counts | {"root": data["root"], "classes": classes, "excused": skipped}
 
 
 def find_picture(run: Path, row: int) -> Path:
-    """The file of a row of a run's pictures.
-
-    Raises:
-        DataError: There is no such row.
-    """
+    """The file of a row of a run's pictures; raises `DataError` where there is none."""
     data = RunReader(run).find_json(Dataset)
     uris = data.get("uris", [])
     if not 0 <= row < len(uris):
@@ -174,7 +164,6 @@ def find_picture(run: Path, row: int) -> Path:
 
 
 def _pick_evenly(rows: list[int], count: int = 5) -> list[int]:
-    """A few of them, evenly over all."""
     return [rows[index * len(rows) // count] for index in range(count)] if len(rows) > count else rows
 
 
@@ -192,24 +181,17 @@ def _find_start_time(run: Path) -> float:
         return 0.0
 
 
-def _sum_seconds(run: Path) -> float:
-    return sum(float(entry.get("wall_s", 0.0)) for entry in RunReader(run).find_timings_json().values())
-
-
-def _read_decisions(run: Path) -> list[dict[str, Any]]:
-    decisions = []
-    with contextlib.suppress(OSError):
-        for line in (run / "decisions.jsonl").read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                decisions += [entry] if isinstance(entry, dict) and {"name", "value", "why"} <= entry.keys() else []
-    return decisions
-
-
 def _list_choices(run: Path) -> list[dict[str, str]]:
     """Choices that were made on the way, with their reasons."""
-    decisions = [d for d in _read_decisions(run) if d["why"] and isinstance(d["value"], str) and d["name"] != "data"]
-    return [{"name": d["name"], "value": d["value"], "why": d["why"]} for d in decisions]
+    choices = []
+    with contextlib.suppress(OSError):
+        for line in (run / "decisions.jsonl").read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # a line that is cut short
+                entry = json.loads(line)
+                name, value, why = entry["name"], entry["value"], entry["why"]
+                if why and isinstance(value, str) and name != "data":
+                    choices.append({"name": name, "value": value, "why": why})
+    return choices
 
 
 def _headline_scores(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -220,9 +202,8 @@ def _headline_scores(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _list_ranking(ranking: dict[str, Any]) -> list[dict[str, Any]]:
     fields = ("candidate", "backbone", "depth", "probe", "status", "rows_seen", "flops")
-    return [{key: row.get(key) for key in fields} | {"scores": row["scores"][:3]} for row in ranking.get("rows", [])][
-        :_ROWS
-    ]
+    rows = ranking.get("rows", [])[:_ROWS]
+    return [{key: row.get(key) for key in fields} | {"scores": row["scores"][:3]} for row in rows]
 
 
 def _list_curves(run: Path) -> list[dict[str, Any]]:
@@ -244,7 +225,7 @@ def _finite_loss(scores: Any) -> float | None:
 
 
 def stamp_run(run: Path) -> tuple[Any, ...] | None:
-    """Changes when something that `facts` reads does; None while there is no run."""
+    """Changes when something that `describe_run` reads does; None while there is no run."""
     if not (run / "job.toml").is_file():
         return None
     stamps = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +23,6 @@ from headstart.studio.task_runner import Task
 
 router = APIRouter()
 _ANSWER_S = 180.0
-
-
-# ---------------------------------------------------------------- uploads
 
 
 @router.put("/api/uploads/{draft}/files/{name:path}")
@@ -70,16 +66,11 @@ async def _store_body(request: Request, target: Path, allow: Any = None) -> int:
     return count
 
 
-# ---------------------------------------------------------------- trying
-
-
 @router.post("/api/runs/{name}/tries")
 async def try_picture(studio: OwnStudio, name: str, request: Request, file: str = "picture.jpg") -> dict[str, Any]:
     """Answer for one picture: `headstart predict`, and `headstart explain` where there is one."""
-    run = studio.runs.require_run(name)
-    key = secrets.token_hex(8)
-    folder = studio.home / "tries" / key
-    picture = folder / _plain_file_name(file)
+    run, key = studio.runs.require_run(name), secrets.token_hex(8)
+    picture = studio.home / "tries" / key / _plain_file_name(file)
     await _store_body(request, picture)
     return await run_in_threadpool(_answer_try, studio, run, picture, key)
 
@@ -100,9 +91,8 @@ def _describe_explanation(run: Path, finished_task: dict[str, Any]) -> dict[str,
     rows = map_rows(run) if explanation.get("neighbours") else {}
     neighbours = [neighbour | {"row": rows.get(neighbour["file"])} for neighbour in explanation.get("neighbours", [])]
     fields = {name: explanation.get(name) for name in ("class", "method", "why", "compared", "error")}
-    return finished_task | {
-        "result": fields | {"overlay": Path(explanation.get("overlay") or "").name, "neighbours": neighbours}
-    }
+    overlay = Path(explanation.get("overlay") or "").name
+    return finished_task | {"result": fields | {"overlay": overlay, "neighbours": neighbours}}
 
 
 @router.get("/api/tries/{key}/picture")
@@ -117,11 +107,8 @@ def show_tried_picture(studio: OwnStudio, key: str) -> Response:
 @router.get("/api/tries/{key}/explained/{file}")
 def show_explained_picture(studio: OwnStudio, key: str, file: str) -> FileResponse:
     """A picture that `headstart explain` wrote for a try: the heat map, or a neighbour."""
-    pictures = {
-        path.name: path
-        for path in (_require_try(studio, key) / "explained").rglob("*")
-        if path.suffix in (".png", ".jpg")
-    }
+    paths = (_require_try(studio, key) / "explained").rglob("*")
+    pictures = {path.name: path for path in paths if path.suffix in (".png", ".jpg")}
     if file not in pictures:
         raise DataError(f"there is no `{format_printable(file[:100])}` among what was explained")
     return FileResponse(pictures[file])
@@ -141,9 +128,6 @@ def _plain_file_name(name: str) -> str:
     return safe[-80:].lstrip(".") or "picture"
 
 
-# ---------------------------------------------------------------- exporting
-
-
 @router.post("/api/runs/{name}/exports")
 def start_export(
     studio: OwnStudio,
@@ -154,13 +138,10 @@ def start_export(
     """Write the model in another format: `headstart export`."""
     run, folder = studio.runs.require_run(name), RunBrowser(studio.runs.folder / "exports")
     with studio.tasks.lock:
-        taken_names = {
-            _output_folder(task).name for task in studio.tasks.list_tasks(f"runs/{name}") if task.kind == "export"
-        }
+        taken_names = {_output_folder(task).name for task in _list_export_tasks(studio, name)}
         out = folder.folder / folder.make_free_name(f"{name}-{to}-{precision}", taken=taken_names)
-        task = studio.tasks.start_task(
-            "export", command_lines.make_export(str(run), to, precision, str(out)), run=f"runs/{name}"
-        )
+        line = command_lines.make_export(str(run), to, precision, str(out))
+        task = studio.tasks.start_task("export", line, run=f"runs/{name}")
     return {"out": str(out)} | describe_task(studio, task)
 
 
@@ -169,12 +150,15 @@ def list_exports(studio: OwnStudio, name: str) -> dict[str, Any]:
     """Exports of a run that were asked for here, the newest first, with what they came to."""
     studio.runs.require_run(name)
     entries = []
-    for task in reversed(studio.tasks.list_tasks(f"runs/{name}")):
-        if task.kind == "export":
-            out = _output_folder(task)
-            result = (studio.tasks.read_results(task) or [None])[-1] or _read_export(out)
-            entries.append(describe_task(studio, task) | {"to": task.words[3], "out": str(out), "result": result})
+    for task in reversed(_list_export_tasks(studio, name)):
+        out = _output_folder(task)
+        result = (studio.tasks.read_results(task) or [None])[-1] or _read_export(out)
+        entries.append(describe_task(studio, task) | {"to": task.words[3], "out": str(out), "result": result})
     return {"exports": entries}
+
+
+def _list_export_tasks(studio: Any, name: str) -> list[Task]:
+    return [task for task in studio.tasks.list_tasks(f"runs/{name}") if task.kind == "export"]
 
 
 def _output_folder(task: Task) -> Path:
@@ -193,11 +177,8 @@ def stream_task(studio: OwnStudio, task: str, last_event_id: Annotated[str, Head
     """What a command says while it works, such as an export."""
     watched_task = studio.tasks.require_task(task)
     no_folder = studio.home / "tasks" / task / "none"
-    stream: AsyncIterator[str] = stream_events(studio.tasks, watched_task, no_folder, last_event_id)
+    stream = stream_events(studio.tasks, watched_task, no_folder, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream")
-
-
-# ---------------------------------------------------------------- comparing
 
 
 @router.post("/api/comparisons")

@@ -22,11 +22,7 @@ STATIC = Path(__file__).resolve().parent / "static"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Studio:
-    """All that the routes need.
-
-    Attributes:
-        audits: Folders of audits, laid out as runs.
-    """
+    """All that the routes need; `audits` holds folders of audits, laid out as runs."""
 
     home: Path
     runs: RunBrowser
@@ -40,11 +36,7 @@ class Studio:
 
 
 def open_studio(runs: Path, root: Path) -> Studio:
-    """A studio on a folder of runs.
-
-    Raises:
-        SetupError: The folder cannot be written.
-    """
+    """A studio on a folder of runs; raises `SetupError` where it cannot be written."""
     runs = runs.resolve()
     home = runs / ".studio"
     with translate_disk_errors(home):

@@ -1,8 +1,8 @@
 """Command lines as child processes, one folder each, with everything that is known of them on disk.
 
 `task.json` is what was asked, `started.json` which process does it, `log` what it says on standard error, `result`
-what it prints on standard output, `cancelled` that it was asked to stop. The studio keeps no state of its own: started
-again, it finds the children of before at work or done. Fits wait for each other; of everything else few run at a time.
+what it prints on standard output, `cancelled` that it was asked to stop. A studio that is started again finds the
+children of before at work or done.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ class Task:
 
     Attributes:
         name: Of its folder; in the order of asking.
-        kind: The command: `fit`, `audit`, `export`, …
         words: What follows `headstart`, without `--json`.
         run: What it works on, as `runs/NAME` or `looks/NAME`, or empty.
     """
@@ -62,10 +61,8 @@ class Task:
 
 
 class _ChildProcess(subprocess.Popen[bytes]):
-    """A child that may outlive the studio, which is no mistake to be warned of."""
-
     def __del__(self) -> None:
-        """Leave it alone."""
+        """Give no warning: a child may outlive the studio."""
 
 
 class TaskRunner:
@@ -95,8 +92,6 @@ class TaskRunner:
         while not self._closed.wait(_POLL_S):
             self.update_queue()
 
-    # ------------------------------------------------------------ asking
-
     def start_task(self, kind: str, words: Sequence[str], *, run: str = "") -> Task:
         """Note a command line; it starts at once or when those before it are done."""
         with self.lock:
@@ -112,9 +107,8 @@ class TaskRunner:
             for name, child in list(self._children.items()):
                 if child.poll() is not None:
                     del self._children[name]
-            open_now = [
-                (task, self.find_state(task)) for task in self.list_tasks() if task.name not in self._ended_names
-            ]
+            open_tasks = (task for task in self.list_tasks() if task.name not in self._ended_names)
+            open_now = [(task, self.find_state(task)) for task in open_tasks]
             self._ended_names |= {task.name for task, state in open_now if state in END_STATES}
             for queue, room in QUEUES.items():
                 busy = sum(1 for task, state in open_now if task.queue == queue and state == "running")
@@ -155,8 +149,6 @@ class TaskRunner:
                     shutil.rmtree(self.folder / task.name, ignore_errors=True)
                     self._cached_tasks.pop(task.name, None)
 
-    # ------------------------------------------------------------ looking
-
     def list_tasks(self, run: str | None = None) -> list[Task]:
         """Everything that was asked, oldest first; of one run only, where it is named."""
         tasks = []
@@ -173,23 +165,17 @@ class TaskRunner:
         return Task(**fields | {"words": tuple(fields["words"])})
 
     def require_task(self, name: str) -> Task:
-        """A task by name.
-
-        Raises:
-            DataError: There is none.
-        """
-        exists = re.fullmatch(r"[0-9]{19}-[0-9a-f]{8}", name) and (self.folder / name / "task.json").is_file()
-        if not exists:
+        """A task by name; raises `DataError` where there is none."""
+        is_name = re.fullmatch(r"[0-9]{19}-[0-9a-f]{8}", name)
+        if not is_name or not (self.folder / name / "task.json").is_file():
             raise DataError(f"there is no task `{name}`", hint="reload the page: it may have been cleared away")
         return self._read_task(name)
 
     def read_start(self, task: Task) -> dict[str, Any]:
-        """Process, its mark and the time at which it started; empty before that."""
-        path = self.folder / task.name / "started.json"
-        try:
-            start: dict[str, Any] = read_json(path)
-        except (OSError, ValueError):
-            return {}
+        """Process, its birth and the time at which it started; empty before that."""
+        start: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            start = read_json(self.folder / task.name / "started.json")
         return start
 
     def find_state(self, task: Task) -> str:
