@@ -1,8 +1,7 @@
 """headstart as a scikit-learn classifier: `TransferClassifier` learns from pictures in memory, files, or flat pictures.
 
-A frozen pre-trained trunk describes the pictures, a head learns from that. Which depth of the trunk is read and how
-strongly the head is held back is settled by cross-validation inside `fit`, so that whatever scores the estimator from
-outside (`cross_val_score`, a held-out set) judges all of it. Features are kept by content: further fits on the same
+Cross-validation inside `fit` settles which depth of the frozen trunk is read and how strongly the head is held back, so
+that whatever scores the estimator from outside judges all of it. Features are kept by content: further fits on the same
 pictures, as in `GridSearchCV`, run no network. No run folder is written; `headstart.fit` makes a whole run.
 """
 
@@ -40,15 +39,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         backbone: `source:preset`, see `headstart backbones`.
-        depths: Where the trunk is read: `auto` for what cross-validation finds best (each alone, and all together), or
-            names, such as `("stage4", "stage5")`.
+        depths: `auto` for what cross-validation finds best (each alone, and all together), or names such as `stage4`.
         head: `logistic`, `ridge`, `lda`, `knn` or `nearest_mean`.
         folds: Of the cross-validation inside `fit`; fewer where a class has fewer pictures.
         class_weight: None, `balanced`, or class -> weight.
         image_shape: Of flat pictures: (height, width) or (height, width, 3). None takes a colour square if F is three
             times a square, else the smallest grey square that holds F numbers.
         size_px: Height and width of what the trunk sees; None for its own. Smaller is faster and mostly less exact.
-        seed: Of the folds.
         cache: Keep features in headstart's cache on the disk too.
         verbose: Tell what is fetched and made.
 
@@ -58,7 +55,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head_: The fitted head, a `headstart.core.types.FittedHead`.
         cv_scores_: Accuracy, balanced accuracy and log loss in cross-validation, with intervals; empty where a class
             has a single picture. The setting was searched on the same folds, so they are a little too good.
-        why_: Why these depths.
         value_range_: Numbers that are black and white; None where paths were learnt from.
         n_features_in_: F, where flat pictures were learnt from.
     """
@@ -97,11 +93,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def fit(self, X: Any, y: Any) -> TransferClassifier:
-        """Learn from pictures and their labels.
-
-        Args:
-            X: N pictures, see the class.
-            y: (N,) labels.
+        """Learn from N pictures, see the class, and their labels (N,).
 
         Raises:
             ValueError: X, y or a parameter cannot be used.
@@ -136,10 +128,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "head_")
         features = self._image_features().extract_features(self._prediction_images(X), use_cache=self.cache)
-        probabilities = prediction.predict_probabilities(
-            self.head_.kind, self.head_.arrays, depth_search.join_depths(features, self.depths_)
-        )
-        exact = probabilities.astype(np.float64)
+        x = depth_search.join_depths(features, self.depths_)
+        exact = prediction.predict_probabilities(self.head_.kind, self.head_.arrays, x).astype(np.float64)
         return np.asarray(exact / exact.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -155,20 +145,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: The head is no layer (`knn`), or `size_px` is not the trunk's own.
         """
         check_is_fitted(self, "head_")
-        image_features_of_trunk = self._image_features()
+        trunk, arrays = self._image_features(), self.head_.arrays
         if self.head_.kind != "linear":
             raise ValueError(f"a head `{self.head_.head}` is no layer of Keras: fit with head='logistic'")
-        if image_features_of_trunk.input != image_features_of_trunk.spec.input:
-            raise ValueError(
-                f"a Keras model sees {image_features_of_trunk.spec.input.size_px} px: fit with size_px=None"
-            )
-        arrays = self.head_.arrays
-        names = [depth.name for depth in image_features_of_trunk.spec.depths]
-        return image_features.attach_head(
-            image_features_of_trunk.keras_model(), names, self.depths_, arrays["weights"], arrays["bias"]
-        )
-
-    # ---------------------------------------------------------------- what was asked for
+        if trunk.input != trunk.spec.input:
+            raise ValueError(f"a Keras model sees {trunk.spec.input.size_px} px: fit with size_px=None")
+        names = [depth.name for depth in trunk.spec.depths]
+        return image_features.attach_head(trunk.keras_model(), names, self.depths_, arrays["weights"], arrays["bias"])
 
     def _image_features(self) -> image_features.ImageFeatures:
         return image_features.shared_image_features(self.backbone, self.size_px, quiet=not self.verbose)
@@ -195,28 +178,21 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None
         return np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), np.float64)
 
-    # ---------------------------------------------------------------- pictures
-
     def _training_images(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        """Pictures and labels to learn from; what numbers mean is settled here."""
         for attribute in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
             self.__dict__.pop(attribute, None)
         paths = _find_paths(X)
-        if paths is not None:
-            y = column_or_1d(y, warn=True)
-            if len(paths) != len(y):
-                raise ValueError(f"X has {len(paths)} pictures, y has {len(y)} labels")
-            self.value_range_ = None
-            return image_features.FileImages(paths), y
-        if _is_flat(X):
-            numbers, y = validate_data(self, X, y, dtype="numeric")
-        else:
-            numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
+        numbers: Any = paths
+        if paths is None:
+            if _is_flat(X):
+                numbers, y = validate_data(self, X, y, dtype="numeric")
+            else:
+                numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
         y = column_or_1d(y, warn=True)
         if len(numbers) != len(y):
             raise ValueError(f"X has {len(numbers)} pictures, y has {len(y)} labels")
-        self.value_range_ = image_arrays.find_value_range(numbers)
-        return self._make_images(numbers), y
+        self.value_range_ = None if paths else image_arrays.find_value_range(numbers)
+        return (image_features.FileImages(paths) if paths else self._make_images(numbers)), y
 
     def _prediction_images(self, X: Any) -> Any:
         paths = _find_paths(X)
@@ -235,9 +211,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"after a fit on files, pictures in memory must be uint8, not {numbers.dtype}")
             ends = image_arrays.BYTE
         if numbers.ndim == 2:
-            numbers = image_arrays.unflatten_images(
-                numbers, image_arrays.infer_shape(numbers.shape[1], self.image_shape)
-            )
+            shape = image_arrays.infer_shape(numbers.shape[1], self.image_shape)
+            numbers = image_arrays.unflatten_images(numbers, shape)
         return image_features.ArrayImages(image_arrays.to_rgb(image_arrays.to_bytes(numbers, ends)))
 
 
@@ -247,16 +222,11 @@ def _is_flat(X: Any) -> bool:
 
 
 def _find_paths(X: Any) -> list[str] | None:
-    """X as paths; None where it holds no paths."""
     if isinstance(X, str | bytes | os.PathLike):
         raise ValueError(f"X is one path, {X!r}: pass a list of paths")
     if isinstance(X, list | tuple):
         return [os.fspath(path) for path in X] if X and all(isinstance(path, str | os.PathLike) for path in X) else None
     array = np.asarray(X) if hasattr(X, "to_numpy") else X if isinstance(X, np.ndarray) else None  # of pandas, Polars
-    if array is None or array.dtype.kind not in "OUT" or not _is_column(array.shape):
+    if array is None or array.dtype.kind not in "OUT" or not (array.ndim == 1 or array.shape[1:] == (1,)):
         return None
     return _find_paths(array.ravel().tolist())
-
-
-def _is_column(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)

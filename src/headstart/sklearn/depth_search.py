@@ -1,7 +1,7 @@
 """Where a trunk is best read, and how strongly a head is held back, by cross-validation on one set of pictures.
 
-A small search for whoever has features and labels and no run folder; a fit's own, with repeats, clusters and several
-backbones, are the stages `rank` and `adapt`.
+For whoever has features and labels and no run folder; a fit's own search, with repeats, clusters and several backbones,
+are the stages `rank` and `adapt`.
 """
 
 from __future__ import annotations
@@ -44,11 +44,8 @@ def search_depths(
 ) -> DepthSearchResult:
     """Try each candidate on the same folds, take the one with the lowest log loss, and fit it on all pictures.
 
-    Args:
-        features: Depth -> (N, D) float32.
-        candidates: What to try, each some depths side by side; from the cheapest on.
-        labels: (N,) int64.
-        class_weight: (C,) or None.
+    `features` are (N, D) float32 a depth, `labels` (N,) int64, `class_weight` (C,). A candidate is some depths side by
+    side; the cheapest come first.
     """
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
     fold_of_row, scores = deal_folds(labels, folds, seed), tuple[Score, ...]()

@@ -1,7 +1,7 @@
 """Arrays of numbers as pictures: what is laid out flat gets its height and width back, any numbers become 0..255.
 
-Nothing here looks at neighbours: the same row gives the same picture in any company, once the range of the numbers is
-known. Legend: N pictures, F numbers of a flat one, h w px of one as it came.
+Nothing here looks at neighbours: the same row gives the same picture in any company. N pictures, F numbers of a flat
+one, h w px of one as it came.
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ _DARKEST_BYTES = 127.0  # numbers up to 255 whose largest is above this are take
 
 
 def infer_shape(width: int, image_shape: tuple[int, ...] | None = None) -> tuple[int, int, int]:
-    """Height, width and channels of pictures that are laid out flat.
+    """Height, width and channels of flat pictures of `width` = F numbers.
 
-    Args:
-        width: F.
-        image_shape: (h, w) or (h, w, 1 or 3); None takes a colour square if F is three times a square, else the
-        smallest
-            grey square that holds F numbers.
+    Without `image_shape` a colour square if F is three times a square, else the smallest grey square that holds F.
 
     Raises:
         ValueError: The given shape does not hold F numbers, or is none of a picture.
@@ -50,11 +46,7 @@ def unflatten_images(flat: np.ndarray, shape: tuple[int, int, int]) -> np.ndarra
 
 
 def find_value_range(numbers: np.ndarray) -> tuple[float, float]:
-    """Which numbers are black and white: of bytes 0 and 255, else 0..1 or 0..255 where they look it, else the ends.
-
-    Args:
-        numbers: Finite, of any shape, those learnt from.
-    """
+    """Which of the finite numbers are black and white: of bytes 0 and 255, else 0..1 or 0..255, else the ends."""
     if numbers.dtype == np.uint8:
         return BYTE
     low, high = float(numbers.min()), float(numbers.max())
@@ -77,11 +69,7 @@ def to_bytes(numbers: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
 
 
 def to_rgb(pictures: np.ndarray) -> np.ndarray:
-    """(N, h, w), (N, h, w, 1) or (N, h, w, 3) -> (N, h, w, 3).
-
-    Raises:
-        ValueError: The shape is none of these.
-    """
+    """(N, h, w), (N, h, w, 1) or (N, h, w, 3) -> (N, h, w, 3); raises ValueError where the shape is none of these."""
     if pictures.ndim == 3:
         pictures = pictures[..., None]
     if pictures.ndim != 4 or pictures.shape[3] not in (1, 3):

@@ -1,8 +1,7 @@
 """Pictures from anywhere -> a trunk's features, each picture once: from memory, from the cache, or through the trunk.
 
-`ImageFeatures` is what an estimator holds on to between many small fits: the compiled trunk and the latest vectors
-stay in the process, so that a second fit on the same pictures runs no network. A file's vectors lie where `headstart
-fit` keeps them; those of arrays lie beside them, known by the shape and the bytes of the array.
+The compiled trunk and the latest vectors stay in the process, so that a second fit on the same pictures runs no
+network. A file's vectors lie where `headstart fit` keeps them; those of arrays lie beside them, by shape and bytes.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ import numpy as np
 
 from headstart.backbones import loading
 from headstart.core.console import Console
-from headstart.core.settings import INFERENCE_BATCH, cache_folder, count_threads
-from headstart.core.storage.cache import Store
+from headstart.core.settings import INFERENCE_BATCH, count_threads
+from headstart.core.storage.cache import default_store
 from headstart.core.storage.row_cache import RowStore, parse_keys
-from headstart.core.types import EmbedKey, InputSpec
+from headstart.core.types import InputSpec
+from headstart.features.cached_rows import make_embed_key
 from headstart.features.embeddings import cache_address
 from headstart.images import preprocessing
 from headstart.images.file_formats import PictureError
-from headstart.networks import openvino_engine
 from headstart.networks.openvino_engine import Engine
 
 MEMORY_BYTES = 256_000_000  # of vectors in memory, of each trunk
@@ -37,11 +36,7 @@ _PARITY = 8  # pictures on which a new trunk is compared with Keras
 
 
 class ArrayImages:
-    """Pictures in memory.
-
-    Args:
-        arrays: (N, h, w, 3) uint8 RGB.
-    """
+    """Pictures in memory: (N, h, w, 3) uint8 RGB."""
 
     def __init__(self, arrays: np.ndarray) -> None:
         self.arrays = arrays
@@ -58,11 +53,7 @@ class ArrayImages:
 
 
 class FileImages:
-    """Picture files.
-
-    Raises:
-        ValueError: Files that cannot be read as pictures, with the reasons.
-    """
+    """Picture files; raises ValueError with the reasons where some cannot be read as pictures."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = list(paths)
@@ -74,24 +65,18 @@ class FileImages:
             except PictureError as err:
                 problems.append(f"`{path}`: {err.detail}")
         if problems:
-            more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-            raise ValueError(
-                f"{len(problems)} of {len(self.paths)} files are no pictures: {'; '.join(problems[:3])}{more}"
-            )
+            shown = "; ".join(problems[:3]) + (f" (and {len(problems) - 3} more)" if problems[3:] else "")
+            raise ValueError(f"{len(problems)} of {len(self.paths)} files are no pictures: {shown}")
 
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
+        """As of `ArrayImages`."""
         return preprocessing.decode_batches(
             "", self.paths, rows, spec, batch=INFERENCE_BATCH, threads=count_threads(), digests=self.digests
         )
 
 
 class ImageFeatures:
-    """One trunk that describes pictures.
-
-    Args:
-        name: Of the backbone; fetched where it is not here.
-        size_px: Height and width of what the trunk sees; None for its own. Smaller is faster and less exact.
+    """One trunk that describes pictures; with another `size_px` than its own it is faster and less exact.
 
     Raises:
         UsageError: There is no such backbone, or it cannot see pictures of that size.
@@ -109,14 +94,7 @@ class ImageFeatures:
         self._lock = threading.RLock()  # an engine runs one thing at a time
 
     def extract_features(self, pictures: ArrayImages | FileImages, *, use_cache: bool = True) -> dict[str, np.ndarray]:
-        """Features of pictures.
-
-        Args:
-            use_cache: Look into the cache on the disk, and keep there what is new.
-
-        Returns:
-            Depth name -> (N, D) float32.
-        """
+        """Depth name -> (N, D) float32; `use_cache` of the disk, where what is new is kept too."""
         keys = [bytes.fromhex(digest) for digest in pictures.digests]
         new_keys = dict.fromkeys(keys)
         with self._lock:
@@ -124,7 +102,8 @@ class ImageFeatures:
             rows = RowStore(self._cache_folder(), self._column_widths()) if use_cache else None
             if rows is not None:
                 features |= self._read_cached(rows, [key for key in new_keys if key not in features])
-            missing = [at for key, at in _first_places(keys).items() if key not in features]
+            first_places = {key: at for at, key in reversed(list(enumerate(keys)))}
+            missing = [at for key, at in first_places.items() if key not in features]
             for block in self._run_trunk(pictures, np.array(missing, np.int64)):
                 if rows is not None:
                     stacked = zip(self._column_widths(), map(np.stack, zip(*block.values(), strict=True)), strict=True)
@@ -136,21 +115,14 @@ class ImageFeatures:
 
     def keras_model(self) -> Any:
         """The trunk as a frozen `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to its depths, each (B, D)."""
-        return self.trunk.build(_open_cache(self._console))
+        return self.trunk.build(default_store(self._console))
 
     def _column_widths(self) -> dict[str, int]:
         return {depth.name: depth.dim for depth in self.spec.depths}
 
     def _cache_folder(self) -> Path:
-        key = EmbedKey(
-            backbone=self.trunk.name,
-            revision=self.spec.revision,
-            input=self.input,
-            depths=self.spec.depths,
-            precision="f32",
-            engine=openvino_engine.engine_name(),
-        )
-        return Path(_open_cache(self._console).root) / cache_address(key)
+        key = replace(make_embed_key(self.trunk), input=self.input)
+        return default_store(self._console).root / cache_address(key)
 
     def _read_cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:
         places = rows.find_rows(_pack_keys(keys)) if keys else np.empty(0, np.int64)
@@ -161,7 +133,6 @@ class ImageFeatures:
     def _run_trunk(
         self, pictures: ArrayImages | FileImages, rows: np.ndarray
     ) -> Iterator[dict[bytes, tuple[np.ndarray, ...]]]:
-        """Through the trunk, block by block."""
         for at in range(0, len(rows), _BLOCK):
             block: dict[bytes, tuple[np.ndarray, ...]] = {}
             flow = pictures.decode_rows(rows[at : at + _BLOCK], self.input)
@@ -172,7 +143,7 @@ class ImageFeatures:
 
     def _ready_engine(self, pictures: ArrayImages | FileImages, rows: np.ndarray) -> Any:
         if self._engine is None:
-            store = _open_cache(self._console)
+            store = default_store(self._console)
             if not self.trunk.source.available(self.trunk.preset, store):
                 self.trunk.source.pull(self.trunk.preset, store, self._console)
             sample_rows = np.resize(rows, _PARITY)
@@ -198,15 +169,6 @@ def shared_image_features(name: str, size_px: int | None, quiet: bool = True) ->
     return ImageFeatures(name, size_px, Console(quiet=quiet))
 
 
-def _open_cache(console: Console) -> Store:
-    return Store(cache_folder(), report=console.print_warning)
-
-
-def _first_places(keys: Sequence[bytes]) -> dict[bytes, int]:
-    """Each key with the first place where it stands."""
-    return {key: at for at, key in reversed(list(enumerate(keys)))}
-
-
 def _pack_keys(keys: Sequence[bytes]) -> np.ndarray:
     """(M, 32) uint8."""
     return parse_keys([key.hex() for key in keys])
@@ -217,11 +179,7 @@ def attach_head(
 ) -> Any:
     """A trunk and a linear head as one `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
 
-    Args:
-        trunk_model: From `ImageFeatures.keras_model`.
-        spec_depths: Names of its outputs, in their order.
-        depths: Those that the head reads, in its order.
-        weights: (D, C).
+    The head has `weights` (D, C) and reads `depths` in its order; `spec_depths` name the trunk's outputs in theirs.
     """
     import keras
 

@@ -20,12 +20,7 @@ from headstart.networks.openvino_engine import Engine
 
 
 def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
-    """Assert everything that the protocol `BackboneSource` promises of one preset.
-
-    Args:
-        source: The plugin.
-        preset: One of its presets; the weights must be within reach of `pull`.
-        store: A cache.
+    """Assert everything that `BackboneSource` promises of a preset whose weights are within reach of `pull`.
 
     Raises:
         AssertionError: Something does not hold; the message says what.
@@ -56,7 +51,6 @@ def compute_vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
 
 
 def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
-    """Of a preset that is OpenVINO files alone: what they give, and that Keras is refused with the reason."""
     pictures = _make_pictures(spec.input.size_px)
     conversions = []
     with tempfile.TemporaryDirectory() as place:

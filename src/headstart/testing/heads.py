@@ -1,7 +1,6 @@
 """What every head must do: `check_head(head)` raises AssertionError with the sentence that does not hold.
 
-It fits the head on small made-up sets: separable classes, more columns than rows, constant and repeated columns, two
-pictures a class, a class that is missing. Warnings count as failures. For heads of this package and of others alike.
+It fits the head on small made-up sets; warnings count as failures. For heads of this package and of others alike.
 """
 
 from __future__ import annotations
@@ -49,14 +48,7 @@ def predict_probabilities(fitted: FittedHead, x: np.ndarray) -> np.ndarray:
 
 
 def check_head(head: Head) -> None:
-    """Run the whole suite.
-
-    Args:
-        head: A plugin of the kind `heads`.
-
-    Raises:
-        AssertionError: With what does not hold.
-    """
+    """Run the whole suite on a plugin of the kind `heads`; raises AssertionError with what does not hold."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for check in CHECKS:

@@ -1,7 +1,7 @@
 """A folder with a file of every kind that a data set may hold, sound and broken, and what must become of each.
 
-`write_image_files` is for tests of anything that reads pictures: two classes, every format and colour mode, every EXIF
-orientation, damage of every sort, links, odd names. All sound pictures of the folder `scene` show the same scene.
+Two classes, every format and colour mode, every EXIF orientation, damage of every sort, links, odd names. All sound
+pictures of the folder `scene` show the same scene.
 """
 
 from __future__ import annotations
@@ -55,12 +55,8 @@ def store_turned(image: Image.Image, orientation: int) -> tuple[Image.Image, Ima
 def make_png(width: int, height: int, *, bits: int, colour: int, rows: bytes | None = None) -> bytes:
     """A PNG made by hand: any depth, and as large as wanted at hardly any size.
 
-    Args:
-        width: px.
-        height: px.
-        bits: Per channel.
-        colour: PNG colour type: 0 grey, 2 RGB, 6 RGBA.
-        rows: Unfiltered rows, each with a leading 0; None for a handful of zeros, whatever the size says.
+    `colour` is PNG's type: 0 grey, 2 RGB, 6 RGBA. `rows` are unfiltered, each with a leading 0; None for a handful of
+    zeros.
     """
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     packed = zlib.compress(b"\0" * 1000 if rows is None else rows)
@@ -164,13 +160,9 @@ def _write_hidden(folder: Path, put: Callable[[str, bytes], None]) -> dict[str, 
 
 
 def write_image_files(folder: Path) -> dict[str, str]:
-    """Write the zoo.
+    """Write the zoo with its classes `scene`, `other` and `broken`, the last without a usable picture.
 
-    Args:
-        folder: Made when missing. Its classes are `scene`, `other` and `broken`, the last without a usable picture.
-
-    Returns:
-        Path below the folder -> reason for which it must be excused, empty for those to be used; every file on disk.
+    Gives path below the folder -> reason for which it must be excused, empty for those to be used; every file on disk.
     """
     expected: dict[str, str] = {}
 

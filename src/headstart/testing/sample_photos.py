@@ -1,8 +1,7 @@
 """The few real photographs with an obvious label that packages carry: enough to see that a thing works, not how well.
 
-Those of scikit-image lie in its wheel, which is fetched by pip and never imported; those of scikit-learn are installed
-with it. Drawings, patterns, second views and crops of the same scene are left out; no photograph is left out for its
-answer.
+Those of scikit-image lie in its wheel, which is fetched and never imported; those of scikit-learn are installed with
+it. Drawings, patterns, second views and crops are left out; no photograph is left out for its answer.
 """
 
 from __future__ import annotations
@@ -40,11 +39,7 @@ LEARN_LABELS = {"china.jpg": "palace", "flower.jpg": "flower"}
 
 
 def fetch_labelled_photos(store: Store, console: Console) -> dict[Path, str]:
-    """19 photographs and their labels.
-
-    Raises:
-        SetupError: The wheel cannot be had, or lacks one.
-    """
+    """19 photographs and their labels; raises SetupError where the wheel cannot be had, or lacks one."""
     # In a folder inside the entry: the entry's seal is no picture.
     folder = store.make_entry(
         "data", {"set": "photos", "wheel": WHEEL[2]}, lambda draft: _extract_photos(draft / "photos", store, console)

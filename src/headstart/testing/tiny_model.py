@@ -22,12 +22,7 @@ DEPTHS = (FeatureLevel(name="shallow", dim=3), FeatureLevel(name="deep", dim=3))
 
 
 def write_tiny_model(folder: Path, **changes: Any) -> Path:
-    """Write the model into a folder.
-
-    Args:
-        folder: Made here; must not exist.
-        **changes: Fields of the manifest that differ.
-    """
+    """Write the model into a new folder, with other fields of the manifest by `changes`."""
     trunk = write_tiny_trunk(folder, "trunk0", size_px=32)
     manifest = model_manifest.Manifest(
         format=model_manifest.FORMAT,
