@@ -48,7 +48,7 @@ def training_setup(folder: Path) -> tuple[TrainingSetup, np.ndarray, np.ndarray]
     story = FitSteps(context(folder / "run", data=str(textile(folder / "data", LEARN, 0)), backbones=(LITE0,)))
     rng, learn = np.random.default_rng(0), story.splits.train
     judge = np.sort(rng.permutation(story.splits.test)[:JUDGE])
-    on = head_selection.make_cv_problem(story.data, story.splits, story.ctx)
+    on = head_selection.make_training_problem(story.data, story.splits, story.ctx)
     points = starting_points.judge_starting_points(story.ranking, story.embeddings, on, (DEPTH,))
     splits = dataclasses.replace(story.splits, train=np.concatenate([learn, judge]))
     setup = make_training_setup(story.data, splits, story.embeddings, points, story.probe, on, ctx=story.ctx)

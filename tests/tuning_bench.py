@@ -42,7 +42,7 @@ def surroundings(data, run, store, **settings):
 def workbench(ctx):
     """Everything that a training of the run needs, the frozen probe included."""
     story = FitSteps(ctx)
-    on = head_selection.make_cv_problem(story.data, story.splits, ctx)
+    on = head_selection.make_training_problem(story.data, story.splits, ctx)
     points = starting_points.judge_starting_points(story.ranking, story.embeddings, on, (DEPTH,))
     return make_training_setup(story.data, story.splits, story.embeddings, points, story.probe, on, ctx=ctx)
 

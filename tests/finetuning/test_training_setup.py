@@ -21,7 +21,7 @@ def setup(context, monkeypatch):
     monkeypatch.setattr(head_selection, "MOST", MOST)
     data = dataset()
     split, ctx = splits(data, folds=4), context(seed=3)
-    on = head_selection.make_cv_problem(data, split, ctx)
+    on = head_selection.make_training_problem(data, split, ctx)
     p = np.random.default_rng(0).dirichlet(np.ones(3), len(on.rows))
     p[:, 0] = on.rows  # so that it can be told whose answer it is
     shuffled = np.random.default_rng(1).permutation(len(on.rows))

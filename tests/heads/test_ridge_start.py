@@ -5,7 +5,7 @@ import pytest
 
 from headstart.core import registry
 from headstart.heads.classifiers.ridge import Ridge, _Problem, _trusted_multiple
-from headstart.heads.regularization_path import FROM_NAMES_SUFFIX
+from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
 from headstart.testing import heads as suite
 
 RIDGE = registry.load_plugin("heads", "ridge")

@@ -16,6 +16,7 @@ from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.types import Feature, NameInitialization
 from headstart.evaluation.baselines import NAMES
+from headstart.selection.cv_problem import CvProblem
 from headstart.selection.probe import candidate_heads, head_selection
 from headstart.testing.sample_photos import fetch_labelled_photos
 from headstart.zero_shot import class_names, head_from_names
@@ -125,7 +126,7 @@ def test_few_labels_are_told_that_names_may_help_but_not_where_they_cannot(
 
 
 def test_the_start_is_zero_for_columns_of_which_names_say_nothing():
-    on = head_selection.HeadCvProblem(
+    on = CvProblem(
         rows=np.arange(3),
         y=np.arange(3) % 2,
         folds=np.zeros((1, 3)),

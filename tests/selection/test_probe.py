@@ -168,12 +168,12 @@ def test_class_weights_raise_the_rare_class(data, split, backbones, context):
 
 
 def test_clusters_are_thinned_as_a_whole(data, split):
-    from headstart.selection.probe.head_selection import HeadCvProblem
+    from headstart.selection.cv_problem import CvProblem
     from headstart.selection.probe.learning_curve import thin_by_clusters
 
     rows = split.train
     clusters = np.asarray([i - i % 5 for i in range(len(data.uris))])
-    on = HeadCvProblem(
+    on = CvProblem(
         rows=rows,
         y=np.zeros(len(rows), np.int64),
         folds=split.folds[:, rows],

@@ -99,7 +99,7 @@ def _make_setup(
     probe: FitResult,
     ctx: Context,
 ) -> TrainingSetup:
-    problem = head_selection.make_cv_problem(data, splits, ctx)
+    problem = head_selection.make_training_problem(data, splits, ctx)
     fields = recipes.parse_fields(ctx.job.recipe)
     candidates = [e for e in embeddings if recipes.is_backbone_named(str(fields.get("backbone", "")), e.spec.name)]
     points = starting_points.judge_starting_points(ranking, candidates, problem, tuple(fields.get("depths", ())))

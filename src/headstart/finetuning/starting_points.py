@@ -21,7 +21,7 @@ from headstart.features.embeddings import join_columns
 from headstart.finetuning.network.trainable_network import HeadStart
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
-from headstart.selection.probe.head_selection import HeadCvProblem
+from headstart.selection.cv_problem import CvProblem
 from headstart.selection.probe.learning_curve import resize_params
 from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.successive_halving import Finalist, Option
@@ -56,7 +56,7 @@ class StartingPoint:
 
 
 def judge_starting_points(
-    ranking: Ranking, embeddings: Sequence[Embeddings], problem: HeadCvProblem, depths: Sequence[str] = ()
+    ranking: Ranking, embeddings: Sequence[Embeddings], problem: CvProblem, depths: Sequence[str] = ()
 ) -> list[StartingPoint]:
     """The logistic heads to start from: of each backbone that on its best single level, and the best of all.
 
@@ -122,7 +122,7 @@ def _list_level_sets(each: Embeddings, ranking: Ranking, depths: Sequence[str]) 
     return [levels for levels in dict.fromkeys((best, features[:-1], features)) if levels]
 
 
-def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], problem: HeadCvProblem) -> StartingPoint:
+def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], problem: CvProblem) -> StartingPoint:
     x = join_columns(embeddings, features, problem.rows)
     head = registry.load_plugin("heads", HEAD)
     fold, metric = problem.folds[:1], problem.metric
@@ -137,7 +137,7 @@ def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], prob
 
 
 def fit_start(
-    point: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, problem: HeadCvProblem
+    point: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, problem: CvProblem
 ) -> HeadStart:
     """The head of a starting point fitted on the (M,) int64 `rows` with classes `y`."""
     x = join_columns(embeddings, point.features, rows)

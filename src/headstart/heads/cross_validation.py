@@ -114,8 +114,7 @@ def run_in_threads(run_task: Callable[[Any], None], tasks: Sequence[Any], bytes_
             run_task(task)
         return
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(run_task, tasks):
-            pass
+        list(pool.map(run_task, tasks))
 
 
 def average_losses(metric: str, y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -223,7 +222,7 @@ def draw_stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
     """(B,) int64 ascending, at most `count` positions drawn by class in their shares, at least one of each class."""
     if len(y) <= count:
         return np.arange(len(y))
-    rng, drawn = np.random.default_rng([seed, 50_000]), []
+    rng = np.random.default_rng([seed, 50_000])
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) > count:
         raise ValueError(f"{count} pictures cannot hold {len(classes)} classes")
@@ -233,6 +232,5 @@ def draw_stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
         takes[position] += 1
     while takes.sum() > count:
         takes[np.argmax(takes)] -= 1
-    for c, take in zip(classes, takes, strict=True):
-        drawn.append(rng.choice(np.flatnonzero(y == c), take, replace=False))
+    drawn = [rng.choice(np.flatnonzero(y == c), take, replace=False) for c, take in zip(classes, takes, strict=True)]
     return np.sort(np.concatenate(drawn)).astype(np.int64)

@@ -92,8 +92,7 @@ def require_rule(job: Job, class_names: tuple[str, ...]) -> None:
 def find_positive_class(name: str, class_names: tuple[str, ...]) -> int:
     """Position of the class named by `--positive`; a `UsageError` with the nearest names where there is none."""
     if name not in class_names:
-        near = format_nearest(name, class_names)
-        all_names = f"classes: {', '.join(class_names)}"
+        near, all_names = format_nearest(name, class_names), f"classes: {', '.join(class_names)}"
         hint = f"{near} {all_names}".strip() if len(class_names) <= _FEW else near or all_names
         raise UsageError(f"no class is named `{name}`", where="--positive", hint=hint)
     return class_names.index(name)
@@ -105,8 +104,7 @@ def read_costs(path: str | Path, class_names: tuple[str, ...]) -> np.ndarray:
     Raises:
         DataError: With every problem of the file at once.
     """
-    path = Path(path)
-    rows = _read_csv_rows(path, class_names)
+    rows = _read_csv_rows(Path(path), class_names)
     cells = {
         (row[0].strip(), column.strip()): cell
         for row in rows[1:]

@@ -7,15 +7,17 @@ and logistic regression is well conditioned. Legend: M rows, D columns, Q direct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from headstart.core import blas_threads
 from headstart.core.settings import count_threads
+from headstart.core.types import FittedHead
 
 DENSE_NUMBERS = 1 << 23  # up to this many numbers are held in float64
 HELD_NUMBERS = 1 << 26  # up to this many standardised numbers are held in float32
@@ -23,6 +25,7 @@ _THREADED_NUMBERS = 1 << 27  # from here on blocks run in threads; below, folds 
 _BLOCK_NUMBERS = 1 << 19
 _FLAT = 1e-6  # standard deviation below this part of the mean's size is rounding, not signal
 _RANK = 1e-10  # variance below this part of the largest counts as none
+FROM_NAMES_SUFFIX = "_from_names"  # after the name of a head that starts from the names of the classes
 ABSENT = -1e6  # bias of a class that was not there to be learnt: probability 0
 
 
@@ -252,3 +255,20 @@ def class_shares(y: np.ndarray, present: np.ndarray, class_weight: np.ndarray | 
     if class_weight is not None:
         shares *= np.asarray(class_weight, np.float64)[present]
     return np.asarray(shares / shares.sum())
+
+
+def fit_path(
+    head: str,
+    params: Sequence[Mapping[str, Any]],
+    n_classes: int,
+    solve: Callable[[Mapping[str, Any]], dict[str, np.ndarray]],
+) -> Iterator[FittedHead]:
+    """One linear head for each setting, in this order, solved on one BLAS thread when it is asked for.
+
+    `solve` gives `weights` (D, C) and `bias` (C,) for a setting.
+    """
+    for setting in params:
+        with blas_threads.single_blas_thread():
+            arrays = solve(setting)
+        size = arrays["weights"].size + n_classes
+        yield FittedHead(head=head, kind="linear", params=dict(setting), arrays=arrays, trainable_params=size)

@@ -21,9 +21,8 @@ from headstart.heads.design_matrix import Basis
 MEMORY = 10
 MAX_STEPS = 300
 _FEW_CLASSES = 16
-TOLERANCE = (
-    2e-10  # nats of the objective left, as the local quadratic model foresees; 1e-8 moves probabilities by 0.006
-)
+# Nats of the objective left, as the local quadratic model foresees; 1e-8 moves probabilities by 0.006.
+TOLERANCE = 2e-10
 
 
 def softmax_rows(scores: np.ndarray) -> np.ndarray:
@@ -70,8 +69,8 @@ class _Problem:
     def compute_curvature(self, scores: np.ndarray) -> np.ndarray:
         """(Q + 1, 1) root of the expected second derivative along each direction."""
         p_MC = softmax_rows(scores)
-        spread = float((self.weight * (1 - np.sum(p_MC**2, axis=1, keepdims=True))).sum()) / (p_MC.shape[1] - 1)
-        spread = max(spread, 1e-3)
+        impurity = float((self.weight * (1 - np.sum(p_MC**2, axis=1, keepdims=True))).sum())
+        spread = max(impurity / (p_MC.shape[1] - 1), 1e-3)
         return np.asarray(np.sqrt(np.append(spread * self.basis.power + self.strength, spread))[:, None])
 
 

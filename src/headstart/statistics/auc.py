@@ -6,6 +6,8 @@ near-duplicates taken into account.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 
@@ -15,12 +17,9 @@ def roc_auc(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]
     `positive` (M,) bool with both kinds, `score` (M,) higher for positives.
     """
     positives, negatives = np.sort(score[positive]), np.sort(score[~positive])
-    below = (
-        np.searchsorted(negatives, score[positive], "left") + np.searchsorted(negatives, score[positive], "right")
-    ) / 2
-    under = (
-        np.searchsorted(positives, score[~positive], "left") + np.searchsorted(positives, score[~positive], "right")
-    ) / 2
+    sides: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+    below = sum(np.searchsorted(negatives, score[positive], side) for side in sides) / 2
+    under = sum(np.searchsorted(positives, score[~positive], side) for side in sides) / 2
     area = float(below.sum() / (len(positives) * len(negatives)))
     influence = np.empty(len(score))
     influence[positive] = (below / len(negatives) - area) / len(positives)

@@ -32,10 +32,8 @@ def calibration_bins(y: np.ndarray, p: np.ndarray) -> tuple[CalibrationBin, ...]
 
 
 def _make_bin(top: np.ndarray, right: np.ndarray) -> CalibrationBin:
-    ends = float(top.min()), float(top.max())
-    return CalibrationBin(
-        low=ends[0], high=ends[1], n=len(top), confidence=float(top.mean()), accuracy=float(right.mean())
-    )
+    low, high, confidence = float(top.min()), float(top.max()), float(top.mean())
+    return CalibrationBin(low=low, high=high, n=len(top), confidence=confidence, accuracy=float(right.mean()))
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndarray | None, seed: int) -> Interval:

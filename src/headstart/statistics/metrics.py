@@ -60,6 +60,9 @@ class _Part(NamedTuple):
     influence: np.ndarray | None = None  # (M,) float64
 
 
+_ABSENT = _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
+
+
 def _make_case(
     y: np.ndarray, p: np.ndarray, answers: np.ndarray | None, clusters: np.ndarray | None, seed: int
 ) -> _Case:
@@ -89,7 +92,7 @@ def compute_score(
     """
     case = _make_case(y, p, None, clusters, seed)
     if name in _WHOLE:
-        part = _WHOLE[name](case) if len(case.y) else _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
+        part = _WHOLE[name](case) if len(case.y) else _ABSENT
     elif name in _MACRO:
         part = _average_classes(case, name, {c: _PER_CLASS[_MACRO[name]](case, c) for c in case.present})
     else:
@@ -116,13 +119,11 @@ def compute_scores(
     if not len(case.y):
         return ()
     each = {name: {c: measure(case, c) for c in case.present} for name, measure in _PER_CLASS.items()}
-    results = [_make_score(measure(case), name, split, "") for name, measure in _WHOLE.items()]
-    results += [
-        _make_score(_average_classes(case, name, each[measure]), name, split, "") for name, measure in _MACRO.items()
-    ]
-    absent = _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
+    whole = {name: measure(case) for name, measure in _WHOLE.items()}
+    whole |= {name: _average_classes(case, name, each[measure]) for name, measure in _MACRO.items()}
+    results = [_make_score(part, name, split, "") for name, part in whole.items()]
     for c, subject in enumerate(class_names):
-        results += [_make_score(parts.get(c, absent), name, split, subject) for name, parts in each.items()]
+        results += [_make_score(parts.get(c, _ABSENT), name, split, subject) for name, parts in each.items()]
     return tuple(results)
 
 
@@ -131,10 +132,6 @@ def _make_score(part: _Part, name: str, split: str, subject: str) -> Score:
 
 
 # ---------------------------------------------------------------- over all classes
-
-
-def _measure_accuracy(case: _Case) -> _Part:
-    return _measure_share(case, case.right, np.ones(len(case.y), bool))
 
 
 def _make_loss_measure(
@@ -160,7 +157,7 @@ def _measure_calibration_error(case: _Case) -> _Part:
 
 
 def _measure_share(case: _Case, hit: np.ndarray, condition: np.ndarray) -> _Part:
-    """Share of `of` that is also `hit`; Wilson's interval with the clusters' effective number."""
+    """Share of `condition` that is also `hit`; Wilson's interval with the clusters' effective number."""
     n = int(condition.sum())
     if not n:
         return _Part(Interval(0.0, 0.0, 1.0), 0, "wilson", np.zeros(len(hit)))
@@ -168,18 +165,6 @@ def _measure_share(case: _Case, hit: np.ndarray, condition: np.ndarray) -> _Part
     influence = ((hit & condition) - share * condition) / n
     effective = n / design_effect(influence, case.groups)
     return _Part(wilson_interval(share * effective, effective), n, "wilson", influence)
-
-
-def _measure_precision(case: _Case, c: int) -> _Part:
-    return _measure_share(case, case.y == c, case.answers == c)
-
-
-def _measure_recall(case: _Case, c: int) -> _Part:
-    return _measure_share(case, case.answers == c, case.y == c)
-
-
-def _measure_specificity(case: _Case, c: int) -> _Part:
-    return _measure_share(case, case.answers != c, case.y != c)
 
 
 def _measure_f1(case: _Case, c: int) -> _Part:
@@ -194,7 +179,7 @@ def _measure_f1(case: _Case, c: int) -> _Part:
 def _measure_roc_auc(case: _Case, c: int) -> _Part:
     truth = case.y == c
     if truth.all():
-        return _Part(Interval(np.nan, np.nan, np.nan), 0, "none", np.zeros(len(truth)))
+        return _ABSENT._replace(influence=np.zeros(len(truth)))
     area, influence = auc.roc_auc(truth, case.p[:, c])
     interval = area_interval(area, truth.sum(), (~truth).sum(), design_effect(influence, case.groups))
     return _Part(interval, len(truth), "newcombe", influence)
@@ -212,7 +197,7 @@ def _average_classes(case: _Case, name: str, parts: dict[int, _Part]) -> _Part:
     """The average over present classes."""
     measured = [part for part in parts.values() if not np.isnan(part.interval.value)]
     if not measured:
-        return _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
+        return _ABSENT
     total, apart = np.zeros(len(case.y)), 0.0
     for part in measured:
         assert part.influence is not None
@@ -226,15 +211,15 @@ def _average_classes(case: _Case, name: str, parts: dict[int, _Part]) -> _Part:
 
 
 _WHOLE: dict[str, Callable[[_Case], _Part]] = {
-    "accuracy": _measure_accuracy,
+    "accuracy": lambda case: _measure_share(case, case.right, np.ones(len(case.y), bool)),
     "log_loss": _make_loss_measure(log_losses, float(np.log(2))),  # an error gives its class at most a half
     "brier": _make_loss_measure(brier_losses, 0.5),
     "ece": _measure_calibration_error,
 }
 _PER_CLASS: dict[str, Callable[[_Case, int], _Part]] = {
-    "precision": _measure_precision,
-    "recall": _measure_recall,
-    "specificity": _measure_specificity,
+    "precision": lambda case, c: _measure_share(case, case.y == c, case.answers == c),
+    "recall": lambda case, c: _measure_share(case, case.answers == c, case.y == c),
+    "specificity": lambda case, c: _measure_share(case, case.answers != c, case.y != c),
     "f1": _measure_f1,
     "roc_auc": _measure_roc_auc,
     "average_precision": _measure_average_precision,
@@ -249,9 +234,6 @@ _MACRO = {
     "average_precision": "average_precision",
 }
 NAMES = (*_WHOLE, *_MACRO)
-
-
-# ---------------------------------------------------------------- tables
 
 
 def confusion_matrix(y: np.ndarray, answers: np.ndarray, n_classes: int) -> np.ndarray:

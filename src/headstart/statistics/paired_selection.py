@@ -1,10 +1,9 @@
 """Which candidate is taken: the paired rule, on the same pictures and the same folds.
 
 The lowest mean loss wins. A cheaper candidate is taken instead only when the paired 95 % interval of the difference
-holds 0 and it loses less than a tolerance: 0.005 when accuracy is preferred, 0.02 when speed is. For accuracies that
-is half a point (two points); for the log loss it is as much: the typical (geometric mean) probability given to the
-truth falls by half a per cent (two per cent). Cost is counted in operations, never by a clock, so that the choice is
-the same on every machine. What the interval cannot tell apart is called a tie.
+holds 0, which is a tie, and it loses less than a tolerance: 0.005 when accuracy is preferred, 0.02 when speed is. For
+accuracies that is half a point (two points); for the log loss the typical (geometric mean) probability given to the
+truth falls by half a per cent (two). Cost is counted in operations, so the choice is the same on every machine.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ class CandidateLosses:
     """One candidate's held-out losses.
 
     Attributes:
-        name: Unique among the candidates.
         rows: (M,) int64 rows of the data set, each once.
         losses: (M,) float64 loss of each of `rows`, averaged over repeats; lower is better.
         cost: Operations for one picture, or anything that orders the same way.
@@ -46,8 +44,6 @@ class PairedChoice:
     """Which candidate is taken, and why.
 
     Attributes:
-        winner: Its name.
-        why: One sentence with numbers.
         best: The name with the lowest mean loss; the winner unless a cheaper one was taken.
         ties: Names that cannot be told from the best, the winner left out, in the order of their means.
         paired: For each name its loss minus the best's, with a 95 % interval.
@@ -62,11 +58,6 @@ class PairedChoice:
 
 def paired_difference(a: CandidateLosses, b: CandidateLosses, clusters: np.ndarray | None = None) -> Interval:
     """Loss of `a` minus loss of `b` on the pictures that both were measured on.
-
-    Args:
-        a: The one.
-        b: The other.
-        clusters: (N,) label of every row of the data set, or None.
 
     Raises:
         ValueError: They share no picture.
@@ -84,13 +75,9 @@ def choose_candidate(
     clusters: np.ndarray | None = None,
     metric: str = "loss",
 ) -> PairedChoice:
-    """Take one of several candidates, all measured on the same pictures.
+    """Take one of several candidates, all measured on the same pictures, `accurate` or `fast` preferred.
 
-    Args:
-        candidates: At least one.
-        prefer: `accurate` or `fast`.
-        clusters: (N,) label of every row of the data set, or None; near-duplicates widen the intervals.
-        metric: What the losses are of, for the sentence.
+    `clusters` (N,) labels every row of the data set: near-duplicates widen the intervals. `metric` is for the sentence.
 
     Raises:
         ValueError: There is none, two share a name, or they were measured on different pictures.
@@ -101,9 +88,8 @@ def choose_candidate(
     differences = {c.name: paired_difference(c, best, clusters) for c in order}
     tied = [c for c in order if differences[c.name].low <= 0 <= differences[c.name].high]
     close = [c for c in tied if differences[c.name].value < TOLERANCE[prefer]]
-    winner = min(close, key=lambda c: (c.cost, c.mean_loss, c.name))
-    if winner.cost >= best.cost:
-        winner = best
+    cheapest = min(close, key=lambda c: (c.cost, c.mean_loss, c.name))
+    winner = cheapest if cheapest.cost < best.cost else best
     ties = tuple(c.name for c in tied if c is not winner)
     why = _format_reason(order, winner, differences, ties, metric)
     return PairedChoice(winner=winner.name, why=why, best=best.name, ties=ties, paired=differences)

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.features.embeddings import find_positions
-from headstart.selection.probe.head_selection import HeadCvProblem
+from headstart.selection.cv_problem import CvProblem
 
 _JUDGED = "among those that the frozen probe was judged by"
 
@@ -26,7 +26,7 @@ class TrainingSet:
     splits: Splits
     embeddings: Sequence[Embeddings]
     probe: FitResult
-    problem: HeadCvProblem
+    problem: CvProblem
 
     @cached_property
     def rows(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.search.training_source import PreparedTraining, TrainingSources
 from headstart.finetuning.starting_points import StartingPoint
 from headstart.finetuning.tracking.epoch_tracking import EpochTracker
-from headstart.selection.probe.head_selection import HeadCvProblem
+from headstart.selection.cv_problem import CvProblem
 
 WORK = ".work"  # folder of weights that go when the run has its network
 
@@ -70,7 +70,7 @@ def make_training_setup(
     embeddings: Sequence[Embeddings],
     points: Sequence[StartingPoint],
     probe: FitResult,
-    problem: HeadCvProblem,
+    problem: CvProblem,
     *,
     ctx: Context,
 ) -> TrainingSetup:

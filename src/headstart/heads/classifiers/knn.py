@@ -40,9 +40,7 @@ class Neighbours:
         """See `headstart.core.types.Head`; all share one copy of the points."""
         moments = design_matrix.column_moments(x)
         centre = moments.centre.astype(np.float32)
-        scale = np.where(moments.inverse > 0, 1 / np.where(moments.inverse > 0, moments.inverse, 1.0), 1.0).astype(
-            np.float32
-        )
+        scale = (1 / np.where(moments.inverse > 0, moments.inverse, 1.0)).astype(np.float32)
         points = np.empty(x.shape, np.float32)
         for rows in design_matrix.row_blocks(x):
             points[rows] = (x[rows] - centre) / scale

@@ -15,7 +15,6 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 from headstart.heads import design_matrix, softmax_regression
-from headstart.heads.regularization_path import fit_path
 from headstart.statistics.sampling import evenly_spaced
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
@@ -45,11 +44,8 @@ class Discriminant:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
             problem = _Problem(x, y, class_weight)
-        yield from fit_path(
-            self.name,
-            params,
-            n_classes,
-            lambda setting: problem.solve(float(setting["shrinkage"]), n_classes),
+        yield from design_matrix.fit_path(
+            self.name, params, n_classes, lambda setting: problem.solve(float(setting["shrinkage"]), n_classes)
         )
 
 
@@ -80,11 +76,9 @@ class _Problem:
         cross = self.means @ weights
         y = self.y[self.rows]
         scores, has_others = self._leave_one_out_scores(power, cross, g, y)
-        t = (
-            softmax_regression.fit_temperature(scores[has_others], y[has_others], offset=self.prior)
-            if has_others.any()
-            else 1 / dim
-        )
+        t = 1 / dim
+        if has_others.any():
+            t = softmax_regression.fit_temperature(scores[has_others], y[has_others], offset=self.prior)
         bias = self.prior - 0.5 * t * np.diag(cross)
         return design_matrix.linear_head_arrays(t * weights, bias, self.moments, self.present, n_classes)
 

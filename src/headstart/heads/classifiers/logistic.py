@@ -13,13 +13,11 @@ import numpy as np
 
 from headstart.core.types import FittedHead
 from headstart.heads import design_matrix, softmax_regression
-from headstart.heads.regularization_path import fit_path
 from headstart.statistics.sampling import evenly_spaced
 
 PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strength over columns per picture
-APPROXIMATE_ROWS = (
-    16_384  # rows from which large sets take their principal directions: they steer, the optimum is exact
-)
+# Rows from which large sets take their principal directions: they steer, the optimum is exact.
+APPROXIMATE_ROWS = 16_384
 
 
 class Logistic:
@@ -50,7 +48,7 @@ class Logistic:
             weights, bias = next(solutions)
             return design_matrix.linear_head_arrays(weights, bias, moments, present, n_classes)
 
-        yield from fit_path(self.name, params, n_classes, solve)
+        yield from design_matrix.fit_path(self.name, params, n_classes, solve)
 
 
 def _solve_path(

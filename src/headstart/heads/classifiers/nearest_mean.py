@@ -42,9 +42,7 @@ class NearestMean:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
             arrays = _fit_means(x, y, n_classes, class_weight)
-        for setting in params:
-            size = arrays["weights"].size + n_classes
-            yield FittedHead(head=self.name, kind="linear", params=dict(setting), arrays=arrays, trainable_params=size)
+        yield from design_matrix.fit_path(self.name, params, n_classes, lambda setting: arrays)
 
 
 def _fit_means(x: np.ndarray, y: np.ndarray, n_classes: int, class_weight: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -55,11 +53,9 @@ def _fit_means(x: np.ndarray, y: np.ndarray, n_classes: int, class_weight: np.nd
     prior = np.log(design_matrix.class_shares(local, present, class_weight))
     rows = evenly_spaced(len(y), CALIBRATED)
     scores, has_others = leave_one_out_scores(design.take_rows(rows), local[rows], means, np.bincount(local))
-    t = (
-        softmax_regression.fit_temperature(scores[has_others], local[rows][has_others], offset=prior)
-        if has_others.any()
-        else 1 / x.shape[1]
-    )
+    t = 1 / x.shape[1]
+    if has_others.any():
+        t = softmax_regression.fit_temperature(scores[has_others], local[rows][has_others], offset=prior)
     bias = prior - 0.5 * t * np.einsum("cd,cd->c", means, means)
     return design_matrix.linear_head_arrays(t * means.T, bias, moments, present, n_classes)
 

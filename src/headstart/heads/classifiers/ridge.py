@@ -16,7 +16,6 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 from headstart.heads import design_matrix, softmax_regression
-from headstart.heads.regularization_path import FROM_NAMES_SUFFIX, fit_path
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.sampling import evenly_spaced
 
@@ -34,7 +33,7 @@ class Ridge:
     def __init__(self, start: np.ndarray | None = None) -> None:
         self.start = start
         if start is not None:
-            self.name += FROM_NAMES_SUFFIX
+            self.name += design_matrix.FROM_NAMES_SUFFIX
 
     def starting(self, weights: np.ndarray) -> Ridge:
         """See `headstart.core.types.StartingHead`."""
@@ -57,7 +56,7 @@ class Ridge:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
             problem = _Problem(x, y, class_weight, self.start)
-        yield from fit_path(
+        yield from design_matrix.fit_path(
             self.name, params, n_classes, lambda setting: problem.solve(float(setting["strength"]), n_classes)
         )
 
@@ -108,20 +107,17 @@ class _Problem:
     def _fit_temperature(self, left_out: np.ndarray) -> float:
         """By left-out values (B, P); where a class has one picture or two, they know too little of it to be trusted."""
         largest_class = np.bincount(self.y).max()
-        fitted = (
-            softmax_regression.fit_temperature(left_out, self.y[self.rows], weight=self.share)
-            if largest_class > 1
-            else 0.0
-        )
+        fitted = 0.0
+        if largest_class > 1:
+            fitted = softmax_regression.fit_temperature(left_out, self.y[self.rows], weight=self.share)
         spread = float(np.std(left_out - left_out.mean(axis=1, keepdims=True)))
         return fitted if largest_class > 2 else max(fitted, SPREAD / spread if spread > 0 else 1.0)
 
     def _leave_one_out_errors(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
         """(B, P) errors for rows of a target (B, P), less its mean, as if each had not been learnt from."""
         fitted = self.sample_coordinates @ inner / np.sqrt(self.share)[:, None]
-        leverage = (self.sample_coordinates**2) @ (1 / (self.basis.power + strength)) / len(self.y) + self.share / len(
-            self.y
-        )
+        leverage = (self.sample_coordinates**2) @ (1 / (self.basis.power + strength)) / len(self.y)
+        leverage = leverage + self.share / len(self.y)
         return np.asarray((target - fitted) / np.maximum(1 - leverage, 1e-6)[:, None])
 
 

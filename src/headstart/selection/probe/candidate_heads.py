@@ -14,7 +14,7 @@ import numpy as np
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Ranking, Splits
 from headstart.features import feature_matrix
-from headstart.heads.regularization_path import FROM_NAMES_SUFFIX
+from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
 from headstart.selection import limits
 
 FEW, SOME = 5, 20  # pictures a class

@@ -14,7 +14,8 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import CurvePoint
 from headstart.heads import cross_validation
-from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult, average_scores, load_head
+from headstart.selection.cv_problem import CvProblem
+from headstart.selection.probe.head_selection import HeadResult, load_head
 
 PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 DRAWS = 3
@@ -22,7 +23,7 @@ METRIC = "balanced_accuracy"
 LEAST = 2  # pictures a class, on average, in the smallest part
 
 
-def learning_curve(entry: HeadResult, x: np.ndarray, problem: HeadCvProblem) -> tuple[CurvePoint, ...]:
+def learning_curve(entry: HeadResult, x: np.ndarray, problem: CvProblem) -> tuple[CurvePoint, ...]:
     """Up to six points of the chosen head on its features (M, D) float32."""
     fold = problem.folds[0]
     n_train = int(np.mean([(fold >= 0).sum() - (fold == k).sum() for k in np.unique(fold[fold >= 0])]))
@@ -31,8 +32,8 @@ def learning_curve(entry: HeadResult, x: np.ndarray, problem: HeadCvProblem) -> 
         size = int(part * n_train)
         if size >= LEAST * problem.n_classes:
             held_out = _predict_on_part(entry, resize_params(entry.tuned.params, size, n_train), x, problem, part)
-            points.append(CurvePoint(n_train=size, score=average_scores(METRIC, held_out, problem)))
-    points.append(CurvePoint(n_train=n_train, score=average_scores(METRIC, entry.tuned.held_out, problem)))
+            points.append(CurvePoint(n_train=size, score=problem.average_scores(METRIC, held_out)))
+    points.append(CurvePoint(n_train=n_train, score=problem.average_scores(METRIC, entry.tuned.held_out)))
     return tuple(points)
 
 
@@ -50,7 +51,7 @@ def resize_params(params: Mapping[str, Any], size: int, full: int) -> Mapping[st
 
 
 def _predict_on_part(
-    entry: HeadResult, params: Mapping[str, Any], x: np.ndarray, problem: HeadCvProblem, part: float
+    entry: HeadResult, params: Mapping[str, Any], x: np.ndarray, problem: CvProblem, part: float
 ) -> np.ndarray:
     """(DRAWS, M, C) probabilities by heads that learnt from a part of each fold's training pictures."""
     probabilities = np.full((DRAWS, len(x), problem.n_classes), np.nan, np.float32)
@@ -70,10 +71,10 @@ def _predict_on_part(
     return probabilities
 
 
-def thin_by_clusters(rows: np.ndarray, part: float, problem: HeadCvProblem, seed: list[int]) -> np.ndarray:
+def thin_by_clusters(rows: np.ndarray, part: float, problem: CvProblem, seed: list[int]) -> np.ndarray:
     """About this part of some positions: whole clusters, class by class, at least one cluster of each class."""
     rng, thinned = np.random.default_rng(seed), []
-    groups = np.asarray(problem.clusters)[problem.rows]
+    groups = problem.clusters[problem.rows]
     for c in np.unique(problem.y[rows]):
         class_rows = rows[problem.y[rows] == c]
         clusters, sizes = np.unique(groups[class_rows], return_counts=True)

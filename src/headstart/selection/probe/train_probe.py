@@ -32,8 +32,9 @@ from headstart.core.types import (
 from headstart.features import feature_matrix
 from headstart.features.embeddings import join_columns
 from headstart.heads import cross_validation, prediction
+from headstart.selection.cv_problem import CvProblem
 from headstart.selection.probe import candidate_heads, final_model, head_selection
-from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult
+from headstart.selection.probe.head_selection import HeadResult
 from headstart.selection.probe.learning_curve import learning_curve, resize_params
 from headstart.statistics import metrics
 from headstart.statistics.paired_selection import PairedChoice
@@ -57,7 +58,7 @@ def train_probe(
         NoOpError: The fitted head answers the same for every picture.
     """
     started = time.monotonic()
-    problem = head_selection.make_cv_problem(data, splits, ctx, names)
+    problem = head_selection.make_training_problem(data, splits, ctx, names)
     strategy = candidate_heads.choose_strategy(data, splits)
     entries = _try_heads(strategy, ranking, embeddings, problem, ctx)
     choice = head_selection.choose_head(entries, problem)
@@ -78,7 +79,7 @@ def train_probe(
         nested=_score_nested(entries, data, splits, ranking, embeddings, problem, ctx, time.monotonic() - started),
         curve=learning_curve(entry, join_columns(embeddings, entry.features, problem.rows), problem),
         calibrated=temperature.choose_temperature(
-            entry.tuned.held_out, problem.y, np.asarray(problem.clusters)[problem.rows], ctx.seed
+            entry.tuned.held_out, problem.y, problem.clusters[problem.rows], ctx.seed
         ),
     )
     serialization.save_value(final_model.without_times(adapted), ctx.make_step_folder("adapt"))
@@ -90,7 +91,7 @@ def _try_heads(
     strategy: candidate_heads.Strategy,
     ranking: Ranking,
     embeddings: Sequence[Embeddings],
-    problem: HeadCvProblem,
+    problem: CvProblem,
     ctx: Context,
 ) -> list[HeadResult]:
     """The heads on the chosen candidate, then combinations as long as the budget has room: the quickest head goes over
@@ -134,7 +135,7 @@ def _fit_winner(
     data: Dataset,
     splits: Splits,
     embeddings: Sequence[Embeddings],
-    problem: HeadCvProblem,
+    problem: CvProblem,
     ctx: Context,
 ) -> tuple[FittedHead, np.ndarray]:
     """The winner fitted on all of `train`, and what it says of these pictures."""
@@ -164,7 +165,7 @@ def _score_nested(
     splits: Splits,
     ranking: Ranking,
     embeddings: Sequence[Embeddings],
-    problem: HeadCvProblem,
+    problem: CvProblem,
     ctx: Context,
     spent_s: float,
 ) -> tuple[Score, ...]:
@@ -181,7 +182,7 @@ def _score_nested(
         return ()
     probabilities, chosen = head_selection.judge_nested(candidates, embeddings, problem)
     judged = np.isfinite(probabilities[:, 0])
-    clusters = np.asarray(problem.clusters)[problem.rows[judged]]
+    clusters = problem.clusters[problem.rows[judged]]
     counts = ", ".join(f"{name} {count} times" for name, count in chosen.items())
     ctx.console.print_line("adapt", f"nested cross-validation over {len(candidates)} candidates chose {counts}")
     y, names = problem.y[judged], data.class_names
@@ -204,9 +205,9 @@ def _list_tried(
 
 
 def _print_result(
-    adapted: FitResult, entry: HeadResult, choice: PairedChoice, problem: HeadCvProblem, ctx: Context, seconds: float
+    adapted: FitResult, entry: HeadResult, choice: PairedChoice, problem: CvProblem, ctx: Context, seconds: float
 ) -> None:
-    score = head_selection.average_scores(problem.metric, entry.tuned.held_out, problem)
+    score = problem.average_scores(problem.metric, entry.tuned.held_out)
     balanced = adapted.curve[-1].score
     tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
     ctx.console.print_line(

@@ -18,13 +18,11 @@ from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
 from headstart.core.types import Dataset, Embeddings, RankRow
 from headstart.selection import successive_halving
+from headstart.selection.cv_problem import CvProblem, make_cv_problem
 from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.ranking.probe_scores import (
-    ProbeCvProblem,
     ProbeScores,
     judge_levels,
-    make_cv_problem,
-    make_difference_score,
 )
 from headstart.selection.successive_halving import Option
 from headstart.statistics.paired_selection import choose_candidate, paired_difference
@@ -93,7 +91,7 @@ def screen_backbones(
     """
     rows = np.asarray(embeddings[0].rows)
     problem = _make_problem(data, rows, ctx)
-    judged, clusters = [judge_levels(e, problem) for e in embeddings], _spread_clusters(problem, len(data.uris))
+    judged, clusters = [judge_levels(e, problem) for e in embeddings], problem.clusters
     best = {levels[0].row.backbone: min(levels, key=lambda s: s.losses.mean_loss) for levels in judged}
     choice = choose_candidate([b.losses for b in best.values()], clusters=clusters, metric=problem.metric)
     options = [_make_option(e, next_passes[e.spec.name]) for e in embeddings]
@@ -105,7 +103,7 @@ def screen_backbones(
         dataclasses.replace(
             j.row,
             status="screened_out",
-            paired=make_difference_score(paired_difference(j.losses, leader, clusters), problem),
+            paired=problem.make_difference_score(paired_difference(j.losses, leader, clusters)),
         )
         for levels in judged
         for j in sorted(levels, key=lambda s: s.losses.mean_loss)
@@ -144,7 +142,7 @@ def _print_survivors(survivors: list[str], by_prior: str, count: int, pictures: 
     )
 
 
-def _make_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> ProbeCvProblem:
+def _make_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> CvProblem:
     """Folds for pictures whose audit is not finished: stratified, equal fingerprints together.
 
     A fingerprint that a tenth of the pictures share (blank ones) tells nothing and binds nothing together.
@@ -158,7 +156,7 @@ def _make_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> ProbeCvProbl
     for c in np.unique(targets[rows]):
         for place, row in enumerate(order[targets[order] == c]):
             folds[0, row] = fold_of_cluster.setdefault(int(clusters[row]), place % count)
-    return make_cv_problem(rows, targets, folds, clusters, split="screen", classes=len(data.class_names), ctx=ctx)
+    return make_cv_problem(rows, data, folds, clusters, ctx=ctx, split="screen")
 
 
 def _cluster_by_fingerprint(data: Dataset, rows: np.ndarray) -> np.ndarray:
@@ -166,10 +164,3 @@ def _cluster_by_fingerprint(data: Dataset, rows: np.ndarray) -> np.ndarray:
     same = np.unique(data.facts.phash, return_inverse=True)[1]
     common = np.bincount(same[rows], minlength=int(same.max()) + 1) > len(rows) / 10
     return np.where(common[same], len(same) + np.arange(len(same)), same)
-
-
-def _spread_clusters(problem: ProbeCvProblem, n: int) -> np.ndarray:
-    """(N,) clusters by row."""
-    clusters = np.arange(n) + int(problem.clusters.max(initial=0)) + 1
-    clusters[problem.rows] = problem.clusters
-    return clusters

@@ -1,0 +1,76 @@
+"""The pictures and folds on which candidates and heads meet, so that all are compared picture by picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core.run.context import Context
+from headstart.core.types import Dataset, NameInitialization, Score
+from headstart.heads import cross_validation, repeated_cv
+from headstart.statistics.intervals import Interval
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CvProblem:
+    """The pictures and folds on which heads meet.
+
+    Attributes:
+        rows: (M,) int64 rows of the data set.
+        y: (M,) int64 classes.
+        folds: (R, M) fold of each picture in each repeat.
+        clusters: (N,) labels of near-duplicates, of the whole data set.
+        prefer: `accurate` or `fast`.
+        class_weight: (C,) float64 or None.
+        split: Of the scores: `cv` or `screen`.
+        names: What the names of the classes say, if heads may start from it.
+    """
+
+    rows: np.ndarray
+    y: np.ndarray
+    folds: np.ndarray
+    clusters: np.ndarray
+    n_classes: int
+    metric: str
+    prefer: str
+    class_weight: np.ndarray | None
+    seed: int
+    split: str = "cv"
+    names: NameInitialization | None = None
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What every call of `cross_validation` gets."""
+        return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
+
+    def average_scores(self, name: str, held_RMC: np.ndarray) -> Score:
+        """A score of held-out probabilities and the ends of its interval, averaged over the repeats."""
+        return repeated_cv.average_scores(
+            name, self.y, held_RMC, split=self.split, clusters=self.clusters[self.rows], seed=self.seed
+        )
+
+    def make_difference_score(self, interval: Interval) -> Score:
+        """A paired difference of losses as a score."""
+        return repeated_cv.make_difference_score(interval, self.metric, split=self.split, n=len(self.rows))
+
+
+def make_cv_problem(
+    rows: np.ndarray, data: Dataset, folds: np.ndarray, clusters: np.ndarray, *, ctx: Context, split: str = "cv"
+) -> CvProblem:
+    """The problem of some rows (M,) of a data set; `folds` (R, N) and `clusters` (N,) speak of all its rows."""
+    y, classes = np.asarray(data.targets)[rows], len(data.class_names)
+    balanced = ctx.job.class_weight == "balanced"
+    return CvProblem(
+        rows=rows,
+        y=y,
+        folds=np.asarray(folds)[:, rows],
+        clusters=np.asarray(clusters),
+        n_classes=classes,
+        metric=ctx.job.metric,
+        prefer=ctx.job.prefer,
+        class_weight=cross_validation.balanced_class_weights(y, classes) if balanced else None,
+        seed=ctx.seed,
+        split=split,
+    )
