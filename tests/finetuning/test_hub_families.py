@@ -150,7 +150,7 @@ def test_a_network_that_comes_out_otherwise_is_refused(opened, monkeypatch):
         trunk.flatten_backbone(made, PLAIN, {})
     assert "headstart backbones add FILE" in caught.value.hint
     monkeypatch.setitem(layer_rules.REPLACED, "DINOV2LayerScale", real)
-    assert trunk.flatten_backbone(made, PLAIN, {}).cuts
+    assert trunk.flatten_backbone(made, PLAIN, {})[1]
 
 
 @pytest.mark.medium

@@ -27,8 +27,8 @@ def load_sources() -> dict[str, BackboneSource]:
 def open_unlisted(name: str, console: Console, *, fetching: bool) -> str:
     """The canonical `source:preset` of a name that is in no list, such as `run:runs/mine`; empty where none opens it.
 
-    Without `fetching` only what is on this machine is opened, and `NotHere` raised for the rest; `UsageError` where a
-    source knows why it is no backbone.
+    `NotHere` where it would have to be fetched without `fetching`, `UsageError` where a source knows why it is no
+    backbone.
     """
     source, _, text = name.partition(":")
     if not text or source not in registry.list_plugins("backbones"):

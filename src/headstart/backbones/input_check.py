@@ -160,8 +160,7 @@ def _stem_answers(stem: _Stem, stem_input: np.ndarray) -> Iterator[np.ndarray]:
 def _to_numpy(tensor: Any) -> np.ndarray:
     import keras
 
-    variable = isinstance(tensor, keras.Variable)
-    return np.asarray(tensor.numpy() if variable else keras.ops.convert_to_numpy(tensor))
+    return np.asarray(tensor.numpy() if isinstance(tensor, keras.Variable) else keras.ops.convert_to_numpy(tensor))
 
 
 def _norm_distance(stem: _Stem, stem_input: np.ndarray) -> float | None:

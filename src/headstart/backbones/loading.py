@@ -57,9 +57,8 @@ def find_backbone(
         DataError: What a name leads to is no backbone.
     """
     if name.startswith(RANDOM):
-        return _make_random_init_control(
-            find_backbone(name.removeprefix(RANDOM), opening=opening, fetching=fetching, console=console)
-        )
+        trained = find_backbone(name.removeprefix(RANDOM), opening=opening, fetching=fetching, console=console)
+        return _make_random_init_control(trained)
     if is_listed(name):
         return _resolve_listed(name)
     listed_names = list_backbones()
@@ -165,21 +164,18 @@ def make_trunk_folder(
 ) -> Path:
     """The trunk as OpenVINO files, made and checked when the cache does not hold it.
 
+    With them come `parity.json` and, of trained trunks, `first_layer.json`: whether the first layer sees what it was
+    trained on. If not, a warning says so, once.
+
     Args:
         pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For `int8`
             up to 256, which it is calibrated on.
         precision: `f32` or `int8`.
-        maps: Also give the map (B, h, w, c) under the pooling of every depth but the last, named `map_<depth>`; f32
-            only.
-
-    Returns:
-        A folder with `trunk.xml`, `trunk.bin`, `parity.json` and, of trained trunks, `first_layer.json`: whether the
-            first layer sees what it was trained on. If not, a warning says so, once.
+        maps: Also give the map (B, h, w, c) under the pooling of every depth but the last, `map_<depth>`; f32 only.
 
     Raises:
         SetupError: The weights, an engine or NNCF are missing, or the engines disagree.
     """
-
     built: list[Any] = []
 
     def write(draft: Path) -> None:

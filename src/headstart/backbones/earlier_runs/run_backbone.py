@@ -29,12 +29,9 @@ SOURCE = "run"
 
 
 def open_run(path: Path, store: Store) -> str:
-    """Copy a run's tuned network into the cache, describe it, and give its name: the folder's own and the content's
-    digits.
+    """Copy a run's tuned network into the cache and describe it; its name, the run folder's and the content's digits.
 
-    Raises:
-        UsageError: The run trained no network.
-        DataError: It is no run, or damaged.
+    `UsageError` where the run trained no network, `DataError` where it is no run, or damaged.
     """
     RunFolder(path).require_run()
     result = RunReader(path).find(FitResult)

@@ -51,8 +51,7 @@ class TunedSource(BackboneSource):
         return self.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
-        """Pictures (B, H, W, 3) float32 RGB 0..255 -> features (B, D); `DataError` where the file is not what was
-        saved."""
+        """Pictures (B, H, W, 3) float32 RGB 0..255 -> features (B, D); `DataError` where the file was changed."""
         import keras
 
         network = load_network(self.file)
@@ -64,8 +63,7 @@ class TunedSource(BackboneSource):
 def load_network(file: Path) -> Any:
     """The `keras.Model` from pictures (B, H, W, 3) float32 RGB 0..255 to probabilities (B, C).
 
-    Raises:
-        DataError: The file is missing or damaged, or holds a pickle or Python code.
+    `DataError` where the file is missing or damaged, or holds a pickle or Python code.
     """
     keras_archive.require_safe(file, trust=False)
     import keras

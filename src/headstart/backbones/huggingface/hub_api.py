@@ -20,13 +20,16 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 from headstart.backbones import remote_index
 from headstart.backbones.downloads import mirror, resumable, weights
 from headstart.core import extras
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.settings import read_setting
+from headstart.core.storage.cache import Store
 from headstart.core.storage.files import format_printable
 
 SOURCE = "huggingface"
@@ -78,14 +81,8 @@ class RepositoryFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryFacts:
-    """What the hub says of a repository; nothing where a mirror has no `api.json`.
-
-    Attributes:
-        commit: The revision's.
-        files: By name; empty where they are not known.
-        card: Front matter of the model card; None where it is not known.
-        config: The hub's digest of `config.json`.
-    """
+    """What the hub says of a repository, `card` None where it is not known; nothing where a mirror has no
+    `api.json`."""
 
     commit: str = ""
     files: Mapping[str, RepositoryFile] = field(default_factory=dict)
@@ -132,10 +129,9 @@ def find_token() -> str:
 
 
 def fetch_facts(repo: Repository) -> RepositoryFacts:
-    """What the hub says of a repository: its commit, files with digests, card and tags. Empty where a mirror has none.
+    """What the hub says of a repository: commit, files with digests, card and tags; empty where a mirror has none.
 
-    Raises:
-        SetupError: The hub cannot be reached, or has no such repository for us.
+    `SetupError` where the hub cannot be reached, or has no such repository for us.
     """
     on_mirror, content = _read_mirror_file(repo, "api.json")
     if on_mirror and content is None:
@@ -180,8 +176,7 @@ def _read_file_facts(sibling: Any) -> RepositoryFile:
 
 
 def fetch_small_file(repo: Repository, file: str, commit: str = "") -> bytes | None:
-    """A small file, from the mirror or else from the hub; None where there is none, `SetupError` where it cannot be
-    had."""
+    """A small file, from the mirror or else from the hub; None where there is none, `SetupError` without access."""
     on_mirror, content = _read_mirror_file(repo, file)
     return content if on_mirror else _ask(repo, repo.file_address(file, commit), find_token())
 
@@ -212,6 +207,18 @@ def _ask(repo: Repository, address: str, token: str = "") -> bytes | None:
         raise explain_refusal(repo, err.code, code) from err
     except (OSError, ValueError, HTTPException) as err:
         raise unreachable(f"`{SOURCE}:{repo.preset}` cannot be had", err) from err
+
+
+def fetch_weights(weights_file: weights.WeightsFile, target: Path, store: Store, console: Console) -> bool:
+    """Whether there is such a file; it is at `target` then."""
+    try:
+        with weights.take_turn(weights_file, store, console):
+            weights.fetch_weights(weights_file, target, store, console)
+    except SetupError as err:
+        if isinstance(err.__cause__, urllib.error.HTTPError) and err.__cause__.code == 404:
+            return False
+        raise
+    return True
 
 
 def explain_refusal(repo: Repository, status: int, code: str | None) -> SetupError:

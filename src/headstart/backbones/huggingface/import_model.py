@@ -14,7 +14,6 @@ from typing import Any
 
 from headstart.backbones import card_facts
 from headstart.backbones.downloads import mirror, resumable, weights
-from headstart.backbones.downloads.weights import WeightsFile
 from headstart.backbones.huggingface import hub_api, preprocessor_config
 from headstart.backbones.huggingface.hub_api import Repository, RepositoryFacts, RepositoryFile
 from headstart.backbones.huggingface.preprocessor_config import PreprocessingFacts
@@ -119,7 +118,6 @@ def _fetch_small(repo: Repository, file: str, hub: RepositoryFacts) -> bytes | N
 
 
 def _read_json(repo: Repository, file: str, hub: RepositoryFacts) -> dict[str, Any]:
-    """A JSON object; empty where the repository has no such file."""
     content = _fetch_small(repo, file, hub)
     try:
         facts = {} if content is None else json.loads(content)
@@ -134,7 +132,6 @@ def _read_json(repo: Repository, file: str, hub: RepositoryFacts) -> dict[str, A
 def _fetch_files(
     repo: Repository, hub: RepositoryFacts, folder: Path, store: Store, console: Console
 ) -> tuple[Path, int]:
-    """The ONNX file in `folder`, the files with its weights beside it; and how many bytes that is."""
     for file in hub_api.ONNX:
         if hub.files and file not in hub.files:
             continue
@@ -163,7 +160,7 @@ def _fetch_file(
 ) -> bool:
     """Whether there is such a file; it is at `target` then."""
     listed = hub.files.get(file, RepositoryFile())
-    weights_file = WeightsFile(
+    weights_file = weights.WeightsFile(
         name=f"{HUB}:{repo.preset}",
         file=repo.mirror_path(file),
         url=repo.file_address(file, hub.commit),
@@ -178,16 +175,12 @@ def _fetch_file(
     if mirror.find_mirror_folder() is not None and not is_local:
         return False
     try:
-        with weights.take_turn(weights_file, store, console):
-            weights.fetch_weights(weights_file, target, store, console)
+        return hub_api.fetch_weights(weights_file, target, store, console)
     except SetupError as err:
         cause = err.__cause__
-        if not isinstance(cause, urllib.error.HTTPError):
-            raise
-        if cause.code == 404:
-            return False
-        raise hub_api.explain_refusal(repo, cause.code, cause.headers.get("X-Error-Code")) from err
-    return True
+        if isinstance(cause, urllib.error.HTTPError):
+            raise hub_api.explain_refusal(repo, cause.code, cause.headers.get("X-Error-Code")) from err
+        raise
 
 
 def _explain_no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:

@@ -14,7 +14,6 @@ from typing import Any
 from headstart.backbones import card_facts, remote_index
 from headstart.backbones.downloads import mirror, resumable
 from headstart.backbones.huggingface import hub_api
-from headstart.backbones.huggingface.hub_api import SOURCE
 from headstart.backbones.remote_index import IndexChange, IndexEntry, clean_text
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
@@ -27,8 +26,8 @@ _MAX_ROWS = 10_000  # of one list
 _TASKS = ("image-classification", "image-feature-extraction", "zero-shot-image-classification")
 # source of the index -> what is asked of the hub's list of models
 _LISTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    (SOURCE, {"filter": ["onnx", "image-classification"]}),
-    (SOURCE, {"filter": ["onnx", "image-feature-extraction"]}),
+    (hub_api.SOURCE, {"filter": ["onnx", "image-classification"]}),
+    (hub_api.SOURCE, {"filter": ["onnx", "image-feature-extraction"]}),
     ("keras_hub", {"author": "keras", "filter": ["keras-hub"]}),
 )
 
@@ -129,12 +128,12 @@ def _list_models() -> Iterator[tuple[str, Any]]:
 
 def _make_entry(source: str, model: Any) -> IndexEntry | None:
     """A row of the hub's list as an entry; None for what cannot be one of our backbones."""
-    name = f"{source}:{model.id if source == SOURCE else model.id.partition('/')[2]}"
+    name = f"{source}:{model.id if source == hub_api.SOURCE else model.id.partition('/')[2]}"
     facts = hub_api.read_model_info(model)
     task = model.pipeline_tag or next((tag for tag in facts.tags if tag in _TASKS), None)
     if model.private or model.disabled or not remote_index.is_proper_name(name) or task not in _TASKS:
         return None
-    if source == SOURCE and not any(file in facts.files for file in hub_api.ONNX):
+    if source == hub_api.SOURCE and not any(file in facts.files for file in hub_api.ONNX):
         return None
     card = card_facts.read_card(facts.card or {}, facts.tags, facts.config)
     return IndexEntry(

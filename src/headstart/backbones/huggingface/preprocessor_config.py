@@ -46,8 +46,7 @@ class PreprocessingFacts:
 def read_preprocessing(processor: Facts, config: Facts) -> PreprocessingFacts:
     """What `preprocessor_config.json` asks for, else `config.json` of a timm network; nothing of either is nothing.
 
-    Raises:
-        DataError: It asks for what no picture can be made into: other than squares, no finite numbers.
+    `DataError` where it asks for what no picture can be made into: other than squares, no finite numbers.
     """
     cfg = config.get("pretrained_cfg")
     if processor:
@@ -142,7 +141,6 @@ def _add_scaling(facts: PreprocessingFacts, processor: Facts) -> PreprocessingFa
 
 
 def _require_three(value: Any) -> tuple[float, ...]:
-    """Three finite numbers, of one or of three."""
     numbers = list(value) if isinstance(value, list | tuple) else [value]
     finite = all(
         isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < _MAX_NUMBER

@@ -19,7 +19,6 @@ from headstart.core.storage.files import read_json, translate_disk_errors, write
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import BackboneSpec, InputSpec
 from headstart.networks import cut_points
-from headstart.networks.cut_points import Cut
 
 SOURCE, HUB, KERAS_HUB = "saved_file", "huggingface", "keras_hub"
 PICTURES = ".pictures"  # ending of the file beside a description
@@ -67,7 +66,7 @@ class ImportedBackbone:
     layout: str
     scaling: str
     guess: bool
-    cuts: tuple[Cut, ...]
+    cuts: tuple[cut_points.Cut, ...]
     params: int
     flops: int
     bytes: int
@@ -200,11 +199,7 @@ def write_description(source: str, backbone: ImportedBackbone, store: Store, pic
 
 
 def remove_description(name: str, store: Store, source: str = SOURCE) -> None:
-    """Take the description of an added file away, damaged or not; the copy is left to `backbones prune`.
-
-    Raises:
-        UsageError: No file was added under this name.
-    """
+    """Take the description of an added file away, damaged or not, but not the copy; `UsageError` where none is."""
     if name not in _list_written(source, store):
         raise _explain_not_added(source, name, store)
     path = _description_path(source, name, store)

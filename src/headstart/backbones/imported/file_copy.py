@@ -25,9 +25,7 @@ _KNOWN_KINDS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with
 def detect_kind(path: Path) -> str:
     """`keras`, `onnx`, `ir` or `saved_model`.
 
-    Raises:
-        DataError: It is of another kind, a pickle above all.
-        UsageError: There is nothing, or it is an address.
+    `DataError` where it is of another kind, a pickle above all; `UsageError` where nothing is there, or at an address.
     """
     suffix = path.suffix.lower()
     _require_local(path)

@@ -24,14 +24,10 @@ _PROBES = 8
 
 
 def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
-    """Write `trunk.xml`, `trunk.bin` and `parity.json` of an added file.
+    """Write `trunk.xml`, `trunk.bin` and `parity.json` of a file; of `pictures`, (n, H, W, 3) uint8, eight are used.
 
-    Args:
-        pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
-
-    Raises:
-        SetupError: OpenVINO is missing, or the edited graph gives other numbers.
-        DataError: The file cannot be read.
+    `SetupError` where OpenVINO is missing or the edited graph gives other numbers, `DataError` where the file is
+    damaged.
     """
     probes = pictures[:_PROBES]
     graph = _edit_graph(_read_fixed(file, backbone), backbone.cuts, backbone.input, backbone.layout)

@@ -20,7 +20,6 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.core.types import InputSpec
 from headstart.networks import cut_points, input_scaling
-from headstart.networks.cut_points import Cut
 from headstart.networks.formats import keras_archive, openvino_reader
 from headstart.networks.input_scaling import Scaling
 
@@ -69,10 +68,8 @@ class ImportRequest:
 def add_file(request: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
     """Copy a file into the cache and describe it; the same file again only changes the description.
 
-    Raises:
-        UsageError: The name is taken by another file, or the request does not fit the file.
-        DataError: The file is refused, damaged, or no network that takes pictures.
-        SetupError: OpenVINO or Keras is missing.
+    `UsageError` where the name is another file's or the request does not fit, `DataError` where the file is refused,
+    damaged or no network that takes pictures, `SetupError` without OpenVINO or Keras.
     """
     kind = detect_kind(request.file)
     if kind == "keras" and keras_archive.require_safe(request.file, trust=request.trust):
@@ -84,20 +81,13 @@ def add_file(request: ImportRequest, store: Store, console: Console) -> Imported
 
 
 def import_file(request: ImportRequest, kind: str, name: str, store: Store, source: str) -> ImportedBackbone:
-    """A file copied into the cache and looked at; nothing says yet that it is a backbone.
-
-    Raises:
-        UsageError: The name is taken by another file, or the request does not fit the file.
-        DataError: The file is damaged, or no network that takes pictures.
-        SetupError: OpenVINO or Keras is missing.
-    """
+    """A file copied into the cache and looked at, not yet listed as a backbone; errors are those of `add_file`."""
     with open_onnx_as_ir(request.file, kind, store) as graph_folder:
         return _store_file(request, kind, name, graph_folder, store, source)
 
 
 def inspect_again(backbone: ImportedBackbone, request: ImportRequest, store: Store) -> ImportedBackbone | None:
-    """The description of a copy in the cache as another request has it; None where it is lost, `UsageError` for a
-    misfit."""
+    """The description of a copy as another request has it; None where the copy is lost, `UsageError` at a misfit."""
     copy = description.find_copy(backbone, store)
     if copy is None:
         return None
@@ -167,10 +157,9 @@ def print_description(backbone: ImportedBackbone, console: Console, source: str 
 def _inspect_copy(copy: Path, kind: str, request: ImportRequest) -> ImportedBackbone:
     inspect = _inspect_keras if kind == "keras" else _inspect_graph
     layout, size_px, scaling, cuts, params, flops = inspect(copy, request)
-    options = ("resize", request.resize), ("interpolation", request.interpolation), ("channels", request.channels)
-    stated: dict[str, Any] = {
-        name: value for name, value in (*options, ("crop_fraction", request.crop_fraction)) if value
-    }
+    options: dict[str, Any] = {"resize": request.resize, "interpolation": request.interpolation}
+    options |= {"channels": request.channels, "crop_fraction": request.crop_fraction}
+    stated = {name: value for name, value in options.items() if value}
     return ImportedBackbone(
         name="",
         kind=kind,
@@ -190,7 +179,7 @@ def _inspect_copy(copy: Path, kind: str, request: ImportRequest) -> ImportedBack
     )
 
 
-_Inspection = tuple[str, int, Scaling, tuple[Cut, ...], int, int]
+_Inspection = tuple[str, int, Scaling, tuple[cut_points.Cut, ...], int, int]
 
 
 def _inspect_keras(copy: Path, request: ImportRequest) -> _Inspection:

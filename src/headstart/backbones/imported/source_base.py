@@ -76,13 +76,7 @@ class ImportedSource(BackboneSource):
         openvino_backbone.write_trunk(file, backbone, backbone.spec(self.name), pictures, folder)
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
-        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth; with `seed`, random
-        weights.
-
-        Raises:
-            NoOpError: The file is no Keras file.
-            SetupError: The copy is not in the store.
-        """
+        """See `BackboneSource.build`; `NoOpError` where the file is no Keras file, `SetupError` without its copy."""
         why = self.frozen_reason(preset)
         if why:
             raise NoOpError(why, hint="--strategy probe takes it frozen")

@@ -216,8 +216,7 @@ def _list_leftovers(store: Store) -> list[CacheEntry]:
 
 
 def remove_entry(entry: CacheEntry) -> None:
-    """Take an entry away; one that is half removed is never taken for whole. `SetupError` where the disk does not
-    permit it."""
+    """Take an entry away; one that is half removed is never taken for whole. `SetupError` where the disk refuses."""
     with translate_disk_errors(entry.path):
         if not entry.path.is_dir():
             entry.path.unlink(missing_ok=True)

@@ -20,8 +20,7 @@ def read_facts(name: str, store: Store) -> Facts:
 
     To what a spec says come `weights_here`, `permissive`, what this machine measured (`images_per_s`, `latency_ms`,
     `memory_bytes`; None until then, but for the memory, which `memory_measured` tells from a guess), and `indexed`:
-    whether the index alone has it. Nothing is fetched; `UsageError` with the nearest names where no backbone has this
-    one.
+    whether the index alone has it. Nothing is fetched; `UsageError` with the nearest names for an unknown one.
     """
     if not loading.is_listed(name) and (entry := _list_unopened(store).get(name)):
         return _index_facts(entry)
@@ -40,15 +39,13 @@ def read_facts(name: str, store: Store) -> Facts:
 
 
 def _index_facts(entry: remote_index.IndexEntry) -> Facts:
-    nothing = dict.fromkeys(("flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
-    return nothing | {
+    measured = ("images_per_s", "latency_ms", "memory_bytes")
+    return dict.fromkeys(("flops", "download_bytes", "prior", "prior_source", "input", *measured)) | {
         **to_plain(entry),
         "licence_note": "as the index says",
         "depths": [],
         "weights_here": False,
         "permissive": is_permissive(entry.licence),
-        "latency_ms": None,
-        "memory_bytes": None,
         "memory_measured": False,
         "indexed": True,
     }

@@ -146,8 +146,7 @@ def make_input(side: int) -> Any:
 
 
 def open_batch(inputs: Any, outputs: Sequence[Any], before: Callable[[Any], Any], name: str) -> Any:
-    """The functional `keras.Model` from `make_input` to tensors (BATCH, …), for any batch size; `before` scales
-    pictures."""
+    """The functional `keras.Model` from `make_input` to (BATCH, …), for any batch size; `before` scales pictures."""
     import keras
 
     fixed = keras.Model(inputs, list(outputs))

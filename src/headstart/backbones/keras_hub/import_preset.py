@@ -11,9 +11,8 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from headstart.backbones.card_facts import guess_training
+from headstart.backbones.card_facts import Facts, guess_training
 from headstart.backbones.imported import description, registration
 from headstart.backbones.imported.description import ImportedBackbone
 from headstart.backbones.imported.file_copy import temporary_folder
@@ -27,22 +26,13 @@ from headstart.core.storage.hashing import compute_digest, file_digest
 
 _FORMAT = 1  # of what is laid flat; raise when it comes out otherwise
 _TEXTS = "preset"  # folder, in the entry, of a preset that reads texts too
-_NOTE = "KerasHub's presets carry no licence"
-_UNKNOWN = "unknown: see where the weights come from"
 
 
-def import_published(
-    preset: PublishedPreset, facts: Mapping[str, Any], store: Store, console: Console
-) -> ImportedBackbone:
-    """Fetch a published preset and describe it.
+def import_published(preset: PublishedPreset, facts: Facts, store: Store, console: Console) -> ImportedBackbone:
+    """Fetch a published preset and describe it; `facts` are those of the index of presets, empty where it is not in it.
 
-    Args:
-        facts: What the index of presets says of it; empty for one that is not in it.
-        console: Gets sources, progress, and what is guessed or only nearly so.
-
-    Raises:
-        SetupError: KerasHub is missing, or the preset cannot be had.
-        DataError: It is no preset that takes pictures, or must not be opened.
+    `SetupError` where KerasHub is missing or the preset cannot be had, `DataError` where it takes no pictures or must
+    not be opened.
     """
     hub_preset.require_installed()
     with temporary_folder(store) as folder:
@@ -78,7 +68,7 @@ def _copy_files(files: Mapping[str, Path], folder: Path) -> None:
 
 
 def _import_files(
-    folder: Path, text: str, facts: Mapping[str, Any], origin: str, store: Store, console: Console
+    folder: Path, text: str, facts: Facts, origin: str, store: Store, console: Console
 ) -> ImportedBackbone:
     files = preset_files.list_files(folder)
     digests = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
@@ -104,13 +94,7 @@ def _plain_name(text: str) -> str:
 
 
 def _store_flat(
-    folder: Path,
-    files: Mapping[str, Path],
-    content: str,
-    name: str,
-    facts: Mapping[str, Any],
-    store: Store,
-    console: Console,
+    folder: Path, files: Mapping[str, Path], content: str, name: str, facts: Facts, store: Store, console: Console
 ) -> ImportedBackbone:
     from headstart.backbones.keras_hub import trunk
     from headstart.networks import flops as cost
@@ -119,19 +103,19 @@ def _store_flat(
 
     with silence_frameworks():
         preset = hub_preset.open_preset(folder)
-        flat = trunk.flatten_backbone(preset.backbone, preset.input, preset.task)
-        params, flops = int(flat.model.count_params()), max(1, int(cost.count_flops(flat.model)))
+        model, cuts = trunk.flatten_backbone(preset.backbone, preset.input, preset.task)
+        params, flops = int(model.count_params()), max(1, int(cost.count_flops(model)))
     for note in preset.notes:
         console.print_warning(note)
 
     def write(draft: Path) -> None:
         with silence_frameworks():
-            write_keras(flat.model, draft / description.FILES["keras"])
+            write_keras(model, draft / description.FILES["keras"])
         if hasattr(preset.backbone, "text_encoder"):
             _copy_files(files, draft / _TEXTS)
 
     store.make_entry("added", description.copy_key(content), write)
-    family = facts.get("family") or preset.kind.removesuffix("Backbone").lower()
+    family = facts.get("family") or type(preset.backbone).__name__.removesuffix("Backbone").lower()
     method, domains = guess_training(family, name, facts.get("description", ""))
     return ImportedBackbone(
         name=name,
@@ -141,12 +125,12 @@ def _store_flat(
         layout="nhwc",
         scaling=preset.scaling,
         guess=preset.guess,
-        cuts=flat.cuts,
+        cuts=cuts,
         params=params,
         flops=flops,
         bytes=sum(path.stat().st_size for path in files.values()),
-        licence=facts.get("licence", _UNKNOWN),
-        licence_note=facts.get("licence_note") or _NOTE,
+        licence=facts.get("licence", "unknown: see where the weights come from"),
+        licence_note=facts.get("licence_note") or "KerasHub's presets carry no licence",
         pretrained_on=facts.get("description") or f"not known: the preset {_plain_name(name)}",
         family=family,
         prior_source="a guess: KerasHub publishes no accuracy of its presets",

@@ -34,8 +34,7 @@ def add_constant(x: Any, trace: LayerTrace, constant: np.ndarray, name: str, *, 
 def embed_patches(view: Any, trace: LayerTrace, pictures: Any, **ignored: Any) -> Any:
     """Patches as tokens (B, T, D): a convolution, room for the other tokens in front, and all that is added.
 
-    The layer itself tells what is added, from a black picture; `ValueError` where noise shows that this is not the
-    whole.
+    The layer itself tells what is added, from a black picture; `ValueError` where noise shows that this is not all.
     """
     import keras
 

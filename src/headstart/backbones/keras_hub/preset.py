@@ -24,16 +24,12 @@ class OpenedPreset:
 
     Attributes:
         backbone: `keras_hub.models.Backbone` in float32.
-        kind: Name of its class.
-        input: How pictures go in.
-        scaling: How that is known, one clause.
-        guess: The scaling is a guess.
+        scaling: How it is known how pictures go in, one clause; `guess` where that is one.
         notes: What of the preset's own preprocessing is only nearly followed.
         task: Settings of the preset's own classifier.
     """
 
     backbone: Any
-    kind: str
     input: InputSpec
     scaling: str
     guess: bool
@@ -55,23 +51,17 @@ def load_keras_hub() -> Any:
 
 
 def require_installed() -> None:
-    """Refuse at once, with a `SetupError`, what only KerasHub can open, where it is not installed; it is not loaded for
-    that."""
+    """Refuse at once, with a `SetupError`, what only KerasHub can open, where it is not installed; it is not loaded."""
     if extras.list_missing_packages("hub"):
         raise SetupError("KerasHub, which opens this backbone, is not installed", hint=INSTALL_HINT)
 
 
 def open_preset(folder: Path) -> OpenedPreset:
-    """Open a preset whose files have passed `list_files`.
-
-    Raises:
-        SetupError: KerasHub is not installed.
-        DataError: KerasHub cannot read it, or it takes no pictures.
-    """
+    """Open a preset; `SetupError` without KerasHub, `DataError` where it cannot be read or takes no pictures."""
     list_files(folder)
     with convert_errors(folder):
         backbone = load_keras_hub().models.Backbone.from_preset(str(folder), dtype="float32")
-    converter, scaling = _find_converter(folder, type(backbone))
+    converter, scaling = _find_converter(folder)
     symbolic = getattr(backbone, "vision_encoder", backbone).input
     inputs = list(symbolic.values()) if isinstance(symbolic, dict) else [symbolic]
     shape = tuple(inputs[0].shape[1:])
@@ -82,7 +72,6 @@ def open_preset(folder: Path) -> OpenedPreset:
     task = read_json(folder / "task.json").get("config", {}) if (folder / "task.json").is_file() else {}
     return OpenedPreset(
         backbone=backbone,
-        kind=type(backbone).__name__,
         input=spec,
         scaling=scaling,
         guess=converter is None,
@@ -104,9 +93,8 @@ def convert_errors(folder: Path) -> Iterator[None]:
         raise DataError(what, where=str(folder), hint="is it whole, and of the installed KerasHub?") from err
 
 
-def _find_converter(folder: Path, kind: type) -> tuple[Any, str]:
+def _find_converter(folder: Path) -> tuple[Any, str]:
     """The preset's own image converter, and from where it is known; None where it has none."""
-    layers = load_keras_hub().layers
     for name in ("image_converter.json", "preprocessor.json"):
         if (folder / name).is_file():
             content = read_json(folder / name)
@@ -118,7 +106,8 @@ def _find_converter(folder: Path, kind: type) -> tuple[Any, str]:
                     return keras.saving.deserialize_keras_object(inner), f"in the preset's {name}"
     if "registered_name" not in read_json(folder / CONFIG):  # timm or transformers: KerasHub's converters know
         with convert_errors(folder):
-            return layers.ImageConverter.from_preset(str(folder)), "by KerasHub's converter of the preset"
+            converter = load_keras_hub().layers.ImageConverter.from_preset(str(folder))
+        return converter, "by KerasHub's converter of the preset"
     return None, "the preset says nothing of it"
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.backbones.downloads import mirror, resumable, weights
-from headstart.backbones.downloads.weights import WeightsFile
 from headstart.backbones.huggingface import hub_api
 from headstart.backbones.keras_hub import preset_files
 from headstart.backbones.keras_hub.preset import load_keras_hub
@@ -36,13 +35,8 @@ _KAGGLE = re.compile(r"kaggle://[\w-]+/[\w.-]+/keras/[\w.-]+(?:/\d+)?", re.ASCII
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPreset:
-    """A preset that somebody publishes.
-
-    Attributes:
-        name: As it was asked for.
-        place: Below `keras_hub/` on a mirror.
-        handle: `kaggle://…` or `hf://…`.
-    """
+    """A preset by its name as asked for, its place below `keras_hub/` on a mirror, and its `kaggle://` or `hf://`
+    handle."""
 
     name: str
     place: str
@@ -63,9 +57,7 @@ class PublishedPreset:
 def fetch_preset(preset: PublishedPreset, folder: Path, store: Store, console: Console) -> str:
     """Bring the files of a preset into a folder, and say where they came from.
 
-    Raises:
-        SetupError: They cannot be had.
-        DataError: What came is no preset, or must not be opened.
+    `SetupError` where they cannot be had, `DataError` where what came is no preset, or must not be opened.
     """
     origin, fetch_file = _choose_origin(preset, store, console)
     failure = f"the preset `{format_printable(preset.name)}` cannot be had"
@@ -132,8 +124,8 @@ def _fetch_plainly(
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         if large:
-            weights_file = WeightsFile(name=preset.name, file=place, url=address, bytes=0, md5="", token=token)
-            return _fetch_weights(weights_file, target, store, console)
+            file_facts = weights.WeightsFile(name=preset.name, file=place, url=address, bytes=0, md5="", token=token)
+            return hub_api.fetch_weights(file_facts, target, store, console)
         if local is None:
             return _fetch_small(address, target, token)
         shutil.copyfile(local, target)
@@ -170,17 +162,6 @@ def _find_reason(err: BaseException) -> str:
             return format_printable(str(cause.strerror))
         cause = cause.__cause__ or cause.__context__
     return format_printable(textwrap.shorten(str(err).strip().partition("\n")[0], _MAX_REASON, placeholder=" …"))
-
-
-def _fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console: Console) -> bool:
-    try:
-        with weights.take_turn(weights_file, store, console):
-            weights.fetch_weights(weights_file, target, store, console)
-    except SetupError as err:
-        if isinstance(err.__cause__, urllib.error.HTTPError) and err.__cause__.code == 404:
-            return False
-        raise
-    return True
 
 
 def _fetch_small(address: str, target: Path, token: str = "") -> bool:

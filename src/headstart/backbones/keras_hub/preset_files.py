@@ -33,9 +33,8 @@ _MAX_JSON_BYTES = 50_000_000
 def list_files(folder: Path) -> dict[str, Path]:
     """Name -> file of everything that belongs to a preset, each looked into; nothing is opened by KerasHub.
 
-    Raises:
-        DataError: A file is missing, holds a pickle or is another kind than its name says, names code that is not
-            Keras' or KerasHub's, or lies elsewhere.
+    `DataError` where a file is missing, may be a pickle, is another kind than its name says, names code that is not
+    Keras' or KerasHub's, or lies elsewhere.
     """
     refused = next((path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _REFUSED), None)
     if refused is not None:

@@ -13,7 +13,6 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,22 +35,11 @@ _QUARTERS = (0.25, 0.5, 0.75)
 _TOLERANCE = 1e-3  # of the answer's largest number; the order of sums in float32 makes hundreds of times less
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FlatBackbone:
-    """A flat trunk, its `cuts` shallow to deep.
-
-    Its `model` is a `keras.Model` from pictures (B, H, W, 3) float32 RGB 0..255 to one map (B, h, w, c) a cut.
-    """
-
-    model: Any
-    cuts: tuple[Cut, ...]
-
-
-def flatten_backbone(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> FlatBackbone:
+def flatten_backbone(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> tuple[Any, tuple[Cut, ...]]:
     """Lay a `keras_hub.models.Backbone` flat, with its weights; `task` has the settings of the preset's own classifier.
 
-    Raises:
-        DataError: It does not take such pictures, or does what cannot be laid flat.
+    Gives the `keras.Model` from pictures (B, H, W, 3) float32 RGB 0..255 to one map (B, h, w, c) a cut, and the cuts,
+    shallow to deep. `DataError` where it does not take such pictures, or does what cannot be laid flat.
     """
     scaled_pictures = flattening.make_input(spec.size_px)
     collector = CutCollector(backbone, spec.size_px)
@@ -69,7 +57,7 @@ def flatten_backbone(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) ->
         Cut(name=name, layer=producers[id(output)].name, dim=output.shape[-1], side=output.shape[1])
         for name, output in zip(names, model.outputs, strict=True)
     )
-    return FlatBackbone(model=model, cuts=cuts)
+    return model, cuts
 
 
 def _scale(pictures: Any, spec: InputSpec) -> Any:
@@ -95,8 +83,7 @@ def _convert_errors(backbone: Any) -> Iterator[None]:
 
 
 def _require_same_answer(backbone: Any, model: Any, spec: InputSpec) -> None:
-    """Refuse a flat network whose answer to noise is not KerasHub's: a newer one may have layers that nothing here
-    knows."""
+    """Refuse a flat network whose answer to noise is not KerasHub's: a newer one may have layers unknown here."""
     shape = (1, spec.size_px, spec.size_px, 3)
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)  # as pictures are
     scaled = ((noise * spec.scale - np.asarray(spec.mean)) / np.asarray(spec.std)).astype(np.float32)
@@ -143,12 +130,7 @@ def _split_maps(output: Any) -> tuple[list[Any], Any]:
 
 
 class CutCollector:
-    """Collects maps on the way through a backbone.
-
-    Attributes:
-        maps: Name of a feature level -> symbolic map (BATCH, h, w, c).
-        n_blocks: Transformer blocks in a column; 0 for other networks.
-    """
+    """Collects symbolic maps (BATCH, h, w, c) by feature level; `n_blocks` counts transformer blocks in a column."""
 
     def __init__(self, backbone: Any, side: int) -> None:
         self.trace = flattening.LayerTrace(replaced=layer_rules.REPLACED, after=self.after)
