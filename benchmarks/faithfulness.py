@@ -9,6 +9,7 @@ about the order, on the average, since what is deleted first is inserted last. N
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image, ImageFilter
 
 from headstart.explanation import map_arithmetic, occlusion
 from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMaps
@@ -16,6 +17,7 @@ from headstart.heads import prediction
 
 CELLS = 14  # in a row
 STEPS = 10
+FOCUS = 12  # a picture out of focus: Gaussian whose radius is a twelfth of its side
 
 
 def cell_orders(heat: np.ndarray, random: int, seed: int) -> np.ndarray:
@@ -41,7 +43,11 @@ def deletion_insertion(
     for step, count in enumerate(np.linspace(0, CELLS * CELLS, STEPS + 1).round().astype(int)):
         masks[step, order[:count]] = 0.0
     both = np.concatenate([masks, 1.0 - masks]).reshape(-1, CELLS, CELLS)
-    shown = occlusion.blend_masks(maps, both, occlusion.blurred_pictures(maps), smooth=False)
+    blurred = tuple(
+        np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(picture.shape[0] / FOCUS)))
+        for picture in maps.pictures
+    )
+    shown = occlusion.blend_masks(maps, both, blurred, smooth=False)
     features = map_model.compute_features(shown)
     probabilities = prediction.predict_probabilities(
         map_model.model.manifest.head.kind, map_model.model.arrays, features

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from headstart.core.errors import UsageError, format_nearest
 from headstart.core.types import Prediction
@@ -30,10 +31,7 @@ NAMES = {CAM: "exact CAM", SCORECAM: "Score-CAM", OCCLUSION: "occlusion", GRADCA
 NEIGHBOURS = 4
 SHOWN_PX = 640  # longer side of the picture that an overlay shows
 _HEAT_PX = 112  # side of `heat`; finer than any map, coarse enough to send
-_EXACT = "every feature that the head reads is the mean of a map, so what each place adds is known exactly"
 NOTHING_ALIKE = "nothing it learnt from looks like it"
-_HELD = "; the training pictures that vote are held fixed"
-_ASKED = "it was asked for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,15 +49,15 @@ class Explanation:
 
     uri: str  # or the name under which the picture came
     prediction: Prediction
-    class_name: str  # of which the heat map speaks
-    method: str  # `cam`, `scorecam`, `occlusion` or `gradcam`
-    why: str  # this method
+    class_name: str = ""  # of which the heat map speaks
+    method: str = ""  # `cam`, `scorecam`, `occlusion` or `gradcam`
+    why: str = ""  # this method
     heat: np.ndarray
     evidence: np.ndarray
-    score: float
+    score: float = 0.0
     elsewhere: float = 0.0
-    size: tuple[int, int]  # px, upright
-    box: Box  # that the model saw, in px
+    size: tuple[int, int] = (0, 0)  # px, upright
+    box: Box = (0.0, 0.0, 0.0, 0.0)  # that the model saw, in px
     picture: np.ndarray  # (h, w, 3) uint8 of at most 640 px
     neighbours: tuple[Neighbour, ...] = ()  # the likest first
     prototypes: tuple[Neighbour, ...] = ()  # of `class_name`, the best first
@@ -97,8 +95,9 @@ class Explainer:
     def automatic(self) -> tuple[str, str]:
         """The method that `auto` takes, and why."""
         if self.map_model.exact:
-            note = "" if self.model.manifest.head.kind == "linear" else _HELD
-            return CAM, _EXACT + note
+            why = "every feature that the head reads is the mean of a map, so what each place adds is known exactly"
+            linear = self.model.manifest.head.kind == "linear"
+            return CAM, why if linear else f"{why}; the training pictures that vote are held fixed"
         return OCCLUSION, "not every feature is the mean of a map, so places are covered and the model is asked again"
 
     def choose_method(self, method: str) -> tuple[str, str]:
@@ -118,7 +117,7 @@ class Explainer:
         if method == SCORECAM and not self.map_model.mapped:
             message = "`scorecam` needs a map above the features, and this model's graph has none"
             raise UsageError(message, where="--method", hint="--method occlusion works for every model")
-        return method, _ASKED
+        return method, "it was asked for"
 
     def class_position(self, class_name: str) -> int:
         """A class's position.
@@ -178,7 +177,7 @@ class Explainer:
             evidence = occlusion.occlusion_map(self.map_model, maps, position)
         return HeatMap(method=method, why=why, evidence=evidence, score=score)
 
-    def exact_heat_map(self, maps: FeatureMaps, map_pass: FeatureMapPass, position: int, why: str = _EXACT) -> HeatMap:
+    def exact_heat_map(self, maps: FeatureMaps, map_pass: FeatureMapPass, position: int, why: str) -> HeatMap:
         """What each place adds where features are means of maps: nothing is left out and nothing is scaled."""
         head = self.model.manifest.head
         weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, map_pass.features, position)
@@ -207,14 +206,9 @@ class Explainer:
         neighbours: int = NEIGHBOURS,
     ) -> Explanation:
         """An explanation with what the run keeps to compare with."""
-        name, missing = self.model.class_names[position], ""
-        nearest: tuple[Neighbour, ...] = ()
-        prototypes: tuple[Neighbour, ...] = ()
-        if isinstance(self.examples, str):
-            missing = self.examples
-        else:
-            nearest = self.examples.find_nearest(map_pass.features, neighbours)
-            prototypes = self.examples.list_prototypes(name, map_pass.features)
+        name, examples = self.model.class_names[position], self.examples
+        store = None if isinstance(examples, str) else examples
+        nearest = store.find_nearest(map_pass.features, neighbours) if store else ()
         alike = tuple(neighbour for neighbour in nearest if neighbour.similarity > 0)  # what lies across is not like it
         return Explanation(
             uri=maps.name,
@@ -230,27 +224,16 @@ class Explainer:
             box=maps.box,
             picture=thumbnail_of(content),
             neighbours=alike,
-            prototypes=prototypes,
-            compared=missing or (NOTHING_ALIKE if nearest and not alike else ""),
+            prototypes=store.list_prototypes(name, map_pass.features) if store else (),
+            compared=examples if isinstance(examples, str) else NOTHING_ALIKE if nearest and not alike else "",
         )
 
 
 def unreadable_picture(name: str, error: str) -> Explanation:
     """In the place of an explanation: why the file could not be read; it has neither picture nor map."""
-    nothing = np.zeros((0, 0), np.float32)
-    return Explanation(
-        uri=name,
-        prediction=Prediction(uri=name, answer="", error=error),
-        class_name="",
-        method="",
-        why="",
-        heat=nothing,
-        evidence=nothing,
-        score=0.0,
-        size=(0, 0),
-        box=(0.0, 0.0, 0.0, 0.0),
-        picture=np.zeros((0, 0, 3), np.uint8),
-    )
+    nothing, prediction = np.zeros((0, 0), np.float32), Prediction(uri=name, answer="", error=error)
+    no_picture = np.zeros((0, 0, 3), np.uint8)
+    return Explanation(uri=name, prediction=prediction, heat=nothing, evidence=nothing, picture=no_picture)
 
 
 def likeliest_class(prediction: Prediction) -> str:
@@ -268,7 +251,11 @@ def thumbnail_of(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
     return np.asarray(picture.turn_upright(image))
 
 
+def draw_explanation(explanation: Explanation) -> Image.Image:
+    """The heat map on its picture."""
+    return heatmap_overlay.draw_overlay(explanation.picture, explanation.heat, explanation.box, explanation.size)
+
+
 def overlay_png(explanation: Explanation) -> bytes:
-    """The heat map on its picture, as the bytes of a PNG file."""
-    image = heatmap_overlay.draw_overlay(explanation.picture, explanation.heat, explanation.box, explanation.size)
-    return heatmap_overlay.encode_image(image, "PNG")
+    """The same as the bytes of a PNG file."""
+    return heatmap_overlay.encode_image(draw_explanation(explanation), "PNG")

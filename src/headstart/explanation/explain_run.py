@@ -6,7 +6,6 @@ The heat maps are those of the report: right and wrong answers, the surest and t
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from pathlib import Path
@@ -17,9 +16,10 @@ import numpy as np
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.storage import serialization
 from headstart.core.storage.files import write_bytes
+from headstart.core.storage.serialization import array_bytes
 from headstart.core.types import Explained, MapRow
 from headstart.explanation import example_selection, example_store, heatmap_overlay
-from headstart.explanation.explain_image import CAM, NAMES, Explainer, Explanation
+from headstart.explanation.explain_image import CAM, NAMES, Explainer, draw_explanation
 from headstart.features.embeddings import join_columns
 from headstart.images.file_formats import PictureError
 
@@ -96,18 +96,12 @@ def _keep_examples(
         for row, jpeg, end, place in zip(rows.tolist(), jpegs, ends, standing, strict=True)
     )
     contents = {
-        example_store.VECTORS: _npy_bytes(vectors),
-        example_store.SCALE: _npy_bytes(scale),
+        example_store.VECTORS: array_bytes(vectors),
+        example_store.SCALE: array_bytes(scale),
         example_store.THUMBNAILS: b"".join(jpegs),
     }
     example_store.write_examples(folder, folder.parent / "model", entries, contents)
     return rows
-
-
-def _npy_bytes(array: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.save(out, array, allow_pickle=False)
-    return out.getvalue()
 
 
 def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
@@ -135,8 +129,9 @@ def _write_heat_map(
         explanation = explainer.explain(path, neighbours=NEIGHBOURS + 1)
     except PictureError:
         return None
-    name = f"map{number}.jpg"
-    write_bytes(folder / name, _draw_jpeg(explanation))
+    name, image = f"map{number}.jpg", draw_explanation(explanation)
+    image.thumbnail((SHOWN_PX, SHOWN_PX))
+    write_bytes(folder / name, heatmap_overlay.encode_image(image, "JPEG"))
     alike = [near for near in explanation.neighbours if near.uri != uri][:NEIGHBOURS]
     return MapRow(
         row=row,
@@ -148,12 +143,6 @@ def _write_heat_map(
         neighbours=tuple(places[near.uri] for near in alike),
         similarities=tuple(round(near.similarity, 4) for near in alike),
     )
-
-
-def _draw_jpeg(explanation: Explanation) -> bytes:
-    image = heatmap_overlay.draw_overlay(explanation.picture, explanation.heat, explanation.box, explanation.size)
-    image.thumbnail((SHOWN_PX, SHOWN_PX))
-    return heatmap_overlay.encode_image(image, "JPEG")
 
 
 def _prototype_rows(explainer: Explainer, places: dict[str, int]) -> dict[str, tuple[int, ...]]:

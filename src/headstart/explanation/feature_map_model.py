@@ -23,6 +23,8 @@ from headstart.networks.openvino_engine import Engine
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model
 
+_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureMaps:
@@ -131,8 +133,7 @@ class FeatureMapModel:
             ]
 
     def _join_features(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
-        blocks = [outputs[trunk][output] for trunk, output, _ in self._locate_features()]
-        return np.concatenate(blocks, axis=1)
+        return np.concatenate([outputs[trunk][output] for trunk, output, _ in self._locate_features()], axis=1)
 
     def _locate_features(self) -> list[tuple[int, int, int]]:
         """For each of the head's features: its trunk, the trunk's output, and how many numbers it is."""
@@ -146,14 +147,9 @@ class FeatureMapModel:
         for trunk, output, width in self._locate_features():
             for under in self._compiled[trunk][1]:
                 if under.output == output:
-                    columns = slice(start + under.start, start + under.stop)
-                    mapped = outputs and under.at is not None
-                    values = (
-                        under.arrange_places(outputs[trunk][under.at][0]) if mapped and under.at is not None else None
-                    )
+                    columns, values = slice(start + under.start, start + under.stop), None
+                    if outputs and under.at is not None:
+                        values = under.arrange_places(outputs[trunk][under.at][0])
                     parts.append(MappedColumns(trunk=trunk, columns=columns, source=under, values=values))
             start += width
         return tuple(parts)
-
-
-_SIDEWAYS = 5  # EXIF orientations from here on swap width and height

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,6 @@ class MapColumns:
     at: int | None = None  # position of the map among the edited graph's outputs; None where there is none
     order: str = ""  # axes of the map; `arrange_places` brings it in order
     side: int = 0  # places in a row and in a column
-    ahead: int = 0  # tokens that come before the patches and stand for no place
     mean: bool = False  # whether the columns are the means of the map
 
     def arrange_places(self, values: np.ndarray) -> np.ndarray:
@@ -43,12 +42,10 @@ class MapColumns:
         return values.reshape(-1, values.shape[-1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Map:
+class _Map(NamedTuple):
     tensor: Any
     order: str
     side: int
-    ahead: int
 
 
 def add_map_outputs(model: Any, columns: list[MapColumns]) -> Any:
@@ -58,34 +55,17 @@ def add_map_outputs(model: Any, columns: list[MapColumns]) -> Any:
     for position, result in enumerate(model.get_results()):
         start = 0
         for tensor, width in _split_output(result.input(0).get_source_output()):
-            located = _locate_map(tensor)
-            columns.append(_describe_columns(located, position, (start, start + width), count, extra))
+            feature_map, mean = _locate_map(tensor)
+            under: dict[str, Any] = {}
+            if feature_map is not None:
+                extra += [] if feature_map.tensor in extra else [feature_map.tensor]
+                at = count + extra.index(feature_map.tensor)
+                under = {"at": at, "order": feature_map.order, "side": feature_map.side, "mean": mean}
+            columns.append(MapColumns(output=position, start=start, stop=start + width, **under))
             start += width
     if extra:
         model.add_outputs(extra)
     return model
-
-
-def _describe_columns(
-    located: tuple[_Map | None, bool], position: int, columns: tuple[int, int], count: int, extra: list[Any]
-) -> MapColumns:
-    feature_map, mean = located
-    start, stop = columns
-    if feature_map is None:
-        return MapColumns(output=position, start=start, stop=stop)
-    if feature_map.tensor not in extra:
-        extra.append(feature_map.tensor)
-    at = count + extra.index(feature_map.tensor)
-    return MapColumns(
-        output=position,
-        start=start,
-        stop=stop,
-        at=at,
-        order=feature_map.order,
-        side=feature_map.side,
-        ahead=feature_map.ahead,
-        mean=mean,
-    )
 
 
 def _split_output(tensor: Any) -> Iterator[tuple[Any, int]]:
@@ -109,12 +89,11 @@ def _locate_map(tensor: Any) -> tuple[_Map | None, bool]:
     node = tensor.get_node()
     while node.get_type_name() in _SHAPES_ONLY or _averages_one_place(node) or _transposes_one_row(node):
         node = node.input(0).get_source_output().get_node()
-    if (axes := _averaged_axes(node)) is not None:
-        under = node.input(0).get_source_output()
-        if (feature_map := _as_map(under, axes)) is not None:
-            return feature_map, True
-        return _find_nearest_map(under), False
-    return _find_nearest_map(node.output(0)), False
+    if (axes := _averaged_axes(node)) is None:
+        return _find_nearest_map(node.output(0)), False
+    under = node.input(0).get_source_output()
+    feature_map = _as_map(under, axes)
+    return feature_map or _find_nearest_map(under), feature_map is not None
 
 
 def _averages_one_place(node: Any) -> bool:
@@ -160,11 +139,11 @@ def _as_map(tensor: Any, axes: tuple[int, ...]) -> _Map | None:
     if order is None or shape[0] != 1:
         return None
     if len(sides) == 2 and sides[0] == sides[1] and sides[0] >= _LEAST_SIDE:
-        return _Map(tensor=tensor, order=order, side=sides[0], ahead=0)
+        return _Map(tensor, order, sides[0])
     if len(sides) == 2 and 1 not in sides:
         return None
-    side, ahead = square_side(math.prod(sides))
-    return _Map(tensor=tensor, order=order, side=side, ahead=ahead) if side else None
+    side = square_side(math.prod(sides))[0]
+    return _Map(tensor, order, side) if side else None
 
 
 def _static_shape(tensor: Any) -> list[int]:

@@ -28,12 +28,13 @@ def draw_overlay(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[in
     left, right = (round(value * across) for value in (box[0], box[2]))
     top, bottom = (round(value * down) for value in (box[1], box[3]))
     right, bottom = max(right, left + 1), max(bottom, top + 1)
-    pale = _fade_colours(picture)
+    grey = np.asarray(ImageOps.grayscale(Image.fromarray(picture)), np.float64)[..., None]
+    pale = picture * (1 - _PALE) + grey * _PALE
     canvas = pale * _OUTSIDE
-    warm = map_arithmetic.resize_map(heat, (bottom - top, right - left))[..., None]
-    inside = pale[top:bottom, left:right]
-    share = _STRONGEST * np.clip(warm, 0, 1)
-    canvas[top:bottom, left:right] = inside * (1 - share) + _heat_colours(warm[..., 0]) * share
+    warm = map_arithmetic.resize_map(heat, (bottom - top, right - left))
+    colours = np.stack([np.interp(warm, _STOPS, _COLOURS[:, channel]) for channel in range(3)], axis=-1)
+    share = _STRONGEST * np.clip(warm, 0, 1)[..., None]
+    canvas[top:bottom, left:right] = pale[top:bottom, left:right] * (1 - share) + colours * share
     image = Image.fromarray(np.round(canvas).astype(np.uint8))
     if (left, top, right, bottom) != (0, 0, width, height):
         ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=(255, 255, 255))
@@ -46,12 +47,3 @@ def encode_image(image: Image.Image, kind: str) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
-
-
-def _fade_colours(picture: np.ndarray) -> np.ndarray:
-    grey = np.asarray(ImageOps.grayscale(Image.fromarray(picture)), np.float64)[..., None]
-    return picture * (1 - _PALE) + grey * _PALE
-
-
-def _heat_colours(heat: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(heat, _STOPS, _COLOURS[:, channel]) for channel in range(3)], axis=-1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.explanation import map_arithmetic
@@ -21,13 +20,12 @@ from headstart.heads.prediction import softmax
 CHANNELS = 32  # maps of Score-CAM, those that vary most over the picture
 GRID = 32  # cells in a row of what is covered
 WINDOW, STRIDE = 8, 3  # of occlusion, in cells
-_FOCUS = 12  # a picture out of focus: Gaussian whose radius is a twelfth of its side
 
 
 def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMapPass, position: int) -> np.ndarray:
     """(GRID, GRID) float64 0..1 over `maps.box`: the mean of the maps, weighed by softmax of the score through each."""
     masks = _channel_masks(maps, map_pass)
-    weights = softmax(_margins_through(map_model, maps, masks, mean_colour(maps), position))
+    weights = softmax(_margins_through(map_model, maps, masks, position))
     evidence: np.ndarray = np.tensordot(weights, masks, axes=1)
     return evidence
 
@@ -41,27 +39,11 @@ def occlusion_map(map_model: FeatureMapModel, maps: FeatureMaps, position: int) 
     masks = np.ones((len(corners) ** 2, GRID, GRID))
     for mask, (top, left) in zip(masks, ((t, f) for t in corners for f in corners), strict=True):
         mask[top : top + WINDOW, left : left + WINDOW] = 0.0
-    margins = _margins_through(map_model, maps, masks, mean_colour(maps), position)
+    margins = _margins_through(map_model, maps, masks, position)
     fallen = margins.mean() - margins
     covered = 1.0 - masks
     evidence: np.ndarray = np.tensordot(fallen, covered, axes=1) / np.maximum(covered.sum(axis=0), 1.0)
     return evidence
-
-
-def mean_colour(maps: FeatureMaps) -> tuple[np.ndarray, ...]:
-    """The picture's mean colour all over, a trunk each."""
-    return tuple(
-        np.broadcast_to(np.round(picture.mean(axis=(0, 1))).astype(np.uint8), picture.shape)
-        for picture in maps.pictures
-    )
-
-
-def blurred_pictures(maps: FeatureMaps) -> tuple[np.ndarray, ...]:
-    """The picture out of focus, a trunk each."""
-    return tuple(
-        np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(picture.shape[0] / _FOCUS)))
-        for picture in maps.pictures
-    )
 
 
 def blend_masks(
@@ -77,13 +59,12 @@ def blend_masks(
     return blended
 
 
-def _margins_through(
-    map_model: FeatureMapModel, maps: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], position: int
-) -> np.ndarray:
+def _margins_through(map_model: FeatureMapModel, maps: FeatureMaps, masks: np.ndarray, position: int) -> np.ndarray:
     """(B,) logit margin of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
+    colours = tuple(np.round(picture.mean(axis=(0, 1))).astype(np.uint8) for picture in maps.pictures)
     margins = [
-        map_model.class_margins(blend_masks(maps, part, instead, smooth=smooth), position)
+        map_model.class_margins(blend_masks(maps, part, colours, smooth=smooth), position)
         for part in (masks[start : start + INFERENCE_BATCH] for start in range(0, len(masks), INFERENCE_BATCH))
     ]
     return np.concatenate(margins)

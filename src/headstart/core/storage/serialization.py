@@ -79,11 +79,16 @@ def _to_json(value: Any, folder: Path | None, where: str) -> Any:
 
 
 def _save_array(array: np.ndarray, folder: Path, where: str) -> dict[str, str]:
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in where) + ".npy"
+    write_bytes(folder / name, array_bytes(array))
+    return {"npy": name}
+
+
+def array_bytes(array: np.ndarray) -> bytes:
+    """An array as a `.npy` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in where) + ".npy"
-    write_bytes(folder / name, buffer.getvalue())
-    return {"npy": name}
+    return buffer.getvalue()
 
 
 @functools.cache
