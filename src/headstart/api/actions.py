@@ -37,6 +37,7 @@ def export(
         GateFailed: The precision costs more than `max_drop`.
     """
     from headstart.core.console import Console
+    from headstart.core.storage.hashing import to_plain
     from headstart.exporting import export_run
 
     console = console or Console()
@@ -46,8 +47,7 @@ def export(
     export_run.require_possible(exporters, source, precision)
     export_run.require_free(Path(out))
     pictures = _read_parity_images(source, data, calibrating=precision == "int8")
-    exports = export_run.export_run(exporters, source, Path(out), precision, pictures, max_drop)
-    return export_run.exports_as_json(exports)
+    return list(map(to_plain, export_run.export_run(exporters, source, Path(out), precision, pictures, max_drop)))
 
 
 def _make_export_source(path: Path, console: Console) -> Any:

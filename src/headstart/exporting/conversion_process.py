@@ -29,19 +29,22 @@ _LONGEST_S = 1800
 
 
 def export_in_child(
-    name: str, source: ExportSource, target: Path, precision: str, pictures: list[np.ndarray], metadata: str
+    name: str,
+    file: str,
+    source: ExportSource,
+    folder: Path,
+    precision: str,
+    pictures: list[np.ndarray],
+    metadata: str,
 ) -> None:
-    """Write a format's file by its `convert(model, target, precision, metadata)` in a child.
-
-    `pictures` is one array (n, H, W, 3) uint8 an input for int8, else empty; `metadata` is JSON.
-    """
-    with tempfile.TemporaryDirectory(dir=source.draft) as place:
-        folder = Path(place)
-        write_keras(build_keras_graph(source), folder / "model.keras")
-        (folder / "metadata.json").write_text(metadata, encoding="utf-8")
+    """Write a format's file by its `convert(model, target, precision, metadata)` in a child; see `Exporter`."""
+    with tempfile.TemporaryDirectory(dir=source.draft) as draft:
+        place = Path(draft)
+        write_keras(build_keras_graph(source), place / "model.keras")
+        (place / "metadata.json").write_text(metadata, encoding="utf-8")
         for graph_input, shown in zip(graph_inputs(source.manifest), pictures, strict=False):
-            np.save(folder / f"{graph_input.name}.npy", shown, allow_pickle=False)
-        run_conversion(name, [folder / "model.keras", target, precision, folder / "metadata.json"])
+            np.save(place / f"{graph_input.name}.npy", shown, allow_pickle=False)
+        run_conversion(name, [place / "model.keras", folder / file, precision, place / "metadata.json"])
 
 
 def read_child_pictures(place: Path, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
@@ -59,17 +62,18 @@ def run_conversion(name: str, words: Sequence[str | Path], *, limit: int | None 
     """
     free = count_available_bytes()
     limit = limit or (int(_SHARE * free) if free else None)
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
     command = [sys.executable, "-P", "-m", __name__, name, *map(str, words)]  # nothing of the user's folder is imported
     with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=env)
+        child = subprocess.Popen(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=child_environment()
+        )
         try:
             reason = _await_child(child, limit)
         finally:
             child.kill()
             child.wait()
         output.seek(0)
-        reason = reason or ("" if child.returncode == 0 else _last_words(output.read(), child.returncode))
+        reason = reason or ("" if child.returncode == 0 else last_words(output.read(), child.returncode))
     if reason:
         raise SetupError(f"the conversion to `{name}` failed: {reason}", where="--to", hint="--to openvino")
 
@@ -97,7 +101,13 @@ def _resident_bytes(pid: int) -> int:
         return 0
 
 
-def _last_words(output: bytes, code: int) -> str:
+def child_environment() -> dict[str, str]:
+    """The environment in which TensorFlow is silent and takes no GPU."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+
+
+def last_words(output: bytes, code: int) -> str:
+    """The last line of what a child printed before it ended."""
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"it ended with {code} and no word"
 

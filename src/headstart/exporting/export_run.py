@@ -12,7 +12,6 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from headstart.exporting.export_source import PRECISIONS, Exporter, ExportSource
 from headstart.exporting.parity import Answers, Pictures
 from headstart.images import preprocessing
 from headstart.networks.openvino_conversion import CALIBRATION, silence_frameworks
+from headstart.statistics.sampling import evenly_spaced
 
 COMPARED = 32  # pictures in f32; in other precisions all that are held out, up to
 MOST = 1000
@@ -41,13 +41,13 @@ def load_exporters(names: Sequence[str], precision: str) -> list[Exporter]:
         UsageError: One is unknown, or none was named, or there is no such precision.
     """
     formats = registry.list_plugins("exporters")
+    hint = f"known: {', '.join(formats)}"
     if not names:
-        raise UsageError("no format is named", where="--to", hint=f"known: {', '.join(formats)}")
+        raise UsageError("no format is named", where="--to", hint=hint)
     if precision not in PRECISIONS:
         raise UsageError(f"there is no precision `{precision}`", where="--precision", hint=", ".join(PRECISIONS))
     for name in names:
         if name not in formats:
-            hint = f"known: {', '.join(formats)}"
             raise UsageError(f"there is no format `{name}`", where="--to", hint=hint)
     return [registry.load_plugin("exporters", name) for name in dict.fromkeys(names)]
 
@@ -69,8 +69,7 @@ def require_possible(exporters: Sequence[Exporter], source: ExportSource, precis
         raise UsageError(f"in {precision} this model cannot be written as {wrong}", where="--to", hint=hint)
     for exporter in exporters:
         quantiser = ("nncf",) if precision == "int8" and exporter.name in ("openvino", "onnx") else ()
-        needed = (*exporter.making, *quantiser)
-        missing = next((name for name in needed if find_spec(name) is None), None)
+        missing = next((name for name in (*exporter.making, *quantiser) if find_spec(name) is None), None)
         if missing:
             extra = "int8" if missing == "nncf" else _EXTRA.get(missing, "export")
             raise SetupError(
@@ -136,8 +135,7 @@ def export_run(
         SetupError: A format cannot be written, or does not answer as the run does; nothing is left.
         GateFailed: A precision costs more than `max_drop`; nothing is left.
     """
-    count = COMPARED if precision == "f32" else MOST
-    pictures = _sample_pictures(pictures, count)
+    pictures = _sample_pictures(pictures, COMPARED if precision == "f32" else MOST)
     expected = {exporter: parity.ask_run(source.model, pictures.files, declines=exporter) for exporter in (True, False)}
     calibration = _decode_calibration(source, pictures) if precision == "int8" else []
     exports = []
@@ -208,18 +206,15 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _sample_pictures(pictures: Pictures, count: int) -> Pictures:
-    at = np.unique(np.linspace(0, len(pictures.files) - 1, min(count, len(pictures.files))).astype(int))
+    at = evenly_spaced(len(pictures.files), count)
     clusters = None if pictures.clusters is None else pictures.clusters[at]
     return replace(pictures, files=tuple(pictures.files[i] for i in at), truth=pictures.truth[at], clusters=clusters)
 
 
 def _decode_calibration(source: ExportSource, pictures: Pictures) -> list[np.ndarray]:
     """One array (n, H, W, 3) uint8 an input, of the pictures that an 8-bit version is calibrated on."""
-    some = _sample_pictures(
-        replace(pictures, files=pictures.calibration, truth=np.zeros(len(pictures.calibration)), clusters=None),
-        CALIBRATION,
-    ).files
-    contents = [preprocessing.read_bytes(os.fspath(file)) for file in some]
+    sample = evenly_spaced(len(pictures.calibration), CALIBRATION)
+    contents = [preprocessing.read_bytes(os.fspath(pictures.calibration[i])) for i in sample]
     return [
         np.stack([preprocessing.decode_picture(content, entry.spec) for content in contents])
         for entry in graph_inputs(source.manifest)
@@ -235,8 +230,3 @@ def format_export(export: Export) -> str:
         accuracy = export.accuracy
         text += f"; accuracy {accuracy.change:+.3f} [{accuracy.low:+.3f}, {accuracy.high:+.3f}] (n = {accuracy.n:,})"
     return text
-
-
-def exports_as_json(exports: Sequence[Export]) -> list[dict[str, Any]]:
-    """For `--json` and for pages."""
-    return [to_plain(export) for export in exports]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.core.errors import DataError
@@ -25,27 +25,25 @@ PRECISIONS = ("f32", "f16", "int8")
 STRANGE_IN_8_BITS = "novelty and `unknown`: 8 bits move features further than strange pictures lie apart"
 
 
-class Exporter(Protocol):
-    """A format."""
+WriteModel = Callable[["ExportSource", Path, str, "list[np.ndarray]", str], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exporter:
+    """A format.
+
+    `write(source, folder, precision, pictures, metadata)` writes the model's file. `pictures` calibrate int8, one array
+    (n, H, W, 3) uint8 an input, else there are none; `metadata` is JSON. It raises SetupError where it cannot.
+    """
 
     name: str  # the word of `--to`
     file: str  # name of the model's file or folder
     packages: tuple[str, ...]  # that the written `predict.py` needs besides numpy and Pillow
     making: tuple[str, ...]  # distributions that writing needs
-    frozen: bool  # whether it takes trunks that are OpenVINO files alone
+    frozen: bool = False  # whether it takes trunks that are OpenVINO files alone
     cannot: Mapping[str, str]  # precision, kind of head, both or `int8 uncertainty` -> why it cannot be had
     runtime: str  # source of the function `load(path, told)` in `predict.py`
-
-    def write(
-        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
-    ) -> None:
-        """Write the model.
-
-        `pictures` calibrate int8, one array (n, H, W, 3) uint8 an input, else empty; `metadata` is JSON.
-
-        Raises:
-            SetupError: It cannot be written.
-        """
+    write: WriteModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

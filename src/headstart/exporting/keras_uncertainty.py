@@ -13,29 +13,21 @@ if TYPE_CHECKING:
 
 def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """From features (B, D) and probabilities (B, C): `unknown` (B, 1), and where it is measured `novelty` (B, 1)."""
+    import keras
     from keras import ops
 
     floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), -1.0)
-    above = ops.cast(ops.greater_equal(_shift(p, -floors, "above_floors"), 0.0), "float32")
+    shifted = keras.layers.Rescaling(1.0, (-floors).tolist(), name="above_floors")(p)
+    above = ops.cast(ops.greater_equal(shifted, 0.0), "float32")
     hopeless = ops.subtract(1.0, ops.max(above, axis=1, keepdims=True))
     if not entry.novelty:
         return {"unknown": hopeless}
     far = _neighbour_distance(x, entry.neighbour, arrays)
-    beyond = _subtract_each(far, np.asarray(arrays["known"], np.float64), "known")
+    known = np.asarray(arrays["known"], np.float64)
+    beyond = _apply_dense(far, np.ones((1, len(known))), -known, "known")  # (B, K)
     novelty = ops.mean(ops.cast(ops.greater(beyond, 0.0), "float32"), axis=1, keepdims=True)
     strange = ops.cast(ops.greater(far, float(np.float32(entry.limit))), "float32")
     return {"novelty": novelty, "unknown": ops.maximum(hopeless, strange)}
-
-
-def _shift(x: Any, by: np.ndarray, name: str) -> Any:
-    import keras
-
-    return keras.layers.Rescaling(1.0, by.tolist(), name=name)(x)
-
-
-def _subtract_each(x: Any, values: np.ndarray, name: str) -> Any:
-    """(B, 1) -> (B, K): less each of K values."""
-    return _apply_dense(x, np.ones((1, len(values))), -values, name)
 
 
 def _apply_dense(x: Any, weights: np.ndarray, bias: np.ndarray | None, name: str) -> Any:

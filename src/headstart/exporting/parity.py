@@ -15,6 +15,7 @@ import numpy as np
 
 from headstart.core.errors import GateFailed, SetupError
 from headstart.core.types import AccuracyChange
+from headstart.exporting.conversion_process import child_environment, last_words
 from headstart.statistics.intervals import paired_interval
 
 if TYPE_CHECKING:
@@ -72,19 +73,17 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], 
         SetupError: It cannot be loaded, or cannot answer.
     """
     command = [sys.executable, "-I", str((folder / "predict.py").resolve()), "-", "--time", str(TURNS)]
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    env = child_environment()
     names = b"".join(os.fsencode(file.resolve()) + b"\0" for file in files)
     try:
         child = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
     except subprocess.TimeoutExpired as err:
-        raise _export_failure(
-            name, f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures"
-        ) from err
+        why = f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures"
+        raise _export_failure(name, why) from err
     rows = [json.loads(line) for line in child.stdout.splitlines() if line.startswith(b"{")]
     wrong = next((row["error"] for row in rows if row.get("error")), "")
     if child.returncode or wrong or len(rows) != len(files) + 1:
-        lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _export_failure(name, wrong or (lines or [f"it ended with {child.returncode} and no word"])[-1][:300])
+        raise _export_failure(name, wrong or last_words(child.stderr, child.returncode))
     *answers, time = rows
     chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
     return Answers(
@@ -107,9 +106,8 @@ def _format_hint(name: str) -> str:
 
 def compare_answers(run: Answers, export: Answers) -> tuple[float, float]:
     """The largest difference of a probability, and the share of pictures with the same answer."""
-    return _largest_difference(run.probabilities, export.probabilities), float(
-        np.mean(run.positions == export.positions)
-    )
+    agreement = float(np.mean(run.positions == export.positions))
+    return _largest_difference(run.probabilities, export.probabilities), agreement
 
 
 def _largest_difference(first: np.ndarray, other: np.ndarray) -> float:
@@ -132,20 +130,15 @@ def require_same(worst: float, strange: float | None, name: str, precision: str,
         SetupError: They differ by more than the precision explains.
     """
     limit = 1.0 if kind == "neighbours" and precision != "f32" else TOLERANCE[precision]
-    if strange is not None and not strange <= STRANGE[precision]:
-        raise SetupError(
-            f"the `{name}` export in {precision} and the run differ by {strange:.2g} on a novelty, more than "
-            f"{STRANGE[precision]:g}",
-            where="--to",
-            hint=_format_hint(name),
-        )
-    if not worst <= limit:
-        raise SetupError(
-            f"the `{name}` export in {precision} and the run differ by {worst:.2g} on a probability, "
-            f"more than {limit:g}",
-            where="--to",
-            hint=_format_hint(name),
-        )
+    differences = (("novelty", strange, STRANGE[precision]), ("probability", worst, limit))
+    for what, difference, most in differences:
+        if difference is not None and not difference <= most:
+            raise SetupError(
+                f"the `{name}` export in {precision} and the run differ by {difference:.2g} on a {what}, more than "
+                f"{most:g}",
+                where="--to",
+                hint=_format_hint(name),
+            )
 
 
 def accuracy_change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
@@ -155,14 +148,8 @@ def accuracy_change(run: Answers, export: Answers, pictures: Pictures) -> Accura
     """
     run_correct, after = (answers.positions == pictures.truth for answers in (run, export))
     change, low, high = paired_interval(run_correct, after, pictures.clusters)
-    return AccuracyChange(
-        before=float(run_correct.mean()),
-        after=float(after.mean()),
-        change=change,
-        low=low,
-        high=high,
-        n=len(run_correct),
-    )
+    before, n = float(run_correct.mean()), len(run_correct)
+    return AccuracyChange(before=before, after=float(after.mean()), change=change, low=low, high=high, n=n)
 
 
 def require_accuracy(change: AccuracyChange, max_drop: float, name: str, precision: str) -> None:

@@ -170,14 +170,11 @@ def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 # ---------------------------------------------------------------- comparison
 
 
-def _sample_rows(data: Dataset) -> np.ndarray:
-    return evenly_spaced(len(data.uris), COMPARED)
-
-
 def _decode_sample(data: Dataset, spec: BackboneSpec) -> np.ndarray:
     from headstart.images import preprocessing
 
-    paths = [os.path.join(data.root, data.uris[row]) for row in _sample_rows(data)]  # noqa: PTH118 - names of any bytes
+    rows = evenly_spaced(len(data.uris), COMPARED)
+    paths = [os.path.join(data.root, data.uris[row]) for row in rows]  # noqa: PTH118 - names of any bytes
     return np.stack([preprocessing.decode_picture(preprocessing.read_bytes(path), spec.input) for path in paths])
 
 
@@ -185,7 +182,7 @@ def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ..
     """The largest difference of a probability between the saved model and the run's own features and head."""
     from headstart.runtime.model import load
 
-    rows, model = _sample_rows(data), load(draft)
+    rows, model = evenly_spaced(len(data.uris), COMPARED), load(draft)
     files = [Path(data.root) / data.uris[row] for row in rows]
     saved = np.concatenate([model.predict_probabilities(chunk) for chunk in model.extract_features(files)])
     untempered = predict_rows(fit_result.fitted, embeddings, fit_result.features, rows)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from headstart.exporting.export_source import ExportSource
+from headstart.exporting.export_source import Exporter, ExportSource
 from headstart.exporting.keras_graph import build_keras_graph
 from headstart.networks.formats.keras_writer import write_keras
 
@@ -29,24 +28,22 @@ def load(path, told):
 _WHY = "Keras computes as it stores, in f32; use `--to openvino`, `--to onnx` or `--to litert`"
 
 
-class Keras:
-    """See the module."""
-
-    name = "keras"
-    file = "model.keras"
-    packages = ("keras", "tensorflow")
-    making = ("keras", "tensorflow")
-    frozen = False
-    cannot: Mapping[str, str] = {"f16": _WHY, "int8": _WHY}
-    runtime = _RUNTIME
-
-    def write(
-        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
-    ) -> None:
-        """See `headstart.exporting.export_source.Exporter`; the metadata is a member `headstart.json` of the file."""
-        write_keras(build_keras_graph(source), folder / self.file)
-        with zipfile.ZipFile(folder / self.file, "a") as archive:
-            archive.writestr(zipfile.ZipInfo("headstart.json", (1980, 1, 1, 0, 0, 0)), metadata)
+_FILE = "model.keras"
 
 
-PLUGIN = Keras()
+def write_file(source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str) -> None:
+    """Write `model.keras`; the metadata is a member `headstart.json` of it."""
+    write_keras(build_keras_graph(source), folder / _FILE)
+    with zipfile.ZipFile(folder / _FILE, "a") as archive:
+        archive.writestr(zipfile.ZipInfo("headstart.json", (1980, 1, 1, 0, 0, 0)), metadata)
+
+
+PLUGIN = Exporter(
+    name="keras",
+    file=_FILE,
+    packages=("keras", "tensorflow"),
+    making=("keras", "tensorflow"),
+    cannot={"f16": _WHY, "int8": _WHY},
+    runtime=_RUNTIME,
+    write=write_file,
+)

@@ -5,13 +5,13 @@ In f16 weights are stored in 16 bits. In int8 weights and activations are 8 bits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from headstart.exporting import conversion_process
-from headstart.exporting.export_source import STRANGE_IN_8_BITS, ExportSource
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, Exporter
 
 _RUNTIME = '''\
 def load(path, told):
@@ -25,28 +25,6 @@ def load(path, told):
 
     return run
 '''
-
-
-class LiteRT:
-    """See the module."""
-
-    name = "litert"
-    file = "model.tflite"
-    packages = ("ai-edge-litert",)
-    making = ("keras", "tensorflow", "ai_edge_litert")
-    frozen = False
-    cannot: Mapping[str, str] = {
-        "int8 neighbours": "distances to training pictures do not survive 8 bits",
-        "int8 uncertainty": STRANGE_IN_8_BITS,
-    }
-    runtime = _RUNTIME
-
-    def write(
-        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
-    ) -> None:
-        """See `headstart.exporting.export_source.Exporter`; the metadata is the buffer `headstart` of the file."""
-        target = folder / self.file
-        conversion_process.export_in_child(self.name, source, target, precision, pictures, metadata)
 
 
 def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
@@ -81,4 +59,15 @@ def _add_metadata(content: bytes, metadata: bytes) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-PLUGIN = LiteRT()
+PLUGIN = Exporter(
+    name="litert",
+    file="model.tflite",
+    packages=("ai-edge-litert",),
+    making=("keras", "tensorflow", "ai_edge_litert"),
+    cannot={
+        "int8 neighbours": "distances to training pictures do not survive 8 bits",
+        "int8 uncertainty": STRANGE_IN_8_BITS,
+    },
+    runtime=_RUNTIME,
+    write=partial(conversion_process.export_in_child, "litert", "model.tflite"),
+)

@@ -6,14 +6,14 @@ novelty and `unknown` are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.exporting import conversion_process
-from headstart.exporting.export_source import STRANGE_IN_8_BITS, ExportSource
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, Exporter
 
 _RUNTIME = '''\
 def load(path, told):
@@ -29,29 +29,8 @@ def load(path, told):
 
     return run
 '''
-
-
 _SMALL = 1024  # numbers; what has fewer stays in 32 bits
 _LARGEST = 65504.0  # of 16 bits
-
-
-class Onnx:
-    """See the module."""
-
-    name = "onnx"
-    file = "model.onnx"
-    packages = ("onnxruntime",)
-    making = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
-    frozen = False
-    cannot: Mapping[str, str] = {"int8 uncertainty": STRANGE_IN_8_BITS}
-    runtime = _RUNTIME
-
-    def write(
-        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
-    ) -> None:
-        """See `headstart.exporting.export_source.Exporter`; the metadata is the property `headstart` of the model."""
-        target = folder / self.file
-        conversion_process.export_in_child(self.name, source, target, precision, pictures, metadata)
 
 
 def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
@@ -107,4 +86,12 @@ def _quantise_trunks(model: Any, pictures: list[dict[str, np.ndarray]], trunks: 
     return nncf.quantize(model, nncf.Dataset(pictures), subset_size=len(pictures), ignored_scope=ignored)
 
 
-PLUGIN = Onnx()
+PLUGIN = Exporter(
+    name="onnx",
+    file="model.onnx",
+    packages=("onnxruntime",),
+    making=("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+    cannot={"int8 uncertainty": STRANGE_IN_8_BITS},
+    runtime=_RUNTIME,
+    write=partial(conversion_process.export_in_child, "onnx", "model.onnx"),
+)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart.exporting import openvino_uncertainty
-from headstart.exporting.export_source import STRANGE_IN_8_BITS, ExportSource, graph_inputs
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, Exporter, ExportSource, graph_inputs
 from headstart.exporting.openvino_uncertainty import float_constant
 from headstart.networks.openvino_conversion import quantise_trunk
 from headstart.networks.openvino_engine import load_openvino
@@ -37,26 +37,16 @@ def load(path, told):
 '''
 
 
-class OpenVINO:
-    """See the module."""
+_FILE = "model.xml"
 
-    name = "openvino"
-    file = "model.xml"
-    packages = ("openvino",)
-    making = ("openvino",)
-    frozen = True
-    cannot: Mapping[str, str] = {"int8 uncertainty": STRANGE_IN_8_BITS}
-    runtime = _RUNTIME
 
-    def write(
-        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
-    ) -> None:
-        """See `headstart.exporting.export_source.Exporter`; pictures are taken as uint8."""
-        ov = load_openvino()
-        with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            graph = _build_graph(source, _trunk_files(source, Path(place), precision, pictures))
-            graph.set_rt_info(metadata, ["headstart"])
-            ov.save_model(graph, folder / self.file, compress_to_fp16=precision == "f16")
+def write_graph(source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str) -> None:
+    """Write `model.xml` and its `.bin`; the graph takes pictures as uint8."""
+    ov = load_openvino()
+    with tempfile.TemporaryDirectory(dir=source.draft) as place:
+        graph = _build_graph(source, _trunk_files(source, Path(place), precision, pictures))
+        graph.set_rt_info(metadata, ["headstart"])
+        ov.save_model(graph, folder / _FILE, compress_to_fp16=precision == "f16")
 
 
 def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: list[np.ndarray]) -> list[Path]:
@@ -139,4 +129,13 @@ def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: floa
 
 
 _HEADS = {"linear": _linear_head, "neighbours": _neighbours_head}
-PLUGIN = OpenVINO()
+PLUGIN = Exporter(
+    name="openvino",
+    file=_FILE,
+    packages=("openvino",),
+    making=("openvino",),
+    frozen=True,
+    cannot={"int8 uncertainty": STRANGE_IN_8_BITS},
+    runtime=_RUNTIME,
+    write=write_graph,
+)

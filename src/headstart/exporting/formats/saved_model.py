@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from headstart.core.storage.files import write_text
-from headstart.exporting.export_source import ExportSource
+from headstart.exporting.export_source import Exporter, ExportSource
 from headstart.exporting.keras_graph import build_keras_graph
 from headstart.networks.openvino_conversion import silence_frameworks
 
@@ -29,26 +28,23 @@ def load(path, told):
 _WHY = "a SavedModel computes as it stores, in f32; use `--to openvino`, `--to onnx` or `--to litert`"
 
 
-class SavedModel:
-    """See the module."""
-
-    name = "saved_model"
-    file = "model"
-    packages = ("tensorflow",)
-    making = ("keras", "tensorflow")
-    frozen = False
-    cannot: Mapping[str, str] = {"f16": _WHY, "int8": _WHY}
-    runtime = _RUNTIME
-
-    def write(
-        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
-    ) -> None:
-        """See `headstart.exporting.export_source.Exporter`; the metadata is an asset of the user's own,
-        `assets.extra`."""
-        model = build_keras_graph(source)
-        with silence_frameworks():
-            model.export(str(folder / self.file), format="tf_saved_model", verbose=False)
-        write_text(folder / self.file / "assets.extra" / "headstart.json", metadata)
+_FOLDER = "model"
 
 
-PLUGIN = SavedModel()
+def write_folder(source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str) -> None:
+    """Write the folder `model`; the metadata is an asset of the user's own, in its `assets.extra`."""
+    model = build_keras_graph(source)
+    with silence_frameworks():
+        model.export(str(folder / _FOLDER), format="tf_saved_model", verbose=False)
+    write_text(folder / _FOLDER / "assets.extra" / "headstart.json", metadata)
+
+
+PLUGIN = Exporter(
+    name="saved_model",
+    file=_FOLDER,
+    packages=("tensorflow",),
+    making=("keras", "tensorflow"),
+    cannot={"f16": _WHY, "int8": _WHY},
+    runtime=_RUNTIME,
+    write=write_folder,
+)
