@@ -105,17 +105,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pictures, y = self._training_images(X, y)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
+        weights = None
+        if self.class_weight is not None:
+            weights = np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), np.float64)
         features = self._image_features().extract_features(pictures, use_cache=self.cache)
-        result = depth_search.search_depths(
-            plugin,
-            features,
-            self._depth_candidates(features),
-            labels,
-            int(self.folds),
-            n_classes=len(self.classes_),
-            class_weight=self._class_weights(y),
-            seed=int(self.seed),
-        )
+        training: dict[str, Any] = {"n_classes": len(self.classes_), "class_weight": weights, "seed": int(self.seed)}
+        candidates = self._depth_candidates(features)
+        result = depth_search.search_depths(plugin, features, candidates, labels, int(self.folds), **training)
         self.depths_, self.head_, self.why_, self.cv_scores_ = result.depths, result.head, result.why, result.scores
         return self
 
@@ -173,18 +169,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"depths {self.depths!r}: {self.backbone} has {', '.join(features)}")
         return [depths]
 
-    def _class_weights(self, y: np.ndarray) -> np.ndarray | None:
-        if self.class_weight is None:
-            return None
-        return np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), np.float64)
-
     def _training_images(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         for attribute in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
             self.__dict__.pop(attribute, None)
         paths = _find_paths(X)
         numbers: Any = paths
         if paths is None:
-            if _is_flat(X):
+            if not isinstance(X, np.ndarray | list | tuple) or np.ndim(X) < 3:  # flat, or none: it says what is wrong
                 numbers, y = validate_data(self, X, y, dtype="numeric")
             else:
                 numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
@@ -214,11 +205,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             shape = image_arrays.infer_shape(numbers.shape[1], self.image_shape)
             numbers = image_arrays.unflatten_images(numbers, shape)
         return image_features.ArrayImages(image_arrays.to_rgb(image_arrays.to_bytes(numbers, ends)))
-
-
-def _is_flat(X: Any) -> bool:
-    """Whether X is laid out flat, or no picture at all: scikit-learn then says what is wrong."""
-    return np.ndim(X) < 3 if isinstance(X, np.ndarray | list | tuple) else True
 
 
 def _find_paths(X: Any) -> list[str] | None:

@@ -60,7 +60,8 @@ def search_depths(
             for n in candidates
         }
         names, why = _choose_depths(settings)
-        params, scores = settings[names].params, _score_held_out(labels, settings[names].held_out[0])
+        params, held_out = settings[names].params, settings[names].held_out[0]
+        scores = tuple(metrics.compute_score(name, labels, held_out, split="cv") for name in _SCORES)
     x = join_depths(features, names)
     fitted_head = next(iter(head.path(x, labels, params=[params], **shared)))
     return DepthSearchResult(depths=names, head=fitted_head, why=why, scores=scores)
@@ -83,16 +84,10 @@ def deal_folds(labels: np.ndarray, max_folds: int, seed: int) -> np.ndarray | No
 
 def _choose_depths(settings: Mapping[Depths, cross_validation.TunedSetting]) -> tuple[Depths, str]:
     by_name = {"+".join(names): names for names in settings}
-    candidates = [
-        CandidateLosses(name=name, rows=np.arange(len(settings[names].losses)), losses=settings[names].losses, cost=1.0)
-        for name, names in by_name.items()
-    ]
+    losses = [(name, settings[names].losses) for name, names in by_name.items()]
+    candidates = [CandidateLosses(name=name, rows=np.arange(len(each)), losses=each, cost=1.0) for name, each in losses]
     choice = choose_candidate(candidates, metric="log_loss")
     return by_name[choice.winner], choice.why
-
-
-def _score_held_out(labels: np.ndarray, probabilities: np.ndarray) -> tuple[Score, ...]:
-    return tuple(metrics.compute_score(name, labels, probabilities, split="cv") for name in _SCORES)
 
 
 def join_depths(features: Mapping[str, np.ndarray], names: Depths) -> np.ndarray:

@@ -39,10 +39,7 @@ def infer_shape(width: int, image_shape: tuple[int, ...] | None = None) -> tuple
 
 def unflatten_images(flat: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """(N, F) -> (N, h, w, channels); behind the F numbers comes black where the square is larger."""
-    missing = math.prod(shape) - flat.shape[1]
-    if missing:
-        flat = np.pad(flat, ((0, 0), (0, missing)))
-    return flat.reshape(len(flat), *shape)
+    return np.pad(flat, ((0, 0), (0, math.prod(shape) - flat.shape[1]))).reshape(len(flat), *shape)
 
 
 def find_value_range(numbers: np.ndarray) -> tuple[float, float]:
@@ -62,9 +59,8 @@ def to_bytes(numbers: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
     if numbers.dtype == np.uint8 and ends == BYTE:
         return numbers
     low, high = ends
-    factor = 255.0 / (high - low) if high > low else 0.0
     with np.errstate(over="ignore"):
-        scaled = (numbers.astype(np.float64) - low) * factor
+        scaled = (numbers.astype(np.float64) - low) * (255.0 / (high - low) if high > low else 0.0)
     return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
 
 
@@ -73,7 +69,6 @@ def to_rgb(pictures: np.ndarray) -> np.ndarray:
     if pictures.ndim == 3:
         pictures = pictures[..., None]
     if pictures.ndim != 4 or pictures.shape[3] not in (1, 3):
-        raise ValueError(
-            f"pictures of shape {pictures.shape} are neither (N, height, width) nor (N, height, width, 1 or 3)"
-        )
+        shapes = "neither (N, height, width) nor (N, height, width, 1 or 3)"
+        raise ValueError(f"pictures of shape {pictures.shape} are {shapes}")
     return pictures if pictures.shape[3] == 3 else np.repeat(pictures, 3, axis=3)

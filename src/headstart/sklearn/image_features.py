@@ -125,9 +125,9 @@ class ImageFeatures:
         return default_store(self._console).root / cache_address(key)
 
     def _read_cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:
-        places = rows.find_rows(_pack_keys(keys)) if keys else np.empty(0, np.int64)
-        cached = [(key, place) for key, place in zip(keys, places.tolist(), strict=True) if place >= 0]
-        columns = [rows.map_column(name) for name in self._column_widths()] if cached else []
+        places = rows.find_rows(_pack_keys(keys)).tolist() if keys else []
+        columns = [rows.map_column(name) for name in self._column_widths()]
+        cached = [(key, place) for key, place in zip(keys, places, strict=True) if place >= 0]
         return {key: tuple(np.array(column[place]) for column in columns) for key, place in cached}
 
     def _run_trunk(

@@ -36,10 +36,13 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     pictures = _make_pictures(spec.input.size_px)
     trained = compute_vectors(model, pictures)
     _check_vectors(trained, spec)
-    assert _are_same(trained, compute_vectors(source.build(preset, store), pictures)), (
-        "two builds give different vectors"
-    )
-    _check_random_init(source, preset, store, spec, pictures, trained)
+    again = compute_vectors(source.build(preset, store), pictures)
+    assert _are_same(trained, again), "two builds give different vectors"
+    controls = [compute_vectors(source.build(preset, store, seed=seed), pictures) for seed in (0, 0, 1)]
+    _check_vectors(controls[0], spec)
+    assert _are_same(controls[0], controls[1]), "one seed gives two random-init controls"
+    assert not _are_same(controls[0], controls[2]), "two seeds give the same random-init control"
+    assert not _are_same(controls[0], trained), "the random-init control is the trained trunk"
     if preset in source.classifiers:
         _check_classifier(source, preset, store, spec)
 
@@ -59,9 +62,8 @@ def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) ->
             folder.mkdir()
             source.write_openvino(preset, store, pictures, folder)
             assert (folder / "parity.json").is_file(), "write_openvino leaves no parity.json"
-            conversions.append(
-                list(next(v for _, v in Engine(folder / "trunk.xml", threads=1).run([(None, pictures)])))
-            )
+            engine = Engine(folder / "trunk.xml", threads=1)
+            conversions.append(list(next(vectors for _, vectors in engine.run([(None, pictures)]))))
     _check_vectors(conversions[0], spec)
     assert _are_same(*conversions), "two conversions give different vectors"
     try:
@@ -130,26 +132,9 @@ def _check_vectors(outputs: list[np.ndarray], spec: BackboneSpec) -> None:
         assert np.ptp(vectors, axis=0).max() > 0, f"{depth.name} is the same for every picture"
 
 
-def _check_random_init(
-    source: BackboneSource,
-    preset: str,
-    store: Store,
-    spec: BackboneSpec,
-    pictures: np.ndarray,
-    trained: list[np.ndarray],
-) -> None:
-    controls = [compute_vectors(source.build(preset, store, seed=seed), pictures) for seed in (0, 0, 1)]
-    _check_vectors(controls[0], spec)
-    assert _are_same(controls[0], controls[1]), "one seed gives two random-init controls"
-    assert not _are_same(controls[0], controls[2]), "two seeds give the same random-init control"
-    assert not _are_same(controls[0], trained), "the random-init control is the trained trunk"
-
-
 def _check_classifier(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
     weights, bias = source.classifier(preset, store)
-    expected_shape = (spec.depths[-1].dim, 1000)
-    assert weights.shape == expected_shape and bias.shape == expected_shape[1:], (
-        f"the classifier is {weights.shape} and {bias.shape}"
-    )
+    shapes, expected_shapes = (weights.shape, bias.shape), ((spec.depths[-1].dim, 1000), (1000,))
+    assert shapes == expected_shapes, f"the classifier is {weights.shape} and {bias.shape}"
     assert weights.dtype == bias.dtype == np.float32, f"the classifier is {weights.dtype} and {bias.dtype}"
     assert np.isfinite(weights).all() and np.isfinite(bias).all(), "the classifier has values that are not finite"

@@ -6,7 +6,7 @@ It fits the head on small made-up sets; warnings count as failures. For heads of
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,9 +82,8 @@ def check_order_and_arrays(head: Head) -> None:
     """One fitted head a setting, in order; arrays are float32 and complete; the parameters are counted."""
     on = make_sample()
     fitted_heads, grid = fit_grid(head, on), list(head.grid(len(on.x), on.x.shape[1], on.n_classes))
-    _expect(
-        [dict(f.params) for f in fitted_heads] == [dict(p) for p in grid], head, "the path is not in the grid's order"
-    )
+    is_ordered = [dict(fitted.params) for fitted in fitted_heads] == list(map(dict, grid))
+    _expect(is_ordered, head, "the path is not in the grid's order")
     for each in fitted_heads:
         _expect(each.head == head.name, head, f"it signs as `{each.head}`")
         _expect(set(each.arrays) == ARRAYS.get(each.kind), head, f"its arrays are {sorted(each.arrays)}")
@@ -165,15 +164,9 @@ def check_class_weight(head: Head) -> None:
     """More weight on a class raises its recall among overlapping classes, or leaves it where it is."""
     on = make_sample(300, 6, 2, apart=0.7)
     for plain, weighted in zip(fit_grid(head, on), fit_grid(head, on, class_weight=np.array([1.0, 8.0])), strict=True):
-        unweighted, after = (
-            predict_probabilities(plain, on.x)[:, 1].mean(),
-            predict_probabilities(weighted, on.x)[:, 1].mean(),
-        )
-        _expect(
-            after >= unweighted,
-            head,
-            f"8 times the weight takes a class from {unweighted:.3f} to {after:.3f} on average",
-        )
+        unweighted, after = (predict_probabilities(fitted, on.x)[:, 1].mean() for fitted in (plain, weighted))
+        fall = f"8 times the weight takes a class from {unweighted:.3f} to {after:.3f} on average"
+        _expect(after >= unweighted, head, fall)
     _expect(after > unweighted + 0.01 or plain.params.get("k") == 1, head, "class weights change nothing")
 
 
@@ -182,7 +175,8 @@ def check_determinism(head: Head) -> None:
     on = make_sample(90, 40)
     copies = on.x.copy(), on.y.copy()
     for a, b in zip(fit_grid(head, on, seed=3), fit_grid(head, on, seed=3), strict=True):
-        _expect(_are_same(a.arrays, b.arrays), head, "two fits differ")
+        is_same = a.arrays.keys() == b.arrays.keys() and all(np.array_equal(a.arrays[n], b.arrays[n]) for n in a.arrays)
+        _expect(is_same, head, "two fits differ")
     _expect(np.array_equal(copies[0], on.x) and np.array_equal(copies[1], on.y), head, "it changed what it was given")
     on.x.flags.writeable = False
     fit_grid(head, on)
@@ -197,10 +191,6 @@ def check_batches(head: Head) -> None:
         alone = np.concatenate([predict_probabilities(fitted, on.x[i : i + 1]) for i in range(8)])
         _expect(np.allclose(batched[:8], alone, atol=1e-5), head, "a picture alone is answered otherwise")
         _expect(np.allclose(batched, together, atol=1e-5), head, "settings answered together differ")
-
-
-def _are_same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 CHECKS: tuple[Callable[[Head], None], ...] = (

