@@ -31,7 +31,7 @@ def main() -> None:
         names = imagenet_classes.embed_classes(source.classes, model, store, console)
         seen = list(source.run_classifier(photos))
         answers = {
-            top: [classes[int((targets @ combine_names(one.probabilities, names, top)).argmax())] for one in seen]
+            top: [classes[int((targets @ combine_names(one.vector, names, top)).argmax())] for one in seen]
             for top in TOPS
         }
         for top, given in answers.items():
@@ -40,7 +40,7 @@ def main() -> None:
             score = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}] n={len(photos)}"
             print(f"{backbone:<28}T = {top:<6}{score}{'   (default T)' if top == TOP else ''}", flush=True)
         for one, given, label in zip(seen, answers[TOP], photos.values(), strict=True):
-            top, chance = next(iter(source.list_likeliest(one.probabilities).items()))
+            top, chance = next(iter(source.list_likeliest(one.vector).items()))
             print(f"    {'right' if given == label else 'wrong'}  {label:<26}{given:<26}seen: {top} {chance:.2f}")
 
 

@@ -161,9 +161,9 @@ def test_the_bare_classifier_gives_its_own_classes(photos, shared_store):
     assert espresso.answer == "espresso"
     assert espresso.probabilities["espresso"] > 0.5
     seen = next(found.run_classifier([photos["palace"]]))
-    assert seen.probabilities.shape == (1000,)
-    assert seen.probabilities.sum() == pytest.approx(1, abs=1e-5)
-    assert seen.probabilities.argmax() == 698
+    assert seen.vector.shape == (1000,)
+    assert seen.vector.sum() == pytest.approx(1, abs=1e-5)
+    assert seen.vector.argmax() == 698
 
 
 @pytest.mark.medium

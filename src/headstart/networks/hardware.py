@@ -56,20 +56,15 @@ def measure_memory_rise(process: Path = Path("/proc/self")) -> Iterator[list[int
     It stays empty where the system has no mark that can be set back (Linux has).
     """
     rise: list[int] = []
-    start_bytes = _reset_peak(process)
+    try:
+        (process / "clear_refs").write_text("5")  # from here on the high-water mark counts anew
+        start_bytes = _read_status_field(process, "VmRSS")
+    except OSError:
+        start_bytes = None
     yield rise
     peak_bytes = _read_status_field(process, "VmHWM")
     if start_bytes is not None and peak_bytes is not None:
         rise.append(max(0, peak_bytes - start_bytes))
-
-
-def _reset_peak(process: Path) -> int | None:
-    """Bytes in memory now, from which the high-water mark counts anew; None where that cannot be."""
-    try:
-        (process / "clear_refs").write_text("5")
-    except OSError:
-        return None
-    return _read_status_field(process, "VmRSS")
 
 
 def _read_status_field(process: Path, name: str) -> int | None:

@@ -85,19 +85,9 @@ def make_conse_scorer(
         SetupError: The sentence model, the names or OpenVINO cannot be had.
     """
     model = sentence_encoder.load_sentence_model(store, console)
-    require_readable(classes, model)
+    pieces = model.pieces
+    unread = (pieces.unknown_number,)
+    class_names.require_distinguishable(classes, lambda text: tuple(pieces.piece_numbers(text)), unread)
     targets = model.embed_texts(map(class_names.format_as_words, classes))
     names = imagenet_classes.embed_classes(imagenet_classes.load_classes(store, console), model, store, console)
     return ConseScorer(dense=dense, bias=bias, names=names, targets=targets)
-
-
-def require_readable(classes: Sequence[str], model: sentence_encoder.SentenceEncoder) -> None:
-    """Refuse names that the sentence model cannot read or cannot tell apart.
-
-    Raises:
-        UsageError: The first such name.
-    """
-    pieces = model.pieces
-    class_names.require_distinguishable(
-        classes, lambda text: tuple(pieces.piece_numbers(text)), (pieces.unknown_number,)
-    )

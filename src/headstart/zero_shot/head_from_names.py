@@ -30,18 +30,10 @@ _TOLD = 5  # names in a warning
 
 def list_name_backbones(candidates: Sequence[str], *, ctx: Context) -> list[str]:
     """The backbones that can guess by names: those with texts of their own, then the best prior first."""
-    backbones = [
-        backbone
-        for backbone in map(loading.find_backbone, candidates)
-        if capability.can_guess_by_names(backbone, ctx.store)
-    ]
-    texts = {backbone.name: capability.find_text_folder(backbone, ctx.store) is not None for backbone in backbones}
-    return [
-        backbone.name
-        for backbone in sorted(
-            backbones, key=lambda backbone: (not texts[backbone.name], -backbone.spec.prior, backbone.name)
-        )
-    ]
+    store = ctx.store
+    backbones = [each for each in map(loading.find_backbone, candidates) if capability.can_guess_by_names(each, store)]
+    backbones.sort(key=lambda each: (not capability.find_text_folder(each, store), -each.spec.prior, each.name))
+    return [backbone.name for backbone in backbones]
 
 
 def advise_start_from_names(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context) -> None:

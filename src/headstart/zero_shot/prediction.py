@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,7 @@ from headstart.core.storage.cache import Store
 from headstart.core.types import ZeroShotPrediction
 from headstart.zero_shot import capability, class_names, conse
 from headstart.zero_shot.clip import ClipScorer
-from headstart.zero_shot.conse import ConseScorer
-from headstart.zero_shot.source_classifier import (
-    ClassifierOutput,
-    ClassifierPass,
-    SourceClassifier,
-    extract_last_level,
-    load_source_classifier,
-)
+from headstart.zero_shot.source_classifier import PictureVector, extract_last_level, load_source_classifier
 
 UNMEASURED = "unmeasured: none of these pictures has a label; a few labels and `headstart fit` measure it"
 
@@ -53,39 +46,40 @@ def predict_zero_shot(
         texts = capability.make_name_scorer(trunk, classes, store, console)
         assert isinstance(texts, ClipScorer)
         console.print_warning(UNMEASURED)
-        return (
-            _guess_by_texts(each, texts, tuple(classes)) for each in extract_last_level(files, trunk, store, console)
-        )
+        pictures = extract_last_level(files, trunk, store, console)
+        return _guess_classes(pictures, classes, lambda vector: _score_by_texts(vector, texts))
     source = load_source_classifier(backbone, store, console)
     names = conse.make_conse_scorer(classes, source.weights, source.bias, store, console)
     console.print_warning(UNMEASURED)
-    return (_guess_by_conse(output, source, names, tuple(classes), top) for output in source.run_classifier(files))
-
-
-def _guess_by_texts(picture: ClassifierPass, texts: ClipScorer, classes: tuple[str, ...]) -> ZeroShotPrediction:
-    if picture.error:
-        return ZeroShotPrediction(uri=picture.uri, answer="", error=picture.error)
-    cosines = texts.compute_similarities(picture.features[None])
-    scores = texts.compute_scores(cosines)[0]
-    ranked = _rank_classes(cosines[0], classes)
-    by_class = dict(zip(classes, scores.tolist(), strict=True))
-    return ZeroShotPrediction(
-        uri=picture.uri, answer=next(iter(ranked)), cosines=ranked, scores={name: by_class[name] for name in ranked}
+    return _guess_classes(
+        source.run_classifier(files),
+        classes,
+        lambda seen: (names.compute_cosines(seen, top), np.empty(0), source.list_likeliest(seen)),
     )
 
 
-def _rank_classes(cosines: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
-    """Class -> cosine, the nearest first; ties in the order of the classes."""
-    return {classes[at]: float(cosines[at]) for at in np.argsort(-cosines, kind="stable").tolist()}
+_Scores = tuple[np.ndarray, np.ndarray, dict[str, float]]  # cosines (C,), scores (C,) or (0,), classes of the source
 
 
-def _guess_by_conse(
-    output: ClassifierOutput, source: SourceClassifier, names: ConseScorer, classes: tuple[str, ...], top: int
-) -> ZeroShotPrediction:
-    if output.error:
-        return ZeroShotPrediction(uri=output.uri, answer="", error=output.error)
-    cosines = names.compute_cosines(output.probabilities, top)
-    ranked = _rank_classes(cosines, classes)
-    return ZeroShotPrediction(
-        uri=output.uri, answer=next(iter(ranked)), cosines=ranked, seen=source.list_likeliest(output.probabilities)
-    )
+def _score_by_texts(vector: np.ndarray, texts: ClipScorer) -> _Scores:
+    cosines = texts.compute_similarities(vector[None])
+    return cosines[0], texts.compute_scores(cosines)[0], {}
+
+
+def _guess_classes(
+    pictures: Iterable[PictureVector], classes: Sequence[str], score: Callable[[np.ndarray], _Scores]
+) -> Iterator[ZeroShotPrediction]:
+    """The nearest class first; ties in the order of the classes."""
+    for picture in pictures:
+        if picture.error:
+            yield ZeroShotPrediction(uri=picture.uri, answer="", error=picture.error)
+            continue
+        cosines, scores, seen = score(picture.vector)
+        order = np.argsort(-cosines, kind="stable").tolist()
+        yield ZeroShotPrediction(
+            uri=picture.uri,
+            answer=classes[order[0]],
+            cosines={classes[at]: float(cosines[at]) for at in order},
+            scores={classes[at]: float(scores[at]) for at in order} if len(scores) else {},
+            seen=seen,
+        )

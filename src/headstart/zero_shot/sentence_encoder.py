@@ -45,11 +45,8 @@ class SentenceEncoder:
     def __init__(self, folder: Path) -> None:
         ov = openvino_engine.load_openvino()
         self.pieces = WordPiece((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": count_threads(),
-            "ENABLE_CPU_PINNING": False,
-        }
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": count_threads()}
+        settings["ENABLE_CPU_PINNING"] = False
         try:
             self._request = ov.Core().compile_model(folder / "encoder.xml", "CPU", settings).create_infer_request()
         except RuntimeError as err:
@@ -87,9 +84,8 @@ def load_sentence_model(store: Store, console: Console) -> SentenceEncoder:
     """
     if openvino_engine.find_openvino_version() is None:
         raise SetupError("the sentence model needs OpenVINO", hint="pip install openvino")
-    return SentenceEncoder(
-        store.make_entry("sentences", cache_key(), lambda draft: _write_entry(draft, store, console))
-    )
+    folder = store.make_entry("sentences", cache_key(), lambda draft: _write_entry(draft, store, console))
+    return SentenceEncoder(folder)
 
 
 def _write_entry(draft: Path, store: Store, console: Console) -> None:
@@ -111,9 +107,6 @@ def _require_published(model: SentenceEncoder) -> float:
     if not worst <= _TOLERANCE:
         raise SetupError(f"the sentence model differs from what is published by {worst:.1e}, allowed {_TOLERANCE:.0e}")
     return worst
-
-
-# ---------------------------------------------------------------- the graph
 
 
 def _build_encoder(weights: Mapping[str, np.ndarray]) -> Any:
@@ -141,14 +134,12 @@ def _add_embeddings(op: Any, ids: Any, weights: Mapping[str, np.ndarray]) -> Any
 
 def _add_layer(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:
     """Self-attention, then two dense layers, each added to what came in and normalised."""
-    attended = _add_dense(
-        op, _add_attention(op, x, weights, f"{at}attention.self."), weights, f"{at}attention.output.dense"
-    )
-    x = _add_norm(op, op.add(x, attended), weights, f"{at}attention.output.LayerNorm")
+    attention = _add_attention(op, x, weights, f"{at}attention.self.")
+    attention = _add_dense(op, attention, weights, f"{at}attention.output.dense")
+    x = _add_norm(op, op.add(x, attention), weights, f"{at}attention.output.LayerNorm")
     inner = op.gelu(_add_dense(op, x, weights, f"{at}intermediate.dense"), "erf")
-    return _add_norm(
-        op, op.add(x, _add_dense(op, inner, weights, f"{at}output.dense")), weights, f"{at}output.LayerNorm"
-    )
+    outer = _add_dense(op, inner, weights, f"{at}output.dense")
+    return _add_norm(op, op.add(x, outer), weights, f"{at}output.LayerNorm")
 
 
 def _add_attention(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:

@@ -20,33 +20,23 @@ from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
 from headstart.runtime.inputs.decoded_batches import Source, decode_chunks
 from headstart.zero_shot import conse, imagenet_classes
-from headstart.zero_shot.conse import list_likeliest
 
 SHOWN = 5  # of the classes that are seen
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassifierPass:
-    """One file: features (D,) float32 at the depth `last`, or why it could not be read."""
+class PictureVector:
+    """One file: features (D,) at the depth `last` or probabilities (1000,), float32, or why it could not be read."""
 
     uri: str
-    features: np.ndarray
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClassifierOutput:
-    """One file: probabilities (1000,) float32, or why it could not be read."""
-
-    uri: str
-    probabilities: np.ndarray
+    vector: np.ndarray
     error: str = ""
 
 
 def extract_last_level(
     files: Iterable[Source], trunk: ResolvedBackbone, store: Store, console: Console
-) -> Iterator[ClassifierPass]:
+) -> Iterator[PictureVector]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
     for chunk in decode_chunks(files, [trunk.spec.input], threads=count_threads(), batch=INFERENCE_BATCH):
@@ -60,7 +50,7 @@ def extract_last_level(
             _, outputs = next(iter(engine.run([(None, pictures)])))
             features = dict(zip(readable, outputs[-1], strict=True))
         for at, file in enumerate(chunk.files):
-            yield ClassifierPass(str(file), features.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
+            yield PictureVector(str(file), features.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
 
 
 @dataclass(eq=False)
@@ -74,30 +64,24 @@ class SourceClassifier:
     store: Store
     console: Console
 
-    def run_classifier(self, files: Iterable[Source]) -> Iterator[ClassifierOutput]:
+    def run_classifier(self, files: Iterable[Source]) -> Iterator[PictureVector]:
         """Probabilities of each file, in order."""
         for picture in extract_last_level(files, self.trunk, self.store, self.console):
-            yield ClassifierOutput(
-                picture.uri,
-                picture.features if picture.error else self._compute_probabilities(picture.features),
-                picture.error,
-            )
+            if not picture.error:
+                probabilities = conse.compute_probabilities(picture.vector[None], self.weights, self.bias)[0]
+                picture = PictureVector(picture.uri, probabilities)
+            yield picture
 
     def list_likeliest(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
         """The likeliest classes by name, the likeliest first."""
-        return {self.classes[at].name: float(probabilities[at]) for at in list_likeliest(probabilities, count)}
+        return {self.classes[at].name: float(probabilities[at]) for at in conse.list_likeliest(probabilities, count)}
 
     def predict(self, files: Iterable[Source]) -> Iterator[Prediction]:
         """As a saved model's `predict`, with the probabilities of the five likeliest classes."""
         for output in self.run_classifier(files):
-            likeliest = {} if output.error else self.list_likeliest(output.probabilities)
-            yield Prediction(
-                uri=output.uri, answer=next(iter(likeliest), ""), probabilities=likeliest, error=output.error
-            )
-
-    def _compute_probabilities(self, features: np.ndarray) -> np.ndarray:
-        probabilities: np.ndarray = conse.compute_probabilities(features[None], self.weights, self.bias)[0]
-        return probabilities
+            likeliest = {} if output.error else self.list_likeliest(output.vector)
+            answer = next(iter(likeliest), "")
+            yield Prediction(uri=output.uri, answer=answer, probabilities=likeliest, error=output.error)
 
 
 def load_source_classifier(backbone: str, store: Store, console: Console) -> SourceClassifier:

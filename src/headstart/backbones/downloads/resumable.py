@@ -89,7 +89,6 @@ def download_small(address: str, *, most_bytes: int, token: str = "") -> tuple[b
             raise BrokenDownload("it sends too slowly")
 
     with _open_request(address, 0, "", token, _SHORT_S) as answer:
-        _require_https(address, answer)
         total = _read_headers(answer, pinned=True)["total"]
         _copy_blocks(answer, keep, lambda count: None)
         if total is not None and len(content) != total:
@@ -138,7 +137,6 @@ def _download_once(address: str, part: Path, console: Console, *, pinned: bool, 
             return _download_once(address, part, console, pinned=pinned, token=token)
         raise
     with answer:
-        _require_https(address, answer)
         if answer.status == 206 and not _is_the_rest(answer, have, note):
             discard_part(part)
             if have:
@@ -151,11 +149,6 @@ def _download_once(address: str, part: Path, console: Console, *, pinned: bool, 
             write_json(_note_file(part), note)
         _append_answer(answer, part, have, note["total"], console)
     return joined
-
-
-def _require_https(address: str, answer: Any) -> None:
-    if address.startswith("https://") and not answer.url.startswith("https://"):
-        raise ValueError("the server leads away from https")
 
 
 def _open_request(address: str, have: int, validator: str, token: str, timeout_s: int = _TIMEOUT_S) -> Any:
@@ -172,7 +165,11 @@ def _open_request(address: str, have: int, validator: str, token: str, timeout_s
         request.add_header("Range", f"bytes={have}-")
         if validator:
             request.add_header("If-Range", validator)
-    return urllib.request.urlopen(request, timeout=timeout_s)
+    answer = urllib.request.urlopen(request, timeout=timeout_s)
+    if parts.scheme == "https" and not answer.url.startswith("https://"):
+        answer.close()
+        raise ValueError("the server leads away from https")
+    return answer
 
 
 def _read_headers(answer: Any, pinned: bool) -> dict[str, Any]:

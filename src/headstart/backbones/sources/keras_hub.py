@@ -28,9 +28,8 @@ def _find_row(preset: str) -> Mapping[str, Any]:
     """What is known of a preset without its weights: of those that KerasHub ships, or of a newer one in the index."""
     if preset in _read_table():
         return _read_table()[preset]
-    newer = next(
-        (entry for entry in remote_index.list_entries("keras_hub") if entry.name == f"keras_hub:{preset}"), None
-    )
+    entries = remote_index.list_entries("keras_hub")
+    newer = next((entry for entry in entries if entry.name == f"keras_hub:{preset}"), None)
     if newer is None:
         return {}
     row = {"family": newer.family, "description": newer.pretrained_on, "licence": newer.licence}
@@ -70,21 +69,18 @@ class KerasHub(ImportedSource):
             return import_preset.import_folder(path, store, console).name
         if imported_name := import_preset.find_imported(str(path.resolve()), store):
             return imported_name
-        hint = (
-            format_nearest(text, [*_read_table(), *self.presets()])
-            or "a folder that save_to_preset wrote, or hf://ORG/NAME"
-        )
+        near = format_nearest(text, [*_read_table(), *self.presets()])
+        hint = near or "a folder that save_to_preset wrote, or hf://ORG/NAME"
         raise UsageError(f"KerasHub has no preset `{text}`, and there is no such folder", hint=hint)
 
     def _import_preset(self, text: str, store: Store, console: Any) -> str:
         from headstart.backbones.keras_hub import import_preset, preset_download
 
         row = _find_row(text)
-        place = (
-            preset_download.PublishedPreset(name=text, place=text, handle=row["handle"])
-            if row
-            else preset_download.PublishedPreset.parse(text)
-        )
+        if row:
+            place = preset_download.PublishedPreset(name=text, place=text, handle=row["handle"])
+        else:
+            place = preset_download.PublishedPreset.parse(text)
         return import_preset.import_published(place, row, store, console).name
 
     def available(self, preset: str, store: Store) -> bool:

@@ -22,17 +22,8 @@ from headstart.core.errors import DataError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_DTYPES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-}
+_DTYPES = {"Double": "<f8", "Float": "<f4", "Half": "<f2", "Long": "<i8", "Int": "<i4", "Short": "<i2"}
+_DTYPES |= {"Char": "i1", "Byte": "u1", "Bool": "?"}
 _BROKEN = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError),
     *(LookupError, OverflowError, MemoryError, RecursionError, ImportError),
@@ -86,7 +77,7 @@ def _rebuild_tensor(storage: Any, offset: int, shape: Any, strides: Any, *ignore
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    **{("torch", name): _Kind(np.dtype(code)) for name, code in _DTYPES.items()},
+    **{("torch", f"{name}Storage"): _Kind(np.dtype(code)) for name, code in _DTYPES.items()},
 }
 
 
