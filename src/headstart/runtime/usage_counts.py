@@ -67,11 +67,7 @@ class Counts:
 
 
 def from_json(content: Mapping[str, Any]) -> Counts:
-    """Counts that `Counts.as_json` gave.
-
-    Raises:
-        ValueError: They are no such counts.
-    """
+    """Counts that `Counts.as_json` gave. Raises `ValueError`: they are no such counts."""
     try:
         arrays = {name: np.array(content[name], np.int64) for name in _ARRAYS}
         if any(arrays[name].shape != shape or (arrays[name] < 0).any() for name, shape in _ARRAYS.items()):

@@ -114,11 +114,7 @@ class UsageCounter:
 
     @classmethod
     def from_model(cls, model: Model) -> UsageCounter:
-        """For a loaded model.
-
-        Raises:
-            DataError: Its reference is damaged.
-        """
+        """For a loaded model. Raises `DataError`: its reference is damaged."""
         reference = read_reference(model.folder)
         return cls(model_digest(model.folder), reference, has_sets=model.manifest.doubt is not None)
 

@@ -169,11 +169,7 @@ def run_server(app: Any, listening: socket.socket, ready_line: str) -> None:
 
 
 def load_registry(folders: Mapping[str, Path], log: AccessLog, limits: Limits) -> ModelRegistry:
-    """Load all models; the threads that decode are shared.
-
-    Raises:
-        DataError: A model is missing or damaged.
-    """
+    """Load all models; the threads that decode are shared. Raises `DataError`: a model is missing or damaged."""
     from headstart.serving.inference.model_registry import ModelRegistry, open_model
     from headstart.serving.prometheus_metrics import Metrics
     from headstart.serving.request_limits import Load

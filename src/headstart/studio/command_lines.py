@@ -42,11 +42,7 @@ def make_resume(run: str) -> list[str]:
 
 
 def make_export(run: str, to: str, precision: str, out: str) -> list[str]:
-    """Write a model in another format.
-
-    Raises:
-        UsageError: There is no such format or precision.
-    """
+    """Write a model in another format. Raises `UsageError`: there is no such format or precision."""
     for name, value, choices in (("--to", to, FORMATS), ("--precision", precision, PRECISIONS)):
         if value not in choices:
             raise UsageError(f"`{value}` is none of {', '.join(choices)}", where=name)

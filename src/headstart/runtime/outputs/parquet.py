@@ -27,11 +27,7 @@ def note_path(path: Path) -> Path:
 
 
 def load_pyarrow() -> Any:
-    """The modules `pyarrow` and `pyarrow.parquet`.
-
-    Raises:
-        SetupError: It is not installed.
-    """
+    """The modules `pyarrow` and `pyarrow.parquet`. Raises `SetupError`: it is not installed."""
     extras.require_extra("parquet", "a table in Parquet")
     import pyarrow
     from pyarrow import parquet
@@ -50,11 +46,7 @@ def table_schema(class_names: Sequence[str]) -> Any:
 
 
 def read_names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
-    """Names of the pictures of a finished table.
-
-    Raises:
-        DataError: It is no such table.
-    """
+    """Names of the pictures of a finished table. Raises `DataError`: it is no such table."""
     _, parquet = load_pyarrow()
     try:
         with parquet.ParquetFile(path) as file:
@@ -73,11 +65,7 @@ def _escape_cell(cell: Any) -> Any:
 
 
 class PartedTable:
-    """Parquet in parts.
-
-    Raises:
-        SetupError: pyarrow is not installed, or the disk refuses.
-    """
+    """Parquet in parts. Raises `SetupError`: pyarrow is not installed, or the disk refuses."""
 
     def __init__(self, path: Path, class_names: Sequence[str], made_by: Mapping[str, Any], *, going_on: bool) -> None:
         self._arrow, self._parquet = load_pyarrow()

@@ -147,11 +147,7 @@ def decode_base64(name: str, text: str) -> Content:
 
 
 def parse_json(body: bytes) -> Any:
-    """JSON in strict form.
-
-    Raises:
-        Refusal: 400 it is none.
-    """
+    """JSON in strict form. Raises `Refusal`: 400 it is none."""
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

@@ -146,11 +146,7 @@ class ModelRegistry:
         self.metrics.count_load(served.name, "loaded")
 
     def get_model(self, name: str | None) -> ServedModel:
-        """A model by its name, or the first.
-
-        Raises:
-            Refusal: 404, there is none of this name.
-        """
+        """A model by its name, or the first. Raises `Refusal`: 404, there is none of this name."""
         if not name:
             return next(iter(self.models.values()))
         if name not in self.models:

@@ -59,11 +59,7 @@ class PredictionService:
     async def answer_pictures(
         self, request: Request, served: ServedModel, uploads: Sequence[Upload]
     ) -> list[Prediction]:
-        """Answers in the order of the pictures.
-
-        Raises:
-            Refusal: 429 too much waits, 504 it takes too long.
-        """
+        """Answers in the order of the pictures. Raises `Refusal`: 429 too much waits, 504 it takes too long."""
         self.load.admit_pictures(len(uploads))
         assert served.worker is not None
         pending = served.worker.submit_pictures(uploads)
