@@ -1,25 +1,27 @@
-"""The service as a process: a socket, the models, uvicorn, and an end without a lost request."""
+"""`headstart serve` as a process: its options, a socket, the models, uvicorn, and an end without a lost request."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ipaddress
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core import settings
-from headstart.core.errors import SetupError, UsageError
+from headstart.core.errors import SetupError, UsageError, format_nearest
+from headstart.core.job import parse_bytes, parse_duration_s
+from headstart.serving.http.access_log import LOG_FORMATS, AccessLog
 
 if TYPE_CHECKING:
-    from headstart.serving.http.access_log import AccessLog
-    from headstart.serving.inference.model_registry import ModelRegistry
+    from headstart.serving.inference.prediction_service import PredictionService
     from headstart.serving.request_limits import Limits
 
 GRACE_S = 30
@@ -168,13 +170,78 @@ def run_server(app: Any, listening: socket.socket, ready_line: str) -> None:
         raise SetupError("the service could not be started", hint="the log says why")
 
 
-def load_registry(folders: Mapping[str, Path], log: AccessLog, limits: Limits) -> ModelRegistry:
-    """Load all models; the threads that decode are shared. Raises `DataError`: a model is missing or damaged."""
-    from headstart.serving.inference.model_registry import ModelRegistry, open_model
+def run_service(args: argparse.Namespace) -> None:
+    """Serve until the process is told to stop.
+
+    Raises:
+        UsageError: An option is wrong, or other machines could ask without a key.
+        DataError: A model is missing or damaged.
+        SetupError: The address cannot be had, or the file for counts cannot be written.
+    """
+    log = AccessLog("off" if args.quiet else _require_log_format(args.log))
+    if args.usage is not None:
+        from headstart.runtime.usage_log import require_log
+
+        require_log(args.usage)
+    keys = read_keys(args.api_key_file)
+    address = ListenAddress(
+        host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, without_key=args.no_key
+    )
+    with contextlib.closing(bind_socket(address)) as listening:
+        preparing = threading.Thread(target=_import_http_stack, daemon=True)
+        preparing.start()
+        service = _build_service(args, log, keyed=bool(keys))
+        preparing.join()
+        from headstart.serving.app import make_application
+
+        app = make_application(service, keys, address.hosts)
+        log.adopt_loggers()
+        names = ", ".join(service.registry.models)
+        ready_line = f"serve    {format_address(listening)}  {names}; Ctrl-C ends it"
+        run_server(app, listening, "" if args.quiet else ready_line)
+
+
+def _import_http_stack() -> None:
+    """What the models do not need, imported while they are loaded."""
+    import uvicorn  # noqa: F401
+
+    import headstart.serving.app  # noqa: F401
+
+
+def _require_log_format(text: str) -> str:
+    if text not in LOG_FORMATS:
+        hint = format_nearest(text, LOG_FORMATS) or f"known: {', '.join(LOG_FORMATS)}"
+        raise UsageError(f"there is no form `{text}`", where="--log", hint=hint)
+    return text
+
+
+def _read_limits(args: argparse.Namespace) -> Limits:
+    from headstart.serving.request_limits import Limits
+
+    if not args.max_megapixels > 0:
+        raise UsageError(f"`{args.max_megapixels:g}` megapixels are none", where="--max-megapixels")
+    return Limits(
+        upload_bytes=int(parse_bytes(args.max_upload, where="--max-upload")),
+        pixels=int(args.max_megapixels * 1e6),
+        files=args.max_files,
+        queue=args.queue,
+        timeout_s=parse_duration_s(args.timeout, where="--timeout"),
+    )
+
+
+def _build_service(args: argparse.Namespace, log: AccessLog, *, keyed: bool) -> PredictionService:
+    from headstart.runtime.usage_log import UsageCounter
+    from headstart.serving.inference.model_registry import ModelRegistry, open_model, parse_model_names
+    from headstart.serving.inference.prediction_service import PredictionService
     from headstart.serving.prometheus_metrics import Metrics
     from headstart.serving.request_limits import Load
 
-    models = {name: open_model(name, folder) for name, folder in folders.items()}
+    limits = _read_limits(args)
+    models = {name: open_model(name, folder) for name, folder in parse_model_names(args.runs).items()}
     load = Load(limits)
-    pool = ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
-    return ModelRegistry(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
+    metrics, pool = Metrics(load), ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
+    registry = ModelRegistry(models=models, pool=pool, load=load, metrics=metrics, log=log, usage=args.usage)
+    if args.usage is not None:
+        for served in models.values():
+            UsageCounter.from_model(served.model)  # a damaged reference is an error before anyone asks
+    return PredictionService(registry=registry, limits=limits, load=load, metrics=metrics, log=log, keyed=keyed)

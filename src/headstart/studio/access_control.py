@@ -65,11 +65,8 @@ class SessionMiddleware(SecurityMiddleware):
             else:
                 raise Refusal(401, "the session's token is missing")
         except Refusal as refused:
-            await self.refuse(response, refused, scope["path"])
-
-    def format_refusal(self, refused: Refusal, path: str) -> dict[str, Any]:
-        """A refusal as the studio's page reads it."""
-        return {"error": {"type": "Refused", "what": refused.what, "where": None, "hint": _HINT}}
+            error = {"type": "Refused", "what": refused.what, "where": None, "hint": _HINT}
+            await response.send_refusal(refused, {"error": error})
 
     def _brings_token(self, scope: Any) -> bool:
         """Whether it is the address with the token, on its way in."""

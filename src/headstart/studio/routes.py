@@ -110,7 +110,7 @@ def start_fit(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, An
 
 def _prepare_fit(studio: Studio, data: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
     folder = str(studio.places.require_folder(data))
-    taken_names = {task.run.partition("/")[2] for task in studio.tasks.list_tasks() if task.kind == "fit"}
+    taken_names = {task.run.partition("/")[2] for task in studio.tasks.list_tasks(None, "fit")}
     name = studio.runs.make_free_name(command_lines.make_run_name(folder), taken=taken_names)
     return command_lines.make_fit(folder, command_lines.parse_settings(settings), str(studio.runs.folder / name)), name
 
@@ -129,7 +129,7 @@ def resume_fit(studio: OwnStudio, name: str) -> dict[str, Any]:
 @router.post("/api/runs/{name}/cancel")
 def cancel_fit(studio: OwnStudio, name: str) -> dict[str, Any]:
     """Stop what works on a run, as Ctrl-C does."""
-    fits = [task for task in studio.tasks.list_tasks(f"runs/{name}") if task.kind == "fit"]
+    fits = studio.tasks.list_tasks(f"runs/{name}", "fit")
     if not fits:
         problem = f"no fit of `{format_printable(name[:100])}` was started here"
         raise DataError(problem, hint="press Ctrl-C where it was started")
@@ -143,8 +143,8 @@ def list_runs(studio: OwnStudio) -> dict[str, Any]:
     names = studio.runs.list_runs()
     waiting = [
         {"name": name, "state": studio.tasks.find_state(task), "waits": True, "data": task.words[1]}
-        for task in reversed(studio.tasks.list_tasks())
-        if task.kind == "fit" and (name := task.run.partition("/")[2]) not in names
+        for task in reversed(studio.tasks.list_tasks(None, "fit"))
+        if (name := task.run.partition("/")[2]) not in names
     ]
     summaries = (run_browser.summarize_run(studio.runs.require_run(name)) for name in names)
     started = [summary | {"state": _find_state(studio, summary["name"])} for summary in summaries]
@@ -188,7 +188,7 @@ def show_report(studio: OwnStudio, name: str) -> Response:
 
 
 def _tasks_of_run(studio: Studio, name: str, kind: str = "runs") -> list[Task]:
-    return [task for task in studio.tasks.list_tasks(f"{kind}/{name}") if task.kind in ("fit", "audit")]
+    return studio.tasks.list_tasks(f"{kind}/{name}", "fit", "audit")
 
 
 def _find_state(studio: Studio, name: str, kind: str = "runs") -> str:

@@ -17,7 +17,7 @@ from headstart.core.storage.files import format_printable, read_json, translate_
 from headstart.studio import command_lines
 from headstart.studio.event_stream import stream_events
 from headstart.studio.image_folders import MAX_FILE
-from headstart.studio.routes import OwnStudio, describe_task, make_thumbnail, wait_for_task
+from headstart.studio.routes import OwnStudio, Text, describe_task, make_thumbnail, wait_for_task
 from headstart.studio.run_browser import RunBrowser, map_rows
 from headstart.studio.task_runner import Task
 
@@ -34,12 +34,6 @@ async def receive_file(studio: OwnStudio, draft: str, name: str, request: Reques
 
 
 async def _store_body(request: Request, target: Path, allow: Any = None) -> int:
-    """Stream a request's body into a file, beside its name first.
-
-    Raises:
-        UsageError: It has more bytes than one picture may have, or its size is not given.
-        DataError: There is no room for it.
-    """
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > MAX_FILE:
         raise UsageError(f"a picture has {MAX_FILE:,} bytes at most", where="file")
@@ -129,16 +123,11 @@ def _plain_file_name(name: str) -> str:
 
 
 @router.post("/api/runs/{name}/exports")
-def start_export(
-    studio: OwnStudio,
-    name: str,
-    to: Annotated[str, Body(embed=True)],
-    precision: Annotated[str, Body(embed=True)] = "f32",
-) -> dict[str, Any]:
+def start_export(studio: OwnStudio, name: str, to: Text, precision: Text = "f32") -> dict[str, Any]:
     """Write the model in another format: `headstart export`."""
     run, folder = studio.runs.require_run(name), RunBrowser(studio.runs.folder / "exports")
     with studio.tasks.lock:
-        taken_names = {_output_folder(task).name for task in _list_export_tasks(studio, name)}
+        taken_names = {_output_folder(task).name for task in studio.tasks.list_tasks(f"runs/{name}", "export")}
         out = folder.folder / folder.make_free_name(f"{name}-{to}-{precision}", taken=taken_names)
         line = command_lines.make_export(str(run), to, precision, str(out))
         task = studio.tasks.start_task("export", line, run=f"runs/{name}")
@@ -150,15 +139,11 @@ def list_exports(studio: OwnStudio, name: str) -> dict[str, Any]:
     """Exports of a run that were asked for here, the newest first, with what they came to."""
     studio.runs.require_run(name)
     entries = []
-    for task in reversed(_list_export_tasks(studio, name)):
+    for task in reversed(studio.tasks.list_tasks(f"runs/{name}", "export")):
         out = _output_folder(task)
         result = (studio.tasks.read_results(task) or [None])[-1] or _read_export(out)
         entries.append(describe_task(studio, task) | {"to": task.words[3], "out": str(out), "result": result})
     return {"exports": entries}
-
-
-def _list_export_tasks(studio: Any, name: str) -> list[Task]:
-    return [task for task in studio.tasks.list_tasks(f"runs/{name}") if task.kind == "export"]
 
 
 def _output_folder(task: Task) -> Path:

@@ -144,13 +144,13 @@ class TaskRunner:
     def clear_tasks(self, kinds: Sequence[str]) -> None:
         """Forget what is not at work of some kinds: answers that nobody waits for any more."""
         with self.lock:
-            for task in self.list_tasks():
-                if task.kind in kinds and self.find_state(task) != "running":
+            for task in self.list_tasks(None, *kinds):
+                if self.find_state(task) != "running":
                     shutil.rmtree(self.folder / task.name, ignore_errors=True)
                     self._cached_tasks.pop(task.name, None)
 
-    def list_tasks(self, run: str | None = None) -> list[Task]:
-        """Everything that was asked, oldest first; of one run only, where it is named."""
+    def list_tasks(self, run: str | None = None, *kinds: str) -> list[Task]:
+        """Everything that was asked, oldest first; of one run or some kinds only, where they are named."""
         tasks = []
         for name in sorted(path.name for path in self.folder.iterdir()):
             if name not in self._cached_tasks:
@@ -158,7 +158,7 @@ class TaskRunner:
                     self._cached_tasks[name] = self._read_task(name)
             if name in self._cached_tasks:
                 tasks.append(self._cached_tasks[name])
-        return [task for task in tasks if run is None or task.run == run]
+        return [task for task in tasks if run in (None, task.run) and (not kinds or task.kind in kinds)]
 
     def _read_task(self, name: str) -> Task:
         fields = read_json(self.folder / name / "task.json")

@@ -47,7 +47,7 @@ class Serve:
 
         extras.require_extra("runtime", "serving")
         blas_threads.request_single_blas_thread()
-        from headstart.serving.serve import run_service
+        from headstart.serving.server import run_service
 
         run_service(args)
         return 0

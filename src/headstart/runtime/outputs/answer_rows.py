@@ -44,25 +44,26 @@ def likeliest_probability(prediction: Prediction) -> float | None:
 
 def row_cells(prediction: Prediction, class_names: Sequence[str]) -> list[Any]:
     """One row, in the order of `column_names`; None where there is nothing."""
-    known = prediction.probabilities
-    probabilities = [None if prediction.error else round(known[name], DIGITS) for name in class_names]
-    uncertainty = _uncertainty_cells(prediction).values() if class_names else ()
-    return [
-        escape_name(prediction.uri),
-        prediction.answer or None,
-        likeliest_probability(prediction),
-        *uncertainty,
-        *probabilities,
-        prediction.error or None,
-    ]
+    row = row_object(prediction, has_uncertainty=bool(class_names))
+    file, probabilities, error = row.pop("file"), row.pop("probabilities"), row.pop("error")
+    return [escape_name(file), *row.values(), *(probabilities.get(name) for name in class_names), error]
 
 
-def _uncertainty_cells(prediction: Prediction) -> dict[str, Any]:
-    return {
+def row_object(prediction: Prediction, *, has_uncertainty: bool = True) -> dict[str, Any]:
+    """One answer by name, `probabilities` as one object; None where there is nothing."""
+    uncertainty = {
         "likeliest": prediction.likeliest or prediction.answer or None,
         "plausible": list(prediction.plausible),
         "novelty": None if prediction.novelty is None else round(prediction.novelty, DIGITS),
         "reasons": list(prediction.reasons),
+    }
+    return {
+        "file": prediction.uri,
+        "answer": prediction.answer or None,
+        "confidence": likeliest_probability(prediction),
+        **(uncertainty if has_uncertainty else {}),
+        "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
+        "error": prediction.error or None,
     }
 
 
@@ -100,18 +101,8 @@ class JsonRows:
 
     def format_rows(self, predictions: Sequence[Prediction]) -> bytes:
         """An object a line."""
-        lines = (json.dumps(self._row_object(prediction), allow_nan=False) for prediction in predictions)
-        return "".join(f"{line}\n" for line in lines).encode("ascii")
-
-    def _row_object(self, prediction: Prediction) -> dict[str, Any]:
-        return {
-            "file": prediction.uri,
-            "answer": prediction.answer or None,
-            "confidence": likeliest_probability(prediction),
-            **(_uncertainty_cells(prediction) if self._names else {}),
-            "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
-            "error": prediction.error or None,
-        }
+        rows = (row_object(prediction, has_uncertainty=bool(self._names)) for prediction in predictions)
+        return "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows).encode("ascii")
 
 
 ROW_FORMATS: dict[str, type[CsvRows] | type[JsonRows]] = {"csv": CsvRows, "jsonl": JsonRows}

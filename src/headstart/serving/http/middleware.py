@@ -70,20 +70,15 @@ class AccessMiddleware(SecurityMiddleware):
             else:
                 await (await direct(Request(scope, receive)))(scope, receive, response)
         except Refusal as refused:
-            await self.refuse(response, refused, path)
+            await response.send_refusal(refused, format_refusal(refused, path))
         except Exception as err:  # a bug: the log gets all of it, the client a number
             trace = "".join(traceback.format_exception(err))
             self._log.write_event("bug", level="error", what=type(err).__name__, trace=trace)
             if not response.status:
-                await self.refuse(
-                    response, Refusal(500, "a bug of headstart; its request id finds it in the log"), path
-                )
+                bug = Refusal(500, "a bug of headstart; its request id finds it in the log")
+                await response.send_refusal(bug, format_refusal(bug, path))
         finally:
             self._record_request(scope, response.status, time.perf_counter() - started)
-
-    def format_refusal(self, refused: Refusal, path: str) -> dict[str, Any]:
-        """See the function of the same name."""
-        return format_refusal(refused, path)
 
     def _require_key(self, path: str, headers: RawHeaders) -> None:
         if not self._key_digests or path in OPEN or path.startswith("/static/"):
@@ -97,12 +92,10 @@ class AccessMiddleware(SecurityMiddleware):
     def _record_request(self, scope: Any, status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self._direct else "other"
         route = getattr(scope.get("route"), "path", None) or path
-        facts = scope.get("state", {}).get("facts", {})
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count_request(route, method, status, seconds)
-        self._log.write_event(
-            "request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **facts
-        )
+        facts = {"ms": round(seconds * 1000, 1), **scope.get("state", {}).get("facts", {})}
+        self._log.write_event("request", method=method, route=route, status=status, **facts)
 
 
 def _read_key(headers: RawHeaders) -> bytes:

@@ -38,6 +38,11 @@ class SecuredResponse:
         await self({"type": "http.response.start", "status": status, "headers": packed})
         await self({"type": "http.response.body", "body": body})
 
+    async def send_refusal(self, refused: Refusal, content: Any) -> None:
+        """Send a refusal with `content` as JSON."""
+        headers = refused.headers | {"content-type": "application/json"}
+        await self.send_body(refused.status, json.dumps(content).encode(), headers)
+
 
 class SecurityMiddleware:
     """Lets requests through that come by a known host name and from no foreign page; what raises `Refusal` is answered.
@@ -64,21 +69,8 @@ class SecurityMiddleware:
         """Answer a request, or refuse it."""
         raise NotImplementedError
 
-    def format_refusal(self, refused: Refusal, path: str) -> dict[str, Any]:
-        """A refusal as JSON."""
-        raise NotImplementedError
-
-    async def refuse(self, response: SecuredResponse, refused: Refusal, path: str) -> None:
-        """Answer with a refusal."""
-        body = json.dumps(self.format_refusal(refused, path)).encode()
-        await response.send_body(refused.status, body, refused.headers | {"content-type": "application/json"})
-
     def require_own_host_and_page(self, headers: RawHeaders) -> None:
-        """Refuse foreign host names (DNS rebinding) and pages of other origins (cross-site requests).
-
-        Raises:
-            Refusal: 403.
-        """
+        """Raise `Refusal` 403 for foreign hosts (DNS rebinding) and pages of other origins (cross-site requests)."""
         host = headers.get(b"host", b"").decode("latin-1")
         name, port = _split_host(host)
         if (self._hosts and name not in self._hosts) or self._port not in (None, port):

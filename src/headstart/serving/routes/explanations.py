@@ -10,6 +10,7 @@ from headstart.core.errors import HeadstartError
 from headstart.images import preprocessing
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Content
+from headstart.runtime.outputs.answer_rows import DIGITS
 from headstart.serving.inference.model_registry import ServedModel
 from headstart.serving.request_limits import Refusal
 from headstart.serving.routes import response_rows
@@ -71,7 +72,7 @@ def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> di
         "nearest": [
             {
                 "class_name": neighbour.class_name,
-                "similarity": round(float(neighbour.similarity), response_rows.DIGITS),
+                "similarity": round(float(neighbour.similarity), DIGITS),
                 "thumbnail": _encode_base64(neighbour.thumbnail),
             }
             for neighbour in explanation.neighbours

@@ -1,8 +1,7 @@
 """The Open Inference Protocol, version 2 (KServe, Triton, MLServer speak it): `/v2`.
 
-One input is given: `pictures`, BYTES [B], picture files in base64, or UINT8 [B, H, W, 3], decoded RGB pictures. Outputs
-are rows: `label`, `probabilities`, `unknown`, `error`. A picture that cannot be read has an `error` and probabilities
-of 0; when none can be read the request fails.
+The input `pictures` is BYTES [B], picture files in base64, or UINT8 [B, H, W, 3], decoded RGB pictures. A picture that
+cannot be read has an `error` and probabilities of 0; when none can be read the request fails.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from starlette.responses import Response
 
 from headstart import __version__
 from headstart.core.types import Prediction
+from headstart.runtime.outputs.answer_rows import DIGITS
 from headstart.serving.http import request_bodies
 from headstart.serving.inference.dynamic_batching import DecodedImage, Upload
 from headstart.serving.inference.model_registry import ServedModel
@@ -84,7 +84,7 @@ def _add_metadata_routes(router: APIRouter, service: PredictionService) -> None:
 
 def describe_tensors(served: ServedModel) -> dict[str, Any]:
     """What a model takes and gives."""
-    shapes = {"label": [-1], "probabilities": [-1, len(served.model.class_names)], "unknown": [-1], "error": [-1]}
+    shapes = {name: [-1] for name in OUTPUTS} | {"probabilities": [-1, len(served.model.class_names)]}
     return {
         "name": served.name,
         "versions": [served.version],
@@ -180,18 +180,14 @@ def _make_outputs(
     content: Mapping[str, Any], served: ServedModel, predictions: Sequence[Prediction]
 ) -> list[dict[str, Any]]:
     names, count = served.model.class_names, len(predictions)
-    probabilities = [
-        round(prediction.probabilities.get(name, 0.0), response_rows.DIGITS)
-        for prediction in predictions
-        for name in names
-    ]
-    tensors: dict[str, tuple[list[int], list[Any]]] = {
-        "label": ([count], [prediction.answer for prediction in predictions]),
-        "probabilities": ([count, len(names)], probabilities),
-        "unknown": ([count], [prediction.unknown for prediction in predictions]),
-        "error": ([count], [prediction.error for prediction in predictions]),
+    tensors: dict[str, list[Any]] = {
+        "label": [row.answer for row in predictions],
+        "probabilities": [round(row.probabilities.get(name, 0.0), DIGITS) for row in predictions for name in names],
+        "unknown": [row.unknown for row in predictions],
+        "error": [row.error for row in predictions],
     }
+    shapes = {name: [count] for name in OUTPUTS} | {"probabilities": [count, len(names)]}
     return [
-        {"name": name, "datatype": OUTPUTS[name], "shape": tensors[name][0], "data": tensors[name][1]}
+        {"name": name, "datatype": OUTPUTS[name], "shape": shapes[name], "data": tensors[name]}
         for name in _requested_outputs(content)
     ]

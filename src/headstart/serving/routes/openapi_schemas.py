@@ -23,49 +23,25 @@ def _list_schema(items: _Schema) -> _Schema:
     return {"type": "array", "items": items}
 
 
-def _nullable_schema(schema: _Schema) -> _Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
+TEXTS = _list_schema(TEXT)
+TEXT_OR_NULL: _Schema = {"anyOf": [TEXT, {"type": "null"}]}
+NUMBER_OR_NULL: _Schema = {"anyOf": [NUMBER, {"type": "null"}]}
 ROW = _object_schema(
-    {
-        "file": TEXT,
-        "answer": _nullable_schema(TEXT),
-        "confidence": _nullable_schema(NUMBER),
-        "likeliest": _nullable_schema(TEXT),
-        "plausible": _list_schema(TEXT),
-        "novelty": _nullable_schema(NUMBER),
-        "unknown": FLAG,
-        "reasons": _list_schema(TEXT),
-        "probabilities": {"type": "object", "additionalProperties": NUMBER},
-        "error": _nullable_schema(TEXT),
-    }
+    {"file": TEXT, "answer": TEXT_OR_NULL, "confidence": NUMBER_OR_NULL, "likeliest": TEXT_OR_NULL, "plausible": TEXTS}
+    | {"novelty": NUMBER_OR_NULL, "unknown": FLAG, "reasons": TEXTS}
+    | {"probabilities": {"type": "object", "additionalProperties": NUMBER}, "error": TEXT_OR_NULL}
 )
 ANSWERS = _object_schema({"model": TEXT, "answers": _list_schema(ROW)})
 REFUSAL = _object_schema(
     {"error": _object_schema({"what": TEXT, "request_id": TEXT}, hint=TEXT)}, answers=_list_schema(ROW)
 )
 V2_REFUSAL = _object_schema({"error": TEXT})
-_MODEL = _object_schema(
-    {
-        "name": TEXT,
-        "version": TEXT,
-        "headstart": TEXT,
-        "class_names": _list_schema(TEXT),
-        "trunks": _list_schema({"type": "object"}),
-    }
-)
-_NEAREST = _object_schema({"class_name": TEXT, "similarity": NUMBER, "thumbnail": _nullable_schema(TEXT)})
+_TRUNKS = _list_schema({"type": "object"})
+_MODEL = _object_schema({"name": TEXT, "version": TEXT, "headstart": TEXT, "class_names": TEXTS, "trunks": _TRUNKS})
+_NEAREST = _object_schema({"class_name": TEXT, "similarity": NUMBER, "thumbnail": TEXT_OR_NULL})
 _EXPLANATION = _object_schema(
-    {
-        "model": TEXT,
-        "answer": ROW,
-        "method": TEXT,
-        "why": TEXT,
-        "overlay_png": TEXT,
-        "nearest": _list_schema(_NEAREST),
-        "compared": TEXT,
-    }
+    {"model": TEXT, "answer": ROW, "method": TEXT, "why": TEXT, "overlay_png": TEXT}
+    | {"nearest": _list_schema(_NEAREST), "compared": TEXT}
 )
 _REFUSAL_REASONS = {
     400: "The request cannot be read.",
@@ -84,15 +60,11 @@ _REFUSAL_REASONS = {
 }
 
 
-def _describe_route(
-    good: _Schema, *refused: int, body: _Schema | None = None, form: _Schema = REFUSAL, **more: Any
-) -> Any:
-    """What FastAPI gets to describe a route."""
+def _describe_route(good: _Schema, *refused: int, body: _Schema | None = None, form: _Schema = REFUSAL) -> Any:
     responses: dict[int | str, Any] = {200: _json_content("The answer.", good)}
     responses |= {status: _json_content(_REFUSAL_REASONS[status], form) for status in refused}
-    route: dict[str, Any] = {"responses": responses, **more}
     extra: _Schema = {"requestBody": {"required": True, "content": body}} if body else {}
-    return route | {"openapi_extra": extra}
+    return {"responses": responses, "openapi_extra": extra}
 
 
 def _json_content(description: str, schema: _Schema) -> _Schema:
@@ -105,15 +77,11 @@ _PICTURE_BODY: _Schema = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"multipart/form-data": _FORM, "application/json": _PICTURES, "image/*": _PICTURE_BODY}
 _ANSWER_STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
 _LOOKUP_STATUSES = (401, 403, 404, 503)
-_MODEL_QUERY = {
-    "parameters": [
-        {"name": "model", "in": "query", "required": False, "schema": TEXT, "description": "Name of a model."}
-    ]
-}
+_MODEL_QUERY = {"name": "model", "in": "query", "required": False, "schema": TEXT, "description": "Name of a model."}
 
 
 def _add_model_query(route: dict[str, Any]) -> Any:
-    return route | {"openapi_extra": route["openapi_extra"] | _MODEL_QUERY}
+    return route | {"openapi_extra": route["openapi_extra"] | {"parameters": [_MODEL_QUERY]}}
 
 
 PREDICT = _add_model_query(_describe_route(ANSWERS, *_ANSWER_STATUSES, body=_BODY))
@@ -133,16 +101,11 @@ METRICS: Any = {
     }
 }
 
+_VALUES = {"shape": _list_schema(WHOLE), "data": _list_schema({})}
 _TENSOR = _object_schema(
-    {
-        "name": {"const": "pictures"},
-        "shape": _list_schema(WHOLE),
-        "datatype": {"enum": ["BYTES", "UINT8"]},
-        "data": _list_schema({}),
-    },
-    parameters={"type": "object"},
+    {"name": {"const": "pictures"}, "datatype": {"enum": ["BYTES", "UINT8"]}, **_VALUES}, parameters={"type": "object"}
 )
-_OUTPUT = _object_schema({"name": TEXT, "datatype": TEXT, "shape": _list_schema(WHOLE), "data": _list_schema({})})
+_OUTPUT = _object_schema({"name": TEXT, "datatype": TEXT, **_VALUES})
 _INFER_REQUEST = _object_schema(
     {"inputs": _list_schema(_TENSOR) | {"minItems": 1, "maxItems": 1}},
     id=TEXT,

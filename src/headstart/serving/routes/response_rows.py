@@ -9,29 +9,12 @@ from typing import Any
 from starlette.responses import Response
 
 from headstart.core.types import Prediction
-
-DIGITS = 6
-_EMPTY_ROW: dict[str, Any] = dict.fromkeys(("answer", "confidence", "likeliest"))
-_EMPTY_ROW |= {"plausible": [], "novelty": None, "unknown": False, "reasons": [], "probabilities": {}}
+from headstart.runtime.outputs import answer_rows
 
 
 def answer_row(prediction: Prediction) -> dict[str, Any]:
     """One answer; of a picture that could not be read all but `file` and `error` is empty."""
-    if prediction.error:
-        return {"file": prediction.uri, **_EMPTY_ROW, "error": prediction.error}
-    likeliest = prediction.likeliest or prediction.answer
-    return {
-        "file": prediction.uri,
-        "answer": prediction.answer,
-        "confidence": round(prediction.probabilities[likeliest], DIGITS),
-        "likeliest": likeliest,
-        "plausible": list(prediction.plausible),
-        "novelty": None if prediction.novelty is None else round(prediction.novelty, DIGITS),
-        "unknown": prediction.unknown,
-        "reasons": list(prediction.reasons),
-        "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
-        "error": None,
-    }
+    return answer_rows.row_object(prediction) | {"unknown": prediction.unknown}
 
 
 def count_readable(predictions: Sequence[Prediction]) -> int:
