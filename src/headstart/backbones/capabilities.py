@@ -3,16 +3,12 @@ a source states of itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from headstart.backbones import card_facts
 from headstart.backbones.remote_index import IndexEntry
 from headstart.core import registry
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.types import BackboneSource
-
-if TYPE_CHECKING:
-    from headstart.core.console import Console
 
 
 class NotHere(UsageError):

@@ -63,12 +63,13 @@ def read_card(card: Facts, tags: Sequence[str] = (), config: Facts | None = None
     data = ", ".join(datasets) or "data that the card does not state"
     family = clean_text(config.get("model_type") or config.get("architecture"))
     prior = _find_imagenet_accuracy(card.get("model-index"))
+    parts = {part for word in (*datasets, *tags, *_clean_texts(card.get("tags"))) for part in _split_words(word)}
     return CardFacts(
         family=family,
         licence=_find_licence(card, tags),
         pretrained_on=clean_text(f"{data}; made of {', '.join(base_models)}" if base_models else data),
         method=_guess_method(family, config),
-        domains=_guess_domains([*datasets, *tags, *_clean_texts(card.get("tags"))]),
+        domains=tuple(domain for domain, names in _DOMAINS.items() if parts & set(names.split())),
         prior=prior,
         prior_source="ImageNet-1k accuracy by the card's model-index" if prior else "",
     )
@@ -104,11 +105,6 @@ def _guess_method(family: str, config: Facts) -> str:
     if any(name.endswith("ForImageClassification") for name in _clean_texts(config.get("architectures"))):
         return f"{method}, then supervised" if method else "supervised"
     return method or "not stated"
-
-
-def _guess_domains(words: Sequence[str]) -> tuple[str, ...]:
-    parts = {part for word in words for part in _split_words(word)}
-    return tuple(name for name, words_of_domain in _DOMAINS.items() if parts & set(words_of_domain.split()))
 
 
 def _split_words(word: str) -> Iterator[str]:

@@ -156,13 +156,11 @@ def _parse_entry(row: Mapping[str, Any]) -> IndexEntry:
         shown = format_printable(str(name)[:100])
         raise DataError(f"the index has an entry `{shown}`, which can be the name of no backbone")
     kinds = isinstance(domains, list) and isinstance(gated, bool) and (params is None or type(params) is int)
-    if not kinds or (params is not None and params < 1) or not all(map(_is_clean_text, (*facts.values(), *domains))):
+    texts = (*facts.values(), *(domains if kinds else ()))
+    clean = all(isinstance(text, str) and text == clean_text(text, "") for text in texts)
+    if not kinds or not clean or (params is not None and params < 1):
         raise DataError(f"the index says of `{name}` what is no plain fact")
     return IndexEntry(name=name, domains=tuple(domains), gated=gated, params=params, **facts)
-
-
-def _is_clean_text(value: Any) -> bool:
-    return isinstance(value, str) and value == clean_text(value, "")
 
 
 def encode_index(entries: Iterable[IndexEntry]) -> bytes:

@@ -49,7 +49,8 @@ def open_run(path: Path, store: Store) -> str:
     store.make_entry("added", description.copy_key(content), write)
     if name not in description.list_names(SOURCE, store):
         data = RunReader(path).find(Dataset)
-        backbone = replace(_describe(file, network, name, content, data), place=_digest_folder(path))
+        place = compute_digest(path.resolve().as_posix())
+        backbone = replace(_describe(file, network, name, content, data), place=place)
         description.write_description(SOURCE, backbone, store, _list_training_digests(path, network, data))
     return name
 
@@ -66,11 +67,7 @@ def _list_training_digests(path: Path, network: TunedNetwork, data: Dataset | No
 
 def find_by_folder(path: Path, store: Store) -> str:
     """The name of the network that came from a folder which is gone; empty where none did, or several."""
-    return description.find_by_place(SOURCE, _digest_folder(path), store)
-
-
-def _digest_folder(path: Path) -> str:
-    return compute_digest(path.resolve().as_posix())
+    return description.find_by_place(SOURCE, compute_digest(path.resolve().as_posix()), store)
 
 
 def _explain_no_trunk(path: Path, result: FitResult | None) -> UsageError:

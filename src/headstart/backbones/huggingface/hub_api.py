@@ -81,8 +81,7 @@ class RepositoryFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryFacts:
-    """What the hub says of a repository, `card` None where it is not known; nothing where a mirror has no
-    `api.json`."""
+    """What the hub says of a repository, `card` None where unknown; nothing where a mirror has no `api.json`."""
 
     commit: str = ""
     files: Mapping[str, RepositoryFile] = field(default_factory=dict)

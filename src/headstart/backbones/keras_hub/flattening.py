@@ -82,18 +82,15 @@ class LayerTrace:
         kwargs.pop("training", None)  # some take it and some do not; it is inference anyway
         self._above.append(_own_name(layer))
         try:
-            outputs = self._open(layer, args, kwargs)
+            if rule := self.replaced.get(type(layer).__name__):
+                outputs = rule(LayerView(layer, self), self, *args, **kwargs)
+            elif hasattr(layer, "operations"):
+                outputs = self.run_graph(layer, *args)
+            else:
+                outputs = type(layer).call(LayerView(layer, self), *args, **kwargs)
         finally:
             self._above.pop()
         return self.after(layer, outputs)
-
-    def _open(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        rule = self.replaced.get(type(layer).__name__)
-        if rule:
-            return rule(LayerView(layer, self), self, *args, **kwargs)
-        if hasattr(layer, "operations"):
-            return self.run_graph(layer, *args)
-        return type(layer).call(LayerView(layer, self), *args, **kwargs)
 
     def run_graph(self, model: Any, inputs: Any) -> Any:
         """The outputs of a functional model on inputs of the graph, every layer of it laid flat."""

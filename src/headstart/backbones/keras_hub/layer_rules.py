@@ -131,5 +131,4 @@ def to_numpy(value: Any) -> np.ndarray:
     import keras
 
     value = value.value if isinstance(value, keras.Variable) else value
-    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(value), np.float32)
-    return array
+    return np.asarray(keras.ops.convert_to_numpy(value), np.float32)

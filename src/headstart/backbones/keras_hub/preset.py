@@ -131,13 +131,15 @@ def _make_input_spec(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec,
         notes.append("its preprocessor pads pictures to a square: the middle is cut out instead")
     squash = not (converter.crop_to_aspect_ratio or converter.pad_to_aspect_ratio)
     scale, offset = _require_three(converter.scale, 1.0), _require_three(converter.offset, 0.0)
+    mean: Any = tuple(-o / s for o, s in zip(offset, scale, strict=True))
+    std: Any = tuple(1.0 / s for s in scale)
     return InputSpec(
         size_px=side,
         resize="squash" if squash else "crop",
         interpolation=interpolation if interpolation in ("bilinear", "bicubic") else "bicubic",
         crop_fraction=1.0,
-        mean=_as_triple(-o / s for o, s in zip(offset, scale, strict=True)),
-        std=_as_triple(1.0 / s for s in scale),
+        mean=mean,
+        std=std,
     ), tuple(notes)
 
 
@@ -147,8 +149,3 @@ def _require_three(value: Any, default: float) -> tuple[float, ...]:
     if len(numbers) != 3 or (default and 0.0 in numbers):
         raise DataError(f"the preset scales pictures by `{value}`, which are not three numbers")
     return numbers
-
-
-def _as_triple(values: Iterator[float]) -> tuple[float, float, float]:
-    first, second, third = values
-    return first, second, third

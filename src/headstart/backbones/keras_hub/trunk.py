@@ -1,10 +1,10 @@
 """A trunk from a KerasHub backbone: scaling in front, laid flat, cut at several feature levels.
 
 Of convolutional networks, Swin and MiT these are the maps at strides 8 and 16 (`stage3`, `stage4`) and the last, all
-mean-pooled. Of transformers in columns (ViT, DeiT, DINO, CLIP, SigLIP) it is the mean of the patches after a quarter, a
-half and three quarters of the blocks: the class token gathers the picture only in the last. `last` is what the
-network's own classifier reads: the class token after the last norm, the mean where there is none or the preset's task
-says so, and of CLIP and SigLIP the picture's vector in the space of texts.
+mean-pooled. Of transformers in columns it is the mean of the patches after a quarter, a half and three quarters of the
+blocks: the class token gathers the picture only in the last. `last` is what the network's own classifier reads: the
+class token after the last norm, the mean where there is none or the preset's task says so, and of CLIP and SigLIP the
+picture's vector in the space of texts.
 """
 
 from __future__ import annotations
