@@ -17,7 +17,7 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Feature
 from headstart.data.reading.read_dataset import read_dataset as read
-from headstart.features import cached_rows, extraction_time
+from headstart.features import extraction, extraction_time
 from headstart.features.embeddings import cache_address
 from headstart.networks import openvino_engine
 from headstart.selection import candidates
@@ -184,7 +184,7 @@ def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm,
 
 def keep(store, backbone, digests):
     """Put vectors into the cache, as if pictures had gone through a backbone."""
-    key = cached_rows.make_embed_key(loading.find_backbone(backbone))
+    key = extraction.make_embed_key(loading.find_backbone(backbone))
     widths = {depth.name: depth.dim for depth in key.depths}
     vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
     RowStore(store.root / cache_address(key), widths).add_rows(parse_keys(list(digests)), vectors)
@@ -198,8 +198,8 @@ def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm)
     assert "24 of 48 vectors come from the cache, and no candidate is dropped" in found.assumptions[1]
     assert found.seconds == pytest.approx(24 * (0.003 + 1 / (extraction_time.DECODE_PER_S * count_threads())))
     keep(warm, LITE0, data.digests[:18])
-    assert cached_rows.count_missing_rows(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
-    assert cached_rows.count_missing_rows(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
+    assert extraction_time.count_missing_rows(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
+    assert extraction_time.count_missing_rows(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
 
 
 def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees(asked, warm):

@@ -162,7 +162,7 @@ class FitSteps:
         return tuple(sorted(embeddings, key=lambda e: (e.spec.flops, e.spec.name)))
 
     def _count_missing_rows(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
-        from headstart.features.cached_rows import count_missing_rows
+        from headstart.features.extraction_time import count_missing_rows
 
         return count_missing_rows(self.data, names, self.ctx.store, rows)
 

@@ -18,6 +18,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome
+from headstart.data.check_base import format_count
 from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 
 
@@ -64,8 +65,7 @@ def _cluster_rows(data: Dataset, outcomes: Iterable[Outcome]) -> tuple[np.ndarra
 
 def _print_outcomes(audit: Audit, refused: int, console: Console) -> None:
     counts = Counter(outcome.status for outcome in audit.outcomes)
-    parts = [f"{len(audit.outcomes)} checks", f"{counts['issue']} {'issue' if counts['issue'] == 1 else 'issues'}"]
-    parts.append(f"{counts['tip']} {'tip' if counts['tip'] == 1 else 'tips'}")
+    parts = [f"{len(audit.outcomes)} checks", *(format_count(counts[status], status) for status in ("issue", "tip"))]
     parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
     console.print_line("audit", f"{audit.phase}: {', '.join(parts)}")
     for outcome in audit.outcomes:

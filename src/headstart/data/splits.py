@@ -16,6 +16,7 @@ from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
+from headstart.data.duplicates.duplicate_checks import find_first_copies
 from headstart.data.stratified_group_split import deal_clusters
 
 LEAST_TEST = 10  # pictures of each class in a test split that is drawn
@@ -34,15 +35,12 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         DataError: A class's pictures are all copies of one, so that it cannot be cross-validated.
     """
     clusters, why = _loosen_clusters(data, np.asarray(clusters, np.int64))
-    part, sentence = (
-        _read_given_splits(data)
-        if any(data.split)
-        else _draw_test_split(data, clusters, ctx.job.test_size, ctx.seed, screened)
-    )
-    why.append(sentence)
+    if any(data.split):
+        part, why_tested = _read_given_splits(data)
+    else:
+        part, why_tested = _draw_test_split(data, clusters, ctx.job.test_size, ctx.seed, screened)
     train = np.flatnonzero(part == 0)
-    folds, sentence = _draw_folds(data, clusters, train, ctx.job.folds, ctx.seed, tested=bool((part > 0).any()))
-    why.append(sentence)
+    folds, why_folds = _draw_folds(data, clusters, train, ctx.job.folds, ctx.seed, tested=bool((part > 0).any()))
     splits = Splits(
         train=train,
         val=np.flatnonzero(part == 1),
@@ -52,7 +50,7 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         given=any(data.split),
         straddling=find_straddling(part, clusters),
         seed=ctx.seed,
-        why="; ".join(why),
+        why="; ".join([*why, why_tested, why_folds]),
     )
     serialization.save_value(splits, ctx.make_step_folder("splits"))
     ctx.console.print_line("splits", splits.why)
@@ -85,9 +83,6 @@ def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-# ---------------------------------------------------------------- before any draw
-
-
 def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Keep only exact copies together where likeness makes a whole class one cluster, such as an empty belt."""
     learn = np.array([side in ("", "train") for side in data.split], bool)
@@ -97,10 +92,8 @@ def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, l
     ]
     if not single_cluster_classes:
         return clusters, []
-    first: dict[str, int] = {}
-    exact = np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
     is_loosened = np.isin(clusters, np.unique(clusters[np.isin(targets, single_cluster_classes)]))
-    loosened = np.where(is_loosened, exact, clusters)
+    loosened = np.where(is_loosened, find_first_copies(data), clusters)
     stuck = [c for c in single_cluster_classes if len(np.unique(loosened[learn & (targets == c)])) < 2]
     if stuck:
         names = ", ".join(f"`{data.class_names[c]}`" for c in stuck)
@@ -110,9 +103,6 @@ def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, l
         )
     names = ", ".join(f"`{data.class_names[c]}`" for c in single_cluster_classes)
     return loosened, [f"all pictures of {names} look alike: only their exact copies are kept together"]
-
-
-# ---------------------------------------------------------------- train and test
 
 
 def _read_given_splits(data: Dataset) -> tuple[np.ndarray, str]:
@@ -127,9 +117,7 @@ def _draw_test_split(
     side = np.zeros(len(data.uris), np.int64)
     if size == 0:
         return side, "no test split, as asked"
-    is_kept = np.zeros(len(side), bool)
-    is_kept[np.asarray(screened if screened is not None else [], np.int64)] = True
-    is_kept = np.isin(clusters, clusters[is_kept])
+    is_kept = np.isin(clusters, clusters[np.asarray([] if screened is None else screened, np.int64)])
     targets = np.asarray(data.targets)
     part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([seed, 1]), first=is_kept)
     tested = np.bincount(targets[part == 1], minlength=len(data.class_names))
@@ -137,21 +125,14 @@ def _draw_test_split(
     least = present[np.argmin(tested[present])]
     worst, name = int(tested[least]), data.class_names[least]
     if worst < LEAST_TEST:
-        return (
-            side,
-            f"no test split: {size:.0%} would leave class `{name}` {worst} of the {LEAST_TEST} pictures it needs",
-        )
+        why = f"class `{name}` {worst} of the {LEAST_TEST} pictures it needs"
+        return side, f"no test split: {size:.0%} would leave {why}"
     stuck = [data.class_names[c] for c in present if len(np.unique(clusters[(part == 0) & (targets == c)])) < 2]
     if stuck:
-        return (
-            side,
-            f"no test split: {size:.0%} would leave class `{stuck[0]}` fewer than 2 unlike pictures to learn from",
-        )
+        why = f"class `{stuck[0]}` fewer than 2 unlike pictures to learn from"
+        return side, f"no test split: {size:.0%} would leave {why}"
     side[part == 1] = 2
     return side, f"{int(tested.sum()):,} of {len(side):,} pictures for the test, at least {worst} of each class"
-
-
-# ---------------------------------------------------------------- folds
 
 
 def _draw_folds(
@@ -169,9 +150,8 @@ def _draw_folds(
     times = "once" if repeats == 1 else f"{repeats} times"
     sentence = f"{count}-fold cross-validation {times} inside {len(train):,} pictures"
     if count < most:
-        sentence += (
-            f" ({most} folds asked for, class `{data.class_names[least]}` has {cluster_counts[least]} unlike pictures)"
-        )
+        fewest = f"class `{data.class_names[least]}` has {cluster_counts[least]} unlike pictures"
+        sentence += f" ({most} folds asked for, {fewest})"
     return folds, sentence
 
 

@@ -42,7 +42,6 @@ def deal_clusters(
 
 
 def _find_neediest_part(counts: np.ndarray, want: np.ndarray, total: np.ndarray, rng: np.random.Generator) -> int:
-    """The part for a cluster with (C,) `counts`."""
     own_classes = np.flatnonzero(counts)
     left = want[own_classes] - counts[own_classes, None]  # (classes of the cluster, P)
     fits = (left >= -1e-9).all(axis=0)

@@ -23,10 +23,10 @@ from headstart.core.storage.files import format_printable, read_json, write_json
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.storage.serialization import as_json
-from headstart.core.types import Dataset, Embeddings
-from headstart.features.cached_rows import make_embed_key
+from headstart.core.types import Dataset, Embeddings, EmbedKey
 from headstart.features.embeddings import cache_address
 from headstart.images.preprocessing import decode_batches, decoder_revision
+from headstart.networks import openvino_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,22 @@ STEADY = 64  # pictures of a pass whose pace is remembered: fewer tell of its st
 _LATENCY = "latency.json"
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
 _CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
+
+
+def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
+    """All that a backbone's vectors depend on besides the pictures.
+
+    `calibration` is the digest of the pictures that an int8 trunk is calibrated on.
+    """
+    return EmbedKey(
+        backbone=backbone.name,
+        revision=backbone.spec.revision,
+        input=backbone.spec.input,
+        depths=backbone.spec.depths,
+        precision=precision,
+        engine=openvino_engine.engine_name(),
+        calibration=calibration,
+    )
 
 
 def extract_features(
@@ -70,7 +86,8 @@ def extract_features(
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = parse_keys([data.digests[row] for row in rows.tolist()])
     is_cached = cache.find_rows(keys) >= 0
-    missing = _first_of_equal_keys(keys, np.flatnonzero(~is_cached))
+    missing = np.flatnonzero(~is_cached)
+    missing = np.sort(missing[np.unique(keys[missing], axis=0, return_index=True)[1]])  # equal bytes go through once
     latency_ms = _read_latency_ms(folder)
     pace_ms = 0.0
     if len(missing):
@@ -103,11 +120,6 @@ def _read_latency_ms(folder: Path) -> float:
         return float(read_json(folder / _LATENCY)["ms"])
     except (OSError, ValueError, KeyError):
         return float("nan")
-
-
-def _first_of_equal_keys(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Of the positions with equal keys the first: pictures with the same bytes are embedded once."""
-    return np.sort(positions[np.unique(keys[positions], axis=0, return_index=True)[1]])
 
 
 def _compile_backbone(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.core.settings import count_threads
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from headstart.backbones.resolved_backbone import ResolvedBackbone
     from headstart.core.job import Job
     from headstart.core.run.context import Context
@@ -28,13 +30,31 @@ class Estimate:
     assumptions: tuple[str, ...]
 
 
+def count_missing_rows(
+    data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndarray | None = None
+) -> dict[str, int]:
+    """Pictures, by default all, that must still go through each backbone in float32; equal bytes count once."""
+    from headstart.backbones import loading
+    from headstart.core.storage.row_cache import RowStore, parse_keys
+    from headstart.features.embeddings import cache_address
+    from headstart.features.extraction import make_embed_key
+
+    digests = data.digests if rows is None else [data.digests[row] for row in rows.tolist()]
+    keys = parse_keys(list(dict.fromkeys(digests)))
+    counts: dict[str, int] = {}
+    for name in backbones:
+        key = make_embed_key(loading.find_backbone(name))
+        cache = RowStore(store.root / cache_address(key), {depth.name: depth.dim for depth in key.depths})
+        counts[name] = cache.count_missing(keys)
+    return counts
+
+
 def estimate_extraction(chosen: tuple[str, ...], data: Dataset, ctx: Context) -> Estimate:
     """Seconds and download for passing the pictures through each candidate, and what that rests on."""
     from headstart.backbones import loading
-    from headstart.features import cached_rows
 
     backbones = [loading.find_backbone(name) for name in chosen]
-    passes = cached_rows.count_missing_rows(data, chosen, ctx.store)
+    passes = count_missing_rows(data, chosen, ctx.store)
     missing = [b for b in backbones if not b.source.available(b.preset, ctx.store)]
     return Estimate(
         seconds=estimate_pass_seconds(passes, ctx.store),
@@ -56,7 +76,6 @@ def _format_cached(passes: Mapping[str, int], pictures: int) -> str:
 
 
 def _list_uncounted(job: Job) -> list[str]:
-    """What follows the embedding and is not counted in."""
     if job.strategy == "probe":
         return []
     uncounted = "then fine-tuning by the recipe on all folds, as long as it takes: the budget has no say in it"

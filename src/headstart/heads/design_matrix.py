@@ -97,7 +97,6 @@ class Design:
 
     @cached_property
     def _standardized_f32(self) -> np.ndarray | None:
-        """(M, D) float32 where it may be held."""
         return self.take_rows(slice(None), np.float32) if self.x.size <= HELD_NUMBERS else None
 
     def _take_f32(self, rows: slice) -> np.ndarray:

@@ -15,7 +15,7 @@ from headstart.core import recipe as recipes
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 from headstart.core.run.time_plan import plan_time
-from headstart.features.extraction_time import estimate_extraction, estimate_pass_seconds
+from headstart.features.extraction_time import count_missing_rows, estimate_extraction, estimate_pass_seconds
 from headstart.selection import limits
 
 if TYPE_CHECKING:
@@ -112,8 +112,6 @@ def _make_shortlist(
 
 def _count_passes(names: Iterable[str], pictures: int, data: Dataset | None, ctx: Context) -> dict[str, float]:
     """How many pictures have to go through each in its first pass: of `pictures` the part that is not in the cache."""
-    from headstart.features.cached_rows import count_missing_rows
-
     if data is None or ctx.job.precision != "f32":  # another precision has vectors of its own
         return dict.fromkeys(names, pictures)
     total = len(set(data.digests))
@@ -121,7 +119,6 @@ def _count_passes(names: Iterable[str], pictures: int, data: Dataset | None, ctx
 
 
 def _print_left_out(names: Sequence[str], full: bool, console: Console) -> None:
-    """A line on those that are not on the shortlist."""
     if not names:
         return
     others = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -251,7 +248,6 @@ def _drop_slow(backbones: tuple[str, ...], data: Dataset, ctx: Context) -> tuple
 
 
 def _measure_latency_ms(data: Dataset, name: str, ctx: Context) -> float:
-    """Of one picture; the trunk is made ready, and timed with that, where it never was."""
     from headstart.backbones import latency, loading
     from headstart.features.extraction import prepare_backbone
 

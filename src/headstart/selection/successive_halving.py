@@ -211,12 +211,10 @@ def _require_distinct_names(options: Iterable[Option]) -> list[Option]:
 
 
 def _promise_key(option: Option) -> tuple[float, float, str]:
-    """Orders by what is expected, the most first."""
     return (math.inf if math.isnan(option.expected) else -option.expected, option.cost, option.name)
 
 
 def _cost_key(option: Option) -> tuple[float, float, str]:
-    """Orders by cost, the least first."""
     return (option.cost, *_promise_key(option)[::2])
 
 

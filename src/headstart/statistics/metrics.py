@@ -34,8 +34,6 @@ __all__ = ["NAMES", "calibration_bins", "compute_score", "compute_scores", "conf
 
 @dataclass(eq=False)
 class _Case:
-    """One split's truth, probabilities and answers."""
-
     y: np.ndarray  # (M,) int64
     p: np.ndarray  # (M, C) float64
     answers: np.ndarray  # (M,) int64
@@ -131,9 +129,6 @@ def _make_score(part: _Part, name: str, split: str, subject: str) -> Score:
     return make_score(name, split, part.interval, part.n, subject=subject, method=part.method)
 
 
-# ---------------------------------------------------------------- over all classes
-
-
 def _make_loss_measure(
     losses: Callable[[np.ndarray, np.ndarray], np.ndarray], least: float
 ) -> Callable[[_Case], _Part]:
@@ -151,9 +146,6 @@ def _make_loss_measure(
 def _measure_calibration_error(case: _Case) -> _Part:
     confidence = case.p[np.arange(len(case.y)), case.answers]
     return _Part(calibration_error(confidence, case.right, case.groups, case.seed), len(case.y), "bootstrap")
-
-
-# ---------------------------------------------------------------- one class against the rest
 
 
 def _measure_share(case: _Case, hit: np.ndarray, condition: np.ndarray) -> _Part:
@@ -194,7 +186,6 @@ def _measure_average_precision(case: _Case, c: int) -> _Part:
 
 
 def _average_classes(case: _Case, name: str, parts: dict[int, _Part]) -> _Part:
-    """The average over present classes."""
     measured = [part for part in parts.values() if not np.isnan(part.interval.value)]
     if not measured:
         return _ABSENT

@@ -7,27 +7,21 @@ from collections import Counter
 from headstart.core.types import AuditInput, Outcome, SkippedFile
 from headstart.data.check_base import Check, format_count, format_names
 
-# Nobody expects these to be pictures of the set.
-HARMLESS = ("hidden",)
+HARMLESS = ("hidden",)  # nobody expects these to be pictures of the set
 
 
 def _check_skipped_files(check: Check, audit_input: AuditInput) -> Outcome:
     skipped = audit_input.data.excused
     if not skipped:
         return check.make_passed(f"all {format_count(len(audit_input.data.uris), 'file')} are used")
-    warned = [file for file in skipped if file.reason not in HARMLESS]
-    harmless = [file for file in skipped if file.reason in HARMLESS]
     findings = []
-    if warned:
-        fix = "repair these files or take them away; the run goes on without them"
-        findings.append(
-            check.make_finding("warning", _format_sentence(warned), fix, uris=[file.uri for file in warned])
-        )
-    if harmless:
-        fix = "nothing, if they are no pictures of the set"
-        findings.append(
-            check.make_finding("info", _format_sentence(harmless), fix, uris=[file.uri for file in harmless])
-        )
+    for severity, is_harmless, fix in (
+        ("warning", False, "repair these files or take them away; the run goes on without them"),
+        ("info", True, "nothing, if they are no pictures of the set"),
+    ):
+        if files := [file for file in skipped if (file.reason in HARMLESS) == is_harmless]:
+            uris = [file.uri for file in files]
+            findings.append(check.make_finding(severity, _format_sentence(files), fix, uris=uris))
     return check.make_outcome(findings)
 
 

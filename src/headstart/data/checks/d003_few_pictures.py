@@ -7,8 +7,7 @@ import numpy as np
 from headstart.core.types import AuditInput, Finding, Outcome
 from headstart.data.check_base import Check, count_per_class, find_learning_rows, format_count, format_uris
 
-# One picture cannot be both learnt from and judged.
-LEAST = 2
+LEAST = 2  # one picture cannot be both learnt from and judged
 
 
 def _check_few_pictures(check: Check, audit_input: AuditInput) -> Outcome:

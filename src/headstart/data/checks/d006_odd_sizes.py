@@ -7,10 +7,8 @@ import numpy as np
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
 
-# Longer side to shorter: at 3 a centre crop throws two thirds of the picture away.
-ASPECT = 3.0
-# Pixels against the set's median: a factor of 16 is 4 on each side.
-AREA = 16.0
+ASPECT = 3.0  # longer side to shorter: at 3 a centre crop throws two thirds of the picture away
+AREA = 16.0  # pixels against the set's median: a factor of 16 is 4 on each side
 
 
 def _check_odd_sizes(check: Check, audit_input: AuditInput) -> Outcome:

@@ -7,8 +7,7 @@ from collections import Counter
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count
 
-# Conversions of this many pictures or more are told one by one, rarer ones together.
-MOST_KINDS = 5
+MOST_KINDS = 5  # of conversions that are told one by one, rarer ones together
 
 
 def _check_conversions(check: Check, audit_input: AuditInput) -> Outcome:

@@ -6,13 +6,14 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.duplicate_checks import find_copies, link_group
+from headstart.data.duplicates.duplicate_checks import find_copies, link_groups
 
 
 def _check_exact_duplicates(check: Check, audit_input: AuditInput) -> Outcome:
     data = audit_input.data
     targets = np.asarray(data.targets)
-    groups = [part for group in find_copies(data) for part in _split_by_class(group, targets) if len(part) > 1]
+    parts = [group[targets[group] == label] for group in find_copies(data) for label in np.unique(targets[group])]
+    groups = [part for part in parts if len(part) > 1]
     if not groups:
         return check.make_passed(f"no two files of a class among {len(data.uris):,} have the same bytes")
     extra = sum(len(group) - 1 for group in groups)
@@ -21,12 +22,7 @@ def _check_exact_duplicates(check: Check, audit_input: AuditInput) -> Outcome:
         f"{format_uris(data, groups[0])})"
     )
     fix = "remove the copies; until then they stay on one side of every split that is drawn"
-    links = [link for group in groups for link in link_group(group)]
-    return check.make_issue(sentence, fix, rows=np.concatenate(groups), links=links)
-
-
-def _split_by_class(group: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
-    return [group[targets[group] == label] for label in np.unique(targets[group])]
+    return check.make_issue(sentence, fix, rows=np.concatenate(groups), links=link_groups(groups))
 
 
 PLUGIN = Check("D101", "exact duplicates", "files", _check_exact_duplicates)

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.duplicate_checks import find_copies, link_group
+from headstart.data.duplicates.duplicate_checks import find_copies, link_groups
 
 
 def _check_two_labels(check: Check, audit_input: AuditInput) -> Outcome:
@@ -18,8 +18,7 @@ def _check_two_labels(check: Check, audit_input: AuditInput) -> Outcome:
     verb = "lies" if len(groups) == 1 else "lie"
     sentence = f"{format_count(len(groups))} {verb} in two classes or more ({format_uris(data, groups[0])})"
     fix = "keep each under its right label and remove the other copy: a model cannot learn both"
-    links = [link for group in groups for link in link_group(group)]
-    return check.make_issue(sentence, fix, rows=np.concatenate(groups), links=links)
+    return check.make_issue(sentence, fix, rows=np.concatenate(groups), links=link_groups(groups))
 
 
 PLUGIN = Check("D102", "exact duplicates under two labels", "files", _check_two_labels)

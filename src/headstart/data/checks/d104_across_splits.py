@@ -6,14 +6,14 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.duplicate_checks import find_copies, find_near_pairs, group_pairs, link_group
+from headstart.data.duplicates.duplicate_checks import find_copies, find_near_pairs, group_pairs, link_groups
 
 
 def _check_across_splits(check: Check, audit_input: AuditInput) -> Outcome:
     data = audit_input.data
     if not any(data.split):
         return check.make_not_applicable("the folder gives no splits; copies never straddle those that are drawn")
-    exact = np.array([link for group in find_copies(data) for link in link_group(group)], np.int64).reshape(-1, 2)
+    exact = np.array(link_groups(find_copies(data)), np.int64).reshape(-1, 2)
     side = np.array(data.split)
     groups = group_pairs(len(side), np.concatenate([exact, find_near_pairs(data)[0]]))
     straddling = [group for group in groups if len(np.unique(side[group])) > 1]
@@ -27,9 +27,7 @@ def _check_across_splits(check: Check, audit_input: AuditInput) -> Outcome:
         f"{format_uris(data, straddling[0])})"
     )
     fix = "the given splits are kept, and the score is shown with and without these; move each group to one side"
-    return check.make_issue(
-        sentence, fix, rows=rows, links=[link for group in straddling for link in link_group(group)]
-    )
+    return check.make_issue(sentence, fix, rows=rows, links=link_groups(straddling))
 
 
 PLUGIN = Check("D104", "duplicates across given splits", "files", _check_across_splits)

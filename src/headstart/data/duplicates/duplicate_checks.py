@@ -6,6 +6,8 @@ colour histograms that do not contradict it. Figures: docs/audit.md, printed by 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from headstart.core.types import Dataset, Outcome
@@ -16,34 +18,31 @@ from headstart.data.duplicates.near_neighbours import find_hash_pairs, typical_b
 # Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures
 # of one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.
 HASH_PART, HASH_LEAST, HASH_MOST = 0.4, 4, 8
-# Share of pixels in other colours. A copy that is 8 % brighter moves up to 0.22 on the cloth.
-COLOUR_LIMIT = 0.5
-# Beyond `HASH_LEAST` bits the colours must agree better.
-DOUBTFUL_COLOUR_LIMIT = 0.25
-# The hash of a blank picture is noise.
-BLANK_STD = 2.0
+COLOUR_LIMIT = 0.5  # share of pixels in other colours: a copy that is 8 % brighter moves up to 0.22 on the cloth
+DOUBTFUL_COLOUR_LIMIT = 0.25  # beyond `HASH_LEAST` bits the colours must agree better
+BLANK_STD = 2.0  # the hash of a blank picture is noise
 
 
 def find_copies(data: Dataset) -> list[np.ndarray]:
     """Rows of each group of files with equal bytes, in the order of their smallest row."""
-    return group_rows(_find_first_copies(data))
+    return group_rows(find_first_copies(data))
 
 
-def _find_first_copies(data: Dataset) -> np.ndarray:
+def find_first_copies(data: Dataset) -> np.ndarray:
     """(N,) int64 smallest row with the same bytes; a dictionary takes a quarter of an array's memory for digests."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
 
 
-def link_group(group: np.ndarray) -> list[tuple[int, int]]:
-    """Links that tie a group together: each row to the group's first."""
-    return [(int(group[0]), int(row)) for row in group[1:]]
+def link_groups(groups: Iterable[np.ndarray]) -> list[tuple[int, int]]:
+    """Links that tie each group together: each row to the group's first."""
+    return [(int(group[0]), int(row)) for group in groups for row in group[1:]]
 
 
 def find_near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
     """(P, 2) int64 files that look like copies, the closest first, without blank ones; and the limit in bits."""
     facts = data.facts
-    rows = np.unique(_find_first_copies(data))
+    rows = np.unique(find_first_copies(data))
     rows = rows[np.asarray(facts.grey_std)[rows] >= BLANK_STD]
     hashes = np.asarray(facts.phash)[rows]
     limit = int(np.clip(HASH_PART * typical_bits(hashes), HASH_LEAST, HASH_MOST))

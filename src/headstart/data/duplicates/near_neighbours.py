@@ -50,7 +50,6 @@ def _merge_blocks(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tu
 
 
 def _find_spanning_forest(n: int, pairs: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The shortest spanning forest of pairs."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 

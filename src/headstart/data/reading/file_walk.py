@@ -112,7 +112,6 @@ def _read_identity(path: str) -> tuple[int, int]:
 
 
 def _explain_error(err: OSError, otherwise: str) -> tuple[str, str]:
-    """Reason and detail of a failed look at the file system."""
     if err.errno == errno.ELOOP:
         return "symlink_loop", "the link leads back to itself"
     if err.errno in (errno.EACCES, errno.EPERM):

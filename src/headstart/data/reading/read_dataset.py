@@ -56,18 +56,17 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
 def require_folder(folder: Path) -> str:
     """The folder's absolute path; a `DataError` where it is not there, is a file, or cannot be listed."""
     path = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay as they are given
+    name, where = format_printable(str(folder)), format_printable(str(path))
     try:
         if not path.exists():
             beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-            what = f"there is no folder `{format_printable(str(folder))}`"
-            raise DataError(what, where=format_printable(str(path)), hint=format_nearest(path.name, beside) or _FORM)
+            hint = format_nearest(path.name, beside) or _FORM
+            raise DataError(f"there is no folder `{name}`", where=where, hint=hint)
         if not path.is_dir():
-            what = f"`{format_printable(str(folder))}` is a file, not a folder"
-            raise DataError(what, where=format_printable(str(path)), hint=_FORM)
+            raise DataError(f"`{name}` is a file, not a folder", where=where, hint=_FORM)
         os.scandir(path).close()
     except OSError as err:
-        what = f"the folder `{format_printable(str(folder))}` cannot be listed: {err.strerror}"
-        raise DataError(what, where=format_printable(str(path))) from err
+        raise DataError(f"the folder `{name}` cannot be listed: {err.strerror}", where=where) from err
     return str(path)
 
 
@@ -118,39 +117,25 @@ def _gather_facts(pictures: Sequence[FileInspection]) -> DatasetFacts:
     )
 
 
-# ---------------------------------------------------------------- what is missing
-
-
 def _require_classes(
     root: str, listing: FolderListing, answers: Sequence[FileInspection | SkippedFile], picture_classes: Sequence[str]
 ) -> None:
     pictures = sum(isinstance(answer, FileInspection) for answer in answers)
+    folder, hint = format_printable(root), _FORM
     if not pictures:
-        raise DataError(
-            f"there is no usable picture in `{format_printable(root)}`: {_format_contents(listing, answers)}",
-            where=format_printable(root),
-            hint=_FORM,
-        )
-    if not picture_classes:
-        what = (
-            f"all {pictures:,} pictures lie directly in `{format_printable(root)}`, none in a sub-folder named "
-            "for its class"
-        )
-        raise DataError(what, where=format_printable(root), hint=_FORM)
-    if len(set(picture_classes)) < 2:
-        what = (
-            f"only one class has usable pictures: `{format_printable(picture_classes[0])}` with "
-            f"{len(picture_classes):,}"
-        )
-        raise DataError(
-            f"{what}; {_format_contents(listing, answers)}",
-            where=format_printable(root),
-            hint=f"at least two are needed; {_FORM}",
-        )
+        what = f"there is no usable picture in `{folder}`: {_format_contents(listing, answers)}"
+    elif not picture_classes:
+        what = f"all {pictures:,} pictures lie directly in `{folder}`, none in a sub-folder named for its class"
+    elif len(set(picture_classes)) < 2:
+        name, hint = format_printable(picture_classes[0]), f"at least two are needed; {_FORM}"
+        what = f"only one class has usable pictures: `{name}` with {len(picture_classes):,}"
+        what = f"{what}; {_format_contents(listing, answers)}"
+    else:
+        return
+    raise DataError(what, where=folder, hint=hint)
 
 
 def _format_contents(listing: FolderListing, answers: Sequence[FileInspection | SkippedFile]) -> str:
-    """What a folder holds, for someone who gave the wrong one."""
     suffixes = Counter(lower_suffix(uri) or "without a suffix" for uri in listing.uris)
     files = ", ".join(
         f"{n:,} {format_printable(name)}" for name, n in sorted(suffixes.items(), key=lambda x: (-x[1], x[0]))[:6]
@@ -161,9 +146,6 @@ def _format_contents(listing: FolderListing, answers: Sequence[FileInspection | 
     more = f" and {len(top) - 8:,} more" if len(top) > 8 else ""
     folders = f"{len(top):,} sub-folders ({', '.join(top[:8])}{more})" if top else "no sub-folders"
     return f"it holds {f'files: {files}' if files else 'no files'}; {folders}" + (f"; {why}" if why else "")
-
-
-# ---------------------------------------------------------------- what is told
 
 
 def _format_summary(data: Dataset) -> str:
@@ -181,7 +163,6 @@ def _format_summary(data: Dataset) -> str:
 
 
 def _format_table(data: Dataset) -> str:
-    """Every file on disk as CSV, sorted by name."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["file", "use", "class", "split", "width_px", "height_px", "bytes", "sha256", "note"])

@@ -62,8 +62,6 @@ class Ridge:
 
 
 class _Problem:
-    """What all strengths share."""
-
     def __init__(
         self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None, start: np.ndarray | None = None
     ) -> None:

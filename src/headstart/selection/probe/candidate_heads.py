@@ -112,7 +112,6 @@ def _list_levels(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Featu
 
 
 def _best_levels(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[Feature]:
-    """The best level of each backbone whose pictures were all embedded, in the order of the ranking."""
     at_hand = {e.spec.name for e in embeddings} & set(ranking.survivors)
     best: dict[str, Feature] = {}
     for row in ranking.rows:

@@ -124,9 +124,6 @@ def judge_repeats(entry: HeadResult, embeddings: Sequence[Embeddings], problem: 
     return dataclasses.replace(entry, tuned=tuned, seconds=entry.seconds + time.monotonic() - started)
 
 
-# ---------------------------------------------------------------- rows of the table
-
-
 def make_head_rows(
     entries: Sequence[HeadResult], choice: PairedChoice, winner: str, problem: CvProblem
 ) -> tuple[HeadRow, ...]:
@@ -148,9 +145,6 @@ def _make_head_row(entry: HeadResult, choice: PairedChoice, winner: str, problem
         flops=entry.flops,
         seconds=entry.seconds,
     )
-
-
-# ---------------------------------------------------------------- without a test split
 
 
 def judge_nested(

@@ -138,7 +138,6 @@ def _fit_winner(
     problem: CvProblem,
     ctx: Context,
 ) -> tuple[FittedHead, np.ndarray]:
-    """The winner fitted on all of `train`, and what it says of these pictures."""
     rows = np.asarray(splits.train)
     y, head = np.asarray(data.targets)[rows], head_selection.load_head(entry.head, entry.features, problem)
     params = resize_params(entry.tuned.params, len(rows), len(problem.rows))
@@ -194,7 +193,6 @@ def _score_nested(
 def _list_tried(
     entries: Sequence[HeadResult], ranking: Ranking, embeddings: Sequence[Embeddings]
 ) -> list[tuple[str, tuple[Feature, ...]]]:
-    """Head and features of everything that competed, here and in the ranking."""
     at_hand = {e.spec.name for e in embeddings}
     ranked = [
         (row.probe, (candidate_heads.make_feature(embeddings, row.candidate),))

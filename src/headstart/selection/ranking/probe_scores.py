@@ -112,7 +112,6 @@ def judge_levels(embeddings: Embeddings, problem: CvProblem, probes: tuple[str, 
 
 
 def _tune_probe(probe: str, x: np.ndarray, problem: CvProblem) -> cross_validation.TunedSetting:
-    """The probe with its best strength, and what it says of pictures that it had not seen."""
     return cross_validation.tune_head(
         registry.load_plugin("heads", probe), x, problem.y, problem.folds, metric=problem.metric, **problem.shared
     )

@@ -110,7 +110,6 @@ def _set_status(scores: ProbeScores, choice: PairedChoice, winner: str, problem:
 
 
 def _best_by_prior(embeddings: Sequence[Embeddings]) -> BackboneSpec:
-    """The backbone of which most is expected."""
     specs = {e.spec.name: e.spec for e in embeddings}
     options = [Option(name=spec.name, expected=expected_accuracy(spec), cost=spec.flops) for spec in specs.values()]
     return specs[best_by_prior(options)]
@@ -122,9 +121,6 @@ def _list_survivors(
     """Backbones with a candidate that ties with the best, and the best by prior; in the order of `embeddings`."""
     tied = {name.rpartition("@")[0] for name in (winner, choice.best, *choice.ties)}
     return tuple(e.spec.name for e in embeddings if e.spec.name in tied | {by_prior})
-
-
-# ---------------------------------------------------------------- controls
 
 
 def _make_control_problem(data: Dataset, splits: Splits, controls: tuple[Embeddings, ...], ctx: Context) -> CvProblem:
@@ -171,13 +167,11 @@ def _compare_with_random(
 
 
 def _best_levels(scores: Sequence[ProbeScores]) -> dict[str, ProbeScores]:
-    """The best level of each backbone."""
     worst_first = sorted(scores, key=lambda s: s.losses.mean_loss)[::-1]
     return {s.row.backbone: s for s in worst_first}
 
 
 def _mark_gain(row: RankRow, gains: Mapping[str, Interval], problem: CvProblem) -> RankRow:
-    """With what its backbone gains over random weights."""
     if row.backbone not in gains:
         return row
     gain = gains[row.backbone]
@@ -193,9 +187,6 @@ def _judge_on_few(candidate: str, embeddings: Sequence[Embeddings], problem: CvP
 
 def _histogram_input() -> ProbeInput:
     return ProbeInput(backbone=HISTOGRAM, depth="", flops=0, prior=0.0)
-
-
-# ---------------------------------------------------------------- text
 
 
 def format_ranking(ranking: Ranking, problem: CvProblem, seconds: float) -> list[str]:
@@ -216,7 +207,6 @@ def format_ranking(ranking: Ranking, problem: CvProblem, seconds: float) -> list
 
 
 def _list_best_controls(ranking: Ranking) -> list[RankRow]:
-    """The best level of each control."""
     sign = -1 if ranking.metric.endswith("accuracy") else 1
     best: dict[str, RankRow] = {}
     for row in sorted((r for r in ranking.rows if r.status == "control"), key=lambda r: sign * r.scores[0].value):
