@@ -13,7 +13,7 @@ from headstart.core.errors import UsageError
 from headstart.core.storage import serialization
 from headstart.core.types import CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
 from headstart.evaluation import verdicts
-from headstart.evaluation.baselines import MODEL, RANDOM, FeatureSet
+from headstart.evaluation.baselines import MODEL, RANDOM
 from headstart.evaluation.evaluate_model import evaluate_model
 from headstart.evaluation.held_out_scores import JudgedSplit, find_suspect_labels
 from headstart.heads import cross_validation, prediction
@@ -154,7 +154,7 @@ def test_transfer_that_does_not_pay_is_called_so(context):
 
 def test_transfer_that_cannot_be_told_is_unclear():
     rng, y = np.random.default_rng(0), np.arange(60) % 3
-    given = [FeatureSet(subject=name, part=_part(y, rng.dirichlet(np.ones(3), 60))) for name in (MODEL, RANDOM)]
+    given = {name: _part(y, rng.dirichlet(np.ones(3), 60)) for name in (MODEL, RANDOM)}
     found = verdicts.judge_transfer(given, np.arange(60))
     assert found.answer == "unclear"
     assert "is unclear" in found.sentence
@@ -164,7 +164,7 @@ def test_transfer_that_cannot_be_told_is_unclear():
 def test_from_a_handful_of_pictures_nothing_is_claimed_of_transfer(count, answer):
     y = np.arange(count) % 3
     sure, blind = 0.85 * np.eye(3)[y] + 0.05, np.full((count, 3), 1 / 3)
-    given = [FeatureSet(subject=name, part=_part(y, p)) for name, p in ((MODEL, sure), (RANDOM, blind))]
+    given = {name: _part(y, p) for name, p in ((MODEL, sure), (RANDOM, blind))}
     found = verdicts.judge_transfer(given, np.arange(count))
     assert found.answer == answer
     assert ("from so few pictures" in found.sentence) == (answer == "unclear")

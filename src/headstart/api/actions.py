@@ -197,6 +197,8 @@ def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
         UsageError: Fewer than two runs, or one twice.
         DataError: One is no finished run.
     """
-    from headstart.evaluation.comparison.compare_runs import as_plain, compare_runs
+    from headstart.core.storage.serialization import as_json
+    from headstart.evaluation.comparison.compare_runs import compare_runs
 
-    return as_plain(compare_runs(list(map(Path, runs))))
+    comparison: dict[str, Any] = as_json(compare_runs(list(map(Path, runs))))
+    return comparison

@@ -103,8 +103,7 @@ def rank(
 def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
     """Judge a saved model on another labelled folder; nothing is trained. Pictures it learnt from are counted."""
     from headstart.core.storage.serialization import as_json
-    from headstart.evaluation.external_validation import validate_externally
-    from headstart.evaluation.training_overlap import find_training_overlap
+    from headstart.evaluation.external_validation import find_training_overlap, validate_externally
 
     console = console or Console()
     evaluation = validate_externally(Path(run), Path(data), console=console)

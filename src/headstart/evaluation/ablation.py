@@ -17,12 +17,12 @@ from headstart.core.types import (
     CurvePoint,
     Embeddings,
     FineTuningResult,
-    FitResult,
     Score,
     TunedNetwork,
     Verdict,
 )
-from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs
+from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs, answer_by_majority
+from headstart.evaluation.verdicts import sign_answer
 from headstart.features.embeddings import find_positions, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.prediction import predict_probabilities
@@ -59,47 +59,46 @@ def make_ablation(
 ) -> tuple[AblationRow, ...]:
     """The rows that could be made, the plainest first; `inputs.adapted` is the frozen probe."""
     judging, names = choose_judging_rows(inputs, tuning), tuple(e.spec.name for e in embeddings)
-    y, train = np.asarray(inputs.data.targets)[judging.rows], np.asarray(inputs.data.targets)[judging.learnt]
-    counts = np.bincount(train, minlength=len(inputs.data.class_names))
+    y, learnt = np.asarray(inputs.data.targets)[judging.rows], len(judging.learnt)
+    probe, network = inputs.adapted, tuning.network
+    if judging.split == "cv":
+        positions = find_positions(tuning.rows, judging.rows, "judged")
+        p_probe = np.asarray(tuning.probe_probabilities[positions])
+    else:
+        p_probe = predict_rows(probe.fitted, embeddings, probe.features, judging.rows)
     answers = {
-        MAJORITY: (np.tile(counts / counts.sum(), (len(y), 1)), len(train), 0),
+        MAJORITY: (answer_by_majority(len(y), judging.learnt, inputs.data), learnt, 0),
         HISTOGRAM: _answer_by_histogram(inputs, judging),
-        PROBE: (
-            _answer_by_probe(inputs.adapted, tuning, judging, embeddings),
-            len(judging.learnt),
-            inputs.adapted.fitted.trainable_params,
-        ),
+        PROBE: (p_probe, learnt, probe.fitted.trainable_params),
     }
-    if tuning.network is not None and (judging.split == "cv" or tuning.network.spec.name in names):
-        p_tuned = (
-            _take_held_out(tuning, judging)
-            if judging.split == "cv"
-            else _answer_by_network(tuning.network, judging, embeddings)
-        )
-        n_learnt = len(judging.learnt) if judging.split == "cv" else tuning.network.n_train
-        answers[TUNED] = (p_tuned, n_learnt, tuning.network.trainable_params)
+    if network is not None and judging.split == "cv":
+        answers[TUNED] = (np.asarray(tuning.probabilities[positions]), learnt, network.trainable_params)
+    elif network is not None and network.spec.name in names:
+        p = _answer_by_network(network, judging, embeddings)
+        answers[TUNED] = (p, network.n_train, network.trainable_params)
     if tuning.scratch is not None and tuning.scratch.spec.name in names:
         p = _answer_by_network(tuning.scratch, judging, embeddings)
         answers[RANDOM] = (p, tuning.scratch.n_train, tuning.scratch.trainable_params)
-    probe_right = np.argmax(answers[PROBE][0], axis=1) == y
-    clusters = np.asarray(inputs.splits.clusters)[judging.rows]
-    rows = []
-    for name, (p, n_train, trainable) in answers.items():
-        all_scores = metrics.compute_scores(
-            y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.seed
-        )
-        scores = tuple(s for s in all_scores if s.name in SHOWN)
-        right = np.argmax(p, axis=1) == y
-        difference = (
-            None if name == PROBE else _bootstrap_difference(right, probe_right, clusters, judging.split, inputs.seed)
-        )
-        rows.append(AblationRow(name=name, scores=scores, difference=difference, n_train=n_train, trained=trainable))
-    return tuple(rows)
+    return tuple(_make_row(name, answer, answers[PROBE][0], y, judging, inputs) for name, answer in answers.items())
 
 
-def _bootstrap_difference(right: np.ndarray, probe: np.ndarray, clusters: np.ndarray, split: str, seed: int) -> Score:
-    interval = mean_bootstrap(right * 1.0 - probe * 1.0, clusters, seed)
-    return make_score("accuracy", split, interval, len(right), method="bootstrap")
+def _make_row(
+    name: str,
+    answer: tuple[np.ndarray, int, int],
+    p_probe: np.ndarray,
+    y: np.ndarray,
+    judging: JudgingRows,
+    inputs: BaselineInputs,
+) -> AblationRow:
+    (p, n_train, trained), clusters = answer, np.asarray(inputs.splits.clusters)[judging.rows]
+    scores = metrics.compute_scores(y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.seed)
+    difference = None
+    if name != PROBE:
+        right, probe_right = (np.argmax(each, axis=1) == y for each in (p, p_probe))
+        interval = mean_bootstrap(right * 1.0 - probe_right * 1.0, clusters, inputs.seed)
+        difference = make_score("accuracy", judging.split, interval, len(y), method="bootstrap")
+    shown = tuple(score for score in scores if score.name in SHOWN)
+    return AblationRow(name=name, scores=shown, difference=difference, n_train=n_train, trained=trained)
 
 
 def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[np.ndarray, int, int]:
@@ -110,18 +109,6 @@ def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[
     fit = head.path(x[judging.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=inputs.seed)
     fitted = next(iter(fit))
     return predict_probabilities(fitted.kind, fitted.arrays, x[judging.rows]), len(y), fitted.trainable_params
-
-
-def _answer_by_probe(
-    probe: FitResult, tuning: FineTuningResult, judging: JudgingRows, embeddings: Sequence[Embeddings]
-) -> np.ndarray:
-    if judging.split == "cv":
-        return np.asarray(tuning.probe_probabilities[find_positions(tuning.rows, judging.rows, "judged")])
-    return predict_rows(probe.fitted, embeddings, probe.features, judging.rows)
-
-
-def _take_held_out(tuning: FineTuningResult, judging: JudgingRows) -> np.ndarray:
-    return np.asarray(tuning.probabilities[find_positions(tuning.rows, judging.rows, "judged")])
 
 
 def _answer_by_network(network: TunedNetwork, judging: JudgingRows, embeddings: Sequence[Embeddings]) -> np.ndarray:
@@ -147,17 +134,13 @@ def make_verdicts(
     return tuple(verdicts)
 
 
-def _sign_answer(score: Score) -> str:
-    return "yes" if score.low > 0 else "no" if score.high < 0 else "unclear"
-
-
 def _format_difference(score: Score) -> str:
     return f"{score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}] (n = {score.n:,})"
 
 
 def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
     assert row.difference is not None
-    answer = _sign_answer(row.difference)
+    answer = sign_answer(row.difference)
     claims = {"yes": "fine-tuning pays", "no": "fine-tuning loses", "unclear": "whether fine-tuning pays is unclear"}
     outcome = "the network is handed over" if tuning.taken else "the frozen probe is handed over"
     gain = _format_difference(row.difference)
@@ -167,7 +150,7 @@ def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
 
 def _judge_negative_transfer(row: AblationRow) -> Verdict:
     assert row.difference is not None
-    answer = _sign_answer(row.difference)
+    answer = sign_answer(row.difference)
     claim = {
         "yes": "negative transfer: random weights, trained, do better than frozen pre-trained ones",
         "no": "no negative transfer: the same network from random weights does worse",

@@ -19,8 +19,6 @@ from headstart.features.embeddings import find_positions, join_columns, take_vec
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads import cross_validation
 from headstart.statistics import metrics
-from headstart.statistics.losses import log_losses
-from headstart.statistics.paired_selection import CandidateLosses
 from headstart.statistics.sampling import evenly_spaced
 
 MAJORITY, NEIGHBOURS, NAMES = "majority class", "kNN", "class names alone, no label"
@@ -48,10 +46,10 @@ def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) ->
     return [dataclasses.replace(score, subject=subject) for score in scores]
 
 
-def answer_by_majority(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarray:
-    """(M, C) the classes' shares among the training pictures, for every picture."""
-    counts = np.bincount(np.asarray(inputs.data.targets)[inputs.splits.train], minlength=len(inputs.data.class_names))
-    return np.tile(counts / counts.sum(), (len(part.y), 1))
+def answer_by_majority(count: int, learnt: np.ndarray, data: Dataset) -> np.ndarray:
+    """(count, C) the classes' shares among the pictures learnt from, for every picture."""
+    counts = np.bincount(np.asarray(data.targets)[learnt], minlength=len(data.class_names))
+    return np.tile(counts / counts.sum(), (count, 1))
 
 
 def score_class_names(part: JudgedSplit, names: NameInitialization) -> list[Score]:
@@ -77,14 +75,13 @@ def score_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> list[Score]:
 
 def _search_neighbours(rows: np.ndarray, inputs: BaselineInputs) -> cross_validation.TunedSetting:
     """The number of neighbours that cross-validation on some training pictures prefers."""
-    return cross_validation.tune_head(
-        registry.load_plugin("heads", "knn"),
-        join_columns(inputs.embeddings, inputs.adapted.features, rows),
-        np.asarray(inputs.data.targets)[rows],
-        np.asarray(inputs.splits.folds)[:1, rows],
-        n_classes=len(inputs.data.class_names),
-        seed=inputs.seed,
-    )
+    return _tune_head("knn", join_columns(inputs.embeddings, inputs.adapted.features, rows), rows, inputs)
+
+
+def _tune_head(name: str, x: np.ndarray, rows: np.ndarray, inputs: BaselineInputs) -> cross_validation.TunedSetting:
+    head, folds = registry.load_plugin("heads", name), np.asarray(inputs.splits.folds)[:1, rows]
+    y, n_classes = np.asarray(inputs.data.targets)[rows], len(inputs.data.class_names)
+    return cross_validation.tune_head(head, x, y, folds, n_classes=n_classes, seed=inputs.seed)
 
 
 def _answer_by_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarray:
@@ -106,21 +103,13 @@ def _take_evenly_spaced(rows: np.ndarray, most: int) -> np.ndarray:
 # ---------------------------------------------------------------- features against features
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FeatureSet:
-    """A set of features, cross-validated on the few pictures."""
+def make_feature_sets(
+    inputs: BaselineInputs, ranking: Ranking, controls: tuple[Embeddings, ...]
+) -> dict[str, JudgedSplit]:
+    """The model's own features, those of the colour histogram, and those of a random trunk at its best depth.
 
-    subject: str  # whose
-    part: JudgedSplit  # the few pictures, with probabilities of pictures the head had not seen
-
-    def make_contender(self) -> CandidateLosses:
-        """The log losses, to be compared picture by picture."""
-        losses = log_losses(self.part.y, self.part.p)
-        return CandidateLosses(name=self.subject, rows=self.part.rows, losses=losses, cost=0.0)
-
-
-def make_feature_sets(inputs: BaselineInputs, ranking: Ranking, controls: tuple[Embeddings, ...]) -> list[FeatureSet]:
-    """The model's own features, those of the colour histogram, and those of a random trunk at its best depth."""
+    The few pictures that each answers for, with probabilities of heads that had not seen the picture.
+    """
     drawn = controls[0].rows if controls else _take_evenly_spaced(inputs.splits.train, FEW)
     rows = np.sort(np.intersect1d(drawn, inputs.splits.train))[:FEW].astype(np.int64)
     blocks = {
@@ -129,7 +118,7 @@ def make_feature_sets(inputs: BaselineInputs, ranking: Ranking, controls: tuple[
     }
     for control in controls[:1]:
         blocks[RANDOM] = take_vectors(control, _best_depth(control, ranking), rows)
-    return [_cross_validate_features(subject, x, rows, inputs) for subject, x in blocks.items()]
+    return {subject: _cross_validate_features(x, rows, inputs) for subject, x in blocks.items()}
 
 
 def _best_depth(control: Embeddings, ranking: Ranking) -> str:
@@ -139,22 +128,13 @@ def _best_depth(control: Embeddings, ranking: Ranking) -> str:
     return min(rows, key=lambda row: sign * row.scores[0].value).depth if rows else control.spec.depths[-1].name
 
 
-def _cross_validate_features(subject: str, x: np.ndarray, rows: np.ndarray, inputs: BaselineInputs) -> FeatureSet:
-    head, y, classes = (
-        registry.load_plugin("heads", "logistic"),
-        np.asarray(inputs.data.targets)[rows],
-        len(inputs.data.class_names),
-    )
-    tuned = cross_validation.tune_head(
-        head, x, y, np.asarray(inputs.splits.folds)[:1, rows], n_classes=classes, seed=inputs.seed
-    )
-    p_MC = tuned.held_out[0]
-    part = JudgedSplit(
+def _cross_validate_features(x: np.ndarray, rows: np.ndarray, inputs: BaselineInputs) -> JudgedSplit:
+    p_MC = _tune_head("logistic", x, rows, inputs).held_out[0]
+    return JudgedSplit(
         split="screen",
         rows=rows,
-        y=y,
+        y=np.asarray(inputs.data.targets)[rows],
         p=p_MC,
         answers=np.argmax(p_MC, axis=1),
         clusters=np.asarray(inputs.splits.clusters)[rows],
     )
-    return FeatureSet(subject=subject, part=part)

@@ -24,7 +24,7 @@ from headstart.core.types import (
     Verdict,
 )
 from headstart.evaluation import ablation, baselines, verdicts
-from headstart.evaluation.baselines import BaselineInputs, FeatureSet
+from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
     JudgedSplit,
@@ -70,11 +70,7 @@ def evaluate_model(
         scores = _put_nested_scores(scores, adapted, answer_rule)
     scores += score_without_straddling(headline, data, splits, ctx.seed)
     inputs = BaselineInputs(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, seed=ctx.seed)
-    ablation_rows = (
-        ablation.make_ablation(inputs, adapted.tuning, embeddings)
-        if adapted.tuning and len(adapted.tuning.rows)
-        else ()
-    )
+    ablation_rows, ablation_verdicts = _make_ablation(inputs, adapted, embeddings)
     feature_sets = baselines.make_feature_sets(inputs, ranking, controls)
     confusion = metrics.confusion_matrix(headline.y, headline.answers, len(data.class_names))
     evaluation = Evaluation(
@@ -87,8 +83,7 @@ def evaluate_model(
         calibration=metrics.calibration_bins(headline.y, headline.p),
         suspects=find_suspect_labels(judged_splits),
         threshold=answer_rule.threshold,
-        verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs)
-        + _make_ablation_verdicts(ablation_rows, adapted),
+        verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs) + ablation_verdicts,
         paid=ablation_rows,
     )
     folder = ctx.make_step_folder("evaluate")
@@ -111,23 +106,24 @@ def _put_nested_scores(scores: list[Score], adapted: FitResult, answer_rule: Dec
 
 
 def _score_baselines(
-    headline: JudgedSplit, feature_sets: list[FeatureSet], inputs: BaselineInputs, names: NameInitialization | None
+    headline: JudgedSplit,
+    feature_sets: dict[str, JudgedSplit],
+    inputs: BaselineInputs,
+    names: NameInitialization | None,
 ) -> list[Score]:
-    seed = inputs.seed
-    scores = baselines.score_baseline(
-        headline, baselines.answer_by_majority(headline, inputs), baselines.MAJORITY, seed
-    )
+    seed, p_majority = inputs.seed, baselines.answer_by_majority(len(headline.y), inputs.splits.train, inputs.data)
+    scores = baselines.score_baseline(headline, p_majority, baselines.MAJORITY, seed)
     scores += baselines.score_class_names(headline, names) if names else []
     scores += baselines.score_neighbours(headline, inputs)
-    for features in feature_sets:
-        scores += baselines.score_baseline(features.part, features.part.p, features.subject, seed)
+    for subject, part in feature_sets.items():
+        scores += baselines.score_baseline(part, part.p, subject, seed)
     return scores
 
 
 def _make_verdicts(
     judged_splits: dict[str, JudgedSplit],
     scores: list[Score],
-    feature_sets: list[FeatureSet],
+    feature_sets: dict[str, JudgedSplit],
     table: np.ndarray,
     adapted: FitResult,
     inputs: BaselineInputs,
@@ -143,8 +139,13 @@ def _make_verdicts(
     )
 
 
-def _make_ablation_verdicts(rows: tuple[AblationRow, ...], adapted: FitResult) -> tuple[Verdict, ...]:
-    return ablation.make_verdicts(rows, adapted.tuning, adapted.curve) if adapted.tuning else ()
+def _make_ablation(
+    inputs: BaselineInputs, adapted: FitResult, embeddings: tuple[Embeddings, ...]
+) -> tuple[tuple[AblationRow, ...], tuple[Verdict, ...]]:
+    if not adapted.tuning or not len(adapted.tuning.rows):
+        return (), ()
+    rows = ablation.make_ablation(inputs, adapted.tuning, embeddings)
+    return rows, ablation.make_verdicts(rows, adapted.tuning, adapted.curve)
 
 
 def _format_line(evaluation: Evaluation) -> str:

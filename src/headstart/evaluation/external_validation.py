@@ -13,8 +13,10 @@ import numpy as np
 
 from headstart.core.console import Console
 from headstart.core.errors import DataError, format_nearest
+from headstart.core.run.reader import RunReader
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Score
+from headstart.core.storage.hashing import file_digest
+from headstart.core.types import Score, Splits
 from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import walk_paths
 from headstart.statistics import metrics
@@ -152,3 +154,24 @@ def _class_position(place: Path, names: tuple[str, ...]) -> int:
 
 def _relative_name(folder: Path, file: Path) -> str:
     return format_printable(file.relative_to(folder).as_posix())
+
+
+def find_training_overlap(run: Path, folder: Path) -> int:
+    """Count files of a folder whose bytes are those of a training picture; a model folder alone counts none.
+
+    Scores on those are too good, whatever folder they come from.
+    """
+    reader = RunReader(run)
+    splits = reader.find(Splits)
+    if splits is None:
+        return 0
+    digests = reader.dataset.digests
+    training_digests = {digests[row] for row in splits.train.tolist()}
+    return sum(_digest_or_empty(file) in training_digests for file in walk_paths([folder]))
+
+
+def _digest_or_empty(file: Path) -> str:
+    try:
+        return file_digest(file)
+    except OSError:
+        return ""  # it was not judged either, and has its row with the reason

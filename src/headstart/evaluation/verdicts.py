@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.core.types import CurvePoint, Score, Verdict
-from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM, FeatureSet
+from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics.intervals import Interval, Z, difference_interval, mean_interval, share_interval
-from headstart.statistics.paired_selection import paired_difference
+from headstart.statistics.losses import log_losses
+from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
 UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
@@ -24,7 +25,8 @@ def _format_interval(interval: Interval | Score) -> str:
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def _sign_answer(difference: Interval) -> str:
+def sign_answer(difference: Interval | Score) -> str:
+    """`yes` where an interval is above 0, `no` where it is below."""
     return "yes" if difference.low > 0 else "no" if difference.high < 0 else "unclear"
 
 
@@ -47,7 +49,7 @@ def judge_headline(
     if accuracy in nested:
         gain = Interval(accuracy.value - share, accuracy.low - share, accuracy.high - share)
         judged_on = "nested held-out folds"
-    answer = _sign_answer(gain)
+    answer = sign_answer(gain)
     against = {"yes": "which it beats", "no": "which is better", "unclear": "a tie"}[answer]
     sentence = (
         f"accuracy {_format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}), "
@@ -76,9 +78,12 @@ def find_uneven_classes(
     return [Verdict(code="uneven_classes", answer="yes", sentence=sentence)]
 
 
-def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verdict:
+def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -> Verdict:
     """Do pre-trained features pay? Against the stronger of the controls, on the same pictures and folds."""
-    by_name = {f.subject: f.make_contender() for f in feature_sets}
+    by_name = {
+        name: CandidateLosses(name=name, rows=part.rows, losses=log_losses(part.y, part.p), cost=0.0)
+        for name, part in feature_sets.items()
+    }
     model, controls = by_name.pop(MODEL), []
     differences = {name: paired_difference(control, model, clusters) for name, control in by_name.items()}
     for name in (RANDOM, HISTOGRAM):
@@ -88,7 +93,7 @@ def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verd
             )
     strongest = min(differences.values(), key=lambda i: i.value)
     too_few = len(model.rows) < FEWEST
-    answer = "unclear" if too_few else _sign_answer(strongest)
+    answer = "unclear" if too_few else sign_answer(strongest)
     claim = {
         "yes": "pre-trained features pay",
         "no": "pre-trained features do not pay: they lose",
@@ -106,8 +111,8 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
     )
     gap = difference_interval(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
-    untold = "this is unclear" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
-    claim = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
+    unclear = "this is unclear" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
+    claim = {"yes": "it learns its pictures by heart", "no": "no", "unclear": unclear}[answer]
     hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
     source = " in plain cross-validation" if held_out.split == "cv" else ""
     sentence = (

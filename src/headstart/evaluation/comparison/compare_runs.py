@@ -15,7 +15,6 @@ from typing import Any
 
 from headstart.core.errors import UsageError
 from headstart.core.storage.files import format_printable
-from headstart.core.storage.serialization import as_json
 from headstart.core.types import Score
 from headstart.evaluation.comparison import paired_runs as pairs
 from headstart.evaluation.comparison.paired_runs import RunPair, ScoreDifference
@@ -86,12 +85,6 @@ def compare_runs(paths: Sequence[str | Path]) -> RunComparison:
         settings=tuple(_list_settings(summaries)),
         data=tuple(_describe_change(summaries[0], other) for other in summaries[1:]),
     )
-
-
-def as_plain(comparison: RunComparison) -> dict[str, Any]:
-    """As one JSON object."""
-    content: dict[str, Any] = as_json(comparison)
-    return content
 
 
 def _require_several(paths: list[Path]) -> None:

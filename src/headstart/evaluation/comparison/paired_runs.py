@@ -24,32 +24,21 @@ FEWEST = 5  # pictures of a class below which nothing is said of it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreDifference:
-    """One score of the one run minus that of the other, with a 95 % interval.
+    """One score of the one run minus that of the other, with its 95 % interval."""
 
-    Attributes:
-        name: `accuracy`, `balanced_accuracy`, `log_loss`, or `recall` of a class.
-        subject: The class, or empty.
-        method: Of the interval: `paired bootstrap by cluster`; `rule of three` where both are right on the very same
-            pictures, from how rare a difference must then be; or `unpaired`.
-        p: Of the test that it is 0; None where none was made.
-        adjusted: The same, corrected for the number of tests (Holm).
-        test: `exact McNemar`, `sign flips by cluster`, or empty.
-        tie: Whether these pictures do not tell the two apart.
-    """
-
-    name: str
+    name: str  # `accuracy`, `balanced_accuracy`, `log_loss`, or `recall` of a class
     one: float
     other: float
     value: float
     low: float
     high: float
     n: int
-    method: str
-    subject: str = ""
-    p: float | None = None
-    adjusted: float | None = None
-    test: str = ""
-    tie: bool = True
+    method: str  # `paired bootstrap by cluster`; `rule of three`, for pictures of equal answers; or `unpaired`
+    subject: str = ""  # the class, or empty
+    p: float | None = None  # of the test that it is 0; None where none was made
+    adjusted: float | None = None  # p corrected for the number of tests (Holm)
+    test: str = ""  # `exact McNemar`, `sign flips by cluster`, or empty
+    tie: bool = True  # whether these pictures do not tell the two apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +47,12 @@ class RunPair:
 
     one: str
     other: str
-    common: int  # pictures that both were judged by; 0 makes it unpaired
+    common: int = 0  # pictures that both were judged by; 0 makes it unpaired
     relabelled: int  # pictures that both were judged by, with two labels; left out
-    only_one: int  # pictures of which only the one's answer is right
-    only_other: int  # pictures of which only the other's is
+    only_one: int = 0  # pictures of which only the one's answer is right
+    only_other: int = 0  # pictures of which only the other's is
     scores: tuple[ScoreDifference, ...]  # accuracy first
-    classes: tuple[ScoreDifference, ...]  # recall, class by class
+    classes: tuple[ScoreDifference, ...] = ()  # recall, class by class
     sentence: str = ""  # what it comes to
 
 
@@ -100,14 +89,11 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
 
 
 def _find_common_pictures(first: RunSummary, other: RunSummary) -> _CommonPictures:
-    places = {digest: positions for positions, digest in reversed(list(enumerate(other.digests)))}
-    places_first = {digest: positions for positions, digest in reversed(list(enumerate(first.digests)))}
-    positions = np.array(
-        [[position, places[digest]] for digest, position in places_first.items() if digest in places], np.int64
+    places, other_places = (
+        {digest: place for place, digest in reversed(list(enumerate(side.digests)))} for side in (first, other)
     )
-    positions = (
-        np.sort(positions.reshape(-1, 2), axis=0) if not len(positions) else positions[np.argsort(positions[:, 0])]
-    )
+    common = sorted((place, other_places[digest]) for digest, place in places.items() if digest in other_places)
+    positions = np.array(common, np.int64).reshape(-1, 2)
     labels = [
         np.array(side.dataset.class_names, object)[side.truth[k]]
         for side, k in zip((first, other), positions.T, strict=True)
@@ -201,16 +187,7 @@ def correct_for_number(differences: tuple[ScoreDifference, ...]) -> tuple[ScoreD
 def _compare_unpaired(first: RunSummary, other: RunSummary, relabelled: int) -> RunPair:
     a, b = ({score.name: score for score in side.scores} for side in (first, other))
     scores = tuple(_unpaired_difference(a[name], b[name]) for name in SCORES if name in a and name in b)
-    return RunPair(
-        one=first.name,
-        other=other.name,
-        common=0,
-        relabelled=relabelled,
-        only_one=0,
-        only_other=0,
-        scores=scores,
-        classes=(),
-    )
+    return RunPair(one=first.name, other=other.name, relabelled=relabelled, scores=scores)
 
 
 def _unpaired_difference(a: Score, b: Score) -> ScoreDifference:

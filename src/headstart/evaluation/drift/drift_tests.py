@@ -121,13 +121,11 @@ def _pair_counts(reference: Counts, now: Counts) -> dict[str, list[_BinCounts]]:
     of_class = [np.array([side.labels[name] for name in names], np.int64) for side in (reference, now)]
     declined = [np.array([side.unknown, side.answered - side.unknown]) for side in (reference, now)]
     bin_counts = {
-        "features": [
-            _BinCounts(reference.features[direction], now.features[direction], True) for direction in range(DIRECTIONS)
-        ],
-        "novelty": [_BinCounts(reference.novelty, now.novelty, True)],
+        "features": [_BinCounts(reference.features[k], now.features[k]) for k in range(DIRECTIONS)],
+        "novelty": [_BinCounts(reference.novelty, now.novelty)],
         "classes": [_BinCounts(of_class[0], of_class[1], False)],
-        "confidence": [_BinCounts(reference.confidence, now.confidence, True)],
-        "plausible": [_BinCounts(reference.sizes, now.sizes, True)],
+        "confidence": [_BinCounts(reference.confidence, now.confidence)],
+        "plausible": [_BinCounts(reference.sizes, now.sizes)],
     }
     if reference.novelty.any() or reference.sizes.any():  # else the model never declines
         bin_counts["unknown"] = [_BinCounts(declined[0], declined[1], False)]
