@@ -99,12 +99,10 @@ def drift(
     folder = model.load(Path(run)).folder
     reference = usage_log.read_reference(folder)
     if reference is None:
-        raise DataError(
-            f"the model `{folder}` has no reference to compare with: an older headstart made it",
-            where=str(folder / usage_log.NAME),
-            hint="the command that made the run, given again, adds it",
-        )
-    paths = [Path(logs)] if isinstance(logs, str | Path) else [Path(log) for log in logs]
+        what = f"the model `{folder}` has no reference to compare with: an older headstart made it"
+        hint = "the command that made the run, given again, adds it"
+        raise DataError(what, where=str(folder / usage_log.NAME), hint=hint)
+    paths = list(map(Path, [logs] if isinstance(logs, str | Path) else logs))
     usage = usage_log.read_logs(paths, reference.model)
     if not usage.days:
         raise usage_log.explain_empty_logs(paths, usage, folder)

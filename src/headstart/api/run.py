@@ -60,9 +60,8 @@ class Run(RunReader):
 
         tuning = self.adapted.tuning
         if tuning is None or tuning.network is None:
-            raise DataError(
-                f"the run `{self.path}` trained no network", hint="headstart fit DATA --strategy finetune trains one"
-            )
+            hint = "headstart fit DATA --strategy finetune trains one"
+            raise DataError(f"the run `{self.path}` trained no network", hint=hint)
         return tuned_network.load_network(tuned_network.network_file(tuning.network, self.path))
 
     def predict(self, files: str | Path | Iterable[str | Path]) -> Iterator[Prediction]:
@@ -94,12 +93,8 @@ class Run(RunReader):
     def decision_scores(self) -> list[Score]:
         """What `--positive` or `--costs` asked for: precision and recall of that class, or the mean cost."""
         split, positive = self.evaluation.split, self.job.positive
-        of_class = [
-            score
-            for score in self.evaluation.scores
-            if positive and score.subject == positive and score.name in ("precision", "recall")
-        ]
-        scores = [*of_class, *(score for score in self.scores if score.name == "mean_cost")]
+        scores = [s for s in self.evaluation.scores if s.subject == positive and s.name in ("precision", "recall")]
+        scores = (scores if positive else []) + [score for score in self.scores if score.name == "mean_cost"]
         return [score for score in scores if score.split == split]
 
     def _format_uncertainty(self) -> list[str]:
@@ -108,7 +103,7 @@ class Run(RunReader):
             return []
         from headstart.uncertainty import ood_detection
 
-        scores, coverage = {(s.name, s.subject): s for s in report.scores}, f"{100 * report.coverage:g} %"
+        scores, coverage = {s.name: s for s in report.scores if not s.subject}, f"{100 * report.coverage:g} %"
         endings = {
             "coverage": f"have their class in the prediction set, on average over re-draws ({coverage} asked for)",
             "unknown": "are declined as unknown",
@@ -117,7 +112,7 @@ class Run(RunReader):
             f"uncertainty: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of "
             f"{score.n:,} pictures {ending}"
             for name, ending in endings.items()
-            if (score := scores.get((name, ""))) is not None
+            if (score := scores.get(name)) is not None
         ]
         unable = ood_detection.format_inability(report.novelty is not None, report.floors)
         return lines + ([f"uncertainty: {unable}"] if unable else [])

@@ -66,20 +66,15 @@ class Progress:
                 self._drawn = now
                 self.console.draw_progress(self._format_progress(now))
 
-    def units_per_s(self) -> float:
-        """Units a second, without those from the cache."""
-        return (self.done - self.cached) / max(time.monotonic() - self.started, 1e-9)
-
     def _format_progress(self, now: float) -> str:
-        rate = self.units_per_s()
+        rate = (self.done - self.cached) / max(now - self.started, 1e-9)
         if self.unit == "bytes":
             total = f" of {format_bytes(self.total)}" if self.total else ""
             counted, pace = f"{format_bytes(self.done)}{total}", format_bytes(rate)
         else:
             counted, pace = f"{self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f}"
-        remaining = (
-            f", {format_duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
-        )
+        has_end = rate > 0 and self.done < self.total
+        remaining = f", {format_duration((self.total - self.done) / rate)} left" if has_end else ""
         return f"{self.stage:<12}{counted}, {pace}/s{remaining}"
 
 

@@ -228,14 +228,14 @@ def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
 
 def format_differences(here: Job, other: Job) -> list[str]:
     """Settings in which two jobs differ, as `seed` 7 here, 0 there; a folder may be named from another place."""
-    settings = [
+    first, second = (
         {**dataclasses.asdict(job), "data": str(Path(job.data).resolve()), "recipe": tuple(sorted(job.recipe))}
         for job in (here, other)
-    ]
+    )
     return [
-        f"`{name}` {_format_value(settings[0][name])} here, {_format_value(settings[1][name])} there"
-        for name in settings[0]
-        if settings[0][name] != settings[1][name]
+        f"`{name}` {_format_value(value)} here, {_format_value(second[name])} there"
+        for name, value in first.items()
+        if value != second[name]
     ]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
+
+from headstart.core.settings import count_cores
 
 ENGINES = ("openvino", "keras", "tensorflow", "jax", "torch")
 LIBRARIES = ("headstart", "numpy", "pillow", "scikit-learn", "scipy", "safetensors", "matplotlib", "jinja2")
@@ -25,10 +26,9 @@ def list_versions(packages: tuple[str, ...] = (*LIBRARIES, *ENGINES)) -> dict[st
 
 def describe_machine() -> dict[str, str]:
     """System, processor architecture, cores of this process and Python: no host name, no path."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "system": platform.system(),
         "architecture": platform.machine(),
-        "cores": str(cores),
+        "cores": str(count_cores()),
         "python": platform.python_version(),
     }

@@ -60,6 +60,9 @@ def count_threads() -> int:
         if not (chosen.isascii() and chosen.isdigit() and int(chosen) > 0):
             raise UsageError(f"HEADSTART_THREADS `{chosen}` is not a whole number above 0")
         return int(chosen)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return count_cores()
+
+
+def count_cores() -> int:
+    """Cores of this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

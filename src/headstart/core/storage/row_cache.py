@@ -134,13 +134,9 @@ class RowStore:
     def _drop_damaged(self, positions: np.ndarray) -> bool:
         """Check the blocks that are pointed into; strike out damaged ones and say whether there were any."""
         pointed = np.unique(np.searchsorted(self._starts, positions[positions >= 0], side="right") - 1)
-        bad = []
-        for start in self._starts[pointed].tolist():
-            block = self._blocks[start]
-            if start not in self._sound and self._digest_block(block) != block.sha256:
-                bad.append(block)
-            else:
-                self._sound.add(start)
+        unchecked = [self._blocks[start] for start in self._starts[pointed].tolist() if start not in self._sound]
+        bad = [block for block in unchecked if self._digest_block(block) != block.sha256]
+        self._sound |= {block.start for block in unchecked if block not in bad}
         if bad:
             self._strike_out(bad)
         return bool(bad)
