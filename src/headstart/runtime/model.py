@@ -26,11 +26,7 @@ from headstart.uncertainty.temperature import apply_temperature
 
 
 class Model:
-    """A model read from its folder.
-
-    Args:
-        declines: Whether it may answer `unknown`; without, it answers with a class and gives its uncertainty.
-    """
+    """A model read from its folder; unless it `declines`, it always answers with a class, never `unknown`."""
 
     def __init__(self, folder: Path, manifest: Manifest, *, declines: bool = True) -> None:
         self.folder, self.manifest, self.declines = folder, manifest, declines

@@ -55,9 +55,4 @@ def answer_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict[str
 
 
 def _load_pyfunc(data_path: str) -> PyfuncModel:
-    """What `mlflow.pyfunc.load_model` calls with the folder of the model.
-
-    Raises:
-        DataError: The model is damaged, or a newer version wrote it.
-    """
     return PyfuncModel(load(Path(data_path)))

@@ -30,26 +30,16 @@ def _make_zeros(name: str) -> Callable[[], np.ndarray]:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Counts:
-    """Counts of some answers.
+    """Counts of some answers; what is not measured is all zero."""
 
-    Attributes:
-        answered: Pictures that were, `unknown` among them.
-        errors: Files that could not be read.
-        labels: Likeliest class -> pictures.
-        confidence: (BINS,) of the likeliest class's probability.
-        novelty: (BINS,); this and the next are all zero where they are not measured.
-        sizes: (SIZES,) of the prediction sets.
-        features: (DIRECTIONS, TENTHS).
-    """
-
-    answered: int = 0
-    errors: int = 0
+    answered: int = 0  # `unknown` among them
+    errors: int = 0  # files that could not be read
     unknown: int = 0
-    labels: Counter[str] = field(default_factory=Counter)
-    confidence: np.ndarray = field(default_factory=_make_zeros("confidence"))
-    novelty: np.ndarray = field(default_factory=_make_zeros("novelty"))
-    sizes: np.ndarray = field(default_factory=_make_zeros("sizes"))
-    features: np.ndarray = field(default_factory=_make_zeros("features"))
+    labels: Counter[str] = field(default_factory=Counter)  # likeliest class -> pictures
+    confidence: np.ndarray = field(default_factory=_make_zeros("confidence"))  # (BINS,) of the likeliest class
+    novelty: np.ndarray = field(default_factory=_make_zeros("novelty"))  # (BINS,)
+    sizes: np.ndarray = field(default_factory=_make_zeros("sizes"))  # (SIZES,) of the prediction sets
+    features: np.ndarray = field(default_factory=_make_zeros("features"))  # (DIRECTIONS, TENTHS)
 
     def __iadd__(self, other: Counts) -> Counts:
         self.answered, self.errors = self.answered + other.answered, self.errors + other.errors

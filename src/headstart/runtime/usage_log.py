@@ -37,18 +37,12 @@ _LONGEST = 1 << 24  # bytes of a line that are looked at
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UsageReference:
-    """What a model's answers to pictures that it never learnt from come to.
+    """What a model's answers to pictures that it never learnt from come to."""
 
-    Attributes:
-        model: Digest of the manifest.
-        split: Which pictures: `test`, `val` or `cv`.
-        edges: (DIRECTIONS, TENTHS - 1) float64 ends of the tenths of the features' sketch.
-    """
-
-    model: str
-    split: str
+    model: str  # digest of the manifest
+    split: str  # which pictures: `test`, `val` or `cv`
     counts: Counts
-    edges: np.ndarray
+    edges: np.ndarray  # (DIRECTIONS, TENTHS - 1) float64 ends of the tenths of the features' sketch
 
 
 def model_digest(folder: Path) -> str:
@@ -90,13 +84,7 @@ def read_reference(folder: Path) -> UsageReference | None:
 
 
 class UsageCounter:
-    """Counts of a model in use, by day (UTC); any thread may count.
-
-    Args:
-        model: Digest of the manifest.
-        reference: Without it features are not counted.
-        today: The day as `2026-01-31`.
-    """
+    """Counts of a model in use, by day (UTC); any thread may count; without `reference` no features are counted."""
 
     def __init__(
         self,

@@ -31,40 +31,26 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a request may be and how many may wait.
-
-    Attributes:
-        timeout_s: For a request to arrive, and again for its answer.
-    """
+    """What a request may be and how many may wait."""
 
     upload_bytes: int = 20_000_000  # of one request
     pixels: int = 50_000_000  # of one picture
     files: int = 256  # pictures of one request
     queue: int = 256  # pictures that wait for their answer
-    timeout_s: float = 30.0
+    timeout_s: float = 30.0  # for a request to arrive, and again for its answer
 
 
 @dataclass(slots=True)
 class Load:
-    """What is held at this moment.
-
-    Attributes:
-        pictures: Taken and not answered yet.
-        body_bytes: Of requests that are being read or answered.
-        picture_s: Seconds a picture takes, as measured when the model was loaded.
-    """
+    """What is held at this moment."""
 
     limits: Limits
-    pictures: int = 0
-    body_bytes: int = 0
-    picture_s: float = 0.01
+    pictures: int = 0  # taken and not answered yet
+    body_bytes: int = 0  # of requests that are being read or answered
+    picture_s: float = 0.01  # a picture takes, as measured when the model was loaded
 
     def admit_pictures(self, count: int = 1) -> None:
-        """Refuse what the queue has no room for; an idle service takes any request within its limits.
-
-        Raises:
-            Refusal: 429, with the seconds after which there should be room.
-        """
+        """Raise `Refusal` 429 where the queue has no room; an idle service takes any request within its limits."""
         if self.pictures and self.pictures + count > self.limits.queue:
             raise self._retry_later(f"{self.pictures:,} pictures are waiting")
 

@@ -30,19 +30,13 @@ _SHORTEST_KEY = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenAddress:
-    """Where a service listens and who may come.
-
-    Attributes:
-        port: 0 takes any free one.
-        allowed: More host names under which it may be called.
-        without_key: It may listen to other machines without a key.
-    """
+    """Where a service listens and who may come."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
-    allowed: tuple[str, ...] = ()
+    port: int = 8000  # 0 takes any free one
+    allowed: tuple[str, ...] = ()  # more host names under which it may be called
     keys: tuple[str, ...] = ()
-    without_key: bool = False
+    without_key: bool = False  # it may listen to other machines without a key
 
     @property
     def is_local(self) -> bool:
@@ -123,11 +117,7 @@ def format_address(listening: socket.socket) -> str:
 
 
 def run_server(app: Any, listening: socket.socket, ready_line: str) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first.
-
-    Raises:
-        SetupError: The service could not be started.
-    """
+    """Serve until SIGTERM or Ctrl-C; begun requests are answered first. Raises `SetupError`: it could not start."""
     import uvicorn
 
     from headstart.serving.http.connection import BoundedConnection

@@ -28,11 +28,7 @@ def list_commands() -> list[str]:
 
 
 def make_fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
-    """Learn; only settings that differ from their default are written.
-
-    Raises:
-        UsageError: A setting is wrong or unknown; with every problem at once.
-    """
+    """Learn, with the settings that are not as by default. Raises `UsageError`: every setting that is wrong."""
     return ["fit", data, *_format_options(make_job(data=data, **settings)), "--out", out]
 
 

@@ -69,12 +69,7 @@ class ImageFolders:
         return name
 
     def require_target(self, draft: str, name: str) -> Path:
-        """Where a file of a draft goes.
-
-        Raises:
-            UsageError: The name leads elsewhere, or cannot be one.
-            DataError: There is no such draft.
-        """
+        """Where a file of a draft goes; raises `UsageError` for a bad name, `DataError` where there is no draft."""
         folder, parts = self._require_draft(draft), name.split("/")
         if len(parts) > MAX_DEPTH or not all(map(_is_plain_name, parts)):
             raise UsageError(f"`{format_printable(name[:200])}` is not a name that a picture can have", where="file")

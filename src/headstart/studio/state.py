@@ -53,11 +53,7 @@ def open_studio(runs: Path, root: Path) -> Studio:
 
 @contextlib.contextmanager
 def lock_studio(studio: Studio) -> Iterator[None]:
-    """Be the only studio on a folder of runs while the block runs; pictures that were tried before are gone.
-
-    Raises:
-        BusyError: Another one is.
-    """
+    """Be the only studio on a folder of runs, or raise `BusyError`; pictures that were tried before are gone."""
     import filelock
 
     lock = filelock.FileLock(studio.home / ".lock", timeout=0)

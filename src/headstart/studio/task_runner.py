@@ -41,18 +41,12 @@ _START = (  # a shell ignores Ctrl-C for what it runs in the background, and chi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One command line that was asked for.
+    """One command line that was asked for."""
 
-    Attributes:
-        name: Of its folder; in the order of asking.
-        words: What follows `headstart`, without `--json`.
-        run: What it works on, as `runs/NAME` or `looks/NAME`, or empty.
-    """
-
-    name: str
+    name: str  # of its folder; in the order of asking
     kind: str
-    words: tuple[str, ...]
-    run: str = ""
+    words: tuple[str, ...]  # what follows `headstart`, without `--json`
+    run: str = ""  # what it works on, as `runs/NAME` or `looks/NAME`
 
     @property
     def queue(self) -> str:

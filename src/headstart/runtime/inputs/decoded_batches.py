@@ -26,14 +26,10 @@ FILES_AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Content:
-    """A picture that comes under a name of its own: of an archive, over a wire, or a file that a table names.
-
-    Attributes:
-        content: Bytes of the picture file, or where it lies, or why it could not be had.
-    """
+    """A picture that comes under a name of its own: of an archive, over a wire, or a file that a table names."""
 
     name: str
-    content: bytes | Path | PictureError
+    content: bytes | Path | PictureError  # of the picture file, or where it lies, or why it could not be had
 
     def __str__(self) -> str:
         return self.name
@@ -50,19 +46,12 @@ Source = Path | Content
 
 @dataclass(slots=True)
 class Chunk:
-    """Some files on their way through the trunks.
-
-    Attributes:
-        files: B of them.
-        pictures: One (B, H, W, 3) uint8 array for each input; zeros where the file could not be read.
-        errors: Position -> why the file could not be read; its features mean nothing.
-        features: (backbone, depth) -> (B, D) float32, filled by the engines.
-    """
+    """B files on their way through the trunks."""
 
     files: list[Source]
-    pictures: list[np.ndarray]
-    errors: dict[int, str] = field(default_factory=dict)
-    features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    pictures: list[np.ndarray]  # (B, H, W, 3) uint8 for each input; zeros where the file could not be read
+    errors: dict[int, str] = field(default_factory=dict)  # position -> why the file could not be read
+    features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)  # (backbone, depth) -> (B, D) float32
 
 
 def decode_chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:

@@ -92,11 +92,7 @@ def _require_same_settings(path: Path, note: Path, made_by: Mapping[str, Any]) -
 
 
 def skip_written_rows(sources: Iterator[Source], table: Table) -> int:
-    """Pass over the pictures whose rows are there already; their number.
-
-    Raises:
-        DataError: The input is another one.
-    """
+    """Pass over the pictures whose rows are there already; their number. Raises `DataError`: it is another input."""
     count, hint = 0, "--overwrite begins again"
     for name in table.read_names():
         source = next(sources, None)
@@ -112,11 +108,7 @@ def skip_written_rows(sources: Iterator[Source], table: Table) -> int:
 
 
 class FinishedTable(Table):
-    """A table that an earlier call has finished: its names are compared, and nothing is written.
-
-    Raises:
-        DataError: It is no such table.
-    """
+    """A table that an earlier call has finished: its names are compared. Raises `DataError`: it is no such table."""
 
     def __init__(self, path: Path, form: str, class_names: Sequence[str]) -> None:
         self.path, self._form, self._class_names = path, form, class_names

@@ -1,4 +1,4 @@
-"""The note beside an unfinished table, in the hand of one process: no two go on with one table."""
+"""The note beside an unfinished table, in the hand of one process."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from headstart.core.errors import SetupError
 
 
 class TableLock:
-    """A note in the hand of one process, so that no two go on with one table; of no avail on Windows.
-
-    Raises:
-        SetupError: Another process has it.
-    """
+    """Keeps two processes from going on with one table, or raises `SetupError`; of no avail on Windows."""
 
     def __init__(self, path: Path, note: Path) -> None:
         self._handle = note.open("rb") if note.exists() else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import functools
 import json
@@ -74,7 +73,7 @@ async def _collect_body(request: Request, limit: int) -> bytes:
         if total > limit:
             raise too_large_error(limit)
         parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 async def read_pictures(request: Request, body: bytes, limits: Limits) -> list[Content]:
@@ -113,11 +112,7 @@ def parse_form(body: bytes, kind: str, max_files: int) -> list[Content]:
 
 
 def parse_json_pictures(body: bytes, max_files: int) -> list[Content]:
-    """The pictures of `{"pictures": [{"name": …, "base64": …}]}`.
-
-    Raises:
-        Refusal: 400 it is not such an object, 413 too many pictures.
-    """
+    """The pictures of `{"pictures": [{"name": …, "base64": …}]}`; raises `Refusal` (400 it is none, 413 too many)."""
     content = parse_json(body)
     entries = content.get("pictures") if isinstance(content, Mapping) else None
     if not isinstance(entries, list):
@@ -142,7 +137,7 @@ def decode_base64(name: str, text: str) -> Content:
         text = text.partition(",")[2]
     try:
         return Content(name, base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError):
+    except ValueError:
         return Content(name, PictureError("unreadable", "it is not base64"))
 
 

@@ -45,10 +45,7 @@ class SecuredResponse:
 
 
 class SecurityMiddleware:
-    """Lets requests through that come by a known host name and from no foreign page; what raises `Refusal` is answered.
-
-    Empty `hosts` (names without port), `port` None and empty `schemes` (of the pages that may ask) allow all.
-    """
+    """Lets requests through by known `hosts` (without port) and from no foreign page; what is empty allows all."""
 
     host_hint = ""
 

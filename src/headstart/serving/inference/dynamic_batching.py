@@ -32,17 +32,12 @@ HOLD_S = 0.01
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """A request's pictures on their way.
+    """A request's pictures on their way."""
 
-    Attributes:
-        result: Ends with the answers, in the order of the pictures, or with what went wrong.
-        abandoned: Nobody waits any more: what has not begun need not.
-    """
-
-    result: asyncio.Future[list[Prediction]]
+    result: asyncio.Future[list[Prediction]]  # the answers, in the order of the pictures, or what went wrong
     answers: list[Prediction | None]
     remaining: int
-    abandoned: bool = False
+    abandoned: bool = False  # nobody waits any more: what has not begun need not
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -70,19 +65,14 @@ _Result = tuple[QueuedImage, Prediction | Exception | None]
 
 @dataclass(slots=True, eq=False)
 class InferenceWorker:
-    """One model at work; its methods are for the event loop's thread.
-
-    Attributes:
-        count_batch: Called with the number of pictures that were answered together.
-        pending: Pictures taken and not answered yet.
-    """
+    """One model at work; its methods are for the event loop's thread."""
 
     model: Model
     pool: Executor
     load: Load
-    count_batch: Callable[[int], None]
+    count_batch: Callable[[int], None]  # called with the number of pictures that were answered together
     usage: UsageCounter | None
-    pending: int = 0
+    pending: int = 0  # pictures taken and not answered yet
     _decoded: queue.SimpleQueue[QueuedImage | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
@@ -113,15 +103,12 @@ class InferenceWorker:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
-    # ------------------------------------------------ threads
-
     def _decode_image(self, image: QueuedImage) -> None:
         result: Prediction | Exception | None = None
         try:
             if not image.request.abandoned:
-                image.pictures = [
-                    self._prepare_input(image.files[0], trunk.input) for trunk in self.model.manifest.trunks
-                ]
+                trunks = self.model.manifest.trunks
+                image.pictures = [self._prepare_input(image.files[0], trunk.input) for trunk in trunks]
                 self._decoded.put(image)
                 return
         except PictureError as err:

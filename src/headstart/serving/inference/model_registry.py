@@ -35,21 +35,15 @@ _PATIENCE_S = 5  # for what is left when all requests have ended: pictures that 
 
 @dataclass(slots=True, eq=False)
 class ServedModel:
-    """One loaded version of a model.
-
-    Attributes:
-        manifest_stamp: What the manifest's file looked like when it was read.
-        picture_s: Seconds a picture takes, measured at loading.
-        explainer: Made at the first explanation.
-    """
+    """One loaded version of a model."""
 
     name: str
     folder: Path
     model: Model
-    manifest_stamp: tuple[int, ...]
-    picture_s: float
+    manifest_stamp: tuple[int, ...]  # what the manifest's file looked like when it was read
+    picture_s: float  # a picture takes, measured at loading
     worker: InferenceWorker | None = None
-    explainer: Any = None
+    explainer: Any = None  # made at the first explanation
 
     @property
     def version(self) -> str:
@@ -60,11 +54,7 @@ class ServedModel:
 
 
 def parse_model_names(words: Sequence[str]) -> dict[str, Path]:
-    """`RUN` and `NAME=RUN` as names and folders, in their order; a run without a name has its folder's.
-
-    Raises:
-        UsageError: A name is none, or given twice.
-    """
+    """`RUN` and `NAME=RUN` as names and folders; raises `UsageError` where a name is none, or given twice."""
     folders: dict[str, Path] = {}
     for word in words:
         name, equals, path = word.partition("=")
@@ -103,29 +93,22 @@ def open_model(name: str, folder: Path) -> ServedModel:
 def _stamp_manifest(folder: Path) -> tuple[int, ...]:
     """What tells that a manifest was written anew; empty where there is none."""
     for place in (folder / "model", folder):
-        try:
+        with contextlib.suppress(OSError):
             stat = (place / "manifest.json").stat()
-        except OSError:
-            continue
-        return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
     return ()
 
 
 @dataclass(slots=True, eq=False)
 class ModelRegistry:
-    """All models of a service; its methods are for the event loop's thread.
+    """All models of a service; its methods are for the event loop's thread."""
 
-    Attributes:
-        models: In the order of the command; the first answers requests without a name.
-        usage: File that keeps counts of what is answered.
-    """
-
-    models: dict[str, ServedModel]
+    models: dict[str, ServedModel]  # in the order of the command; the first answers requests without a name
     pool: Executor
     load: Load
     metrics: Metrics
     log: AccessLog
-    usage: Path | None = None
+    usage: Path | None = None  # keeps counts of what is answered
     ready: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _refused: dict[str, str] = field(default_factory=dict)
@@ -235,10 +218,5 @@ def describe_model(served: ServedModel) -> dict[str, Any]:
     """What `/v1` says of a model."""
     manifest = served.model.manifest
     trunks = [{"name": t.name, "size_px": t.input.size_px, "precision": t.precision} for t in manifest.trunks]
-    return {
-        "name": served.name,
-        "version": served.version,
-        "headstart": manifest.headstart,
-        "class_names": list(manifest.class_names),
-        "trunks": trunks,
-    }
+    versions = {"version": served.version, "headstart": manifest.headstart}
+    return {"name": served.name, **versions, "class_names": list(manifest.class_names), "trunks": trunks}

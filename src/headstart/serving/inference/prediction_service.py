@@ -31,11 +31,7 @@ class PredictionService:
     keyed: bool = False
 
     def require_model(self, request: Request, name: str | None = None) -> ServedModel:
-        """The model that a request asks for: by its route, or `?model=`, or the first.
-
-        Raises:
-            Refusal: 404 there is none of this name, 503 the service is stopping.
-        """
+        """The model of the route, of `?model=`, or the first; raises `Refusal` (404 no such name, 503 stopping)."""
         if not self.registry.ready:
             raise Refusal(503, "the service is stopping", headers={"Retry-After": "5"})
         served = self.registry.get_model(name if name is not None else request.query_params.get("model"))
@@ -44,11 +40,7 @@ class PredictionService:
 
     @asynccontextmanager
     async def read_body(self, request: Request) -> AsyncIterator[bytes]:
-        """A request's body, counted as held while the block runs.
-
-        Raises:
-            Refusal: See `request_bodies.read_body`; 429 too where there is no room for even one picture.
-        """
+        """A request's body, counted as held while the block runs; `Refusal` 429 where not even one picture has room."""
         self.load.admit_pictures()
         body = await request_bodies.read_body(request, self.load)
         try:
