@@ -58,11 +58,8 @@ def _log_offset(task: Task | None, last: str) -> int:
 def _read_progress(
     tasks: TaskRunner, task: Task | None, folder: Path, log_offset: int
 ) -> tuple[list[tuple[int, str]], str, tuple[Any, ...] | None]:
-    """New lines, the state, and a mark that changes when the folder's content does; None while there is none.
-
-    The state is read first: of a task that has ended all lines are there.
-    """
-    state = tasks.find_state(task) if task else run_browser.find_state(folder)
+    """New lines, the state, and a mark that changes when the folder's content does; None while there is none."""
+    state = tasks.find_state(task) if task else run_browser.find_state(folder)  # first: later, all lines are there
     return tasks.read_lines(task, log_offset) if task else [], state, run_browser.stamp_run(folder)
 
 

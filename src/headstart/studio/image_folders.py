@@ -110,7 +110,6 @@ def _is_plain_name(part: str) -> bool:
 
 
 def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
-    # a page must be able to send its name back
     return not entry.name.startswith(".") and format_printable(entry.name) == entry.name and entry.is_dir()
 
 

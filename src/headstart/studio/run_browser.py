@@ -55,15 +55,6 @@ def _is_plain_name(name: str) -> bool:
     return format_printable(name) == name and name[:1] not in ("", ".") and not set(name) & set("/\\:")
 
 
-def find_owner(run: Path) -> int | None:
-    """The process that works on a run now; None when none does."""
-    try:
-        pid = int(read_json(run / ".owner.json")["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return pid if is_alive(pid, "") else None
-
-
 def is_finished(run: Path) -> bool:
     """Whether a run has come to its end."""
     return (run / "report.html").is_file()
@@ -71,8 +62,9 @@ def is_finished(run: Path) -> bool:
 
 def find_state(run: Path) -> str:
     """The state of a run by its folder alone: `running`, `done` or `cut short`."""
-    if find_owner(run) is not None:
-        return "running"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        if is_alive(int(read_json(run / ".owner.json")["pid"]), ""):
+            return "running"
     return "done" if is_finished(run) else "cut short"
 
 
@@ -95,14 +87,14 @@ def describe_run(run: Path) -> dict[str, Any]:
     reader = RunReader(run)
     ranking, probe, evaluation = (reader.find_json(kind) for kind in (Ranking, FitResult, Evaluation))
     return summarize_run(run) | {
-        "job": _read_job(run),
+        "job": (job := _read_job(run)),
         "steps": _list_steps(run),
         "timings": (timings := reader.find_timings_json()),
         "planned_seconds": timings.get("plan", {}).get("planned_s"),
         "pictures": describe_pictures(run),
         "audit": list_audit_outcomes(run),
         "ranking": _list_ranking(ranking),
-        "metric": _read_job(run).get("metric", "log_loss"),
+        "metric": job.get("metric", "log_loss"),
         "chosen": {"features": probe.get("features", []), "head": probe.get("fitted", {}).get("head", "")},
         "why": probe.get("why") or ranking.get("why", ""),
         "curves": _list_curves(run),
@@ -140,13 +132,13 @@ def describe_pictures(run: Path) -> dict[str, Any] | None:
     data = RunReader(run).find_json(Dataset)
     if not data:
         return None
-    names, targets = data["class_names"], RunReader(run).find_array(Dataset, data["targets"])
-    rows: list[list[int]] = [[] for _ in names]
+    targets = RunReader(run).find_array(Dataset, data["targets"])
+    rows: list[list[int]] = [[] for _ in data["class_names"]]
     for row, target in enumerate(targets):
         rows[target].append(row)
     classes = [
         {"name": format_printable(name), "count": len(class_rows), "rows": _pick_evenly(class_rows)}
-        for name, class_rows in zip(names, rows, strict=True)
+        for name, class_rows in zip(data["class_names"], rows, strict=True)
     ]
     excused = data.get("excused", [])
     skipped = [{"uri": format_printable(e["uri"]), "reason": e["reason"], "detail": e["detail"]} for e in excused[:200]]
