@@ -118,10 +118,7 @@ class Picture:
             return int(getattr(self._image, "n_frames", 1))
 
     def decode_rgb(self, least: int = 0) -> Image.Image:
-        """Decode the whole file to 8-bit RGB, not yet turned upright.
-
-        A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side in px stays at least `least`.
-        """
+        """8-bit RGB, not yet upright; a JPEG perhaps at 1/2, 1/4 or 1/8, its shorter side at least `least` px."""
         with self._translate_errors():
             if least and self.format == "JPEG":
                 drafted = self._image.draft(None, (least, least))
@@ -221,10 +218,7 @@ _QUIET: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 @contextlib.contextmanager
 def _silence_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings about bad metadata off the terminal while a picture is being read.
-
-    `warnings.catch_warnings` is not safe beside other threads, so one entry is put in while any thread reads.
-    """
+    """Pillow's warnings off the terminal while any thread reads; `warnings.catch_warnings` is not safe with threads."""
     with _quiet_lock:
         if not _quiet_threads:
             warnings.filters.insert(0, _QUIET)  # type: ignore[attr-defined]

@@ -68,11 +68,7 @@ def _iterate_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, console: 
 
 
 def require_room(folder: Path, needed_bytes: int, name: str) -> None:
-    """Refuse to begin what the disk has no room for; `name` is in words, plural.
-
-    Raises:
-        SetupError: With both numbers.
-    """
+    """Refuse to begin what the disk has no room for (SetupError); `name` is in words, plural."""
     free = count_free_bytes(folder)
     if needed_bytes + SPARE > free:
         raise SetupError(

@@ -49,11 +49,7 @@ class ImageDescriptors:
 
 
 def describe_picture(content: bytes) -> ImageDescriptors:
-    """Facts of a picture from the bytes of its file.
-
-    Raises:
-        PictureError: It cannot be read to its end.
-    """
+    """Facts of a picture from the bytes of its file; PictureError where it cannot be read to its end."""
     picture = Picture(content)
     image = picture.decode_rgb(least=_SMALL)
     factor = min(image.size) // _SMALL

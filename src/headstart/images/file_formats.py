@@ -72,10 +72,7 @@ def is_cut_short(content: bytes, kind: str) -> bool:
 
 
 def count_passes(content: bytes, most: int) -> int:
-    """How often the data of a JPEG go over the picture, counted to `most` + 1; previews within it are passed over.
-
-    A pass over a large picture may have a few bytes only, so a small file could keep its reader busy for hours.
-    """
+    """How often a JPEG's data go over the picture, to `most` + 1: a small file could keep its reader busy for hours."""
     count, place = 0, 2
     while count <= most and (marker := _MARKER.search(content, place)) and marker[0][-1] != _LAST:
         count += marker[0][-1] == _PASS

@@ -119,16 +119,13 @@ def decode_batches(
     ahead: int = 2,
     digests: Sequence[str] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Decode rows (M,) of `uris` below `root` in parallel, in order; at most `ahead` batches beside the current one
-    exist.
-
-    Where `digests` (SHA-256 hex) are given, a file that differs is an error.
+    """Decode rows (M,) of `uris` below `root` in parallel, in order; at most `ahead` batches wait beside the current.
 
     Yields:
         Rows (b,) int64 and their pictures (b, size_px, size_px, 3) uint8; the last batch may be smaller.
 
     Raises:
-        DataError: A file vanished, changed or cannot be decoded any more.
+        DataError: A file vanished, changed (by `digests`, SHA-256 hex) or cannot be decoded any more.
     """
     rows = np.asarray(rows, dtype=np.int64)
     waiting: deque[tuple[np.ndarray, np.ndarray, list[Future[None]]]] = deque()

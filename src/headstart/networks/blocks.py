@@ -59,11 +59,7 @@ def add_map_outputs(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any
 
 
 def split_into_blocks(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> TrunkBlocks:
-    """Take a functional trunk apart as deep as the levels `depths` that the head reads go.
-
-    Raises:
-        UsageError: A depth is not one of the trunk's, or none is given.
-    """
+    """Take a functional trunk apart as deep as `depths` go; UsageError where one is not its own, or none is named."""
     levels = tuple(depth.name for depth in spec.depths)
     wrong = [name for name in depths if name not in levels]
     if wrong or not depths:

@@ -47,9 +47,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A place where features are taken: `dim` numbers after pooling, of a map with `side` places (0: a vector or
-    tokens).
-    """
+    """A place for features: `dim` numbers after pooling, of a map with `side` places (0: a vector or tokens)."""
 
     name: str
     layer: str
@@ -63,11 +61,7 @@ class Cut:
 
 
 def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], layers: Sequence[str] = ()) -> tuple[Cut, ...]:
-    """The cuts of a network, shallow to deep.
-
-    Args:
-        outputs: Name -> position of what the file gives.
-        layers: Names of layers to cut at, `last` among them if need be; empty to find them.
+    """The cuts of a network, shallow to deep: at `layers`, `last` among them, or found; `outputs`: name -> position.
 
     Raises:
         UsageError: A wanted layer is not in the file, or gives nothing that can be pooled.

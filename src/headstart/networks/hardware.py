@@ -51,10 +51,7 @@ def _has_bfloat16_gpu() -> bool:
 
 @contextlib.contextmanager
 def measure_memory_rise(process: Path = Path("/proc/self")) -> Iterator[list[int]]:
-    """How far the memory of this process rises at most within the block: one number of bytes, there after the block.
-
-    It stays empty where the system has no mark that can be set back (Linux has).
-    """
+    """Bytes by which this process's memory rises at most in the block, there after it; empty where no mark resets."""
     rise: list[int] = []
     try:
         (process / "clear_refs").write_text("5")  # from here on the high-water mark counts anew

@@ -32,10 +32,7 @@ _BATCH = 8
 
 @contextmanager
 def silence_frameworks() -> Iterator[None]:
-    """Hold back what frameworks write to standard error while they start; shown after all when the work fails.
-
-    TensorFlow's C++ part writes to the file descriptor itself, before any setting of Python's side is heard.
-    """
+    """Hold back what frameworks (TensorFlow's C++ too) write to standard error; shown after all when the work fails."""
     sys.stderr.flush()
     stderr_copy = os.dup(2)
     with tempfile.TemporaryFile() as noise:
@@ -79,11 +76,7 @@ def prove_parity(
     expected: Sequence[np.ndarray],
     other: str,
 ) -> None:
-    """Hold `trunk.xml` on pictures (n, H, W, 3) against vectors (n, D) an output of `other`; write `parity.json`.
-
-    Raises:
-        SetupError: They disagree.
-    """
+    """Hold `trunk.xml` on pictures (n, H, W, 3) against `other`'s vectors (n, D) an output, and write `parity.json`."""
     vectors = next(v for _, v in openvino_engine.Engine(folder / "trunk.xml", threads=1).run([(None, probes)]))
     differences = {name: compare_vectors(a, b) for name, a, b in zip(names, vectors, expected, strict=True)}
     require_parity(spec, differences, other)
@@ -133,11 +126,7 @@ def compare_vectors(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 
 
 def require_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], other: str = "Keras") -> None:
-    """Refuse a trunk whose vectors are not those of the other side; `rows`: depth -> what `compare_vectors` gives.
-
-    Raises:
-        SetupError: They disagree at a depth.
-    """
+    """Refuse, by a SetupError, a trunk with other vectors; `rows`: depth -> what `compare_vectors` gives."""
     for name, row in rows.items():
         # Written so that NaN fails.
         if not (row["max_relative"] <= PARITY_MAX and row["min_cosine"] >= PARITY_COSINE):
@@ -150,12 +139,7 @@ def require_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], 
 
 
 def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
-    """Write an int8 version of a float32 trunk, calibrated on up to 256 pictures (n, H, W, 3) uint8, and its cosine to
-    it.
-
-    Raises:
-        SetupError: NNCF is not installed.
-    """
+    """An int8 version of a trunk, calibrated on up to 256 pictures (n, H, W, 3) uint8; SetupError without NNCF."""
     ov = openvino_engine.load_openvino()
     try:
         with openvino_engine.without_telemetry(), redirect_stdout(sys.stderr):  # its log is no result
@@ -180,10 +164,7 @@ def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
 
 
 class KerasEngine:
-    """The trunk run by Keras itself, with the same `run` as `headstart.networks.openvino_engine.Engine`.
-
-    Short batches are padded, so that a vector does not depend on their number.
-    """
+    """The trunk run by Keras, as `openvino_engine.Engine` does; short batches are padded to one size."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.batch = model, INFERENCE_BATCH

@@ -64,11 +64,7 @@ def without_telemetry() -> Iterator[None]:
 
 
 def load_openvino() -> Any:
-    """The module `openvino`, its telemetry shut out.
-
-    Raises:
-        SetupError: It is not installed, or cannot be loaded on this system.
-    """
+    """The module `openvino`, its telemetry shut out; SetupError where it cannot be loaded."""
     try:
         with without_telemetry():
             import openvino
@@ -140,8 +136,7 @@ class Engine:
         self._held: list[Any] = [None] * len(self._requests)
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
-        """Vectors of pictures, batch by batch, in order, for pairs of a key and pictures (b, H, W, 3) uint8. One `run`
-        at a time.
+        """Vectors batch by batch, in order, for pairs of a key and pictures (b, H, W, 3) uint8; one `run` at a time.
 
         Yields:
             The key and one float32 array an output, (b, D) or for a feature map (b, h, w, c), owned by the caller.

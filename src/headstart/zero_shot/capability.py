@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.zero_shot import clip, conse
 
-
-class NameScorer(Protocol):
-    """Guesses among C classes from a trunk's features at its depth `last`."""
-
-    def compute_similarities(self, features: np.ndarray) -> np.ndarray:
-        """(M, D) -> (M, C) float32; the largest is the guess."""
-        ...
-
-    def make_linear_weights(self) -> np.ndarray:
-        """(D, C) float32 weights on these features that guess much alike; of no particular size."""
-        ...
+NameScorer = clip.ClipScorer | conse.ConseScorer  # guesses among C classes from features (M, D) at the depth `last`
 
 
 def can_guess_by_names(trunk: ResolvedBackbone, store: Store) -> bool:

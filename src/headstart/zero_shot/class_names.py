@@ -14,7 +14,7 @@ _EMPTY = {
     *("item", "items", "label", "misc", "new", "other", "others", "photo", "photos", "picture", "pictures", "sample"),
     *("samples", "set", "test", "train", "type", "unknown", "val"),
 }
-_SHORTEST = 3  # letters of a word
+_WORD = re.compile(r"[^\W\d_]{3,}")  # three letters at least
 
 
 def format_as_words(name: str) -> str:
@@ -24,11 +24,7 @@ def format_as_words(name: str) -> str:
 
 def list_meaningless(names: Iterable[str]) -> list[str]:
     """The names without a word that says what a picture shows, by a short list: `class_07`, `b` or `2024`."""
-    return [name for name in names if not set(_split_words(name)) - _EMPTY]
-
-
-def _split_words(name: str) -> list[str]:
-    return [word.casefold() for word in re.findall(r"[^\W\d_]+", name) if len(word) >= _SHORTEST]
+    return [name for name in names if not {word.casefold() for word in _WORD.findall(name)} - _EMPTY]
 
 
 def require_class_names(classes: Sequence[str]) -> None:
@@ -53,11 +49,7 @@ def require_class_names(classes: Sequence[str]) -> None:
 def require_distinguishable(
     classes: Sequence[str], pieces: Callable[[str], tuple[int, ...]], unread: Collection[int]
 ) -> None:
-    """Refuse names that a model of language cannot read or cannot tell apart.
-
-    Args:
-        pieces: Text -> numbers of the pieces that the model sees.
-        unread: Numbers of pieces that say nothing: what it cannot read, and a bare space.
+    """Refuse names that a model cannot read or tell apart, by its `pieces`; those `unread` say nothing.
 
     Raises:
         UsageError: The first such name.

@@ -64,7 +64,6 @@ def make_clip_scorer(classes: Sequence[str], folder: Path, revision: str, store:
 
     Raises:
         UsageError: A name cannot be read or is too long, or two read alike.
-        SetupError: KerasHub is not installed.
         DataError: The preset has no text tower, or cannot be read.
     """
     key = {"revision": revision, "classes": list(classes), "templates": TEMPLATES, "format": _FORMAT}

@@ -36,9 +36,7 @@ def combine_names(probabilities: np.ndarray, names: np.ndarray, top: int = TOP) 
 
 
 def compute_probabilities(features: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """(M, 1000) from features (M, D) and weights (D, 1000); one by one and without BLAS, so that no number depends on
-    others.
-    """
+    """(M, 1000) from features (M, D) and weights (D, 1000); one by one, without BLAS: none depends on others."""
     scores = [np.einsum("d,dc->c", each, weights) + bias for each in features]
     return softmax_regression.softmax_rows(np.stack(scores))
 

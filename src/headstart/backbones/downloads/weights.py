@@ -108,10 +108,7 @@ def take_turn(weights_file: WeightsFile, store: Store, console: Console) -> Iter
 
 
 def is_in_use(path: Path) -> bool:
-    """Whether a file in the folder `partial` is a lock, or belongs to a download that a process is at.
-
-    A lock is never free to go: another process may be about to take it.
-    """
+    """Whether a file in `partial` belongs to a running download, or is a lock, which is never free to go."""
     lock = path.with_name(path.name.partition(".")[0] + _LOCK)
     if path == lock:
         return True

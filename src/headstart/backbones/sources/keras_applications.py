@@ -52,11 +52,7 @@ class KerasApplications(BackboneSource):
         return tuple(_read_table())
 
     def spec(self, preset: str) -> BackboneSpec:
-        """What is known of a preset, without a framework.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
+        """What is known of a preset, without a framework; UsageError where there is none."""
         row = self._find_row(preset)
         scaling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["scaling"].items()}
         return BackboneSpec(
@@ -90,11 +86,7 @@ class KerasApplications(BackboneSource):
         return in_store or any(path.is_file() for path in fetch.local_copies(self._find_row(preset)["file"]))
 
     def weights_folder(self, preset: str, store: Store) -> Path:
-        """Where the weights lie or would lie in the store.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
+        """Where the weights lie or would lie in the store."""
         return store.entry_path("weights", self._cache_key(preset))
 
     def _cache_key(self, preset: str) -> dict[str, str]:
@@ -106,11 +98,7 @@ class KerasApplications(BackboneSource):
         return fetch.WeightsFile(name=f"{self.name}:{preset}", **of_file)
 
     def pull(self, preset: str, store: Store, console: Console) -> Path:
-        """The official weights file in the store, with `origin.json` beside it.
-
-        Raises:
-            SetupError: It is in none of the three places, or what is there is not the right file.
-        """
+        """The official weights file in the store, beside `origin.json`; SetupError where the right one is nowhere."""
         weights_file = self._official_file(preset)
 
         def write(folder: Path) -> None:
@@ -128,10 +116,7 @@ class KerasApplications(BackboneSource):
         return folder / weights_file.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:
-        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
-
-        With `seed` its weights are random; `weights` is a file of the official layout (without the classifier) to load
-        instead.
+        """See `BackboneSource`; `weights` is a file of the official layout (without the classifier) to load instead.
 
         Raises:
             SetupError: The weights are nowhere on this machine, or do not fit the model.

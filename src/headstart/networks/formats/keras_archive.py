@@ -29,8 +29,7 @@ _AGAIN = "copy or save it again: model.save('NAME.keras')"
 
 
 def require_safe(path: Path, *, trust: bool) -> str:
-    """Look into the file without opening it with Keras; the name of a layer that runs code in a trusted file, else
-    empty.
+    """Look into the file without Keras; the name of a layer that runs code in a trusted file, else empty.
 
     Raises:
         DataError: It is no whole `.keras` file, or holds a pickle, or Python code and is not trusted.
@@ -50,11 +49,9 @@ def require_safe(path: Path, *, trust: bool) -> str:
         raise DataError(f"`{path.name}` is damaged at `{broken}`", where=str(path), hint=_AGAIN)
     code = _find_code_layer(config)
     if code and not trust:
-        raise DataError(
-            f"the layer `{code}` of `{path.name}` is a Lambda or its like: code that would run when the file is opened",
-            where=str(path),
-            hint="write the layer without Lambda; or, if you made the file yourself, give `--trust`",
-        )
+        what = f"the layer `{code}` of `{path.name}` is a Lambda or its like"
+        hint = "write the layer without Lambda; or, if you made the file yourself, give `--trust`"
+        raise DataError(f"{what}: code that would run when the file is opened", where=str(path), hint=hint)
     return code
 
 
@@ -104,12 +101,7 @@ def load_archive(path: Path, *, trust: bool = False) -> Any:
 
 
 def export_frozen(path: Path, target: Path) -> None:
-    """Write a trusted file with Python code as OpenVINO IR, so that its code never runs again.
-
-    Raises:
-        DataError: Keras cannot read it.
-        SetupError: It cannot be exported.
-    """
+    """Write a trusted file with code as OpenVINO IR, so that it never runs again; SetupError where it cannot be."""
     model = load_archive(path, trust=True)
     try:
         with openvino_engine.without_telemetry():
@@ -119,11 +111,7 @@ def export_frozen(path: Path, target: Path) -> None:
 
 
 def find_side_px(model: Any) -> int:
-    """Height and width of the pictures that the file takes; 0 where it leaves that open.
-
-    Raises:
-        DataError: They are not square.
-    """
+    """Side of the pictures that the file takes, 0 where it leaves that open; DataError where they are not square."""
     _, height, width, _ = model.inputs[0].shape
     if height != width:
         raise DataError(f"the file takes pictures of {height} x {width}, not square ones")
@@ -131,11 +119,7 @@ def find_side_px(model: Any) -> int:
 
 
 def flatten_model(model: Any, size_px: int, preprocess: Callable[[Any], Any] = lambda pictures: pictures) -> Any:
-    """The same network as one functional model whose layers are its own, `preprocess` in front; `model` is used up.
-
-    Raises:
-        UsageError: The network does not take this size.
-    """
+    """The network without models inside, `preprocess` in front; UsageError where it does not take this size."""
     import keras
 
     _make_names_unique(model, set())
@@ -209,18 +193,15 @@ def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
     import keras
 
     end, does = None, False
-    for one in model.operations[1:]:
-        kind = type(one).__name__
-        if kind not in (*_ARITHMETIC, "ConvertToTensor") or isinstance(one.input, list | tuple):
+    for operation in model.operations[1:]:
+        kind = type(operation).__name__
+        if kind not in (*_ARITHMETIC, "ConvertToTensor") or isinstance(operation.input, list | tuple):
             break
-        end, does = one.output, does or kind in _ARITHMETIC
+        end, does = operation.output, does or kind in _ARITHMETIC
     if not does:
         return None
-    part = keras.Model(model.inputs, end)
-    zero, one = (
-        np.asarray(part.predict_on_batch(np.full((1, *model.inputs[0].shape[1:]), value, np.float32)), np.float64)
-        for value in (0, 1)
-    )
+    part, blank = keras.Model(model.inputs, end), np.zeros((1, *model.inputs[0].shape[1:]), np.float32)
+    zero, one = (np.asarray(part.predict_on_batch(values), np.float64) for values in (blank, blank + 1))
     return one - zero, zero
 
 

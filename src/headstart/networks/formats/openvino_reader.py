@@ -69,19 +69,13 @@ def find_layout(model: Any, stated: str = "", usual: str = "") -> str:
         raise DataError(f"the file takes pictures of shape {model.input(0).partial_shape}, not of 3 channels {stated}")
     sure = [name for name, axis in (("nchw", 1), ("nhwc", 3)) if sides[axis] == 3]
     if not stated and len(sure) != 1 and usual not in fits:
-        raise UsageError(
-            f"the input's shape {model.input(0).partial_shape} does not tell where the channels are",
-            hint="say it with `--layout nchw` or `--layout nhwc`",
-        )
+        what = f"the input's shape {model.input(0).partial_shape} does not tell where the channels are"
+        raise UsageError(what, hint="say it with `--layout nchw` or `--layout nhwc`")
     return stated or (sure[0] if len(sure) == 1 else usual)
 
 
 def find_side_px(model: Any, order: str) -> int:
-    """Height and width of the pictures that the file takes; 0 where it leaves that open.
-
-    Raises:
-        DataError: They are not square.
-    """
+    """Side of the pictures that the file takes, 0 where it leaves that open; DataError where they are not square."""
     height, width = list(model.input(0).partial_shape)[2 if order == "nchw" else 1 :][:2]
     if height.is_static and width.is_static and height.get_length() != width.get_length():
         raise DataError(f"the file takes pictures of {height.get_length()} x {width.get_length()}, not square ones")
@@ -89,11 +83,7 @@ def find_side_px(model: Any, order: str) -> int:
 
 
 def fix_input_size(model: Any, order: str, size_px: int) -> None:
-    """Give the graph one picture of one size, and let what depends on sizes alone become constants.
-
-    Raises:
-        UsageError: The graph does not allow the size.
-    """
+    """Fix the graph to one picture of a size and fold what depends on sizes; UsageError where it does not allow it."""
     openvino_engine.load_openvino()
     from openvino import passes
 
@@ -106,9 +96,6 @@ def fix_input_size(model: Any, order: str, size_px: int) -> None:
     except RuntimeError as err:
         problem = f"the file does not take pictures of {size_px} px: {_format_error(err)}"
         raise UsageError(problem, where="--size") from err
-
-
-# ---------------------------------------------------------------- looking
 
 
 def list_operations(model: Any) -> list[Any]:
@@ -127,12 +114,11 @@ def _list_inputs(operation: Any) -> list[str]:
 
 
 def list_channel_orders(model: Any, order: str) -> list[str]:
-    """For each of `steps`, where the channels of what it gives are: `nchw`, `nhwc`, or empty where nothing tells."""
+    """Where the channels of each operation's output are: `nchw`, `nhwc`, or empty where nothing tells."""
     orders: dict[str, str] = {}
     for operation in list_operations(model):
-        orders[operation.get_friendly_name()] = _channel_order(
-            operation, [orders[name] for name in _list_inputs(operation) if name in orders], order
-        )
+        input_orders = [orders[name] for name in _list_inputs(operation) if name in orders]
+        orders[operation.get_friendly_name()] = _channel_order(operation, input_orders, order)
     return list(orders.values())
 
 

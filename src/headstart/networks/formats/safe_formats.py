@@ -49,11 +49,7 @@ def require_numbers(name: str, head: bytes, where: str) -> None:
 
 
 def require_weights(name: str, path: Path, where: str) -> None:
-    """Refuse a file that holds other things than numbers, or that is shorter than it says itself.
-
-    Raises:
-        DataError: As `require_numbers`, or it is cut off.
-    """
+    """As `require_numbers`; a DataError too where the file is shorter than it says itself."""
     with path.open("rb") as handle:
         head = handle.read(HEAD_BYTES)
     require_numbers(name, head, where)

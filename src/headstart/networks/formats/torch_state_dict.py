@@ -108,20 +108,16 @@ def parse_state_dict(content: bytes, *, where: str) -> dict[str, np.ndarray]:
         DataError: It is truncated, no such file, or asks for more than tensors and ordered dicts; then nothing was run.
     """
     try:
-        return _read_arrays(_parse_stream(content))
+        tensors = _parse_stream(content)
+        is_named = isinstance(tensors, dict) and all(isinstance(name, str) for name in tensors)
+        if not is_named or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
+            raise ValueError("it holds something else than named tensors")
+        return {name: tensor.to_array() for name, tensor in tensors.items()}
     except DataError as err:
         raise DataError(err.what, where=where, hint=err.hint) from None
     except _BROKEN as err:
         what = f"the file is no PyTorch state dict, or is cut off: {err}"
         raise DataError(what, where=where, hint="fetch it again") from err
-
-
-def _read_arrays(tensors: Any) -> dict[str, np.ndarray]:
-    if not isinstance(tensors, dict) or not all(
-        isinstance(k, str) and isinstance(v, _Tensor) for k, v in tensors.items()
-    ):
-        raise ValueError("it holds something else than named tensors")
-    return {name: tensor.to_array() for name, tensor in tensors.items()}
 
 
 def _parse_stream(content: bytes) -> Any:
