@@ -208,7 +208,8 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
 
 
 def _take_known(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items() if name in _NAMES}
+    known = {name: value for name, value in settings.items() if name in _NAMES}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
 
 
 def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
