@@ -47,7 +47,8 @@ def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Sto
     def write(folder: Path) -> None:
         require_room(folder, math.prod(shape), f"{len(rows):,} decoded pictures")
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        with translate_disk_errors(folder), (folder / _FILE).open("wb") as out:  # mapped, a full disk is no error
+        # Written, not mapped: a full disk is an error.
+        with translate_disk_errors(folder), (folder / _FILE).open("wb") as out:
             np.lib.format.write_array_header_1_0(out, header)
             for part in _iterate_decoded(data, rows, spec, console):
                 out.write(part.data)

@@ -91,10 +91,9 @@ def _convert_graph(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
         try:
             model.export(str(path), format="openvino", verbose=False)
         except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
-            raise SetupError(
-                f"Keras on {openvino_engine.keras_backend()} cannot export `{spec.name}`: {type(err).__name__}: {err}",
-                hint="KERAS_BACKEND=tensorflow, which is the default",
-            ) from err
+            problem = f"Keras on {openvino_engine.keras_backend()} cannot export `{spec.name}`"
+            hint = "KERAS_BACKEND=tensorflow, which is the default"
+            raise SetupError(f"{problem}: {type(err).__name__}: {err}", hint=hint) from err
         raw = ov.Core().read_model(path)
         # Behind the wanted outputs TensorFlow's frontend lists every custom-gradient node (swish), full maps all.
         kept = ov.Model([output.get_node() for output in raw.outputs[: len(names)]], raw.get_parameters(), "trunk")

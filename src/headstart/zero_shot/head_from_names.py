@@ -83,9 +83,8 @@ def require_start_from_names(classes: Sequence[str], candidates: Sequence[str], 
     empty = class_names.list_meaningless(classes)
     if empty:
         examples = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
-        ctx.console.print_warning(
-            f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {examples}"
-        )
+        count = f"{len(empty):,} of {len(classes):,}"
+        ctx.console.print_warning(f"no word in {count} class names says what a picture shows: {examples}")
 
 
 def initialize_head_from_names(
@@ -134,11 +133,9 @@ def _print_scores(start: NameInitialization, data: Dataset, splits: Splits, ctx:
     clusters = np.asarray(splits.clusters)[splits.train]
     names = ("accuracy", "balanced_accuracy")
     plain, balanced = (metrics.compute_score(name, y, similarities, split="train", clusters=clusters) for name in names)
-    ctx.console.print_line(
-        "names",
-        f"by the names of the classes alone, no label ({start.how}): accuracy {_format_score(plain)}, balanced "
-        f"accuracy {_format_score(balanced)} on the {len(y):,} training pictures",
-    )
+    scores = f"accuracy {_format_score(plain)}, balanced accuracy {_format_score(balanced)}"
+    method = f"by the names of the classes alone, no label ({start.how})"
+    ctx.console.print_line("names", f"{method}: {scores} on the {len(y):,} training pictures")
     chance = 1 / len(np.unique(y))
     if balanced.low <= chance:
         compared = f"balanced accuracy {_format_score(balanced)}, and guessing has {chance:.3f}"

@@ -209,19 +209,15 @@ def _append_answer(answer: Any, part: Path, have: int, total: int | None, consol
         os.fsync(out.fileno())
     received = _part_bytes(part)
     if total is not None and received < total:
-        raise BrokenDownload(
-            f"broken off after {format_bytes(received)} of {format_bytes(total)}; the same command goes on from there"
-        )
+        progress_text = f"{format_bytes(received)} of {format_bytes(total)}"
+        raise BrokenDownload(f"broken off after {progress_text}; the same command goes on from there")
     if total is not None and received > total:
         discard_part(part)
         raise ValueError(f"{received:,} bytes came where {total:,} were announced")
     seconds = time.monotonic() - started
     resumed = f", of which {format_bytes(have)} were here" if have else ""
-    console.print_line(
-        "fetch",
-        f"{format_bytes(received)}{resumed}, in {format_duration(seconds)}, "
-        f"{format_bytes((received - have) / max(seconds, 1e-9))}/s",
-    )
+    rate = f"{format_bytes((received - have) / max(seconds, 1e-9))}/s"
+    console.print_line("fetch", f"{format_bytes(received)}{resumed}, in {format_duration(seconds)}, {rate}")
 
 
 def _copy_blocks(answer: Any, write: Callable[[bytes], Any], count: Callable[[int], None]) -> None:

@@ -54,12 +54,12 @@ class KerasApplications(BackboneSource):
     def spec(self, preset: str) -> BackboneSpec:
         """What is known of a preset, without a framework; UsageError where there is none."""
         row = self._find_row(preset)
+        digest = row["md5"] or hashlib.sha256(row["file"].encode()).hexdigest()
         scaling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["scaling"].items()}
         return BackboneSpec(
             name=f"{self.name}:{preset}",
             family=row["family"],
-            revision=f"1-{(row['md5'] or hashlib.sha256(row['file'].encode()).hexdigest())[:12]}"
-            f"-{scaling_and_pooling.POOLING}",
+            revision=f"1-{digest[:12]}-{scaling_and_pooling.POOLING}",
             input=InputSpec(size_px=row["side"], **scaling),
             depths=tuple(FeatureLevel(name=depth["name"], dim=depth["dim"]) for depth in row["depths"]),
             params=row["params"],
@@ -148,11 +148,9 @@ def _load_weights(base: Any, weights: Path | None, row: Mapping[str, Any]) -> No
     try:
         base.load_weights(str(weights))
     except (ValueError, OSError, KeyError) as err:
-        raise SetupError(
-            f"the weights file does not fit {row['class']}: {err}",
-            where=str(weights),
-            hint=f"it must be Keras' own `{row['file']}`, the one without the classifier",
-        ) from err
+        hint = f"it must be Keras' own `{row['file']}`, the one without the classifier"
+        problem = f"the weights file does not fit {row['class']}: {err}"
+        raise SetupError(problem, where=str(weights), hint=hint) from err
     if row["stem"]:
         # Keras divides the input by sqrt(std) once more, but only when asked for weights="imagenet" by name: with a
         # file the same weights would see a differently scaled picture. The first kernel takes the factor in.
