@@ -69,10 +69,9 @@ def estimate_training_count(data: Dataset, job: Job) -> int:
 
 
 def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Pairs of one cluster on two sides; `side` (N,) is 0 for train, 1 for val, 2 for test.
+    """(P, 2) int64: for each row of val and test the smallest row of its cluster on each earlier side, and itself.
 
-    Returns:
-        (P, 2) int64: for each row of val and test the smallest row of its cluster on each earlier side, and itself.
+    `side` (N,) is 0 for train, 1 for val, 2 for test.
     """
     first: dict[tuple[int, int], int] = {}
     for row, key in enumerate(zip(clusters.tolist(), side.tolist(), strict=True)):

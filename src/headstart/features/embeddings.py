@@ -17,10 +17,9 @@ def cache_address(key: EmbedKey) -> str:
 
 
 def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
-    """(M, D) float32 features of data set rows (M,) at one level; only these are read from memory-mapped vectors.
+    """(M, D) float32 features of rows (M,) at one level; only these are read from a mapped file.
 
-    Raises:
-        ValueError: A row was not embedded.
+    A row that was not embedded is a `ValueError`.
     """
     positions = find_positions(np.asarray(embeddings.rows), rows, f"embedded by `{embeddings.spec.name}`")
     return np.asarray(embeddings.vectors[depth][positions], np.float32)
@@ -29,8 +28,7 @@ def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.nda
 def find_positions(known: np.ndarray, rows: np.ndarray, condition: str) -> np.ndarray:
     """(M,) int64 where `rows` (M,) of the data set stand among `known` (K,), both in any order.
 
-    Raises:
-        ValueError: A row is not among them; `condition` says what the known ones are.
+    A row that is not among them is a `ValueError`; `condition` says what the known ones are.
     """
     order = np.argsort(known, kind="stable")
     order_positions = np.searchsorted(known, rows, sorter=order)

@@ -131,11 +131,7 @@ def _compile_backbone(
 
 
 def prepare_backbone(data: Dataset, backbone: str, store: Store, console: Console) -> None:
-    """Compile a backbone in float32 without embedding anything: its pace is known afterwards.
-
-    Raises:
-        SetupError: Weights, an engine or disk space are missing.
-    """
+    """Compile a backbone in float32, so that its pace is known; `SetupError` without weights, engine or disk space."""
     resolved, sample = loading.find_backbone(backbone), _sample_rows(np.arange(len(data.uris)), "f32")
     _compile_backbone(data, resolved, sample, "f32", store, console)
 
@@ -149,9 +145,8 @@ def _embed_rows(
     with console.show_progress("embed", len(rows)) as progress:
         for done_rows, outputs in _gather_blocks(compiled.run(_decode_rows(data, resolved, rows, INFERENCE_BATCH))):
             _require_finite(done_rows, outputs, data, resolved.name)
-            cache.add_rows(
-                parse_keys([data.digests[row] for row in done_rows.tolist()]), dict(zip(names, outputs, strict=True))
-            )
+            keys = parse_keys([data.digests[row] for row in done_rows.tolist()])
+            cache.add_rows(keys, dict(zip(names, outputs, strict=True)))
             progress.count_done(len(done_rows))
     return (time.monotonic() - started) * 1000 / len(rows)
 

@@ -54,8 +54,7 @@ def open_columns(
 ) -> Iterator[np.ndarray]:
     """(M, D) float32 of any number of rows (M,); above 500 MB in a file below `scratch` that vanishes with the block.
 
-    Raises:
-        SetupError: The disk is full.
+    A full disk is a `SetupError`.
     """
     width = sum(f.dim for f in features)
     if len(rows) * width * 4 <= IN_MEMORY_BYTES:

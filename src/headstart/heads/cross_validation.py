@@ -56,10 +56,8 @@ def predict_held_out(
 ) -> np.ndarray:
     """(G, R, M, C) float32 probabilities of every picture by heads that had not seen it; NaN where a fold is -1.
 
-    `x` (M, D) float32, `y` (M,) int64, `folds` (R, M), `class_weight` (C,) float64.
-
-    Raises:
-        ValueError: A repeat has fewer than two folds.
+    `x` (M, D) float32, `y` (M,) int64, `folds` (R, M), `class_weight` (C,) float64. A repeat of fewer than two folds is
+    a `ValueError`.
     """
     folds = np.atleast_2d(folds)
     probabilities = np.full((len(grid), len(folds), len(y), n_classes), np.nan, np.float32)
@@ -201,13 +199,10 @@ def judge_more_repeats(
     y: np.ndarray,
     folds: np.ndarray,
     *,
-    n_classes: int,
-    metric: str = "log_loss",
-    class_weight: np.ndarray | None = None,
-    seed: int = 0,
+    metric: str,
+    **shared: Any,
 ) -> TunedSetting:
     """The setting that `tune_head` found, on further repeats `folds` (R, M); the other arguments as there."""
-    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
     added = predict_held_out(head, x, y, folds, grid=[first.params], **shared)[0]
     return _make_tuned(first.params, np.concatenate([first.held_out, added]), metric, y, first.grid_losses)
 

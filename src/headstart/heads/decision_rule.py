@@ -56,10 +56,7 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
     """The threshold of the highest F1 on held-out predictions: truth (M,) bool, score (M,) of the class.
 
     F1 is chosen over Youden's index because a class of interest is mostly the rare one, where that accepts many
-    false alarms. Midway between two neighbouring scores; of equal F1 the highest.
-
-    Raises:
-        DataError: No picture is of the class.
+    false alarms. Midway between two neighbouring scores; of equal F1 the highest. `DataError` without such a picture.
     """
     if not truth.any():
         raise DataError("a threshold needs held-out pictures of the positive class; there are none")
@@ -73,12 +70,7 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
 
 
 def require_rule(job: Job, class_names: tuple[str, ...]) -> None:
-    """Check `--positive` and `--costs` against the classes, before anything is spent.
-
-    Raises:
-        UsageError: Both are given, or `--positive` names no class.
-        DataError: The file of costs does not fit the classes.
-    """
+    """Check `--positive` and `--costs` against the classes, before anything is spent: `UsageError` and `DataError`."""
     if job.positive and job.costs:
         raise UsageError(
             "`--positive` and `--costs` both say how to answer", where="--costs", hint="give one of the two"
@@ -101,8 +93,7 @@ def find_positive_class(name: str, class_names: tuple[str, ...]) -> int:
 def read_costs(path: str | Path, class_names: tuple[str, ...]) -> np.ndarray:
     """(C, C) float64 from CSV: first row and column are class names, a cell costs its column when its row is true.
 
-    Raises:
-        DataError: With every problem of the file at once.
+    A `DataError` names every problem of the file at once.
     """
     rows = _read_csv_rows(Path(path), class_names)
     cells = {

@@ -42,10 +42,8 @@ def run_nested_cv(
     """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
 
     The inner folds are the outer ones (M,), at least three, without the one that judges, so clusters stay whole.
-    `choose` says which wins by their inner results; by default the least mean loss.
-
-    Returns:
-        (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
+    `choose` says which wins by their inner results; by default the least mean loss. Returns (M, C) float32, NaN where
+    the fold is -1, and the candidate chosen in each outer fold.
     """
     probabilities = np.full((len(y), n_classes), np.nan, np.float32)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}

@@ -17,11 +17,7 @@ _BLOCK_NUMBERS = 1 << 24  # of distances held at once
 
 
 def predict_probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """(B, C) float32 probabilities by one fitted head of raw features (B, D).
-
-    Raises:
-        ValueError: The kind is unknown, or the width does not fit.
-    """
+    """(B, C) float32 by one fitted head of raw features (B, D); a `ValueError` for an unknown kind or another width."""
     return _find_predictor(kind)([arrays], x)[0]
 
 
@@ -55,7 +51,7 @@ def _predict_linear(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) ->
 
 def _predict_neighbours(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
     first = heads[0]
-    if any(not _shares_points(head, first) for head in heads):
+    if any(head[name] is not first[name] for head in heads for name in ("points", "labels", "centre", "scale")):
         return [_predict_neighbours([head], x)[0] for head in heads]
     points, max_k = first["points"], max(int(head["k"]) for head in heads)
     _require_width(x, points.shape[1])
@@ -68,10 +64,6 @@ def _predict_neighbours(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray
         for head, result in zip(heads, results, strict=True):
             result[start : start + rows] = _share_votes(labels[:, : int(head["k"])], head)
     return results
-
-
-def _shares_points(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
-    return all(a[name] is b[name] for name in ("points", "labels", "centre", "scale"))
 
 
 def _find_nearest(distances: np.ndarray, k: int) -> np.ndarray:

@@ -77,10 +77,9 @@ class _Problem:
 def solve_path(
     basis: Basis, y: np.ndarray, n_classes: int, strengths: Sequence[float], weight: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Solve for each strength, best from strong to weak; `y` (M,) has classes 0..P-1, all present, at least two.
+    """Weights (D, P) on the standardised features and intercept (P,) for each strength, best from strong to weak.
 
-    Yields:
-        Weights (D, P) on the standardised features, and the intercept (P,).
+    `y` (M,) has classes 0..P-1, all present, at least two.
     """
     theta = np.zeros((len(basis.power) + 1, n_classes))
     share = np.ones(len(y)) if weight is None else weight

@@ -51,9 +51,8 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
         require_within_limits(backbone, ctx.job, _find_latencies_ms([backbone], ctx))
     backbones = {backbone.name: backbone for backbone in asked_for}
     if "auto" in ctx.job.backbones:
-        available = _list_available(ctx)
-        excluded = _find_excluded(available, ctx)
-        allowed = [backbone for backbone in available if backbone.name not in excluded]
+        excluded = find_excluded(ctx)
+        allowed = [backbone for backbone in _list_available(ctx) if backbone.name not in excluded]
         backbones = _make_shortlist(allowed, backbones, ctx, pictures, data)
     if not backbones:
         raise _no_backbone_left(find_excluded(ctx))
@@ -62,14 +61,9 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
 
 def find_excluded(ctx: Context) -> dict[str, str]:
     """Backbones that `auto` would measure but for a limit, and how they break it."""
-    if "auto" not in ctx.job.backbones:
+    if "auto" not in ctx.job.backbones or not limits.has_limits(ctx.job):
         return {}
-    return _find_excluded(_list_available(ctx), ctx)
-
-
-def _find_excluded(backbones: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, str]:
-    if not limits.has_limits(ctx.job):
-        return {}
+    backbones = _list_available(ctx)
     latencies_ms = _find_latencies_ms(backbones, ctx)
     problems = {
         backbone.name: limits.format_broken_limits((backbone.spec,), ctx.job, latencies_ms) for backbone in backbones
@@ -135,11 +129,8 @@ def _list_available(ctx: Context) -> list[ResolvedBackbone]:
     """
     from headstart.backbones import loading
 
-    backbones = [
-        backbone
-        for backbone in map(loading.find_backbone, loading.list_backbones())
-        if not backbone.source.is_users_own
-    ]
+    every = map(loading.find_backbone, loading.list_backbones())
+    backbones = [backbone for backbone in every if not backbone.source.is_users_own]
     return [
         backbone
         for backbone in backbones
@@ -174,9 +165,8 @@ def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[st
         DataError: One of the user's own is another than when the run began.
     """
     if limits.has_limits(ctx.job):
-        excluded = ctx.record_decision(
-            "limits", lambda: find_excluded(ctx), "backbones that break a limit of the job, as known so far"
-        )
+        why = "backbones that break a limit of the job, as known so far"
+        excluded = ctx.record_decision("limits", lambda: find_excluded(ctx), why)
         for name, problem in excluded.items():
             ctx.console.print_line("plan", f"{name} is left out: {problem}")
     why = "the most promising backbones whose first passes fit the budget, and those that were named"
@@ -203,9 +193,8 @@ def _require_unchanged(backbones: Sequence[str], ctx: Context) -> None:
     }
     if not revisions:
         return
-    first_revisions = ctx.record_decision(
-        "own_backbones", lambda: revisions, "a resumed run must see the same networks of one's own"
-    )
+    why = "a resumed run must see the same networks of one's own"
+    first_revisions = ctx.record_decision("own_backbones", lambda: revisions, why)
     changed = [name for name, revision in revisions.items() if first_revisions.get(name) != revision]
     if changed:
         hint = "choose another folder with `--out`, or add the file again as it was"
@@ -218,8 +207,7 @@ def _warn_of_training_pictures(backbones: Sequence[str], data: Dataset, console:
 
     for backbone in map(loading.find_backbone, backbones):
         learnt_from = backbone.source.learnt_from(backbone.preset) if backbone.seed is None else frozenset()
-        count = sum(digest in learnt_from for digest in data.digests)
-        if count:
+        if count := sum(digest in learnt_from for digest in data.digests):
             share = f"{count:,} of these {len(data.uris):,} pictures"
             console.print_warning(f"{backbone.name} learnt from {share}: all its scores here are too good")
 

@@ -31,11 +31,8 @@ def format_broken_limits(specs: Sequence[BackboneSpec], job: Job, latency_ms: Ma
     """
     problems = []
     if job.license == "permissive":
-        not_permissive = [spec.licence for spec in specs if not is_permissive(spec.licence)]
-        problems += [
-            f"its licence `{licence}` is not permissive, --license {job.license}"
-            for licence in dict.fromkeys(not_permissive)
-        ]
+        for licence in dict.fromkeys(spec.licence for spec in specs if not is_permissive(spec.licence)):
+            problems.append(f"its licence `{licence}` is not permissive, --license {job.license}")
     total_bytes = sum(map(weights_bytes, specs))
     if total_bytes > job.max_size_bytes:
         problems.append(f"{format_bytes(total_bytes)} of weights, --max-size {job.max_size}")

@@ -21,14 +21,12 @@ def is_published(spec: BackboneSpec) -> bool:
 
 def expected_accuracy(spec: BackboneSpec) -> float:
     """ImageNet top-1 accuracy, published or its source's guess, 0..1; NaN for an unpublished one of the user's own."""
-    return spec.prior if is_published(spec) or not _is_own(spec) else math.nan
+    source = spec.name.partition(":")[0]
+    if is_published(spec) or source not in registry.list_plugins("backbones"):
+        return spec.prior
+    return math.nan if registry.load_plugin("backbones", source).is_users_own else spec.prior
 
 
 def format_expected_accuracy(spec: BackboneSpec) -> str:
     """Where the figure comes from, and the figure."""
     return f"{'published' if is_published(spec) else 'guessed'} top-1 {spec.prior:.3f}"
-
-
-def _is_own(spec: BackboneSpec) -> bool:
-    source = spec.name.partition(":")[0]
-    return source in registry.list_plugins("backbones") and registry.load_plugin("backbones", source).is_users_own

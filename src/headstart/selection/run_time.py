@@ -35,9 +35,8 @@ def _training_s(job: Job, training_pictures: int, backbones: Sequence[str]) -> f
     """Seconds of training the job's recipe on all folds and all pictures, on the backbone it names, else the first."""
     fields = recipes.parse_fields(job.recipe)
     epochs, asked_backbone = int(fields.get("epochs", Recipe().epochs)), str(fields.get("backbone", ""))
-    name = next(
-        (name for name in backbones if asked_backbone and recipes.is_backbone_named(asked_backbone, name)), backbones[0]
-    )
+    named = [name for name in backbones if asked_backbone and recipes.is_backbone_named(asked_backbone, name)]
+    name = (*named, *backbones)[0]
     flops = loading.find_backbone(name).spec.flops * (1 + BACKWARD_FACTOR) * TRAINED_SHARE * epochs * training_pictures
     trainings = job.folds + EXTRA_TRAININGS
     return KERAS_S + trainings * (TRACING_S + flops / (TRAIN_FLOPS_PER_S * count_threads()))

@@ -60,11 +60,7 @@ class Finalist:
 
 
 def best_by_prior(options: Iterable[Option]) -> str:
-    """The name of the option of which most is expected; of equals the cheapest.
-
-    Raises:
-        ValueError: There is none, or two share a name.
-    """
+    """The option of which most is expected; of equals the cheapest. `ValueError` for none, or two of one name."""
     return min(_require_distinct_names(options), key=_promise_key).name
 
 
@@ -79,14 +75,12 @@ def make_shortlist(
     """The backbones that are worth measuring, the most promising first; `required` whatever they cost.
 
     The cheapest is always among them. The others are taken by what is expected of them, each whose cost leaves room for
-    the list to reach `fewest` with the cheapest of the rest: one dear backbone does not stand for all.
-
-    Raises:
-        ValueError: There is no option, two share a name, or `required` names none of them.
+    the list to reach `fewest` with the cheapest of the rest: one dear backbone does not stand for all. A `ValueError`
+    where there is no option, two share a name, or `required` names none of them.
     """
     all_options, required_names = _require_distinct_names(options), set(required)
-    if required_names - {option.name for option in all_options}:
-        raise ValueError(f"no options: {sorted(required_names - {option.name for option in all_options})}")
+    if unknown := required_names - {option.name for option in all_options}:
+        raise ValueError(f"no options: {sorted(unknown)}")
     chosen = [option for option in all_options if option.name in required_names]
     by_cost = sorted((option for option in all_options if option.name not in required_names), key=_cost_key)
     if by_cost and (not chosen or (_sum_costs([*chosen, by_cost[0]]) <= room and len(chosen) < most)):
@@ -136,10 +130,7 @@ def halve_options(
 
     The best by prior goes on beside them. Where not all fit, the last of them stay behind, the best by prior last;
     the best by probe goes on at any cost. `candidates` have each one's held-out losses at its best level, under the
-    options' names; `clusters` (N,) are of the whole data set.
-
-    Raises:
-        ValueError: Options and candidates are not the same, two share a name, or there is none.
+    options' names, else a `ValueError`; `clusters` (N,) are of the whole data set.
     """
     by_name = {option.name: option for option in _require_distinct_names(options)}
     by_loss = sorted(
@@ -168,9 +159,7 @@ def choose_finalists(
 
     Where nothing is expected of any, none is best by prior. Below `fewest` the next by probe are taken too, but none
     that is worse in one of loss, expectation and cost, and no better in any. A `most` of 2 leaves out the cheapest.
-
-    Raises:
-        ValueError: There is no option, two share a name, or one has no loss.
+    A `ValueError` where there is no option, two share a name, or one has no loss.
     """
     all_options = _require_distinct_names(options)
     if missing := sorted(option.name for option in all_options if option.name not in losses):
@@ -189,11 +178,8 @@ def choose_finalists(
             why.setdefault(winner, []).append(merit)
     values = {option.name: (losses[option.name], option.cost, _promise_key(option)[0]) for option in all_options}
     for option in sorted(all_options, key=merits[BY_PROBE]):
-        if (
-            len(why) < min(fewest, most)
-            and option.name not in why
-            and not _is_dominated(values[option.name], values.values())
-        ):
+        is_wanted = len(why) < min(fewest, most) and option.name not in why
+        if is_wanted and not _is_dominated(values[option.name], values.values()):
             why[option.name] = [NEXT]
     return tuple(Finalist(name=name, why=" and ".join(reasons)) for name, reasons in why.items())
 

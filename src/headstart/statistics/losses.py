@@ -22,8 +22,7 @@ def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
 def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """(M,) float64: a metric as one loss a picture whose mean is `log_loss`, 1 - `accuracy` or 1 - `balanced_accuracy`.
 
-    Raises:
-        ValueError: The metric is none of these.
+    Another metric is a `ValueError`.
     """
     if metric == "log_loss":
         return log_losses(y, p)

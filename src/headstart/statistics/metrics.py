@@ -83,10 +83,8 @@ def compute_score(
 ) -> Score:
     """One of `NAMES` over all classes, from true classes `y` (M,) int64 and probabilities `p` (M, C).
 
-    `subject` says whose score it is when not the model's; `seed` is for the calibration error's interval alone.
-
-    Raises:
-        ValueError: No score has this name, or the shapes do not fit.
+    `subject` says whose score it is when not the model's; `seed` is for the calibration error's interval alone. An
+    unknown name and shapes that do not fit are a `ValueError`.
     """
     case = _make_case(y, p, None, clusters, seed)
     if name in _WHOLE:
@@ -110,8 +108,7 @@ def compute_scores(
 ) -> tuple[Score, ...]:
     """All scores: first those over all classes, then those of each class; empty when there is no picture.
 
-    `y` (M,) int64, `p` (M, C), `answers` (M,) int64 where not the most probable class (a threshold, costs), `clusters`
-    (M,) labels of pictures that are not independent.
+    `y` (M,) int64, `p` (M, C), `answers` (M,) int64 where not the most probable class, `clusters` (M,).
     """
     case = _make_case(y, p, answers, clusters, seed)
     if not len(case.y):

@@ -57,11 +57,7 @@ class PairedChoice:
 
 
 def paired_difference(a: CandidateLosses, b: CandidateLosses, clusters: np.ndarray | None = None) -> Interval:
-    """Loss of `a` minus loss of `b` on the pictures that both were measured on.
-
-    Raises:
-        ValueError: They share no picture.
-    """
+    """Loss of `a` minus loss of `b` on the pictures that both were measured on; a `ValueError` where there are none."""
     rows, in_a, in_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
     if not len(rows):
         raise ValueError(f"`{a.name}` and `{b.name}` were not measured on the same pictures")
@@ -78,9 +74,7 @@ def choose_candidate(
     """Take one of several candidates, all measured on the same pictures, `accurate` or `fast` preferred.
 
     `clusters` (N,) labels every row of the data set: near-duplicates widen the intervals. `metric` is for the sentence.
-
-    Raises:
-        ValueError: There is none, two share a name, or they were measured on different pictures.
+    A `ValueError` where there is none, two share a name, or they were measured on different pictures.
     """
     _require_same_rows(candidates)
     order = sorted(candidates, key=lambda c: (c.mean_loss, c.cost, c.name))

@@ -25,8 +25,7 @@ def find_clusters(n: int, links: np.ndarray) -> np.ndarray:
 def find_capped_clusters(n: int, exact: np.ndarray, near: np.ndarray, *, cap: int) -> tuple[np.ndarray, np.ndarray]:
     """Merge exact links (P, 2), then near links (Q, 2), the closest first, as long as a cluster has at most `cap` rows.
 
-    Returns:
-        (N,) int64, the smallest row of each row's cluster; and (X, 2) int64, the near links that were refused.
+    Returns (N,) int64, the smallest row of each row's cluster; and (X, 2) int64, the near links that were refused.
     """
     trees = _Forest(n)
     for a, b in _as_pairs(exact):

@@ -121,8 +121,7 @@ def to_unit_vectors(vectors: np.ndarray) -> np.ndarray:
 def find_vector_pairs(unit_ND: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of unit vectors (N, D) whose cosine distance is within the limits (N,) of both rows, the closest first.
 
-    Returns:
-        (P, 2) int64 pairs, smaller row first, and (P,) float32 cosine distances.
+    Returns (P, 2) int64 pairs, smaller row first, and (P,) float32 cosine distances.
     """
     limits = np.asarray(limits, np.float32)
     return _merge_blocks(

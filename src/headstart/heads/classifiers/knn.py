@@ -1,7 +1,7 @@
 """k nearest neighbours: the votes of the most similar training pictures, smoothed; tunes k.
 
-Columns are standardised, distances Euclidean. One vote, shared between the classes, is added to the k (Laplace), so
-that no class that was seen gets probability 0. With class weights a vote counts as much as its class weighs.
+Columns are standardised, distances Euclidean. One vote, shared between the classes, is added to the k (Laplace). With
+class weights a vote counts as much as its class weighs.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Ranking, Splits
+from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Ranking, RankRow, Splits
 from headstart.features import feature_matrix
 from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
 from headstart.selection import limits
@@ -112,9 +112,14 @@ def _list_levels(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Featu
 
 
 def _best_levels(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[Feature]:
-    at_hand = {e.spec.name for e in embeddings} & set(ranking.survivors)
     best: dict[str, Feature] = {}
-    for row in ranking.rows:
-        if row.backbone in at_hand and row.status in ("chosen", "tied", "beaten"):
+    for row in list_judged_rows(ranking, embeddings):
+        if row.backbone in ranking.survivors:
             best.setdefault(row.backbone, make_feature(embeddings, row.candidate))
     return list(best.values())
+
+
+def list_judged_rows(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[RankRow]:
+    """Candidates, but no controls, whose features are at hand, in the order of the ranking."""
+    at_hand = {e.spec.name for e in embeddings}
+    return [r for r in ranking.rows if r.backbone in at_hand and r.status in ("chosen", "tied", "beaten")]

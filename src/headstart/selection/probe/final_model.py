@@ -40,12 +40,8 @@ def choose_final_model(
         depth = network.spec.depths[0]
         network_embeddings = next(e for e in embeddings if e.spec.name == network.spec.name)
         head, chunks = network.fitted, feature_matrix.row_chunks(np.asarray(splits.train))
-        p = [
-            prediction.predict_probabilities(
-                head.kind, head.arrays, take_vectors(network_embeddings, depth.name, chunk)
-            )
-            for chunk in chunks
-        ]
+        blocks = (take_vectors(network_embeddings, depth.name, chunk) for chunk in chunks)
+        p = [prediction.predict_probabilities(head.kind, head.arrays, x) for x in blocks]
         result = dataclasses.replace(
             result,
             strategy=network.recipe.strategy,

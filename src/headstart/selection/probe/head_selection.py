@@ -152,8 +152,7 @@ def judge_nested(
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """Judge the whole search: every outer fold chooses head, setting and features anew from the others.
 
-    Returns:
-        (M, C) float32 held-out probabilities, and how often each candidate was chosen.
+    Returns (M, C) float32 held-out probabilities, and how often each candidate was chosen.
     """
     candidates = []
     for name, features in tried:

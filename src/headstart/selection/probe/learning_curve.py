@@ -42,12 +42,8 @@ def resize_params(params: Mapping[str, Any], size: int, full: int) -> Mapping[st
 
     Strengths are in parts of D / M, so they grow as pictures get fewer; neighbours are at most half the pictures.
     """
-    resized = dict(params)
-    if "strength" in resized:
-        resized["strength"] *= full / size
-    if "k" in resized:
-        resized["k"] = min(resized["k"], max(size // 2, 1))
-    return resized
+    resize = {"strength": lambda value: value * (full / size), "k": lambda value: min(value, max(size // 2, 1))}
+    return {name: resize[name](value) if name in resize else value for name, value in params.items()}
 
 
 def _predict_on_part(

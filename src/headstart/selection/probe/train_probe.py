@@ -193,12 +193,8 @@ def _score_nested(
 def _list_tried(
     entries: Sequence[HeadResult], ranking: Ranking, embeddings: Sequence[Embeddings]
 ) -> list[tuple[str, tuple[Feature, ...]]]:
-    at_hand = {e.spec.name for e in embeddings}
-    ranked = [
-        (row.probe, (candidate_heads.make_feature(embeddings, row.candidate),))
-        for row in ranking.rows
-        if row.backbone in at_hand and row.status in ("chosen", "tied", "beaten")
-    ]
+    rows = candidate_heads.list_judged_rows(ranking, embeddings)
+    ranked = [(row.probe, (candidate_heads.make_feature(embeddings, row.candidate),)) for row in rows]
     return list(dict.fromkeys([*((e.head, e.features) for e in entries), *ranked]))
 
 

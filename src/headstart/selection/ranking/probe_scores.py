@@ -35,21 +35,6 @@ class ProbeScores:
     losses: CandidateLosses
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeInput:
-    """What is known of a candidate before it is judged."""
-
-    backbone: str
-    depth: str
-    flops: int
-    prior: float
-
-    @property
-    def name(self) -> str:
-        """`backbone@depth`, or the backbone's name alone where there is no level."""
-        return f"{self.backbone}@{self.depth}" if self.depth else self.backbone
-
-
 def choose_probes(pictures: int, columns: int) -> tuple[str, ...]:
     """Probes for features: with few pictures both linear ones, else ridge for more columns than pictures.
 
@@ -61,7 +46,14 @@ def choose_probes(pictures: int, columns: int) -> tuple[str, ...]:
 
 
 def judge_features(
-    probe_input: ProbeInput, x: np.ndarray, problem: CvProblem, probes: tuple[str, ...] = ()
+    backbone: str,
+    x: np.ndarray,
+    problem: CvProblem,
+    probes: tuple[str, ...] = (),
+    *,
+    depth: str = "",
+    flops: int = 0,
+    prior: float = 0.0,
 ) -> ProbeScores:
     """Cross-validate probes, by default those of `choose_probes`, on x (M, D) float32, one row a picture."""
     started = time.monotonic()
@@ -79,31 +71,29 @@ def judge_features(
     scores += [dataclasses.replace(score, name=f"{probe}_{problem.metric}") for probe, score in by_probe.items()]
     with blas_threads.single_blas_thread():
         logme = compute_logme(x, problem.y)
+    candidate = f"{backbone}@{depth}" if depth else backbone
     row = RankRow(
-        candidate=probe_input.name,
-        backbone=probe_input.backbone,
-        depth=probe_input.depth,
+        candidate=candidate,
+        backbone=backbone,
+        depth=depth,
         probe=best,
         scores=tuple(scores),
         paired=None,
         status="beaten",
         rows_seen=len(problem.rows),
-        flops=probe_input.flops,
+        flops=flops,
         seconds=time.monotonic() - started,
-        prior=probe_input.prior,
+        prior=prior,
         logme=logme,
     )
-    losses = CandidateLosses(
-        name=probe_input.name, rows=problem.rows, losses=tuned[best].losses, cost=float(probe_input.flops)
-    )
+    losses = CandidateLosses(name=candidate, rows=problem.rows, losses=tuned[best].losses, cost=float(flops))
     return ProbeScores(row=row, losses=losses)
 
 
 def judge_level(embeddings: Embeddings, level: str, problem: CvProblem, probes: tuple[str, ...] = ()) -> ProbeScores:
     """The features of one level of a backbone, as `judge_features`."""
-    spec = embeddings.spec
-    probe_input = ProbeInput(backbone=spec.name, depth=level, flops=spec.flops, prior=spec.prior)
-    return judge_features(probe_input, take_vectors(embeddings, level, problem.rows), problem, probes)
+    spec, x = embeddings.spec, take_vectors(embeddings, level, problem.rows)
+    return judge_features(spec.name, x, problem, probes, depth=level, flops=spec.flops, prior=spec.prior)
 
 
 def judge_levels(embeddings: Embeddings, problem: CvProblem, probes: tuple[str, ...] = ()) -> list[ProbeScores]:

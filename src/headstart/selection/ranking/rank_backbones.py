@@ -23,7 +23,6 @@ from headstart.core.types import BackboneSpec, Dataset, Embeddings, Ranking, Ran
 from headstart.selection.cv_problem import CvProblem, make_cv_problem
 from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy
 from headstart.selection.ranking.probe_scores import (
-    ProbeInput,
     ProbeScores,
     judge_features,
     judge_level,
@@ -141,9 +140,8 @@ def _make_control_rows(
 ) -> list[RankRow]:
     """Rows of the random trunks and of the histogram, each paired with the winner on the pictures they all saw."""
     reference = _judge_on_few(winner, embeddings, problem)
-    histogram = judge_features(
-        _histogram_input(), np.asarray(data.facts.histogram[problem.rows], np.float32), problem, ("logistic",)
-    )
+    colours = np.asarray(data.facts.histogram[problem.rows], np.float32)
+    histogram = judge_features(HISTOGRAM, colours, problem, ("logistic",))
     rows = []
     for scores in (*control_scores, histogram):
         gap = problem.make_difference_score(paired_difference(scores.losses, reference.losses, problem.clusters))
@@ -167,14 +165,12 @@ def _compare_with_random(
 
 
 def _best_levels(scores: Sequence[ProbeScores]) -> dict[str, ProbeScores]:
-    worst_first = sorted(scores, key=lambda s: s.losses.mean_loss)[::-1]
-    return {s.row.backbone: s for s in worst_first}
+    return {s.row.backbone: s for s in sorted(scores, key=lambda s: s.losses.mean_loss)[::-1]}
 
 
 def _mark_gain(row: RankRow, gains: Mapping[str, Interval], problem: CvProblem) -> RankRow:
-    if row.backbone not in gains:
+    if (gain := gains.get(row.backbone)) is None:
         return row
-    gain = gains[row.backbone]
     return dataclasses.replace(row, over_random=problem.make_difference_score(gain), beats_random=gain.high < 0)
 
 
@@ -183,10 +179,6 @@ def _judge_on_few(candidate: str, embeddings: Sequence[Embeddings], problem: CvP
     backbone, _, level = candidate.rpartition("@")
     embedded = next(e for e in embeddings if e.spec.name == backbone)
     return judge_level(embedded, level, problem, CONTROL_PROBES)
-
-
-def _histogram_input() -> ProbeInput:
-    return ProbeInput(backbone=HISTOGRAM, depth="", flops=0, prior=0.0)
 
 
 def format_ranking(ranking: Ranking, problem: CvProblem, seconds: float) -> list[str]:

@@ -1,9 +1,8 @@
 """Screen many backbones on a few pictures, so that only those worth it see all of them.
 
-Successive halving (`headstart.selection.successive_halving`): of those that the paired interval cannot tell from the
-best the better half goes on to more pictures, and the best by prior too. A round's pictures are among those of the
-next. The last stay behind when their passes, by the pace just measured, would not fit the budget. No test split is
-drawn from the pictures used.
+Successive halving (`headstart.selection.successive_halving`): the better half goes on to more pictures, and the best by
+prior too. A round's pictures are among those of the next. The last stay behind when their passes, by the pace just
+measured, would not fit the budget. No test split is drawn from the pictures used.
 """
 
 from __future__ import annotations
