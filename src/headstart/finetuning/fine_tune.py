@@ -92,12 +92,7 @@ def _has_its_networks(tuning: FineTuningResult, ctx: Context) -> bool:
 
 
 def _make_setup(
-    data: Dataset,
-    splits: Splits,
-    ranking: Ranking,
-    embeddings: Sequence[Embeddings],
-    probe: FitResult,
-    ctx: Context,
+    data: Dataset, splits: Splits, ranking: Ranking, embeddings: Sequence[Embeddings], probe: FitResult, ctx: Context
 ) -> TrainingSetup:
     problem = head_selection.make_training_problem(data, splits, ctx)
     fields = recipes.parse_fields(ctx.job.recipe)

@@ -51,9 +51,7 @@ class FoldVerdict:
 
 
 def judge_folds(
-    runs: Sequence[FoldRun],
-    training_set: TrainingSet,
-    interpolate: Callable[[int, float], np.ndarray] | None = None,
+    runs: Sequence[FoldRun], training_set: TrainingSet, interpolate: Callable[[int, float], np.ndarray] | None = None
 ) -> FoldVerdict:
     """Choose epoch, alpha and temperature, and judge.
 
