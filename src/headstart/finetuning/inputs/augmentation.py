@@ -29,45 +29,19 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """An operation, and its largest change either way; 0 for those that need none.
-
-    `flip_x`, `flip_y` (half of the pictures each), `turn` (by 0 to 3 quarters), `rotate` and `shear` (degrees), `zoom`
-    (part), `shift` (part of the side), `brightness`, `contrast`, `saturation` (part), `hue` (part of the circle),
-    `erase`
-    (part of the area, half of the pictures).
-    """
-
-    name: str
-    most: float = 0.0
-
-
 _MIRRORS = {"flip_x": 0.0, "flip_y": 0.0, "turn": 0.0}
+# By domain and operation the largest change either way, 0 for those that need none: mirrors (of half of the pictures),
+# turns (0 to 3 quarters), degrees (rotate, shear), parts of the side (shift), of the circle (hue), of the area (erase,
+# in half of the pictures), or of what is there (all others).
 _AT_FULL_STRENGTH: dict[str, dict[str, float]] = {
-    "photo": {
-        "flip_x": 0.0,
-        "zoom": 0.3,
-        "shift": 0.1,
-        "brightness": 0.3,
-        "contrast": 0.3,
-        "saturation": 0.4,
-        "hue": 0.05,
-        "erase": 0.2,
-    },
-    "texture": {**_MIRRORS, "zoom": 0.15, "shift": 0.1, "brightness": 0.25, "contrast": 0.25},
+    "photo": dict(
+        {"flip_x": 0.0}, zoom=0.3, shift=0.1, brightness=0.3, contrast=0.3, saturation=0.4, hue=0.05, erase=0.2
+    ),
+    "texture": dict(_MIRRORS, zoom=0.15, shift=0.1, brightness=0.25, contrast=0.25),
     "digits": {"rotate": 15, "shear": 15, "zoom": 0.2, "shift": 0.12, "brightness": 0.1, "contrast": 0.2},
     "text": {"rotate": 5, "shear": 10, "zoom": 0.15, "shift": 0.1, "brightness": 0.2, "contrast": 0.2},
-    "microscopy": {
-        **_MIRRORS,
-        "rotate": 45,
-        "zoom": 0.1,
-        "brightness": 0.15,
-        "contrast": 0.15,
-        "saturation": 0.2,
-        "hue": 0.03,
-    },
-    "satellite": {**_MIRRORS, "rotate": 45, "zoom": 0.2, "brightness": 0.2, "contrast": 0.2, "saturation": 0.15},
+    "microscopy": dict(_MIRRORS, rotate=45, zoom=0.1, brightness=0.15, contrast=0.15, saturation=0.2, hue=0.03),
+    "satellite": dict(_MIRRORS, rotate=45, zoom=0.2, brightness=0.2, contrast=0.2, saturation=0.15),
 }
 _WRITTEN = ("digits", "text")  # behind their edge lies more background, not a mirror image
 
@@ -81,10 +55,10 @@ class Policy:
     only: tuple[str, ...] = ()
 
     @property
-    def ops(self) -> tuple[Operation, ...]:
-        """Its operations."""
+    def operations(self) -> dict[str, float]:
+        """Operation -> largest change."""
         every = list_operations(self.domain, self.strength)
-        return tuple(op for op in every if op.name in self.only) if self.only else every
+        return {name: every[name] for name in every if name in self.only} if self.only else every
 
     @property
     def fill(self) -> str:
@@ -97,7 +71,7 @@ def augmentation_revision() -> str:
     return f"augment {_REVISION} pillow {PIL.__version__}"
 
 
-def list_operations(domain: str, strength: float) -> tuple[Operation, ...]:
+def list_operations(domain: str, strength: float) -> dict[str, float]:
     """The operations that keep the label in a domain; the strength, 0..1, is a factor on all that have a measure.
 
     Raises:
@@ -105,9 +79,7 @@ def list_operations(domain: str, strength: float) -> tuple[Operation, ...]:
     """
     if domain not in DOMAINS:
         raise ValueError(f"no domain is named `{domain}`")
-    if not strength:
-        return ()
-    return tuple(Operation(name=name, most=most * strength) for name, most in _AT_FULL_STRENGTH[domain].items())
+    return {name: most * strength for name, most in _AT_FULL_STRENGTH[domain].items()} if strength else {}
 
 
 def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]) -> np.ndarray:
@@ -125,7 +97,7 @@ def augment_batches(
 
     Jobs are a key, handed back as it is; pictures (b, S, S, 3) uint8; their b seeds, or None to leave them.
     """
-    if not policy.ops:
+    if not policy.operations:
         yield from ((key, pictures) for key, pictures, _ in jobs)
         return
     waiting: deque[tuple[Any, list[Future[np.ndarray]]]] = deque()
@@ -154,7 +126,7 @@ def _join_slices(key: Any, parts: list[Future[np.ndarray]]) -> tuple[Any, np.nda
 
 def _augment_picture(picture: np.ndarray, policy: Policy, rng: np.random.Generator) -> np.ndarray:
     """Every operation draws, in the policy's order, whether or not the draw changes anything."""
-    drawn: dict[str, Any] = {op.name: _draw_change(op, rng) for op in policy.ops}
+    drawn: dict[str, Any] = {name: _draw_change(name, most, rng) for name, most in policy.operations.items()}
     picture = np.rot90(picture, drawn.get("turn", 0))
     picture = picture[:: -1 if drawn.get("flip_y") else 1, :: -1 if drawn.get("flip_x") else 1]
     picture = _warp_picture(np.ascontiguousarray(picture), drawn, policy.fill)
@@ -162,16 +134,15 @@ def _augment_picture(picture: np.ndarray, policy: Policy, rng: np.random.Generat
     return _erase_box(picture, *drawn["erase"]) if "erase" in drawn else picture
 
 
-def _draw_change(op: Operation, rng: np.random.Generator) -> Any:
-    if op.name in ("flip_x", "flip_y"):
-        return rng.random() < 0.5
-    if op.name == "turn":
-        return int(rng.integers(4))
-    if op.name == "shift":
-        return rng.uniform(-op.most, op.most, 2)
-    if op.name == "erase":
-        return (op.most * rng.random(), np.exp(rng.uniform(-1, 1)), rng.random(2), rng.random() < 0.5)
-    return rng.uniform(-op.most, op.most)
+def _draw_change(name: str, most: float, rng: np.random.Generator) -> Any:
+    match name:
+        case "flip_x" | "flip_y":
+            return rng.random() < 0.5
+        case "turn":
+            return int(rng.integers(4))
+        case "erase":
+            return (most * rng.random(), np.exp(rng.uniform(-1, 1)), rng.random(2), rng.random() < 0.5)
+    return rng.uniform(-most, most, 2 if name == "shift" else None)
 
 
 def _warp_picture(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.ndarray:
@@ -190,12 +161,8 @@ def _warp_picture(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.n
     middle = side / 2 + margin + shift
     if turn or shear:
         offset = middle - matrix @ np.full(2, side / 2)
-        warped = image.transform(
-            (side, side),
-            Image.Transform.AFFINE,
-            (*matrix[0], offset[0], *matrix[1], offset[1]),
-            Image.Resampling.BICUBIC,
-        )
+        affine = (*matrix[0], offset[0], *matrix[1], offset[1])
+        warped = image.transform((side, side), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
     else:
         low, high = middle - scale * side / 2, middle + scale * side / 2
         warped = image.resize((side, side), Image.Resampling.BICUBIC, box=(*low, *high))
@@ -206,9 +173,8 @@ def _recolour_picture(picture: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
     if not drawn.keys() & {"hue", "saturation", "contrast", "brightness"}:
         return picture
     angle = 2 * math.pi * drawn.get("hue", 0.0)
-    turn = np.array(
-        [[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]], np.float64
-    )
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]], np.float64)
     keep = 1 + drawn.get("saturation", 0.0)
     saturate = keep * np.eye(3) + (1 - keep) * np.tile(_LUMA, (3, 1))
     contrast, bright = 1 + drawn.get("contrast", 0.0), 1 + drawn.get("brightness", 0.0)

@@ -94,11 +94,6 @@ class CachedMaps:
         """V."""
         return len(self.at)
 
-    @property
-    def bytes(self) -> int:
-        """Of all views of these pictures on the disk."""
-        return int(self.at.size * sum(column.shape[1] * column.itemsize for column in self.columns.values()))
-
     def read_inputs(self, positions: np.ndarray, views: np.ndarray, low: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """`map` (b, h, w, c) float32 where maps are kept, `pooled` (b, D) float32 where `low` names depths."""
         rows = self.at[views, positions]
@@ -140,7 +135,8 @@ def cache_maps(
     if any(lacks.any() for lacks in missing):
         count = int(sum(lacks.sum() for lacks in missing))
         description = f"the activations of {len(rows):,} pictures in {1 + views} views at {cut or 'all depths'}"
-        require_room(cache.folder, count * _row_bytes(cache), description)
+        row_bytes = sum(width * cache.types[name].itemsize for name, width in cache.columns.items())
+        require_room(cache.folder, count * row_bytes, description)
         with (
             console.show_progress("maps", count) as progress,
             ThreadPoolExecutor(1, thread_name_prefix="maps") as writer,
@@ -166,12 +162,8 @@ def load_lower_trunk(
     """
     pictures = _sample_pictures(backbone, data, rows)
     ready = loading.load_engine(backbone, store, console, pictures, threads=count_threads(), cut=cut)
-    outputs = (
-        (MAP, *loading.cut_outputs(backbone.spec, cut)[1:])
-        if cut
-        else tuple(depth.name for depth in backbone.spec.depths)
-    )
-    return LowerTrunk(engine=ready, outputs=outputs)
+    pooled = loading.cut_outputs(backbone.spec, cut)[1:] if cut else [depth.name for depth in backbone.spec.depths]
+    return LowerTrunk(engine=ready, outputs=(MAP, *pooled) if cut else tuple(pooled))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -191,9 +183,7 @@ class _MapRequest:
         keys = [parse_keys(plain)]
         for view in range(1, 1 + self.views):
             how = canonical_json([augmentation.augmentation_revision(), self.policy, self.seed, view])
-            keys.append(
-                parse_keys([hashlib.sha256(f"{content_digest} {how}".encode()).hexdigest() for content_digest in plain])
-            )
+            keys.append(parse_keys([hashlib.sha256(f"{digest} {how}".encode()).hexdigest() for digest in plain]))
         return keys
 
     def draw_seeds(self, positions: np.ndarray, view: int) -> list[tuple[int, ...]]:
@@ -213,10 +203,6 @@ def _open_cache(
     address = compute_digest([loading.trunk_key(backbone), preprocessing.decoder_revision(), cut, half])
     widths = {name: math.prod(values.shape[1:]) for name, values in outputs.items()}
     return RowStore(store.root / "maps" / address, widths, half=half, report=store.report), shape
-
-
-def _row_bytes(cache: RowStore) -> int:
-    return sum(width * cache.types[name].itemsize for name, width in cache.columns.items())
 
 
 def _compute_missing(
@@ -255,11 +241,8 @@ def _decode_missing_views(
             for view, lacking in enumerate(missing):
                 lacks = lacking[block]
                 if lacks.any():
-                    yield (
-                        (view, block[lacks]),
-                        pictures[lacks],
-                        request.draw_seeds(block[lacks], view) if view else None,
-                    )
+                    seeds = request.draw_seeds(block[lacks], view) if view else None
+                    yield (view, block[lacks]), pictures[lacks], seeds
 
     return augmentation.augment_batches(jobs(), request.policy, threads=count_threads())
 
@@ -280,7 +263,7 @@ def _require_finite(
 def _sample_pictures(backbone: ResolvedBackbone, data: Dataset, rows: np.ndarray) -> np.ndarray:
     """Eight pictures from the whole range, repeated where there are fewer."""
     spread = np.resize(rows[np.linspace(0, len(rows) - 1, min(PARITY, len(rows))).astype(np.int64)], PARITY)
-    found_pictures = preprocessing.decode_batches(
+    batches = preprocessing.decode_batches(
         data.root, data.uris, spread, backbone.spec.input, batch=PARITY, threads=1, digests=data.digests
     )
-    return next(found_pictures)[1]
+    return next(batches)[1]

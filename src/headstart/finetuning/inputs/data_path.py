@@ -5,6 +5,7 @@ What takes fewer operations is taken, where the disk has room: counted, not meas
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from headstart.core.console import format_bytes, format_duration
@@ -52,29 +53,18 @@ def plan_data_path(
         flops=(1 + views) * n * lower_flops,
         why="",
     )
-    full = DataPath(
-        kind="full path", views=0, bytes=0, flops=float(recipe.epochs * trainings * n * lower_flops), why=""
-    )
+    full_flops = float(recipe.epochs * trainings * n * lower_flops)
+    full = DataPath(kind="full path", views=0, bytes=0, flops=full_flops, why="")
     fits = cached.bytes + SPARE <= free_bytes
     forced = bool(recipe.augmentation.augment and recipe.augmentation.views)  # the recipe says how many views
     chosen = cached if fits and (forced or not views or cached.flops <= full.flops) else full
-    return _explain_choice(chosen, cached, full, n, fits, free_bytes)
-
-
-def _explain_choice(
-    chosen: DataPath, cached: DataPath, full: DataPath, n: int, fits: bool, free_bytes: int
-) -> DataPath:
     each = f"in {1 + cached.views} views each " if cached.views else ""
     keeping = f"keeping {n:,} pictures {each}takes {format_bytes(cached.bytes)} and {_format_flops(cached)}"
+    why = f"{keeping} of the frozen part; sending them through it each time takes {_format_flops(full)}"
     if not fits:
-        why = (
-            f"{keeping}, and {format_bytes(free_bytes)} of disk are free: pictures go through the frozen part each time"
-        )
-    else:
-        why = f"{keeping} of the frozen part; sending them through it each time takes {_format_flops(full)}"
-    return DataPath(
-        kind=chosen.kind, views=chosen.views, bytes=chosen.bytes, flops=chosen.flops, why=f"{chosen.kind}: {why}"
-    )
+        free = f"{format_bytes(free_bytes)} of disk are free"
+        why = f"{keeping}, and {free}: pictures go through the frozen part each time"
+    return dataclasses.replace(chosen, why=f"{chosen.kind}: {why}")
 
 
 def _format_flops(path: DataPath) -> str:

@@ -68,13 +68,8 @@ def folding_class(kind: Any) -> Any:
     def put(self: Any, kernel: Any) -> None:
         plain.fset(self, kernel) if plain else setattr(self, _KERNEL, kernel)
 
-    return type(
-        f"Folded{kind.__name__}", (kind,), {"call": call, "kernel": property(get, put), "held": staticmethod(_no_norm)}
-    )
-
-
-def _no_norm() -> None:
-    return None
+    members = {"call": call, "kernel": property(get, put), "held": staticmethod(lambda: None)}
+    return type(f"Folded{kind.__name__}", (kind,), members)
 
 
 def _norm_scale(norm: Any) -> Any:
@@ -90,8 +85,4 @@ def link_folds(pairs: Sequence[tuple[Any, Any]], folds: Mapping[int, int]) -> No
     for conv, norm in folds.items():
         if conv in copies and norm in copies:
             copies[norm].folded = True
-            copies[conv].held = functools.partial(_return_layer, copies[norm])  # a call, for Keras would adopt a layer
-
-
-def _return_layer(layer: Any) -> Any:
-    return layer
+            copies[conv].held = lambda layer=copies[norm]: layer  # a call, for Keras would adopt a layer

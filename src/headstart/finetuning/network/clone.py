@@ -20,11 +20,6 @@ class ClonedTrunk:
     model: Any
     pairs: tuple[tuple[Any, Any], ...]
 
-    @property
-    def outputs(self) -> list[Any]:
-        """Symbolic tensors, in the order of `targets`."""
-        return list(self.model.outputs)
-
 
 def clone_between(
     source: Any, targets: Sequence[Any], new_input: Any, names: Mapping[int, str], change: Change
@@ -61,15 +56,9 @@ def _number_unnamed_weights(layer: Any) -> None:
             v._path = "/".join([*v.path.split("/")[:-1], v._name])
 
 
-def keep_operation(operation: Any) -> tuple[Any, dict[str, Any]]:
-    """The change that changes nothing."""
-    return type(operation), {}
-
-
 def copy_weights(pairs: Sequence[tuple[Any, Any]]) -> None:
     """Give each copy the weights of its original."""
     for operation, copy in pairs:
-        for original_weight, own_weight in zip(
-            getattr(operation, "weights", ()), getattr(copy, "weights", ()), strict=True
-        ):
-            own_weight.assign(original_weight)
+        originals, own_weights = getattr(operation, "weights", ()), getattr(copy, "weights", ())
+        for original, own_weight in zip(originals, own_weights, strict=True):
+            own_weight.assign(original)

@@ -42,14 +42,14 @@ def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, 
     anatomy = blocks.split_into_blocks(trunk_model, spec, depths)
     pictures = keras.Input(trunk_model.inputs[0].shape[1:], name="pictures")
     targets = [anatomy.pooled[depth] for depth in depths]
-    body = clone.clone_between(trunk_model.inputs[0], targets, pictures, anatomy.names, clone.keep_operation)
+    body = clone.clone_between(trunk_model.inputs[0], targets, pictures, anatomy.names, lambda layer: (type(layer), {}))
     clone.copy_weights(body.pairs)
     _put_tuned(body, network)
     head = trainable_head.fold_head(network.head, temperature)
     rows = feature_positions(spec, network.low + tuple(depth for depth in depths if depth not in network.low), depths)
     rows = np.concatenate([rows, np.arange(len(rows), len(head.weights))])
     weights = head.weights[rows]
-    joined = _concatenate(body.outputs, "depths")
+    joined = _concatenate(list(body.model.outputs), "depths")
     if head.hidden:
         joined = _append_hidden_units(joined, head.hidden, rows[: len(head.hidden[0])])
     features = keras.layers.Identity(name=FEATURES)(joined)
@@ -65,9 +65,8 @@ def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, 
 def _put_tuned(body: clone.ClonedTrunk, network: Network) -> None:
     merged = {update.kernel.path: update.merge_kernel() for update in network.updates}
     variables = {v.path: v for _, copy in body.pairs for v in getattr(copy, "weights", ())}
-    elsewhere = {v.path for v in network.head.variables} | {
-        v.path for update in network.updates for v in (update.a, update.b)
-    }
+    drawn = [v for update in network.updates for v in (update.a, update.b)]
+    elsewhere = {v.path for v in (*network.head.variables, *drawn)}
     for path, value in {**network.get(), **merged}.items():
         if path not in elsewhere:
             variables[path].assign(value)

@@ -73,7 +73,9 @@ def build_head(features: Any, recipe: Recipe, start: HeadStart | None, n_classes
     layers = {"linear": keras.layers.Dense(n_classes, dtype="float32", name="head_linear")}
     logits = layers["linear"](z)
     if recipe.head == "mlp":
-        hidden, layers["hidden"], layers["norm"] = _add_hidden_layer(z, recipe)
+        layers["hidden"] = keras.layers.Dense(recipe.mlp.hidden, dtype="float32", name="head_hidden")
+        layers["norm"] = keras.layers.LayerNormalization(dtype="float32", name="head_norm")
+        hidden = keras.layers.ReLU(dtype="float32", name="head_relu")(layers["norm"](layers["hidden"](z)))
         layers["output"] = keras.layers.Dense(
             n_classes, use_bias=False, kernel_initializer="zeros", dtype="float32", name="head_output"
         )
@@ -92,14 +94,6 @@ def _add_dropout(x: Any, recipe: Recipe, use: str) -> Any:
     seed = derive_seed(recipe, _DRAWS[use])
     name = f"head_{use.replace(' ', '_')}"
     return keras.layers.Dropout(recipe.dropout, seed=seed, dtype="float32", name=name)(x)
-
-
-def _add_hidden_layer(z: Any, recipe: Recipe) -> tuple[Any, Any, Any]:
-    import keras
-
-    dense = keras.layers.Dense(recipe.mlp.hidden, dtype="float32", name="head_hidden")
-    norm = keras.layers.LayerNormalization(dtype="float32", name="head_norm")
-    return keras.layers.ReLU(dtype="float32", name="head_relu")(norm(dense(z))), dense, norm
 
 
 def _set_first_weights(head: Head, recipe: Recipe, start: HeadStart | None, scale: np.ndarray) -> None:
@@ -143,8 +137,7 @@ def fold_head(head: Head, temperature: float) -> FoldedHead:
         norm = head.layers["norm"].get_weights()
         hidden = (*_unstandardise(head, *head.layers["hidden"].get_weights()), *norm)
         kernel = np.concatenate([kernel, head.layers["output"].get_weights()[0]])
-    scaled = (np.asarray(array / temperature, np.float32) for array in (kernel, bias))
-    weights, bias = scaled
+    weights, bias = (np.asarray(array / temperature, np.float32) for array in (kernel, bias))
     return FoldedHead(weights=weights, bias=bias, hidden=tuple(np.asarray(array, np.float32) for array in hidden))
 
 

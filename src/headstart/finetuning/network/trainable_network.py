@@ -148,7 +148,7 @@ def build_network(
         body = _clone_upper_trunk(trunk_model, anatomy, recipe, cut, high, change)
         batchnorm_folding.link_folds(body.pairs, folds)
         inputs[body.model.inputs[0].name] = body.model.inputs[0]
-        features, pairs = body.outputs, body.pairs
+        features, pairs = list(body.model.outputs), body.pairs
     if low:
         width = sum(depth.dim for depth in spec.depths if depth.name in low)
         inputs["pooled"] = keras.Input((width,), name="pooled")
@@ -201,8 +201,7 @@ def _clone_upper_trunk(
     body = clone.clone_between(source, targets, new_input, anatomy.names, change)
     if recipe.strategy == "scratch":
         fill_random(body.model, recipe.seed)
-        constants = [pair for pair in body.pairs if isinstance(pair[0], keras.layers.Normalization)]
-        clone.copy_weights(constants)
+        clone.copy_weights([pair for pair in body.pairs if isinstance(pair[0], keras.layers.Normalization)])
     else:
         clone.copy_weights(body.pairs)
     return body
@@ -216,7 +215,8 @@ def _free_layers(
     for layer in layers:
         layer.trainable = True
         for v in layer.trainable_variables:
-            v.trainable = recipe.strategy != "lora" and (recipe.strategy != "norms" or _is_norm(v))
+            is_norm = len(v.shape) < 2 or v.name == "bias"
+            v.trainable = recipe.strategy != "lora" and (recipe.strategy != "norms" or is_norm)
     if recipe.strategy != "lora":
         return []
     updates = lora.attach_updates(layers, recipe.lora.lora_rank, np.random.default_rng([recipe.seed, _DRAW]))
@@ -228,10 +228,6 @@ def _free_layers(
             hint="write strategy=norms or strategy=finetune, or more blocks",
         )
     return updates
-
-
-def _is_norm(v: Any) -> bool:
-    return len(v.shape) < 2 or v.name == "bias"
 
 
 def _list_trainable_blocks(
