@@ -13,7 +13,7 @@ from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.finetuning import final_training, starting_points
 from headstart.finetuning.search.recipe_search import Search
-from headstart.finetuning.search.time_budget import TimeBudget
+from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.selection.probe import head_selection
 

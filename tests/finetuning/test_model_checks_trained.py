@@ -10,6 +10,7 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.types import TrainingInput, TrainingLog
 from headstart.finetuning.training import trainer
+from headstart.finetuning.training.epoch_metrics import score_epoch
 
 MAJORITY = 1 / small_network.CLASSES
 HELD = 90
@@ -56,7 +57,7 @@ def probe():
     y = np.arange(HELD) % small_network.CLASSES
     p = np.full((HELD, small_network.CLASSES), 0.25)
     p[np.arange(HELD), np.where(np.arange(HELD) % 2, y, (y + 1) % small_network.CLASSES)] = 0.5
-    return trainer.score_epoch(y, p, small_network.CLASSES)
+    return score_epoch(y, p, small_network.CLASSES)
 
 
 def said(logs):

@@ -11,7 +11,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.storage.cache import Store
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.plain_model import make_plain_model
-from headstart.finetuning.network.weight_movement import require_moved
+from headstart.finetuning.network.trainable_network import require_moved
 from headstart.images import preprocessing
 from headstart.networks import blocks
 from small_nets import descend, features, fitted, inputs_of, logits_of, raw, softmax

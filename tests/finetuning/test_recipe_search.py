@@ -17,7 +17,7 @@ from headstart.core.types import EpochRow, TrainingLog
 from headstart.finetuning.search import diagnosis, recipe_search
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_search import JUDGING_IT, TRAINING, TRYING_IT, Search
-from headstart.finetuning.search.time_budget import TimeBudget
+from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.finetuning.starting_points import StartingPoint
 from headstart.finetuning.training.epoch_metrics import score_epoch

@@ -11,7 +11,7 @@ import pytest
 from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
-from headstart.finetuning.tracking import epoch_values, mlflow_tracker, trackers
+from headstart.finetuning.tracking import epoch_tracking, epoch_values, mlflow_tracker
 
 CLASSES = ("scratch", "stain 50 %")
 # mlflow 3.17 uses a loader that SQLAlchemy 2.1 calls deprecated
@@ -39,7 +39,7 @@ def row(epoch, *, held=True):
 
 
 def follow(kind, folder, epochs, names=("trial 3, fold 0",)):
-    following = trackers.open_tracker(kind, folder, "2026-11-24-cloth", CLASSES)
+    following = epoch_tracking.open_tracker(kind, folder, "2026-11-24-cloth", CLASSES)
     for name in names:
         following.params(name, RECIPE)
         for epoch in epochs:
@@ -95,7 +95,7 @@ def test_tensorboard_files_can_be_read_while_training_goes_on_and_a_resumed_run_
     first = follow("tensorboard", tmp_path, [1])
     place = tmp_path / "tensorboard" / "trial-3-fold-0" / "val"
     assert [step for step, tag, _, _ in events(place) if tag == "recall"] == [1]
-    again = trackers.open_tracker("tensorboard", tmp_path, "run", CLASSES)
+    again = epoch_tracking.open_tracker("tensorboard", tmp_path, "run", CLASSES)
     again.log("trial 3, fold 0", row(2))
     again.close()
     first.close()
@@ -104,7 +104,7 @@ def test_tensorboard_files_can_be_read_while_training_goes_on_and_a_resumed_run_
 
 
 def test_a_training_without_held_out_pictures_has_one_side(tmp_path):
-    following = trackers.open_tracker("tensorboard", tmp_path, "run", CLASSES)
+    following = epoch_tracking.open_tracker("tensorboard", tmp_path, "run", CLASSES)
     following.log("final", row(1, held=False))
     following.close()
     assert [p.name for p in (tmp_path / "tensorboard" / "final").iterdir()] == ["train"]
@@ -118,7 +118,7 @@ def test_every_class_must_have_a_name():
 def test_missing_mlflow_is_a_fact_with_the_command_that_mends_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(SetupError, match="MLflow cannot be loaded") as caught:
-        trackers.open_tracker("mlflow", tmp_path, "run", CLASSES)
+        epoch_tracking.open_tracker("mlflow", tmp_path, "run", CLASSES)
     assert caught.value.hint == 'pip install "headstart[mlflow]"'
 
 
@@ -174,7 +174,7 @@ def test_a_server_that_does_not_answer_is_a_fact_without_its_password(tmp_path, 
     monkeypatch.setenv(mlflow_tracker.URI, "http://someone:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(SetupError, match="MLflow at `http://127.0.0.1:9` fails") as caught:
-        trackers.open_tracker("mlflow", tmp_path, "run", CLASSES)
+        epoch_tracking.open_tracker("mlflow", tmp_path, "run", CLASSES)
     assert "secret" not in caught.value.format_text() and mlflow_tracker.URI in caught.value.hint
 
 
@@ -184,7 +184,7 @@ def test_mlflow_is_told_to_ask_nobody_before_it_is_loaded(tmp_path):
         "import socket, sys, time\n"
         "asked = []\n"
         "socket.getaddrinfo = lambda *a, **k: asked.append(a) or (_ for _ in ()).throw(OSError('no network'))\n"
-        "from headstart.finetuning.tracking import trackers as track\n"
+        "from headstart.finetuning.tracking import epoch_tracking as track\n"
         f"track.open_tracker('mlflow', __import__('pathlib').Path({str(tmp_path)!r}), 'run', ()).close()\n"
         "time.sleep(1)\n"
         "sys.exit(str(asked) if asked else 0)\n"

@@ -14,6 +14,7 @@ import small_network
 from headstart.core.console import Console
 from headstart.core.storage import files, serialization
 from headstart.finetuning.training import checkpoint, trainer
+from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.finetuning.training.train_step import TrainStep
 
 X, Y = small_network.pictures(48)
@@ -101,7 +102,7 @@ def test_a_training_that_is_over_is_read_and_not_made_again(tmp_path, monkeypatc
     again = fit(tmp_path, network=network, keep_epochs=True, on_epoch=lambda row: bool(rows.append(row)))
     assert again.rows == made.rows == tuple(rows) and again.profile == made.profile and again.best == made.best
     assert np.array_equal(again.logits, made.logits) and again.stopped == "all 2 epochs"
-    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[made.best])
+    assert np.array_equal(predict_logits(network, HELD), made.logits[made.best])
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
     for epoch in range(3):
         found = trainer.epoch_weights(tmp_path, epoch)

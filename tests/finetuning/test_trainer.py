@@ -11,8 +11,9 @@ import pytest
 import small_network
 from headstart.core.console import Console
 from headstart.core.errors import DataError, NoOpError, SetupError
-from headstart.finetuning.network.weight_movement import require_moved
+from headstart.finetuning.network.trainable_network import require_moved
 from headstart.finetuning.training import memory, schedules, trainer
+from headstart.finetuning.training.epoch_metrics import predict_logits, score_epoch
 from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads.prediction import softmax
 
@@ -66,9 +67,9 @@ def test_logits_are_of_the_start_and_of_each_epoch(whole):
     assert made.logits.shape == (6, 60, 3)
     for epoch in (0, 3):
         network.set(made.weights(epoch))
-        assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[epoch])
-    assert made.start == trainer.score_epoch(HELD.y, softmax(made.logits[0].astype(np.float64)), 3)
-    assert made.rows[2].val == trainer.score_epoch(HELD.y, softmax(made.logits[3].astype(np.float64)), 3)
+        assert np.array_equal(predict_logits(network, HELD), made.logits[epoch])
+    assert made.start == score_epoch(HELD.y, softmax(made.logits[0].astype(np.float64)), 3)
+    assert made.rows[2].val == score_epoch(HELD.y, softmax(made.logits[3].astype(np.float64)), 3)
 
 
 def test_the_same_recipe_gives_the_same_bits(whole):
@@ -115,7 +116,7 @@ def test_only_weights_that_were_kept_can_be_had():
 def test_class_weights_move_the_answers():
     recipe = small_network.recipe(epochs=1)
     answers = [
-        trainer.predict_logits(network, HELD).argmax(axis=1)
+        predict_logits(network, HELD).argmax(axis=1)
         for weight in (None, np.array([5.0, 0.1, 0.1]))
         for network in [small_network.network(recipe)]
         if fit(recipe, network=network, held=None, class_weight=weight)
@@ -179,7 +180,7 @@ def test_it_stops_without_gain_and_gives_back_the_best(monitor):
     watched = [row.val.log_loss if monitor == "log_loss" else -row.val.accuracy for row in made.rows]
     assert made.best == 1 + int(np.argmin(watched)) and made.best < 6
     assert made.stopped == "no gain in 2 epochs" and len(made.rows) == made.best + 2
-    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[made.best])
+    assert np.array_equal(predict_logits(network, HELD), made.logits[made.best])
 
 
 def test_patience_0_never_stops_early(whole):
@@ -303,7 +304,7 @@ def test_plain_keras_callbacks_see_the_model_and_real_logs(tmp_path):
     assert diary.batches[6][1:] == pytest.approx((made.rows[0].loss, made.rows[0].train.accuracy))
     assert (tmp_path / "log.csv").read_text().count("\n") == 3
     diary.model.load_weights(str(tmp_path / "1.weights.h5"))
-    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[1])
+    assert np.array_equal(predict_logits(network, HELD), made.logits[1])
 
 
 def test_a_callback_can_stop_training():
@@ -401,7 +402,7 @@ def test_the_running_mean_is_what_counts():
     assert all(same(raw[epoch], plain.weights(epoch + 1)) for epoch in range(3))  # training itself goes on unaveraged
     kernel = next(path for path in raw[0] if path.endswith("kernel"))
     assert not np.allclose(made.weights(3)[kernel], raw[2][kernel], atol=1e-5)
-    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[made.best])
+    assert np.array_equal(predict_logits(network, HELD), made.logits[made.best])
 
 
 def test_learnt_batch_norm_statistics_are_part_of_the_weights():
@@ -411,7 +412,7 @@ def test_learnt_batch_norm_statistics_are_part_of_the_weights():
     mean = network.statistics[0].path
     assert not np.array_equal(made.weights(1)[mean], made.weights(0)[mean])
     network.set(made.weights(1))
-    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[1])
+    assert np.array_equal(predict_logits(network, HELD), made.logits[1])
 
 
 def test_dropout_draws_by_the_seed_alone():

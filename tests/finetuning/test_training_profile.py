@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core.console import Console
 from headstart.finetuning.search.fold_training import print_profile
-from headstart.finetuning.training.trainer import Profile
+from headstart.finetuning.training.prefetch import Profile
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.network.weight_movement import require_moved
+from headstart.finetuning.network.trainable_network import require_moved
 from small_nets import descend, features, fitted, inputs_of, pictures, raw, small_trunk
 
 X = pictures()

@@ -87,8 +87,7 @@ class Recipe:
     """One way to adapt one backbone; `backbone` and `depths` may be empty in a request.
 
     What belongs to one strategy lies in settings of its own, but in text, on disk and to the constructor all fields
-    have
-    plain names: `Recipe(blocks=2, augment=0.5).trunk.blocks` is 2.
+    have plain names: `Recipe(blocks=2, augment=0.5).trunk.blocks` is 2.
 
     Raises:
         UsageError: There is no such field, or a value is out of place; all are told.

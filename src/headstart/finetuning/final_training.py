@@ -114,9 +114,6 @@ def train_from_random(
     return _save_network(setup, training, facts, SCRATCH), log
 
 
-# ---------------------------------------------------------------- training
-
-
 def train_on_all(
     setup: TrainingSetup, trial: RecipeTrial, callbacks: Sequence[Any] = ()
 ) -> tuple[PreparedTraining, Weights, TrainingLog]:
@@ -170,9 +167,6 @@ def _train(
     return trained
 
 
-# ---------------------------------------------------------------- soup
-
-
 def _choose_soup(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> tuple[list[RecipeTrial], float]:
     """The chosen recipe and the finalists whose weights, averaged with its own, do better on the folds; temperature."""
     best, metric = finalists[0], setup.training_set.problem.metric
@@ -208,9 +202,6 @@ def _predict_soup(setup: TrainingSetup, members: Sequence[RecipeTrial], folds: i
 def _load_best_weights(setup: TrainingSetup, training: PreparedTraining, member: RecipeTrial, at: int) -> Weights:
     verdict, run = member.require_verdict(), member.runs[at]
     return fold_training.load_weights(setup, training, member.number, run, verdict.epoch, verdict.alpha)
-
-
-# ---------------------------------------------------------------- the result
 
 
 def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: TrainingFacts, prefix: str) -> TunedNetwork:

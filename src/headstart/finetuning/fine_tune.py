@@ -1,9 +1,8 @@
 """Fine-tuning, guarded: recipes are searched inside the budget, and the network must beat the frozen probe.
 
 Recipes start from the backbones' best logistic heads (LP-FT) and are judged in pairs on the folds that judged the
-probe.
-The winner is trained on all training pictures, and the same network from random weights for as long. `auto` keeps the
-probe unless the paired rule takes the network; a strategy asked for by name is handed over even when it lost.
+probe. The winner is trained on all training pictures, and the same network from random weights for as long. `auto`
+keeps the probe unless the paired rule takes the network; a strategy asked for by name is handed over even when it lost.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from headstart.finetuning.random_init_control import train_random_init_control
 from headstart.finetuning.search import augmentation_choice, diagnosis, search_space, trial_comparison
 from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, Search
 from headstart.finetuning.search.recipe_trial import RecipeTrial
-from headstart.finetuning.search.time_budget import make_time_budget
+from headstart.finetuning.search.training_cost import make_time_budget
 from headstart.finetuning.search.training_setup import WORK, TrainingSetup, make_training_setup
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.selection.probe import head_selection

@@ -62,8 +62,7 @@ def judge_starting_points(
 
     A network that trains does best when it reads the one level whose features were best (docs/adapt.md has figures);
     several levels together make the better frozen start. With `depths` only that set of levels is fitted. The first
-    repeat
-    judges; backbones come by their best head, the best first, and of each the single level first.
+    repeat judges; backbones come by their best head, the best first, and of each the single level first.
     """
     by_backbone = []
     for each in embeddings:

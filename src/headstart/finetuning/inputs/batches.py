@@ -97,8 +97,7 @@ class PictureFeed(_BatchFeed):
     """Trains on (N, S, S, 3) uint8 pictures, augmented anew each time, in parallel.
 
     `below` is the trunk up to the network's cut, None when the network takes pictures; `low` are depths of it whose
-    pooled
-    features the head reads besides.
+    pooled features the head reads besides.
     """
 
     def __init__(

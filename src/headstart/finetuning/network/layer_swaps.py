@@ -8,10 +8,10 @@ from typing import Any
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
-from headstart.finetuning.network import batchnorm_folding, lora, residual_blocks, training_layers
+from headstart.finetuning.network import batchnorm_folding, lora, training_layers
 from headstart.finetuning.network.clone import Change
 from headstart.finetuning.network.trainable_head import derive_seed
-from headstart.networks.blocks import TrunkBlocks
+from headstart.networks.blocks import TrunkBlocks, iterate_ancestors, map_producers
 
 _DRAW = 8  # of stochastic depth, among the uses of the recipe's seed
 _MOMENTUM = 0.9  # of batch norm that learns its statistics: those of the last dozens of steps, not hundreds
@@ -80,7 +80,7 @@ def _plan_stochastic_depth(
     """Id of each residual sum that stochastic depth thins out -> the settings of what takes its place."""
     if not recipe.trunk.stochastic_depth:
         return {}
-    home, sums = anatomy.map_operations_to_blocks(), residual_blocks.find_residual_branches(trunk_model, anatomy)
+    home, sums = anatomy.map_operations_to_blocks(), _find_residual_branches(trunk_model, anatomy)
     inside = {key: value for key, value in sums.items() if home[key] in train}
     if not inside:
         have = [name for name in anatomy.depths if name in {home[key] for key in sums}]
@@ -98,3 +98,30 @@ def _plan_stochastic_depth(
         }
         for place, (key, (branch, depth)) in enumerate(inside.items())
     }
+
+
+def _find_residual_branches(trunk_model: Any, anatomy: TrunkBlocks) -> dict[int, tuple[int, float]]:
+    """Id of each residual sum -> position of the branch among its inputs, and depth l / L of all residual sums, up to
+    1.
+    """
+    producers = map_producers(trunk_model)
+    sums = [
+        operation
+        for depth in anatomy.depths
+        for operation in anatomy.segments[depth]
+        if type(operation).__name__ == "Add"
+        and isinstance(operation.input, list)
+        and len(operation.input) == 2  # a layer, or x + y
+    ]
+    candidates = [(operation, _find_branch(operation, producers)) for operation in sums]
+    residual = [(operation, branch) for operation, branch in candidates if branch is not None]
+    return {id(operation): (branch, (l + 1) / len(residual)) for l, (operation, branch) in enumerate(residual)}
+
+
+def _find_branch(operation: Any, producers: dict[int, Any]) -> int | None:
+    ends = [producers[id(tensor)] for tensor in operation.input]
+    for branch, shortcut in ((1, 0), (0, 1)):
+        earlier = {id(op) for op in iterate_ancestors(operation.input[branch], producers, set())}
+        if id(ends[shortcut]) in earlier and ends[0] is not ends[1]:
+            return branch
+    return None

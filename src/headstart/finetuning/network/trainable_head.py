@@ -1,7 +1,7 @@
 """The head on a trunk's pooled features: a fixed standardisation, a linear layer, and beside it a hidden layer or none.
 
-With D features x, C classes: z = (x - centre) / scale; logits = W z + b, for `mlp` plus V h with
-h = ReLU(LayerNorm(U z + u)). V starts at zero, so that the first logits are the probe's. All is float32.
+With D features x, C classes: z = (x - centre) / scale; logits = W z + b, for `mlp` plus V h with h = ReLU(LayerNorm(U z
++ u)). V starts at zero, so that the first logits are the probe's. All is float32.
 """
 
 from __future__ import annotations

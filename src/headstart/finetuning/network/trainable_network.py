@@ -24,7 +24,7 @@ from headstart.networks import blocks
 from headstart.networks.blocks import TrunkBlocks
 from headstart.networks.random_init import fill_random
 
-__all__ = ["Block", "HeadStart", "Network", "build_lower_trunk", "build_network"]
+__all__ = ["Block", "HeadStart", "Network", "build_lower_trunk", "build_network", "require_moved"]
 _DRAW = 9  # of LoRA's A, among the uses of the recipe's seed
 
 
@@ -121,8 +121,7 @@ def build_network(
     Args:
         trunk_model: Functional `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> one (B, D) a depth.
         start: The fitted head on raw features of `recipe.depths` in their order; the first logits are this head's to
-            1e-4
-            unless the recipe starts at random. None starts at random, without standardisation.
+            1e-4 unless the recipe starts at random. None starts at random, without standardisation.
 
     Raises:
         NoOpError: Nothing of the trunk would train, or LoRA finds no layer.
@@ -254,3 +253,30 @@ def _require_trainable(network: Network, spec: BackboneSpec, train: Sequence[str
             where="--recipe",
             hint="write other blocks, or a trunk_rate and a decay above 0",
         )
+
+
+def require_moved(
+    network: Network, first: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], factors: Mapping[str, float]
+) -> None:
+    """Assert that after a step each block that trains has moved and nothing else has.
+
+    `first` and `after` are `network.get(frozen=True)` around the step; a block whose `factors` are 0 must stand still.
+
+    Raises:
+        NoOpError: A block stands still, or a frozen weight moved; both are named.
+    """
+    statistics = {v.path for v in network.statistics}
+    moved = {path for path, value in after.items() if not np.array_equal(value, first[path])} - statistics
+    free = {v.path for block in network.blocks for v in block.variables if factors[v.path] > 0}
+    still = [
+        block.name
+        for block in network.blocks
+        if (paths := {v.path for v in block.variables} & free) and not paths & moved
+    ]
+    place = f"recipe {recipes.format_recipe(network.recipe)}"
+    if still:
+        hint = "raise the rate, trunk_rate or decay"
+        raise NoOpError(f"after one step nothing has moved in {', '.join(still)}", where=place, hint=hint)
+    if moved - free:
+        names = ", ".join(f"`{path}`" for path in sorted(moved - free)[:3])
+        raise NoOpError(f"after one step {len(moved - free)} frozen weights have moved: {names}", where=place)

@@ -12,7 +12,7 @@ from headstart.core.types import Diagnosis, TrainingInput
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_set import TrainingSet
-from headstart.finetuning.training import trainer
+from headstart.finetuning.training.epoch_metrics import score_epoch
 
 
 def run_model_checks(training_set: TrainingSet, runs: Sequence[FoldRun]) -> list[Diagnosis]:
@@ -24,7 +24,7 @@ def run_model_checks(training_set: TrainingSet, runs: Sequence[FoldRun]) -> list
         logs=tuple(run.log for run in runs),
         class_names=training_set.data.class_names,
         majority=float(counts.max() / counts.sum()),
-        probe=trainer.score_epoch(training_set.classes_of(rows), training_set.probe_probabilities(rows), n_classes),
+        probe=score_epoch(training_set.classes_of(rows), training_set.probe_probabilities(rows), n_classes),
         overlap=sum(training_set.count_near_duplicates(run.log.fold) for run in runs),
     )
     return [registry.load_plugin("model_checks", name)(subject) for name in registry.list_plugins("model_checks")]

@@ -21,6 +21,8 @@ from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.finetuning.search.training_source import PreparedTraining
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.finetuning.training import trainer
+from headstart.finetuning.training.epoch_metrics import predict_logits
+from headstart.finetuning.training.prefetch import Profile
 from headstart.images.decoded_cache import require_room
 
 
@@ -118,10 +120,10 @@ def predict_held_out(
     """(M, C) logits that a fold's held-out pictures get from some weights."""
     training.network.set(weights)
     positions = setup.training_set.held_out_positions(run.log.fold)
-    return trainer.predict_logits(training.network, training.source.make_held_out(positions))
+    return predict_logits(training.network, training.source.make_held_out(positions))
 
 
-def print_profile(ctx: Context, name: str, profile: trainer.Profile) -> None:
+def print_profile(ctx: Context, name: str, profile: Profile) -> None:
     """Say which part of the steps' time was compute, when the job asks for it."""
     if ctx.job.profile and math.isfinite(profile.share):
         waited, first = format_duration(profile.wait_s), format_duration(profile.first_s)

@@ -22,7 +22,7 @@ from headstart.finetuning.search import diagnosis, finalists, fold_training, sea
 from headstart.finetuning.search.fold_training import run_fold
 from headstart.finetuning.search.fold_verdict import FoldVerdict, judge_folds
 from headstart.finetuning.search.recipe_trial import RecipeTrial, rank_trials
-from headstart.finetuning.search.time_budget import TimeBudget
+from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import TrainingSetup
 
 INTERRUPTED = "adapt/interrupted"  # the decision of Ctrl-C

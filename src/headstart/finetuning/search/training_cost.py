@@ -1,11 +1,13 @@
-"""What a training takes: operations, counted from the network, over a pace that is measured once and recorded."""
+"""What a training takes: operations, counted from the network, over a pace that is measured once; and the time left."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
+from headstart.core.run.time_plan import plan_time
 from headstart.finetuning.inputs import data_path
 from headstart.finetuning.search.network_factory import NetworkFactory
 from headstart.finetuning.search.training_set import TrainingSet
@@ -92,3 +94,28 @@ class TrainingCost:
         """Operations for one picture through all trunks that the frozen probe reads."""
         needed = {feature.backbone for feature in self.training_set.probe.features}
         return float(sum(e.spec.flops for e in self.training_set.embeddings if e.spec.name in needed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeBudget:
+    """Of the `total_s` seconds that fine-tuning may take."""
+
+    ctx: Context
+    total_s: float
+
+    def left_s(self, until: float) -> float:
+        """Seconds until a part of the time is over, on this machine's clock; only for recorded decisions."""
+        if math.isinf(self.total_s):
+            return math.inf
+        return plan_time(self.ctx.job).phase_left_s(until, self.total_s, self.ctx.left_s())
+
+
+def make_time_budget(ctx: Context) -> TimeBudget:
+    """What is left now, decided once a run; endless where the recipe is given, so that two runs of one are equal."""
+    if ctx.job.recipe:
+        return TimeBudget(ctx=ctx, total_s=math.inf)
+    plan = plan_time(ctx.job)
+    total_s = ctx.record_decision(
+        "adapt/time", lambda: plan.fine_tuning_s(ctx.left_s()), "seconds left for fine-tuning"
+    )
+    return TimeBudget(ctx=ctx, total_s=float(total_s))

@@ -1,7 +1,7 @@
 """What networks learn from: pooled features, feature maps at the cut, or the pictures themselves.
 
-A source holds all training pictures; folds and trials take their own from it. Which way is taken, and whether
-augmented views are kept, is decided by operations and bytes, and told.
+A source holds all training pictures; folds and trials take their own from it. Which way is taken, and whether augmented
+views are kept, is decided by operations and bytes, and told.
 """
 
 from __future__ import annotations

@@ -18,8 +18,7 @@ from headstart.core.console import Console, format_duration
 from headstart.core.errors import DataError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
-from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.network.weight_movement import require_moved
+from headstart.finetuning.network.trainable_network import Network, require_moved
 from headstart.finetuning.training import schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingArrays, TrainingFacts
 from headstart.finetuning.training.epoch_metrics import EpochPredictions, monitored_losses, predict_logits, score_epoch
@@ -93,8 +92,6 @@ class TrainingLoop:
             while not self.facts.stopped:
                 self._train_epoch(batches, callbacks)
         callbacks.on_train_end()
-
-    # ---------------------------------------------------------------- one epoch
 
     def _train_epoch(self, batches: PrefetchedEpochs, callbacks: Any) -> None:
         epoch, predictions = self.facts.epoch + 1, EpochPredictions(self.task.n_classes)
@@ -180,8 +177,6 @@ class TrainingLoop:
         task.network.set(moving)
         return [logits]
 
-    # ---------------------------------------------------------------- rates and factors
-
     def _scheduled_rate(self, step: int) -> float:
         return float(self._rates[step]) * self._scale if step < len(self._rates) else 0.0
 
@@ -194,8 +189,6 @@ class TrainingLoop:
 
     def _factors_in_epoch(self, epoch: int) -> dict[str, float]:
         return schedules.factors_in_epoch(self.task.recipe, self._paths, epoch, self.stepper.factors)
-
-    # ---------------------------------------------------------------- which epoch counts, and when to stop
 
     def _best_epoch(self, epoch: int) -> int:
         """The epoch whose weights count after `epoch`: the first of the best, or the last when nothing is watched."""
@@ -214,8 +207,6 @@ class TrainingLoop:
         if facts.epoch < task.last:
             return ""
         return f"all {task.last} epochs" if task.last == task.recipe.epochs else f"after epoch {task.last}, as asked"
-
-    # ---------------------------------------------------------------- what is kept and shown
 
     def _save_state(self, stopped: str) -> None:
         self.facts = dataclasses.replace(

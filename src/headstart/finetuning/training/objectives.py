@@ -25,8 +25,7 @@ def make_loss(recipe: Recipe, class_weight: np.ndarray | None = None) -> Any:
     B.
 
     A class weight, (C,) or None, counts a picture as often as its label has of the class; weights should be 1 on
-    average
-    over the pictures. Label smoothing (Szegedy 2016) comes after it. The focal loss weighs each class's term by
+    average over the pictures. Label smoothing (Szegedy 2016) comes after it. The focal loss weighs each class's term by
     (1 - p)^gamma.
     """
     import keras
@@ -61,8 +60,8 @@ def mix_batch(
     """New arrays: each picture of a batch mixed with another one, and the labels in the same shares.
 
     Mixup (Zhang 2018) adds pictures; CutMix (Yun 2019) pastes a box where an input has an area, and adds by the box's
-    share of the area where it has none. The share is drawn once a batch from Beta(alpha, alpha); with both, one of
-    them is drawn for the batch. Inputs are by name, (B, ...) float32; soft labels (B, C) float32.
+    share of the area where it has none. The share is drawn once a batch from Beta(alpha, alpha); with both, one of them
+    is drawn for the batch. Inputs are by name, (B, ...) float32; soft labels (B, C) float32.
     """
     if not (recipe.mixup or recipe.cutmix):
         return batch, y
@@ -108,8 +107,7 @@ def draw_order(y: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
     """Which pictures an epoch (from 1) sees, and when: (n,) int64 positions in `y`.
 
     `natural` sees each once. `balanced` sees as many of each class as of any other, to within one: no picture of a
-    class
-    comes again before all others of the class have come as often.
+    class comes again before all others of the class have come as often.
     """
     rng = np.random.default_rng([recipe.seed, _ORDER, epoch])
     if recipe.sampling == "natural":

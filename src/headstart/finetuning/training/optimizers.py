@@ -32,8 +32,7 @@ def make_optimizer(
     """AdamW (Loshchilov 2019) or SGD with Nesterov's momentum, as a Keras optimiser.
 
     `learning_rate` is assigned before each step, `set_factors` is called when blocks are freed; `variables` hold all of
-    its
-    state. Call `build(variables)` before the first step.
+    its state. Call `build(variables)` before the first step.
 
     Args:
         factors: Variable path -> factor on the rate, for every variable that it is built on; 0 with `gradual` alone.

@@ -62,10 +62,8 @@ def find_rate(losses: np.ndarray, rates: np.ndarray) -> float:
     """The rate that a rising-rate test suggests (Smith 2017), by the (S,) losses at rising rates.
 
     Losses are smoothed over a tenth of the steps; what comes after the first that is not finite does not count. Where
-    they
-    fall by more than their noise, it is the rate at which they fall fastest; else (the network starts from its optimum)
-    a
-    tenth of the rate from which on they rise.
+    they fall by more than their noise, it is the rate at which they fall fastest; else (the network starts from its
+    optimum) a tenth of the rate from which on they rise.
     """
     finite = np.isfinite(losses)
     end = len(losses) if finite.all() else int(np.argmin(finite))

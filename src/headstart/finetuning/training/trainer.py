@@ -27,22 +27,9 @@ from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import memory, schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingFacts
 from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask
-from headstart.finetuning.training.epoch_metrics import predict_logits, score_epoch
+from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.finetuning.training.prefetch import Feed, HeldOut, Profile, repeat_epochs
 from headstart.finetuning.training.train_step import TrainStep
-
-__all__ = [
-    "Feed",
-    "HeldOut",
-    "Profile",
-    "TrainingInterrupted",
-    "TrainingResult",
-    "epoch_weights",
-    "measure_step_s",
-    "predict_logits",
-    "score_epoch",
-    "train_network",
-]
 
 _STATE_REVISION = 2  # raise it when the optimiser's state has other arrays
 _TEST_STEPS = 60  # of the rising-rate test
@@ -163,9 +150,6 @@ def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3)
     return max(statistics.median(made_s[1:]), statistics.median(step_s[1:]))
 
 
-# ---------------------------------------------------------------- from the first weights to the result
-
-
 def _train_once(
     task: TrainingTask, class_weight: np.ndarray | None, store: CheckpointFolder, key: str, count: int, note: str
 ) -> TrainingResult:
@@ -176,11 +160,10 @@ def _train_once(
             for row in facts.rows:
                 task.on_epoch(row)
         return _make_result(task, facts, arrays.logits, store)
-    stepper = TrainStep(task.network, task.recipe, class_weight, state[0].parts if state else count)
+    stepper = TrainStep(task.network, task.recipe, class_weight, count)  # of the state too: it tells how many
     if state is None:
-        facts, logits = _score_start(
-            task, stepper, store, TrainingFacts(key=key, parts=count, notes=(note,) if note else ())
-        )
+        facts = TrainingFacts(key=key, parts=count, notes=(note,) if note else ())
+        facts, logits = _score_start(task, stepper, store, facts)
     else:
         facts, arrays = state
         task.network.set(arrays.weights)
@@ -254,15 +237,12 @@ def _make_result(
 def _format_best_epoch(facts: TrainingFacts, counts: EpochScores, n: int) -> str:
     """Scores are raw: the temperature is fitted when folds are judged."""
     assert facts.start is not None
-    if not facts.best:
-        return (
-            f"; on {n:,} held-out pictures no epoch is better than the start: raw log loss {counts.log_loss:.3f}, "
-            f"accuracy {counts.accuracy:.3f}"
-        )
-    return (
-        f"; on {n:,} held-out pictures best at epoch {facts.best}: raw log loss {counts.log_loss:.3f} (was "
-        f"{facts.start.log_loss:.3f}), accuracy {counts.accuracy:.3f} (was {facts.start.accuracy:.3f})"
-    )
+    which, loss, accuracy = "no epoch is better than the start", "", ""
+    if facts.best:
+        which = f"best at epoch {facts.best}"
+        loss, accuracy = (f" (was {score:.3f})" for score in (facts.start.log_loss, facts.start.accuracy))
+    scores = f"raw log loss {counts.log_loss:.3f}{loss}, accuracy {counts.accuracy:.3f}{accuracy}"
+    return f"; on {n:,} held-out pictures {which}: {scores}"
 
 
 def _stack_logits(logits: list[np.ndarray]) -> np.ndarray | None:
@@ -276,12 +256,7 @@ def _training_key(task: TrainingTask, first: Mapping[str, np.ndarray], class_wei
         hasher.update(path.encode() + first[path].tobytes())
     if task.held is not None:
         hasher.update(np.asarray(task.held.y, np.int64).tobytes())
-    facts = {
-        "recipe": field_values(task.recipe),
-        "last": task.last,
-        "keep": task.keep_epochs,
-        "first": hasher.hexdigest(),
-    }
     weights = None if class_weight is None else [float(weight) for weight in class_weight]
-    facts |= {"n": task.feed.n, "steps": task.feed.steps, "class_weight": weights, "state": _STATE_REVISION}
+    facts = {"recipe": field_values(task.recipe), "last": task.last, "keep": task.keep_epochs, "class_weight": weights}
+    facts |= {"first": hasher.hexdigest(), "n": task.feed.n, "steps": task.feed.steps, "state": _STATE_REVISION}
     return compute_digest(facts)

@@ -49,8 +49,7 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
     """What held-out (M, C) logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
 
     The total log loss is lowered together with `_STIFF` times the squared logarithm of the temperature, so that some
-    fifty
-    pictures without an error, which would ask for endless certainty, leave it near 1; a thousand decide alone.
+    fifty pictures without an error, which would ask for endless certainty, leave it near 1; a thousand decide alone.
     """
     from scipy.optimize import minimize_scalar
 
