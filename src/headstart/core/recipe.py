@@ -1,7 +1,4 @@
-"""A recipe: everything that decides one fine-tuning, so that the same recipe and seed give the same weights.
-
-`parse_fields` reads `rate=1e-3,blocks=2` and `format_recipe` writes it back.
-"""
+"""A recipe: everything that decides one fine-tuning, so that the same recipe and seed give the same weights."""
 
 from __future__ import annotations
 

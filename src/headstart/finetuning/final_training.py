@@ -35,13 +35,7 @@ Weights = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFacts:
-    """What is told of a network besides its weights.
-
-    Attributes:
-        members: Numbers of the trials whose weights were averaged, the chosen one first.
-        epochs: Trained, of all members together.
-        alpha: Part of the way from the first weights, of the chosen one.
-    """
+    """Of a network besides its weights: `epochs` of all `members`, trials by number, together; `alpha` of the first."""
 
     members: tuple[int, ...]
     epochs: int
@@ -117,9 +111,8 @@ def train_from_random(
 def train_on_all(
     setup: TrainingSetup, trial: RecipeTrial, callbacks: Sequence[Any] = ()
 ) -> tuple[PreparedTraining, Weights, TrainingLog]:
-    """A judged recipe on all training pictures: its network, the weights that count, its log.
-
-    A training that breaks off leaves the first weights: the folds chose epoch and alpha for one that goes through.
+    """A judged recipe on all training pictures: its network, the weights that count (the first, if it broke off), its
+    log.
     """
     verdict, name = trial.require_verdict(), f"final, trial {trial.number}"
     training = setup.prepare(trial.recipe, setup.training_set.positions)

@@ -57,9 +57,8 @@ def fine_tune(
     *,
     ctx: Context,
 ) -> FineTuningResult | None:
-    """Search recipes, judge them against the probe, train the winner; or read what an earlier process made.
-
-    None when the job asks for the probe alone, or leaves the choice and no backbone can be trained.
+    """Search recipes, judge them against the probe, train the winner; None when the job or its backbones allow no
+    training.
 
     Raises:
         UsageError: The budget has no room for one epoch.

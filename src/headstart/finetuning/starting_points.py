@@ -76,10 +76,7 @@ def judge_starting_points(
 def choose_backbones(
     ranking: Ranking, points: Sequence[StartingPoint], embeddings: Sequence[Embeddings], ctx: Context
 ) -> tuple[Finalist, ...]:
-    """The backbones that networks start from: the best by probe, the best by prior, and the cheapest to train.
-
-    The probe is that of the ranking, on one level, for there a network that trains does best.
-    """
+    """The backbones that networks start from: the best by (single-level) probe, by prior, and the cheapest to train."""
     specs = [e.spec for e in embeddings if e.spec.name in {point.backbone for point in points}]
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
     losses = {row.backbone: float(place) for place, row in reversed(list(enumerate(probed)))}

@@ -24,10 +24,7 @@ def list_trainable(job: Job, candidates: Sequence[str]) -> list[str]:
 
 
 def add_trainable(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
-    """The survivors, and where networks train also the cheapest candidate that can be: tuning it costs a fraction.
-
-    With a recipe the cheapest that it can be trained on, where no survivor is one.
-    """
+    """The survivors, and where none can be trained (as the recipe says) or all are dear, the cheapest that can be."""
     if ctx.job.strategy == "probe":
         return survivors
     trainable = list_trainable(ctx.job, candidates)

@@ -1,7 +1,4 @@
-"""Trainings as arrays: a score by epoch (E epochs, F folds), of training or held-out pictures.
-
-Position 0 is the start; it is NaN where nothing was measured then, which is always so for training scores.
-"""
+"""Trainings as arrays: a score by epoch (0: the start, NaN if not measured), E epochs, F folds."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Augmentation that keeps the label: which operations, how strong, and applied, picture by picture, by Pillow.
 
-As in RandAugment (Cubuk et al. 2020) one number, the strength, scales every operation of a domain. All that moves
-pixels is one resampling, all that colours them one matrix; quarter turns and mirrors are exact. A picture's draws come
-from its own seed. Pillow takes less than half of the time of Keras' preprocessing layers (4.3 against 9.8 ms of one
-core for turning, zooming and colouring 224 x 224 pixels, bicubic here and bilinear there).
+As in RandAugment (Cubuk et al. 2020) one number, the strength, scales every operation of a domain. Pillow takes less
+than half of the time of Keras' preprocessing layers (4.3 against 9.8 ms of one core for turning, zooming and colouring
+224 x 224 pixels, bicubic here and bilinear there).
 """
 
 from __future__ import annotations
@@ -93,9 +92,8 @@ def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]
 def augment_batches(
     jobs: Iterable[tuple[Any, np.ndarray, Sequence[Seed] | None]], policy: Policy, *, threads: int
 ) -> Iterator[tuple[Any, np.ndarray]]:
-    """Change batch after batch in parallel, in order, a few batches ahead of the caller.
-
-    Jobs are a key, handed back as it is; pictures (b, S, S, 3) uint8; their b seeds, or None to leave them.
+    """Change batch after batch, in parallel and in order: a key, pictures (b, S, S, 3) uint8, their seeds (None: as
+    is).
     """
     if not policy.operations:
         yield from ((key, pictures) for key, pictures, _ in jobs)

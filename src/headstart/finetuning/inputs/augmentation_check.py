@@ -1,10 +1,9 @@
 """Which changes keep the label, measured: does a head that learns from changed pictures too still know unchanged ones?
 
-A class may be what its mirror image is not (a 2, an arrow, the left hand): then a head that learnt mirror images under
-the same label is worse on pictures as they are. It is judged by the cross-validated log loss on unchanged pictures,
-each against a head that learnt every picture twice. Accuracy is coarser: turned copies of 300 digits cost it 1.7 points
-[-0.7, 4.0], and the log loss 0.14 [0.12, 0.16]. Of the domains whose changes all keep the label the one whose changes
-help the log loss most is taken; where the head is hardly better than guessing, the strictest is.
+It is judged by the cross-validated log loss on unchanged pictures, against a head that learnt every picture twice.
+Accuracy is coarser: turned copies of 300 digits cost it 1.7 points [-0.7, 4.0], and the log loss 0.14 [0.12, 0.16]. Of
+the domains whose changes all keep the label the one whose changes help most is taken; where the head is hardly better
+than guessing, the strictest is.
 """
 
 from __future__ import annotations

@@ -25,10 +25,7 @@ Batch = tuple[Inputs, np.ndarray, np.ndarray]
 
 
 class _BatchFeed:
-    """The order of pictures, their labels, and mixing; a subclass gives the inputs.
-
-    `positions` are (n,) among all pictures, `y` their classes. A batch has as many as the recipe says, or all.
-    """
+    """The order of the (n,) `positions` among all pictures, their labels, and mixing; a subclass gives the inputs."""
 
     def __init__(self, *, positions: np.ndarray, y: np.ndarray, n_classes: int, recipe: Recipe) -> None:
         if len(positions) != len(y) or not len(y):
@@ -65,9 +62,8 @@ class _BatchFeed:
 
 
 class MapFeed(_BatchFeed):
-    """Trains on activations at the cut that were computed once; of each picture's views one is drawn each time.
-
-    `low` are depths whose pooled features the head reads besides, in this order.
+    """Trains on kept activations, of each picture's views one drawn each time, and on the pooled features of `low`
+    depths.
     """
 
     def __init__(self, *, maps: CachedMaps, low: Sequence[str] = (), **shared: Any) -> None:
@@ -94,10 +90,8 @@ class PooledFeed(_BatchFeed):
 
 
 class PictureFeed(_BatchFeed):
-    """Trains on (N, S, S, 3) uint8 pictures, augmented anew each time, in parallel.
-
-    `below` is the trunk up to the network's cut, None when the network takes pictures; `low` are depths of it whose
-    pooled features the head reads besides.
+    """Trains on (N, S, S, 3) uint8 pictures, augmented anew each time, through the trunk `below` the cut if there is
+    one.
     """
 
     def __init__(

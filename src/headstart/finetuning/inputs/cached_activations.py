@@ -1,9 +1,8 @@
-"""Activations of a frozen lower trunk, computed once by the fast engine and kept for every training that follows.
+"""Activations of a frozen lower trunk, computed once by OpenVINO and kept for every training that follows.
 
-OpenVINO computes the map of a picture at the cut, which is kept as float16 in the row cache
-(`headstart.core.storage.row_cache`) under the picture's digest, and the pooled features of every depth on the way, as
-float32. An augmented view is a row of its own under a key that also tells how it was changed. Folds, trials and later
-runs share what is there, mapped from files: 20,000 maps of 44 kB take no memory of this process.
+The map at the cut lies as float16 in the row cache under the picture's digest, beside the pooled features of every
+depth on the way, float32; an augmented view is a row of its own. Folds, trials and later runs share them, mapped from
+files: 20,000 maps of 44 kB take no memory of this process.
 """
 
 from __future__ import annotations
@@ -42,10 +41,7 @@ _ROOM = 8  # times the largest value of the sample that float16 must hold
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LowerTrunk:
-    """The trunk up to a cut, ready to run; several may run it at once, as training and watching do.
-
-    `outputs` are `map` where there is a cut, then each depth up to it, pooled. The engine takes one `run` at a time.
-    """
+    """The trunk up to a cut; it gives `map` where there is one, then each depth up to it, pooled."""
 
     engine: Any
     outputs: tuple[str, ...]
@@ -72,19 +68,12 @@ def _network_inputs(outputs: Mapping[str, np.ndarray], low: Sequence[str]) -> di
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CachedMaps:
-    """Kept activations of M pictures in V views; view 0 is the picture itself.
+    """Kept activations of M pictures in V views; view 0 is the picture itself."""
 
-    Attributes:
-        cut: The depth; empty when only pooled features are kept.
-        shape: (h, w, c) of a map; empty without one.
-        at: (V, M) int64 rows of `columns`.
-        columns: `map` -> (R, h * w * c) float16, or float32 where values are large; depth -> (R, D) float32; mapped.
-    """
-
-    cut: str
-    shape: tuple[int, ...]
-    at: np.ndarray
-    columns: Mapping[str, np.ndarray]
+    cut: str  # the depth; empty when only pooled features are kept
+    shape: tuple[int, ...]  # (h, w, c) of a map; empty without one
+    at: np.ndarray  # (V, M) int64 rows of `columns`
+    columns: Mapping[str, np.ndarray]  # `map` -> (R, h * w * c) float16 or 32; depth -> (R, D) float32
 
     def __len__(self) -> int:
         return int(self.at.shape[1])
@@ -156,9 +145,8 @@ def cache_maps(
 def load_lower_trunk(
     backbone: ResolvedBackbone, cut: str, data: Dataset, rows: np.ndarray, *, store: Store, console: Console
 ) -> LowerTrunk:
-    """The trunk up to a cut, compiled; made, and compared with Keras on eight of the rows, at its first use.
-
-    `cut` is one of its depths but the last; empty for all depths and no map.
+    """The trunk up to a cut (empty for all depths and no map), compared with Keras on eight of the rows at its first
+    use.
     """
     pictures = _sample_pictures(backbone, data, rows)
     ready = loading.load_engine(backbone, store, console, pictures, threads=count_threads(), cut=cut)

@@ -1,6 +1,5 @@
-"""Which way pictures take into a network whose lower trunk is frozen: kept activations, kept views, or all of it.
-
-What takes fewer operations is taken, where the disk has room: counted, not measured, so the choice repeats.
+"""Which way pictures take into a network whose lower trunk is frozen: what takes fewer operations, if the disk has
+room.
 """
 
 from __future__ import annotations
@@ -18,12 +17,8 @@ VIEWS = 4  # augmented views that are kept of a picture when the recipe names no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPath:
-    """A way into the network: `cached`, `cached views` or `full path`.
-
-    Attributes:
-        views: Augmented views that are kept of each picture, besides itself.
-        flops: Of the frozen part, for all trainings.
-        why: One sentence with the numbers.
+    """A way into the network: `cached`, `cached views` or `full path`; `flops` are of the frozen part, for all
+    trainings.
     """
 
     kind: str
@@ -38,12 +33,7 @@ def plan_data_path(
 ) -> DataPath:
     """Choose by operations and disk.
 
-    Args:
-        n: Pictures, held-out ones included.
-        trainings: That see these pictures with this cut and augmentation: folds times trials.
-        lower_flops: Of one picture through the frozen part.
-        view_bytes: Of one picture's activations at the cut.
-        free_bytes: Of the disk that holds the cache.
+    `trainings` (folds times trials) see `n` pictures; `lower_flops` and `view_bytes` are of one picture.
     """
     views = (recipe.augmentation.views or VIEWS) if recipe.augmentation.augment else 0
     cached = DataPath(

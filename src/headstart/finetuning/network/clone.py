@@ -1,7 +1,4 @@
-"""A piece of a trunk made anew: layers and weights of its own, names that are the same in every process.
-
-Networks train side by side on one trunk, each owns what it changes; while Keras clones the graph, layers may change.
-"""
+"""A piece of a trunk made anew: layers and weights of its own, names that are the same in every process."""
 
 from __future__ import annotations
 

@@ -83,10 +83,7 @@ def _kernel_property(name: str) -> property:
 
 
 def attach_updates(layers: Sequence[Any], rank: int, rng: np.random.Generator) -> list[Update]:
-    """Give every kernel of some built layers a low-rank update and draw A, uniform by fan-in (He et al. 2015).
-
-    The rank is less where a depthwise or separable kernel has fewer rows or columns.
-    """
+    """Give every kernel of some built layers a low-rank update and draw A, uniform by fan-in (He et al. 2015)."""
     updates = []
     for layer in (inner for update in layers for inner in list_nested_layers(update)):
         if hasattr(layer, "enable_lora"):

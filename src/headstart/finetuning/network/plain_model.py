@@ -1,7 +1,4 @@
-"""A trained network as plain Keras layers: from pictures to probabilities, and as a trunk with a linear head.
-
-Low-rank updates are merged; standardisation and temperature are part of the last weights.
-"""
+"""A trained network as plain Keras layers: from pictures to probabilities, and as a trunk with a linear head."""
 
 from __future__ import annotations
 
@@ -20,18 +17,12 @@ from headstart.networks.formats.keras_writer import FEATURES
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlainModel:
-    """A network that is done training; D counts the hidden units of a head `mlp` too.
+    """A network that is done training; D counts the hidden units of a head `mlp` too."""
 
-    Attributes:
-        model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C).
-        trunk: `model` up to its layer `features` (B, D): depths in the recipe's order, then hidden units.
-        weights: (D, C) float32 and `bias` (C,), so that softmax(trunk(x) @ weights + bias) == model(x).
-    """
-
-    model: Any
-    trunk: Any
-    weights: np.ndarray
-    bias: np.ndarray
+    model: Any  # `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C)
+    trunk: Any  # `model` up to its layer `features` (B, D): depths in the recipe's order, then hidden units
+    weights: np.ndarray  # (D, C) float32, so that softmax(trunk(x) @ weights + bias) == model(x)
+    bias: np.ndarray  # (C,) float32
 
 
 def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> PlainModel:

@@ -42,10 +42,7 @@ def derive_seed(recipe: Recipe, *place: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Head:
-    """The head's layers by role: `linear`, for `mlp` also `hidden`, `norm` and `output`.
-
-    `logits` is a symbolic tensor (B, C); `centre` and `factor` (one over the scale) are (D,).
-    """
+    """Layers by role: `linear`, for `mlp` also `hidden`, `norm`, `output`; `centre`, `factor` (1 / scale) are (D,)."""
 
     logits: Any
     layers: dict[str, Any]
@@ -116,12 +113,10 @@ def _draw_glorot_uniform(shape: Sequence[int], recipe: Recipe, use: str) -> np.n
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoldedHead:
-    """A trained head as one linear layer; H hidden units, 0 for `linear`.
+    """A trained head as one linear layer; D features and H hidden units, 0 for `linear`.
 
-    Attributes:
-        weights: (D + H, C) on raw pooled features and hidden units; `bias` is (C,).
-        hidden: (D, H) and (H,) of the hidden layer on raw pooled features, then gamma and beta (H,) of its norm; empty
-            for `linear`.
+    `weights` are (D + H, C) on raw features and hidden units, `bias` (C,); `hidden` (D, H) and (H,) of the hidden
+    layer, then gamma and beta (H,) of its norm; empty for `linear`.
     """
 
     weights: np.ndarray

@@ -39,25 +39,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Network:
-    """What a recipe trains.
+    """What a recipe trains."""
 
-    Attributes:
-        model: Functional `keras.Model`, not compiled: inputs by name -> logits (B, C) float32.
-        recipe: With `backbone`, `depths` and `part` decided.
-        cut: Depth whose map comes in; empty when pictures come in, or features alone.
-        low: Depths whose pooled features come in, in the order in which `pooled` holds them.
-        blocks: Those that train, shallow to deep, the head last.
-        statistics: Variables that training changes without a gradient: those of batch norm.
-    """
-
-    model: Any
-    recipe: Recipe
-    cut: str
-    low: tuple[str, ...]
-    blocks: tuple[Block, ...]
+    model: Any  # functional `keras.Model`, not compiled: inputs by name -> logits (B, C) float32
+    recipe: Recipe  # with `backbone`, `depths` and `part` decided
+    cut: str  # depth whose map comes in; empty when pictures come in, or features alone
+    low: tuple[str, ...]  # depths whose pooled features come in, in the order in which `pooled` holds them
+    blocks: tuple[Block, ...]  # those that train, shallow to deep, the head last
     head: Head
     updates: tuple[Update, ...]
-    statistics: tuple[Any, ...]
+    statistics: tuple[Any, ...]  # of batch norm: training changes these variables without a gradient
 
     @property
     def trainable_params(self) -> int:

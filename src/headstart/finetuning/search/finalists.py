@@ -47,10 +47,7 @@ def list_possible_finalists(space: RecipeSpace, trials: Sequence[RecipeTrial]) -
 def choose_finalists(
     space: RecipeSpace, trials: Sequence[RecipeTrial], clusters: np.ndarray, console: Console
 ) -> list[RecipeTrial]:
-    """Those to judge further, in the order in which they are given up where there is no time for all.
-
-    What the first fold's paired interval has decided is not judged again. `clusters` are (N,), of the whole data set.
-    """
+    """Those to judge further, in the order in which they are given up for time; `clusters` (N,) are of all rows."""
     ranked = rank_trials(trials)
     best = ranked[:FINALISTS]
     others: list[RecipeTrial] = []

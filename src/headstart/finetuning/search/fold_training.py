@@ -1,7 +1,4 @@
-"""One recipe on one fold: a network learns from the other folds and answers for the held-out pictures at every epoch.
-
-What came out stays in the run folder (`adapt/trials/…`); a training that was cut short goes on from its last epoch.
-"""
+"""One recipe on one fold: a network learns from the other folds and answers for held-out pictures at every epoch."""
 
 from __future__ import annotations
 

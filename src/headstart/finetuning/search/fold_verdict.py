@@ -1,8 +1,7 @@
 """From the curves of a recipe's folds to one verdict: how many epochs, how far from the start, how sure.
 
-Chosen on all held-out pictures together, and used again when the recipe is trained on all pictures: the epoch, the part
-`alpha` of the way from the first weights to the tuned ones (WiSE-FT, Wortsman et al., CVPR 2022; 0 when nothing that
-was learnt helps) and a temperature (Guo et al., ICML 2017).
+Chosen on all held-out pictures together: the epoch, the part `alpha` of the way from the first weights to the tuned
+ones (WiSE-FT, Wortsman et al., CVPR 2022) and a temperature (Guo et al., ICML 2017).
 """
 
 from __future__ import annotations
@@ -26,23 +25,15 @@ SAMPLE = 2_000  # pictures that suffice to compare epochs after a temperature; t
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldVerdict:
-    """How a recipe did on some folds.
+    """How a recipe did on some folds."""
 
-    Attributes:
-        epoch: Whose weights count, the same in all folds; at least 1.
-        alpha: Part of the way from the first weights to those.
-        rows: (M,) int64 pictures of these folds.
-        probabilities: (M, C) float32.
-        losses: (M,) float64 by the metric.
-    """
-
-    epoch: int
-    alpha: float
+    epoch: int  # whose weights count, the same in all folds; at least 1
+    alpha: float  # part of the way from the first weights to those
     temperature: float
-    rows: np.ndarray
-    targets: np.ndarray
-    probabilities: np.ndarray
-    losses: np.ndarray
+    rows: np.ndarray  # (M,) int64 pictures of these folds
+    targets: np.ndarray  # (M,) int64
+    probabilities: np.ndarray  # (M, C) float32
+    losses: np.ndarray  # (M,) float64 by the metric
 
     @property
     def loss(self) -> float:
@@ -53,10 +44,7 @@ class FoldVerdict:
 def judge_folds(
     runs: Sequence[FoldRun], training_set: TrainingSet, interpolate: Callable[[int, float], np.ndarray] | None = None
 ) -> FoldVerdict:
-    """Choose epoch, alpha and temperature, and judge.
-
-    `interpolate` gives, by epoch and alpha, the (M, C) logits of all folds' held-out pictures; None stays at alpha 1.
-    """
+    """Judge by the best epoch, temperature and alpha (`interpolate`: (M, C) held-out logits by epoch and alpha)."""
     metric = training_set.problem.metric
     rows = np.concatenate([run.rows for run in runs])
     y = training_set.classes_of(rows)

@@ -1,7 +1,6 @@
 """The search over recipes: each is tried on one fold, what falls behind is pruned, the best are judged on more folds.
 
-First come the recipes that the number of pictures suggests, then what a model check advised about the last trial, then
-Optuna's proposals. Ctrl-C ends the trying and keeps what there is.
+First come the recipes that the number of pictures suggests, then advice of model checks, then Optuna's proposals.
 """
 
 from __future__ import annotations

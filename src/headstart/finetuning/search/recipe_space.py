@@ -19,20 +19,14 @@ _SHAPE = ("backbone", "depths", "strategy", "part", "blocks", "head", "hidden", 
 
 @dataclass(kw_only=True, eq=False)
 class RecipeSpace:
-    """What recipes share and where networks start, the best first.
-
-    Attributes:
-        specs: Of the backbones, by name.
-        finalists: The backbones, each with the reason why it is worth a start.
-        is_given: Whether the user gave the recipe: then no clock has a say.
-    """
+    """What recipes share and where networks start, the best first."""
 
     starting_points: Sequence[StartingPoint]
-    specs: Mapping[str, BackboneSpec]
-    is_given: bool
+    specs: Mapping[str, BackboneSpec]  # of the backbones, by name
+    is_given: bool  # by the user: then no clock has a say
     metric: str
     seed: int
-    finalists: Sequence[Finalist] = ()
+    finalists: Sequence[Finalist] = ()  # the backbones, each with the reason why it is worth a start
     domain: str = "photo"
 
     @property

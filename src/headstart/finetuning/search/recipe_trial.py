@@ -12,20 +12,14 @@ from headstart.finetuning.search.fold_verdict import FoldVerdict, count_epoch
 
 @dataclass(kw_only=True, eq=False)
 class RecipeTrial:
-    """A trial on its way.
-
-    Attributes:
-        runs: The folds done so far; once judged, the `best` of their logs is the epoch that counts.
-        verdict: On these folds; None when it failed.
-        why: What ended it, when it failed or was pruned.
-    """
+    """A trial on its way."""
 
     number: int
     recipe: Recipe
     origin: str
-    runs: list[FoldRun] = field(default_factory=list)
-    verdict: FoldVerdict | None = None
-    why: str = ""
+    runs: list[FoldRun] = field(default_factory=list)  # once judged, `best` of a log is what counts
+    verdict: FoldVerdict | None = None  # on these folds; None when it failed
+    why: str = ""  # what ended it, when it failed or was pruned
     pruned: bool = False
 
     def take_verdict(self, verdict: FoldVerdict) -> None:

@@ -27,10 +27,7 @@ def make_first_recipes(
 ) -> list[Recipe]:
     """The first recipes, the most promising first; docs/adapt.md shows what they were measured at.
 
-    Args:
-        per_class: Typical number of training pictures a class.
-        blocks: Of the trunk, up to the deepest depth that is read.
-        shared: Fields that all recipes share.
+    `per_class` is the typical number of training pictures a class, `blocks` those up to the deepest level that is read.
     """
     few = per_class < FEW
     epochs = min(max(EPOCHS[0], round(STEPS * Recipe().batch / n_train)), EPOCHS[1])

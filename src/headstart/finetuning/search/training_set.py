@@ -1,7 +1,4 @@
-"""The pictures that networks learn from, with their folds and what the frozen probe said of them.
-
-Positions are places in `rows`.
-"""
+"""Pictures that networks learn from, their folds, and the probe's answers; positions are places in `rows`."""
 
 from __future__ import annotations
 

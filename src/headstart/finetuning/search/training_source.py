@@ -1,7 +1,6 @@
 """What networks learn from: pooled features, feature maps at the cut, or the pictures themselves.
 
-A source holds all training pictures; folds and trials take their own from it. Which way is taken, and whether augmented
-views are kept, is decided by operations and bytes, and told.
+Which way is taken, and whether augmented views are kept, is decided by operations and bytes, and told.
 """
 
 from __future__ import annotations
@@ -31,19 +30,13 @@ _HELD_OUT = {"pooled": batches.HeldOutPooled, "maps": batches.HeldOutMaps, "pict
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """What one kind of network learns from: `pooled`, `maps` or `pictures`.
-
-    Attributes:
-        shared: What feeds and held-out batches of this kind are made from.
-        targets: (M,) int64 classes of all training pictures.
-        notes: Choices made, with their numbers.
-    """
+    """What one kind of network learns from: `pooled`, `maps` or `pictures`."""
 
     kind: str
-    shared: dict[str, Any]
-    targets: np.ndarray
+    shared: dict[str, Any]  # what feeds and held-out batches of this kind are made from
+    targets: np.ndarray  # (M,) int64 classes of all training pictures
     n_classes: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # choices, with their numbers
 
     def make_feed(self, positions: np.ndarray, recipe: Recipe) -> Any:
         """Batches to learn from."""

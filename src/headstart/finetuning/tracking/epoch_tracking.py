@@ -1,7 +1,4 @@
-"""Trainings reported to TensorBoard or MLflow as they go, each epoch once, however often a run was resumed.
-
-Training and held-out scores lie side by side, so that both tools draw them into one chart.
-"""
+"""Trainings reported to TensorBoard or MLflow as they go, each epoch once, however often a run was resumed."""
 
 from __future__ import annotations
 
@@ -34,11 +31,7 @@ class Tracker(Protocol):
 
 
 def open_tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]) -> Tracker:
-    """Begin to follow the trainings of a run, `tensorboard` or `mlflow`; files go into a folder of that name.
-
-    Raises:
-        SetupError: MLflow is not installed, or its server does not answer.
-    """
+    """Begin to follow the trainings of a run, in `tensorboard` or `mlflow`; files go into a folder of that name."""
     if kind == "tensorboard":
         return EventFiles(folder / "tensorboard", class_names)
     return MlflowTracker(folder / "mlflow", run_name, class_names)

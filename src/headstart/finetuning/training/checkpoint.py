@@ -1,8 +1,7 @@
 """A training that can be killed at any moment: after each epoch a folder holds all that the next epoch starts from.
 
-`state-003.npz` has the arrays (weights, optimiser, draws, held-out logits) and is written first; `state-003.json` has
-the facts and makes it count. Both are written atomically, and only then is the state before removed; `state-over` is
-what stays of a training that ended. Beside them lie weights that may be asked for later, `weights-003.npz`.
+`state-003.npz` has the arrays and is written first; `state-003.json` has the facts and makes it count; only then is the
+state before removed. `state-over` is what stays of a training that ended; `weights-003.npz` may be asked for later.
 """
 
 from __future__ import annotations
@@ -25,23 +24,15 @@ from headstart.finetuning.training.prefetch import Profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFacts:
-    """What is known of a training after an epoch.
+    """What is known of a training after an epoch."""
 
-    Attributes:
-        key: Digest of what the training depends on; another key is another training.
-        parts: Into how many parts each batch is cut.
-        scale: Factor on all rates that callbacks asked for.
-        best: The epoch whose weights count.
-        stopped: Why it ended; empty while it has not.
-    """
-
-    key: str
-    parts: int
+    key: str  # digest of what the training depends on
+    parts: int  # into which each batch is cut
     peak: float = 0.0
     epoch: int = 0
-    scale: float = 1.0
-    best: int = 0
-    stopped: str = ""
+    scale: float = 1.0  # factor on all rates that callbacks asked for
+    best: int = 0  # the epoch whose weights count
+    stopped: str = ""  # why it ended; empty while it has not
     steps: int = 0
     profile: Profile = field(default_factory=Profile)
     start: EpochScores | None = None
@@ -51,13 +42,7 @@ class TrainingFacts:
 
 @dataclass(kw_only=True, eq=False)
 class TrainingArrays:
-    """The arrays beside the facts.
-
-    Attributes:
-        weights: All that training may change, by path; empty when the training is over.
-        state: See `headstart.finetuning.training.train_step.TrainStep.copy_state`.
-        logits: (E + 1, M, C) float32; None when nothing is watched.
-    """
+    """The arrays beside the facts: weights by path, of optimiser and draws, (E + 1, M, C) float32 logits if any."""
 
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     state: list[np.ndarray] = field(default_factory=list)

@@ -1,8 +1,4 @@
-"""The epochs of one training: steps at the schedule's rates, a look at the held-out pictures, a state to go on from.
-
-When to stop and which epoch counts follows from held-out logits, never from a clock, so that a resumed training decides
-as the unbroken one did.
-"""
+"""The epochs of one training: steps at the schedule's rates, a look at the held-out pictures, a state to go on from."""
 
 from __future__ import annotations
 

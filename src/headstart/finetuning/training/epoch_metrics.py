@@ -1,7 +1,4 @@
-"""What is known of a network at the end of an epoch: scores of held-out pictures, and of the batches it learnt from.
-
-Training scores come from the batches as they were seen: they cost nothing and hold for augmented and mixed pictures.
-"""
+"""Scores of a network after an epoch: of held-out pictures, and, at no cost, of the batches as it learnt from them."""
 
 from __future__ import annotations
 
@@ -83,9 +80,8 @@ def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndar
 
 
 def predict_logits(network: Network, held: HeldOut) -> np.ndarray:
-    """(M, C) float32 logits of held-out pictures, in the order of `held.y`.
-
-    A short batch is filled up, so that a picture's logits do not depend on how many others came with it.
+    """(M, C) float32, in the order of `held.y`; a short batch is filled up, so that a picture's logits do not depend on
+    it.
     """
     model, size = network.model, 0
     parts = []

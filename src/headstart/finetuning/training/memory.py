@@ -1,8 +1,6 @@
 """Whether a step of training fits into memory: a bound from the network's layers, and what the machine has free.
 
-Back-propagation keeps what every layer gave out for the pictures of a batch. Where that is too much, or the framework
-runs out all the same, a batch goes through in halves, quarters, …, which changes the result by rounding alone; it is
-reported.
+Where it does not, a batch goes through in halves, quarters, …: the result changes by rounding alone; it is told.
 """
 
 from __future__ import annotations
@@ -22,12 +20,7 @@ _FULL = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
 def count_parts(model: Any, batch: int) -> tuple[int, str]:
-    """Into how many parts a batch must be cut, a power of 2, and one sentence about it (empty for one part).
-
-    Args:
-        model: The network's `keras.Model`.
-        batch: Pictures a step.
-    """
+    """Into how many parts a batch must be cut, a power of 2, and one sentence about it (empty for one part)."""
     free, count = count_available_bytes(), 1
     limit = _MOST if free is None else min(_MOST, int(_USED * free))
     while count < batch and step_bytes(model, math.ceil(batch / count)) > limit:

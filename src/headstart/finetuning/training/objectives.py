@@ -1,7 +1,4 @@
-"""What is minimised and on what: the loss, mixed pictures with mixed labels, and the order of an epoch.
-
-Labels are soft everywhere, (B, C) rows that sum to 1: a mixed picture has as much of a class as of its picture.
-"""
+"""What is minimised and on what: the loss, mixed pictures with mixed (soft) labels, and the order of an epoch."""
 
 from __future__ import annotations
 
@@ -21,12 +18,10 @@ _ORDER = 77_000  # no other draw has this stream
 
 
 def make_loss(recipe: Recipe, class_weight: np.ndarray | None = None) -> Any:
-    """Cross-entropy of (B, C) logits against soft labels, or the focal loss (Lin 2017), as a Keras loss: the mean over
-    B.
+    """Cross-entropy of (B, C) logits against soft labels, or the focal loss (Lin 2017), as a Keras loss.
 
-    A class weight, (C,) or None, counts a picture as often as its label has of the class; weights should be 1 on
-    average over the pictures. Label smoothing (Szegedy 2016) comes after it. The focal loss weighs each class's term by
-    (1 - p)^gamma.
+    A class weight, (C,) or None, counts a picture as often as its label has of the class. Label smoothing (Szegedy
+    2016) comes after it. The focal loss weighs each class's term by (1 - p)^gamma.
     """
     import keras
 

@@ -1,10 +1,9 @@
-"""Keras' own Adam and SGD, with a factor on the update of each variable.
+"""Keras' own Adam and SGD, with a factor on the update of each variable: Adam's update does not scale with a gradient.
 
-Adam divides by the size of the gradient, so a variable's factor scales its *update*. Factors and rates are variables:
-they change between steps and nothing is traced again. With a factor of 0 a variable does not move nor count in the
-clipped norm; once freed, its first step has the bias correction of a first step. Decay is decoupled (Loshchilov and
-Hutter, ICLR 2019) and has the factor too: biases and norms do not decay, and what has an anchor is pulled there (L2-SP,
-Li 2018).
+Factors and rates are variables: they change between steps and nothing is traced again. With a factor of 0 a variable
+does not move nor count in the clipped norm; once freed, its first step has the bias correction of a first step. Decay
+is decoupled (Loshchilov and Hutter, ICLR 2019) and has the factor too; biases and norms do not decay, and what has an
+anchor is pulled there (L2-SP, Li 2018).
 """
 
 from __future__ import annotations

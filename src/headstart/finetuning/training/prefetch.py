@@ -1,7 +1,6 @@
 """Batches made ahead of training, and the proof that training did not have to wait for them.
 
-One thread lets a feed run through all epochs, a few batches ahead. What it makes depends on the epoch's number alone,
-so being ahead changes nothing but speed.
+What a feed makes depends on the epoch's number alone, so being ahead changes nothing but speed.
 """
 
 from __future__ import annotations
@@ -30,10 +29,7 @@ class Feed(Protocol):
     steps: int
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, from 1, the same each time.
-
-        Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64.
-        """
+        """Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64 of an epoch, from 1."""
         ...
 
 

@@ -1,8 +1,7 @@
 """One step of training, by Keras' own compiled train step, and everything that such a step changes.
 
-`compute_metrics`, a hook of Keras on every backend, hands out the logits that the step saw, so scores of the training
-batches cost no second pass. A batch too large for memory goes through in parts whose gradients are summed: with soft
-labels in their shares they sum to exactly the gradient of the whole.
+`compute_metrics`, a hook of Keras on every backend, hands out the logits that the step saw. A batch too large for
+memory goes through in parts whose gradients are summed: with soft labels in their shares the sum is that of the whole.
 """
 
 from __future__ import annotations
@@ -45,10 +44,7 @@ class TrainStep:
             draw.assign(np.array([recipe.seed, number], draw.dtype))
 
     def take_step(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
-        """The loss that was minimised and the (b, C) float32 logits, both from before the step.
-
-        Inputs are by name (b, …) float32, soft labels (b, C) float32.
-        """
+        """The loss that was minimised and the (b, C) float32 logits, both from before the step."""
         self.optimiser.learning_rate = rate
         if self._summing is None:
             return self._train_part(inputs, soft)

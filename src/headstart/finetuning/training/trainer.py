@@ -39,21 +39,14 @@ _TEST_WORSE, _TEST_FIRST = 4.0, 5  # times the largest loss of the first steps e
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingResult:
-    """A training that is over, with its `stopped` reason in one clause.
-
-    Attributes:
-        start: Held-out scores before the first step; None when nothing was held out.
-        best: The epoch whose weights count and are in the network now, 0 for the start.
-        logits: (E + 1, M, C) float32 held-out logits at the start and after each epoch; None when nothing was held out.
-        weights: Epoch -> weights by path, as `Network.set` takes them; 0, the best one, and with `keep_epochs` all.
-    """
+    """A training that is over."""
 
     rows: tuple[EpochRow, ...]
-    start: EpochScores | None
-    best: int
-    stopped: str
-    logits: np.ndarray | None
-    weights: Callable[[int], dict[str, np.ndarray]]
+    start: EpochScores | None  # held-out scores before the first step; None when nothing was held out
+    best: int  # the epoch whose weights count and are in the network now, 0 for the start
+    stopped: str  # why it ended, one clause
+    logits: np.ndarray | None  # (E + 1, M, C) float32 held-out, at the start and after each epoch
+    weights: Callable[[int], dict[str, np.ndarray]]  # by epoch and path; of 0, the best, or all (`keep_epochs`)
     steps: int
     profile: Profile
     notes: tuple[str, ...]

@@ -1,7 +1,4 @@
-"""Which weights count, by held-out pictures alone: an epoch, a point between two networks, a mean of several.
-
-Whatever is chosen is the earlier, the smaller or the fewer when scores are equal.
-"""
+"""Which weights count, by held-out pictures alone; of equal scores the earlier, the smaller or the fewer is chosen."""
 
 from __future__ import annotations
 
@@ -37,10 +34,7 @@ def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
 
 
 def choose_alpha(logits: Mapping[float, np.ndarray], y: np.ndarray, metric: str) -> float:
-    """The point between the first (0) and the tuned weights (1) with the lowest loss (WiSE-FT, Wortsman 2022).
-
-    `logits` are (M, C) held-out ones by point, `y` (M,) int64.
-    """
+    """The point between first (0) and tuned weights (1), of (M, C) logits, with least loss (WiSE-FT, Wortsman 2022)."""
     losses = {alpha: per_picture_loss(metric, y, _softmax_float64(logits[alpha])).mean() for alpha in sorted(logits)}
     return min(losses, key=lambda alpha: losses[alpha])
 
