@@ -5,7 +5,7 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.network.training_layers import frozen_norm
+from headstart.finetuning.network.layer_swaps import frozen_norm
 from small_nets import SIDE, conv, features, fitted, frozen, inputs_of, pictures, raw, residual, small_trunk
 
 X = pictures()

@@ -8,7 +8,7 @@ import pytest
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.network.training_layers import residual_add
+from headstart.finetuning.network.layer_swaps import residual_add
 from small_nets import (
     SIDE,
     conv,

@@ -12,10 +12,9 @@ from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.finetuning import final_training, fine_tune, starting_points
-from headstart.finetuning.search import fold_training, fold_verdict, search_space
+from headstart.finetuning.search import fold_training, recipe_trial, search_space
 from headstart.finetuning.search.fold_training import FoldRun
-from headstart.finetuning.search.fold_verdict import FoldVerdict
-from headstart.finetuning.search.recipe_trial import RecipeTrial
+from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.finetuning.starting_points import StartingPoint
@@ -237,7 +236,7 @@ def judged_run(epochs, rows=slice(None), fold=0):
 
 
 def verdict(runs, metric, interpolated=None):
-    return fold_verdict.judge_folds(runs, pictures(metric), interpolated)
+    return recipe_trial.judge_folds(runs, pictures(metric), interpolated)
 
 
 def raw(logits):

@@ -8,15 +8,8 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import (
-    Check,
-    average_final_score,
-    format_folds,
-    format_no_curve,
-    holds_in_most,
-    list_changes,
-    select_long_enough,
-)
+from headstart.finetuning import check_base as base
+from headstart.finetuning.check_base import Check, list_changes
 from headstart.finetuning.training_curves import score_curve
 
 # Of the least held-out loss: epoch to epoch it moves by a few per cent where nothing is wrong.
@@ -25,15 +18,16 @@ GAP = 0.15  # of accuracy, training above held-out
 
 
 def _check_overfitting(check: Check, training: TrainingInput) -> Diagnosis:
-    logs = select_long_enough(training.logs)
+    logs = base.select_long_enough(training.logs)
     if not logs:
-        return check.pass_without_finding("skipped", format_no_curve(training.logs))
+        return check.pass_without_finding("skipped", base.format_no_curve(training.logs))
     turned = [_has_turned(log) for log in logs]
-    if holds_in_most(turned):
-        return _report_turn(check, [log for log, flag in zip(logs, turned, strict=True) if flag], format_folds(turned))
-    right, held_out = average_final_score(logs, "train", "accuracy"), average_final_score(logs, "val", "accuracy")
+    if base.holds_in_most(turned):
+        turned_logs = [log for log, flag in zip(logs, turned, strict=True) if flag]
+        return _report_turn(check, turned_logs, base.format_folds(turned))
+    right, held_out = (base.average_final_score(logs, side, "accuracy") for side in ("train", "val"))
     gap = f"accuracy {right:.2f} on training pictures, {held_out:.2f} on held-out ones at the epoch that counts"
-    if right - held_out > GAP and average_final_score(logs, "val", "log_loss") >= training.probe.log_loss:
+    if right - held_out > GAP and base.average_final_score(logs, "val", "log_loss") >= training.probe.log_loss:
         sentence = f"learns by heart: {gap}, no better than the frozen probe's {training.probe.accuracy:.2f}"
         return check.report_finding("tip", sentence, _FIX, regularise(logs[0].recipe))
     return check.pass_without_finding("passed", f"held-out log loss stays within {RISE:.0%} of its least value; {gap}")
@@ -54,16 +48,11 @@ def _report_turn(check: Check, logs: list[TrainingLog], folds: str) -> Diagnosis
         [score_curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "accuracy"))
     )
     best = [int(np.nanargmin(val)) for val in held_out]
-    least, last = (
-        np.mean([val[b] for val, b in zip(held_out, best, strict=True)]),
-        np.mean([val[-1] for val in held_out]),
-    )
+    least, last = np.mean([v[b] for v, b in zip(held_out, best, strict=True)]), np.mean([v[-1] for v in held_out])
     first, final = np.mean([t[max(b, 1)] for t, b in zip(learnt, best, strict=True)]), np.mean([t[-1] for t in learnt])
     first_accuracy, after = np.mean([a[b] for a, b in zip(right, best, strict=True)]), np.mean([a[-1] for a in right])
-    curves = (
-        f"held-out log loss rises from {least:.2f} to {last:.2f} while training log loss falls from {first:.2f} to "
-        f"{final:.2f}, {folds}"
-    )
+    rise = f"held-out log loss rises from {least:.2f} to {last:.2f}"
+    curves = f"{rise} while training log loss falls from {first:.2f} to {final:.2f}, {folds}"
     epoch, recipe = int(np.median(best)) + 1, logs[0].recipe
     if after > first_accuracy:
         rise = f"accuracy still rises, {first_accuracy:.3f} to {after:.3f}"

@@ -8,15 +8,8 @@ import numpy as np
 
 from headstart.core.recipe import Recipe, field_values
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import (
-    Check,
-    average_final_score,
-    format_folds,
-    format_no_curve,
-    holds_in_most,
-    list_changes,
-    select_long_enough,
-)
+from headstart.finetuning import check_base as base
+from headstart.finetuning.check_base import Check, list_changes
 from headstart.finetuning.training_curves import score_curve
 
 BELOW = 0.02  # of accuracy, under the frozen probe
@@ -27,33 +20,30 @@ TOP_RATE = {"adamw": 5e-3, "sgd": 0.1}  # that is advised; a higher one mostly d
 
 
 def _check_underfitting(check: Check, training: TrainingInput) -> Diagnosis:
-    logs = select_long_enough(training.logs)
+    logs = base.select_long_enough(training.logs)
     if not logs:
-        return check.pass_without_finding("skipped", format_no_curve(training.logs))
+        return check.pass_without_finding("skipped", base.format_no_curve(training.logs))
     recipe, probe = logs[0].recipe, training.probe.accuracy
-    learnt, held_out = average_final_score(logs, "train", "accuracy"), average_final_score(logs, "val", "accuracy")
-    accuracies = (
-        f"accuracy {learnt:.2f} on training pictures and {held_out:.2f} on held-out ones at the epoch that counts"
-    )
+    learnt, held_out = (base.average_final_score(logs, side, "accuracy") for side in ("train", "val"))
+    held = f"{held_out:.2f} on held-out ones at the epoch that counts"
+    accuracies = f"accuracy {learnt:.2f} on training pictures and {held}"
     if max(learnt, held_out) < probe - BELOW:
         common = f", always answering the largest class {training.majority:.2f}"
         sentence = f"underfits: {accuracies}, and the frozen probe has {probe:.2f}{common}"
-        return check.report_finding(
-            "issue", sentence, "hold back less, or train faster or longer", _hold_back_less(recipe)
-        )
+        fix = "hold back less, or train faster or longer"
+        return check.report_finding("issue", sentence, fix, _hold_back_less(recipe))
     still, gaining = [_hardly_moves(log) for log in logs], [_still_gains(log) for log in logs]
-    if holds_in_most(still):
+    if base.holds_in_most(still):
         first, last = _mean_at_epoch(logs, "train", 1), _mean_at_epoch(logs, "train", -1)
         change = f"training log loss {first:.3f} in the first epoch, {last:.3f} in the last"
-        sentence = f"hardly moves: {change}, {format_folds(still)}"
+        sentence = f"hardly moves: {change}, {base.format_folds(still)}"
         return check.report_finding("tip", sentence, "raise the rate", _raise_rate(recipe))
-    if holds_in_most(gaining):
+    if base.holds_in_most(gaining):
         earlier, after = _mean_at_epoch(logs, "val", _last_third_start(recipe.epochs)), _mean_at_epoch(logs, "val", -1)
         change = f"held-out log loss {earlier:.3f} after two thirds of {recipe.epochs} epochs, {after:.3f} after all"
-        sentence = f"still gains when it ends: {change}, {format_folds(gaining)}"
-        return check.report_finding(
-            "tip", sentence, "raise the rate, or train longer", _raise_rate(recipe) or _train_longer(recipe)
-        )
+        sentence = f"still gains when it ends: {change}, {base.format_folds(gaining)}"
+        fields = _raise_rate(recipe) or _train_longer(recipe)
+        return check.report_finding("tip", sentence, "raise the rate, or train longer", fields)
     return check.pass_without_finding("passed", f"{accuracies}; the frozen probe has {probe:.2f}")
 
 
@@ -68,18 +58,14 @@ def _last_third_start(epochs: int) -> int:
 
 def _hardly_moves(log: TrainingLog) -> bool:
     train, val = score_curve(log, "train"), score_curve(log, "val")
-    return bool(
-        abs(train[1] - train[-1]) < STILL * train[1] and np.nanmax(val) - np.nanmin(val) < STILL * np.nanmax(val)
-    )
+    train_rests = abs(train[1] - train[-1]) < STILL * train[1]
+    return bool(train_rests and np.nanmax(val) - np.nanmin(val) < STILL * np.nanmax(val))
 
 
 def _still_gains(log: TrainingLog) -> bool:
-    val, all_ran = score_curve(log, "val"), len(log.epochs) == log.recipe.epochs
-    return bool(
-        all_ran
-        and np.nanargmin(val) == len(val) - 1
-        and val[-1] < (1 - GAINING) * val[_last_third_start(len(log.epochs))]
-    )
+    val, epochs = score_curve(log, "val"), len(log.epochs)
+    best_at_end = epochs == log.recipe.epochs and np.nanargmin(val) == len(val) - 1
+    return bool(best_at_end and val[-1] < (1 - GAINING) * val[_last_third_start(epochs)])
 
 
 def _hold_back_less(recipe: Recipe) -> dict[str, Any]:

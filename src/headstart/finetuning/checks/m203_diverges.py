@@ -10,9 +10,8 @@ def _check_divergence(check: Check, training: TrainingInput) -> Diagnosis:
     how = [format_failure(log) for log in training.logs]
     flags = [bool(reason) for reason in how]
     if not any(flags):
-        return check.pass_without_finding(
-            "passed", f"the loss is finite and does not run away in {_format_epochs(training)}"
-        )
+        finite = f"the loss is finite and does not run away in {_format_epochs(training)}"
+        return check.pass_without_finding("passed", finite)
     recipe = training.logs[0].recipe
     first = training.logs[flags.index(True)]
     sentence = f"diverges {format_folds(flags)}: {first.name}: {how[flags.index(True)]}, highest rate {recipe.rate:.3g}"

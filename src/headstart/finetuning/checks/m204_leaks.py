@@ -6,13 +6,8 @@ import numpy as np
 
 from headstart.core.recipe import field_values
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import (
-    Check,
-    average_final_score,
-    count_held_out,
-    format_no_curve,
-    select_long_enough,
-)
+from headstart.finetuning import check_base as base
+from headstart.finetuning.check_base import Check
 from headstart.finetuning.training_curves import score_curve
 
 ABOVE = 0.10  # of accuracy, held-out above training, besides chance and the last epoch's own progress
@@ -27,30 +22,22 @@ def _check_leakage(check: Check, training: TrainingInput) -> Diagnosis:
         sentence, fix = f"{learnt}: held-out scores are too good", "keep near-duplicates on one side"
         return check.report_finding("issue", sentence, f"{fix}; the audit names them (D101 to D201)", {})
     apart = "no held-out picture looks like one that the network learnt from"
-    logs = select_long_enough(training.logs)
+    logs = base.select_long_enough(training.logs)
     recipe = training.logs[0].recipe
     hampers = [name for name in HAMPERS if field_values(recipe)[name]]
     if hampers or recipe.sampling == "balanced" or not logs:
-        why = (
-            f"training is hampered on purpose ({', '.join(hampers or ['balanced sampling'])})"
-            if logs
-            else format_no_curve(training.logs)
-        )
+        hampered = f"training is hampered on purpose ({', '.join(hampers or ['balanced sampling'])})"
+        why = hampered if logs else base.format_no_curve(training.logs)
         return check.pass_without_finding("passed", f"{apart}; training and held-out accuracy are not compared: {why}")
     above = [_held_out_surplus(log) for log in logs]
-    chance = 2 * np.sqrt(0.25 / (count_held_out(training) * len(logs)))
+    chance = 2 * np.sqrt(0.25 / (base.count_held_out(training) * len(logs)))
     learnt, held = (np.mean([score_curve(log, side, "accuracy")[-1] for log in logs]) for side in ("train", "val"))
     accuracies = f"held-out accuracy {held:.2f}, training accuracy {learnt:.2f} in the last epoch"
-    if (
-        np.mean(above) > ABOVE + chance
-        and average_final_score(logs, "val", "accuracy") > training.probe.accuracy + ABOVE
-    ):
-        sentence = (
-            f"{accuracies}, the frozen probe {training.probe.accuracy:.2f}: held-out pictures are easier than others"
-        )
-        return check.report_finding(
-            "issue", sentence, "look for copies, and for pictures of one object on both sides", {}
-        )
+    probe, final = training.probe.accuracy, base.average_final_score(logs, "val", "accuracy")
+    if np.mean(above) > ABOVE + chance and final > probe + ABOVE:
+        sentence = f"{accuracies}, the frozen probe {probe:.2f}: held-out pictures are easier than others"
+        fix = "look for copies, and for pictures of one object on both sides"
+        return check.report_finding("issue", sentence, fix, {})
     return check.pass_without_finding("passed", f"{apart}; {accuracies}")
 
 

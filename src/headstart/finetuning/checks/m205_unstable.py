@@ -6,15 +6,8 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
-from headstart.finetuning.check_base import (
-    Check,
-    count_held_out,
-    format_folds,
-    format_no_curve,
-    holds_in_most,
-    list_changes,
-    select_long_enough,
-)
+from headstart.finetuning import check_base as base
+from headstart.finetuning.check_base import Check, list_changes
 from headstart.finetuning.training_curves import score_curve
 
 SPREAD, RARE = 0.05, 0.001  # standard deviation of the folds' accuracies; how rarely chance alone gives as much
@@ -23,20 +16,20 @@ JUMP, FEWEST_EPOCHS = 0.20, 5  # mean step of the held-out loss, as a part of it
 
 
 def _check_instability(check: Check, training: TrainingInput) -> Diagnosis:
-    logs = select_long_enough(training.logs)
+    logs = base.select_long_enough(training.logs)
     if not logs:
-        return check.pass_without_finding("skipped", format_no_curve(training.logs))
+        return check.pass_without_finding("skipped", base.format_no_curve(training.logs))
     right = np.array([score_curve(log, "val", "accuracy")[log.best] for log in logs])
     accuracies = f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {_format_folds(logs)}"
-    n, recipe = count_held_out(training), logs[0].recipe
+    n, recipe = base.count_held_out(training), logs[0].recipe
     if _differ_beyond_chance(right, n):
         chance = np.sqrt(right.mean() * (1 - right.mean()) / n)
         spread = f"standard deviation {right.std(ddof=1):.3f}, of which chance explains {chance:.3f}"
         sentence = f"unstable across folds: {accuracies}, {spread}"
         return check.report_finding("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     jumps = [_mean_jump(log) for log in logs]
-    if holds_in_most([jump > JUMP for jump in jumps]):
-        folds = format_folds([jump > JUMP for jump in jumps])
+    if base.holds_in_most([jump > JUMP for jump in jumps]):
+        folds = base.format_folds([jump > JUMP for jump in jumps])
         sentence = f"held-out log loss jumps by {np.mean(jumps):.0%} from epoch to epoch {folds}"
         return check.report_finding("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     if len(logs) < FEWEST_FOLDS:

@@ -1,14 +1,15 @@
-"""Which layers of a trunk become other ones while a network trains."""
+"""Which layers of a trunk become other ones while a network trains; classes of Keras are made on first use."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
-from headstart.finetuning.network import batchnorm_folding, lora, training_layers
+from headstart.finetuning.network import batchnorm_folding, lora
 from headstart.finetuning.network.clone import Change
 from headstart.finetuning.network.trainable_head import derive_seed
 from headstart.networks.blocks import TrunkBlocks, iterate_ancestors, map_producers
@@ -20,6 +21,51 @@ _MOMENTUM = 0.9  # of batch norm that learns its statistics: those of the last d
 def learns_statistics(recipe: Recipe) -> bool:
     """Whether batch norm takes the statistics of the batches; from scratch there are no others."""
     return recipe.trunk.batch_norm == "train" or recipe.strategy == "scratch"
+
+
+@functools.cache
+def frozen_norm() -> Any:
+    """Class of a batch norm in inference mode whose gamma and beta train.
+
+    Keras ties the mode to `trainable`: a batch norm that may learn also takes the batch's own statistics, which are
+    poor in small batches and differ from the ones that the pre-trained kernels behind it expect.
+    """
+    import keras
+
+    class FrozenNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
+        folded = False  # into the convolution before it (`headstart.finetuning.network.batchnorm_folding`)
+
+        def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            return inputs if self.folded else super().call(inputs, training=False, mask=mask)
+
+    return FrozenNorm
+
+
+@functools.cache
+def residual_add() -> Any:
+    """Class of a residual sum that leaves the branch out, picture by picture, while it trains.
+
+    Stochastic depth (Huang et al., ECCV 2016): the branch is dropped with probability `rate`, and divided by `1 - rate`
+    where it is kept, so that inference stays as it is. Takes a list of two tensors or two tensors.
+    """
+    import keras
+
+    class ResidualAdd(keras.layers.Layer):  # type: ignore[misc]
+        def __init__(self, rate: float, branch: int, seed: int, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.rate, self.branch = rate, branch
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+        def call(self, inputs: Any, second: Any = None, training: bool = False) -> Any:
+            parts = list(inputs) if second is None else [inputs, second]
+            if training:
+                x = parts[self.branch]
+                shape = (keras.ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+                drawn = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+                parts[self.branch] = x * keras.ops.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
+            return parts[0] + parts[1]
+
+    return ResidualAdd
 
 
 def plan_layer_swaps(
@@ -56,9 +102,9 @@ def plan_layer_swaps(
         if isinstance(operation, keras.layers.BatchNormalization):
             if learns_statistics(recipe):
                 return kind, {**settings, "momentum": _MOMENTUM}
-            return training_layers.frozen_norm(), settings
+            return frozen_norm(), settings
         if id(operation) in sums:
-            return training_layers.residual_add(), {**settings, **sums[id(operation)]}
+            return residual_add(), {**settings, **sums[id(operation)]}
         kind = lora.low_rank_class(kind) if recipe.strategy == "lora" else kind
         return batchnorm_folding.folding_class(kind) if id(operation) in folds else kind, settings
 
@@ -70,7 +116,7 @@ def list_learnt_statistics(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
     import keras
 
     norms = [copy for _, copy in pairs if isinstance(copy, keras.layers.BatchNormalization) and copy.trainable]
-    learning = [norm for norm in norms if not isinstance(norm, training_layers.frozen_norm())]
+    learning = [norm for norm in norms if not isinstance(norm, frozen_norm())]
     return tuple(v for norm in learning for v in (norm.moving_mean, norm.moving_variance))
 
 

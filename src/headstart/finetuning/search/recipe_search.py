@@ -19,8 +19,7 @@ from headstart.core.run.time_plan import JUDGING_END, TRYING_END
 from headstart.core.types import EpochRow
 from headstart.finetuning.search import diagnosis, finalists, fold_training, search_space
 from headstart.finetuning.search.fold_training import run_fold
-from headstart.finetuning.search.fold_verdict import FoldVerdict, judge_folds
-from headstart.finetuning.search.recipe_trial import RecipeTrial, rank_trials
+from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial, judge_folds, rank_trials
 from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import TrainingSetup
 

@@ -1,13 +1,45 @@
-"""A recipe that is tried: the folds it was trained on, and how it did."""
+"""A recipe that is tried, and the verdict on its folds: how many epochs, how far from the start, how sure.
+
+Chosen on all held-out pictures together: the epoch, the part `alpha` of the way from the first weights to the tuned
+ones (WiSE-FT, Wortsman et al., CVPR 2022) and a temperature (Guo et al., ICML 2017).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.search.fold_training import FoldRun
-from headstart.finetuning.search.fold_verdict import FoldVerdict, count_epoch
+from headstart.finetuning.search.training_set import TrainingSet
+from headstart.finetuning.training import weight_averaging
+from headstart.heads.prediction import softmax
+from headstart.statistics.losses import per_picture_loss
+from headstart.statistics.sampling import evenly_spaced
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75)  # tried beside 1
+SAMPLE = 2_000  # pictures that suffice to compare epochs after a temperature; the last temperature is of all
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldVerdict:
+    """How a recipe did on some folds."""
+
+    epoch: int  # whose weights count, the same in all folds; at least 1
+    alpha: float  # part of the way from the first weights to those
+    temperature: float
+    rows: np.ndarray  # (M,) int64 pictures of these folds
+    targets: np.ndarray  # (M,) int64
+    probabilities: np.ndarray  # (M, C) float32
+    losses: np.ndarray  # (M,) float64 by the metric
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(np.mean(self.losses))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -23,8 +55,12 @@ class RecipeTrial:
     pruned: bool = False
 
     def take_verdict(self, verdict: FoldVerdict) -> None:
-        """Checks, report and log then speak of its epoch."""
-        self.verdict, self.runs = verdict, count_epoch(self.runs, verdict.epoch)
+        """Each log's `best` becomes the epoch that counts, or the last one of a fold that ended before it."""
+        self.verdict = verdict
+        self.runs = [
+            dataclasses.replace(run, log=dataclasses.replace(run.log, best=min(verdict.epoch, len(run.log.epochs))))
+            for run in self.runs
+        ]
 
     def require_verdict(self) -> FoldVerdict:
         """The verdict of a trial that was judged."""
@@ -40,3 +76,56 @@ class RecipeTrial:
 def rank_trials(trials: Sequence[RecipeTrial]) -> list[RecipeTrial]:
     """Those that ended, the best first."""
     return sorted((t for t in trials if t.verdict and not t.pruned), key=lambda t: (t.loss, t.number))
+
+
+def judge_folds(
+    runs: Sequence[FoldRun], training_set: TrainingSet, interpolate: Callable[[int, float], np.ndarray] | None = None
+) -> FoldVerdict:
+    """Judge by the best epoch, temperature and alpha (`interpolate`: (M, C) held-out logits by epoch and alpha)."""
+    metric = training_set.problem.metric
+    rows = np.concatenate([run.rows for run in runs])
+    y = training_set.classes_of(rows)
+    counts = np.array([len(run.rows) for run in runs])
+    epoch = 1 + weight_averaging.choose_epoch(_loss_curves(runs, y, metric), counts)
+    logits = _logits_at(runs, epoch)
+    alpha = 1.0
+    if interpolate is not None:
+        options = {1.0: logits, **{part: interpolate(epoch, part) for part in ALPHAS}}
+        tempered = {part: _temper(metric, part_logits, y) for part, part_logits in options.items()}
+        alpha = weight_averaging.choose_alpha(tempered, y, metric)
+        logits = options[alpha]
+    temperature = weight_averaging.fit_temperature(logits, y)
+    p = softmax(logits / temperature).astype(np.float32)
+    return FoldVerdict(
+        epoch=epoch,
+        alpha=alpha,
+        temperature=temperature,
+        rows=rows,
+        targets=y,
+        probabilities=p,
+        losses=np.asarray(per_picture_loss(metric, y, p), np.float64),
+    )
+
+
+def _loss_curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:
+    """(F, E) mean loss of each fold after each epoch that all reached; of the start if one broke off in the first."""
+    ends = np.cumsum([len(run.rows) for run in runs])[:-1]
+    curves = []
+    for epoch in range(1, max(2, min(len(run.logits) for run in runs))):
+        logits = _temper(metric, _logits_at(runs, epoch), y)
+        losses = per_picture_loss(metric, y, softmax(logits))
+        curves.append([part.mean() for part in np.split(losses, ends)])
+    return np.array(curves).T
+
+
+def _logits_at(runs: Sequence[FoldRun], epoch: int) -> np.ndarray:
+    """(M, C) float64 logits of all folds after an epoch; of one that ended before it, after its last."""
+    return np.concatenate([run.logits[min(epoch, len(run.logits) - 1)] for run in runs]).astype(np.float64)
+
+
+def _temper(metric: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Logits as they are judged: a log loss is taken after one temperature, for with one the network answers."""
+    if metric != "log_loss":
+        return logits
+    sample = evenly_spaced(len(y), SAMPLE)
+    return np.asarray(logits / weight_averaging.fit_temperature(logits[sample], y[sample]))
