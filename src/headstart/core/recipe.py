@@ -171,9 +171,8 @@ def field_values(settings: Any) -> dict[str, Any]:
 
 def _find_unknown_fields(names: Iterable[str]) -> list[str]:
     fields = [option.name for option in list_recipe_options()]
-    return [
-        f"recipe has no `{name}`; {format_nearest(name, fields)}".rstrip("; ") for name in names if name not in fields
-    ]
+    unknown = [name for name in names if name not in fields]
+    return [f"recipe has no `{name}`; {format_nearest(name, fields)}".rstrip("; ") for name in unknown]
 
 
 def _check_values(values: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], list[str]]:
@@ -301,9 +300,8 @@ def _convert_text(text: str, want: type) -> Any:
 def format_recipe(recipe: Recipe) -> str:
     """The fields that differ from the defaults, as `parse_fields` reads them."""
     always = ("strategy", "rate", "epochs")
-    return ",".join(
-        part for part in format_all_fields(recipe) if part.partition("=")[0] in always or part not in _DEFAULTS
-    )
+    parts = format_all_fields(recipe)
+    return ",".join(part for part in parts if part.partition("=")[0] in always or part not in _DEFAULTS)
 
 
 def format_all_fields(recipe: Recipe) -> tuple[str, ...]:

@@ -58,9 +58,8 @@ def format_no_curve(logs: Iterable[TrainingLog]) -> str:
 
 def average_final_score(logs: Sequence[TrainingLog], side: str, score: str) -> float:
     """Mean over the folds of a score at the epoch whose weights count; the first epoch's for training at the start."""
-    return float(
-        np.mean([score_curve(log, side, score)[max(log.best, 1) if side == "train" else log.best] for log in logs])
-    )
+    epochs = [max(log.best, 1) if side == "train" else log.best for log in logs]
+    return float(np.mean([score_curve(log, side, score)[at] for log, at in zip(logs, epochs, strict=True)]))
 
 
 def format_failure(log: TrainingLog) -> str:
@@ -76,16 +75,10 @@ def format_failure(log: TrainingLog) -> str:
     least, last = loss.min(), loss[-2:].mean()
     if len(loss) >= FEWEST and last > max(LOSS_RISE * least, least + LEAST_RISE):
         return f"the training loss rises from {least:.2f} to {last:.2f}"
-    right = score_curve(log, "val", "accuracy")
-    if (
-        len(loss) >= FEWEST
-        and val[1] > max(START_JUMP * val[0], val[0] + LEAST_RISE)
-        and val[1:].min() > START_KEPT * val[0]
-        and right[1:].max() < right[0]
-    ):
-        return (
-            f"held-out log loss jumps from {val[0]:.2f} to {val[1]:.2f} and comes back to {val[1:].min():.2f} at best"
-        )
+    right, start, first, lowest = score_curve(log, "val", "accuracy"), val[0], val[1], val[1:].min()
+    jumps = first > max(START_JUMP * start, start + LEAST_RISE) and lowest > START_KEPT * start
+    if len(loss) >= FEWEST and jumps and right[1:].max() < right[0]:
+        return f"held-out log loss jumps from {start:.2f} to {first:.2f} and comes back to {lowest:.2f} at best"
     return ""
 
 

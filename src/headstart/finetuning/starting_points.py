@@ -84,9 +84,8 @@ def choose_backbones(
     chosen = successive_halving.choose_finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
         names = ", ".join(f"{backbone.name} ({backbone.why})" for backbone in chosen)
-        ctx.console.print_line(
-            "adapt", f"fine-tuning starts from {names}; the cheaper first, so that something is there soon"
-        )
+        order = "the cheaper first, so that something is there soon"
+        ctx.console.print_line("adapt", f"fine-tuning starts from {names}; {order}")
     return chosen
 
 
@@ -99,9 +98,8 @@ def select_trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[
     backbones = [loading.find_backbone(e.spec.name) for e in embeddings]
     frozen = {e.spec.name: b.frozen_reason for e, b in zip(embeddings, backbones, strict=True) if b.frozen_reason}
     if frozen and len(frozen) == len(embeddings) and ctx.job.strategy != "auto":
-        raise NoOpError(
-            f"nothing can be fine-tuned: {'; '.join(frozen.values())}", hint="--strategy probe takes it frozen"
-        )
+        reasons = "; ".join(frozen.values())
+        raise NoOpError(f"nothing can be fine-tuned: {reasons}", hint="--strategy probe takes it frozen")
     for name, why in frozen.items():
         ctx.console.print_line("adapt", f"{name} is not fine-tuned: it {why.partition('` ')[2]}")
     return tuple(e for e in embeddings if e.spec.name not in frozen)

@@ -15,10 +15,9 @@ def _check_divergence(check: Check, training: TrainingInput) -> Diagnosis:
     recipe = training.logs[0].recipe
     first = training.logs[flags.index(True)]
     sentence = f"diverges {format_folds(flags)}: {first.name}: {how[flags.index(True)]}, highest rate {recipe.rate:.3g}"
-    change = list_changes(
-        recipe, rate=recipe.rate / 10, clip=recipe.clip or 1.0, warmup=max(recipe.warmup, 0.1), precision="float32"
-    )
-    return check.report_finding("issue", sentence, f"train at a tenth of the rate, {recipe.rate / 10:.3g}", change)
+    rate, warmup = recipe.rate / 10, max(recipe.warmup, 0.1)
+    change = list_changes(recipe, rate=rate, clip=recipe.clip or 1.0, warmup=warmup, precision="float32")
+    return check.report_finding("issue", sentence, f"train at a tenth of the rate, {rate:.3g}", change)
 
 
 def _format_epochs(training: TrainingInput) -> str:

@@ -33,9 +33,8 @@ def _check_instability(check: Check, training: TrainingInput) -> Diagnosis:
         sentence = f"held-out log loss jumps by {np.mean(jumps):.0%} from epoch to epoch {folds}"
         return check.report_finding("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     if len(logs) < FEWEST_FOLDS:
-        return check.pass_without_finding(
-            "not_applicable", f"how far folds lie apart is judged from three on, here {_format_few_folds(logs)}"
-        )
+        why = f"how far folds lie apart is judged from three on, here {_format_few_folds(logs)}"
+        return check.pass_without_finding("not_applicable", why)
     return check.pass_without_finding("passed", accuracies)
 
 
@@ -70,17 +69,15 @@ def _mean_jump(log: TrainingLog) -> float:
     late = val[len(val) // 2 :]
     steps = np.diff(late)
     turns = int(np.sum(steps[1:] * steps[:-1] < 0))
-    return (
-        float(np.abs(steps).mean() / late.mean()) if len(val) >= FEWEST_EPOCHS and 2 * turns > len(steps) - 1 else 0.0
-    )
+    jumps = len(val) >= FEWEST_EPOCHS and 2 * turns > len(steps) - 1
+    return float(np.abs(steps).mean() / late.mean()) if jumps else 0.0
 
 
 def _train_calmly(recipe: Recipe, n_train: int) -> dict[str, float]:
     """Averaged over about one epoch of steps."""
     steps = max(1, n_train // recipe.batch)
-    return list_changes(
-        recipe, ema=max(recipe.averaging.ema, min(max(1 - 1 / steps, 0.9), 0.999)), rate=recipe.rate / 3
-    )
+    ema = min(max(1 - 1 / steps, 0.9), 0.999)
+    return list_changes(recipe, ema=max(recipe.averaging.ema, ema), rate=recipe.rate / 3)
 
 
 PLUGIN = Check("M205", "instability", _check_instability)

@@ -99,18 +99,16 @@ class PictureFeed(_BatchFeed):
     ) -> None:
         super().__init__(**shared)
         self.pictures, self.below, self.low = pictures, below, tuple(low)
-        self.policy = augmentation.Policy(
-            domain=self.recipe.augmentation.domain, strength=self.recipe.augmentation.augment
-        )
+        settings = self.recipe.augmentation
+        self.policy = augmentation.Policy(domain=settings.domain, strength=settings.augment)
 
     def _make_inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         jobs = (
             (drawn, self.pictures[self.positions[drawn]], self._augmentation_seeds(number, step))
             for step, drawn in enumerate(batches)
         )
-        return _run_lower_trunk(
-            self.below, self.low, augmentation.augment_batches(jobs, self.policy, threads=count_threads())
-        )
+        augmented = augmentation.augment_batches(jobs, self.policy, threads=count_threads())
+        return _run_lower_trunk(self.below, self.low, augmented)
 
     def _augmentation_seeds(self, number: int, step: int) -> list[tuple[int, ...]]:
         return [(self.recipe.seed, _AUGMENT, number, step * self.batch + place) for place in range(self.batch)]
@@ -173,6 +171,5 @@ class HeldOutPictures(_HeldOut):
         self.pictures, self.below, self.low = pictures, below, tuple(low)
 
     def _make_inputs(self, positions: np.ndarray) -> Inputs:
-        decoded = iter([(positions, self.pictures[positions])])
-        ((_, inputs),) = _run_lower_trunk(self.below, self.low, decoded)
+        ((_, inputs),) = _run_lower_trunk(self.below, self.low, iter([(positions, self.pictures[positions])]))
         return inputs

@@ -91,9 +91,8 @@ def plan_layer_swaps(
 
         kind: Any = type(operation)
         settings: dict[str, Any] = {}
-        if isinstance(operation, keras.layers.Layer) and all(
-            len(x.shape) > 2 for x in keras.tree.flatten(operation.output)
-        ):
+        gives_maps = all(len(x.shape) > 2 for x in keras.tree.flatten(operation.output))
+        if isinstance(operation, keras.layers.Layer) and gives_maps:
             settings["dtype"] = recipe.precision
         if isinstance(operation, keras.layers.Dropout):
             settings["rate"] = 0.0
@@ -136,12 +135,9 @@ def _plan_stochastic_depth(
             where="--recipe",
             hint=f"blocks with residual sums: {', '.join(have) or 'none'}; write stochastic_depth=0",
         )
+    rate = recipe.trunk.stochastic_depth
     return {
-        key: {
-            "rate": recipe.trunk.stochastic_depth * depth,
-            "branch": branch,
-            "seed": derive_seed(recipe, _DRAW, place),
-        }
+        key: {"rate": rate * depth, "branch": branch, "seed": derive_seed(recipe, _DRAW, place)}
         for place, (key, (branch, depth)) in enumerate(inside.items())
     }
 

@@ -125,6 +125,5 @@ def print_profile(ctx: Context, name: str, profile: Profile) -> None:
     if ctx.job.profile and math.isfinite(profile.share):
         waited, first = format_duration(profile.wait_s), format_duration(profile.first_s)
         compute = f"{100 * profile.share:.0f} % of the step time was compute, {waited} waited for pictures"
-        ctx.console.print_line(
-            "train", f"{name}: {compute}; the first step, which compiles, took {first} and is left out"
-        )
+        compiled = f"the first step, which compiles, took {first} and is left out"
+        ctx.console.print_line("train", f"{name}: {compute}; {compiled}")

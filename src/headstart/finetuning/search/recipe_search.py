@@ -55,9 +55,8 @@ class Search:
         end = {"during": during, "trials": len(self.trials), "folds": folds}
         why = "Ctrl-C: what it ended, trials and folds that were done by then"
         self.setup.ctx.record_decision(INTERRUPTED, lambda: end, why)
-        self.setup.ctx.console.print_warning(
-            "interrupted: going on with the best so far; press Ctrl-C again to stop at once"
-        )
+        warning = "interrupted: going on with the best so far; press Ctrl-C again to stop at once"
+        self.setup.ctx.console.print_warning(warning)
 
     def is_stopped(self, during: str, count: int = 0) -> bool:
         """Whether Ctrl-C ended the run before this, now or in an earlier process, at so many trials or folds."""
@@ -182,9 +181,8 @@ class Search:
         distance = f"{verdict.alpha:.0%} of the way from the first weights to the tuned ones"
         helped = "" if verdict.alpha else ", for none of the training helped"
         how = f"epoch {verdict.epoch}, {distance}{helped}, temperature {verdict.temperature:.2f}"
-        self.setup.ctx.console.print_line(
-            "adapt", f"trial {trial.number} is compared by {self._format_score(trial)}: {how}"
-        )
+        about = f"trial {trial.number} is compared by {self._format_score(trial)}"
+        self.setup.ctx.console.print_line("adapt", f"{about}: {how}")
 
     def judge_finalists(self) -> list[RecipeTrial]:
         """The best trials on further folds, as many as there is time for; the best first."""
@@ -233,9 +231,8 @@ class Search:
         why = f"how many of {len(best)} recipes to judge on fold {fold}"
         fitting = int(self.setup.ctx.record_decision(f"adapt/fold/{fold}", count, why))
         for trial in best[fitting:] if fitting else ():
-            self.setup.ctx.console.print_line(
-                "adapt", f"trial {trial.number} is not judged further: there is no time for it"
-            )
+            about = f"trial {trial.number} is not judged further: there is no time for it"
+            self.setup.ctx.console.print_line("adapt", about)
         return fitting
 
     def _interpolate(self, trial: RecipeTrial) -> FoldVerdict:

@@ -114,8 +114,6 @@ def make_time_budget(ctx: Context) -> TimeBudget:
     """What is left now, decided once a run; endless where the recipe is given, so that two runs of one are equal."""
     if ctx.job.recipe:
         return TimeBudget(ctx=ctx, total_s=math.inf)
-    plan = plan_time(ctx.job)
-    total_s = ctx.record_decision(
-        "adapt/time", lambda: plan.fine_tuning_s(ctx.left_s()), "seconds left for fine-tuning"
-    )
+    plan, why = plan_time(ctx.job), "seconds left for fine-tuning"
+    total_s = ctx.record_decision("adapt/time", lambda: plan.fine_tuning_s(ctx.left_s()), why)
     return TimeBudget(ctx=ctx, total_s=float(total_s))

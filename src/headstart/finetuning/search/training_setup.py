@@ -76,9 +76,8 @@ def make_training_setup(
 ) -> TrainingSetup:
     """Trainings from some points, the best first."""
     specs = {e.spec.name: e.spec for e in embeddings}
-    space = RecipeSpace(
-        starting_points=points, specs=specs, is_given=bool(ctx.job.recipe), metric=problem.metric, seed=ctx.seed
-    )
+    is_given, metric = bool(ctx.job.recipe), problem.metric
+    space = RecipeSpace(starting_points=points, specs=specs, is_given=is_given, metric=metric, seed=ctx.seed)
     return TrainingSetup(
         training_set=TrainingSet(data=data, splits=splits, embeddings=embeddings, probe=probe, problem=problem),
         recipe_space=space,

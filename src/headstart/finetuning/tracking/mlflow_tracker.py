@@ -5,6 +5,7 @@ Nothing is sent anywhere unless `MLFLOW_TRACKING_URI` names a server; without it
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -57,11 +58,8 @@ class MlflowTracker:
             self._client = _make_client(self._uri)
             experiment = self._client.get_experiment_by_name(EXPERIMENT)
             place = None if server else (folder / "artifacts").resolve().as_uri()
-            self._experiment = (
-                experiment.experiment_id
-                if experiment
-                else self._client.create_experiment(EXPERIMENT, artifact_location=place)
-            )
+            create = functools.partial(self._client.create_experiment, EXPERIMENT, artifact_location=place)
+            self._experiment = experiment.experiment_id if experiment else create()
             self._parent = self._open_run("", run_name)
 
     def params(self, log_name: str, recipe: Recipe) -> None:
@@ -134,9 +132,8 @@ class MlflowTracker:
         try:
             yield
         except ImportError as err:
-            raise SetupError(
-                f"MLflow cannot be loaded: {err}", where="--track mlflow", hint=extras.format_install_command("mlflow")
-            ) from err
+            hint = extras.format_install_command("mlflow")
+            raise SetupError(f"MLflow cannot be loaded: {err}", where="--track mlflow", hint=hint) from err
         except Exception as err:
             if not type(err).__module__.startswith(("mlflow", "sqlalchemy", "requests")):
                 raise

@@ -25,11 +25,8 @@ class EventFiles:
         """Write the recipe as a table, shown under TEXT."""
         import tensorflow as tf
 
-        lines = [
-            "| field | value |",
-            "|---|---|",
-            *(f"| {name} | {value} |" for name, value in recipe_fields(recipe).items()),
-        ]
+        rows = [f"| {name} | {value} |" for name, value in recipe_fields(recipe).items()]
+        lines = ["| field | value |", "|---|---|", *rows]
         text = tf.make_tensor_proto("\n".join(lines).encode(), dtype=tf.string)
         self._write_event(log_name, "train", 0, [_make_value("recipe", "text", text)])
 
@@ -65,7 +62,6 @@ class EventFiles:
 def _make_value(tag: str, plugin: str, tensor: Any) -> Any:
     import tensorflow as tf
 
-    metadata = tf.compat.v1.SummaryMetadata(
-        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin), data_class=_DATA_CLASS[plugin]
-    )
+    plugin_data = tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin)
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin_data, data_class=_DATA_CLASS[plugin])
     return tf.compat.v1.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)

@@ -67,9 +67,8 @@ class TrainingLoop:
         self._profile, self._warm = facts.profile, False
         self._rates = schedules.schedule_rates(task.recipe, task.feed.steps * task.recipe.epochs, facts.peak)
         self._paths = [[variable.path for variable in block.variables] for block in task.network.blocks]
-        self._all_free = next(
-            e for e in range(1, task.recipe.epochs + 1) if self._factors_in_epoch(e) == stepper.factors
-        )
+        epochs = range(1, task.recipe.epochs + 1)
+        self._all_free = next(epoch for epoch in epochs if self._factors_in_epoch(epoch) == stepper.factors)
         self._drawn = 0.0
 
     def run_epochs(self) -> None:
@@ -100,9 +99,8 @@ class TrainingLoop:
             weights = self.stepper.average_weights() if self.task.recipe.averaging.ema else self.task.network.get()
             logits = self._predict_held_out(weights)
             if not all(np.isfinite(array).all() for array in (*weights.values(), *logits)):
-                trouble = (
-                    f"weights are not finite after step {self._steps}, rate {self._scheduled_rate(self._steps - 1):g}"
-                )
+                rate = self._scheduled_rate(self._steps - 1)
+                trouble = f"weights are not finite after step {self._steps}, rate {rate:g}"
         if trouble:
             self._save_state(trouble)
             return

@@ -74,9 +74,8 @@ class EpochPredictions:
 
 def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(E,) the monitored metric of each epoch as a loss, lower is better; `y` is (M,) int64, `logits` (E, M, C)."""
-    return np.array(
-        [per_picture_loss(monitor, y, softmax(epoch_logits.astype(np.float64))).mean() for epoch_logits in logits]
-    )
+    probabilities = (softmax(epoch_logits.astype(np.float64)) for epoch_logits in logits)
+    return np.array([per_picture_loss(monitor, y, p).mean() for p in probabilities])
 
 
 def predict_logits(network: Network, held: HeldOut) -> np.ndarray:

@@ -173,9 +173,8 @@ class _AdamW(_LayerwiseOptimizer):
             return super().variable_rates()
         self.steps.assign_add(ops.cast(ops.greater(self.factors, 0.0), "float32"))
         own_steps, all_steps = ops.maximum(self.steps, 1.0), self.iterations + 1
-        mean, square = (
-            _bias_correction(own_steps, beta) / _bias_correction(all_steps, beta) for beta in (self.beta_1, self.beta_2)
-        )
+        betas = (self.beta_1, self.beta_2)
+        mean, square = (_bias_correction(own_steps, beta) / _bias_correction(all_steps, beta) for beta in betas)
         return super().variable_rates() * ops.sqrt(square) / mean
 
 

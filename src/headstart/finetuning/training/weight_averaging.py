@@ -35,7 +35,8 @@ def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
 
 def choose_alpha(logits: Mapping[float, np.ndarray], y: np.ndarray, metric: str) -> float:
     """The point between first (0) and tuned weights (1), of (M, C) logits, with least loss (WiSE-FT, Wortsman 2022)."""
-    losses = {alpha: per_picture_loss(metric, y, _softmax_float64(logits[alpha])).mean() for alpha in sorted(logits)}
+    p = {alpha: softmax_regression.softmax_rows(logits[alpha].astype(np.float64)) for alpha in sorted(logits)}
+    losses = {alpha: per_picture_loss(metric, y, p[alpha]).mean() for alpha in p}
     return min(losses, key=lambda alpha: losses[alpha])
 
 
@@ -50,14 +51,11 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
     scores = logits.astype(np.float64)
 
     def cost(log_heat: float) -> float:
-        return float(
-            log_losses(y, softmax_regression.softmax_rows(scores / np.exp(log_heat))).sum() + _STIFF * log_heat**2
-        )
+        p = softmax_regression.softmax_rows(scores / np.exp(log_heat))
+        return float(log_losses(y, p).sum() + _STIFF * log_heat**2)
 
-    minimum = minimize_scalar(
-        cost, bounds=(np.log(COLDEST), np.log(WARMEST)), method="bounded", options={"xatol": 1e-6}
-    )
-    return float(np.exp(minimum.x))
+    bounds = (np.log(COLDEST), np.log(WARMEST))
+    return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
 
 
 def choose_soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
@@ -76,13 +74,5 @@ def choose_soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> 
 
 def average_weights(weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The mean of several networks' weights, name by name; summed in float64, in their order."""
-    return {
-        name: np.mean([network_weights[name] for network_weights in weights], axis=0, dtype=np.float64).astype(
-            first.dtype
-        )
-        for name, first in weights[0].items()
-    }
-
-
-def _softmax_float64(logits: np.ndarray) -> np.ndarray:
-    return softmax_regression.softmax_rows(logits.astype(np.float64))
+    means = {name: np.mean([each[name] for each in weights], axis=0, dtype=np.float64) for name in weights[0]}
+    return {name: mean.astype(weights[0][name].dtype) for name, mean in means.items()}
