@@ -111,9 +111,7 @@ def train_from_random(
 def train_on_all(
     setup: TrainingSetup, trial: RecipeTrial, callbacks: Sequence[Any] = ()
 ) -> tuple[PreparedTraining, Weights, TrainingLog]:
-    """A judged recipe on all training pictures: its network, the weights that count (the first, if it broke off), its
-    log.
-    """
+    """A judged recipe on all training pictures: network, weights that count (the first, if it broke off), log."""
     verdict, name = trial.require_verdict(), f"final, trial {trial.number}"
     training = setup.prepare(trial.recipe, setup.training_set.positions)
     first = training.network.get()

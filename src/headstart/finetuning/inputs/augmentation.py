@@ -92,9 +92,7 @@ def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]
 def augment_batches(
     jobs: Iterable[tuple[Any, np.ndarray, Sequence[Seed] | None]], policy: Policy, *, threads: int
 ) -> Iterator[tuple[Any, np.ndarray]]:
-    """Change batch after batch, in parallel and in order: a key, pictures (b, S, S, 3) uint8, their seeds (None: as
-    is).
-    """
+    """Change batch after batch, in parallel, in order: key, pictures (b, S, S, 3) uint8, seeds (None: as is)."""
     if not policy.operations:
         yield from ((key, pictures) for key, pictures, _ in jobs)
         return

@@ -36,9 +36,7 @@ class _BatchFeed:
         self.steps = self.n // self.batch
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Inputs by name (b, …) float32, soft labels (b, C) float32, and hard labels (b,) int64: the larger share's
-        class.
-        """
+        """Inputs by name (b, …) float32, soft labels (b, C) float32, hard ones (b,) int64: the larger share's."""
         rng = np.random.default_rng([self.recipe.seed, _MIX, number])
         for drawn, inputs in self._make_inputs(number, self._draw_batches(number)):
             soft = np.eye(self.n_classes, dtype=np.float32)[self.y[drawn]]
@@ -62,9 +60,7 @@ class _BatchFeed:
 
 
 class MapFeed(_BatchFeed):
-    """Trains on kept activations, of each picture's views one drawn each time, and on the pooled features of `low`
-    depths.
-    """
+    """Trains on kept activations, of each picture's views one drawn each time, and on pooled `low` depths."""
 
     def __init__(self, *, maps: CachedMaps, low: Sequence[str] = (), **shared: Any) -> None:
         super().__init__(**shared)
@@ -90,9 +86,7 @@ class PooledFeed(_BatchFeed):
 
 
 class PictureFeed(_BatchFeed):
-    """Trains on (N, S, S, 3) uint8 pictures, augmented anew each time, through the trunk `below` the cut if there is
-    one.
-    """
+    """Trains on (N, S, S, 3) uint8 pictures, augmented anew each time, through the trunk `below` the cut if any."""
 
     def __init__(
         self, *, pictures: np.ndarray, below: LowerTrunk | None = None, low: Sequence[str] = (), **shared: Any

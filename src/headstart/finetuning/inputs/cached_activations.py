@@ -50,9 +50,7 @@ class LowerTrunk:
     def run_batches(
         self, batches: Iterator[tuple[Any, np.ndarray]], low: Sequence[str] = ()
     ) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
-        """The key of each batch of pictures (b, H, W, 3) uint8, with `map` (b, h, w, c) float32 and, with `low`,
-        `pooled` (b, D).
-        """
+        """The key of each batch (b, H, W, 3) uint8, and float32 `map` (b, h, w, c) and, with `low`, `pooled` (b, D)."""
         for batch in batches:
             with self.turn:  # to the end of the batch: while a caller rests, nothing of it is in the engine
                 ((key, outputs),) = self.engine.run(iter([batch]))
@@ -145,9 +143,7 @@ def cache_maps(
 def load_lower_trunk(
     backbone: ResolvedBackbone, cut: str, data: Dataset, rows: np.ndarray, *, store: Store, console: Console
 ) -> LowerTrunk:
-    """The trunk up to a cut (empty for all depths and no map), compared with Keras on eight of the rows at its first
-    use.
-    """
+    """The trunk up to a cut (empty: all depths, no map), compared with Keras on eight rows at its first use."""
     pictures = _sample_pictures(backbone, data, rows)
     ready = loading.load_engine(backbone, store, console, pictures, threads=count_threads(), cut=cut)
     pooled = loading.cut_outputs(backbone.spec, cut)[1:] if cut else [depth.name for depth in backbone.spec.depths]

@@ -1,6 +1,4 @@
-"""Which way pictures take into a network whose lower trunk is frozen: what takes fewer operations, if the disk has
-room.
-"""
+"""Which way pictures take into a network whose lower trunk is frozen: fewer operations win, if the disk has room."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ VIEWS = 4  # augmented views that are kept of a picture when the recipe names no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPath:
-    """A way into the network: `cached`, `cached views` or `full path`; `flops` are of the frozen part, for all
-    trainings.
-    """
+    """A way into the network: `cached`, `cached views` or `full path`; `flops` of the frozen part, all trainings."""
 
     kind: str
     views: int

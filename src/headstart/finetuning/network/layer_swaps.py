@@ -143,8 +143,10 @@ def _plan_stochastic_depth(
 
 
 def _find_residual_branches(trunk_model: Any, anatomy: TrunkBlocks) -> dict[int, tuple[int, float]]:
-    """Id of each residual sum -> position of the branch among its inputs, and depth l / L of all residual sums, up to
-    1.
+    """Id of each residual sum -> position of the branch among its inputs, and depth l / L, up to 1.
+
+    A sum of two tensors is residual when the branch was computed from the other, the shortcut; sums behind a projected
+    shortcut, which cannot be left out, are none.
     """
     producers = map_producers(trunk_model)
     sums = [

@@ -20,9 +20,9 @@ _DRAWS = {"linear": 1, "hidden": 2, "dropout": 3, "hidden dropout": 4}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeadStart:
-    """A fitted linear head that a network starts from: `weights` (D, C) on raw pooled features, `bias` (C,).
+    """A fitted linear head that a network starts from.
 
-    `centre` and `scale` (D,) are mean and standard deviation of each feature, 0 for a constant one.
+    `weights` (D, C) on raw pooled features, `bias` (C,); `centre` and `scale` (D,): mean and standard deviation, or 0.
     """
 
     weights: np.ndarray

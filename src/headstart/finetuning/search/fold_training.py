@@ -25,9 +25,7 @@ from headstart.images.decoded_cache import require_room
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldRun:
-    """A training that was watched, on (M,) int64 held-out `rows`; `logits` (E + 1, M, C) float32 at the start and after
-    each epoch.
-    """
+    """A watched training: (M,) int64 held-out `rows`, (E + 1, M, C) float32 `logits` at the start and by epoch."""
 
     log: TrainingLog
     rows: np.ndarray

@@ -1,7 +1,4 @@
-"""What networks learn from: pooled features, feature maps at the cut, or the pictures themselves.
-
-Which way is taken, and whether augmented views are kept, is decided by operations and bytes, and told.
-"""
+"""What networks learn from: pooled features, feature maps at the cut, or the pictures themselves, by their cost."""
 
 from __future__ import annotations
 

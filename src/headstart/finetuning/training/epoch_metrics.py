@@ -47,9 +47,7 @@ class EpochPredictions:
         self._n = self._steps = 0
 
     def add_batch(self, loss: float, logits: np.ndarray, hard: np.ndarray) -> None:
-        """Count a batch: (b, C) logits as the step saw them, and (b,) int64 classes, of mixed pictures the larger
-        share's.
-        """
+        """Count a batch: (b, C) logits as the step saw them, (b,) int64 classes, the larger part's if mixed."""
         p = softmax(logits.astype(np.float64))
         self._cells += confusion_matrix(hard, p.argmax(axis=1), len(self._cells))
         self._log_loss += float(log_losses(hard, p).sum())
@@ -79,9 +77,7 @@ def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndar
 
 
 def predict_logits(network: Network, held: HeldOut) -> np.ndarray:
-    """(M, C) float32, in the order of `held.y`; a short batch is filled up, so that a picture's logits do not depend on
-    it.
-    """
+    """(M, C) float32, in the order of `held.y`; a short batch is filled up, for logits depend on its size."""
     model, size = network.model, 0
     parts = []
     for inputs in held.batches():

@@ -1,7 +1,4 @@
-"""Batches made ahead of training, and the proof that training did not have to wait for them.
-
-What a feed makes depends on the epoch's number alone, so being ahead changes nothing but speed.
-"""
+"""Batches made ahead of training; what a feed makes depends on the epoch's number alone, so only the speed changes."""
 
 from __future__ import annotations
 

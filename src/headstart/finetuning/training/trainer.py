@@ -53,9 +53,7 @@ class TrainingResult:
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a training: the best weights so far are in the network; `trained` is the training as far as it
-    came.
-    """
+    """Ctrl-C: the best weights so far are in the network; `trained` is the training as far as it came."""
 
     def __init__(self, trained: TrainingResult) -> None:
         super().__init__(trained.stopped)
