@@ -72,7 +72,8 @@ def fine_tune(
         return None
     started, folder = time.monotonic(), ctx.make_step_folder("adapt")
     tuning = serialization.find_value(FineTuningResult, folder, "tuning")
-    if tuning is None or not _has_its_networks(tuning, ctx):
+    files = [network.file for network in (tuning.network, tuning.scratch) if network] if tuning else []
+    if tuning is None or not all((ctx.run.path / file).is_file() for file in files):
         with epoch_tracking.open_epoch_tracker(ctx, data.class_names, folder / WORK) as tracker:
             setup = _make_setup(data, splits, ranking, trainable, probe, ctx)
             setup.tracker = tracker
@@ -82,11 +83,6 @@ def fine_tune(
     took = format_duration(time.monotonic() - started)
     ctx.console.print_line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {took}")
     return tuning
-
-
-def _has_its_networks(tuning: FineTuningResult, ctx: Context) -> bool:
-    networks = (tuning.network, tuning.scratch)
-    return all((ctx.run.path / network.file).is_file() for network in networks if network is not None)
 
 
 def _make_setup(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from headstart.core.console import format_duration
 from headstart.core.run.time_plan import FINISHING_END
 from headstart.core.types import TrainingLog, TunedNetwork
 from headstart.finetuning import final_training
 from headstart.finetuning.search.recipe_search import BASELINE, Search
 from headstart.finetuning.search.search_space import make_scratch_recipe
-from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.search.training_setup import TrainingSetup
 
 
@@ -29,7 +26,10 @@ def train_random_init_control(
     epoch_flops = cost.epoch_flops(recipe)
     all_epochs_flops = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * cost.epoch_flops(tuned.recipe)
     least, most = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, all_epochs_flops))
-    positions, is_given = _independent_positions(setup.training_set), setup.recipe_space.is_given
+    training_set, is_given = setup.training_set, setup.recipe_space.is_given
+    positions = training_set.positions
+    if not len(training_set.splits.test) and not len(training_set.splits.val):  # then the first fold alone judges
+        positions = training_set.training_positions(training_set.fold_numbers[0])
 
     def count_fitting() -> float:
         return search.budget.left_s(FINISHING_END) * cost.flops_per_s(recipe) / epoch_flops
@@ -57,10 +57,3 @@ def train_random_init_control(
     why_not = "interrupted" if search.interrupted else f"it takes at least {format_duration(least_s)}"
     setup.left_out.append(f"the same network from random weights: {why_not}")
     return None, []
-
-
-def _independent_positions(training_set: TrainingSet) -> np.ndarray:
-    """Positions that the control may learn from: all, or where nothing else judges, all but the first fold."""
-    if len(training_set.splits.test) or len(training_set.splits.val):
-        return training_set.positions
-    return training_set.training_positions(training_set.fold_numbers[0])

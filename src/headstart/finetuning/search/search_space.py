@@ -7,6 +7,7 @@ TPE (Bergstra et al., NeurIPS 2011) learns from the trials that ended; the media
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,6 @@ STEPS, EPOCHS = 320, (10, 40)  # steps that a recipe wants, within so many epoch
 MOST_BLOCKS = 6  # stands for all of them
 _WARM = 2  # trials before the median rule and the model of TPE have a say
 STRENGTHS = (0.0, 0.5, 1.0)  # few, for views of each are kept
-_SAME = ("strategy", "backbone", "rate", "decay", "weight_decay", "dropout", "epochs", "augment", "mixup", "ema")
 
 
 def make_first_recipes(
@@ -62,13 +62,6 @@ def make_scratch_recipe(recipe: Recipe) -> Recipe:
         wise=False,
         patience=0,
     )
-
-
-def optuna_params(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as Optuna's parameters; what the space does not vary is left out."""
-    values = recipes.field_values(recipe)
-    blocks = MOST_BLOCKS if recipe.trunk.part == "all" else recipe.trunk.blocks
-    return {**{name: values[name] for name in _SAME}, "blocks": blocks}
 
 
 def make_distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
@@ -121,14 +114,12 @@ class Proposer:
             sampler=optuna.samplers.TPESampler(seed=seed + len(finished), n_startup_trials=_WARM),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM, n_warmup_steps=_WARM),
         )
+        make = functools.partial(optuna.trial.create_trial, distributions=self.space)
         for trial in finished:
-            params, course = optuna_params(trial.recipe), dict(trial.course)
+            values, part = recipes.field_values(trial.recipe), trial.recipe.trunk.part
+            params = {name: values[name] for name in self.space} | ({"blocks": MOST_BLOCKS} if part == "all" else {})
             if _lies_in(params, self.space):
-                self.study.add_trial(
-                    optuna.trial.create_trial(
-                        params=params, distributions=self.space, value=trial.loss, intermediate_values=course
-                    )
-                )
+                self.study.add_trial(make(params=params, value=trial.loss, intermediate_values=dict(trial.course)))
 
     def propose(self) -> dict[str, Any]:
         """Values of the space's parameters."""

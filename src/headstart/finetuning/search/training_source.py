@@ -90,7 +90,9 @@ class TrainingSources:
         if network.cut or (recipe.augmentation.augment and recipe.strategy == "probe"):
             return self._keep_activations(network, recipe)
         if recipe.strategy == "probe":
-            features = [self._find_feature(recipe.backbone, depth) for depth in network.low]
+            spec = next(e.spec for e in self.training_set.embeddings if e.spec.name == recipe.backbone)
+            dims = {level.name: level.dim for level in spec.depths}
+            features = [Feature(backbone=spec.name, depth=depth, dim=dims[depth]) for depth in network.low]
             pooled = join_columns(self.training_set.embeddings, features, self.training_set.rows)
             return "pooled", {"features": pooled}, "learns from pooled features"
         return "pictures", {"pictures": self._load_pictures(recipe)}, "learns from pictures: every block trains"
@@ -150,10 +152,6 @@ class TrainingSources:
         backbone, _ = self.networks.load_trunk(recipe.backbone)
         data, rows, ctx = self.training_set.data, self.training_set.rows, self.ctx
         return decoded_cache.load_decoded(data, rows, backbone.spec.input, store=ctx.store, console=ctx.console)
-
-    def _find_feature(self, backbone: str, depth: str) -> Feature:
-        spec = next(e.spec for e in self.training_set.embeddings if e.spec.name == backbone)
-        return Feature(backbone=backbone, depth=depth, dim=next(d.dim for d in spec.depths if d.name == depth))
 
 
 def source_key(recipe: Recipe, cut: str) -> tuple[Any, ...]:

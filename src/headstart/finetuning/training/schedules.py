@@ -53,11 +53,6 @@ def factors_in_epoch(
     return {path: 0.0 if path in frozen else factor for path, factor in factors.items()}
 
 
-def rising_rates(start: float, end: float, steps: int) -> np.ndarray:
-    """(steps,) float64 rates of a rising-rate test, each the same multiple of the one before."""
-    return np.geomspace(start, end, steps)
-
-
 def find_rate(losses: np.ndarray, rates: np.ndarray) -> float:
     """The rate that a rising-rate test suggests (Smith 2017), by the (S,) losses at rising rates.
 

@@ -192,7 +192,7 @@ def _score_start(
 def _find_learning_rate(task: TrainingTask, stepper: TrainStep) -> float:
     """The rate of a rising-rate test on the training batches; weights and optimiser end as they were."""
     weights, state, losses = task.network.get(), stepper.copy_state(), list[float]()
-    rates = schedules.rising_rates(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
+    rates = np.geomspace(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
     for rate, (inputs, soft, _) in zip(rates, repeat_epochs(task.feed), strict=False):
         losses.append(stepper.take_step(inputs, soft, float(rate))[0])
         if not losses[-1] <= _TEST_WORSE * max(losses[:_TEST_FIRST]):  # written so that NaN ends it
