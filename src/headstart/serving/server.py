@@ -83,12 +83,7 @@ def read_keys(file: Path | None) -> tuple[str, ...]:
 
 
 def bind_socket(address: ListenAddress) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        UsageError: Other machines could reach it without a key.
-        SetupError: The address cannot be had.
-    """
+    """A listening socket; raises `UsageError` (others could reach it without a key), `SetupError` (taken)."""
     if not address.is_local and not address.keys and not address.without_key:
         problem = f"`{address.host}` can be reached from other machines, and there is no key"
         hint = "name a key with --api-key-file, or say --no-key where something else guards the service"

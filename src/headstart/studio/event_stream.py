@@ -1,7 +1,6 @@
 """A run as it happens, as server-sent events: lines that it says, its state, and what its folder holds by now.
 
-An event's id is the place in the log up to which lines were sent: a client that lost the line goes on there
-(`Last-Event-ID`), even with a studio that was started again.
+An event's id is the place in the log up to which lines were sent: a client goes on there after `Last-Event-ID`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""All that the studio's routes work on: run folders, audits, child processes, and where pictures may come from.
-
-What the studio keeps beside the runs lies in `.studio` of their folder.
-"""
+"""What the studio's routes work on; what it keeps beside the runs lies in `.studio` of their folder."""
 
 from __future__ import annotations
 
