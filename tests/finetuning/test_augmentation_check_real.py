@@ -72,4 +72,4 @@ def test_what_a_head_knows_by_chance_is_not_listened_to():
         y = np.random.default_rng(seed).permutation(60) % 2
         found = find_safe_domain(lambda seen: x, np.zeros((60, 4, 4, 3), np.uint8), y, n_classes=2)
         assert found.domain == "digits"
-        assert "too little to hear" in found.why
+        assert "too little to tell" in found.why
