@@ -80,7 +80,7 @@ def test_the_section_tells_result_price_and_every_trial(three):
 
 def test_trials_stand_best_first_and_failed_ones_have_no_number(three):
     found = training.make_training_view(tuned.findings(three, test=24))
-    assert [t["number"] for t in found["trials"]] == [0, 1, 4, 2, 3]
+    assert [t["trial"].number for t in found["trials"]] == [0, 1, 4, 2, 3]
     part, _ = section(tuned.findings(three, test=24))
     failed = part[part.index("failed") :]
     assert "<b>–</b>" in failed[: failed.index("</tr>")]

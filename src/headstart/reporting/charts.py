@@ -1,7 +1,4 @@
-"""Charts of scores: against cost, by place, by certainty, by the number of pictures, by epoch.
-
-Points that differ in kind differ in shape as well as in colour. `charts_svg` puts them onto a page.
-"""
+"""Charts of scores: against cost, by place, certainty, number of pictures, epoch; `title` is for screen readers."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
     from headstart.core.types import CalibrationBin
 
-_AXES_PX = WIDTH * BOX[2]
+Level = tuple[str, float]  # a score without a cost or place, drawn as a line across: its name and value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +24,10 @@ class ChartPoint:
     """A measured thing with a cost."""
 
     x: float  # the cost
-    y: float  # the score
-    low: float  # lower end of its interval
+    y: float  # the score, between the ends of its interval
+    low: float
     high: float
-    label: str  # its name; drawn where there is room for it
+    label: str  # drawn where there is room for it
     kind: str  # `chosen`, `tied`, `beaten`, `control` or `screened_out`; gives shape and colour
 
 
@@ -44,21 +41,9 @@ _LOOK: dict[str, dict[str, Any]] = {
 
 
 def draw_cost_and_score(
-    marks: Sequence[ChartPoint],
-    *,
-    name: str,
-    x_label: str,
-    y_label: str,
-    title: str,
-    level: tuple[str, float] | None = None,
+    marks: Sequence[ChartPoint], *, name: str, x_label: str, y_label: str, title: str, level: Level | None = None
 ) -> str:
-    """Scores against cost, with the front of candidates that nothing cheaper beats.
-
-    Args:
-        x_label: The cost and its unit.
-        title: Its text for screen readers.
-        level: A score without a cost, drawn as a line across: its name and value.
-    """
+    """Scores against cost, with the front of candidates that nothing cheaper beats."""
 
     def draw(axes: Axes) -> None:
         _draw_level(axes, level)
@@ -83,16 +68,9 @@ def draw_score_by_place(
     x_label: str,
     y_label: str,
     title: str,
-    level: tuple[str, float] | None = None,
+    level: Level | None = None,
 ) -> str:
-    """Scores at named places in a given order, for candidates that cost the same.
-
-    Args:
-        marks: At least one; `x` is the position in `places`. Marks of one place stand side by side.
-        places: Names along the axis.
-        title: Its text for screen readers.
-        level: A score that has no place, drawn as a line across: its name and value.
-    """
+    """Scores by place, for candidates that cost the same; a mark's `x` is the position in `places`, names in order."""
 
     def draw(axes: Axes) -> None:
         _draw_level(axes, level)
@@ -107,7 +85,7 @@ def draw_score_by_place(
     return draw_svg(draw, name, title)
 
 
-def _draw_level(axes: Axes, level: tuple[str, float] | None) -> None:
+def _draw_level(axes: Axes, level: Level | None) -> None:
     if level:
         axes.axhline(level[1], color=ROLES["second"], lw=1, ls=(0, (4, 3)))
         axes.text(1, level[1], level[0], transform=axes.get_yaxis_transform(), ha="right", va="bottom", size=10)
@@ -131,7 +109,7 @@ def _find_front(marks: Sequence[ChartPoint]) -> list[ChartPoint]:
 def _cost_axis(axes: Axes, marks: Sequence[ChartPoint], named: Sequence[ChartPoint]) -> None:
     """A logarithmic axis with a tick at each cost that was measured, and room on the left for the names."""
     costs = sorted({mark.x for mark in marks})
-    room = min(0.45, max((_text_px(m) + 14) / _AXES_PX for m in named)) if named else 0.05
+    room = min(0.45, max((5.9 * len(m.label) + 14) / (WIDTH * BOX[2]) for m in named)) if named else 0.05
     first, last = math.log10(costs[0]), math.log10(costs[-1])
     last += 0.06 * max(last - first, 0.5)
     axes.set_xscale("log")
@@ -150,10 +128,6 @@ def _set_ticks(axes: Axes, ticks: Sequence[float], written: Callable[[float], st
     axes.set_xticks([], minor=True)
 
 
-def _text_px(mark: ChartPoint) -> float:
-    return 5.9 * len(mark.label)
-
-
 def _draw_names(axes: Axes, marks: Sequence[ChartPoint]) -> None:
     """Names to the left of the marks, where nothing cheaper is as good; pushed up where they would touch."""
     place, back = axes.transData.transform, axes.transAxes.inverted().transform
@@ -170,12 +144,7 @@ def _draw_names(axes: Axes, marks: Sequence[ChartPoint]) -> None:
 def draw_reliability(
     bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, float]], *, name: str, title: str
 ) -> str:
-    """How often answers of a given confidence were right; the diagonal is a model whose word can be taken.
-
-    Args:
-        ends: Of each bin's interval of being right.
-        title: Its text for screen readers.
-    """
+    """How often answers of a given confidence were right; `ends` are those of each bin's interval of being right."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=ROLES["muted"], lw=1, ls=(0, (4, 3)))
@@ -187,12 +156,8 @@ def draw_reliability(
             axes.plot([b.confidence], [b.accuracy], "o", ms=size, color=ROLES["accent"])
         least = min(b.confidence for b in bins) - 0.06
         bottom = min(least, *(low for low, _ in ends)) - 0.02
-        axes.set(
-            xlim=(max(0.0, least), 1.02),
-            ylim=(max(0.0, bottom), 1.02),
-            xlabel="how sure the model was",
-            ylabel="how often it was right",
-        )
+        axes.set(xlim=(max(0.0, least), 1.02), ylim=(max(0.0, bottom), 1.02))
+        axes.set(xlabel="how sure the model was", ylabel="how often it was right")
 
     return draw_svg(draw, name, title)
 
@@ -200,12 +165,7 @@ def draw_reliability(
 def draw_learning_curve(
     points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str
 ) -> str:
-    """A score by the number of pictures learnt from.
-
-    Args:
-        points: Number, value, low, high; in order of the number.
-        title: Its text for screen readers.
-    """
+    """A score by the number of pictures learnt from; `points` are number, value, low, high, in order of the number."""
 
     def draw(axes: Axes) -> None:
         n, value, low, high = zip(*points, strict=True)
@@ -234,7 +194,6 @@ def draw_by_epoch(
     Args:
         lines: (F, E + 1) float64 for `held`, `learnt` and `random`, from epoch 0, NaN where nothing was measured. A
             mean ends where fewer than half of the folds still train.
-        title: Its text for screen readers.
         chosen: The epoch whose weights count, marked by an upright line.
     """
     from matplotlib.ticker import MaxNLocator

@@ -18,44 +18,21 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, _DPI = 480, 300, 72  # px at 72 dots an inch, so that a point is a pixel
 BOX = (0.135, 0.145, 0.85, 0.825)  # of the axes: left, bottom, width, height as parts of the picture
-ROLES = {
-    "ink": "#010101",
-    "muted": "#020202",
-    "grid": "#030303",
-    "accent": "#040404",
-    "second": "#050505",
-    "paper": "#060606",
-}
+ROLES = {role: f"#0{i}0{i}0{i}" for i, role in enumerate(("ink", "muted", "grid", "accent", "second", "paper"), 1)}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.image_inline": True,
     "font.size": 11.0,
-    "text.color": ROLES["ink"],
-    "axes.edgecolor": ROLES["muted"],
-    "axes.labelcolor": ROLES["ink"],
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": ROLES["grid"],
-    "grid.linewidth": 0.8,
-    "xtick.color": ROLES["muted"],
-    "ytick.color": ROLES["muted"],
-    "xtick.labelcolor": ROLES["ink"],
-    "ytick.labelcolor": ROLES["ink"],
-    "axes.unicode_minus": True,
-    "axes.formatter.use_mathtext": False,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), ROLES["ink"]),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), ROLES["muted"]),
+    **dict.fromkeys(("axes.linewidth", "grid.linewidth"), 0.8),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.formatter.use_mathtext"), False),
+    **dict.fromkeys(("svg.image_inline", "axes.grid", "axes.axisbelow", "axes.unicode_minus"), True),
 }
 
 
 def draw_svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
-    """An `<svg>` element.
-
-    Args:
-        draw: Puts the data into the axes, in the colours of `ROLES`.
-        title: Its text for screen readers.
-    """
+    """An `<svg>` element; `draw` puts the data into the axes in the colours of `ROLES`."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
     from headstart.core.types import FitResult
 
-LABELS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "log_loss": "log loss",
+LABELS = {  # of scores; those that are not here are their name without underscores
     "brier": "Brier score",
     "ece": "calibration error",
     "macro_precision": "precision, mean of classes",
@@ -25,10 +22,7 @@ LABELS = {
     "macro_specificity": "specificity, mean of classes",
     "macro_f1": "F1, mean of classes",
     "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "precision": "precision",
     "recall": "recall (sensitivity)",
-    "specificity": "specificity",
     "f1": "F1",
     "coverage": "covered",
     "set_size": "classes in the prediction set",
@@ -37,8 +31,6 @@ LABELS = {
     "unknown": "declined",
     "novelty_auc": "novelty AUC",
 }
-
-HEADS = {"knn": "kNN", "lda": "LDA", "ridge": "ridge", "logistic": "logistic", "nearest_mean": "nearest mean"}
 
 TERMS = {
     "accuracy": "The share of all pictures that were answered rightly. A class with many pictures counts for more.",
@@ -95,13 +87,7 @@ REASONS = {
     "outside_a_class": "outside every class folder",
     "unreadable": "cannot be read",
 }
-SPLITS = {
-    "test": "test",
-    "val": "validation",
-    "cv": "cross-validation",
-    "train": "training",
-    "screen": "screening",
-}
+SPLITS = {"test": "test", "val": "validation", "cv": "cross-validation", "train": "training", "screen": "screening"}
 SPLIT_NOTES = {
     "test": "pictures that were never looked at before the end",
     "val": "the validation folder that was given, never trained on",
@@ -124,7 +110,7 @@ def format_label(name: str) -> str:
 
 def format_head(name: str) -> str:
     """A head's name in words."""
-    return HEADS.get(name, name.replace("_", " "))
+    return {"knn": "kNN", "lda": "LDA"}.get(name, name.replace("_", " "))
 
 
 def find_meaning(term: str) -> str:

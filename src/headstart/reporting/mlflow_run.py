@@ -23,7 +23,7 @@ from headstart.runtime import mlflow_model
 
 
 def log_to_mlflow(*, ctx: Context) -> None:
-    """Tell MLflow what the run came to.
+    """Log what the run came to.
 
     Raises:
         DataError: It is not finished.
@@ -70,9 +70,6 @@ def _list_metrics(scores: tuple[Score, ...]) -> Iterator[tuple[str, float]]:
         name = f"{score.split}/{score.name}" + (f"/{score.subject}" if score.subject else "")
         if math.isfinite(score.value):
             yield name, score.value
-            yield from (
-                (f"{name}.{end}", bound)
-                for end, bound in (("low", score.low), ("high", score.high))
-                if math.isfinite(bound)
-            )
+            ends = {f"{name}.low": score.low, f"{name}.high": score.high}
+            yield from ((end, bound) for end, bound in ends.items() if math.isfinite(bound))
             yield f"{name}.n", float(score.n)

@@ -53,17 +53,10 @@ class Thumbnails:
         if row not in self._made:
             self._made[row] = self._pool.submit(_encode_thumbnail, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
         label = self.data.class_names[int(self.data.targets[row])]
-        return Thumbnail(
-            name=format_printable(uri),
-            file=format_printable(uri.rpartition("/")[2]),
-            label=format_printable(label),
-            note=note,
-            _made=self._made[row],
-        )
+        name, file, label = map(format_printable, (uri, uri.rpartition("/")[2], label))
+        return Thumbnail(name=name, file=file, label=label, note=note, _made=self._made[row])
 
 
 def _encode_thumbnail(path: str) -> str:
-    jpeg = thumbnails.make_jpeg_thumbnail(
-        path, SIDE_PX, _QUALITY
-    )  # empty: the page says that the file is not there any more
+    jpeg = thumbnails.make_jpeg_thumbnail(path, SIDE_PX, _QUALITY)  # empty: the page says that the file is gone
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""

@@ -55,10 +55,7 @@ class ReportInput:
 
 
 def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInput:
-    """Read what the run folder holds so far; nothing is computed anew.
-
-    Args:
-        computed_now: This process computed the run, so versions and machine are noted; else those noted then are shown.
+    """Read what the run folder holds so far; with `computed_now` versions and machine are noted, else those noted then.
 
     Raises:
         DataError: The run has not read its pictures yet, or what it holds is damaged.

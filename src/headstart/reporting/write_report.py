@@ -1,8 +1,7 @@
 """Report: one page that tells a run from its result to its last digest, in one file that needs nothing else.
 
-The page holds its own style, charts and small pictures, so it opens from a disk, a mail or a memory stick, without a
-network: its content security policy forbids every outside address. It works without its script. It says nothing of
-the machine's paths, and the same findings give the same bytes.
+Style, charts and small pictures are in it, and its content security policy forbids every outside address. It works
+without its script. It says nothing of the machine's paths, and the same findings give the same bytes.
 """
 
 from __future__ import annotations
@@ -38,11 +37,7 @@ _HERE = Path(__file__).resolve().parent / "templates"
 
 
 def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_now: bool = False) -> Path:
-    """Write `<run>/report.html`.
-
-    Args:
-        findings: What to tell; when None, what the run folder holds.
-        computed_now: See `read_report_input`.
+    """Write `<run>/report.html` from the findings, or from what the run folder holds.
 
     Raises:
         DataError: There is nothing to tell yet.
@@ -57,30 +52,26 @@ def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_
 
 def format_page(report: ReportInput) -> str:
     """The page as text; it depends on the findings and the bytes of the pictures alone."""
-    data = report.dataset
     script = (_HERE / "script.js").read_text(encoding="utf-8")
-    with Thumbnails(data) as thumbs:
-        return (
-            _make_environment()
-            .get_template("page.html")
-            .render(
-                data=data,
-                name=format_printable(data.name),
-                style=(_HERE / "style.css").read_text(encoding="utf-8"),
-                script=script,
-                script_digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
-                terms=formatting.TERMS,
-                mistakes=mistakes.make_mistakes_view(report, thumbs),
-                pictures=audit.make_audit_view(report, thumbs),
-                result=result.make_result_view(report),
-                tried=candidates.make_candidates_view(report),
-                classes=classes.make_classes_view(report),
-                uncertainty=uncertainty.make_uncertainty_view(report),
-                looks=explanations.make_explanations_view(report, thumbs),
-                training=training.make_training_view(report),
-                origin=provenance.make_provenance_view(report),
-                adapted=report.adapted,
-            )
+    with Thumbnails(report.dataset) as thumbs:
+        page = _make_environment().get_template("page.html")
+        return page.render(
+            data=report.dataset,
+            name=format_printable(report.dataset.name),
+            style=(_HERE / "style.css").read_text(encoding="utf-8"),
+            script=script,
+            script_digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+            terms=formatting.TERMS,
+            mistakes=mistakes.make_mistakes_view(report, thumbs),
+            pictures=audit.make_audit_view(report, thumbs),
+            result=result.make_result_view(report),
+            tried=candidates.make_candidates_view(report),
+            classes=classes.make_classes_view(report),
+            uncertainty=uncertainty.make_uncertainty_view(report),
+            looks=explanations.make_explanations_view(report, thumbs),
+            training=training.make_training_view(report),
+            origin=provenance.make_provenance_view(report),
+            adapted=report.adapted,
         )
 
 

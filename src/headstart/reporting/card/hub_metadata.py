@@ -59,24 +59,19 @@ def _make_result(card: CardInput) -> dict[str, Any]:
     by_name = {score.name: score for score in _headline_scores(card)}
     return {
         "task": {"type": TASK, "name": "Image classification"},
-        "dataset": {
-            "name": format_printable(card.dataset.name),
-            "type": "imagefolder",
-            "split": card.evaluation.split,
-            "revision": card.dataset.digest,
-        },
+        "dataset": {"name": format_printable(card.dataset.name), "type": "imagefolder"}
+        | {"split": card.evaluation.split, "revision": card.dataset.digest},
         "metrics": [_make_metric(by_name[name]) for name in METRICS if name in by_name],
     }
 
 
 def _make_metric(score: Score) -> dict[str, Any]:
     """A score; the ends of its interval, where they are known, stand where the hub keeps what it was computed with."""
-    ends = {
-        name: round(float(end), 6) for name, end in (("low", score.low), ("high", score.high)) if math.isfinite(end)
-    }
+    ends = {"low": score.low, "high": score.high}
+    args = {name: round(float(end), 6) for name, end in ends.items() if math.isfinite(end)}
     return {
         "type": score.name,
         "name": score.name.replace("_", " "),
         "value": round(float(score.value), 6),
-        "args": ends | {"confidence": 0.95, "n": int(score.n), "interval": score.method},
+        "args": args | {"confidence": 0.95, "n": int(score.n), "interval": score.method},
     }

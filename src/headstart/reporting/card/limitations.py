@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from headstart.core.types import Finding, Verdict
-from headstart.reporting.card import markdown, shortcut_learning, slices
+from headstart.reporting.card import markdown as md
+from headstart.reporting.card import shortcut_learning, slices
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
 from headstart.statistics.intervals import difference_interval
@@ -29,11 +29,7 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
         *_format_weak_classes(card),
         *_format_weak_slices(card_slices),
         *_format_shortcuts(card),
-        *(
-            f"{_format_heading(v.code)}: {markdown.format_sentence(v.sentence)}."
-            for v in card.evaluation.verdicts
-            if _is_limit(v)
-        ),
+        *_format_verdicts(card),
         *_format_unnoticed_kinds(card),
         *_format_label_suspects(card),
         *_format_audit_issues(card),
@@ -42,13 +38,11 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
     ]
 
 
-def _format_heading(code: str) -> str:
-    return code.replace("_", " ").capitalize()
-
-
-def _is_limit(verdict: Verdict) -> bool:
-    """Whether a verdict names a limit, rather than of what was hoped for."""
-    return verdict.answer != _HOPED.get(verdict.code, verdict.answer)
+def _format_verdicts(card: CardInput) -> Iterator[str]:
+    """Those that name a limit, rather than what was hoped for."""
+    for verdict in card.evaluation.verdicts:
+        if verdict.answer != _HOPED.get(verdict.code, verdict.answer):
+            yield f"{verdict.code.replace('_', ' ').capitalize()}: {md.format_sentence(verdict.sentence)}."
 
 
 def _format_unnoticed_kinds(card: CardInput) -> Iterator[str]:
@@ -56,13 +50,12 @@ def _format_unnoticed_kinds(card: CardInput) -> Iterator[str]:
     if card.uncertainty and (
         unable := ood_detection.format_inability(card.uncertainty.novelty is not None, card.uncertainty.floors)
     ):
-        yield f"{markdown.format_sentence(unable[:1].upper() + unable[1:])}."
+        yield f"{md.format_sentence(unable[:1].upper() + unable[1:])}."
     for score in card.uncertainty.scores if card.uncertainty else ():
         if score.name == "novelty_auc" and score.value < _NOTICED:
             yield (
-                f"Strange pictures may pass for known ones: {markdown.escape_markup(score.subject)} is told with "
-                "ROC AUC "
-                f"{markdown.format_interval(score)} (n = {score.n:,}); 0.5 is guessing."
+                f"Strange pictures may pass for known ones: {md.escape_markup(score.subject)} is told with "
+                f"ROC AUC {md.format_interval(score)} (n = {score.n:,}); 0.5 is guessing."
             )
 
 
@@ -71,8 +64,7 @@ def _format_judging_pictures(card: CardInput) -> Iterator[str]:
     if (accuracy.high - accuracy.low) / 2 > _WIDE:
         yield (
             f"Few pictures judge: {accuracy.n:,} of them tell the accuracy no closer than "
-            f"{markdown.format_interval(accuracy)}. "
-            "Measure it on more before much depends on it."
+            f"{md.format_interval(accuracy)}. Measure it on more before much depends on it."
         )
     if card.evaluation.split == "cv":
         yield "No picture was held out for good: the scores are of cross-validation, which also chose the model."
@@ -94,11 +86,9 @@ def _format_weak_classes(card: CardInput) -> Iterator[str]:
     for _, c, class_score, other_score in sorted(weak, key=lambda one: one[:2])[:_MOST]:
         missed = np.bincount(answers[(y == c) & ~right], minlength=len(names))
         yield (
-            f"Weak class: of {class_score.n:,} pictures of {markdown.format_code(names[c])} "
-            f"{int(right[y == c].sum()):,} are found "
-            f"({markdown.format_interval(class_score)}; all others {markdown.format_interval(other_score)}); "
-            f"{missed.max():,} are called "
-            f"{markdown.format_code(names[int(missed.argmax())])}."
+            f"Weak class: of {class_score.n:,} pictures of {md.format_code(names[c])} {int(right[y == c].sum()):,} are "
+            f"found ({md.format_interval(class_score)}; all others {md.format_interval(other_score)}); "
+            f"{missed.max():,} are called {md.format_code(names[int(missed.argmax())])}."
         )
     if weak and len(names) > _MOST:
         yield (
@@ -112,11 +102,10 @@ def _format_weak_slices(card_slices: list[Slice]) -> Iterator[str]:
     for weak_slice in weak[:_MOST]:
         value, low, high = weak_slice.apart
         yield (
-            f"Weak slice: {weak_slice.by} {markdown.format_code(weak_slice.name)} has accuracy "
-            f"{markdown.format_interval(weak_slice.score)} "
-            f"(n = {weak_slice.score.n:,}), {value:+.3f} [{low:+.3f}, {high:+.3f}] from the rest. "
-            f"{len(card_slices)} slices were "
-            "looked at, without a correction for their number."
+            f"Weak slice: {weak_slice.by} {md.format_code(weak_slice.name)} has accuracy "
+            f"{md.format_interval(weak_slice.score)} (n = {weak_slice.score.n:,}), {value:+.3f} "
+            f"[{low:+.3f}, {high:+.3f}] from the rest. {len(card_slices)} slices were looked at, without a correction "
+            "for their number."
         )
 
 
@@ -140,9 +129,8 @@ def _format_shortcuts(card: CardInput) -> Iterator[str]:
         chance = 1 / len(card.dataset.class_names)
         tells = "tell the classes to some degree" if colours.low > chance else "hardly tell the classes"
         yield (
-            f"Mere colours {tells}: balanced accuracy {markdown.format_interval(colours)} (n = {colours.n:,}) "
-            f"from a histogram, "
-            f"{chance:.3f} is chance."
+            f"Mere colours {tells}: balanced accuracy {md.format_interval(colours)} (n = {colours.n:,}) "
+            f"from a histogram, {chance:.3f} is chance."
         )
 
 
@@ -159,13 +147,9 @@ def _format_audit_issues(card: CardInput) -> Iterator[str]:
     """Issues of the audit, without the names of files beyond their last part."""
     findings = [each for a in card.audits for o in a.outcomes if o.status == "issue" for each in o.findings]
     for finding in findings[:_MOST]:
-        yield f"Data, {finding.code}: {markdown.format_sentence(_remove_folders(finding))}."
+        sentence = finding.sentence.rstrip(".")
+        for uri in finding.uris:
+            sentence = sentence.replace(uri, PurePosixPath(uri).name)
+        yield f"Data, {finding.code}: {md.format_sentence(sentence)}."
     if len(findings) > _MOST:
         yield f"Data: {len(findings) - _MOST:,} more findings are in the report."
-
-
-def _remove_folders(finding: Finding) -> str:
-    sentence = finding.sentence.rstrip(".")
-    for uri in finding.uris:
-        sentence = sentence.replace(uri, PurePosixPath(uri).name)
-    return sentence

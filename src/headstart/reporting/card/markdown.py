@@ -22,9 +22,7 @@ def format_sentence(sentence: str) -> str:
     parts = format_printable(sentence).split("`")
     if len(parts) % 2 == 0:
         return escape_markup(sentence)
-    return "".join(
-        format_code(part) if position % 2 else _MARKUP.sub(r"\\\1", part) for position, part in enumerate(parts)
-    )
+    return "".join(format_code(part) if place % 2 else _MARKUP.sub(r"\\\1", part) for place, part in enumerate(parts))
 
 
 def format_code(text: str) -> str:
@@ -35,16 +33,10 @@ def format_code(text: str) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
-def format_number(value: float, digits: int = 3) -> str:
-    """`0.767`; a dash for what is not known."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
-
-
 def format_interval(score: Score) -> str:
     """`0.767 [0.646, 0.856]`; a dash for what is not known."""
-    if not math.isfinite(score.value):
-        return "–"
-    return f"{format_number(score.value)} [{format_number(score.low)}, {format_number(score.high)}]"
+    value, low, high = (f"{x:.3f}" if math.isfinite(x) else "–" for x in (score.value, score.low, score.high))
+    return value if value == "–" else f"{value} [{low}, {high}]"
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

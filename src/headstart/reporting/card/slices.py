@@ -1,7 +1,6 @@
 """How the model does on parts of the pictures that nobody asked for: dark ones, small ones, those of one folder.
 
-The parts are fixed by the training pictures (thirds by their own quantiles) and by file facts alone, before any answer
-is looked at. A part with fewer than `FEWEST` unlike pictures that judge is left out.
+Thirds of the training pictures and file facts alone fix the parts, before any answer is looked at.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from headstart.core.types import Score
 from headstart.reporting.card.card_data import CardInput
 from headstart.statistics.intervals import Interval, difference_interval, make_score, share_interval
 
-FEWEST = 10
+FEWEST = 10  # unlike pictures that judge; a part with fewer is left out
 MOST_FOLDERS = 12
-_GREY = np.array([0.299, 0.587, 0.114])
 _SHAPES = ("wider than high", "square", "higher than wide")
 
 
@@ -47,15 +45,9 @@ def make_slices(card: CardInput) -> list[Slice]:
         if len(parts) > 1:
             scores = {position: accuracy_of_part(right, clusters, part_of == position) for position in parts}
             rest_scores = {position: accuracy_of_part(right, clusters, part_of != position) for position in parts}
-            card_slices += [
-                Slice(
-                    by=by,
-                    name=names[position],
-                    score=scores[position],
-                    apart=difference_interval(scores[position], rest_scores[position]),
-                )
-                for position in parts
-            ]
+            for position in parts:
+                apart = difference_interval(scores[position], rest_scores[position])
+                card_slices.append(Slice(by=by, name=names[position], score=scores[position], apart=apart))
     return card_slices
 
 
@@ -65,13 +57,7 @@ def count_unlike(clusters: np.ndarray, part: np.ndarray) -> int:
 
 
 def accuracy_of_part(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
-    """The share answered rightly of a part, with Wilson's interval; near-duplicates widen it.
-
-    Args:
-        right: (M,) bool.
-        clusters: (M,) of near-duplicates.
-        part: (M,) bool, some of them.
-    """
+    """The share of a part (M,) answered rightly, with Wilson's interval; near-duplicates `clusters` (M,) widen it."""
     return make_score("accuracy", "", share_interval(right[part], clusters[part]), int(part.sum()))
 
 
@@ -85,8 +71,7 @@ def _make_cuts(card: CardInput) -> Iterator[Cut]:
     yield "contrast", ("flat", "middle", "rich"), _split_thirds(np.asarray(facts.grey_std), card)
     yield "size", ("small", "middle", "large"), _split_thirds(np.sqrt(width.astype(np.float64) * height), card)
     yield "shape", _SHAPES, 1 + np.sign(height.astype(np.int64) - width)
-    changed = np.array([bool(note) for note in facts.notes], np.int64)
-    yield "reading", ("as it is", "converted"), changed
+    yield "reading", ("as it is", "converted"), np.array([bool(note) for note in facts.notes], np.int64)
     folders = [_find_folder(uri, card) for uri in card.dataset.uris]
     names = tuple(sorted(set(folders)))
     if 1 < len(names) <= MOST_FOLDERS:
@@ -97,7 +82,7 @@ def mean_brightness(histogram: np.ndarray) -> np.ndarray:
     """(N, 64) colour histograms, red slowest -> (N,) mean grey 0..255, as exact as four steps a colour are."""
     middles = 32.0 + 64.0 * np.arange(4)
     red, green, blue = np.meshgrid(middles, middles, middles, indexing="ij")
-    grey = _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
     return np.asarray(histogram.astype(np.float64) @ grey.ravel())
 
 

@@ -19,10 +19,7 @@ NAME = "README.md"
 
 
 def write_card(findings: CardInput | None = None, *, ctx: Context) -> Path:
-    """Write `<run>/README.md`.
-
-    Args:
-        findings: What to tell; when None, what the run folder holds.
+    """Write `<run>/README.md` from the findings, or from what the run folder holds.
 
     Raises:
         DataError: The run has not come to its saved model.

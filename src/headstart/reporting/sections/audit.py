@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,7 @@ from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails
 from headstart.reporting.report_data import ReportInput
 
-STATUS = {
-    "issue": "issue",
-    "tip": "tip",
-    "passed": "passed",
-    "skipped": "skipped",
-    "not_applicable": "not applicable",
-    "ignored": "ignored",
-}
+STATUS = ("issue", "tip", "passed", "skipped", "not_applicable", "ignored")  # in their order on the page
 FINDINGS = 40  # shown for a check
 FINDING = 6  # thumbnails for a finding
 PAIRS = 6  # for a check
@@ -29,27 +24,26 @@ CHECKS = 90  # thumbnails of all checks together
 
 def make_audit_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any]:
     """What the template `audit.html` shows."""
-    outcomes = sorted(
-        (o for audit in report.audits for o in audit.outcomes), key=lambda o: (list(STATUS).index(o.status), o.code)
-    )
+    outcomes = [outcome for audit in report.audits for outcome in audit.outcomes]
+    outcomes.sort(key=lambda o: (STATUS.index(o.status), o.code))
     budget = ThumbnailBudget(CHECKS)
     return {
         "outcomes": [_outcome_view(o, report.dataset, thumbs, budget) for o in outcomes],
-        "counts": Counter(STATUS[o.status] for o in outcomes),
+        "counts": Counter(o.status.replace("_", " ") for o in outcomes),
         "excused": _skipped_by_reason(report.dataset),
         "excused_count": len(report.dataset.excused),
-        "notes": _count_notes(report.dataset),
+        "notes": _count_texts(filter(None, report.dataset.facts.notes)),
         "classes": _class_counts(report),
         "splits": report.splits,
         "clusters": _count_clusters(report),
     }
 
 
+@dataclass
 class ThumbnailBudget:
     """How many thumbnails may still be shown."""
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    left: int
 
     def take_thumbnails(self, most: int) -> int:
         """As many of `most` as are left."""
@@ -60,32 +54,21 @@ class ThumbnailBudget:
 
 def _outcome_view(outcome: Outcome, data: Dataset, thumbs: Thumbnails, budget: ThumbnailBudget) -> dict[str, Any]:
     shown = budget.take_thumbnails(2 * min(PAIRS, len(outcome.links))) // 2 if outcome.status in ("issue", "tip") else 0
+    most = 0 if shown else FINDING  # a check that shows its pairs shows them only
     return {
-        "code": outcome.code,
-        "name": outcome.name,
-        "status": outcome.status,
-        "word": STATUS[outcome.status],
-        "why": outcome.why,
+        "outcome": outcome,
         "findings": [
-            _finding_view(f, outcome, data, thumbs, budget.take_thumbnails(_count_thumbnails(f, shown)))
+            _finding_view(f, outcome, data, thumbs, budget.take_thumbnails(min(most, len(f.rows))))
             for f in outcome.findings[:FINDINGS]
         ],
         "more": max(0, len(outcome.findings) - FINDINGS),
         "pairs": [(thumbs.make_thumbnail(a), thumbs.make_thumbnail(b)) for a, b in outcome.links[:shown]],
-        "links": len(outcome.links),
     }
-
-
-def _count_thumbnails(finding: Finding, pairs: int) -> int:
-    """How many thumbnails a finding wants: none where the check shows its pairs already."""
-    return 0 if pairs else min(FINDING, len(finding.rows))
 
 
 def _finding_view(finding: Finding, outcome: Outcome, data: Dataset, thumbs: Thumbnails, shown: int) -> dict[str, Any]:
     """A finding; its sentence is left out where it only repeats that of the check."""
-    names = [format_printable(uri) for uri in finding.uris] or [
-        format_printable(data.uris[row]) for row in finding.rows
-    ]
+    names = [format_printable(uri) for uri in finding.uris or (data.uris[row] for row in finding.rows)]
     return {
         "sentence": "" if finding.sentence == outcome.why else finding.sentence,
         "fix": finding.fix,
@@ -96,24 +79,18 @@ def _finding_view(finding: Finding, outcome: Outcome, data: Dataset, thumbs: Thu
 
 
 def _skipped_by_reason(data: Dataset) -> list[dict[str, Any]]:
-    """All files that are not used, by reason."""
-    reasons = Counter(e.reason for e in data.excused)
     return [
         {
             "reason": formatting.REASONS.get(reason, reason.replace("_", " ")),
-            "files": [
-                {"uri": format_printable(e.uri), "detail": format_printable(e.detail)}
-                for e in data.excused
-                if e.reason == reason
-            ],
+            "files": [file for file in data.excused if file.reason == reason],
         }
-        for reason, _ in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        for reason, _ in _count_texts(file.reason for file in data.excused)
     ]
 
 
-def _count_notes(data: Dataset) -> list[tuple[str, int]]:
-    counts = Counter(note for note in data.facts.notes if note)
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+def _count_texts(texts: Iterable[str]) -> list[tuple[str, int]]:
+    """How often each is there, the most frequent first."""
+    return sorted(Counter(texts).items(), key=lambda item: (-item[1], item[0]))
 
 
 def _class_counts(report: ReportInput) -> list[dict[str, Any]]:

@@ -13,13 +13,7 @@ from headstart.reporting.charts import ChartPoint, draw_cost_and_score, draw_sco
 from headstart.reporting.report_data import ReportInput
 
 _Y = "balanced accuracy"
-STATUS = {
-    "chosen": "chosen",
-    "tied": "tied with the best",
-    "beaten": "beaten",
-    "screened_out": "screened out",
-    "control": "control",
-}
+STATUS = {"tied": "tied with the best", "screened_out": "screened out"}  # the others are words
 
 
 def make_candidates_view(report: ReportInput) -> dict[str, Any] | None:
@@ -81,9 +75,8 @@ def _draw_chart(report: ReportInput, ranking: Ranking, cost_ms: Mapping[str, flo
         title = f"Balanced accuracy by depth of {len(marks)} candidates; {ending}"
         return draw_score_by_place(marks, depths, name="cost", x_label="depth", y_label=_Y, title=title, level=level)
     by_time = _is_all_timed(costly, cost_ms)
-    marks = [
-        _chart_point(row, (_find_latency_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9) for row in costly
-    ]
+    costs = [(_find_latency_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9 for row in costly]
+    marks = list(map(_chart_point, costly, costs))
     axis = "milliseconds a picture (this machine)" if by_time else "GFLOPs a picture"
     title = f"Balanced accuracy against {axis} of {len(marks)} candidates; {ending}"
     return draw_cost_and_score(marks, name="cost", x_label=axis, y_label=_Y, title=title, level=level)
@@ -91,7 +84,7 @@ def _draw_chart(report: ReportInput, ranking: Ranking, cost_ms: Mapping[str, flo
 
 def _rows_with_cost(ranking: Ranking) -> list[RankRow]:
     """What the chart shows: every trunk at every depth that has a score."""
-    return [row for row in ranking.rows if row.flops > 0 and _is_finite(_find_score(row))]
+    return [row for row in ranking.rows if row.flops > 0 and (s := _find_score(row)) and math.isfinite(s.value)]
 
 
 def _is_all_timed(rows: Sequence[RankRow], cost_ms: Mapping[str, float]) -> bool:
@@ -103,10 +96,6 @@ def _chart_point(row: RankRow, x: float) -> ChartPoint:
     assert score is not None
     label = shorten_candidate(row.candidate)
     return ChartPoint(x=x, y=score.value, low=score.low, high=score.high, label=label, kind=row.status)
-
-
-def _is_finite(score: Score | None) -> bool:
-    return score is not None and math.isfinite(score.value)
 
 
 def _order_levels(report: ReportInput, rows: Sequence[RankRow]) -> list[str]:
@@ -125,45 +114,31 @@ def _find_score(row: RankRow) -> Score | None:
     return next((s for s in row.scores if s.name == "balanced_accuracy"), None)
 
 
-# ---------------------------------------------------------------- heads
-
-
 def _heads_view(report: ReportInput) -> dict[str, Any] | None:
     if report.adapted is None:
         return None
-    names = dict.fromkeys(s.name for row in report.adapted.tried for s in row.scores)
-    return {"columns": list(names), "rows": [_head_view(row, list(names)) for row in report.adapted.tried]}
+    names = list(dict.fromkeys(s.name for row in report.adapted.tried for s in row.scores))
+    return {"columns": names, "rows": [_head_view(row, names) for row in report.adapted.tried]}
 
 
 def _head_view(row: HeadRow, columns: list[str]) -> dict[str, Any]:
     scores = {s.name: s for s in row.scores}
-    return {
-        "head": formatting.format_head(row.head),
-        "features": _levels_by_backbone(row.features),
-        "params": ", ".join(f"{name} {format_value(value)}" for name, value in row.params.items()),
-        "scores": [scores.get(name) for name in columns],
-        "paired": row.paired,
-        "status": STATUS.get(row.status, row.status),
-        "chosen": row.status == "chosen",
-        "flops": row.flops,
-    }
-
-
-def _levels_by_backbone(features: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Features as the trunks that give them, each with its depths."""
-    levels: dict[str, list[str]] = {}
-    for name in features:
+    levels: dict[str, list[str]] = {}  # trunk -> its depths
+    for name in row.features:
         trunk, _, depth = shorten_candidate(name).partition("@")
         levels.setdefault(trunk, []).append(depth)
-    return list(levels.items())
+    return {
+        "row": row,
+        "features": list(levels.items()),
+        "params": ", ".join(f"{name} {format_value(value)}" for name, value in row.params.items()),
+        "scores": [scores.get(name) for name in columns],
+        "status": STATUS.get(row.status, row.status),
+    }
 
 
 def format_value(value: Any) -> str:
     """A setting's value in a few signs."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return (
-        formatting.format_count(value)
-        if isinstance(value, int) and abs(value) >= 1e6
-        else json.dumps(value, default=str).strip('"')
-    )
+    is_large = isinstance(value, int) and abs(value) >= 1e6
+    return formatting.format_count(value) if is_large else json.dumps(value, default=str).strip('"')

@@ -32,9 +32,6 @@ def make_classes_view(report: ReportInput) -> dict[str, Any] | None:
         "bins": [(b, _bin_accuracy(b)) for b in evaluation.calibration],
         "curve": _draw_curve(report.adapted),
         "points": report.adapted.curve if report.adapted else (),
-        "curve_of": formatting.format_label(report.adapted.curve[0].score.name)
-        if report.adapted and report.adapted.curve
-        else "",
     }
 
 
@@ -43,12 +40,8 @@ def _class_scores(evaluation: Evaluation, class_names: tuple[str, ...]) -> dict[
     many = len(class_names) > MANY
     names = sorted(class_names, key=lambda name: _sort_key(by_class.get((name, "f1")))) if many else class_names
     rows = [{"name": format_printable(name), "scores": [by_class.get((name, s)) for s in PER_CLASS]} for name in names]
-    return {
-        "columns": PER_CLASS,
-        "rows": rows,
-        "sorted_by": "F1, the worst first" if many else "",
-        "any": bool(by_class),
-    }
+    sorted_by = "F1, the worst first" if many else ""
+    return {"columns": PER_CLASS, "rows": rows, "sorted_by": sorted_by, "any": bool(by_class)}
 
 
 def _sort_key(score: Score | None) -> float:
@@ -60,10 +53,9 @@ def _split_scores(evaluation: Evaluation, adapted: FitResult | None) -> dict[str
     by_split = {(s.split, s.name): s for s in evaluation.scores if not s.subject}
     for score in adapted.nested if adapted else ():
         by_split.setdefault((score.split, score.name), score)
-    splits = [
-        s for s in dict.fromkeys((*SPLITS, *(split for split, _ in by_split))) if any(k[0] == s for k in by_split)
-    ]
-    names = list(dict.fromkeys(name for _, name in by_split))
+    scored = dict.fromkeys(split for split, _ in by_split)
+    splits = [*(split for split in SPLITS if split in scored), *(split for split in scored if split not in SPLITS)]
+    names = dict.fromkeys(name for _, name in by_split)
     rows = [{"name": name, "scores": [by_split.get((split, name)) for split in splits]} for name in names]
     return {"splits": splits, "rows": rows}
 

@@ -21,9 +21,8 @@ def make_decision_view(report: ReportInput, evaluation: Evaluation) -> dict[str,
 
 def _threshold_view(positive: str, threshold: float, evaluation: Evaluation) -> dict[str, Any]:
     by_name = {s.name: s for s in evaluation.scores if s.split == evaluation.split and s.subject == positive}
-    named = [
-        (f"{name} of", format_printable(positive), by_name[name]) for name in ("precision", "recall") if name in by_name
-    ]
+    measured = [name for name in ("precision", "recall") if name in by_name]
+    named = [(f"{name} of", format_printable(positive), by_name[name]) for name in measured]
     sentence = (
         f"`{positive}` is answered wherever its probability reaches {threshold:.3f}, the threshold of the best F1 in "
         "cross-validation on the training pictures"
@@ -36,24 +35,10 @@ def _costs_view(report: ReportInput, evaluation: Evaluation) -> dict[str, Any]:
     named = [("this model", "", score) for score in mean_costs]
     if report.splits is not None:
         most = int(np.argmax(np.bincount(np.asarray(report.dataset.targets)[report.splits.train])))
-        named.append(
-            (
-                "always answering",
-                format_printable(report.dataset.class_names[most]),
-                _score_majority(report, evaluation, most),
-            )
-        )
-    return {
-        "sentence": "the answer is the class with the lowest expected cost; this is the mean cost a picture, "
-        "lower is better",
-        "scores": named,
-    }
-
-
-def _score_majority(report: ReportInput, evaluation: Evaluation, most: int) -> Score:
-    """The mean cost of one answer for all pictures that judge."""
-    assert report.costs is not None and report.splits is not None
-    rows = np.asarray(evaluation.rows)
-    costs = np.asarray(report.costs)[np.asarray(report.dataset.targets)[rows], most]
-    interval = mean_interval(costs, np.asarray(report.splits.clusters)[rows])
-    return make_score("mean_cost", evaluation.split, interval, len(rows), method="t")
+        rows = np.asarray(evaluation.rows)
+        costs = np.asarray(report.costs)[np.asarray(report.dataset.targets)[rows], most]
+        interval = mean_interval(costs, np.asarray(report.splits.clusters)[rows])
+        score = make_score("mean_cost", evaluation.split, interval, len(rows), method="t")
+        named.append(("always answering", format_printable(report.dataset.class_names[most]), score))
+    sentence = "the answer is the class with the lowest expected cost; this is the mean cost a picture, lower is better"
+    return {"sentence": sentence, "scores": named}

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Dataset, Explained, MapRow
+from headstart.core.types import Explained, MapRow
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails
 from headstart.reporting.report_data import ReportInput
@@ -32,10 +32,7 @@ def make_explanations_view(report: ReportInput, thumbs: Thumbnails) -> dict[str,
         "maps": [heat_map for row in explained.maps if (heat_map := _heat_map_view(row, report, explained, thumbs))],
         "kept": explained.kept,
         "standing": [
-            {
-                "name": format_printable(name),
-                "pictures": [thumbs.make_thumbnail(row) for row in explained.prototypes[name]],
-            }
+            (format_printable(name), [thumbs.make_thumbnail(row) for row in explained.prototypes[name]])
             for name in names[:CLASSES]
         ],
         "more": max(0, len(names) - CLASSES),
@@ -47,7 +44,7 @@ def _heat_map_view(row: MapRow, report: ReportInput, explained: Explained, thumb
     jpeg = report.overlays.get(row.file)
     if jpeg is None:
         return None
-    data: Dataset = report.dataset
+    data = report.dataset
     return {
         "group": row.group,
         "src": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"),

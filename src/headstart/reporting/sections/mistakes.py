@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +23,8 @@ ROW = 24  # thumbnails of mistakes, and of suspect labels
 LEVELS = 8  # shades
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
-    """The judged pictures: rows of the data set (M,), truth, answer, and the answer's probability."""
+class Answers(NamedTuple):
+    """The judged pictures, each (M,): rows of the data set, truth, answer, and the answer's probability."""
 
     rows: np.ndarray
     truth: np.ndarray
@@ -49,13 +47,13 @@ def make_mistakes_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any
     evaluation = report.evaluation
     if evaluation is None:
         return None
-    judged = judge_answers(report, evaluation)
-    cells = _make_cells(np.asarray(evaluation.confusion), judged, report.dataset, thumbs)
+    judged, confusion = judge_answers(report, evaluation), np.asarray(evaluation.confusion)
+    cells = _make_cells(confusion, judged, report.dataset, thumbs)
     other_classes = find_two_labels(report)
     return {
         "names": [format_printable(name) for name in report.dataset.class_names],
-        "grid": _grid_view(np.asarray(evaluation.confusion), cells),
-        "pairs": _confused_pairs(np.asarray(evaluation.confusion), cells),
+        "grid": _grid_view(confusion, cells),
+        "pairs": _confused_pairs(confusion, cells),
         "cells": list(cells.values()),
         "worst": _worst_mistakes(judged, report.dataset, thumbs, other_classes),
         "wrong": int((judged.truth != judged.answer).sum()),
@@ -66,9 +64,6 @@ def make_mistakes_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any
         "threshold": evaluation.threshold,
         "positive": format_printable(report.job.positive),
     }
-
-
-# ---------------------------------------------------------------- cells
 
 
 def _make_cells(
@@ -96,13 +91,10 @@ def _cell_view(cell: tuple[int, int], most: int, answers: Answers, data: Dataset
     """Mistakes from the most certain on, right answers from the least certain on: the telling ones first."""
     truth, answer = cell
     positions = np.flatnonzero((answers.truth == truth) & (answers.answer == answer))
-    order = positions[
-        np.argsort(answers.chance[positions] if truth == answer else -answers.chance[positions], kind="stable")
-    ]
-    pictures = [
-        thumbs.make_thumbnail(answers.rows[i], f"{formatting.format_number(answers.chance[i], 2)}")
-        for i in order[:most]
-    ]
+    chances = answers.chance[positions] if truth == answer else -answers.chance[positions]
+    shown = positions[np.argsort(chances, kind="stable")][:most]
+    notes = [formatting.format_number(answers.chance[i], 2) for i in shown]
+    pictures = list(map(thumbs.make_thumbnail, answers.rows[shown], notes))
     return {
         "id": f"cell-{truth}-{answer}",
         "truth": format_printable(data.class_names[truth]),
@@ -131,15 +123,8 @@ def _square_view(truth: int, answer: int, line: np.ndarray, cell: Any) -> dict[s
 
 def _confused_pairs(confusion: np.ndarray, cells: dict[tuple[int, int], Any]) -> list[dict[str, Any]]:
     """The most confused pairs, for sets of many classes."""
-    if len(confusion) <= GRID_CLASSES:
-        return []
-    return [
-        {"cell": cells[c], "count": int(confusion[c]), "of": int(confusion[c[0]].sum())}
-        for c in _most_confused(confusion)[:PAIRS]
-    ]
-
-
-# ---------------------------------------------------------------- single pictures
+    pairs = _most_confused(confusion)[:PAIRS] if len(confusion) > GRID_CLASSES else []
+    return [{"cell": cells[c], "count": int(confusion[c]), "of": int(confusion[c[0]].sum())} for c in pairs]
 
 
 def find_two_labels(report: ReportInput) -> dict[int, str]:
@@ -149,25 +134,20 @@ def find_two_labels(report: ReportInput) -> dict[int, str]:
     for pair in links:
         joined = set(pair).union(*(groups.get(row, ()) for row in pair))
         groups.update(dict.fromkeys(joined, joined))
-    label = report.dataset.targets
+    label, names = report.dataset.targets, list(map(format_printable, report.dataset.class_names))
     others = {row: sorted({int(label[other]) for other in group} - {int(label[row])}) for row, group in groups.items()}
-    return {
-        row: ", ".join(format_printable(report.dataset.class_names[c]) for c in positions)
-        for row, positions in others.items()
-        if positions
-    }
+    return {row: ", ".join(names[c] for c in classes) for row, classes in others.items() if classes}
 
 
 def _worst_mistakes(
     answers: Answers, data: Dataset, thumbs: Thumbnails, other_classes: Mapping[int, str]
 ) -> list[dict[str, Any]]:
     wrong = np.flatnonzero(answers.truth != answers.answer)
-    order = wrong[np.argsort(-answers.chance[wrong], kind="stable")][:ROW]
-    return [
-        _example_view(thumbs.make_thumbnail(answers.rows[i]), data, int(answers.answer[i]), float(answers.chance[i]))
-        | {"elsewhere": other_classes.get(int(answers.rows[i]), "")}
-        for i in order
-    ]
+    examples = []
+    for i in wrong[np.argsort(-answers.chance[wrong], kind="stable")][:ROW]:
+        row, answer, chance = int(answers.rows[i]), int(answers.answer[i]), float(answers.chance[i])
+        examples.append(_example_view(thumbs.make_thumbnail(row), data, answer, chance, other_classes.get(row, "")))
+    return examples
 
 
 def _label_suspects(
@@ -184,16 +164,12 @@ def _label_suspects(
     for row in np.asarray(evaluation.suspects)[:ROW].tolist():
         p_C = by_row.get(row)
         answer = int(np.argmax(p_C)) if p_C is not None else int(report.dataset.targets[row])
-        example = _example_view(
-            thumbs.make_thumbnail(row), report.dataset, answer, float(p_C[answer]) if p_C is not None else np.nan
-        )
-        suspects.append(example | {"elsewhere": other_classes.get(row, "")})
+        chance = float(p_C[answer]) if p_C is not None else np.nan
+        thumb, elsewhere = thumbs.make_thumbnail(row), other_classes.get(row, "")
+        suspects.append(_example_view(thumb, report.dataset, answer, chance, elsewhere))
     return suspects
 
 
-def _example_view(thumb: Thumbnail, data: Dataset, answer: int, chance: float) -> dict[str, Any]:
-    return {
-        "thumb": thumb,
-        "answer": format_printable(data.class_names[answer]),
-        "chance": formatting.format_number(chance, 2),
-    }
+def _example_view(thumb: Thumbnail, data: Dataset, answer: int, chance: float, elsewhere: str) -> dict[str, Any]:
+    name, probability = format_printable(data.class_names[answer]), formatting.format_number(chance, 2)
+    return {"thumb": thumb, "answer": name, "chance": probability, "elsewhere": elsewhere}

@@ -32,7 +32,10 @@ def make_provenance_view(report: ReportInput) -> dict[str, Any]:
             (o.name.replace("_", " "), _format_setting(report, o.name), o.metadata["help"]) for o in jobs.list_options()
         ],
         "decisions": [_decision_view(entry) for entry in report.decisions],
-        "timings": [(_format_step(step), format_duration(seconds)) for step, seconds in report.timings.items()],
+        "timings": [  # names of trunks stay as they are
+            (format_printable(step if ":" in step else step.replace("_", " ")), format_duration(seconds))
+            for step, seconds in report.timings.items()
+        ],
         "total": format_duration(sum(report.timings.values())) if report.timings else "",
         "provenance": {head: dict(rows) for head, rows in report.provenance.items() if rows},
         "backbones": report.backbones,
@@ -57,11 +60,6 @@ def _list_commands(run: str) -> list[str]:
     }
     width = max(map(len, commands))
     return [f"{command:<{width}}  # {purpose}" for command, purpose in commands.items()]
-
-
-def _format_step(name: str) -> str:
-    """A step as `timings.json` names it, in words; names of trunks stay as they are."""
-    return format_printable(name if ":" in name else name.replace("_", " "))
 
 
 def _format_parity(difference: float) -> str:
@@ -92,8 +90,5 @@ def _decision_view(entry: Any) -> dict[str, str]:
     text = ", ".join(map(str, value)) if isinstance(value, list) else format_value(value)
     if len(text) > LONG:
         text = f"{text[:LONG]} …"
-    return {
-        "name": format_printable(str(entry["name"])),
-        "value": format_printable(text),
-        "why": format_printable(str(entry.get("why", ""))),
-    }
+    facts = {"name": entry["name"], "value": text, "why": entry.get("why", "")}
+    return {key: format_printable(str(fact)) for key, fact in facts.items()}

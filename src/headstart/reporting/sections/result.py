@@ -63,9 +63,7 @@ def _format_nested(by_name: Mapping[str, Score], split: str, nested: Sequence[Sc
     if by_name.get("accuracy") in nested:
         return NESTED
     inside = [formatting.format_label(name) for name, score in by_name.items() if score in nested]
-    return (
-        PARTLY.format(" and ".join([", ".join(inside[:-1]), inside[-1]] if inside[1:] else inside)) if inside else PLAIN
-    )
+    return PARTLY.format(formatting.format_list(inside)) if inside else PLAIN
 
 
 def _format_headline(accuracy: Score | None, split: str) -> str:
@@ -93,16 +91,15 @@ def _baseline_table(
     groups: dict[str, dict[str, Any]] = {
         evaluation.split: {"n": 0, "rows": [_table_line("this model", by_name, columns, is_model=True)]}
     }
-    partial = [
-        s for s in evaluation.scores if s.subject and s.subject not in class_names
-    ]  # such as without near-duplicates
-    for split, subject in dict.fromkeys((s.split, s.subject) for s in (*partial, *evaluation.baselines)):
-        subject_scores = {
-            s.name: s for s in (*partial, *evaluation.baselines) if (s.split, s.subject) == (split, subject)
-        }
-        group = groups.setdefault(split, {"n": max(s.n for s in subject_scores.values()), "rows": []})
+    # such as without near-duplicates
+    partial = [s for s in evaluation.scores if s.subject and s.subject not in class_names]
+    lines: dict[tuple[str, str], dict[str, Score]] = {}
+    for score in (*partial, *evaluation.baselines):
+        lines.setdefault((score.split, score.subject), {})[score.name] = score
+    for (split, subject), scores in lines.items():
+        group = groups.setdefault(split, {"n": max(s.n for s in scores.values()), "rows": []})
         name = f"this model {subject}" if any(s.subject == subject for s in partial) else subject
-        group["rows"].append(_table_line(name, subject_scores, columns))
+        group["rows"].append(_table_line(name, scores, columns))
     return {"columns": columns, "groups": groups, "split": evaluation.split}
 
 

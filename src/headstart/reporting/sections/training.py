@@ -10,12 +10,11 @@ import numpy as np
 
 from headstart.core import recipe as recipes
 from headstart.core.storage.files import format_printable
-from headstart.core.types import FineTuningResult, Outcome, Score, TrainingLog, Trial
+from headstart.core.types import FineTuningResult, Score, TrainingLog, Trial
 from headstart.finetuning.training_curves import score_curves
 from headstart.reporting import formatting
 from headstart.reporting.charts import draw_by_epoch
 from headstart.reporting.report_data import ReportInput
-from headstart.reporting.sections.audit import STATUS as CHECKED
 from headstart.statistics import metrics
 
 DRAWN = {"log_loss": "log loss", "accuracy": "accuracy", "precision": "precision", "recall": "recall"}
@@ -23,13 +22,8 @@ SIDES = {"learnt": "train", "held": "val"}
 RANDOM = {"val": "held-out pictures", "train": "training pictures"}
 MOST_CLASSES = 25  # listed; above, those with the lowest recall
 # What makes running training scores lower than the network is, as words; other fields leave the pictures as they are.
-HAMPERS = {
-    "augment": "augmented",
-    "mixup": "mixed",
-    "cutmix": "with pasted boxes",
-    "dropout": "with dropout",
-    "stochastic_depth": "with stochastic depth",
-}
+HAMPERS = {"augment": "augmented", "mixup": "mixed", "cutmix": "with pasted boxes", "dropout": "with dropout"}
+HAMPERS |= {"stochastic_depth": "with stochastic depth"}
 STATUS = {"chosen": "chosen", "finalist": "finalist", "beaten": "beaten", "pruned": "cut short", "failed": "failed"}
 ORIGINS = {"given": "as given", "prior": "number of pictures", "search": "search"}
 
@@ -40,8 +34,10 @@ def make_training_view(report: ReportInput) -> dict[str, Any] | None:
     if tuning is None:
         return None
     trial = _find_shown_trial(tuning)
-    logs = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold >= 0 and log.epochs]
-    final = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold < 0]
+    trial_logs = [log for log in tuning.logs if trial and log.trial == trial.number]
+    logs = [log for log in trial_logs if log.fold >= 0 and log.epochs]
+    final = [log for log in trial_logs if log.fold < 0]
+    random = [log for log in tuning.logs if log.trial < 0 and log.epochs]  # the same network from random weights
     chosen = final[0].best if final else max((log.best for log in logs), default=None)
     classes = _worst_first(tuning, report)
     return {
@@ -55,16 +51,16 @@ def make_training_view(report: ReportInput) -> dict[str, Any] | None:
         "way": _format_interpolation(tuning, final),
         "recipe": recipes.format_recipe(tuning.network.recipe) if tuning.network else "",
         "folds": len(logs),
-        "charts": _draw_charts(logs, _random_init_logs(tuning), chosen) if logs else [],
-        "random": RANDOM[_choose_side(_random_init_logs(tuning))] if _random_init_logs(tuning) else "",
+        "charts": _draw_charts(logs, random, chosen) if logs else [],
+        "random": RANDOM[_choose_side(random)] if random else "",
         "epochs": _epoch_table(logs) if logs else None,
         "rows_left": len(classes[MOST_CLASSES:]),
         "per_class": _class_rows(tuning, report, [name for _, name in classes]),
-        "outcomes": [_outcome_view(o) for o in tuning.outcomes],
+        "outcomes": tuning.outcomes,
         "trials": [_trial_view(t) for t in sorted(tuning.trials, key=_trial_order)],
         "metric": next((t.score.name for t in tuning.trials), ""),
         "facts": _list_facts(tuning, logs),
-        "notes": list(dict.fromkeys(note for log in (*final, *logs, *_random_init_logs(tuning)) for note in log.notes)),
+        "notes": list(dict.fromkeys(note for log in (*final, *logs, *random) for note in log.notes)),
         "left_out": tuning.left_out,
     }
 
@@ -107,11 +103,6 @@ def _format_interpolation(tuning: FineTuningResult, final: Sequence[TrainingLog]
     return f"The network stands {network.alpha:.0%} of the way from its first weights to those of this epoch."
 
 
-def _random_init_logs(tuning: FineTuningResult) -> list[TrainingLog]:
-    """The same network from random weights."""
-    return [log for log in tuning.logs if log.trial < 0 and log.epochs]
-
-
 def _choose_side(logs: Sequence[TrainingLog]) -> str:
     """What can be drawn: held-out scores where there are any."""
     return "val" if all(row.val for log in logs for row in log.epochs) else "train"
@@ -123,9 +114,6 @@ def _trial_order(trial: Trial) -> tuple[int, float, int]:
     return list(STATUS).index(trial.status), value if trial.score.name == "log_loss" else -value, trial.number
 
 
-# ---------------------------------------------------------------- curves
-
-
 def _draw_charts(
     logs: Sequence[TrainingLog], random: Sequence[TrainingLog], chosen: int | None
 ) -> list[dict[str, str]]:
@@ -135,9 +123,8 @@ def _draw_charts(
         lines |= {"random": score_curves(random, _choose_side(random), score)} if random else {}
         title = f"{label.capitalize()} by epoch, on training and held-out pictures; the table below holds the numbers."
         name = f"epochs-{score.replace('_', '-')}"
-        charts.append(
-            {"label": label, "svg": draw_by_epoch(lines, name=name, y_label=label, title=title, chosen=chosen)}
-        )
+        svg = draw_by_epoch(lines, name=name, y_label=label, title=title, chosen=chosen)
+        charts.append({"label": label, "svg": svg})
     return charts
 
 
@@ -146,15 +133,10 @@ def _epoch_table(logs: Sequence[TrainingLog]) -> dict[str, Any]:
     columns = [(score, side) for score in DRAWN for side in ("train", "val")]
     values = {column: score_curves(logs, column[1], column[0]) for column in columns}
     rates = {row.epoch: row.rate for log in logs for row in log.epochs}
-    last = max(len(log.epochs) for log in logs)
-    rows = [
-        {
-            "epoch": epoch,
-            "rate": rates.get(epoch),
-            "scores": [_summarise_folds(values[column][:, epoch]) for column in columns],
-        }
-        for epoch in range(last + 1)
-    ]
+    rows = []
+    for epoch in range(max(len(log.epochs) for log in logs) + 1):
+        scores = [_summarise_folds(values[column][:, epoch]) for column in columns]
+        rows.append({"epoch": epoch, "rate": rates.get(epoch), "scores": scores})
     return {"columns": list(DRAWN.values()), "rows": rows}
 
 
@@ -165,18 +147,12 @@ def _summarise_folds(values: np.ndarray) -> dict[str, float] | None:
     return {"mean": float(values.mean()), "low": float(values.min()), "high": float(values.max())}
 
 
-# ---------------------------------------------------------------- classes
-
-
 def _score_classes(tuning: FineTuningResult, report: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
-    rows = np.asarray(tuning.rows)
-    y, clusters = np.asarray(report.dataset.targets)[rows], None
-    if report.splits is not None:
-        clusters = np.asarray(report.splits.clusters)[rows]
-    names = report.dataset.class_names
-    scores = metrics.compute_scores(
-        y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=report.job.seed
-    )
+    rows, names = np.asarray(tuning.rows), report.dataset.class_names
+    y = np.asarray(report.dataset.targets)[rows]
+    clusters = np.asarray(report.splits.clusters)[rows] if report.splits is not None else None
+    seed = report.job.seed
+    scores = metrics.compute_scores(y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=seed)
     return {(s.subject, s.name): s for s in scores}
 
 
@@ -184,7 +160,7 @@ def _worst_first(tuning: FineTuningResult, report: ReportInput) -> list[tuple[in
     """Position and name of the classes, in their order, or by held-out recall where they are too many to be listed."""
     names = list(enumerate(report.dataset.class_names))
     if len(names) <= MOST_CLASSES or not len(tuning.rows):
-        return [(c, name) for c, name in names]
+        return names
     scores = _score_classes(tuning, report, tuning.probabilities)
     recall = {name: scores[name, "recall"].value for _, name in names}
     return sorted(names, key=lambda n: (recall[n[1]] if math.isfinite(recall[n[1]]) else math.inf, n[0]))
@@ -195,47 +171,22 @@ def _class_rows(tuning: FineTuningResult, report: ReportInput, names: Sequence[s
     if not len(tuning.rows):
         return []
     both_scores = [_score_classes(tuning, report, p) for p in (tuning.probabilities, tuning.probe_probabilities)]
-    return [
-        {
-            "name": format_printable(name),
-            "scores": [scores.get((name, score)) for score in ("precision", "recall") for scores in both_scores],
-        }
-        for name in names[:MOST_CLASSES]
-    ]
-
-
-# ---------------------------------------------------------------- words
-
-
-def _outcome_view(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "code": outcome.code,
-        "name": outcome.name,
-        "status": outcome.status,
-        "word": CHECKED[outcome.status],
-        "why": outcome.why,
-        "fixes": [f.fix for f in outcome.findings if f.fix],
-    }
+    rows = []
+    for name in names[:MOST_CLASSES]:
+        scores = [scores.get((name, score)) for score in ("precision", "recall") for scores in both_scores]
+        rows.append({"name": format_printable(name), "scores": scores})
+    return rows
 
 
 def _trial_view(trial: Trial) -> dict[str, Any]:
+    """A trial; `recipe` is what differs from the defaults, without the backbone, which has a line of its own."""
+    parts = recipes.format_recipe(trial.recipe).split(",")
     return {
-        "number": trial.number,
-        "recipe": _format_recipe(trial.recipe),
-        "backbone": trial.recipe.backbone.rpartition(":")[2],
+        "trial": trial,
+        "recipe": [part for part in parts if not part.startswith("backbone=")],
         "origin": ORIGINS.get(trial.origin, f"advice of {trial.origin}"),
         "status": STATUS[trial.status],
-        "chosen": trial.status == "chosen",
-        "folds": trial.folds,
-        "score": trial.score,
-        "paired": trial.paired,
-        "why": trial.why,
     }
-
-
-def _format_recipe(recipe: recipes.Recipe) -> list[str]:
-    """What differs from the defaults, without the backbone, which has a line of its own."""
-    return [part for part in recipes.format_recipe(recipe).split(",") if not part.startswith("backbone=")]
 
 
 def _list_facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:

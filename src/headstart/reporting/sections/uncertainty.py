@@ -22,6 +22,7 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         return None
     by_name = {(s.name, s.subject): s for s in uncertainty.scores}
     tempered = report.adapted.calibrated if report.adapted else None
+    by_thresholds = (s for s in uncertainty.scores if s.name == "coverage" and s.subject.startswith("thresholds"))
     return {
         "lead": _format_lead(uncertainty, by_name),
         "split": formatting.SPLITS.get(uncertainty.split, uncertainty.split),
@@ -29,9 +30,7 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
         "why": uncertainty.why,
         "sets": [(name, by_name[name, ""]) for name in SETS if (name, "") in by_name],
-        "check": next(
-            (s for s in uncertainty.scores if s.name == "coverage" and s.subject.startswith("thresholds")), None
-        ),
+        "check": next(by_thresholds, None),
         "by_class": _coverage_by_class(uncertainty, report.dataset.class_names),
         "measure": _format_measure(uncertainty),
         "unknown": _unknown_shares(uncertainty, by_name),
@@ -45,10 +44,9 @@ def _format_lead(uncertainty: UncertaintyReport, by_name: dict[tuple[str, str], 
         covered, size = by_name["coverage", ""], by_name["set_size", ""]
         parts.append(
             f"Of {covered.n:,} pictures, {formatting.format_percent(covered.value)} have their true class in the "
-            "prediction "
-            "set, on average over re-draws of those that set the thresholds; "
-            f"{formatting.format_percent(uncertainty.coverage)} "
-            f"were asked for. A set holds {formatting.format_number(size.value, 2)} classes on average"
+            "prediction set, on average over re-draws of those that set the thresholds; "
+            f"{formatting.format_percent(uncertainty.coverage)} were asked for. A set holds "
+            f"{formatting.format_number(size.value, 2)} classes on average"
         )
     if ("unknown", "") in by_name:
         known_share = by_name["unknown", ""]
@@ -81,8 +79,7 @@ def _format_measure(uncertainty: UncertaintyReport) -> str:
     return (
         f"How strange a picture is, is {distance}, among what the head sees.{chosen} Beyond the distance within which "
         f"{formatting.format_percent(detector.familiar)} of pictures of your classes lie, it is unknown; so is a "
-        "picture whose "
-        "prediction set is empty"
+        "picture whose prediction set is empty"
     )
 
 
