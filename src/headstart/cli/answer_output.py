@@ -16,7 +16,6 @@ from headstart.cli.parser import parse_name, parse_path
 from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.storage.files import translate_disk_errors
 
-FORMATS = ("csv", "jsonl")
 DIGITS = 6
 
 
@@ -26,24 +25,15 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", type=parse_name, help=help_text)
 
 
-def add_rows(parser: argparse.ArgumentParser) -> None:
-    """Add the form of the rows and where they go."""
-    parser.add_argument("--format", metavar="{csv,jsonl}", default="csv", help="form of the rows (default: csv)")
-    parser.add_argument("--json", action="store_true", help="the same as --format jsonl")
-    parser.add_argument("--out", metavar="FILE", type=parse_table_path, help="write the rows there (default: stdout)")
-    parser.add_argument("--quiet", action="store_true", help="no summary on stderr")
-
-
-def choose_format(args: argparse.Namespace) -> str:
-    """`csv` or `jsonl`, as asked for.
+def require_format(row_format: str, formats: Sequence[str]) -> str:
+    """The format of the rows.
 
     Raises:
         UsageError: There is no such format.
     """
-    row_format: str = "jsonl" if args.json else args.format
-    if row_format not in FORMATS:
-        hint = format_nearest(row_format, FORMATS) or f"known: {', '.join(FORMATS)}"
-        raise UsageError(f"there is no format `{row_format}`", hint=hint)
+    if row_format not in formats:
+        hint = format_nearest(row_format, formats) or f"known: {', '.join(formats)}"
+        raise UsageError(f"there is no format `{row_format}`", where="--format", hint=hint)
     return row_format
 
 
@@ -58,7 +48,7 @@ def parse_log_path(text: str) -> Path:
 
 
 def _require_no_picture(text: str, kind: str, option: str, usual: str) -> Path:
-    """A place whose name is not that of a picture, which would be one too many among FILE."""
+    """A picture's name would be one too many among FILE."""
     from headstart.images.file_formats import SUFFIXES
 
     if Path(text).suffix.lower() in SUFFIXES:
@@ -122,25 +112,15 @@ def print_summary(
     arguments: Sequence[str] = (),
     hint: str | None = "the column `error` of each row says why",
 ) -> int:
-    """The exit code 0, and a line on stderr.
-
-    Args:
-        answered: Pictures that were.
-        unread: Files that could not be read.
-        unknown: Of those that were answered, how many by `unknown`.
-        earlier_rows: Rows of an earlier call.
-        hint: Where each unread file tells why.
+    """The exit code 0, and on stderr how many were answered, by `unknown`, could not be read or are of an earlier call.
 
     Raises:
-        DataError: No picture could be read.
+        DataError: No picture could be read; `hint` says where each tells why.
     """
     if not answered and not earlier_rows:
-        fact = (
-            f"none of {unread:,} files could be read"
-            if unread
-            else f"there is no picture {_format_arguments(arguments)}"
-        )
-        raise DataError(fact, hint=hint if unread else None)
+        if unread:
+            raise DataError(f"none of {unread:,} files could be read", hint=hint)
+        raise DataError(f"there is no picture {_format_arguments(arguments)}")
     if not quiet:
         of_them = f" ({unknown:,} of them unknown)" if unknown else ""
         earlier = f", {earlier_rows:,} rows were there already" if earlier_rows else ""
@@ -149,7 +129,6 @@ def print_summary(
 
 
 def _format_arguments(arguments: Sequence[str]) -> str:
-    """What was named, as the end of a sentence."""
     if not arguments or "-" in arguments:
         return "among what was named"
     more = f" and {len(arguments) - 3:,} more" if len(arguments) > 3 else ""

@@ -37,11 +37,7 @@ def _write_crash(text: str) -> str:
 
 
 def write_new(folder: Path, stem: str, text: str) -> Path:
-    """Write `<stem>.txt`, or the first of `<stem>-2.txt`, … that is not there yet: no other crash is overwritten.
-
-    Raises:
-        OSError: It cannot be written there.
-    """
+    """Write `<stem>.txt`, or the first of `<stem>-2.txt`, … that is not there yet: no other crash is overwritten."""
     for number in itertools.count(1):
         path = folder / (f"{stem}.txt" if number == 1 else f"{stem}-{number}.txt")
         with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8", errors="backslashreplace") as out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,6 +24,8 @@ def check_machine() -> dict[str, Any]:
     needed, extras = read_requirements()
     packages = {name: _format_state(name, minimum) for name, minimum in needed.items()}
     cache, unwritable = check_cache()
+    openvino = provenance.find_version("openvino")
+    without = "Keras, since OpenVINO is not installed; predict needs OpenVINO"
     missing = [
         {"what": f"{name}: {state}", "fix": f'python -m pip install "{name}>={needed[name]}"'}
         for name, state in packages.items()
@@ -32,7 +35,7 @@ def check_machine() -> dict[str, Any]:
         "machine": provenance.describe_machine() | {"threads": str(settings.count_threads())},
         "packages": {"headstart": provenance.find_version("headstart") or "not installed", **packages},
         "extras": {name: _format_extra(name, parts) for name, parts in extras.items()},
-        "engine": {"inference": _describe_inference(), "training": describe_training()},
+        "engine": {"inference": f"OpenVINO {openvino}" if openvino else without, "training": describe_training()},
         "cache": cache,
         "settings": list_variables(),
         "weights": list_weights(),
@@ -65,30 +68,24 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 
 def _format_extra(name: str, packages: list[str]) -> str:
-    absent = [package for package in packages if provenance.find_version(package) is None]
-    have = ", ".join(f"{package} {provenance.find_version(package)}" for package in packages if package not in absent)
-    return have if not absent else f"not installed (optional): {format_install_command(name)}"
-
-
-def _describe_inference() -> str:
-    version = provenance.find_version("openvino")
-    return f"OpenVINO {version}" if version else "Keras, since OpenVINO is not installed; predict needs OpenVINO"
+    versions = {package: provenance.find_version(package) for package in packages}
+    if None in versions.values():
+        return f"not installed (optional): {format_install_command(name)}"
+    return ", ".join(f"{package} {version}" for package, version in versions.items())
 
 
 def describe_training() -> str:
     """Keras' backend as it would be chosen: the variable, Keras' own file, else TensorFlow."""
-    chosen = os.environ.get("KERAS_BACKEND")
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    if not chosen and (home / "keras.json").is_file():
-        try:
-            chosen = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
-        except (ValueError, OSError, AttributeError):
-            chosen = None
-    name = chosen or "tensorflow"
-    if not provenance.find_version("keras"):
+    keras = provenance.find_version("keras")
+    if not keras:
         return f"none, which predict and serve do not need: {format_install_command('fit')}"
-    version = provenance.find_version(name)
-    return f"Keras {provenance.find_version('keras')} on {name} {version or '(not installed)'}"
+    name = os.environ.get("KERAS_BACKEND")
+    if not name:
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        with contextlib.suppress(ValueError, OSError, AttributeError):
+            name = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+    name = name or "tensorflow"
+    return f"Keras {keras} on {name} {provenance.find_version(name) or '(not installed)'}"
 
 
 def check_cache() -> tuple[dict[str, Any], list[dict[str, str]]]:

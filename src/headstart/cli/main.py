@@ -1,7 +1,6 @@
-"""The door: finds the command, runs it, and turns every error into text and an exit code.
+"""The command line: finds the command, runs it, and turns every error into text and an exit code.
 
-Commands are files of this folder, found by the registry; only the chosen one is imported, so `headstart --help` costs
-no more than reading the first lines of the others. Exit codes: 0 done, 1 a gate failed, 2 usage, 3 data, set-up or
+Of the commands only the chosen one is imported. Exit codes: 0 done, 1 a gate failed, 2 usage, 3 data, set-up or
 nothing to do, 70 a bug of headstart (its traceback is saved to a file), 130 interrupted, 141 the reader of the output
 went away (as for any other tool at the head of a pipe).
 """
@@ -26,13 +25,11 @@ BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return the exit code; never raises.
-
-    Args:
-        argv: The words after `headstart`; those of this process by default.
-    """
+    """Run the words after `headstart` (those of this process by default) and return the exit code; never raises."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _tolerate_any_name()
+    for stream in (sys.stdout, sys.stderr):  # file names of any bytes: what the terminal cannot show is escaped
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _run_command(arguments)
         sys.stdout.flush()
@@ -43,29 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report_error(err, err.exit_code, arguments)
     except KeyboardInterrupt:
         return _report_error(HeadstartError(f"interrupted; {_format_kept(arguments)}"), INTERRUPTED, arguments)
-    except ImportError as err:
-        missing = extras.find_missing_extra(err)
-        return (
-            _report_error(missing, missing.exit_code, arguments)
-            if missing
-            else _report_error(save_crash(err, arguments), BUG, arguments)
-        )
-    except OSError as err:
-        fact = explain_disk_error(err, f"cannot use `{err.filename}`" if err.filename else "the work cannot go on")
-        return (
-            _report_error(fact, fact.exit_code, arguments)
-            if fact
-            else _report_error(save_crash(err, arguments), BUG, arguments)
-        )
     except Exception as err:  # the one place that may: it is told, and its traceback is kept
+        if fact := _find_cause(err):
+            return _report_error(fact, fact.exit_code, arguments)
         return _report_error(save_crash(err, arguments), BUG, arguments)
 
 
-def _tolerate_any_name() -> None:
-    """Let file names of any bytes be printed: what the terminal cannot show becomes a backslash escape."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def _find_cause(err: Exception) -> HeadstartError | None:
+    """A missing extra or a disk that refuses; None for a bug."""
+    if isinstance(err, ImportError):
+        return extras.find_missing_extra(err)
+    if isinstance(err, OSError):
+        return explain_disk_error(err, f"cannot use `{err.filename}`" if err.filename else "the work cannot go on")
+    return None
 
 
 def _run_command(arguments: list[str]) -> int:
@@ -90,13 +77,9 @@ def format_overview() -> str:
     names = registry.list_plugins("commands")
     width = max(map(len, names)) + 2
     lines = [f"  {name:<{width}}{registry.read_summary('commands', name)}" for name in names]
-    head = [
-        "usage: headstart COMMAND …",
-        "",
-        "From a folder of labelled pictures to a measured, saved, explained model.",
-    ]
-    foot = ["headstart COMMAND --help explains one command; headstart --version shows the version."]
-    return "\n".join([*head, "", "commands:", *lines, "", *foot])
+    summary = "From a folder of labelled pictures to a measured, saved, explained model."
+    foot = "headstart COMMAND --help explains one command; headstart --version shows the version."
+    return "\n".join(["usage: headstart COMMAND …", "", summary, "", "commands:", *lines, "", foot])
 
 
 def _format_kept(arguments: list[str]) -> str:
@@ -115,18 +98,14 @@ def _report_error(err: HeadstartError, code: int, arguments: list[str]) -> int:
         print("\n".join(format_printable(line) for line in err.format_text().splitlines()), file=sys.stderr, flush=True)
     try:
         if "--json" in arguments:
-            _print_json(err, code)
+            import json
+
+            fact = {"what": err.what, "where": err.where, "hint": err.hint}
+            print(json.dumps({"error": {"type": type(err).__name__, **fact, "exit_code": code}}))
         sys.stdout.flush()
     except OSError:
         _close_stdout()
     return code
-
-
-def _print_json(err: HeadstartError, code: int) -> None:
-    import json
-
-    fact = {"what": err.what, "where": err.where, "hint": err.hint}
-    print(json.dumps({"error": {"type": type(err).__name__, **fact, "exit_code": code}}), flush=True)
 
 
 def _close_stdout() -> int:

@@ -27,25 +27,19 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.epilog = _format_recipe_fields()
     group = parser.add_argument_group("settings")
     for option in jobs.list_options():
-        if not names or option.name in names:
-            if option.type == "bool":
-                group.add_argument(
-                    flag(option.name),
-                    dest=option.name,
-                    default=argparse.SUPPRESS,
-                    action="store_true",
-                    help=option.metadata["help"],
-                )
-                continue
-            group.add_argument(
-                flag(option.name),
-                *_ALSO.get(option.name, ()),
-                dest=option.name,
-                default=argparse.SUPPRESS,
-                type=_TYPES[type(option.default)],
-                metavar=_make_metavar(option),
-                help=f"{option.metadata['help']} (default: {_format_default(option.default)})",
-            )
+        if names and option.name not in names:
+            continue
+        form: dict[str, Any] = {"action": "store_true", "help": option.metadata["help"]}
+        if option.type != "bool":
+            default, choices = option.default, option.metadata["choices"]
+            default_text = ",".join(default) if isinstance(default, tuple) else str(default)
+            form = {
+                "type": _TYPES[type(default)],
+                "metavar": "{" + ",".join(choices) + "}" if choices else option.name.rpartition("_")[2].upper(),
+                "help": f"{option.metadata['help']} (default: {default_text or 'none'})",
+            }
+        spellings = (flag(option.name), *_ALSO.get(option.name, ()))
+        group.add_argument(*spellings, dest=option.name, default=argparse.SUPPRESS, **form)
 
 
 def _format_recipe_fields() -> str:
@@ -57,16 +51,6 @@ def _format_recipe_fields() -> str:
         meaning = f"{option.metadata['help']}{': ' if allowed else ''}{allowed}"
         lines.append(f"  {option.name:<18}{meaning} (default: {default or 'none'})")
     return "\n".join(lines)
-
-
-def _make_metavar(option: dataclasses.Field[Any]) -> str:
-    choices = option.metadata["choices"]
-    return "{" + ",".join(choices) + "}" if choices else option.name.rpartition("_")[2].upper()
-
-
-def _format_default(default: Any) -> str:
-    text = ",".join(default) if isinstance(default, tuple) else str(default)
-    return text or "none"
 
 
 def read_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -85,9 +69,8 @@ def read_request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add DATA, the first argument of every command that learns."""
-    parser.add_argument(
-        "data", metavar="DATA", type=parse_name, help="folder with one sub-folder a class, or a job.toml"
-    )
+    help_text = "folder with one sub-folder a class, or a job.toml"
+    parser.add_argument("data", metavar="DATA", type=parse_name, help=help_text)
 
 
 def add_out(parser: argparse.ArgumentParser, help: str = "the run folder (default: runs/<date>-<name>)") -> None:

@@ -15,17 +15,13 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None) -> None:
         super().__init__(
-            prog=prog,
-            description=description,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            prog=prog, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
         )
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse has to say."""
         about = re.match(r"argument (\S+?)(?:/\S+)?: ", message)
-        argument = about[1] if about else None
-        raise UsageError(message.replace("'", "`"), where=argument, hint=f"{self.prog} --help")
+        raise UsageError(message.replace("'", "`"), where=about[1] if about else None, hint=f"{self.prog} --help")
 
     def parse_words(self, words: list[str]) -> argparse.Namespace:
         """Parse the words after the command.
@@ -49,16 +45,12 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse_unknown(self, words: list[str]) -> None:
         """Name an unknown option before argparse complains of whatever follows from it."""
-        options = words[: words.index("--")] if "--" in words else words
-        for word in options:
+        for word in words[: words.index("--")] if "--" in words else words:
             name = word.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
                 option_names = [option for option in self._option_string_actions if option.startswith("--")]
-                raise UsageError(
-                    f"there is no option `{name}`",
-                    where=name,
-                    hint=format_nearest(name, option_names) or f"{self.prog} --help",
-                )
+                hint = format_nearest(name, option_names) or f"{self.prog} --help"
+                raise UsageError(f"there is no option `{name}`", where=name, hint=hint)
 
 
 def parse_name(text: str) -> str:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 
-def format_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Lines of a table.
-
-    Args:
-        head: Names of the columns; all empty for none.
-        rows: Cells as text.
-        right: Columns that are set to the right.
-    """
+def format_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
+    """Lines of a table; a head of empty names is left out, columns in `right` are set to the right."""
     lines = [row for row in (head, *rows) if any(row)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))] if lines else []
-    to_right = frozenset(right)
-    return "\n".join(_format_line(line, widths, to_right) for line in lines)
-
-
-def _format_line(cells: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:
-    set_cells = (c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
-    return "  ".join(set_cells).rstrip()
+    align = [str.rjust if column in right else str.ljust for column in range(len(head))]
+    return "\n".join("  ".join(a(c, w) for a, c, w in zip(align, line, widths, strict=True)).rstrip() for line in lines)
 
 
 def format_interval(score: dict[str, object]) -> str:

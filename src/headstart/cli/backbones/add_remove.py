@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.cli.parser import parse_name, parse_names, parse_number, parse_path, parse_whole_number
 from headstart.core.errors import DataError, UsageError, format_nearest
@@ -25,9 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("add", "what the file does not tell is found or guessed, and shown")
     group.add_argument("--name", type=parse_name, help="the backbone is `saved_file:NAME` (default: the file's name)")
     group.add_argument("--depths", metavar="LAYER,LAYER", type=parse_names, help="layers to cut at; `last` is one")
-    group.add_argument(
-        "--size", metavar="PX", type=parse_whole_number, help="side of the pictures (default: the file's, or 224)"
-    )
+    help_text = "side of the pictures (default: the file's, or 224)"
+    group.add_argument("--size", metavar="PX", type=parse_whole_number, help=help_text)
     group.add_argument("--scale", metavar="X", type=parse_number, help="factor on 0..255, before the mean is taken off")
     group.add_argument("--mean", metavar="X[,X,X]", type=_parse_numbers, help="taken off after the factor")
     group.add_argument("--std", metavar="X[,X,X]", type=_parse_numbers, help="divided by at last")
@@ -62,10 +61,9 @@ def add_file(args: argparse.Namespace, store: Store, console: Console) -> int:
         imported, source = _add_from_hub(args.names[0], request, store, console), HUB
     else:
         imported, source = registration.add_file(request, store, console), SOURCE
-    console.print_result(
-        f"{source}:{imported.name} is here\nuse it  headstart fit DATA --backbones {source}:{imported.name}",
-        {"added": f"{source}:{imported.name}", **as_json(imported)},
-    )
+    name = f"{source}:{imported.name}"
+    text = f"{name} is here\nuse it  headstart fit DATA --backbones {name}"
+    console.print_result(text, {"added": name, **as_json(imported)})
     return 0
 
 
@@ -76,21 +74,18 @@ def _make_request(args: argparse.Namespace) -> ImportRequest:
         raise UsageError(f"`{args.size}` px are no picture", where="--size")
     if args.crop is not None and not 0 < args.crop <= 1:
         raise UsageError(f"`{args.crop}` is no share above 0 and up to 1", where="--crop")
+    names = ("name", "channels", "layout", "resize", "interpolation", "licence")
+    words: dict[str, Any] = {name: getattr(args, name) or "" for name in names}
     return ImportRequest(
         file=parse_path(args.names[0]),
-        name=args.name or "",
         depths=args.depths or (),
         size_px=args.size or 0,
         scale=args.scale,
         mean=args.mean or (),
         std=args.std or (),
-        channels=args.channels or "",
-        layout=args.layout or "",
-        resize=args.resize or "",
-        interpolation=args.interpolation or "",
         crop_fraction=args.crop or 0.0,
-        licence=args.licence or "",
         trust=args.trust,
+        **words,
     )
 
 
@@ -101,9 +96,8 @@ def _add_from_hub(name: str, request: ImportRequest, store: Store, console: Cons
     foreign = {"--name": request.name, "--trust": request.trust}
     if option := next((option for option, value in foreign.items() if value), None):
         raise UsageError(f"a network of the hub has no option `{option}`", where=option)
-    return import_model.import_repository(
-        hub_api.Repository.parse(name.removeprefix(f"{HUB}:")), store, console, request
-    )
+    repository = hub_api.Repository.parse(name.removeprefix(f"{HUB}:"))
+    return import_model.import_repository(repository, store, console, request)
 
 
 def remove_names(args: argparse.Namespace, store: Store, console: Console) -> int:
@@ -124,8 +118,7 @@ def remove_names(args: argparse.Namespace, store: Store, console: Console) -> in
         if name not in removable:
             hint = format_nearest(name, removable) or "headstart backbones list"
             raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
-    for name in chosen:
-        source, preset = removable[name]
+    for source, preset in map(removable.__getitem__, chosen):
         description.remove_description(preset, store, source)
     gone = [":".join(removable[name]) for name in chosen]
     lines = "\n".join(f"{name} is no backbone any more" for name in gone)

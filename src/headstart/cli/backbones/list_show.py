@@ -8,10 +8,7 @@ from typing import Any
 from headstart.cli.text_tables import format_table
 from headstart.core.console import format_bytes
 
-HEAD = (
-    *("name", "family", "params", "GFLOPs", "input px", "ImageNet prior", "images/s", "size", "weights"),
-    "licence",
-)
+HEAD = (*("name", "family", "params", "GFLOPs", "input px", "ImageNet prior", "images/s", "size", "weights"), "licence")
 
 
 def format_list(entries: Sequence[dict[str, Any]]) -> str:
@@ -28,15 +25,11 @@ def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
         f"{entry['flops'] / 1e9:.2f}" if has_weights_facts else "-",
         str(entry["input"]["size_px"]) if has_weights_facts else "-",
         f"{entry['prior']:.3f}" if has_weights_facts else "-",
-        _format_speed(entry),
+        "-" if entry["images_per_s"] is None else f"{entry['images_per_s']:.0f}",
         format_bytes(entry["download_bytes"]) if has_weights_facts else "-",
         "here" if entry["weights_here"] else "pull",
         entry["licence"],
     )
-
-
-def _format_speed(entry: dict[str, Any]) -> str:
-    return "-" if entry["images_per_s"] is None else f"{entry['images_per_s']:.0f}"
 
 
 def format_page(entry: dict[str, Any]) -> str:
@@ -58,7 +51,7 @@ def _index_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
         *([("params", _format_params(entry))] if entry["params"] else []),
         ("task", entry["task"]),
         ("updated", entry["updated"]),
-        ("licence", f"{entry['licence']}, {_format_permission(entry['permissive'])}"),
+        ("licence", _format_licence(entry)),
         ("rest", "not known before the weights are here"),
         ("weights", f"not here: headstart backbones pull {entry['name']}{asks}"),
     ]
@@ -67,15 +60,19 @@ def _index_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
 def _backbone_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
     levels = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
     state = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
+    speed = "not measured on this machine yet"
+    if entry["images_per_s"] is not None:
+        speed = f"{entry['images_per_s']:.0f} images/s here, one alone in {entry['latency_ms']:.3g} ms"
+    source = "measured here" if entry["memory_measured"] else "a guess by its weights"
     return [
         ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
         ("params", _format_params(entry)),
         ("cost", f"{entry['flops'] / 1e9:.2f} GFLOPs a picture"),
-        ("speed", _format_measured(entry)),
-        ("memory", _format_memory(entry)),
+        ("speed", speed),
+        ("memory", f"{format_bytes(entry['memory_bytes'])} for one picture, {source}"),
         ("input", _format_input(entry["input"])),
         ("depths", levels),
-        ("licence", f"{entry['licence']}, {_format_permission(entry['permissive'])}"),
+        ("licence", _format_licence(entry)),
         ("note", entry["licence_note"] or "-"),
         ("weights", f"{format_bytes(entry['download_bytes'])}, {state}"),
     ]
@@ -85,19 +82,9 @@ def _format_params(entry: dict[str, Any]) -> str:
     return f"{entry['params']:,}, {format_bytes(4 * entry['params'])} in float32"
 
 
-def _format_measured(entry: dict[str, Any]) -> str:
-    if entry["images_per_s"] is None:
-        return "not measured on this machine yet"
-    return f"{_format_speed(entry)} images/s here, one alone in {entry['latency_ms']:.3g} ms"
-
-
-def _format_memory(entry: dict[str, Any]) -> str:
-    how = "for one picture, measured here" if entry["memory_measured"] else "for one picture, a guess by its weights"
-    return f"{format_bytes(entry['memory_bytes'])} {how}"
-
-
-def _format_permission(permissive: bool) -> str:
-    return "permissive: commercial use is allowed" if permissive else "not known to be permissive: read it before use"
+def _format_licence(entry: dict[str, Any]) -> str:
+    unknown = "not known to be permissive: read it before use"
+    return f"{entry['licence']}, {'permissive: commercial use is allowed' if entry['permissive'] else unknown}"
 
 
 def _format_input(spec: dict[str, Any]) -> str:

@@ -71,25 +71,21 @@ def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> 
         now = latency.remeasure_trunk(backbone.spec, ir_path, store)
         measured.append({"name": backbone.name, "before": figures_before, "now": now})
     head = ("backbone", "images/s", "before", "ms for one", "before", "memory")
-    text = (
-        format_table(head, map(_row, measured), right=range(1, 6))
-        if measured
-        else "no trunk is ready here: use one first"
-    )
-    console.print_result(text, {"measured": measured})
+    table = format_table(head, map(_row, measured), right=range(1, 6))
+    console.print_result(table if measured else "no trunk is ready here: use one first", {"measured": measured})
     return 0
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     now, figures_before = entry["now"], entry["before"]
     memory = format_bytes(now["memory_bytes"]) if "memory_bytes" in now else "-"
-    speed, speed_before = (_format_number(figures, "images_per_s", ".0f") for figures in (now, figures_before))
-    latency, latency_before = (_format_number(figures, "latency_ms", ".1f") for figures in (now, figures_before))
-    return entry["name"], speed, speed_before, latency, latency_before, memory
-
-
-def _format_number(figures: dict[str, float], name: str, form: str) -> str:
-    return f"{figures[name]:{form}}" if name in figures else "-"
+    forms = {"images_per_s": ".0f", "latency_ms": ".1f"}
+    cells = [
+        f"{figures[name]:{form}}" if name in figures else "-"
+        for name, form in forms.items()
+        for figures in (now, figures_before)
+    ]
+    return entry["name"], *cells, memory
 
 
 def parse_place_or_address(text: str) -> str:

@@ -40,8 +40,7 @@ def verify_cache(args: argparse.Namespace, store: Store, console: Console) -> in
 
 
 def _entry_facts(entry: Any) -> dict[str, Any]:
-    path = {"path": str(entry.path), "bytes": entry.bytes}
-    return {"kind": entry.kind, "name": entry.name, "note": entry.note} | path
+    return {"kind": entry.kind, "name": entry.name, "note": entry.note, "path": str(entry.path), "bytes": entry.bytes}
 
 
 def _format_report(checked: list[dict[str, Any]], damaged: list[dict[str, Any]], absent: list[str]) -> str:
@@ -74,9 +73,8 @@ def _format_remedy(entry: dict[str, Any]) -> str:
     from headstart.backbones.imported import description
 
     source, _, name = entry["name"].partition(",")[0].partition(":")
-    return (
-        "add your file again" if source in ("", description.SOURCE) else description.format_restore_hint(source, name)
-    )
+    is_file = source in ("", description.SOURCE)
+    return "add your file again" if is_file else description.format_restore_hint(source, name)
 
 
 def _entry_columns(entry: dict[str, Any]) -> tuple[str, str]:

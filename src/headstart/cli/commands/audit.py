@@ -16,21 +16,13 @@ class Audit(StepCommand):
 
     def format_result(self, result: dict[str, Any]) -> str:
         """Counts, then one line a check, its findings below it."""
-        lines = [f"{result['pictures']:,} pictures, {len(result['excused']):,} files skipped"]
-        lines += [
-            f"  {entry['uri']}: {entry['reason'].replace('_', ' ')}, {entry['detail']}" for entry in result["excused"]
-        ]
-        for outcome in result["outcomes"]:
-            lines.append(
-                f"{outcome['code']} {outcome['status'].replace('_', ' ')}: {outcome['name']}; {outcome['why']}"
-            )
-            lines += [f"  {finding['severity']}: {finding['sentence']}" for finding in outcome["findings"]]
-        return format_lines(lines)
-
-
-def format_lines(lines: list[str]) -> str:
-    """Lines that any terminal can print, whatever bytes are in a file's name."""
-    return "\n".join(format_printable(line) for line in lines)
+        skipped, outcomes = result["excused"], result["outcomes"]
+        lines = [f"{result['pictures']:,} pictures, {len(skipped):,} files skipped"]
+        lines += [f"  {file['uri']}: {file['reason'].replace('_', ' ')}, {file['detail']}" for file in skipped]
+        for check in outcomes:
+            lines.append(f"{check['code']} {check['status'].replace('_', ' ')}: {check['name']}; {check['why']}")
+            lines += [f"  {finding['severity']}: {finding['sentence']}" for finding in check["findings"]]
+        return "\n".join(map(format_printable, lines))
 
 
 PLUGIN = Audit()

@@ -22,17 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Action:
-    """One thing that the command does.
-
-    Attributes:
-        handle: Does it and gives the exit code.
-        needs: What must follow the action's name, or empty.
-        takes: Options that are its own.
-    """
-
-    handle: Callable[[argparse.Namespace, Store, Console], int]
-    needs: str = ""
-    takes: tuple[str, ...] = ()
+    handle: Callable[[argparse.Namespace, Store, Console], int]  # does it and gives the exit code
+    needs: str = ""  # what must follow the action's name
+    takes: tuple[str, ...] = ()  # options that are its own
 
 
 class Backbones:
@@ -73,20 +65,15 @@ class Backbones:
             hint = format_nearest(args.action, ACTIONS) or f"known: {', '.join(ACTIONS)}"
             raise UsageError(f"there is no action `{args.action}`", hint=hint)
         if action.needs and not args.names:
-            hint = "headstart backbones --help"
-            raise UsageError(f"backbones {args.action} needs a {action.needs}", hint=hint)
-        foreign = next((name for name in _OWN if _is_given(getattr(args, name)) and name not in action.takes), None)
-        if foreign:
-            option = "--from" if foreign == "source" else "--" + foreign.replace("_", "-")
-            takers = ", ".join(name for name, other in ACTIONS.items() if foreign in other.takes)
-            raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
+            raise UsageError(f"backbones {args.action} needs a {action.needs}", hint="headstart backbones --help")
+        for name in _OWN:
+            value = getattr(args, name)
+            if name not in action.takes and value is not None and value is not False:  # 0 is a value
+                option = "--from" if name == "source" else options.flag(name)
+                takers = ", ".join(other for other, form in ACTIONS.items() if name in form.takes)
+                raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
         console = options.make_console(args)
         return action.handle(args, default_store(console), console)
-
-
-def _is_given(value: object) -> bool:
-    """Whether an option was on the command line; 0 is a value."""
-    return not (value is None or value is False or value == [])
 
 
 _OWN = ("sha256", "source", "older_than", "dry_run", *add_remove.OWN)
@@ -102,20 +89,12 @@ def _parse_age_s(text: str) -> float:
 
 def _list_backbones(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
-
-    return _print_table(catalogue.list_facts(store, args.names), console)
-
-
-def _search_backbones(args: argparse.Namespace, store: Store, console: Console) -> int:
-    from headstart.backbones.inventory import catalogue
-
-    entries = catalogue.list_facts(store) + catalogue.list_index_facts(store)
-    return _print_table(catalogue.search_facts(entries, args.names), console)
-
-
-def _print_table(entries: list[dict[str, object]], console: Console) -> int:
     from headstart.cli.backbones.list_show import format_list
 
+    if args.action == "list":
+        entries = catalogue.list_facts(store, args.names)
+    else:
+        entries = catalogue.search_facts(catalogue.list_facts(store) + catalogue.list_index_facts(store), args.names)
     add_remove.warn_of_damaged(console)
     console.print_result(format_list(entries) if entries else "no backbone fits", {"backbones": entries})
     return 0
@@ -145,7 +124,7 @@ def _pull_weights(args: argparse.Namespace, store: Store, console: Console) -> i
 
 ACTIONS = {
     "list": _Action(handle=_list_backbones),
-    "search": _Action(handle=_search_backbones, needs="TEXT"),
+    "search": _Action(handle=_list_backbones, needs="TEXT"),
     "show": _Action(handle=_show_backbones, needs="NAME"),
     "pull": _Action(handle=_pull_weights, needs="NAME"),
     "add": _Action(handle=add_remove.add_file, needs="FILE", takes=add_remove.OWN),

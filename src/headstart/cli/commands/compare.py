@@ -40,28 +40,16 @@ class Compare:
 
 def format_comparison(comparison: Mapping[str, Any]) -> str:
     """Tables of scores, cost and pairs, then class by class, settings and data."""
-    parts = [
-        _format_scores(comparison["runs"]),
-        _format_costs(comparison["runs"]),
-        *map(_format_pair, comparison["pairs"]),
-    ]
-    parts += [
-        _format_settings(comparison["settings"], comparison["runs"]),
-        "\n".join(map(_format_data, comparison["data"])),
-    ]
-    return "\n\n".join(part for part in parts if part)
+    runs, pairs = comparison["runs"], map(_format_pair, comparison["pairs"])
+    tables = (_format_scores(runs), _format_costs(runs), *pairs, _format_settings(comparison["settings"], runs))
+    return "\n\n".join(part for part in (*tables, "\n".join(map(_format_data, comparison["data"]))) if part)
 
 
 def _format_scores(runs: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (
-            format_printable(run["name"]),
-            run["split"],
-            *(format_interval(score) for score in run["scores"]),
-            format_printable(run["model"]),
-        )
-        for run in runs
-    ]
+    rows = []
+    for run in runs:
+        name, model = format_printable(run["name"]), format_printable(run["model"])
+        rows.append((name, run["split"], *map(format_interval, run["scores"]), model))
     return format_table(("run", "split", "accuracy", "balanced accuracy", "log loss", "model"), rows)
 
 
@@ -97,22 +85,12 @@ def _format_pair(pair: Mapping[str, Any]) -> str:
 
 def _difference_cells(difference: Mapping[str, Any]) -> tuple[str, ...]:
     subject = f" of {format_printable(difference['subject'])}" if difference["subject"] else ""
-    interval_text = (
-        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
-        if difference["low"] is not None
-        else "-"
-    )
+    name, interval = difference["name"].replace("_", " ") + subject, "-"
+    if difference["low"] is not None:
+        interval = f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
     p = "" if difference["adjusted"] is None else f"{difference['adjusted']:.2g}"
-    name = difference["name"].replace("_", " ") + subject
-    return (
-        name,
-        f"{difference['one']:.3f}",
-        f"{difference['other']:.3f}",
-        interval_text,
-        f"{difference['n']:,}",
-        p,
-        "tie" if difference["tie"] else "differs",
-    )
+    scores = (f"{difference['one']:.3f}", f"{difference['other']:.3f}")
+    return name, *scores, interval, f"{difference['n']:,}", p, "tie" if difference["tie"] else "differs"
 
 
 def _format_settings(settings: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> str:

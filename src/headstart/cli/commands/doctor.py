@@ -37,24 +37,20 @@ class Doctor:
 def format_findings(findings: dict[str, Any]) -> str:
     """The findings for people, what is missing last."""
     cache = findings["cache"]
-    parts = [
-        _format_pairs("machine", findings["machine"]),
-        _format_pairs("packages", findings["packages"]),
-        _format_pairs("extras", findings["extras"]),
-        _format_pairs("engine", findings["engine"]),
-        f"cache\n  {format_printable(cache['folder'])}\n  {format_bytes(cache['bytes'])} used, "
-        f"{format_bytes(cache['free_bytes'])} free",
+    parts = [_format_pairs(title, findings[title]) for title in ("machine", "packages", "extras", "engine")]
+    space = f"{format_bytes(cache['bytes'])} used, {format_bytes(cache['free_bytes'])} free"
+    parts += [
+        f"cache\n  {format_printable(cache['folder'])}\n  {space}",
         _format_pairs("settings", findings["settings"]),
-        _format_weights(findings["weights"]),
-        _format_missing(findings["missing"]),
     ]
-    return "\n\n".join(parts)
+    missing = [f"  {entry['what']}\n    {entry['fix']}" for entry in findings["missing"]]
+    parts += [_format_weights(findings["weights"]), "\n".join(["missing", *missing])]
+    return "\n\n".join(parts if missing else (*parts[:-1], "nothing that is needed is missing"))
 
 
 def _format_pairs(title: str, pairs: dict[str, str]) -> str:
-    rows = [(name, format_printable(value)) for name, value in pairs.items()]
-    lines = format_table(("", ""), rows).splitlines()
-    return "\n".join([title, *(f"  {line}" for line in lines)])
+    rows = [(f"  {name}", format_printable(value)) for name, value in pairs.items()]
+    return f"{title}\n{format_table(('', ''), rows)}".rstrip("\n")
 
 
 def _format_weights(weights: dict[str, bool]) -> str:
@@ -65,12 +61,6 @@ def _format_weights(weights: dict[str, bool]) -> str:
         names = textwrap.wrap(", ".join(absent), 100, initial_indent="    ", subsequent_indent="    ")
         lines += ["  not here; `headstart backbones pull NAME` brings them, and `fit` when it needs them:", *names]
     return "\n".join(lines)
-
-
-def _format_missing(missing: list[dict[str, str]]) -> str:
-    if not missing:
-        return "nothing that is needed is missing"
-    return "\n".join(["missing", *(f"  {entry['what']}\n    {entry['fix']}" for entry in missing)])
 
 
 PLUGIN = Doctor()

@@ -11,7 +11,7 @@ from headstart.cli.text_tables import format_table
 from headstart.core.errors import GateFailed
 
 if TYPE_CHECKING:
-    from headstart.evaluation.drift.drift_tests import Drift as Found
+    from headstart.evaluation.drift.drift_tests import Drift
 
 SHOWN = 14  # days
 
@@ -53,54 +53,39 @@ class DriftCommand:
         return 0
 
 
-def format_drift(drift: Found) -> str:
+def format_drift(drift: Drift) -> str:
     """The verdict, what was compared, the days, and what to do."""
     from headstart.evaluation.drift.drift_tests import TITLES
 
     parts = [drift.sentence]
     if drift.tests:
-        rows = [
-            (
-                TITLES[test.name],
-                _format_moved(test.moved, test.p, drift.alpha),
-                f"{test.effect:.2f}",
-                f"{test.p:.4f}",
-                test.sentence,
-            )
-            for test in drift.tests
-        ]
+        rows = []
+        for test in drift.tests:
+            moved = "moved" if test.moved else "a little" if test.p <= drift.alpha else "-"
+            rows.append((TITLES[test.name], moved, f"{test.effect:.2f}", f"{test.p:.4f}", test.sentence))
         parts.append(format_table(("what", "", "size", "p", "in numbers"), rows, right=(2, 3)))
         parts.append(
             f"size: population stability index beyond chance, from {drift.threshold:g} on it matters; "
             f"p: permutation test, corrected for {len(drift.tests)} comparisons, level {drift.alpha:g}"
         )
     parts.append(_format_days(drift))
-    lines = [f"{drift.errors:,} files could not be read"] if drift.errors else []
-    lines += [f"{drift.foreign:,} lines of other models were left out"] if drift.foreign else []
-    lines += [f"{drift.damaged:,} damaged lines were left out"] if drift.damaged else []
-    parts += ["\n".join(lines)] if lines else []
-    parts += ["\n".join(f"- {test}" for test in drift.advice)] if drift.advice else []
-    return "\n\n".join(parts)
+    notes = {
+        "files could not be read": drift.errors,
+        "lines of other models were left out": drift.foreign,
+        "damaged lines were left out": drift.damaged,
+    }
+    parts.append("\n".join(f"{count:,} {note}" for note, count in notes.items() if count))
+    parts.append("\n".join(f"- {advice}" for advice in drift.advice))
+    return "\n\n".join(filter(None, parts))
 
 
-def _format_moved(moved: bool, p: float, alpha: float) -> str:
-    return "moved" if moved else "a little" if p <= alpha else "-"
-
-
-def _format_days(drift: Found) -> str:
+def _format_days(drift: Drift) -> str:
     from headstart.evaluation.drift.drift_tests import TITLES
 
-    rows = [
-        (
-            day.day,
-            f"{day.answered:,}",
-            f"{day.unknown:,}",
-            f"{day.errors:,}",
-            f"{day.effect:.2f}",
-            TITLES.get(day.what, ""),
-        )
-        for day in drift.days[-SHOWN:]
-    ]
+    rows = []
+    for day in drift.days[-SHOWN:]:
+        counts = (f"{count:,}" for count in (day.answered, day.unknown, day.errors))
+        rows.append((day.day, *counts, f"{day.effect:.2f}", TITLES.get(day.what, "")))
     head = ("day (UTC)", "pictures", "unknown", "unread", "size", "of")
     more = len(drift.days) - SHOWN
     return format_table(head, rows, right=(1, 2, 3, 4)) + (f"\n{more:,} earlier days are not shown" if more > 0 else "")

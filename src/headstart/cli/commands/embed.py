@@ -17,21 +17,12 @@ class Embed(StepCommand):
 
     def format_result(self, result: dict[str, Any]) -> str:
         """One line a backbone."""
-        rows = [
-            (
-                e["backbone"],
-                f"{e['pictures']:,}",
-                f"{e['cached']:,}",
-                format_duration(e["seconds"]),
-                _format_levels(e["depths"]),
-            )
-            for e in result["embeddings"]
-        ]
+        rows = []
+        for entry in result["embeddings"]:
+            counts, time = (f"{entry['pictures']:,}", f"{entry['cached']:,}"), format_duration(entry["seconds"])
+            depths = ", ".join(f"{name} ({dim})" for name, dim in entry["depths"].items())
+            rows.append((entry["backbone"], *counts, time, depths))
         return format_table(("backbone", "pictures", "from cache", "time", "depths"), rows, right=(1, 2, 3))
-
-
-def _format_levels(depths: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({dim})" for name, dim in depths.items())
 
 
 PLUGIN = Embed()

@@ -19,9 +19,8 @@ class Evaluate:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, DATA and the output options."""
         parser.add_argument("run", metavar="RUN", type=parse_name, help="a run folder")
-        parser.add_argument(
-            "data", metavar="DATA", type=parse_name, help="folder with one class a sub-folder, as in the run"
-        )
+        help_text = "folder with one class a sub-folder, as in the run"
+        parser.add_argument("data", metavar="DATA", type=parse_name, help=help_text)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:

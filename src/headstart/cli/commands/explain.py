@@ -35,18 +35,12 @@ class Explain:
         help_text = "folder to write to (default: explained)"
         add("--out", metavar="DIR", type=parse_path, default=Path("explained"), help=help_text)
         help_text = "how heat maps are made (default: auto, exact where that is possible)"
-        add(
-            "--method", metavar="{auto,cam,scorecam,occlusion,gradcam}", default="auto", type=parse_name, help=help_text
-        )
+        methods = "{auto,cam,scorecam,occlusion,gradcam}"
+        add("--method", metavar=methods, default="auto", type=parse_name, help=help_text)
         help_text = "the class to speak of (default: the likeliest)"
         add("--class", dest="class_name", metavar="NAME", type=parse_name, help=help_text)
-        add(
-            "--neighbours",
-            metavar="N",
-            type=parse_whole_number,
-            default=4,
-            help="training pictures to name for each (default: 4)",
-        )
+        help_text = "training pictures to name for each (default: 4)"
+        add("--neighbours", metavar="N", type=parse_whole_number, default=4, help=help_text)
         add("--json", action="store_true", help="one JSON object a picture on stdout")
         add("--quiet", action="store_true", help="no summary on stderr")
 
@@ -59,17 +53,13 @@ class Explain:
 
         require_own_folder(args.out)
         _require_apart(args.files, args.out)
-        explanations = actions.explain(
-            args.run,
-            answer_output.read_names(args.files),
-            method=args.method,
-            class_name=args.class_name or "",
-            neighbours=args.neighbours,
-        )
-        names, page = _FileNames(), ExplanationPage()
+        names, wishes = answer_output.read_names(args.files), {"method": args.method, "neighbours": args.neighbours}
+        explanations = actions.explain(args.run, names, class_name=args.class_name or "", **wishes)
+        taken: set[str] = set()
+        page = ExplanationPage()
         answered = unread = 0
         for explanation in explanations:
-            file = "" if explanation.prediction.error else names.make_name(explanation.uri)
+            file = "" if explanation.prediction.error else _make_file_name(explanation.uri, taken)
             if file:
                 if "-" in args.files:  # the other names were looked at before
                     _require_elsewhere(Path(explanation.uri), args.out)
@@ -82,9 +72,8 @@ class Explain:
         if answered:
             page.write_page(args.out / "index.html")
             if not args.quiet:
-                print(
-                    f"{format_printable((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr
-                )
+                index = format_printable((args.out / "index.html").as_posix())
+                print(f"{index} shows them side by side", file=sys.stderr)
         return answer_output.print_summary(answered, unread, quiet=args.quiet, arguments=args.files, hint=None)
 
 
@@ -116,21 +105,15 @@ def _require_elsewhere(picture: Path, out: Path) -> None:
         raise UsageError(fact, where="--out", hint="name another folder with `--out`")
 
 
-class _FileNames:
-    """Names of the files to write: as the pictures are called, each once."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def make_name(self, uri: str) -> str:
-        """A name ending in `.png` that no picture before had, whatever the system makes of large and small letters."""
-        stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(uri).stem).strip(".") or "picture"
-        number, name = 1, f"{stem[:100]}.png"
-        while name.lower() in self._taken:
-            number += 1
-            name = f"{stem[:100]}-{number}.png"
-        self._taken.add(name.lower())
-        return name
+def _make_file_name(uri: str, taken: set[str]) -> str:
+    """A name ending in `.png` that is not taken yet, whatever the system makes of large and small letters."""
+    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(uri).stem).strip(".") or "picture"
+    number, name = 1, f"{stem[:100]}.png"
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem[:100]}-{number}.png"
+    taken.add(name.lower())
+    return name
 
 
 def _print_explanation(explanation: Explanation, file: Path | None, *, as_json: bool) -> None:
@@ -150,23 +133,17 @@ def _format_lines(explanation: Explanation, file: Path | None) -> Iterator[str]:
         return
     prediction = explanation.prediction
     chance = f"{prediction.probabilities.get(explanation.class_name, 0.0):.3f}"
-    probability = (
-        chance
-        if prediction.answer == explanation.class_name
-        else f"(map of {format_printable(explanation.class_name)}, {chance})"
-    )
-    yield f"{format_printable(explanation.uri)}: {format_printable(prediction.answer)} {probability}"
+    if prediction.answer != explanation.class_name:
+        chance = f"(map of {format_printable(explanation.class_name)}, {chance})"
+    yield f"{format_printable(explanation.uri)}: {format_printable(prediction.answer)} {chance}"
     for reason in prediction.reasons:
         yield f"  {reason}"
     yield f"  heat map   {format_printable(file.as_posix())}, {NAMES[explanation.method]}: {explanation.why}"
     if explanation.compared:
         yield f"  {explanation.compared}"
     elif explanation.neighbours:
-        near = ", ".join(
-            f"{format_printable(n.uri)} ({format_printable(n.class_name)}, {n.similarity:.2f})"
-            for n in explanation.neighbours
-        )
-        yield f"  looks like {near}"
+        near = [(*map(format_printable, (n.uri, n.class_name)), n.similarity) for n in explanation.neighbours]
+        yield f"  looks like {', '.join(f'{uri} ({name}, {value:.2f})' for uri, name, value in near)}"
     if explanation.prototypes:
         names = ", ".join(format_printable(n.uri) for n in explanation.prototypes)
         yield f"  {format_printable(explanation.class_name)} stands for {names}"

@@ -24,23 +24,16 @@ class Export:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, the formats, the place and the gate."""
         parser.add_argument("run", metavar="RUN", type=parse_name, help="a run folder")
-        parser.add_argument(
-            "--to",
-            metavar="FORMAT",
-            type=parse_names,
-            action="extend",
-            required=True,
-            help="keras, saved_model, onnx, openvino, litert; several with commas, or the option again",
-        )
+        add = parser.add_argument
+        help_text = "keras, saved_model, onnx, openvino, litert; several with commas, or the option again"
+        add("--to", metavar="FORMAT", type=parse_names, action="extend", required=True, help=help_text)
         help_text = "where to: the folder of one format; of several, one below it each"
-        parser.add_argument("--out", metavar="DIR", type=parse_path, required=True, help=help_text)
-        parser.add_argument(
-            "--precision", metavar="{f32,f16,int8}", default="f32", help="of weights and, in int8, of values"
-        )
+        add("--out", metavar="DIR", type=parse_path, required=True, help=help_text)
+        add("--precision", metavar="{f32,f16,int8}", default="f32", help="of weights and, in int8, of values")
         help_text = "accuracy that f16 or int8 may cost; beyond it nothing is written (default: 0.01)"
-        parser.add_argument("--max-drop", metavar="SHARE", type=parse_number, default=0.01, help=help_text)
+        add("--max-drop", metavar="SHARE", type=parse_number, default=0.01, help=help_text)
         help_text = "labelled pictures to compare on, instead of those that judged the run"
-        parser.add_argument("--data", metavar="DIR", type=parse_name, help=help_text)
+        add("--data", metavar="DIR", type=parse_name, help=help_text)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -48,15 +41,8 @@ class Export:
         from headstart.api import actions
 
         console = options.make_console(args)
-        exports = actions.export(
-            args.run,
-            args.to,
-            args.out,
-            precision=args.precision,
-            max_drop=args.max_drop,
-            data=args.data,
-            console=console,
-        )
+        gate = {"precision": args.precision, "max_drop": args.max_drop, "data": args.data}
+        exports = actions.export(args.run, args.to, args.out, console=console, **gate)
         console.print_result(format_exports(exports), {"exports": exports})
         return 0
 
@@ -72,7 +58,7 @@ def format_exports(exports: list[dict[str, Any]]) -> str:
             f"{export['label_agreement']:.1%} of {export['compared']}",
             f"{export['p50_ms']:.1f} ms",
             f"{export['p95_ms']:.1f} ms",
-            _format_change(export["accuracy"]),
+            _format_change(export["accuracy"]) if export["accuracy"] else "",
             export["path"],
         )
         for export in exports
@@ -80,9 +66,7 @@ def format_exports(exports: list[dict[str, Any]]) -> str:
     return format_table(head, rows, right=(1, 2, 4, 5))
 
 
-def _format_change(change: dict[str, Any] | None) -> str:
-    if change is None:
-        return ""
+def _format_change(change: dict[str, Any]) -> str:
     return f"{change['change']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}] (n = {change['n']:,})"
 
 

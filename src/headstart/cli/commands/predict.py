@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.cli import answer_output
 from headstart.cli.parser import parse_name, parse_path
 from headstart.core.blas_threads import request_single_blas_thread
-from headstart.core.errors import UsageError, format_nearest
+from headstart.core.errors import UsageError
 
 if TYPE_CHECKING:
     from headstart.runtime.batch_prediction import AnswerCounts, UsageWriter
@@ -43,28 +44,19 @@ class Predict:
         help_text = "pictures, folders, patterns, archives, tables of paths; - reads names from stdin"
         add("files", metavar="FILE", nargs="+", type=parse_name, help=help_text)
         add("--column", metavar="NAME", type=parse_name, help="column of paths in tables (default: file, path, …)")
-        add(
-            "--root",
-            metavar="DIR",
-            type=parse_path,
-            help="where relative paths of tables start (default: the table's folder)",
-        )
+        help_text = "where relative paths of tables start (default: the table's folder)"
+        add("--root", metavar="DIR", type=parse_path, help=help_text)
         add("--null", action="store_true", help="names from stdin end with a zero byte, as of find -print0")
-        add(
-            "--no-unknown", action="store_true", help="answer with the likeliest class where the model would rather not"
-        )
+        help_text = "answer with the likeliest class where the model would rather not"
+        add("--no-unknown", action="store_true", help=help_text)
         help_text = "form of the rows (default: as --out ends, else csv)"
         add("--format", metavar="{csv,jsonl,parquet}", help=help_text)
         add("--json", action="store_true", help="the same as --format jsonl")
         add("--out", metavar="FILE", type=answer_output.parse_table_path, help="write the rows there (default: stdout)")
         add("--resume", action="store_true", help="go on with the --out of a killed run")
         add("--overwrite", action="store_true", help="replace an --out that is there")
-        add(
-            "--usage",
-            metavar="FILE",
-            type=answer_output.parse_log_path,
-            help="append counts of what was answered, for `headstart drift`",
-        )
+        help_text = "append counts of what was answered, for `headstart drift`"
+        add("--usage", metavar="FILE", type=answer_output.parse_log_path, help=help_text)
         add("--quiet", action="store_true", help="no summary on stderr")
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -76,9 +68,8 @@ class Predict:
         arguments = [word for word in args.files if word != "-"]
         image_sources.require_readable_tables(arguments, column=args.column, root=args.root)
         sources = image_sources.read_sources(_name_sources(args), column=args.column, root=args.root)
-        counts = (
-            _answer_by_backbone(args, form, sources) if _is_backbone(args.run) else _answer_by_run(args, form, sources)
-        )
+        answer = _answer_by_backbone if _is_backbone(args.run) else _answer_by_run
+        counts = answer(args, form, sources)
         return answer_output.print_summary(
             counts.answered,
             counts.unread,
@@ -87,9 +78,6 @@ class Predict:
             earlier_rows=counts.resumed_rows,
             arguments=args.files,
         )
-
-
-# ---------------------------------------------------------------- what was asked
 
 
 def _choose_format(args: argparse.Namespace) -> str:
@@ -104,10 +92,7 @@ def _choose_format(args: argparse.Namespace) -> str:
         if getattr(args, option) and args.out is None:
             raise UsageError(f"--{option} is about a file", where=f"--{option}", hint="name it with --out")
     by_name = BY_SUFFIX.get(args.out.suffix.lower(), "csv") if args.out else "csv"
-    row_format: str = "jsonl" if args.json else (args.format or by_name)
-    if row_format not in FORMATS:
-        hint = format_nearest(row_format, FORMATS) or f"known: {', '.join(FORMATS)}"
-        raise UsageError(f"there is no format `{row_format}`", where="--format", hint=hint)
+    row_format = answer_output.require_format("jsonl" if args.json else (args.format or by_name), FORMATS)
     if row_format == "parquet" and args.out is None:
         raise UsageError("Parquet cannot be written to standard output", where="--format", hint="--out rows.parquet")
     return row_format
@@ -119,18 +104,10 @@ def _name_sources(args: argparse.Namespace) -> Iterator[NamedSource]:
 
     for word in args.files:
         if word == "-":
-            yield from (
-                NamedSource(text=name, pattern=False) for name in answer_output.read_stdin_names(null=args.null)
-            )
+            for name in answer_output.read_stdin_names(null=args.null):
+                yield NamedSource(text=name, pattern=False)
         else:
             yield NamedSource(text=word)
-
-
-def _choose_mode(args: argparse.Namespace) -> str:
-    return "resume" if args.resume else "overwrite" if args.overwrite else "new"
-
-
-# ---------------------------------------------------------------- who answers
 
 
 def _is_backbone(name: str) -> bool:
@@ -141,20 +118,18 @@ def _is_backbone(name: str) -> bool:
 
 
 def _answer_by_run(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
-    """Answers of a saved model."""
+    from headstart import __version__
+    from headstart.core.storage.hashing import file_digest
     from headstart.runtime import batch_prediction
     from headstart.runtime.model import load
 
-    model = load(args.run)
-    counting = _make_usage_writer(args.usage, model)
+    model, unknown = load(args.run), not args.no_unknown
+    writer = _make_usage_writer(args.usage, model)
     batch, sources = batch_prediction.choose_batch(sources)
-    table = _open_table(args, form, model.class_names, _describe_rows(args, form, model, batch))
-    try:
-        return batch_prediction.answer_all(
-            model, sources, table, batch=batch, unknown=not args.no_unknown, usage_writer=counting
-        )
-    finally:
-        table.close()
+    digest = file_digest(model.folder / "manifest.json")
+    made_by = {"headstart": __version__, "model": digest, "form": form, "unknown": unknown, "batch": batch}
+    with contextlib.closing(_open_table(args, form, model.class_names, made_by)) as table:
+        return batch_prediction.answer_all(model, sources, table, batch=batch, unknown=unknown, usage_writer=writer)
 
 
 def _make_usage_writer(path: Path | None, model: Model) -> UsageWriter | None:
@@ -168,21 +143,13 @@ def _make_usage_writer(path: Path | None, model: Model) -> UsageWriter | None:
     return UsageWriter(usage, path)
 
 
-def _describe_rows(args: argparse.Namespace, form: str, model: Model, batch: int) -> dict[str, Any]:
-    """What shapes the rows."""
-    from headstart import __version__
-    from headstart.core.storage.hashing import file_digest
-
-    digest = file_digest(model.folder / "manifest.json")
-    return {"headstart": __version__, "model": digest, "form": form, "unknown": not args.no_unknown, "batch": batch}
-
-
 def _open_table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], made_by: dict[str, Any]) -> Table:
     from headstart.runtime.outputs import resumable_table
 
     if args.out is None:
         return resumable_table.StreamTable(sys.stdout.buffer, form, class_names)
-    return resumable_table.open_table(args.out, form, class_names, made_by, mode=_choose_mode(args))
+    mode = "resume" if args.resume else "overwrite" if args.overwrite else "new"
+    return resumable_table.open_table(args.out, form, class_names, made_by, mode=mode)
 
 
 def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
@@ -195,17 +162,13 @@ def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[S
         if getattr(args, option):
             raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
     answers = pipeline.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(sources)
-    table, counts = _open_table(args, form, (), {"model": args.run, "batch": 1}), AnswerCounts()
-    try:
+    counts = AnswerCounts()
+    with contextlib.closing(_open_table(args, form, (), {"model": args.run, "batch": 1})) as table:
         for prediction in answers:
             table.write_rows([prediction])
-            counts.answered, counts.unread = (
-                counts.answered + (not prediction.error),
-                counts.unread + bool(prediction.error),
-            )
+            counts.answered += not prediction.error
+            counts.unread += bool(prediction.error)
         table.finish()
-    finally:
-        table.close()
     return counts
 
 

@@ -7,8 +7,6 @@ from typing import Any
 from headstart.cli.step_command import StepCommand
 from headstart.cli.text_tables import format_interval, format_table
 
-BALANCED = "balanced_accuracy"
-
 
 class Rank(StepCommand):
     """Compare backbones and depths by cross-validated probes on the same folds.
@@ -24,24 +22,14 @@ class Rank(StepCommand):
 
     def format_result(self, result: dict[str, Any]) -> str:
         """The candidates, best first, and the reason for the choice."""
-        ranking = result["ranking"]
-        metric = ranking["metric"]
-        rows = [
-            (
-                row["candidate"],
-                row["status"].replace("_", " "),
-                row["probe"],
-                _format_score(row, metric),
-                _format_score(row, BALANCED),
-            )
-            for row in ranking["rows"]
-        ]
-        head = ("candidate", "status", "probe", metric.replace("_", " "), BALANCED.replace("_", " "))
+        ranking, rows = result["ranking"], []
+        metrics = (ranking["metric"], "balanced_accuracy")
+        for row in ranking["rows"]:
+            by_name = {score["name"]: format_interval(score) for score in row["scores"]}
+            scores = (by_name.get(metric, "-") for metric in metrics)
+            rows.append((row["candidate"], row["status"].replace("_", " "), row["probe"], *scores))
+        head = ("candidate", "status", "probe", *(metric.replace("_", " ") for metric in metrics))
         return f"{format_table(head, rows)}\n\n{_format_verdict(ranking)}"
-
-
-def _format_score(row: dict[str, Any], name: str) -> str:
-    return next((format_interval(score) for score in row["scores"] if score["name"] == name), "-")
 
 
 def _format_verdict(ranking: dict[str, Any]) -> str:

@@ -1,8 +1,4 @@
-"""Answer over HTTP with one or several saved models: an API, a page, metrics.
-
-It listens on this machine alone unless told otherwise. `headstart serve runs/first` answers at
-http://127.0.0.1:8000, where a page takes pictures; `GET /openapi.json` describes the routes.
-"""
+"""Answer over HTTP with one or several saved models: an API, a page, metrics."""
 
 from __future__ import annotations
 
@@ -24,22 +20,27 @@ class Serve:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN and the options."""
+        add = parser.add_argument
         help_text = "a run folder, or the model folder in it; NAME=RUN gives it a name"
-        parser.add_argument("runs", metavar="RUN", nargs="+", type=parse_name, help=help_text)
-        parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
-        parser.add_argument(
-            "--port", type=parse_whole_number, default=8000, help="port; 0 takes a free one (default: 8000)"
-        )
+        add("runs", metavar="RUN", nargs="+", type=parse_name, help=help_text)
+        add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
+        add("--port", type=parse_whole_number, default=8000, help="port; 0 takes a free one (default: 8000)")
         help_text = "one more host name under which it may be called; may be repeated"
-        parser.add_argument("--allow-host", metavar="NAME", action="append", default=[], help=help_text)
+        add("--allow-host", metavar="NAME", action="append", default=[], help=help_text)
         help_text = "file with keys, one a line, that requests must carry (default: HEADSTART_API_KEY)"
-        parser.add_argument("--api-key-file", metavar="FILE", type=parse_path, help=help_text)
-        parser.add_argument("--no-key", action="store_true", help="listen to other machines without a key")
-        _add_limits(parser)
+        add("--api-key-file", metavar="FILE", type=parse_path, help=help_text)
+        add("--no-key", action="store_true", help="listen to other machines without a key")
+        add("--max-upload", metavar="SIZE", default="20MB", help="bytes of a request (default: 20MB)")
+        help_text = "millions of pixels of a picture (default: 50)"
+        add("--max-megapixels", metavar="N", type=parse_number, default=50.0, help=help_text)
+        add("--max-files", metavar="N", type=_parse_positive, default=256, help="pictures a request (default: 256)")
+        help_text = "pictures that may wait; more are told 429 (default: 256)"
+        add("--queue", metavar="N", type=_parse_positive, default=256, help=help_text)
+        add("--timeout", metavar="TIME", default="30s", help="of a request (default: 30s)")
         help_text = "keep counts of answers, confidence and novelty there, for `headstart drift`; no picture, no name"
-        parser.add_argument("--usage", metavar="FILE", type=parse_path, help=help_text)
-        parser.add_argument("--log", metavar="{text,json,off}", default="text", help="form of the log on stderr")
-        parser.add_argument("--quiet", action="store_true", help="neither the log nor the line that tells the address")
+        add("--usage", metavar="FILE", type=parse_path, help=help_text)
+        add("--log", metavar="{text,json,off}", default="text", help="form of the log on stderr")
+        add("--quiet", action="store_true", help="neither the log nor the line that tells the address")
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Serve until the process is told to stop."""
@@ -51,18 +52,6 @@ class Serve:
 
         run_service(args)
         return 0
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-upload", metavar="SIZE", default="20MB", help="bytes of a request (default: 20MB)")
-    help_text = "millions of pixels of a picture (default: 50)"
-    parser.add_argument("--max-megapixels", metavar="N", type=parse_number, default=50.0, help=help_text)
-    parser.add_argument(
-        "--max-files", metavar="N", type=_parse_positive, default=256, help="pictures a request (default: 256)"
-    )
-    help_text = "pictures that may wait; more are told 429 (default: 256)"
-    parser.add_argument("--queue", metavar="N", type=_parse_positive, default=256, help=help_text)
-    parser.add_argument("--timeout", metavar="TIME", default="30s", help="of a request (default: 30s)")
 
 
 def _parse_positive(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+import webbrowser
 from pathlib import Path
 
 from headstart.cli.parser import parse_name, parse_path, parse_whole_number
@@ -27,29 +28,22 @@ class Studio:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add where runs lie, what may be browsed, and how the page is reached."""
-        parser.add_argument(
-            "--runs", metavar="DIR", type=parse_path, default=Path("runs"), help="folder of the runs (default: runs)"
-        )
-        parser.add_argument(
-            "--root",
-            metavar="DIR",
-            type=parse_name,
-            default="~",
-            help="folder that may be browsed (default: your home)",
-        )
-        parser.add_argument(
-            "--port",
-            type=parse_whole_number,
-            default=PORT,
-            metavar="N",
-            help=f"of the page, 0 for a free one (default: {PORT})",
-        )
-        parser.add_argument("--no-browser", action="store_true", help="print the address only")
-        parser.add_argument("--json", action="store_true", help="print the address as one JSON object")
+        add = parser.add_argument
+        help_text = "folder of the runs (default: runs)"
+        add("--runs", metavar="DIR", type=parse_path, default=Path("runs"), help=help_text)
+        help_text = "folder that may be browsed (default: your home)"
+        add("--root", metavar="DIR", type=parse_name, default="~", help=help_text)
+        help_text = f"of the page, 0 for a free one (default: {PORT})"
+        add("--port", metavar="N", type=parse_whole_number, default=PORT, help=help_text)
+        add("--no-browser", action="store_true", help="print the address only")
+        add("--json", action="store_true", help="print the address as one JSON object")
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Serve the page until Ctrl-C."""
-        _require_extras()
+        from headstart.core import extras
+
+        for extra in ("fit", "runtime"):
+            extras.require_extra(extra, "the studio")
         from headstart.studio import app, state
 
         if not 0 <= args.port <= 65535:
@@ -63,30 +57,10 @@ class Studio:
             console = Console(json=args.json)
             console.print_result(address, {"address": address})
             console.print_line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
-            if not args.no_browser:
-                _open_browser(address)
+            if not args.no_browser and sys.stdout.isatty():
+                webbrowser.open(address)
             app.run_studio(studio, listening, token)
         return 0
-
-
-def _require_extras() -> None:
-    """Ask for the extra before anything is done.
-
-    Raises:
-        SetupError: It is not installed.
-    """
-    from headstart.core import extras
-
-    for extra in ("fit", "runtime"):
-        extras.require_extra(extra, "the studio")
-
-
-def _open_browser(address: str) -> None:
-    """Open a browser where there is one to open; the address is printed anyway."""
-    import webbrowser
-
-    if sys.stdout.isatty():
-        webbrowser.open(address)
 
 
 PLUGIN = Studio()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from headstart.cli import answer_output
 from headstart.cli.parser import parse_name
@@ -12,8 +12,6 @@ from headstart.core.console import Console
 
 if TYPE_CHECKING:
     from headstart.core.types import ZeroShotPrediction
-
-Write = Callable[["ZeroShotPrediction"], None]
 
 
 class ZeroShot:
@@ -34,22 +32,30 @@ class ZeroShot:
         parser.add_argument("--classes", metavar="NAMES", type=_parse_names, required=True, help=help_text)
         help_text = "whose ImageNet classifier looks, or a CLIP or SigLIP (default: bundled:efficientnet_lite2)"
         parser.add_argument("--backbone", metavar="NAME", type=parse_name, help=help_text)
-        answer_output.add_rows(parser)
+        add = parser.add_argument
+        add("--format", metavar="{csv,jsonl}", default="csv", help="form of the rows (default: csv)")
+        add("--json", action="store_true", help="the same as --format jsonl")
+        add("--out", metavar="FILE", type=answer_output.parse_table_path, help="write the rows there (default: stdout)")
+        add("--quiet", action="store_true", help="no summary on stderr")
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Guess, row by row, and sum up on stderr."""
         from headstart.api import pipeline
 
-        make = {"csv": open_csv_rows, "jsonl": open_json_rows}[answer_output.choose_format(args)]
+        row_format = answer_output.require_format("jsonl" if args.json else args.format, ("csv", "jsonl"))
         chosen = {"backbone": args.backbone} if args.backbone else {}
-        guesses = pipeline.zeroshot(
-            answer_output.read_names(args.files), args.classes, console=Console(quiet=args.quiet), **chosen
-        )
+        names, console = answer_output.read_names(args.files), Console(quiet=args.quiet)
+        guesses = pipeline.zeroshot(names, args.classes, console=console, **chosen)
         answered = unread = 0
         with answer_output.open_output(args.out) as out:
-            write = make(out, args.classes)
+            if row_format == "csv":
+                columns = ("file", "answer", "cosine", *(f"cosine_{name}" for name in args.classes), "seen", "p_seen")
+                answer_output.write_csv_row(out, (*columns, "measured", "error"))
             for prediction in guesses:
-                write(prediction)
+                if row_format == "csv":
+                    answer_output.write_csv_row(out, _list_cells(prediction, args.classes))
+                else:
+                    answer_output.write_json_row(out, _make_row(prediction))
                 answered, unread = answered + (not prediction.error), unread + bool(prediction.error)
         return answer_output.print_summary(answered, unread, quiet=args.quiet, arguments=args.files)
 
@@ -59,48 +65,29 @@ def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
 
 
-def open_csv_rows(out: BinaryIO, classes: tuple[str, ...]) -> Write:
-    """Write the head, and return what writes a row; the column `measured` says `no` in each."""
-
-    def write(prediction: ZeroShotPrediction) -> None:
-        cosines = [_round_digits(prediction.cosines[name]) if not prediction.error else "" for name in classes]
-        best = _round_digits(prediction.cosines[prediction.answer]) if not prediction.error else ""
-        source_class, chance = next(iter(prediction.seen.items()), ("", None))
-        cells = [
-            prediction.uri,
-            prediction.answer,
-            best,
-            *cosines,
-            source_class,
-            "" if chance is None else _round_digits(chance),
-        ]
-        answer_output.write_csv_row(out, [*cells, "no", prediction.error])
-
-    columns = ("file", "answer", "cosine", *(f"cosine_{name}" for name in classes), "seen", "p_seen")
-    answer_output.write_csv_row(out, [*columns, "measured", "error"])
-    return write
+def _list_cells(prediction: ZeroShotPrediction, classes: tuple[str, ...]) -> tuple[object, ...]:
+    """A row of CSV; the column `measured` says `no` in each."""
+    cosines, seen = _round_values(prediction.cosines), _round_values(prediction.seen)
+    cells = [cosines.get(name, "") if not prediction.error else "" for name in (prediction.answer, *classes)]
+    source_class, chance = next(iter(seen.items()), ("", ""))
+    return prediction.uri, prediction.answer, *cells, source_class, chance, "no", prediction.error
 
 
-def open_json_rows(out: BinaryIO, classes: tuple[str, ...]) -> Write:
-    """Return what writes a row as one JSON object in ASCII, the nearest class first."""
-
-    def write(prediction: ZeroShotPrediction) -> None:
-        row = {
-            "file": prediction.uri,
-            "answer": prediction.answer or None,
-            "cosines": {name: _round_digits(value) for name, value in prediction.cosines.items()},
-            "seen": {name: _round_digits(value) for name, value in prediction.seen.items()},
-            "scores": {name: _round_digits(value) for name, value in prediction.scores.items()},
-            "measured": False,
-            "error": prediction.error or None,
-        }
-        answer_output.write_json_row(out, row)
-
-    return write
+def _make_row(prediction: ZeroShotPrediction) -> dict[str, Any]:
+    """A row as a JSON object, the nearest class first."""
+    return {
+        "file": prediction.uri,
+        "answer": prediction.answer or None,
+        "cosines": _round_values(prediction.cosines),
+        "seen": _round_values(prediction.seen),
+        "scores": _round_values(prediction.scores),
+        "measured": False,
+        "error": prediction.error or None,
+    }
 
 
-def _round_digits(value: float) -> float:
-    return round(value, answer_output.DIGITS)
+def _round_values(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, answer_output.DIGITS) for name, value in values.items()}
 
 
 PLUGIN = ZeroShot()
