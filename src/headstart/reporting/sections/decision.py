@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Evaluation, Score
+from headstart.core.types import Evaluation
 from headstart.reporting.report_data import ReportInput
 from headstart.statistics.intervals import make_score, mean_interval
 
