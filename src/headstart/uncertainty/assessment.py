@@ -17,14 +17,14 @@ from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Sco
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.decision_rule import apply_decision, make_decision
-from headstart.heads.prediction import predict_probabilities
 from headstart.statistics import metrics
 from headstart.statistics.intervals import make_share_score
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
-from headstart.uncertainty import ood_detection, ood_threshold, selective_prediction
+from headstart.uncertainty import ood_detection, ood_threshold
 from headstart.uncertainty.coverage import HeldOutPredictions
 from headstart.uncertainty.ood_threshold import FAMILIAR, TrainingSample
+from headstart.uncertainty.selective_prediction import collect_arrays, make_entry, measure_uncertainty
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 CALIBRATION = ("ece", "log_loss", "brier")
@@ -99,10 +99,6 @@ class _AssessmentInputs:
     def load_features(self, rows: np.ndarray) -> np.ndarray:
         return join_columns(self.embeddings, self.adapted.features, rows)
 
-    def predict_probabilities(self, x: np.ndarray) -> np.ndarray:
-        fitted = self.adapted.fitted
-        return apply_temperature(predict_probabilities(fitted.kind, fitted.arrays, x), self.adapted.temperature)
-
     def decide_answers(self, p: np.ndarray) -> np.ndarray:
         names = self.data.class_names
         return apply_decision(make_decision(self.job, names, self.evaluation.threshold), names, p)
@@ -163,41 +159,31 @@ def add_unknown_scores(
 
     Where nothing was held back, `known_distances`, which set the limit, tell the share of known ones.
     """
-    entry, arrays = selective_prediction.make_entry(report, "", ""), selective_prediction.collect_arrays(report)
+    entry, arrays = make_entry(report, "", ""), collect_arrays(report)
     scores, measured = list(report.scores), report.novelty
     if judged.split != "cv":
-        sets_limit = (
-            inputs.adapted.strategy != "probe" and measured is not None
-        )  # then some of these set the limit and judge it
+        # then some of these set the limit and judge it
+        sets_limit = inputs.adapted.strategy != "probe" and measured is not None
         sample = evenly_spaced(len(judged.rows), ood_detection.MOST if sets_limit else JUDGED)
         x = inputs.load_features(judged.rows[sample])
-        uncertainty = selective_prediction.measure_uncertainty(
-            entry, arrays, judged.p[sample], x, judged.answers[sample]
-        )
-        unknown = (
-            ood_threshold.flag_beyond_others(known_distances) | uncertainty.hopeless
-            if sets_limit
-            else uncertainty.unknown
-        )
-        scores.append(make_share_score("unknown", judged.split, unknown))
+        uncertainty = measure_uncertainty(entry, arrays, judged.p[sample], x, judged.answers[sample])
+        strange = ood_threshold.flag_beyond_others(known_distances) if sets_limit else uncertainty.strange
+        scores.append(make_share_score("unknown", judged.split, strange | uncertainty.hopeless))
         known_distances = ood_detection.compute_distances(arrays, entry.neighbour, x) if measured else known_distances
     elif measured:
         scores.append(make_share_score("unknown", "cv", ood_threshold.flag_beyond_others(known_distances)))
     if foreign:
         ood_data, ood_embeddings = foreign
-        x = join_columns(ood_embeddings, inputs.adapted.features, np.arange(len(ood_data.uris)))
-        probabilities = inputs.predict_probabilities(x)
-        unknown = selective_prediction.measure_uncertainty(
-            entry, arrays, probabilities, x, inputs.decide_answers(probabilities)
-        ).unknown
+        adapted, rows = inputs.adapted, np.arange(len(ood_data.uris))
+        x = join_columns(ood_embeddings, adapted.features, rows)
+        p = apply_temperature(predict_rows(adapted.fitted, ood_embeddings, adapted.features, rows), adapted.temperature)
+        unknown = measure_uncertainty(entry, arrays, p, x, inputs.decide_answers(p)).unknown
         for c, kind in enumerate(ood_data.class_names):
             of_kind = np.asarray(ood_data.targets) == c
             scores.append(make_share_score("unknown", judged.split, unknown[of_kind], kind))
             if measured and len(known_distances):
-                ood_distances = ood_detection.compute_distances(arrays, entry.neighbour, x[of_kind])
-                scores.append(
-                    ood_threshold.novelty_auc(known_distances, ood_distances, split=judged.split, subject=kind)
-                )
+                far = ood_detection.compute_distances(arrays, entry.neighbour, x[of_kind])
+                scores.append(ood_threshold.novelty_auc(known_distances, far, split=judged.split, subject=kind))
     return dataclasses.replace(report, scores=tuple(scores))
 
 

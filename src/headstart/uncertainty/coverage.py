@@ -129,10 +129,8 @@ def _judge_repeatedly(
     predictions: HeldOutPredictions, promise: CoveragePromise, floor: np.ndarray, coverage: float, seed: int
 ) -> tuple[np.ndarray, ...]:
     """Of each set, (M,) each: how often the true class is in it, its size, one is alone, none kept its threshold."""
-    scores, true_scores = (
-        conformal.compute_scores(predictions.p, promise.score),
-        predictions.score_true_classes(promise.score),
-    )
+    scores = conformal.compute_scores(predictions.p, promise.score)
+    true_scores = predictions.score_true_classes(promise.score)
     hopeless = conformal.flag_empty_sets(predictions.p, floor)
     n, n_classes = scores.shape
     draw = np.random.default_rng(seed)

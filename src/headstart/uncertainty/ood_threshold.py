@@ -48,11 +48,10 @@ def fit_detector(
     tried = tuple(_mean_score(method, scores) for method, scores in hidden.items())
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
     arrays, k = ood_detection.fit_references(sample.x, sample.y, best)
-    distances = (
-        cross_fold_distances(sample, best)
-        if held_back is None
-        else ood_detection.compute_distances(arrays, k, held_back)
-    )
+    if held_back is None:
+        distances = cross_fold_distances(sample, best)
+    else:
+        distances = ood_detection.compute_distances(arrays, k, held_back)
     sorted_distances = np.sort(distances).astype(np.float32)
     rank = min(conformal.quantile_rank(len(sorted_distances), FAMILIAR), len(sorted_distances))
     detector = OodDetector(
@@ -93,9 +92,7 @@ def _score_hidden_classes(sample: TrainingSample, method: str, names: tuple[str,
         if min(int(of_class.sum()), int(held_out.sum())) < FEWEST or int(inside.sum()) < ood_detection.LEAST // 2:
             continue
         arrays, k = ood_detection.fit_references(sample.x[inside], sample.y[inside], method)
-        near, far = (
-            ood_detection.compute_distances(arrays, k, sample.x[selected]) for selected in (held_out, of_class)
-        )
+        near, far = (ood_detection.compute_distances(arrays, k, sample.x[rows]) for rows in (held_out, of_class))
         scores.append(novelty_auc(near, far, split="train", subject=f"hidden class {names[c]}"))
     return scores
 

@@ -116,23 +116,19 @@ def choose_temperature(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray
         why = "no held-out prediction tells a temperature: probabilities stay as they are"
         return Calibrated(temperature=1.0, before=float("nan"), after=float("nan"), n=0, why=why)
     p, every, tied = np.concatenate(list(held_RMC)), np.tile(y, repeats), np.tile(clusters, repeats)
-    loss_before, loss_after = (
-        mean_log_loss(p, every),
-        mean_log_loss(apply_cross_fitted_temperature(p, every, tied, seed), every),
-    )
+    loss_before = mean_log_loss(p, every)
+    loss_after = mean_log_loss(apply_cross_fitted_temperature(p, every, tied, seed), every)
     temperature = fit_bounded_temperature(p, every, tied) if loss_after < loss_before else 1.0
     why = _format_reason(temperature, loss_before, loss_after, n)
-    if (
-        loss_after < loss_before and temperature <= 1.0 and fit_temperature(p, every) < temperature
-    ):  # where it pays, only the bound keeps it away
+    # where it pays, only the bound keeps it away
+    if loss_after < loss_before and temperature <= 1.0 and fit_temperature(p, every) < temperature:
         why += f"; {n:,} pictures with so few errors tell nothing of a higher certainty"
     return Calibrated(temperature=temperature, before=loss_before, after=loss_after, n=n, why=why)
 
 
 def _format_reason(temperature: float, loss_before: float, loss_after: float, n: int) -> str:
-    losses = (
-        f"log loss of {n:,} held-out pictures is {loss_before:.4f}, with a temperature set by others {loss_after:.4f}"
-    )
+    losses = f"log loss of {n:,} held-out pictures is {loss_before:.4f}, "
+    losses += f"with a temperature set by others {loss_after:.4f}"
     if temperature == 1.0:
         return f"probabilities stay as they are: {losses}"
     direction = "less sure" if temperature > 1 else "surer"
