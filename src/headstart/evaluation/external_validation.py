@@ -47,24 +47,21 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Exter
         start = 0
         for chunk in runtime_model.extract_features(iter(files)):
             readable = [i for i in range(len(chunk.files)) if i not in chunk.errors]
-            excused += [
-                (_relative_name(folder, Path(str(chunk.files[i]))), why) for i, why in sorted(chunk.errors.items())
-            ]
+            errors = sorted(chunk.errors.items())
+            excused += [(_relative_name(folder, Path(str(chunk.files[i]))), why) for i, why in errors]
             if readable:
                 chunk_probabilities = runtime_model.predict_probabilities(chunk)
                 p.append(chunk_probabilities[readable])
                 answers.append(runtime_model.choose_classes(p[-1]))
                 uncertainty = runtime_model.assess_uncertainty(chunk, chunk_probabilities)
-                uncertainties += (
-                    [] if uncertainty is None else [(uncertainty.plausible[readable], uncertainty.unknown[readable])]
-                )
+                if uncertainty is not None:
+                    uncertainties.append((uncertainty.plausible[readable], uncertainty.unknown[readable]))
                 read += [start + i for i in readable]
             start += len(chunk.files)
             progress.count_done(len(chunk.files))
     if not read:
-        raise DataError(
-            f"none of the {len(files):,} pictures in `{format_printable(str(folder))}` can be read", where=str(folder)
-        )
+        place = format_printable(str(folder))
+        raise DataError(f"none of the {len(files):,} pictures in `{place}` can be read", where=str(folder))
     names, truth, answered = runtime_model.class_names, y[read], np.concatenate(answers)
     scores = metrics.compute_scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
     if uncertainties:
@@ -98,10 +95,8 @@ def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], co
 
     parts = [f"{format_score('accuracy', 'accuracy')} (n = {by_name['accuracy'].n:,})"]
     if "coverage" in by_name:
-        parts += [
-            format_score("coverage", "true class in the prediction set"),
-            format_score("unknown", "declined as unknown"),
-        ]
+        parts.append(format_score("coverage", "true class in the prediction set"))
+        parts.append(format_score("unknown", "declined as unknown"))
     parts += [f"{len(excused):,} files skipped"] if excused else []
     console.print_line("evaluate", ", ".join(parts))
 
@@ -115,14 +110,11 @@ def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Pat
         DataError: There is no picture, or a class that the model does not know.
     """
     if not folder.is_dir():
-        raise DataError(
-            f"there is no folder `{format_printable(str(folder))}`",
-            hint="give the folder that holds one sub-folder a class",
-        )
+        hint = "give the folder that holds one sub-folder a class"
+        raise DataError(f"there is no folder `{format_printable(str(folder))}`", hint=hint)
     root = folder / "test" if (folder / "test").is_dir() and "test" not in names else folder
     places = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files: list[Path] = []
-    y: list[int] = []
+    files, y = list[Path](), list[int]()
     for place in places:
         pictures = list(walk_paths([place]))
         files += pictures
@@ -130,17 +122,11 @@ def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Pat
     if not files:
         for place in places:
             _class_position(place, names)
-        raise DataError(
-            f"there is no picture in a sub-folder of `{format_printable(str(root))}`",
-            hint=f"one sub-folder a class is needed: {', '.join(names)}",
-        )
-    used = set(files)
-    others = sorted(p for p in root.rglob("*") if p.is_file() and p not in used)
-    return (
-        files,
-        np.array(y, np.int64),
-        [(_relative_name(folder, p), "not a picture in a class folder") for p in others],
-    )
+        hint = f"one sub-folder a class is needed: {', '.join(names)}"
+        raise DataError(f"there is no picture in a sub-folder of `{format_printable(str(root))}`", hint=hint)
+    others = sorted({p for p in root.rglob("*") if p.is_file()} - set(files))
+    excused = [(_relative_name(folder, p), "not a picture in a class folder") for p in others]
+    return files, np.array(y, np.int64), excused
 
 
 def _class_position(place: Path, names: tuple[str, ...]) -> int:

@@ -77,10 +77,8 @@ def _describe_uncertainty(source: ExportSource) -> dict[str, Any] | None:
     if entry is None:
         return None
     promises = {name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
-    limits = {
-        name: [float(limit) if np.isfinite(limit) else None for limit in arrays[name]]
-        for name in ("thresholds", "floors")
-    }
+    names = ("thresholds", "floors")
+    limits = {name: [float(limit) if np.isfinite(limit) else None for limit in arrays[name]] for name in names}
     return {**promises, **limits, "novelty": entry.novelty, "limit": entry.limit}
 
 

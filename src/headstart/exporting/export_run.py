@@ -178,6 +178,7 @@ def _export_format(
         parity.require_accuracy(accuracy, max_drop, exporter.name, precision)
     strange = parity.novelty_difference(expected, answers)
     parity.require_same(worst, strange, exporter.name, precision, source.manifest.head.kind)
+    without_uncertainty = source.manifest.doubt and not source.with_uncertainty
     export = Export(
         format=exporter.name,
         precision=precision,
@@ -190,9 +191,7 @@ def _export_format(
         label_agreement=agreement,
         novelty_max_abs=strange,
         accuracy=accuracy,
-        left_out=()
-        if source.with_uncertainty or not source.manifest.doubt
-        else (exporter.cannot[f"{precision} uncertainty"],),
+        left_out=(exporter.cannot[f"{precision} uncertainty"],) if without_uncertainty else (),
         versions=list_versions(("headstart", "numpy", "pillow", *exporter.making, *exporter.packages)),
         p50_ms=float(answers.time["p50_ms"]),
         p95_ms=float(answers.time["p95_ms"]),

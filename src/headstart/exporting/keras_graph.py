@@ -36,10 +36,8 @@ def build_keras_graph(source: ExportSource) -> Any:
 
     given = graph_inputs(source.manifest)
     tensors = {
-        graph_input.name: keras.Input(
-            (graph_input.spec.size_px, graph_input.spec.size_px, 3), name=graph_input.name, dtype="float32"
-        )
-        for graph_input in given
+        each.name: keras.Input((each.spec.size_px, each.spec.size_px, 3), name=each.name, dtype="float32")
+        for each in given
     }
     features: dict[tuple[str, str], Any] = {}
     with silence_frameworks():
@@ -51,12 +49,10 @@ def build_keras_graph(source: ExportSource) -> Any:
     blocks = [features[feature.backbone, feature.depth] for feature in source.manifest.features]
     joined = keras.layers.Concatenate(name="joined")(blocks) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
-    out = {"probabilities": _HEADS[source.manifest.head.kind](joined, arrays, temperature)}
-    if source.with_uncertainty and source.manifest.doubt:
-        doubt = source.manifest.doubt
-        out |= keras_uncertainty.uncertainty_outputs(
-            joined, out["probabilities"], doubt, source.model.uncertainty_arrays
-        )
+    p, doubt = _HEADS[source.manifest.head.kind](joined, arrays, temperature), source.manifest.doubt
+    out = {"probabilities": p}
+    if source.with_uncertainty and doubt:
+        out |= keras_uncertainty.uncertainty_outputs(joined, p, doubt, source.model.uncertainty_arrays)
     return keras.Model(next(iter(tensors.values())) if len(tensors) == 1 else tensors, out, name="headstart")
 
 

@@ -43,10 +43,9 @@ def pictures_of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, ca
 def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
     files = tuple(Path(data.root) / data.uris[row] for row in rows)
     for file, row in zip(files, rows, strict=True):
-        why = (
-            "is gone" if not file.is_file() else "is another one now" if file_digest(file) != data.digests[row] else ""
-        )
-        if why:
+        gone = not file.is_file()
+        if gone or file_digest(file) != data.digests[row]:
+            why = "is gone" if gone else "is another one now"
             raise DataError(
                 f"an export is compared on the run's own pictures, and `{format_printable(data.uris[row])}` {why}",
                 where=format_printable(data.root),
@@ -57,7 +56,7 @@ def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...
 
 def pictures_of_folder(files: Sequence[Path], truth: np.ndarray, *, calibrating: bool) -> Pictures:
     """Labelled pictures that were named for it; every other one calibrates where that is needed."""
-    judging = slice(1 if calibrating and len(files) > 1 else 0, None, 2 if calibrating and len(files) > 1 else 1)
+    judging = slice(1, None, 2) if calibrating and len(files) > 1 else slice(None)
     return Pictures(
         files=tuple(files)[judging],
         truth=np.asarray(truth)[judging],

@@ -157,10 +157,8 @@ def _list_settings(summaries: list[RunSummary]) -> list[Setting]:
 def _describe_change(first: RunSummary, other: RunSummary) -> DataChange:
     a, b = first.dataset, other.dataset
     first_labels, other_labels = _labels_by_digest(first), _labels_by_digest(other)
-    only_first, only_other = (
-        sorted(first_labels.keys() - other_labels.keys()),
-        sorted(other_labels.keys() - first_labels.keys()),
-    )
+    only_first = sorted(first_labels.keys() - other_labels.keys())
+    only_other = sorted(other_labels.keys() - first_labels.keys())
     both = first_labels.keys() & other_labels.keys()
     named = [first_labels[digest][0] for digest in only_first] + [other_labels[digest][0] for digest in only_other]
     return DataChange(

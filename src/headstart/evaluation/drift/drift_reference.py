@@ -34,12 +34,11 @@ def write_drift_reference(
 
     folder = ctx.run.path / "model"
     model, rows = load(folder), np.asarray(evaluation.rows, np.int64)
-    answers, blocks = list[list[Prediction]](), list[np.ndarray]()
+    predictions, blocks = list[Prediction](), list[np.ndarray]()
     for chunk in _make_chunks(model, data, embeddings, rows):
-        answers.append(model.predict_chunk(chunk))
+        predictions += model.predict_chunk(chunk)
         blocks.append(usage_counts.project_features(model.join_features(chunk)))
     has_sets = model.manifest.doubt is not None and evaluation.split != "cv"
-    predictions = [prediction for part in answers for prediction in part]
     if evaluation.split == "cv":
         predictions = _held_out(model, predictions, evaluation)
     projections = np.concatenate(blocks)

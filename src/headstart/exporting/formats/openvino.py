@@ -56,9 +56,7 @@ def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: li
     given = graph_inputs(source.manifest)
     for at, entry in enumerate(source.manifest.trunks):
         (place / f"trunk{at}").mkdir()
-        calibration = next(
-            shown for graph_input, shown in zip(given, pictures, strict=True) if entry.name in graph_input.trunks
-        )
+        calibration = next(shown for each, shown in zip(given, pictures, strict=True) if entry.name in each.trunks)
         quantise_trunk(files[at], calibration, place / f"trunk{at}")
         files[at] = place / f"trunk{at}" / "trunk.xml"
     return files
@@ -87,12 +85,10 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     blocks = [features[feature.backbone, feature.depth] for feature in source.manifest.features]
     joined = ops.concat(blocks, 1) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
-    probabilities = _HEADS[source.manifest.head.kind](joined, arrays, temperature)
-    out = {"probabilities": probabilities}
-    if source.with_uncertainty and source.manifest.doubt:
-        out |= openvino_uncertainty.uncertainty_outputs(
-            joined, probabilities, source.manifest.doubt, source.model.uncertainty_arrays
-        )
+    p, doubt = _HEADS[source.manifest.head.kind](joined, arrays, temperature), source.manifest.doubt
+    out = {"probabilities": p}
+    if source.with_uncertainty and doubt:
+        out |= openvino_uncertainty.uncertainty_outputs(joined, p, doubt, source.model.uncertainty_arrays)
     for name, node in out.items():
         node.output(0).set_names({name})
     return ov.Model([ops.result(node, name=name) for name, node in out.items()], list(parameters.values()), "headstart")
