@@ -68,10 +68,8 @@ class GradientModel:
         gradients = tape.gradient(score, maps)
         value = float(against_others(np.asarray(logs, np.float64), position))
         for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(gradients), strict=True):
-            if (
-                slopes is not None
-                and (evidence := _place_evidence(np.asarray(values[0]), np.asarray(slopes[0]))) is not None
-            ):
+            evidence = None if slopes is None else _place_evidence(np.asarray(values[0]), np.asarray(slopes[0]))
+            if evidence is not None:
                 return GradientMap(evidence, value, layer)
         raise DataError("no map of the network has a gradient", hint="--method occlusion")
 
@@ -83,11 +81,8 @@ def _list_maps(model: Any) -> tuple[list[str], list[Any]]:
         if type(operation).__name__ == "InputLayer":
             continue
         output = operation.output
-        if (
-            not isinstance(output, list | tuple)
-            and output.dtype.startswith("float")
-            and _map_side(tuple(output.shape[1:]))
-        ):
+        single = not isinstance(output, list | tuple)
+        if single and output.dtype.startswith("float") and _map_side(tuple(output.shape[1:])):
             maps.append((operation.name, output))
     maps = maps[-_LOOKED_AT:]
     return [name for name, _ in maps], [tensor for _, tensor in maps]
@@ -105,10 +100,8 @@ def _map_side(shape: tuple[int | None, ...]) -> int:
 
 def _place_evidence(values: np.ndarray, slopes: np.ndarray) -> np.ndarray | None:
     """(s, s) evidence of a map and its gradient; None where no place has one."""
-    side = _map_side(values.shape)
-    width = values.shape[-1]
-    values = values.reshape(-1, width)[-side * side :].astype(np.float64)
-    slopes = slopes.reshape(-1, width)[-side * side :].astype(np.float64)
+    side, width = _map_side(values.shape), values.shape[-1]
+    values, slopes = (each.reshape(-1, width)[-side * side :].astype(np.float64) for each in (values, slopes))
     if not np.any(slopes):
         return None
     evidence: np.ndarray = (values * slopes.mean(axis=0, keepdims=True)).sum(axis=1).reshape(side, side) * (side * side)

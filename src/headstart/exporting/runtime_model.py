@@ -17,7 +17,7 @@ import numpy as np
 from headstart import __version__
 from headstart.core import model_manifest
 from headstart.core.errors import SetupError
-from headstart.core.model_manifest import Calibration, HeadEntry, Manifest, TrunkEntry, UncertaintyEntry
+from headstart.core.model_manifest import Calibration, HeadEntry, Manifest, TrunkEntry
 from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
         Embeddings,
         Evaluation,
         FitResult,
-        FittedHead,
         UncertaintyReport,
     )
 
@@ -76,10 +75,8 @@ def export_runtime_model(
     exported = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
     serialization.save_value(exported, ctx.make_step_folder("export"))
     count = len({feature.backbone for feature in fit_result.features})
-    trunks = f"{count} trunk{'s' if count > 1 else ''}"
-    ctx.console.print_line(
-        "export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most"
-    )
+    trunks = f"{count} trunk{'s' if count > 1 else ''}, {size / 1e6:.1f} MB"
+    ctx.console.print_line("export", f"model/: {trunks}; differs from the run by {worst:.1e} at most")
     return exported
 
 
@@ -95,6 +92,11 @@ def _write_model(
     names = tuple(dict.fromkeys(feature.backbone for feature in fit_result.features))
     by_name = {e.spec.name: e for e in embeddings}
     trunks = [_write_trunk(draft, at, by_name[name].spec, data, fit_result, ctx) for at, name in enumerate(names)]
+    fitted, doubt = fit_result.fitted, None
+    head_sha256 = _save_arrays(draft / HEAD_FILE, fitted.arrays)
+    if uncertainty is not None:
+        doubt_sha256 = _save_arrays(draft / DOUBT_FILE, selective_prediction.collect_arrays(uncertainty))
+        doubt = selective_prediction.make_entry(uncertainty, DOUBT_FILE, doubt_sha256)
     manifest = Manifest(
         format=model_manifest.FORMAT,
         headstart=__version__,
@@ -102,10 +104,10 @@ def _write_model(
         class_names=data.class_names,
         trunks=tuple(trunks),
         features=fit_result.features,
-        head=_write_head(draft, fit_result.fitted),
+        head=HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=head_sha256),
         decision=make_decision(ctx.job, data.class_names, evaluation.threshold),
         calibration=Calibration(temperature=fit_result.temperature),
-        doubt=None if uncertainty is None else _write_uncertainty(draft, uncertainty),
+        doubt=doubt,
     )
     model_manifest.write_manifest(manifest, draft)
 
@@ -150,21 +152,13 @@ def cut_graph(source: Path, target: Path, keep: list[int]) -> None:
     ov.save_model(ov.Model(results, model.get_parameters(), "trunk"), target, compress_to_fp16=False)
 
 
-def _write_head(draft: Path, fitted: FittedHead) -> HeadEntry:
-    _save_arrays(draft / HEAD_FILE, fitted.arrays)
-    return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=file_digest(draft / HEAD_FILE))
-
-
-def _write_uncertainty(draft: Path, report: UncertaintyReport) -> UncertaintyEntry:
-    _save_arrays(draft / DOUBT_FILE, selective_prediction.collect_arrays(report))
-    return selective_prediction.make_entry(report, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
-
-
-def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """Gives the SHA-256 of the file."""
     from safetensors.numpy import save
 
     # asarray, for ascontiguousarray would turn a single number into a row of one
     write_bytes(path, save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}))
+    return file_digest(path)
 
 
 # ---------------------------------------------------------------- comparison

@@ -63,7 +63,6 @@ def read_run_summary(path: Path) -> RunSummary:
     run = RunReader(path)
     data, evaluation, features = run.dataset, run.evaluation, run.adapted.features
     rows, split = np.asarray(evaluation.rows, np.int64), evaluation.split
-    cost = _measure_cost(run)
     probabilities = np.asarray(evaluation.probabilities)
     return RunSummary(
         name=path.as_posix(),
@@ -76,12 +75,9 @@ def read_run_summary(path: Path) -> RunSummary:
         probabilities=probabilities,
         clusters=np.asarray(run.splits.clusters)[rows],
         scores=tuple(
-            score
-            for name in SCORES
-            for score in evaluation.scores
-            if (score.split, score.name, score.subject) == (split, name, "")
+            s for name in SCORES for s in evaluation.scores if (s.split, s.name, s.subject) == (split, name, "")
         ),
-        cost=cost,
+        cost=_measure_cost(run),
         model=f"{' + '.join(f'{f.backbone}@{f.depth}' for f in features)}, {run.adapted.fitted.head}",
     )
 
