@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Embeddings,
         Evaluation,
         FitResult,
+        FittedHead,
         UncertaintyReport,
     )
 
@@ -92,8 +93,7 @@ def _write_model(
     names = tuple(dict.fromkeys(feature.backbone for feature in fit_result.features))
     by_name = {e.spec.name: e for e in embeddings}
     trunks = [_write_trunk(draft, at, by_name[name].spec, data, fit_result, ctx) for at, name in enumerate(names)]
-    fitted, doubt = fit_result.fitted, None
-    head_sha256 = _save_arrays(draft / HEAD_FILE, fitted.arrays)
+    doubt = None
     if uncertainty is not None:
         doubt_sha256 = _save_arrays(draft / DOUBT_FILE, selective_prediction.collect_arrays(uncertainty))
         doubt = selective_prediction.make_entry(uncertainty, DOUBT_FILE, doubt_sha256)
@@ -104,7 +104,7 @@ def _write_model(
         class_names=data.class_names,
         trunks=tuple(trunks),
         features=fit_result.features,
-        head=HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=head_sha256),
+        head=_write_head(draft, fit_result.fitted),
         decision=make_decision(ctx.job, data.class_names, evaluation.threshold),
         calibration=Calibration(temperature=fit_result.temperature),
         doubt=doubt,
@@ -150,6 +150,11 @@ def cut_graph(source: Path, target: Path, keep: list[int]) -> None:
     for position, result in enumerate(results):
         result.set_friendly_name(f"result{position}")  # left alone, OpenVINO counts its objects of this process
     ov.save_model(ov.Model(results, model.get_parameters(), "trunk"), target, compress_to_fp16=False)
+
+
+def _write_head(draft: Path, fitted: FittedHead) -> HeadEntry:
+    sha256 = _save_arrays(draft / HEAD_FILE, fitted.arrays)
+    return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=sha256)
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
