@@ -65,7 +65,6 @@ def _list_params(adapted: FitResult, job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _list_metrics(scores: tuple[Score, ...]) -> Iterator[tuple[str, float]]:
-    """Each score with the ends of its interval and its n."""
     for score in scores:
         name = f"{score.split}/{score.name}" + (f"/{score.subject}" if score.subject else "")
         if math.isfinite(score.value):

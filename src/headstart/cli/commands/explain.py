@@ -125,7 +125,6 @@ def _print_explanation(explanation: Explanation, file: Path | None, *, as_json: 
 
 
 def _format_lines(explanation: Explanation, file: Path | None) -> Iterator[str]:
-    """An explanation for people."""
     from headstart.explanation.explain_image import NAMES
 
     if file is None:
@@ -150,7 +149,6 @@ def _format_lines(explanation: Explanation, file: Path | None) -> Iterator[str]:
 
 
 def _make_row(explanation: Explanation, file: Path | None) -> dict[str, Any]:
-    """An explanation as one JSON object."""
     prediction = explanation.prediction
     if file is None:
         return {"file": explanation.uri, "error": prediction.error}

@@ -153,7 +153,6 @@ def _open_table(args: argparse.Namespace, form: str, class_names: tuple[str, ...
 
 
 def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
-    """Answers of a backbone with the classifier that it was trained with."""
     from headstart.api import pipeline
     from headstart.core.console import Console
     from headstart.runtime.batch_prediction import AnswerCounts

@@ -94,7 +94,6 @@ def _count_texts(texts: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _class_counts(report: ReportInput) -> list[dict[str, Any]]:
-    """How many pictures of each class, and on which side they are."""
     targets, c = np.asarray(report.dataset.targets), len(report.dataset.class_names)
     sides = {"all": np.bincount(targets, minlength=c)}
     for side in ("train", "val", "test") if report.splits else ():
@@ -108,7 +107,6 @@ def _class_counts(report: ReportInput) -> list[dict[str, Any]]:
 
 
 def _count_clusters(report: ReportInput) -> dict[str, int]:
-    """How many groups of near-duplicates stay together."""
     if report.splits is None:
         return {}
     sizes = np.unique(np.asarray(report.splits.clusters), return_counts=True)[1]

@@ -69,7 +69,6 @@ def _draw_reliability(evaluation: Evaluation) -> str:
 
 
 def _bin_accuracy(calibration_bin: CalibrationBin) -> Score:
-    """The share of right answers in a bin, with its interval."""
     value, low, high = wilson_interval(calibration_bin.accuracy * calibration_bin.n, calibration_bin.n)
     return Score(split="", name="accuracy", value=value, low=low, high=high, n=calibration_bin.n, method="wilson")
 

@@ -122,7 +122,6 @@ def _square_view(truth: int, answer: int, line: np.ndarray, cell: Any) -> dict[s
 
 
 def _confused_pairs(confusion: np.ndarray, cells: dict[tuple[int, int], Any]) -> list[dict[str, Any]]:
-    """The most confused pairs, for sets of many classes."""
     pairs = _most_confused(confusion)[:PAIRS] if len(confusion) > GRID_CLASSES else []
     return [{"cell": cells[c], "count": int(confusion[c]), "of": int(confusion[c[0]].sum())} for c in pairs]
 
@@ -153,7 +152,6 @@ def _worst_mistakes(
 def _label_suspects(
     report: ReportInput, evaluation: Evaluation, thumbs: Thumbnails, other_classes: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    """Pictures whose label the held-out predictions contradict, with what they say instead."""
     by_row: dict[int, np.ndarray] = {}
     if report.adapted is not None:
         held_out = apply_temperature(np.asarray(report.adapted.cv_probabilities), report.adapted.temperature)

@@ -47,7 +47,6 @@ def make_provenance_view(report: ReportInput) -> dict[str, Any]:
 
 
 def _list_commands(run: str) -> list[str]:
-    """Commands for the saved model, with what each is for."""
     commands = {
         f"headstart predict {run} picture.jpg": "answer and probabilities",
         f"headstart predict {run} folder --json": "any number of pictures, one JSON object a line",
@@ -73,7 +72,6 @@ def _format_setting(report: ReportInput, name: str) -> str:
 
 
 def _format_command(report: ReportInput) -> str:
-    """The command that makes this run again, with every setting that is not the default."""
     parts = ["headstart", "fit", shlex.quote(format_printable(redaction.redact_setting(report.job, "data")))]
     for option in jobs.list_options():
         value = redaction.redact_setting(report.job, option.name)

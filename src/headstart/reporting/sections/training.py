@@ -66,7 +66,6 @@ def make_training_view(report: ReportInput) -> dict[str, Any] | None:
 
 
 def _find_shown_trial(tuning: FineTuningResult) -> Trial | None:
-    """The trial whose curves are drawn: the one that was trained on all pictures, else the best."""
     if tuning.network is not None:
         return next((t for t in tuning.trials if t.number == tuning.network.soup[0]), None)
     return min(tuning.trials, key=_trial_order, default=None)
@@ -167,7 +166,6 @@ def _worst_first(tuning: FineTuningResult, report: ReportInput) -> list[tuple[in
 
 
 def _class_rows(tuning: FineTuningResult, report: ReportInput, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Precision and recall of each class, of the network and of the frozen probe on the same pictures."""
     if not len(tuning.rows):
         return []
     both_scores = [_score_classes(tuning, report, p) for p in (tuning.probabilities, tuning.probe_probabilities)]
@@ -190,7 +188,6 @@ def _trial_view(trial: Trial) -> dict[str, Any]:
 
 
 def _list_facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
-    """How the network that was trained on all pictures came to be."""
     network = tuning.network
     if network is None:
         return []
