@@ -1,6 +1,6 @@
 """What a saved model is made of: `manifest.json` names every other file with its digest.
 
-The folder holds a sub-folder a trunk with its OpenVINO files, and the arrays of the head and of doubt as safetensors.
+The folder holds a sub-folder a trunk with its OpenVINO files, and the arrays of the head and of uncertainty as safetensors.
 Paths are relative with forward slashes, so a folder made on one system loads on another. Reading checks the format's
 version, that every path stays inside the folder, and that every file, the manifest included, is as it was written.
 """
@@ -17,7 +17,7 @@ from headstart.core.storage.files import read_json, require_format, write_json
 from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
 from headstart.core.types import Feature, FeatureLevel, InputSpec
 
-FORMAT = 2  # 1 had no doubt; what wrote it is read for good
+FORMAT = 2  # 1 had no uncertainty; what it wrote is read for good
 NAME = "manifest"
 _AGAIN = "copy the whole model folder again, or export it again with the `headstart fit` that made the run"
 

@@ -168,7 +168,7 @@ class Model:
         }
 
     def predict(self, content):
-        """The answer for a picture file's bytes, with probabilities and doubt."""
+        """The answer for a picture file's bytes, with probabilities and uncertainty."""
         out = self.run(self.inputs(content))
         chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
         likeliest = self.class_names[self.decide(chances)]

@@ -215,9 +215,9 @@ def _write_record(embeddings: Embeddings, data_digest: str, folder: Path) -> Non
 def _print_result(embeddings: Embeddings, pace_ms: float, console: Console, below: str) -> None:
     cached = f", {embeddings.cached:,} from cache" if embeddings.cached else ""
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
-    subject = "pictures" if below == "embed" else "foreign pictures"
+    label, subject = ("embed", "pictures") if below == "embed" else ("uncertainty", "out-of-distribution pictures")
     console.print_line(
-        below,
+        label,
         f"{embeddings.key.backbone}: {len(embeddings.rows):,} {subject}{cached}{rate}, "
         f"{format_duration(embeddings.seconds)}",
     )

@@ -10,7 +10,7 @@ UNKNOWN = "unknown"  # the answer where the model says that it does not know; `P
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One answer, with its doubt."""
+    """One answer, with its uncertainty."""
 
     uri: str  # the file, or the name under which the picture came
     answer: str  # a class; `unknown` where the model does not know; empty where the file could not be read

@@ -1,4 +1,4 @@
-// Drop a picture, see the answer with its doubt.
+// Drop a picture, see the answer with its uncertainty.
 
 import { encodePath, commandBox, errorBox, replaceContent, h, shareBar, formatPercent, formatCount, announce, sendBody } from "./studio-base.js";
 
