@@ -138,8 +138,8 @@ def test_variables_are_nouns_and_functions_verbs_with_objects():
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("__")
     ]
-    assert sum(FILLER.fullmatch(name) is not None for name in variables) / len(variables) < 0.03  # may only fall
-    assert sum("_" not in name for name in functions) / len(functions) < 0.55  # may only fall
+    assert sum(FILLER.fullmatch(name) is not None for name in variables) / len(variables) < 0.01  # may only fall
+    assert sum("_" not in name for name in functions) / len(functions) < 0.12  # may only fall
     assert [name for name in functions if FILLER.fullmatch(name)] == []
 
 

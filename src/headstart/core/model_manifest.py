@@ -1,8 +1,9 @@
 """What a saved model is made of: `manifest.json` names every other file with its digest.
 
-The folder holds a sub-folder a trunk with its OpenVINO files, and the arrays of the head and of uncertainty as safetensors.
-Paths are relative with forward slashes, so a folder made on one system loads on another. Reading checks the format's
-version, that every path stays inside the folder, and that every file, the manifest included, is as it was written.
+The folder holds a sub-folder a trunk with its OpenVINO files, and the arrays of the head and of uncertainty as
+safetensors. Paths are relative with forward slashes, so a folder made on one system loads on another. Reading checks
+the format's version, that every path stays inside the folder, and that every file, the manifest included, is as it
+was written.
 """
 
 from __future__ import annotations
