@@ -103,7 +103,7 @@ def speed(bench: Bench) -> None:
             at="least",
         )
         fast, slow = _middle(k[0] for k, _ in turns), _middle(w for _, w in turns)
-        size = kept.maps.bytes / len(kept.maps) / 1e3
+        size = sum(column.nbytes for column in kept.maps.columns.values()) / len(kept.maps) / 1e3
         print(f"({fast:.0f} and {slow:.0f} pictures a second; {size:.0f} kB a picture kept; medians of {TURNS})")
         _share(name, (fast, _middle(k[1] for k, _ in turns)))
 

@@ -43,7 +43,7 @@ def decoded(model: Model, root: Path) -> list:
 
 def bare(model: Model, ready: list) -> np.ndarray:
     """Wall and CPU seconds of the engine alone."""
-    [engine], started = model.engines(INFERENCE_BATCH), clocks()
+    [engine], started = model.compile_trunks(INFERENCE_BATCH), clocks()
     for _ in engine.run(iter(ready)):
         pass
     return clocks() - started
@@ -56,7 +56,7 @@ def whole(run: Path, root: Path, scratch: Path) -> np.ndarray:
     from headstart.runtime.outputs import resumable_table
 
     model = load(run)
-    model.engines(INFERENCE_BATCH)
+    model.compile_trunks(INFERENCE_BATCH)
     started = clocks()
     batch, found = batch_prediction.choose_batch(read_sources([NamedSource(text=str(root))]))
     made_by = {"batch": batch}
