@@ -258,30 +258,30 @@ from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
-from headstart.backbones import loading as trunk
-from headstart.features.extraction import run as embed
-from headstart.data.reading.read_dataset import run as read
+from headstart.backbones import loading
+from headstart.features.extraction import extract_features
+from headstart.data.reading.read_dataset import read_dataset
 
 class Plain:
     def run(self, batches):
         for key, pictures in batches:
             mean = pictures[:, ::32, ::32].mean(axis=(1, 2), dtype=np.float32).repeat(500, axis=1)
-            yield key, tuple(mean[:, : d.dim].copy() for d in trunk.find(sys.argv[2]).spec.depths)
+            yield key, tuple(mean[:, : d.dim].copy() for d in loading.find_backbone(sys.argv[2]).spec.depths)
 
 def anonymous_mb():
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1000
 
-trunk.ready = lambda *args, **named: Plain()
+loading.load_engine = lambda *args, **named: Plain()
 tmp = Path(sys.argv[1])
 run, console = RunFolder(tmp / "run"), Console(quiet=True)
 ctx = Context(job=job.make_job(data="x"), run=run, store=Store(tmp / "cache"), console=console)
-data = read(tmp / "data", ctx=ctx)
-embed(data, sys.argv[2], np.arange(0, 400), ctx=ctx)
+data = read_dataset(tmp / "data", ctx=ctx)
+extract_features(data, sys.argv[2], np.arange(0, 400), ctx=ctx)
 before = anonymous_mb()
 shuffled = np.random.default_rng(0).permutation(len(data.uris))[:300]
-embed(data, sys.argv[2], shuffled, ctx=ctx)  # now the cache's order is not that of the rows
-made = embed(data, sys.argv[2], np.arange(len(data.uris)), ctx=ctx)
+extract_features(data, sys.argv[2], shuffled, ctx=ctx)  # now the cache's order is not that of the rows
+made = extract_features(data, sys.argv[2], np.arange(len(data.uris)), ctx=ctx)
 print(anonymous_mb() - before)
 """
 

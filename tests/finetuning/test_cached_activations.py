@@ -310,14 +310,14 @@ import numpy as np
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset
-from headstart.finetuning.inputs import cached_activations as activations
-from headstart.backbones import loading as trunk
-from headstart.core.storage import serialization as values
-activations._BLOCK = 4
-data = values.load(Dataset, Path(sys.argv[2]))
-found = trunk.find("bundled:efficientnet_lite0")
+from headstart.finetuning.inputs import cached_activations
+from headstart.backbones import loading
+from headstart.core.storage import serialization
+cached_activations._BLOCK = 4
+data = serialization.load_value(Dataset, Path(sys.argv[2]))
+found = loading.find_backbone("bundled:efficientnet_lite0")
 store, console = Store(Path(sys.argv[1])), Console(quiet=True)
-maps = activations.cache_maps(found, "stage5", data, np.arange(24), store=store, console=console)
+maps = cached_activations.cache_maps(found, "stage5", data, np.arange(24), store=store, console=console)
 np.save(sys.argv[3], maps.read_inputs(np.arange(24), np.zeros(24, int))["map"])
 """
 

@@ -197,7 +197,7 @@ def watched(tmp_path):
 
 @pytest.mark.medium
 def test_loading_the_engine_sends_nothing_and_leaves_no_file(watched):
-    seen, _ = watched("from headstart.networks import openvino_engine as engine\nengine.load().Core()")
+    seen, _ = watched("from headstart.networks import openvino_engine\nopenvino_engine.load_openvino().Core()")
     assert seen == {"opened": [], "home": []}
 
 
@@ -214,10 +214,10 @@ import numpy as np
 from pathlib import Path
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
-from headstart.backbones import loading as trunk
+from headstart.backbones import loading
 pictures = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
-found = trunk.find("random:bundled:efficientnet_lite0")
-folder = trunk.folder(found, Store(Path(os.environ["HEADSTART_CACHE"])), Console(), pictures)
+found = loading.find_backbone("random:bundled:efficientnet_lite0")
+folder = loading.make_trunk_folder(found, Store(Path(os.environ["HEADSTART_CACHE"])), Console(), pictures)
 assert (folder / "parity.json").is_file()
 """
     seen, said = watched(work, HEADSTART_CACHE=str(tmp_path / "cache"))
