@@ -23,7 +23,7 @@ from headstart.core.run.folder import RunFolder
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.data.duplicates.clusters import find_clusters
-from headstart.data.duplicates.near_neighbours import (
+from headstart.data.duplicates.near_duplicate_search import (
     find_hash_pairs,
     find_vector_pairs,
     measure_isolation,
@@ -95,14 +95,14 @@ def table(pairs: np.ndarray, distances: np.ndarray, uris: tuple[str, ...], limit
 
 def hashes(data) -> None:
     """The table of perceptual hashes."""
-    from headstart.data.duplicates import duplicate_checks
+    from headstart.data.duplicates import copy_detection
 
     phash = np.asarray(data.facts.phash)
     usual = typical_bits(phash)
-    chosen = int(np.clip(duplicate_checks.HASH_PART * usual, duplicate_checks.HASH_LEAST, duplicate_checks.HASH_MOST))
+    chosen = int(np.clip(copy_detection.HASH_PART * usual, copy_detection.HASH_LEAST, copy_detection.HASH_MOST))
     print(f"\nperceptual hash, {len(phash):,} pictures; all but the closest pairs keep {usual:.0f} of 64 bits")
     table(*find_hash_pairs(phash, 16), data.uris, [2, 4, 6, 8, 10, 12, 14, 16], chosen)
-    line("D103", duplicate_checks.find_near_pairs(data)[0], data.uris, "  <- the check, which compares colours too")
+    line("D103", copy_detection.find_near_pairs(data)[0], data.uris, "  <- the check, which compares colours too")
 
 
 def embeddings(data, ctx: Context) -> None:

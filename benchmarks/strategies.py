@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.common import LITE0, context
 from benchmarks.tuned_accuracy import textile
-from headstart.api.steps import FitSteps
+from headstart.api.fit_steps import FitSteps
 from headstart.core import blas_threads
 from headstart.core import recipe as recipes
 from headstart.core.console import format_duration

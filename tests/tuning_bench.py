@@ -5,7 +5,7 @@ import itertools
 import shutil
 from types import SimpleNamespace
 
-from headstart.api.steps import FitSteps
+from headstart.api.fit_steps import FitSteps
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.console import Console

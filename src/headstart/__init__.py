@@ -7,14 +7,14 @@ from typing import Any
 
 __version__ = "0.1.0"
 _PUBLIC = {
-    "fit": "headstart.api.pipeline",
-    "audit": "headstart.api.pipeline",
-    "embed": "headstart.api.pipeline",
-    "rank": "headstart.api.pipeline",
-    "evaluate": "headstart.api.pipeline",
-    "report": "headstart.api.pipeline",
-    "demo": "headstart.api.pipeline",
-    "zeroshot": "headstart.api.pipeline",
+    "fit": "headstart.api.commands",
+    "audit": "headstart.api.commands",
+    "embed": "headstart.api.commands",
+    "rank": "headstart.api.commands",
+    "evaluate": "headstart.api.commands",
+    "report": "headstart.api.commands",
+    "demo": "headstart.api.commands",
+    "zeroshot": "headstart.api.commands",
     "export": "headstart.api.actions",
     "drift": "headstart.api.actions",
     "explain": "headstart.api.actions",

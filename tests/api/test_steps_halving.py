@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from headstart.api.steps import FitSteps
+from headstart.api.fit_steps import FitSteps
 from headstart.core.storage import serialization
 from judged_sets import dataset, embeddings
 

@@ -168,12 +168,12 @@ def test_audit_prints_every_check(pictures, tmp_path, capsys):
 
 
 def test_a_bug_in_a_stage_is_told_as_one(pictures, tmp_path, monkeypatch, capsys):
-    from headstart.api import pipeline
+    from headstart.api import commands
 
     def broken(*args, **named):
         return {}["missing"]
 
-    monkeypatch.setattr(pipeline, "fit", broken)
+    monkeypatch.setattr(commands, "fit", broken)
     err = failed(capsys, "fit", pictures(a=3, b=3), code=70)
     assert "KeyError" in err["what"]
     assert "Traceback" in Path(err["where"]).read_text()

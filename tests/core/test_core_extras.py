@@ -54,7 +54,7 @@ def test_an_import_that_fails_deep_down_is_told_by_its_extra(monkeypatch, capsys
 
         return jinja2
 
-    monkeypatch.setattr("headstart.api.pipeline.report", page)
+    monkeypatch.setattr("headstart.api.commands.report", page)
     assert main(["report", str(tmp_path)]) == 3
     told = capsys.readouterr().err
     assert "error: this needs `jinja2` of the extra `fit`, which is not installed" in told

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.duplicates import near_neighbours
+from headstart.data.duplicates import near_duplicate_search
 from headstart.data.duplicates.clusters import (
     chain_cap,
     find_capped_clusters,
@@ -24,7 +24,7 @@ def planted(n, distances, seed=0):
 @pytest.mark.parametrize("exact_rows", [10_000, 0])
 def test_planted_hash_pairs_are_found_with_their_distance(exact_rows):
     hashes = planted(3_000, [0, 1, 2, 3, 4, 5, 6, 7, 7, 7])
-    pairs, distances = near_neighbours.find_hash_pairs(hashes, 8, exact_rows=exact_rows)
+    pairs, distances = near_duplicate_search.find_hash_pairs(hashes, 8, exact_rows=exact_rows)
     found = {tuple(pair): int(d) for pair, d in zip(pairs.tolist(), distances, strict=True)}
     assert found == {(i, 3_000 + i): d for i, d in enumerate([0, 1, 2, 3, 4, 5, 6, 7, 7, 7])}
     assert distances.tolist() == sorted(distances.tolist())
@@ -32,22 +32,22 @@ def test_planted_hash_pairs_are_found_with_their_distance(exact_rows):
 
 def test_chunked_search_finds_nine_of_ten_pairs_at_distance_8():
     hashes = planted(2_000, [8] * 1_000)
-    exact, _ = near_neighbours.find_hash_pairs(hashes, 8)
-    chunked, _ = near_neighbours.find_hash_pairs(hashes, 8, exact_rows=0)
+    exact, _ = near_duplicate_search.find_hash_pairs(hashes, 8)
+    chunked, _ = near_duplicate_search.find_hash_pairs(hashes, 8, exact_rows=0)
     assert set(map(tuple, chunked.tolist())) <= set(map(tuple, exact.tolist()))
     assert len(exact) >= 1_000 and len(chunked) >= 0.9 * len(exact)
 
 
 def test_pairs_of_many_equal_hashes_are_linear_in_their_number():
-    pairs, _ = near_neighbours.find_hash_pairs(np.full(5_000, 7, np.uint64), 8)
+    pairs, _ = near_duplicate_search.find_hash_pairs(np.full(5_000, 7, np.uint64), 8)
     assert len(pairs) < 8 * 5_000
     assert not find_clusters(5_000, pairs).any()
 
 
 def test_too_many_pairs_are_thinned_to_a_forest_with_the_same_clusters(monkeypatch):
-    monkeypatch.setattr(near_neighbours, "_MOST_PAIRS", 50)
+    monkeypatch.setattr(near_duplicate_search, "_MOST_PAIRS", 50)
     hashes = np.array([1 << (i % 20) for i in range(20)] + [(2**64 - 1) ^ (1 << i) for i in range(20)], np.uint64)
-    pairs, _ = near_neighbours.find_hash_pairs(hashes, 4)
+    pairs, _ = near_duplicate_search.find_hash_pairs(hashes, 4)
     assert len(pairs) < 380
     assert find_clusters(40, pairs).tolist() == [0] * 20 + [20] * 20
 
@@ -63,23 +63,23 @@ def test_vector_pairs_equal_brute_force(dim):
     rng = np.random.default_rng(1)
     base = rng.normal(size=(150, dim))
     near = base[:60] + rng.normal(size=(60, dim)) * rng.uniform(0, 0.6, (60, 1))
-    vectors = near_neighbours.to_unit_vectors(np.concatenate([base, near]).astype(np.float32))
+    vectors = near_duplicate_search.to_unit_vectors(np.concatenate([base, near]).astype(np.float32))
     for limits in (np.full(210, 0.1), rng.uniform(0, 0.2, 210)):
-        pairs, distances = near_neighbours.find_vector_pairs(vectors, limits)
+        pairs, distances = near_duplicate_search.find_vector_pairs(vectors, limits)
         assert set(map(tuple, pairs.tolist())) == brute(vectors, limits)
         assert (np.diff(distances) >= 0).all()
 
 
 def test_loneliness_counts_neighbours_not_itself():
-    vectors = near_neighbours.to_unit_vectors(np.eye(12, dtype=np.float32))
-    far = near_neighbours.measure_isolation(vectors, 1)
+    vectors = near_duplicate_search.to_unit_vectors(np.eye(12, dtype=np.float32))
+    far = near_duplicate_search.measure_isolation(vectors, 1)
     assert far == pytest.approx(np.full(12, 1 - vectors[0] @ vectors[1]), abs=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_tiny_sets_have_typical_distances(n):
-    assert near_neighbours.typical_bits(np.arange(n, dtype=np.uint64)) >= 0
-    assert len(near_neighbours.find_vector_pairs(np.eye(n, 4, dtype=np.float32), np.full(n, 0.1))[0]) == 0
+    assert near_duplicate_search.typical_bits(np.arange(n, dtype=np.uint64)) >= 0
+    assert len(near_duplicate_search.find_vector_pairs(np.eye(n, 4, dtype=np.float32), np.full(n, 0.1))[0]) == 0
 
 
 links = st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=60)

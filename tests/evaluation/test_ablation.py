@@ -17,7 +17,7 @@ from headstart.core.types import (
     Score,
     TunedNetwork,
 )
-from headstart.evaluation import ablation
+from headstart.evaluation import ablation, transfer_verdicts
 from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
 from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs
 from headstart.statistics.intervals import mean_bootstrap
@@ -109,7 +109,9 @@ class Made:
         return next(s for s in self.rows[name].scores if s.name == "accuracy")
 
     def verdicts(self, curve=()):
-        return {v.code: v for v in ablation.make_verdicts(tuple(self.rows.values()), self.tuning, curve)}
+        return {
+            v.code: v for v in transfer_verdicts.make_transfer_verdicts(tuple(self.rows.values()), self.tuning, curve)
+        }
 
 
 def softmax(x):
@@ -297,7 +299,9 @@ def test_work_saved_is_read_from_the_tuned_network_s_own_epochs(context, test_ro
 
     def said(**changes):
         tuning = dataclasses.replace(made.tuning, **{"logs": tuple(logs), "scratch": scratch, **changes})
-        return ablation.make_verdicts(tuple(made.rows.values()), tuning, [point(60, 1.0)])[-1].sentence
+        return transfer_verdicts.make_transfer_verdicts(tuple(made.rows.values()), tuning, [point(60, 1.0)])[
+            -1
+        ].sentence
 
     # 1e12 operations are three epochs, so that two are 2/3e12: 1/9 of 6e12
     assert said().endswith("; the tuned network passes it after epoch 2, 1/9 of the operations")

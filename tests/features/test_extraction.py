@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.api.steps import FitSteps
+from headstart.api.fit_steps import FitSteps
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError

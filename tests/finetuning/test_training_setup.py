@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.core.recipe import Recipe
-from headstart.finetuning.search import trial_comparison
+from headstart.finetuning import probe_comparison
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.selection.probe import head_selection
@@ -58,8 +58,8 @@ def test_finalists_and_probe_meet_picture_by_picture(setup):
     cost = types.SimpleNamespace(probe_flops=1.0, inference_flops=lambda recipe: 2.0)
     order = np.random.default_rng(2).permutation(len(rows))[:60]
     judged = types.SimpleNamespace(rows=rows[order], probabilities=right[order])
-    found = trial_comparison.compare_with_probe(
+    found = probe_comparison.compare_with_probe(
         setup.training_set, cost, [RecipeTrial(number=0, recipe=Recipe(), origin="prior", verdict=judged)]
     )
-    assert found.winner == trial_comparison.PROBE
+    assert found.winner == probe_comparison.PROBE
     assert found.paired["fine-tuned (trial 0)"].value == 0

@@ -9,19 +9,12 @@ import pytest
 import yaml as other_yaml
 from huggingface_hub import ModelCard
 
-from headstart.api import pipeline
+from headstart.api import commands
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.serialization import format_yaml
 from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
-from headstart.reporting.card import (
-    card_data,
-    hub_metadata,
-    limitations,
-    markdown,
-    shortcut_learning,
-    slices,
-)
+from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, shortcut_learning, slices
 from headstart.reporting.card.write_card import format_card, write_card
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
@@ -386,7 +379,7 @@ def test_the_stage_writes_the_file_and_report_writes_it_again(tmp_path, context)
     assert written == path / "README.md"
     first = written.read_text()
     written.unlink()
-    pipeline.report(path, console=Console(quiet=True))
+    commands.report(path, console=Console(quiet=True))
     assert written.read_text() == first
 
 

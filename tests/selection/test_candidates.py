@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import judged_sets
-from headstart.api.steps import FitSteps
+from headstart.api.fit_steps import FitSteps
 from headstart.backbones import latency, loading
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
@@ -17,8 +17,8 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Feature
 from headstart.data.reading.read_dataset import read_dataset as read
-from headstart.features import extraction, extraction_time
-from headstart.features.embeddings import cache_address
+from headstart.features import extraction_time, feature_cache
+from headstart.features.feature_cache import cache_address
 from headstart.networks import openvino_engine
 from headstart.selection import candidates
 from headstart.selection.probe import candidate_heads
@@ -184,7 +184,7 @@ def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm,
 
 def keep(store, backbone, digests):
     """Put vectors into the cache, as if pictures had gone through a backbone."""
-    key = extraction.make_embed_key(loading.find_backbone(backbone))
+    key = feature_cache.make_embed_key(loading.find_backbone(backbone))
     widths = {depth.name: depth.dim for depth in key.depths}
     vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
     RowStore(store.root / cache_address(key), widths).add_rows(parse_keys(list(digests)), vectors)

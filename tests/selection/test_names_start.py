@@ -11,7 +11,7 @@ from PIL import Image
 
 import headstart
 from command_line import LITE0, call, differing
-from headstart.api import pipeline
+from headstart.api import commands
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.types import Feature, NameInitialization
@@ -192,7 +192,7 @@ def test_without_a_source_classifier_among_the_candidates_the_error_says_what_to
     assert "none of the backbones can guess by names: bundled:vgg16_hed" in caught.value.what
     assert "bundled:efficientnet_lite2" in caught.value.hint
     with pytest.raises(UsageError) as planned:  # a dry run refuses what the fit would
-        pipeline.plan(data, from_names=True, backbones="bundled:vgg16_hed", console=Console(quiet=True))
+        commands.plan(data, from_names=True, backbones="bundled:vgg16_hed", console=Console(quiet=True))
     assert planned.value.what == caught.value.what
 
 

@@ -12,7 +12,7 @@ RESUME_NOTE = "what is done is kept; run the same command again to resume"
 
 
 class StepCommand:
-    """A command of `headstart.api.pipeline` that is named like its function."""
+    """A command of `headstart.api.commands` that is named like its function."""
 
     name: str
     settings: tuple[str, ...]  # of a job, those that matter here
@@ -27,11 +27,11 @@ class StepCommand:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Run the steps up to this one; the result ends with the run folder, which holds all of it."""
-        from headstart.api import pipeline
+        from headstart.api import commands
 
         data, settings = options.read_request(args)
         console = options.make_console(args)
-        result = getattr(pipeline, self.name)(data, out=args.out, console=console, **settings)
+        result = getattr(commands, self.name)(data, out=args.out, console=console, **settings)
         console.print_result(f"{self.format_result(result)}\n\nrun  {format_printable(result['run'])}", result)
         return 0
 

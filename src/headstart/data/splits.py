@@ -16,7 +16,7 @@ from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
-from headstart.data.duplicates.duplicate_checks import find_first_copies
+from headstart.data.duplicates.copy_detection import find_first_copies
 from headstart.data.stratified_group_split import deal_clusters
 
 LEAST_TEST = 10  # pictures of each class in a test split that is drawn

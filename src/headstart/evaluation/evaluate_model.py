@@ -23,7 +23,7 @@ from headstart.core.types import (
     Splits,
     Verdict,
 )
-from headstart.evaluation import ablation, baselines, verdicts
+from headstart.evaluation import ablation, baselines, transfer_verdicts, verdicts
 from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
@@ -145,7 +145,7 @@ def _make_ablation(
     if not adapted.tuning or not len(adapted.tuning.rows):
         return (), ()
     rows = ablation.make_ablation(inputs, adapted.tuning, embeddings)
-    return rows, ablation.make_verdicts(rows, adapted.tuning, adapted.curve)
+    return rows, transfer_verdicts.make_transfer_verdicts(rows, adapted.tuning, adapted.curve)
 
 
 def _format_line(evaluation: Evaluation) -> str:

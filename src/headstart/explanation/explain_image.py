@@ -18,6 +18,7 @@ from PIL import Image
 from headstart.core.errors import UsageError, format_nearest
 from headstart.core.types import Prediction
 from headstart.explanation import example_store, heatmap_overlay, map_arithmetic, occlusion
+from headstart.explanation.exact_cam import exact_class_map
 from headstart.explanation.example_store import ExampleStore, Neighbour
 from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, FeatureMaps
 from headstart.explanation.map_arithmetic import Box
@@ -178,20 +179,8 @@ class Explainer:
         return HeatMap(method=method, why=why, evidence=evidence, score=score)
 
     def exact_heat_map(self, maps: FeatureMaps, map_pass: FeatureMapPass, position: int, why: str) -> HeatMap:
-        """What each place adds where features are means of maps: nothing is left out and nothing is scaled."""
-        head = self.model.manifest.head
-        weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, map_pass.features, position)
-        side = max(part.source.side for part in map_pass.parts)
-        evidence, elsewhere = np.full((side, side), bias), 0.0
-        for part in map_pass.parts:
-            assert part.values is not None
-            added = np.asarray(part.values, np.float64) @ weights[part.columns]
-            count, cells = len(added), part.source.side
-            ahead = count - cells * cells  # tokens that stand for no place
-            places = added[ahead:].reshape(cells, cells) * (cells * cells / count)
-            evidence += map_arithmetic.resample_map(places, maps.boxes[part.trunk], maps.box, (side, side))
-            elsewhere += float(added[:ahead].sum() / count)
-        score = float(np.asarray(map_pass.features, np.float64) @ weights + bias)
+        """The map by exact CAM."""
+        evidence, elsewhere, score = exact_class_map(self.model, maps, map_pass, position)
         return HeatMap(method=CAM, why=why, evidence=evidence, score=score, elsewhere=elsewhere)
 
     def describe_heat_map(

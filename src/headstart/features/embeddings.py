@@ -1,4 +1,4 @@
-"""Rows of embeddings, by the data set's row numbers; several backbones and levels side by side; where they are kept."""
+"""Rows of embeddings, by the data set's row numbers; several backbones and levels side by side."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.storage.hashing import compute_digest
-from headstart.core.types import Embeddings, EmbedKey, Feature
-from headstart.images.preprocessing import decoder_revision
-
-
-def cache_address(key: EmbedKey) -> str:
-    """Where in the cache the vectors of a key lie; `revision` tells how files become the pixels that a trunk sees."""
-    return f"vectors/{compute_digest([key, decoder_revision()])}"
+from headstart.core.types import Embeddings, Feature
 
 
 def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:

@@ -23,10 +23,9 @@ from headstart.core.storage.files import format_printable, read_json, write_json
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.storage.serialization import as_json
-from headstart.core.types import Dataset, Embeddings, EmbedKey
-from headstart.features.embeddings import cache_address
+from headstart.core.types import Dataset, Embeddings
+from headstart.features.feature_cache import cache_address, make_embed_key
 from headstart.images.preprocessing import decode_batches, decoder_revision
-from headstart.networks import openvino_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,22 +41,6 @@ STEADY = 64  # pictures of a pass whose pace is remembered: fewer tell of its st
 _LATENCY = "latency.json"
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
 _CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
-
-
-def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
-    """All that a backbone's vectors depend on besides the pictures.
-
-    `calibration` is the digest of the pictures that an int8 trunk is calibrated on.
-    """
-    return EmbedKey(
-        backbone=backbone.name,
-        revision=backbone.spec.revision,
-        input=backbone.spec.input,
-        depths=backbone.spec.depths,
-        precision=precision,
-        engine=openvino_engine.engine_name(),
-        calibration=calibration,
-    )
 
 
 def extract_features(

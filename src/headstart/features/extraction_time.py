@@ -36,8 +36,7 @@ def count_missing_rows(
     """Pictures, by default all, that must still go through each backbone in float32; equal bytes count once."""
     from headstart.backbones import loading
     from headstart.core.storage.row_cache import RowStore, parse_keys
-    from headstart.features.embeddings import cache_address
-    from headstart.features.extraction import make_embed_key
+    from headstart.features.feature_cache import cache_address, make_embed_key
 
     digests = data.digests if rows is None else [data.digests[row] for row in rows.tolist()]
     keys = parse_keys(list(dict.fromkeys(digests)))

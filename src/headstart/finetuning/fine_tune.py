@@ -34,16 +34,15 @@ from headstart.core.types import (
     TrainingLog,
     TunedNetwork,
 )
-from headstart.finetuning import final_training, starting_points
+from headstart.finetuning import final_training, probe_comparison, starting_points
 from headstart.finetuning.random_init_control import train_random_init_control
-from headstart.finetuning.search import augmentation_choice, diagnosis, search_space, trial_comparison
+from headstart.finetuning.search import augmentation_choice, diagnosis, search_space
 from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, Search
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_cost import make_time_budget
 from headstart.finetuning.search.training_setup import WORK, TrainingSetup, make_training_setup
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.selection.probe import head_selection
-from headstart.statistics.paired_selection import PairedChoice
 
 MAX_TRIALS = 200  # whatever the budget
 
@@ -175,21 +174,21 @@ def _require_time(search: Search) -> None:
 
 def _train_winner(setup: TrainingSetup, search: Search, finalists: Sequence[RecipeTrial]) -> FineTuningResult:
     training_set, strategy = setup.training_set, setup.ctx.job.strategy
-    choice = trial_comparison.compare_with_probe(training_set, setup.cost, finalists)
-    winners = [t for t in finalists if trial_comparison.format_finalist(t) == choice.winner]
+    choice = probe_comparison.compare_with_probe(training_set, setup.cost, finalists)
+    winners = [t for t in finalists if probe_comparison.format_finalist(t) == choice.winner]
     chosen = winners[0] if winners else finalists[0]
-    is_taken = trial_comparison.is_convincing(choice) or strategy != "auto"
+    is_taken = probe_comparison.hands_over_network(choice, strategy)
     network, logs = _train_network(setup, search, [chosen, *(t for t in finalists if t is not chosen)])
     control, control_logs = train_random_init_control(setup, search, network)
     verdict = chosen.require_verdict()
     return FineTuningResult(
-        trials=tuple(trial_comparison.describe_trial(training_set, t, choice, chosen) for t in search.trials),
+        trials=tuple(probe_comparison.describe_trial(training_set, t, choice, chosen) for t in search.trials),
         logs=(*(run.log for t in search.trials for run in t.runs), *logs, *control_logs),
         outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(training_set, chosen.runs)),
         network=network,
         scratch=control,
         taken=is_taken,
-        why=_format_reason(choice, is_taken, strategy),
+        why=probe_comparison.format_reason(choice, is_taken, strategy),
         rows=verdict.rows,
         probabilities=verdict.probabilities,
         probe_probabilities=training_set.probe_probabilities(verdict.rows),
@@ -220,7 +219,7 @@ def _keep_probe(setup: TrainingSetup, search: Search) -> FineTuningResult:
     reasons = setup.left_out or [t.why for t in search.trials if t.why] or [nothing]
     trained = [t.runs for t in search.trials if t.runs]
     return FineTuningResult(
-        trials=tuple(trial_comparison.describe_trial(training_set, t, None, None) for t in search.trials),
+        trials=tuple(probe_comparison.describe_trial(training_set, t, None, None) for t in search.trials),
         logs=tuple(run.log for runs in trained for run in runs),
         outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(training_set, trained[-1])) if trained else (),
         network=None,
@@ -232,11 +231,3 @@ def _keep_probe(setup: TrainingSetup, search: Search) -> FineTuningResult:
         probe_probabilities=empty,
         left_out=tuple(setup.left_out),
     )
-
-
-def _format_reason(choice: PairedChoice, is_taken: bool, strategy: str) -> str:
-    if is_taken and choice.winner == trial_comparison.PROBE:
-        return f"fine-tuned as `--strategy {strategy}` asks, though the frozen probe is as good or better: {choice.why}"
-    if not is_taken and choice.winner != trial_comparison.PROBE:
-        return f"the frozen probe stays, for it is beaten by less than half a standard error: {choice.why}"
-    return choice.why

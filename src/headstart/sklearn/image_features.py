@@ -24,8 +24,7 @@ from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.cache import default_store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import InputSpec
-from headstart.features.embeddings import cache_address
-from headstart.features.extraction import make_embed_key
+from headstart.features.feature_cache import cache_address, make_embed_key
 from headstart.images import preprocessing
 from headstart.images.file_formats import PictureError
 from headstart.networks.openvino_engine import Engine

@@ -25,10 +25,10 @@ class Demo:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Fit, and end by naming the report."""
-        from headstart.api import pipeline
+        from headstart.api import commands
 
         console = options.make_console(args)
-        run = pipeline.demo(out=args.out, console=console, **options.read_settings(args))
+        run = commands.demo(out=args.out, console=console, **options.read_settings(args))
         console.print_result(run.format_text(), run.summary())
         return 0
 

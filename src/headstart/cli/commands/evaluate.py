@@ -25,10 +25,10 @@ class Evaluate:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Score the model and print the scores."""
-        from headstart.api import pipeline
+        from headstart.api import commands
 
         console = options.make_console(args)
-        result = pipeline.evaluate(args.run, args.data, console=console)
+        result = commands.evaluate(args.run, args.data, console=console)
         console.print_result(format_scores(result), result)
         return 0
 

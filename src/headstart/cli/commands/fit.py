@@ -31,15 +31,15 @@ class Fit:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Fit, or with `--dry-run` plan."""
-        from headstart.api import pipeline
+        from headstart.api import commands
 
         data, settings = options.read_request(args)
         console = options.make_console(args)
         if args.dry_run:
-            plan = pipeline.plan(data, out=args.out, console=console, **settings)
+            plan = commands.plan(data, out=args.out, console=console, **settings)
             console.print_result(format_plan(plan), plan)
             return 0
-        run = pipeline.fit(data, out=args.out, console=console, **settings)
+        run = commands.fit(data, out=args.out, console=console, **settings)
         console.print_result(run.format_text(), run.summary())
         return INTERRUPTED if run.cut_short else 0
 

@@ -153,14 +153,14 @@ def _open_table(args: argparse.Namespace, form: str, class_names: tuple[str, ...
 
 
 def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
-    from headstart.api import pipeline
+    from headstart.api import commands
     from headstart.core.console import Console
     from headstart.runtime.batch_prediction import AnswerCounts
 
     for option in ("resume", "usage"):
         if getattr(args, option):
             raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
-    answers = pipeline.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(sources)
+    answers = commands.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(sources)
     counts = AnswerCounts()
     with contextlib.closing(_open_table(args, form, (), {"model": args.run, "batch": 1})) as table:
         for prediction in answers:

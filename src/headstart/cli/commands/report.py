@@ -21,10 +21,10 @@ class Report:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Write the page and name it."""
-        from headstart.api import pipeline
+        from headstart.api import commands
 
         console = options.make_console(args)
-        path = pipeline.report(args.run, console=console).as_posix()
+        path = commands.report(args.run, console=console).as_posix()
         console.print_result(path, {"run": args.run, "report": path})
         return 0
 

@@ -40,12 +40,12 @@ class ZeroShot:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Guess, row by row, and sum up on stderr."""
-        from headstart.api import pipeline
+        from headstart.api import commands
 
         row_format = answer_output.require_format("jsonl" if args.json else args.format, ("csv", "jsonl"))
         chosen = {"backbone": args.backbone} if args.backbone else {}
         names, console = answer_output.read_names(args.files), Console(quiet=args.quiet)
-        guesses = pipeline.zeroshot(names, args.classes, console=console, **chosen)
+        guesses = commands.zeroshot(names, args.classes, console=console, **chosen)
         answered = unread = 0
         with answer_output.open_output(args.out) as out:
             if row_format == "csv":

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.duplicate_checks import BLANK_STD
+from headstart.data.duplicates.copy_detection import BLANK_STD
 
 
 def _check_blank_pictures(check: Check, audit_input: AuditInput) -> Outcome:

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.duplicate_checks import find_copies, link_groups
+from headstart.data.duplicates.copy_detection import find_copies, link_groups
 
 
 def _check_exact_duplicates(check: Check, audit_input: AuditInput) -> Outcome:

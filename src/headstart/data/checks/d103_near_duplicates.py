@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count
-from headstart.data.duplicates.duplicate_checks import BLANK_STD, find_near_pairs, make_near_duplicate_issue
+from headstart.data.duplicates.copy_detection import BLANK_STD, find_near_pairs, make_near_duplicate_issue
 
 
 def _check_near_duplicates(check: Check, audit_input: AuditInput) -> Outcome:

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.duplicate_checks import find_copies, find_near_pairs, group_pairs, link_groups
+from headstart.data.duplicates.copy_detection import find_copies, find_near_pairs, group_pairs, link_groups
 
 
 def _check_across_splits(check: Check, audit_input: AuditInput) -> Outcome:

@@ -6,8 +6,8 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count
-from headstart.data.duplicates.duplicate_checks import BLANK_STD, make_near_duplicate_issue
-from headstart.data.duplicates.near_neighbours import find_vector_pairs, measure_isolation, to_unit_vectors
+from headstart.data.duplicates.copy_detection import BLANK_STD, make_near_duplicate_issue
+from headstart.data.duplicates.near_duplicate_search import find_vector_pairs, measure_isolation, to_unit_vectors
 
 # Cosine distance of centred vectors: this part of the distance to the tenth nearest picture, for both of a pair, within
 # these bounds. A fixed distance, or one for the whole set, fails where all pictures look alike: see docs/audit.md.

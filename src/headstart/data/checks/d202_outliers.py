@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.near_neighbours import measure_isolation, to_unit_vectors
+from headstart.data.duplicates.near_duplicate_search import measure_isolation, to_unit_vectors
 
 # Distance to the fifth nearest picture, in spreads (1.48 median absolute deviations) above the set's median.
 NEIGHBOUR, SPREADS = 5, 6.0

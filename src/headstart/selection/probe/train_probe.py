@@ -33,7 +33,7 @@ from headstart.features import feature_matrix
 from headstart.features.embeddings import join_columns
 from headstart.heads import cross_validation, prediction
 from headstart.selection.cv_problem import CvProblem
-from headstart.selection.probe import candidate_heads, final_model, head_selection
+from headstart.selection.probe import candidate_heads, fit_result, head_selection
 from headstart.selection.probe.head_selection import HeadResult
 from headstart.selection.probe.learning_curve import learning_curve, resize_params
 from headstart.statistics import metrics
@@ -82,7 +82,7 @@ def train_probe(
             entry.tuned.held_out, problem.y, problem.clusters[problem.rows], ctx.seed
         ),
     )
-    serialization.save_value(final_model.without_times(adapted), ctx.make_step_folder("adapt"))
+    serialization.save_value(fit_result.without_times(adapted), ctx.make_step_folder("adapt"))
     _print_result(adapted, entry, choice, problem, ctx, time.monotonic() - started)
     return adapted
 

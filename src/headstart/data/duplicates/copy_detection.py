@@ -13,7 +13,7 @@ import numpy as np
 from headstart.core.types import Dataset, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
 from headstart.data.duplicates.clusters import find_clusters, find_spanning_links, group_rows
-from headstart.data.duplicates.near_neighbours import find_hash_pairs, typical_bits
+from headstart.data.duplicates.near_duplicate_search import find_hash_pairs, typical_bits
 
 # Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures
 # of one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.

@@ -1,4 +1,4 @@
-"""The paired rule between the frozen probe and the recipes, and what is told of each trial."""
+"""Whether the frozen probe or the fine-tuned network is handed over, by the paired rule; what is told of each trial."""
 
 from __future__ import annotations
 
@@ -41,11 +41,25 @@ def compare_with_probe(training_set: TrainingSet, cost: TrainingCost, finalists:
     return choose_candidate(contenders, prefer=problem.prefer, clusters=problem.clusters, metric=problem.metric)
 
 
+def hands_over_network(choice: PairedChoice, strategy: str) -> bool:
+    """Whether the network is handed over: a named strategy always is, `auto` takes one only if it convinces."""
+    return strategy != "auto" or is_convincing(choice)
+
+
 def is_convincing(choice: PairedChoice) -> bool:
     """Whether a network won, and by more than half a standard error: of several that tie with the probe one always
     leads by luck, and then the probe, which needs no trust, stays."""
     gap = choice.paired[PROBE]
     return choice.winner != PROBE and gap.value >= GUARD * (gap.high - gap.low) / (2 * Z)
+
+
+def format_reason(choice: PairedChoice, is_taken: bool, strategy: str) -> str:
+    """Why the network, or the probe, is handed over."""
+    if is_taken and choice.winner == PROBE:
+        return f"fine-tuned as `--strategy {strategy}` asks, though the frozen probe is as good or better: {choice.why}"
+    if not is_taken and choice.winner != PROBE:
+        return f"the frozen probe stays, for it is beaten by less than half a standard error: {choice.why}"
+    return choice.why
 
 
 def make_contender(

@@ -24,7 +24,7 @@ from headstart.heads import prediction
 from headstart.uncertainty import temperature
 
 
-def choose_final_model(
+def assemble_fit_result(
     probe: FitResult,
     tuning: FineTuningResult | None,
     data: Dataset,

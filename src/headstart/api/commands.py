@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
 from headstart.api.run import Run
-from headstart.api.steps import FitSteps
 from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_duration

@@ -267,7 +267,7 @@ class FitSteps:
         if self.tuning is None:
             return ()
         from headstart.backbones.earlier_runs.tuned_network import make_backbone
-        from headstart.selection.probe.final_model import list_passes
+        from headstart.selection.probe.fit_result import list_passes
 
         passes = list_passes(self.tuning, self.splits, self._all_rows)
         return tuple(
@@ -284,9 +284,9 @@ class FitSteps:
         """What is handed over: the probe, or the network that beat it."""
         if self.tuning is None:
             return self.probe
-        from headstart.selection.probe.final_model import choose_final_model
+        from headstart.selection.probe.fit_result import assemble_fit_result
 
-        return choose_final_model(self.probe, self.tuning, self.data, self.splits, self.tuned_embeddings, ctx=self.ctx)
+        return assemble_fit_result(self.probe, self.tuning, self.data, self.splits, self.tuned_embeddings, ctx=self.ctx)
 
     @cached_property
     def evaluation(self) -> types.Evaluation:

@@ -1,0 +1,37 @@
+"""Where a backbone's vectors lie in the cache: a folder named by all that they depend on besides the pictures.
+
+In the folder a vector lies under the SHA-256 of its picture's bytes (`headstart.core.storage.row_cache`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headstart.core.storage.hashing import compute_digest
+from headstart.core.types import EmbedKey
+from headstart.images.preprocessing import decoder_revision
+from headstart.networks import openvino_engine
+
+if TYPE_CHECKING:
+    from headstart.backbones.resolved_backbone import ResolvedBackbone
+
+
+def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
+    """All that a backbone's vectors depend on besides the pictures.
+
+    `calibration` is the digest of the pictures that an int8 trunk is calibrated on.
+    """
+    return EmbedKey(
+        backbone=backbone.name,
+        revision=backbone.spec.revision,
+        input=backbone.spec.input,
+        depths=backbone.spec.depths,
+        precision=precision,
+        engine=openvino_engine.engine_name(),
+        calibration=calibration,
+    )
+
+
+def cache_address(key: EmbedKey) -> str:
+    """Where in the cache the vectors of a key lie; `revision` tells how files become the pixels that a trunk sees."""
+    return f"vectors/{compute_digest([key, decoder_revision()])}"
