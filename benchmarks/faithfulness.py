@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from headstart.explanation import map_arithmetic, occlusion
-from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMaps
+from headstart.explanation.feature_map_model import FeatureMapModel, TrunkInputs
 from headstart.heads import prediction
 
 CELLS = 14  # in a row
@@ -29,7 +29,7 @@ def cell_orders(heat: np.ndarray, random: int, seed: int) -> np.ndarray:
 
 
 def deletion_insertion(
-    map_model: FeatureMapModel, maps: FeatureMaps, order: np.ndarray, position: int
+    map_model: FeatureMapModel, maps: TrunkInputs, order: np.ndarray, position: int
 ) -> tuple[float, float]:
     """Mean probability of a class while cells are deleted, and while they are inserted, in an order.
 
@@ -57,7 +57,7 @@ def deletion_insertion(
 
 
 def faithfulness_gain(
-    map_model: FeatureMapModel, maps: FeatureMaps, heat: np.ndarray, position: int, *, random: int = 5, seed: int = 0
+    map_model: FeatureMapModel, maps: TrunkInputs, heat: np.ndarray, position: int, *, random: int = 5, seed: int = 0
 ) -> tuple[float, float]:
     """Insertion minus deletion by a heat map, and the mean of that by orders at random.
 

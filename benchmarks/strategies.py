@@ -23,7 +23,7 @@ from headstart.core import blas_threads
 from headstart.core import recipe as recipes
 from headstart.core.console import format_duration
 from headstart.finetuning import starting_points
-from headstart.finetuning.search import search_space
+from headstart.finetuning.search import recipe_proposals
 from headstart.finetuning.search.training_setup import TrainingSetup, make_training_setup
 from headstart.finetuning.training import trainer
 from headstart.heads.prediction import softmax
@@ -61,7 +61,7 @@ def one(setup: TrainingSetup, learn: np.ndarray, judge: np.ndarray, name: str, f
     usual = {"rate": 2e-3, "decay": 0.8, "weight_decay": 2e-2, "epochs": EPOCHS, "augment": 0.5, "domain": "texture"}
     recipe = recipes.make_recipe({**usual, **setup.recipe_space.starting_points[0].recipe_fields, **fields})
     if recipe.strategy == "scratch":
-        recipe = search_space.make_scratch_recipe(recipe)
+        recipe = recipe_proposals.make_scratch_recipe(recipe)
     started = time.monotonic()
     job = setup.prepare(recipe, learn)
     if name == "":

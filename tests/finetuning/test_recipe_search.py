@@ -336,7 +336,7 @@ def test_nothing_is_done_again_and_nothing_asked_again_by_the_next_process(begin
         raise AssertionError("decisions are replayed")
 
     again = begin([], trainings, most=4, left_s=-1)
-    monkeypatch.setattr(recipe_search.search_space.Proposer, "propose", refuse)
+    monkeypatch.setattr(recipe_search.recipe_proposals.Proposer, "propose", refuse)
     assert went(again) == first
     assert trainings.calls == done
 

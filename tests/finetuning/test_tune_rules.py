@@ -12,7 +12,7 @@ from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.finetuning import final_training, fine_tune, starting_points
-from headstart.finetuning.search import fold_training, recipe_trial, search_space
+from headstart.finetuning.search import fold_training, recipe_proposals, recipe_trial
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial
 from headstart.finetuning.search.training_set import TrainingSet
@@ -342,7 +342,7 @@ def test_a_given_recipe_from_random_weights_is_made_for_that_but_for_what_it_say
 
 
 def test_proposals_from_random_weights_train_everything_at_the_proposed_rate(setup):
-    proposer = search_space.Proposer("scratch", [BACKBONE], [], 0)
+    proposer = recipe_proposals.Proposer("scratch", [BACKBONE], [], 0)
     made = [setup(strategy="scratch").recipe_space.complete_proposal(proposer.propose()) for _ in range(4)]
     assert {(one.trunk.part, one.start, one.trunk.decay, one.averaging.wise) for one in made} == {
         ("all", "random", 1.0, False)
@@ -353,17 +353,17 @@ def test_proposals_from_random_weights_train_everything_at_the_proposed_rate(set
 def test_what_was_proposed_or_tried_first_lies_in_the_space(setup):
     """A first recipe of forty epochs and one from random weights teach the model of TPE."""
     for strategy in ("finetune", "scratch"):
-        first = search_space.make_first_recipes(
+        first = recipe_proposals.make_first_recipes(
             strategy, 50, 60, 3, setup(strategy=strategy).recipe_space.shared_fields | {"backbone": BACKBONE}
         )
-        ended = [search_space.FinishedTrial(recipe=one, loss=1.0, course={}) for one in first]
-        assert len(search_space.Proposer(strategy, [BACKBONE], ended, 0).study.trials) == len(first)
-    assert search_space.make_first_recipes("finetune", 50, 60, 3, {})[0].epochs == 40
+        ended = [recipe_proposals.FinishedTrial(recipe=one, loss=1.0, course={}) for one in first]
+        assert len(recipe_proposals.Proposer(strategy, [BACKBONE], ended, 0).study.trials) == len(first)
+    assert recipe_proposals.make_first_recipes("finetune", 50, 60, 3, {})[0].epochs == 40
 
 
 def test_proposals_have_the_arithmetic_of_the_first_recipes(setup, monkeypatch):
     monkeypatch.setattr(hardware, "choose_training_precision", lambda: "mixed_bfloat16")
-    proposer = search_space.Proposer("finetune", [BACKBONE], [], 0)
+    proposer = recipe_proposals.Proposer("finetune", [BACKBONE], [], 0)
     found = setup(seed=3).recipe_space.complete_proposal(proposer.propose())
     assert (found.precision, found.seed, found.augmentation.domain) == ("mixed_bfloat16", 3, "texture")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from headstart.core.console import Console
     from headstart.evaluation.drift.drift_tests import Drift
     from headstart.explanation.explain_image import Explanation, HeatMapMethod
-    from headstart.explanation.feature_map_model import FeatureMapPass, FeatureMaps
+    from headstart.explanation.feature_map_model import FeatureMapPass, TrunkInputs
 
 
 def export(
@@ -178,7 +178,7 @@ def _make_gradient_explainer(run: Path) -> HeatMapMethod:
     with silence_frameworks():
         gradients = GradientModel(opened_run.keras_model())
 
-    def explain_by_gradients(maps: FeatureMaps, feature_pass: FeatureMapPass, position: int) -> HeatMap:
+    def explain_by_gradients(maps: TrunkInputs, feature_pass: FeatureMapPass, position: int) -> HeatMap:
         heat = gradients.compute_map(maps.pictures[0], position)
         why = f"it was asked for: gradients at the layer `{heat.layer}` of the trained network"
         return HeatMap(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)

@@ -96,14 +96,14 @@ def find_callback_problems(callbacks: Any, strategy: str) -> list[Problem]:
 
 
 def _find_backbone_problems(job: Job, console: Console, *, fetching: bool, only_here: bool) -> list[Problem]:
-    from headstart.backbones import capabilities, loading
+    from headstart.backbones import loading, source_lookup
     from headstart.selection.candidates import require_within_limits
 
     def require(name: str) -> None:
         try:
             may_fetch = fetching and not only_here
             backbone = loading.find_for_option("--backbones", name, fetching=may_fetch, console=console)
-        except capabilities.NotHere:
+        except source_lookup.NotHere:
             if fetching:
                 return
             raise

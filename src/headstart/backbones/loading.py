@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.backbones import capabilities, input_check, latency
+from headstart.backbones import input_check, latency, source_lookup
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import registry
 from headstart.core.console import Console
@@ -63,7 +63,7 @@ def find_backbone(
         return _resolve_listed(name)
     listed_names = list_backbones()
     fits = _find_by_preset(name, listed_names)
-    if not fits and opening and (opened := capabilities.open_unlisted(name, console or Console(), fetching=fetching)):
+    if not fits and opening and (opened := source_lookup.open_unlisted(name, console or Console(), fetching=fetching)):
         fits = [opened]
     if len(fits) != 1:
         raise _make_unknown_error(name, listed_names, fits)
@@ -103,7 +103,7 @@ def _find_by_preset(preset: str, listed_names: tuple[str, ...]) -> list[str]:
 def _make_unknown_error(name: str, listed_names: tuple[str, ...], fits: list[str]) -> UsageError:
     if fits:
         return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
-    shipped = tuple(capabilities.list_shipped())
+    shipped = tuple(source_lookup.list_shipped())
     away = next((known for known in shipped if known.partition(":")[2] == name), "")
     if away:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away}, which fetches it")

@@ -12,12 +12,12 @@ import numpy as np
 from headstart.explanation import map_arithmetic
 
 if TYPE_CHECKING:
-    from headstart.explanation.feature_map_model import FeatureMapPass, FeatureMaps
+    from headstart.explanation.feature_map_model import FeatureMapPass, TrunkInputs
     from headstart.runtime.model import Model
 
 
 def exact_class_map(
-    model: Model, maps: FeatureMaps, map_pass: FeatureMapPass, position: int
+    model: Model, maps: TrunkInputs, map_pass: FeatureMapPass, position: int
 ) -> tuple[np.ndarray, float, float]:
     """The evidence (g, g) float64 for the class at a position, what no place adds, and the class's score."""
     weights, bias = map_arithmetic.linear_form(model.manifest.head.kind, model.arrays, map_pass.features, position)

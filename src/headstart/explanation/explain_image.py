@@ -20,7 +20,7 @@ from headstart.core.types import Prediction
 from headstart.explanation import example_store, heatmap_overlay, map_arithmetic, occlusion
 from headstart.explanation.exact_cam import exact_class_map
 from headstart.explanation.example_store import ExampleStore, Neighbour
-from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, FeatureMaps
+from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, TrunkInputs
 from headstart.explanation.map_arithmetic import Box
 from headstart.images.codecs import Picture
 from headstart.images.preprocessing import read_bytes
@@ -76,7 +76,7 @@ class HeatMap:
     elsewhere: float = 0.0
 
 
-HeatMapMethod = Callable[[FeatureMaps, FeatureMapPass, int], HeatMap]  # a picture, its maps and a class's position
+HeatMapMethod = Callable[[TrunkInputs, FeatureMapPass, int], HeatMap]  # a picture, its maps and a class's position
 
 
 class Explainer:
@@ -167,7 +167,7 @@ class Explainer:
         return self.describe_heat_map(content, maps, map_pass, prediction, position, heat_map, neighbours=neighbours)
 
     def _make_heat_map(
-        self, method: str, why: str, maps: FeatureMaps, map_pass: FeatureMapPass, position: int
+        self, method: str, why: str, maps: TrunkInputs, map_pass: FeatureMapPass, position: int
     ) -> HeatMap:
         if method == CAM:
             return self.exact_heat_map(maps, map_pass, position, why)
@@ -178,7 +178,7 @@ class Explainer:
             evidence = occlusion.occlusion_map(self.map_model, maps, position)
         return HeatMap(method=method, why=why, evidence=evidence, score=score)
 
-    def exact_heat_map(self, maps: FeatureMaps, map_pass: FeatureMapPass, position: int, why: str) -> HeatMap:
+    def exact_heat_map(self, maps: TrunkInputs, map_pass: FeatureMapPass, position: int, why: str) -> HeatMap:
         """The map by exact CAM."""
         evidence, elsewhere, score = exact_class_map(self.model, maps, map_pass, position)
         return HeatMap(method=CAM, why=why, evidence=evidence, score=score, elsewhere=elsewhere)
@@ -186,7 +186,7 @@ class Explainer:
     def describe_heat_map(
         self,
         content: bytes,
-        maps: FeatureMaps,
+        maps: TrunkInputs,
         map_pass: FeatureMapPass,
         prediction: Prediction,
         position: int,

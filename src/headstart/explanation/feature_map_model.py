@@ -27,7 +27,7 @@ _SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FeatureMaps:
+class TrunkInputs:
     """A picture as a model's trunks see it."""
 
     name: str  # the file, or the name under which it came
@@ -90,7 +90,7 @@ class FeatureMapModel:
         """Whether any number that the head reads has a map above it."""
         return any(part.source.at is not None for part in self._list_columns(()))
 
-    def decode_picture(self, name: str, content: bytes) -> FeatureMaps:
+    def decode_picture(self, name: str, content: bytes) -> TrunkInputs:
         """Decode a picture for every trunk.
 
         Raises:
@@ -101,11 +101,11 @@ class FeatureMapModel:
         decoded = tuple(preprocessing.decode_picture(content, spec) for spec in specs)
         width, height = picture.size
         size = (height, width) if picture.read_orientation() >= _SIDEWAYS else (width, height)
-        return FeatureMaps(
+        return TrunkInputs(
             name=name, size=size, pictures=decoded, boxes=tuple(preprocessing.visible_box(size, spec) for spec in specs)
         )
 
-    def compute_maps(self, maps: FeatureMaps) -> FeatureMapPass:
+    def compute_maps(self, maps: TrunkInputs) -> FeatureMapPass:
         """One pass: features and maps."""
         outputs = self._run_trunks([picture[None] for picture in maps.pictures])
         chunk = Chunk([Content(maps.name, b"")], [picture[None] for picture in maps.pictures])

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.explanation import map_arithmetic
-from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, FeatureMaps
+from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, TrunkInputs
 from headstart.explanation.map_arithmetic import Box
 from headstart.heads.prediction import softmax
 
@@ -22,7 +22,7 @@ GRID = 32  # cells in a row of what is covered
 WINDOW, STRIDE = 8, 3  # of occlusion, in cells
 
 
-def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMapPass, position: int) -> np.ndarray:
+def score_cam(map_model: FeatureMapModel, maps: TrunkInputs, map_pass: FeatureMapPass, position: int) -> np.ndarray:
     """(GRID, GRID) float64 0..1 over `maps.box`: the mean of the maps, weighed by softmax of the score through each."""
     masks = _channel_masks(maps, map_pass)
     weights = softmax(_margins_through(map_model, maps, masks, position))
@@ -30,7 +30,7 @@ def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMa
     return evidence
 
 
-def occlusion_map(map_model: FeatureMapModel, maps: FeatureMaps, position: int) -> np.ndarray:
+def occlusion_map(map_model: FeatureMapModel, maps: TrunkInputs, position: int) -> np.ndarray:
     """(GRID, GRID) float64 over `maps.box`: how much more a class's score falls when a place is covered than any place.
 
     To be covered may itself speak for or against a class; so a window counts by how it differs from the mean of all.
@@ -47,7 +47,7 @@ def occlusion_map(map_model: FeatureMapModel, maps: FeatureMaps, position: int) 
 
 
 def blend_masks(
-    maps: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool
+    maps: TrunkInputs, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool
 ) -> list[np.ndarray]:
     """(B, S, S, 3) uint8 a trunk: the picture where a mask (B, g, g) over `maps.box` is 1, `instead` where it is 0."""
     blended = []
@@ -59,7 +59,7 @@ def blend_masks(
     return blended
 
 
-def _margins_through(map_model: FeatureMapModel, maps: FeatureMaps, masks: np.ndarray, position: int) -> np.ndarray:
+def _margins_through(map_model: FeatureMapModel, maps: TrunkInputs, masks: np.ndarray, position: int) -> np.ndarray:
     """(B,) logit margin of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
     colours = tuple(np.round(picture.mean(axis=(0, 1))).astype(np.uint8) for picture in maps.pictures)
@@ -70,7 +70,7 @@ def _margins_through(map_model: FeatureMapModel, maps: FeatureMaps, masks: np.nd
     return np.concatenate(margins)
 
 
-def _channel_masks(maps: FeatureMaps, map_pass: FeatureMapPass) -> np.ndarray:
+def _channel_masks(maps: TrunkInputs, map_pass: FeatureMapPass) -> np.ndarray:
     """(CHANNELS or fewer, GRID, GRID) float64 0..1: the deepest map's channels that vary most, over `maps.box`."""
     part = [mask for mask in map_pass.parts if mask.values is not None][-1]
     assert part.values is not None

@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.core.types import BackboneSpec, FeatureLevel, FittedHead, TrainingLog, TunedNetwork
 from headstart.finetuning.network import plain_model
-from headstart.finetuning.search import fold_training, search_space
+from headstart.finetuning.search import fold_training, recipe_proposals
 from headstart.finetuning.search.recipe_space import train_same_weights
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_setup import TrainingSetup
@@ -98,7 +98,7 @@ def train_from_random(
     setup: TrainingSetup, tuned: TunedNetwork, epochs: int, positions: np.ndarray
 ) -> tuple[TunedNetwork, TrainingLog]:
     """The same network from random weights, trained on the (M,) int64 `positions`."""
-    recipe = dataclasses.replace(search_space.make_scratch_recipe(tuned.recipe), epochs=epochs)
+    recipe = dataclasses.replace(recipe_proposals.make_scratch_recipe(tuned.recipe), epochs=epochs)
     training, name, n_train = setup.prepare(recipe, positions), "from random weights", len(positions)
     trained = _train(setup, training, name, epochs)
     count = len(trained.rows)

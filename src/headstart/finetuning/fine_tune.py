@@ -36,7 +36,7 @@ from headstart.core.types import (
 )
 from headstart.finetuning import final_training, probe_comparison, starting_points
 from headstart.finetuning.random_init_control import train_random_init_control
-from headstart.finetuning.search import augmentation_choice, diagnosis, search_space
+from headstart.finetuning.search import augmentation_choice, diagnosis, recipe_proposals
 from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, Search
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_cost import make_time_budget
@@ -127,7 +127,7 @@ def _complete_given_recipe(setup: TrainingSetup, fields: Mapping[str, Any]) -> R
     strategy = fields.get("strategy", jobs.recipe_strategy(setup.ctx.job.strategy))
     usual = recipes.make_recipe({**space.shared_fields, "precision": Recipe().precision})
     if strategy == "scratch":
-        usual = search_space.make_scratch_recipe(usual)
+        usual = recipe_proposals.make_scratch_recipe(usual)
     start = space.starting_points[0].recipe_fields
     return recipes.make_recipe({**recipes.field_values(usual), **fields, **start, "strategy": strategy})
 
@@ -138,7 +138,7 @@ def _make_first_recipes(setup: TrainingSetup) -> list[Recipe]:
     counts = np.bincount(training_set.targets, minlength=training_set.problem.n_classes)
     typical = int(np.median(counts[counts > 0]))
     of_points = [
-        search_space.make_first_recipes(
+        recipe_proposals.make_first_recipes(
             setup.ctx.job.strategy,
             typical,
             len(training_set.rows),

@@ -8,8 +8,8 @@ from headstart.core.console import format_duration
 from headstart.core.run.time_plan import FINISHING_END
 from headstart.core.types import TrainingLog, TunedNetwork
 from headstart.finetuning import final_training
+from headstart.finetuning.search.recipe_proposals import make_scratch_recipe
 from headstart.finetuning.search.recipe_search import BASELINE, Search
-from headstart.finetuning.search.search_space import make_scratch_recipe
 from headstart.finetuning.search.training_setup import TrainingSetup
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.backbones import capabilities
+from headstart.backbones import source_lookup
 from headstart.backbones.architectures import scaling_and_pooling
 from headstart.backbones.imported import description
 from headstart.backbones.imported.description import ImportedBackbone
@@ -47,9 +47,9 @@ class ImportedSource(BackboneSource):
                 raise UsageError(err.what, where=err.where, hint=err.hint) from err
         return ""
 
-    def _explain_not_here(self, preset: str) -> capabilities.NotHere:
+    def _explain_not_here(self, preset: str) -> source_lookup.NotHere:
         name = f"{self.name}:{preset}"
-        return capabilities.NotHere(f"the backbone `{name}` is not here yet", hint=f"headstart backbones pull {name}")
+        return source_lookup.NotHere(f"the backbone `{name}` is not here yet", hint=f"headstart backbones pull {name}")
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store, whole."""

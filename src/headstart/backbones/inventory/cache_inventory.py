@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headstart.backbones import capabilities, loading
+from headstart.backbones import loading, source_lookup
 from headstart.backbones.downloads import weights as fetch
 from headstart.backbones.imported import description
 from headstart.backbones.resolved_backbone import ResolvedBackbone
@@ -103,7 +103,7 @@ def _map_owners(backbones: Sequence[ResolvedBackbone], store: Store) -> dict[Pat
 
 
 def _users_own_sources() -> list[str]:
-    return [name for name, source in capabilities.load_sources().items() if source.is_users_own]
+    return [name for name, source in source_lookup.load_sources().items() if source.is_users_own]
 
 
 def _sort_key(entry: CacheEntry) -> tuple[int, str, str, str]:

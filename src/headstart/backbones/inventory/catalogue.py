@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.backbones import capabilities, latency, loading, remote_index
+from headstart.backbones import latency, loading, remote_index, source_lookup
 from headstart.backbones.licences import is_permissive
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import to_plain
@@ -64,7 +64,7 @@ def list_index_facts(store: Store) -> list[Facts]:
 
 def _list_unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
     """What sources ship a table of, which was looked into, and what the index has come to know since."""
-    return {**remote_index.read_index(store), **capabilities.list_shipped()}
+    return {**remote_index.read_index(store), **source_lookup.list_shipped()}
 
 
 def search_facts(entries: Sequence[Facts], words: Sequence[str]) -> list[Facts]:

@@ -110,10 +110,10 @@ def _show_backbones(args: argparse.Namespace, store: Store, console: Console) ->
 
 
 def _pull_weights(args: argparse.Namespace, store: Store, console: Console) -> int:
-    from headstart.backbones import capabilities, loading
+    from headstart.backbones import loading, source_lookup
 
     for name in args.names:  # every name is checked before anything is fetched
-        with contextlib.suppress(capabilities.NotHere):
+        with contextlib.suppress(source_lookup.NotHere):
             loading.find_backbone(name, console=console)
     chosen = [loading.find_backbone(name, fetching=True, console=console) for name in args.names]
     pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, console))} for c in chosen]

@@ -17,7 +17,7 @@ from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.core.run.time_plan import JUDGING_END, TRYING_END
 from headstart.core.types import EpochRow
-from headstart.finetuning.search import diagnosis, finalists, fold_training, search_space
+from headstart.finetuning.search import diagnosis, finalists, fold_training, recipe_proposals
 from headstart.finetuning.search.fold_training import run_fold
 from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial, judge_folds, rank_trials
 from headstart.finetuning.search.training_cost import TimeBudget
@@ -88,7 +88,7 @@ class Search:
         if self.max_trials == 1:
             return None
         proposer = self._make_proposer()
-        for _ in range(search_space.PROPOSALS):
+        for _ in range(recipe_proposals.PROPOSALS):
             recipe = self.setup.recipe_space.complete_proposal(proposer.propose())
             if recipes.format_recipe(recipe) not in tried and self._fits(recipe, left_s):
                 return {"origin": "search", "recipe": recipes.field_values(recipe)}
@@ -112,9 +112,9 @@ class Search:
     def _fits(self, recipe: Recipe, left_s: float) -> bool:
         return self.setup.recipe_space.is_given or self.setup.cost.fold_seconds(recipe) <= left_s
 
-    def _make_proposer(self) -> search_space.Proposer:
+    def _make_proposer(self) -> recipe_proposals.Proposer:
         finished = [
-            search_space.FinishedTrial(
+            recipe_proposals.FinishedTrial(
                 recipe=t.recipe,
                 loss=t.loss,
                 course={row.epoch: row.val.log_loss for row in t.runs[0].log.epochs if row.val is not None},
@@ -122,7 +122,9 @@ class Search:
             for t in self.trials
             if t.verdict
         ]
-        return search_space.Proposer(self.strategy, self.setup.recipe_space.backbones, finished, self.setup.ctx.seed)
+        return recipe_proposals.Proposer(
+            self.strategy, self.setup.recipe_space.backbones, finished, self.setup.ctx.seed
+        )
 
     def _try(self, trial: RecipeTrial) -> None:
         space = self.setup.recipe_space

@@ -9,7 +9,7 @@ from typing import Any
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
-from headstart.finetuning.search import search_space
+from headstart.finetuning.search import recipe_proposals
 from headstart.finetuning.starting_points import StartingPoint
 from headstart.networks import hardware
 from headstart.selection.successive_halving import BY_PRIOR, BY_PROBE, Finalist
@@ -63,7 +63,7 @@ class RecipeSpace:
         fields = {**rounded, "part": part, "blocks": min(int(values["blocks"]), most)}
         recipe = recipes.make_recipe({**self.shared_fields, **point.recipe_fields, **fields})
         if recipe.strategy == "scratch":
-            return search_space.make_scratch_recipe(recipe).with_fields(rate=recipe.rate)
+            return recipe_proposals.make_scratch_recipe(recipe).with_fields(rate=recipe.rate)
         return recipe
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
-from headstart.finetuning.search import search_space
-from headstart.finetuning.search.search_space import FinishedTrial, Proposer
+from headstart.finetuning.search import recipe_proposals
+from headstart.finetuning.search.recipe_proposals import FinishedTrial, Proposer
 
 SHARED = {"backbone": "bundled:efficientnet_lite0", "depths": ("stage5",), "domain": "texture", "seed": 5}
 
 
 def priors(strategy="auto", per_class=50, blocks=3, n_train=150):
-    return search_space.make_first_recipes(strategy, per_class, n_train, blocks, SHARED)
+    return recipe_proposals.make_first_recipes(strategy, per_class, n_train, blocks, SHARED)
 
 
 @pytest.mark.parametrize("strategy", ["auto", "finetune", "lora", "norms", "scratch"])
@@ -54,7 +54,7 @@ def test_the_network_from_random_weights_is_the_same_but_for_its_start():
     tuned = Recipe(
         **SHARED, strategy="lora", gradual=True, l2_sp=0.1, decay=0.5, trunk_rate=0.1, head="mlp", hidden=64, augment=1
     )
-    made = search_space.make_scratch_recipe(tuned)
+    made = recipe_proposals.make_scratch_recipe(tuned)
     assert (made.strategy, made.start, made.trunk.part, made.trunk.batch_norm) == ("scratch", "random", "all", "train")
     assert (made.trunk.gradual, made.trunk.l2_sp, made.averaging.wise, made.patience) == (False, 0.0, False, 0)
     kept = ("backbone", "depths", "head", "hidden", "batch", "epochs", "augment", "domain", "seed")
