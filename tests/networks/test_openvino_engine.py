@@ -224,5 +224,5 @@ assert (folder / "parity.json").is_file()
     assert seen["opened"] == []
     assert [path for path in seen["home"] if "telemetry" in path or "/intel/" in path] == []
     assert said.splitlines() == [
-        f"trunk    random:bundled:efficientnet_lite0: made once for {openvino_engine.find_openvino_version()} in f32"
+        f"trunk       random:bundled:efficientnet_lite0: made once for {openvino_engine.find_openvino_version()} in f32"
     ]

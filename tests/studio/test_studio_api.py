@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from headstart.core.console import Console
 from headstart.core.errors import BusyError, SetupError, UsageError
 from headstart.studio import app, process_identity, state
 from headstart.studio import command_lines as words
@@ -300,7 +301,7 @@ def slow(monkeypatch):
     code = (
         "import signal, sys, time, json\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "print('read     ready', file=sys.stderr, flush=True)\n"
+        "print('read        ready', file=sys.stderr, flush=True)\n"
         "try:\n    time.sleep(60)\n"
         "except KeyboardInterrupt:\n"
         "    print(json.dumps({'error': {'what': 'interrupted; what is done is kept', 'exit_code': 130}}))\n"
@@ -403,21 +404,24 @@ def test_events_go_on_where_a_client_was(own):
     folder.mkdir()
     task = {"name": name, "kind": "fit", "words": ["fit"], "run": "runs/x"}
     (folder / "task.json").write_text(json.dumps(task))
-    (folder / "log").write_bytes(b"read     3 pictures\n\rembed    1 of 3 pictures\nhalf a li")
+    (folder / "log").write_bytes(b"read        3 pictures\n\rembed       1 of 3 pictures\nhalf a li")
     (folder / "started.json").write_text(json.dumps({"pid": 2**22 + 1, "born": "", "at": 1.0}))
     (folder / "result").write_bytes(b'{"run": "x"}')
     application = app.make_application(own, token=TOKEN, port=PORT)
     with TestClient(application, base_url=BASE, headers={"origin": BASE}) as client:
         client.get(f"/?token={TOKEN}")
         whole = client.get("/api/runs/x/events").text
-        later = client.get("/api/runs/x/events", headers={"last-event-id": f"{name}.20"}).text
-    assert f'id: {name}.20\nevent: line\ndata: {{"stage": "read", "text": "3 pictures", "moving": false}}' in whole
+        later = client.get("/api/runs/x/events", headers={"last-event-id": f"{name}.23"}).text
+    assert f'id: {name}.23\nevent: line\ndata: {{"stage": "read", "text": "3 pictures", "moving": false}}' in whole
     assert '"moving": true' in whole and "half" not in whole and whole.endswith('data: {"state": "done"}\n\n')
     assert "3 pictures" not in later.split("1 of 3 pictures")[0] and "1 of 3 pictures" in later
     found = own.tasks.require_task(name)
     assert (_log_offset(found, f"{name}.20"), _log_offset(found, "another.20"), _log_offset(found, "")) == (20, 0, 0)
     assert _log_offset(found, f"{name}.²") == _log_offset(found, f"{name}.{'9' * 5000}") == 0
     assert _parse_line("warning: no space") == {"stage": "warning", "text": "no space", "moving": False}
+    err = io.StringIO()
+    Console(err=err).print_line("uncertainty", "measured")
+    assert _parse_line(err.getvalue().rstrip()) == {"stage": "uncertainty", "text": "measured", "moving": False}
 
 
 def test_an_export_is_a_command_that_can_be_watched(asking, own):

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from headstart.core import settings
 
 _REDRAW_S, _LINE_S = 0.2, 1.0
+STAGE_WIDTH = 12  # of the name at the start of a line
 
 
 def format_duration(seconds: float) -> str:
@@ -75,7 +76,7 @@ class Progress:
             counted, pace = f"{self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f}"
         has_end = rate > 0 and self.done < self.total
         remaining = f", {format_duration((self.total - self.done) / rate)} left" if has_end else ""
-        return f"{self.stage:<12}{counted}, {pace}/s{remaining}"
+        return f"{self.stage:<{STAGE_WIDTH}}{counted}, {pace}/s{remaining}"
 
 
 @dataclass
@@ -121,7 +122,7 @@ class Console:
         """One line that a stage leaves behind: its name and what it did, with numbers."""
         if not self.quiet:
             self._clear_progress()
-            print(f"{stage:<12}{text}", file=self.err, flush=True)
+            print(f"{stage:<{STAGE_WIDTH}}{text}", file=self.err, flush=True)
 
     def print_warning(self, text: str) -> None:
         """One line that is shown even with `--quiet`."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from headstart.core.console import STAGE_WIDTH
 from headstart.studio import run_browser
 from headstart.studio.task_runner import END_STATES, Task, TaskRunner
 
@@ -68,7 +69,7 @@ def _parse_line(line: str) -> dict[str, Any]:
     if text.startswith(("warning: ", "error: ", "hint: ", "at: ")):
         kind, _, text = text.partition(": ")
         return {"stage": kind, "text": text, "moving": False}
-    return {"stage": text[:9].strip(), "text": text[9:].strip(), "moving": line.startswith("\r")}
+    return {"stage": text[:STAGE_WIDTH].strip(), "text": text[STAGE_WIDTH:].strip(), "moving": line.startswith("\r")}
 
 
 def _format_event(name: str, data: Any, event_id: str = "") -> str:

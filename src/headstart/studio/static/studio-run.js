@@ -102,7 +102,7 @@ async function logView({ place, name, facts, signal }) {
   followEvents(`api/runs/${encodePath(name)}/events`, { line: ({ stage, text, moving: moves }) => {
     const below = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     moving?.remove();
-    const line = h("span", {}, `${stage.padEnd(9)}${text}\n`);
+    const line = h("span", {}, `${stage.padEnd(12)}${text}\n`);
     moving = moves ? line : null;
     log.append(line);
     if (below) log.scrollTop = log.scrollHeight;
