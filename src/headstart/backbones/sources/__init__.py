@@ -1,1 +1,1 @@
-"""Where backbones come from: one file a source."""
+"""One file a source of backbones, which ends in `PLUGIN = …` (`headstart.core.types.BackboneSource`)."""

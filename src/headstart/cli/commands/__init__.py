@@ -1,1 +1,1 @@
-"""The commands: one file a command."""
+"""One file a command, which ends in `PLUGIN = …` (protocol `headstart.core.types.Command`)."""

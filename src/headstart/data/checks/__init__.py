@@ -1,1 +1,1 @@
-"""Checks of the data set, each with a code: one file a check."""
+"""One file a check of the data, which ends in `PLUGIN = Check(…)` (`headstart.data.check_base`)."""

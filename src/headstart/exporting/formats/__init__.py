@@ -1,1 +1,1 @@
-"""The formats a model can be exported to: one file a format."""
+"""One file a format of an export, which ends in `PLUGIN = Exporter(…)` (`headstart.exporting.export_source`)."""

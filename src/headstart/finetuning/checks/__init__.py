@@ -1,1 +1,1 @@
-"""Checks of training curves, each with a code: one file a check."""
+"""One file a check of training curves, which ends in `PLUGIN = …` (`headstart.finetuning.check_base`)."""

@@ -1,1 +1,1 @@
-"""The heads that can be fitted: one file a head."""
+"""One file a head on frozen features, which ends in `PLUGIN = …` (protocol `headstart.core.types.Head`)."""
