@@ -64,7 +64,7 @@ function formatStepTime(timings, step) {
   return seconds ? formatDuration(seconds) : "";
 }
 
-const STATUS = { chosen: "chosen", tied: "as good", beaten: "behind", control: "for comparison", screened: "left early", cut: "left early" };
+const STATUS = { chosen: "chosen", tied: "as good", beaten: "behind", control: "for comparison", screened_out: "left early" };
 
 export function rankingView(facts) {
   const rows = facts.ranking.filter((row) => row.scores.length);
