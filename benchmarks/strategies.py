@@ -25,7 +25,7 @@ from headstart.core.console import format_duration
 from headstart.finetuning import starting_points
 from headstart.finetuning.search import recipe_proposals
 from headstart.finetuning.search.training_setup import TrainingSetup, make_training_setup
-from headstart.finetuning.training import trainer
+from headstart.finetuning.training import epoch_metrics, trainer
 from headstart.heads.prediction import softmax
 from headstart.selection.probe import head_selection
 from headstart.statistics.intervals import mean_interval
@@ -68,7 +68,7 @@ def one(setup: TrainingSetup, learn: np.ndarray, judge: np.ndarray, name: str, f
         _tell(
             "frozen probe",
             setup,
-            trainer.predict_logits(job.network, job.source.make_held_out(judge)),
+            epoch_metrics.predict_logits(job.network, job.source.make_held_out(judge)),
             judge,
             "0 epochs",
         )
@@ -90,7 +90,7 @@ def one(setup: TrainingSetup, learn: np.ndarray, judge: np.ndarray, name: str, f
         f"{job.network.trainable_params:,} weights, {work:.2f} GFLOP a picture and step, {pace:,.0f} pictures/s, "
         f"{format_duration(time.monotonic() - started)}"
     )
-    _tell(name, setup, trainer.predict_logits(job.network, job.source.make_held_out(judge)), judge, told)
+    _tell(name, setup, epoch_metrics.predict_logits(job.network, job.source.make_held_out(judge)), judge, told)
 
 
 def _tell(name: str, setup: TrainingSetup, logits: np.ndarray, judge: np.ndarray, told: str) -> None:

@@ -26,7 +26,7 @@ from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.training import trainer
+from headstart.finetuning.training import epoch_metrics, trainer
 
 LEARN = 60  # pictures of a target, as even over its classes as can be
 SEEDS = (0, 1, 2)
@@ -214,7 +214,7 @@ class Zoo:
         trainer.train_network(
             made, recipe, feed, held=None, class_weight=None, folder=None, console=Console(quiet=True), name=style
         )
-        right = trainer.predict_logits(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
+        right = epoch_metrics.predict_logits(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
         made = make_plain_model(made, trunk, spec)
         np.savez(draft / "trunk.npz", **zoo_nets.taken(zoo_nets.with_depths(made.trunk)))
         (draft / "facts.json").write_text(json.dumps({"accuracy": float(right.mean())}))

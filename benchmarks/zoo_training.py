@@ -11,7 +11,7 @@ from headstart.core import registry
 from headstart.core.recipe import Recipe
 from headstart.core.types import FittedHead
 from headstart.finetuning.network.trainable_network import HeadStart, Network
-from headstart.finetuning.training import objectives, schedules, trainer
+from headstart.finetuning.training import epoch_metrics, objectives, schedules
 from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads import cross_validation
 
@@ -78,7 +78,7 @@ class Compiled:
         rates = schedules.schedule_rates(recipe, recipe.epochs * feed.steps)
         for (inputs, soft, _), rate in zip(batches, rates, strict=True):
             self.stepper.take_step(inputs, soft, float(rate))
-        return trainer.predict_logits(self.network, held)
+        return epoch_metrics.predict_logits(self.network, held)
 
 
 def even_folds(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
