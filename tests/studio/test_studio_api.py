@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -15,6 +17,7 @@ from starlette.testclient import TestClient
 
 from headstart.core.console import Console
 from headstart.core.errors import BusyError, SetupError, UsageError
+from headstart.reporting.sections.result import QUESTIONS
 from headstart.studio import app, process_identity, state
 from headstart.studio import command_lines as words
 from headstart.studio.event_stream import _log_offset, _parse_line
@@ -478,3 +481,10 @@ def test_the_command_line_refuses_what_cannot_be(tmp_path, capsys):
     assert main(["studio", "--port", "70000", "--root", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert "there is no folder" in told and "`70000` is not a port" in told
+
+
+def test_verdicts_have_the_titles_of_the_report():
+    """A verdict's answer is to one question, wherever it is shown."""
+    script = Path(app.__file__).with_name("static") / "studio-run.js"
+    titles = dict(re.findall(r'(\w+): "([^"]+\?)"', script.read_text()))
+    assert {code: titles.get(code) for code in QUESTIONS} == QUESTIONS

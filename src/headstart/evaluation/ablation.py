@@ -6,7 +6,7 @@ network answer by what learnt from the other folds. Differences are bootstrapped
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from headstart.core.types import (
     AblationRow,
     Embeddings,
     FineTuningResult,
+    Score,
     TunedNetwork,
 )
 from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs, answer_by_majority
@@ -75,26 +76,34 @@ def make_ablation(
     if tuning.scratch is not None and tuning.scratch.spec.name in names:
         p = _answer_by_network(tuning.scratch, judging, embeddings)
         answers[RANDOM] = (p, tuning.scratch.n_train, tuning.scratch.trainable_params)
-    return tuple(_make_row(name, answer, answers[PROBE][0], y, judging, inputs) for name, answer in answers.items())
+    return tuple(_make_row(name, answers, y, judging, inputs) for name in answers)
 
 
 def _make_row(
     name: str,
-    answer: tuple[np.ndarray, int, int],
-    p_probe: np.ndarray,
+    answers: Mapping[str, tuple[np.ndarray, int, int]],
     y: np.ndarray,
     judging: JudgingRows,
     inputs: BaselineInputs,
 ) -> AblationRow:
-    (p, n_train, trained), clusters = answer, np.asarray(inputs.splits.clusters)[judging.rows]
+    (p, n_train, trained), clusters = answers[name], np.asarray(inputs.splits.clusters)[judging.rows]
     scores = metrics.compute_scores(y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.seed)
-    difference = None
-    if name != PROBE:
-        right, probe_right = (np.argmax(each, axis=1) == y for each in (p, p_probe))
-        interval = mean_bootstrap(right * 1.0 - probe_right * 1.0, clusters, inputs.seed)
-        difference = make_score("accuracy", judging.split, interval, len(y), method="bootstrap")
-    shown = tuple(score for score in scores if score.name in SHOWN)
-    return AblationRow(name=name, scores=shown, difference=difference, n_train=n_train, trained=trained)
+
+    def measure_difference(other: str) -> Score | None:
+        if other == name or other not in answers:
+            return None
+        right, other_right = (np.argmax(answers[each][0], axis=1) == y for each in (name, other))
+        interval = mean_bootstrap(right * 1.0 - other_right * 1.0, clusters, inputs.seed)
+        return make_score("accuracy", judging.split, interval, len(y), method="bootstrap")
+
+    return AblationRow(
+        name=name,
+        scores=tuple(score for score in scores if score.name in SHOWN),
+        difference=measure_difference(PROBE),
+        tuned_difference=measure_difference(TUNED),
+        n_train=n_train,
+        trained=trained,
+    )
 
 
 def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[np.ndarray, int, int]:

@@ -61,6 +61,7 @@ class AblationRow:
     difference: Score | None  # accuracy minus the frozen probe's, paired, bootstrapped by cluster; None for itself
     n_train: int  # pictures it learnt from
     trained: int  # weights that were fitted
+    tuned_difference: Score | None = None  # likewise from the fine-tuned network's; None for itself, or without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

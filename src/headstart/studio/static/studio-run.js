@@ -9,9 +9,9 @@ import { tryView } from "./studio-try.js";
 const TABS = [["", "Overview"], ["report", "Report"], ["try", "Try it"], ["export", "Export"], ["log", "Log"]];
 
 const VERDICTS = {
-  headline: "How good is it?", transfer: "Does the trained network help?", overfitting: "Does it learn its pictures by heart?",
-  enough_data: "Are there enough pictures?", fine_tuning: "Did training the network pay?", negative_transfer: "Does the trained network hinder?",
-  uneven_classes: "Are all classes learnt alike?", data_saved: "How many labels did it save?",
+  headline: "How good is it?", transfer: "Does the pre-training pay here?", overfitting: "Does it overfit?",
+  enough_data: "Are there enough pictures?", fine_tuning: "Does fine-tuning pay here?", negative_transfer: "Does the pre-training harm here?",
+  uneven_classes: "Is a class mostly missed?", data_saved: "Does the pre-training save pictures?",
 };
 
 export async function runView({ main, studio, signal, again }, name, tab = "") {
