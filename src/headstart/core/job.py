@@ -11,27 +11,29 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
-from headstart.core.recipe import DOMAINS
 from headstart.core.storage.files import write_text
 
-METRICS = ("log_loss", "accuracy", "balanced_accuracy")
-STRATEGIES = ("probe", "auto", "finetune", "lora", "norms", "scratch")
-TRACKERS = ("none", "tensorboard", "mlflow")
-PREFERENCES = ("accurate", "fast")
-PRECISIONS = ("f32", "int8")
-CLASS_WEIGHTS = ("none", "balanced")
-LICENSES = ("any", "permissive")
+Metric = Literal["log_loss", "accuracy", "balanced_accuracy"]
+Strategy = Literal["probe", "auto", "finetune", "lora", "norms", "scratch"]
+Tracker = Literal["none", "tensorboard", "mlflow"]
+Preference = Literal["accurate", "fast"]
+Precision = Literal["f32", "int8"]
+ClassWeight = Literal["none", "balanced"]
+License = Literal["any", "permissive"]
+Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
 HINT = "headstart fit --help lists the settings"
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
-def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices})
+def _option(default: Any, help: str, kind: Any = None) -> Any:
+    return field(default=default, metadata={"help": help, "choices": get_args(kind)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,28 +43,26 @@ class Job:
     data: str = field(metadata={"help": "folder with one sub-folder a class, or with train/ val/ test/ above them"})
     budget: str = _option("5m", "time to spend: 90s, 5m, 1h; a bare number is seconds")
     backbones: tuple[str, ...] = _option(("auto",), "auto, or names with commas between them")
-    strategy: str = _option(
-        "probe",
-        "how to adapt: a new head on frozen features, or what else to train; auto spends the budget",
-        STRATEGIES,
+    strategy: Strategy = _option(
+        "probe", "how to adapt: a new head on frozen features, or what else to train; auto spends the budget", Strategy
     )
-    metric: str = _option("log_loss", "what candidates are compared by", METRICS)
-    prefer: str = _option(
-        "accurate", "fast takes a cheaper candidate whenever it is a tie and loses less than 0.02", PREFERENCES
+    metric: Metric = _option("log_loss", "what candidates are compared by", Metric)
+    prefer: Preference = _option(
+        "accurate", "fast takes a cheaper candidate whenever it is a tie and loses less than 0.02", Preference
     )
     seed: int = _option(0, "of every draw")
     test_size: float = _option(0.2, "part held out for the final score, 0 for none")
     folds: int = _option(5, "of the cross-validation")
-    precision: str = _option("f32", "of the screening pass; the final score is always of f32", PRECISIONS)
-    class_weight: str = _option("none", "balanced gives rare classes more weight", CLASS_WEIGHTS)
+    precision: Precision = _option("f32", "of the screening pass; the final score is always of f32", Precision)
+    class_weight: ClassWeight = _option("none", "balanced gives rare classes more weight", ClassWeight)
     positive: str = _option("", "class of interest: a decision threshold is tuned for it")
     coverage: float = _option(0.9, "part of pictures whose true class is to be among the plausible ones")
     recipe: tuple[str, ...] = _option((), "fields of one recipe, name=value with commas between: trained as given")
     trials: int = _option(0, "recipes to try at most, 0 for as many as the budget has room for")
-    domain: str = _option("auto", "what augmentation may do; auto measures what keeps the label", ("auto", *DOMAINS))
-    track: str = _option("none", "where training curves also go", TRACKERS)
+    domain: Domain = _option("auto", "what augmentation may do; auto measures what keeps the label", Domain)
+    track: Tracker = _option("none", "where training curves also go", Tracker)
     profile: bool = _option(False, "tell which part of the step time is compute")
-    license: str = _option("any", "permissive leaves out backbones whose weights may not be used freely", LICENSES)
+    license: License = _option("any", "permissive leaves out backbones whose weights may not be used freely", License)
     max_latency: str = _option("", "time that the trunks may take for one picture on this machine: 20ms, 0.5s")
     max_size: str = _option("", "bytes that the trunks' weights may have in float32: 50MB, 1GB")
     from_names: bool = _option(False, "also try a head that starts from the class names; fetches a sentence model")
@@ -113,6 +113,9 @@ def parse_bytes(text: str, where: str = "--max-size") -> float:
     if size_bytes <= 0:
         raise UsageError(f"`{text}` is not a size", where=where, hint="write 50MB or 1GB")
     return size_bytes
+
+
+_QUANTITIES = {"budget": parse_duration_s, "max_latency": parse_latency_ms, "max_size": parse_bytes}  # text -> number
 
 
 def list_options() -> tuple[dataclasses.Field[Any], ...]:
@@ -166,7 +169,7 @@ def _find_recipe_problems(job: Job) -> list[Problem]:
 
 def _find_quantity_problems(job: Job) -> list[Problem]:
     problems = []
-    for name, parse in (("budget", parse_duration_s), ("max_latency", parse_latency_ms), ("max_size", parse_bytes)):
+    for name, parse in _QUANTITIES.items():
         text = getattr(job, name)
         try:
             if text or name == "budget":
@@ -197,6 +200,10 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     for name in ("backbones", "recipe"):
         if isinstance(values.get(name), str):
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
+    for name in set(_QUANTITIES) & set(values):
+        values[name] = _format_quantity(values[name])
+    if isinstance(values.get("costs"), Path):
+        values["costs"] = str(values["costs"])
     if isinstance(values.get("recipe"), recipes.Recipe):
         values["recipe"] = recipes.format_all_fields(values["recipe"])
     elif isinstance(values.get("recipe"), Mapping):
@@ -205,6 +212,18 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     if problems:
         raise make_error(problems)
     return Job(**values)
+
+
+def take_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a job among the arguments of a function that has each as a parameter."""
+    return {option.name: values[option.name] for option in list_options()}
+
+
+def _format_quantity(value: Any) -> Any:
+    """A number as its text, for settings that carry a unit: `budget=120` is 120 seconds; all else stays as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return format(Decimal(str(value)), "f")
 
 
 def _take_known(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,11 +249,16 @@ def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
 def format_differences(here: Job, other: Job) -> list[str]:
     """Settings in which two jobs differ, as `seed` 7 here, 0 there; a folder may be named from another place."""
     first, second = (
-        {**dataclasses.asdict(job), "data": str(Path(job.data).resolve()), "recipe": tuple(sorted(job.recipe))}
+        {
+            **dataclasses.asdict(job),
+            "data": str(Path(job.data).resolve()),
+            "recipe": tuple(sorted(job.recipe)),
+            "budget": job.budget_s,
+        }
         for job in (here, other)
     )
     return [
-        f"`{name}` {_format_value(value)} here, {_format_value(second[name])} there"
+        f"`{name}` {_format_value(getattr(here, name))} here, {_format_value(getattr(other, name))} there"
         for name, value in first.items()
         if value != second[name]
     ]
