@@ -24,6 +24,13 @@ def excuse(*reasons):
     return dataclasses.replace(audit_sets.from_targets(TWENTY), excused=files)
 
 
+def nest(*folders):
+    """Ten pictures a class, in turn in sub-folders of these names; one lies directly in its class."""
+    data = audit_sets.from_targets(TWENTY)
+    uris = [f"class{t}/{folders[row % len(folders)]}/{row}.png" for row, t in enumerate(TWENTY)]
+    return dataclasses.replace(data, uris=("class0/0.png", *uris[1:]))
+
+
 def sizes(width, height):
     return audit_sets.from_targets(
         np.arange(len(width)) % 2, width_px=np.array(width, np.int32), height_px=np.array(height, np.int32)
@@ -79,6 +86,10 @@ def sizes(width, height):
             "tip",
             "2 pictures converted to 8-bit RGB: alpha on white 2",
         ),
+        ("D009", audit_sets.from_targets(TWENTY), "passed", "no two of 2 classes"),
+        ("D009", nest("images"), "passed", "no two of 2 classes"),
+        ("D009", nest("cat", "dog"), "issue", "`class0`, `class1` hold `cat`, `dog`, which look like the classes"),
+        ("D009", nest("Train", "test"), "issue", "`class0`, `class1` hold `Train`, `test`, which look like splits"),
         ("D101", audit_sets.from_targets(TWENTY), "passed", "among 20"),
         ("D102", audit_sets.from_targets(TWENTY), "passed", "none of 20 pictures"),
         ("D103", audit_sets.from_targets(TWENTY), "passed", "no two of 20 pictures"),
@@ -112,6 +123,13 @@ def test_only_train_counts_where_splits_are_given():
 def test_a_class_of_one_picture_is_an_error_that_names_the_file():
     found = ask("D003", audit_sets.from_targets([0] * 9 + [1]))
     assert found.findings[0].severity == "error" and found.findings[0].uris == ("class1/00009.png",)
+
+
+def test_sub_folders_of_the_same_names_stop_the_run():
+    (finding,) = ask("D009", nest("train", "test")).findings
+    assert finding.severity == "error" and "`train/cat`" in finding.fix
+    given = dataclasses.replace(nest("cat", "dog"), split=("train",) * 20)
+    assert ask("D009", given).status == "passed"  # `class0` is the split there, and `cat` the class
 
 
 def test_colours_veto_equal_hashes():

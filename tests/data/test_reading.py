@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage.serialization import load_value
 from headstart.core.types import Dataset
 from headstart.data.reading import file_inspection
+from headstart.data.reading.folder_layout import find_judged_folder
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.images import preprocessing
 from headstart.testing.image_files import encode_picture, write_image_files
@@ -117,19 +119,64 @@ def test_what_was_seen_before_an_interruption_is_kept(read, tmp_path, monkeypatc
     assert 0 < len(seen) - 1000 < 80
 
 
-@pytest.mark.parametrize("words", [("train", "val", "test"), ("train", "valid"), ("Train", "validation", "TEST")])
-def test_given_splits(read, tmp_path, words):
-    data = read(tree(tmp_path / "data", *(f"{word}/{name}/{i}.png" for word in words for name in "ab" for i in (1, 2))))
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "val", "test"),
+        ("train", "valid"),
+        ("Train", "validation", "TEST"),
+        ("Training", "Testing"),
+        ("TRAIN_SET", "test set"),
+        ("training-data", "dev", "holdout"),
+        ("train", "eval"),
+    ],
+)
+def test_given_splits_in_any_usual_spelling(context, store, tmp_path, words, capsys):
+    root = tree(tmp_path / "data", *(f"{word}/{name}/{i}.png" for word in words for name in "ab" for i in (1, 2)))
+    ctx = dataclasses.replace(context(data=root, store=store), console=Console())
+    data = read_dataset(root, ctx=ctx)
     assert data.class_names == ("a", "b")
-    expected = {"valid": "val", "validation": "val"}
-    assert data.split == tuple(expected.get(w, w) for w in (uri.split("/")[0].lower() for uri in data.uris))
+    expected = ("train", "val") if words[-1] in ("valid", "eval") else ("train", "test")
+    expected = ("train", "val", "test") if len(words) == 3 else expected
+    split_of = dict(zip(words, expected, strict=True))
+    assert data.split == tuple(split_of[uri.split("/")[0]] for uri in data.uris)
+    line = capsys.readouterr().err
+    assert all(f"{split} 4" + ("" if word == split else f" (`{word}`)") in line for word, split in split_of.items())
 
 
 def test_folders_named_like_splits_may_be_classes(read, tmp_path):
     vehicles = read(tree(tmp_path / "vehicles", "train/1.png", "car/2.png", "test/3.png"))
     assert vehicles.class_names == ("car", "test", "train") and set(vehicles.split) == {""}
-    flat = read(tree(tmp_path / "flat", "train/1.png", "test/2.png"), name="flat")
-    assert flat.class_names == ("test", "train")
+    latest = read(tree(tmp_path / "latest", "latest/1.png", "settled/2.png", "validity/3.png"), name="latest")
+    assert latest.class_names == ("latest", "settled", "validity")
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (("Training/1.png", "Testing/2.png"), "`Testing`, `Training` named for splits, and hold pictures but no class"),
+        (("train/a/1.png", "train/b/2.png", "test/3.png"), "`test` named for a split, but hold no class folders"),
+        (("train/a/1.png", "train/b/2.png", "extra/c/3.png"), "`train` named for a split and hold class folders, `ex"),
+        (("train/a/1.png", "Val/b/2.png", "valid/a/3.png"), "`Val`, `valid` both named for the split `val`"),
+    ],
+)
+def test_splits_or_classes_is_never_guessed(read, tmp_path, names, what):
+    with pytest.raises(DataError) as caught:
+        read(tree(tmp_path / "data", *names))
+    assert what in caught.value.what and caught.value.hint
+
+
+def test_a_folder_around_the_data_set_is_named(read, tmp_path):
+    with pytest.raises(DataError, match="only one class") as caught:
+        read(tree(tmp_path / "data", "set/train/a/1.png", "set/test/b/2.png"))
+    assert f"give `{tmp_path}/data/set`" in caught.value.hint
+
+
+def test_what_is_judged_is_found_in_any_usual_spelling(tmp_path):
+    root = tree(tmp_path / "data", "Training/a/1.png", "Testing/a/2.png", "Val/a/3.png")
+    assert find_judged_folder(root, ("a", "b")) == root / "Testing"
+    assert find_judged_folder(root, ("Testing", "Training", "Val")) == root
+    assert find_judged_folder(root / "Testing", ("a", "b")) == root / "Testing"
 
 
 def test_pictures_above_the_class_folders_are_excused(read, tmp_path):

@@ -17,6 +17,7 @@ from headstart.core.run.reader import RunReader
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Score, Splits
+from headstart.data.reading.folder_layout import find_judged_folder
 from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import walk_paths
 from headstart.statistics import metrics
@@ -104,7 +105,7 @@ def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], co
 def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
     """Pictures of a labelled folder in sorted order with their classes, and the files that are no pictures.
 
-    Where the folder has `test/`, that is taken.
+    Where the folder gives splits, `test` is taken, or `val` where there is no `test`.
 
     Raises:
         DataError: There is no picture, or a class that the model does not know.
@@ -112,7 +113,7 @@ def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Pat
     if not folder.is_dir():
         hint = "give the folder that holds one sub-folder a class"
         raise DataError(f"there is no folder `{format_printable(str(folder))}`", hint=hint)
-    root = folder / "test" if (folder / "test").is_dir() and "test" not in names else folder
+    root = find_judged_folder(folder, names)
     places = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     files, y = list[Path](), list[int]()
     for place in places:

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count
-from headstart.data.duplicates.copy_detection import BLANK_STD, find_near_pairs, make_near_duplicate_issue
+from headstart.data.duplicates.copy_detection import BLANK_STD, UNSEEN, find_near_pairs, make_near_duplicate_issue
 
 
 def _check_near_duplicates(check: Check, audit_input: AuditInput) -> Outcome:
@@ -15,7 +15,7 @@ def _check_near_duplicates(check: Check, audit_input: AuditInput) -> Outcome:
     blank = int((np.asarray(data.facts.grey_std) < BLANK_STD).sum())
     rule = f"within {limit} of 64 hash bits" + (f", {format_count(blank, 'blank picture')} left out" if blank else "")
     if not len(pairs):
-        return check.make_passed(f"no two of {format_count(len(data.uris))} are {rule}")
+        return check.make_passed(f"no two of {format_count(len(data.uris))} are {rule}; {UNSEEN}")
     return make_near_duplicate_issue(check, data, pairs, rule)
 
 

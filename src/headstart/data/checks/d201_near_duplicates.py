@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count
-from headstart.data.duplicates.copy_detection import BLANK_STD, make_near_duplicate_issue
+from headstart.data.duplicates.copy_detection import BLANK_STD, UNSEEN, make_near_duplicate_issue
 from headstart.data.duplicates.near_duplicate_search import find_vector_pairs, measure_isolation, to_unit_vectors
 
 # Cosine distance of centred vectors: this part of the distance to the tenth nearest picture, for both of a pair, within
@@ -34,7 +34,7 @@ def _check_near_duplicates(check: Check, audit_input: AuditInput) -> Outcome:
     ]
     rule = f"{1 / PART:g} times closer than their tenth nearest pictures"
     if not pairs:
-        return check.make_passed(f"no two different files of {format_count(n)} are {rule}")
+        return check.make_passed(f"no two different files of {format_count(n)} are {rule}; {UNSEEN}")
     return make_near_duplicate_issue(check, audit_input.data, np.array(pairs, np.int64), rule)
 
 

@@ -21,6 +21,7 @@ HASH_PART, HASH_LEAST, HASH_MOST = 0.4, 4, 8
 COLOUR_LIMIT = 0.5  # share of pixels in other colours: a copy that is 8 % brighter moves up to 0.22 on the cloth
 DOUBTFUL_COLOUR_LIMIT = 0.25  # beyond `HASH_LEAST` bits the colours must agree better
 BLANK_STD = 2.0  # the hash of a blank picture is noise
+UNSEEN = "mirrored, turned and cropped copies are often not seen"
 
 
 def find_copies(data: Dataset) -> list[np.ndarray]:
@@ -72,5 +73,5 @@ def make_near_duplicate_issue(check: Check, data: Dataset, pairs: np.ndarray, ru
     labels = f", {mixed:,} of them under two labels" if mixed else ""
     kinds = format_count(len(groups), "near-duplicate group")
     sentence = f"{format_count(len(rows))} in {kinds}{labels}: {rule} (such as {format_uris(data, pairs[0])})"
-    fix = "look at the groups; each stays on one side of every split that is drawn"
+    fix = f"look at the groups; each stays on one side of every split that is drawn; {UNSEEN}"
     return check.make_issue(sentence, fix, rows=rows, links=pairs)

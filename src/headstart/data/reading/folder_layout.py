@@ -1,21 +1,49 @@
 """Which class and which given split a file belongs to, from the folders it lies in.
 
-One sub-folder is a class. Folders named `train`, `val` (`valid`, `validation`) and `test` are given splits when all
-top-level folders with pictures have such names and hold class folders of their own.
+One sub-folder is a class. Folders named for splits (`train`, `Testing`, `val_set`, …) are given splits when all
+top-level folders with pictures have such names and hold class folders of their own. What could be meant either way is
+refused: a class must never be learnt that is really a split.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from headstart.core.errors import DataError
+from headstart.core.storage.files import format_printable
 from headstart.core.types import SkippedFile
 from headstart.data.reading.file_inspection import lower_suffix
 from headstart.images.file_formats import SUFFIXES
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training", "trainval", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "eval", "evaluation"), "val"),
+    **dict.fromkeys(("test", "tests", "testing", "tst", "holdout", "heldout"), "test"),
+}
+_TAIL = re.compile(r"(?<=.)(set|data|dataset|split|images|imgs|pictures|photos)$")
 _NO_CLASS = frozenset({"hidden", "not_a_picture"})
+
+
+def find_split(folder_name: str) -> str | None:
+    """`train`, `val` or `test` for a folder named for it, in any case, with any separators: `Test_Set`, `TRAINING`."""
+    word = re.sub(r"[\W_]+", "", folder_name).lower()
+    return SPLITS.get(word) or SPLITS.get(_TAIL.sub("", word))
+
+
+def find_judged_folder(folder: Path, class_names: Iterable[str]) -> Path:
+    """Where a labelled folder holds what a model is judged on: its `test`, else its `val`, else itself."""
+    known = set(class_names)
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in known)  # never a class
+    for split in ("test", "val"):
+        for path in below:
+            named = find_split(path.name) == split and not path.name.startswith(".")
+            if named and any(class_folder.is_dir() for class_folder in path.iterdir()):
+                return path
+    return folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +56,8 @@ class FolderLayout:
         """Split (empty when none is given) and class of a file; None outside a class."""
         parts = uri.split("/")
         if self.splits:
-            return (SPLITS[parts[0].lower()], parts[1]) if parts[0].lower() in SPLITS and len(parts) > 2 else None
+            split = find_split(parts[0])
+            return (split, parts[1]) if split and len(parts) > 2 else None
         return ("", parts[0]) if len(parts) > 1 else None
 
     def list_classes(
@@ -52,10 +81,46 @@ def _is_meant_as_picture(file: SkippedFile) -> bool:
 
 
 def detect_layout(pictures: Iterable[str]) -> FolderLayout:
-    """The layout of a data set, from its usable pictures."""
+    """The layout of a data set, from its usable pictures.
+
+    Raises:
+        DataError: Its top-level folders could be splits or classes.
+    """
     depth: dict[str, int] = {}
     for uri in pictures:
         top, _, below = uri.partition("/")
         if below:
             depth[top] = max(depth.get(top, 0), 2 + below.count("/"))
-    return FolderLayout(bool(depth) and all(top.lower() in SPLITS and levels > 2 for top, levels in depth.items()))
+    named = {top: split for top in sorted(depth, key=os.fsencode) if (split := find_split(top))}
+    others = [top for top in depth if top not in named]
+    holding = [top for top in named if depth[top] > 2]
+    if not holding and (others or len(named) < 2):
+        return FolderLayout(False)
+    _require_clear_layout(named, holding, sorted(others, key=os.fsencode))
+    return FolderLayout(True)
+
+
+def _require_clear_layout(named: dict[str, str], holding: Sequence[str], others: Sequence[str]) -> None:
+    """Every folder is named for a split of its own and holds class folders, or the reading stops."""
+    flat = [top for top in named if top not in holding]
+    twice = next(([a, b] for a in named for b in named if a < b and named[a] == named[b]), None)
+    hint = "name each class folder for its class, or move the pictures of each split into class folders below it"
+    if others:
+        what = f"{_format_folders(holding)} named for a split and hold class folders, {_format_folders(others)} not"
+        hint = "move what is no split out of the folder; rename a class that is called like a split"
+    elif not holding:
+        what = f"{_format_folders(flat)} named for splits, and hold pictures but no class folders"
+    elif flat:
+        what = f"{_format_folders(flat)} named for a split, but hold no class folders as {_format_folders(holding)} do"
+        hint = f"give `{format_printable(holding[0])}` as the folder, or move the pictures into class folders"
+    elif twice:
+        what = f"{_format_folders(twice)} both named for the split `{named[twice[0]]}`"
+        hint = "merge them, or rename one: `train`, `val` and `test` are known"
+    else:
+        return
+    raise DataError(what, hint=hint)
+
+
+def _format_folders(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(f"`{format_printable(name)}`" for name in names[:3]) + more

@@ -39,7 +39,8 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
     """Read a folder with one sub-folder a class, or `train/` `val/` `test/` above them.
 
     Raises:
-        DataError: It cannot be read, has no pictures, or has fewer than two classes with pictures.
+        DataError: It cannot be read, has no pictures, has fewer than two classes with pictures, or could be read
+            as splits or as classes.
     """
     started = time.monotonic()
     root = require_folder(Path(folder))
@@ -130,6 +131,8 @@ def _require_classes(
         name, hint = format_printable(picture_classes[0]), f"at least two are needed; {_FORM}"
         what = f"only one class has usable pictures: `{name}` with {len(picture_classes):,}"
         what = f"{what}; {_format_contents(listing, answers)}"
+        below = [folder for folder in listing.folders if os.path.dirname(folder) == picture_classes[0]]  # noqa: PTH120
+        hint = f"at least two are needed; give `{folder}/{name}` if its sub-folders are classes" if below else hint
     else:
         return
     raise DataError(what, where=folder, hint=hint)
@@ -154,7 +157,10 @@ def _format_summary(data: Dataset) -> str:
     parts = [f"{len(data.uris):,} pictures in {filled:,} classes" + (f" ({empty:,} more without any)" if empty else "")]
     if any(data.split):
         counts = Counter(data.split)
-        parts.append("given splits " + ", ".join(f"{word} {counts[word]:,}" for word in ("train", "val", "test")))
+        folders = {split: uri.partition("/")[0] for uri, split in zip(data.uris, data.split, strict=True)}
+        named = {split: "" if name == split else f" (`{format_printable(name)}`)" for split, name in folders.items()}
+        splits = [f"{split} {counts[split]:,}{named.get(split, '')}" for split in ("train", "val", "test")]
+        parts.append(f"given splits {', '.join(splits)}")
     if data.excused:
         reasons = Counter(file.reason for file in data.excused).most_common()
         why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons)
