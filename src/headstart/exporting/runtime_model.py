@@ -142,14 +142,12 @@ def _write_trunk(
 
 def cut_graph(source: Path, target: Path, keep: list[int]) -> None:
     """Copy an OpenVINO `.xml` and its `.bin` with the outputs at `keep` only; layers that lead nowhere are left out."""
-    from headstart.networks.openvino_engine import load_openvino
+    from headstart.networks.openvino_engine import load_openvino, save_graph
 
     ov = load_openvino()
     model = ov.Core().read_model(source)
     results = [model.get_results()[position] for position in keep]
-    for position, result in enumerate(results):
-        result.set_friendly_name(f"result{position}")  # left alone, OpenVINO counts its objects of this process
-    ov.save_model(ov.Model(results, model.get_parameters(), "trunk"), target, compress_to_fp16=False)
+    save_graph(ov.Model(results, model.get_parameters(), "trunk"), target)
 
 
 def _write_head(draft: Path, fitted: FittedHead) -> HeadEntry:

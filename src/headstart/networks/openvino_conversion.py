@@ -62,7 +62,7 @@ def convert_trunk(
     """
     names = [*maps, *(depth.name for depth in spec.depths)]
     converted = _convert_graph(model, spec, names)
-    openvino_engine.load_openvino().save_model(converted, folder / "trunk.xml", compress_to_fp16=False)
+    openvino_engine.save_graph(converted, folder / "trunk.xml")
     probes = pictures[:_BATCH]
     expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
     prove_parity(folder, spec, names, probes, expected, f"keras {openvino_engine.keras_backend()}")
@@ -150,7 +150,7 @@ def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
     model = ov.Core().read_model(source)
     with silence_frameworks(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
         quantised = nncf.quantize(model, nncf.Dataset([picture[None] for picture in used]), subset_size=len(used))
-    ov.save_model(quantised, folder / "trunk.xml", compress_to_fp16=False)
+    openvino_engine.save_graph(quantised, folder / "trunk.xml")
     batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
     both = [
         list(zip(*(v for _, v in openvino_engine.Engine(path, threads=1).run(batches)), strict=True))

@@ -73,6 +73,27 @@ def load_openvino() -> Any:
     return openvino
 
 
+def save_graph(graph: Any, path: Path, *, half_precision: bool = False, keep_names: bool = False) -> None:
+    """Write an `openvino.Model` as `.xml` and `.bin`, whose bytes say nothing of the process that writes them.
+
+    OpenVINO numbers operations by a counter of the process, and names of inner values come from Keras' counters: an
+    operation is named by its kind and place instead. `keep_names` leaves the names that a file of the user's gave.
+    """
+    for place, output in enumerate(graph.outputs):
+        if output.names <= {output.node.get_name()}:  # nobody named it
+            output.tensor.set_names({f"output{place}"})
+    for place, operation in enumerate(graph.get_ordered_ops()):
+        kind = operation.get_type_name()
+        if kind != "Parameter" and not (keep_names and operation.get_friendly_name() != operation.get_name()):
+            operation.set_friendly_name(f"{kind}.{place}")
+        if not keep_names and kind not in ("Parameter", "Result"):
+            for output in operation.outputs():
+                readers = (reader.get_node().get_type_name() for reader in output.get_target_inputs())
+                if "Result" not in readers:
+                    output.tensor.set_names(set())
+    load_openvino().save_model(graph, path, compress_to_fp16=half_precision)
+
+
 @dataclass(slots=True)
 class _Batch:
     """A batch on its way: the caller's key, its vectors, and how many pictures are still to come."""

@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import model_manifest
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Feature, FeatureLevel, InputSpec
-from headstart.networks.openvino_engine import load_openvino
+from headstart.networks.openvino_engine import load_openvino, save_graph
 
 CLASSES = ("blue", "green", "red")
 DEPTHS = (FeatureLevel(name="shallow", dim=3), FeatureLevel(name="deep", dim=3))
@@ -65,7 +65,7 @@ def write_tiny_graph(path: Path, size_px: int) -> None:
     floats = ops.convert(pictures, np.float32)
     upper = ops.slice(floats, [0], [size_px // 2], [1], axes=[1])
     means = [ops.reduce_mean(x, np.array([1, 2]), keep_dims=False) for x in (floats, upper)]
-    ov.save_model(ov.Model(means, [pictures], "tiny"), path, compress_to_fp16=False)
+    save_graph(ov.Model(means, [pictures], "tiny"), path)
 
 
 def _write_head(folder: Path) -> model_manifest.HeadEntry:

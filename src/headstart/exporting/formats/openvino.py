@@ -17,7 +17,7 @@ from headstart.exporting import openvino_uncertainty
 from headstart.exporting.export_source import STRANGE_IN_8_BITS, Exporter, ExportSource, graph_inputs
 from headstart.exporting.openvino_uncertainty import float_constant
 from headstart.networks.openvino_conversion import quantise_trunk
-from headstart.networks.openvino_engine import load_openvino
+from headstart.networks.openvino_engine import load_openvino, save_graph
 
 _RUNTIME = '''\
 def load(path, told):
@@ -42,11 +42,10 @@ _FILE = "model.xml"
 
 def write_graph(source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str) -> None:
     """Write `model.xml` and its `.bin`; the graph takes pictures as uint8."""
-    ov = load_openvino()
     with tempfile.TemporaryDirectory(dir=source.draft) as place:
         graph = _build_graph(source, _trunk_files(source, Path(place), precision, pictures))
         graph.set_rt_info(metadata, ["headstart"])
-        ov.save_model(graph, folder / _FILE, compress_to_fp16=precision == "f16")
+        save_graph(graph, folder / _FILE, half_precision=precision == "f16")
 
 
 def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: list[np.ndarray]) -> list[Path]:
