@@ -151,10 +151,32 @@ def test_a_moving_terminal_sees_where_training_is(monkeypatch):
     err.fileno = lambda: 2
     with monkeypatch.context() as patch:  # pytest itself asks for the size when the test has ended
         patch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((200, 50)))
-        fit(stop_after=2, console=Console(err=err))
-    drawn = [part for part in err.getvalue().split("\r\x1b[K") if "epoch" in part]
+        made = fit(stop_after=2, console=Console(err=err))
+    parts = err.getvalue().split("\r\x1b[K")
+    drawn, lines = [part for part in parts if " step " in part], "".join(parts).splitlines()
     assert "final: epoch 1 of 2, step 1 of 7, loss 1." in drawn[0] and "left" in drawn[0]
-    assert "epoch 2 of 2, step 7 of 7" in drawn[13] and "held out: log loss" in drawn[13]
+    assert "epoch 2 of 2, step 7 of 7" in drawn[13] and "accuracy 0." in drawn[13]
+    assert all(any(line.endswith(f"final, epoch {r.epoch} of 2: {told(r)}") for line in lines) for r in made.rows)
+
+
+def told(row):
+    """All scores of an epoch, on both sides."""
+    sides = [
+        f"accuracy {scores.accuracy:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f}"
+        for scores in (row.train, row.val)
+    ]
+    return f"training {sides[0]}; held out {sides[1]}, log loss {row.val.log_loss:.3f}"
+
+
+def test_the_log_of_the_studio_has_a_line_an_epoch(monkeypatch):
+    from headstart.studio.event_stream import _parse_line
+
+    err = io.StringIO()
+    monkeypatch.setenv("HEADSTART_PROGRESS", "lines")
+    made = fit(stop_after=2, console=Console(err=err))
+    lines = [_parse_line(line) for line in err.getvalue().split("\n")]
+    still = [line["text"] for line in lines if line["stage"] == "train" and not line["moving"]]
+    assert still[:2] == [f"final, epoch {row.epoch} of 2: {told(row)}" for row in made.rows]
 
 
 # ---------------------------------------------------------------- when it stops

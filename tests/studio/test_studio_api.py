@@ -285,14 +285,52 @@ def test_one_odd_run_does_not_hide_the_others(asking, own):
 def test_curves_are_there_while_networks_are_trained(asking, own):
     run = fake_run(own, "a", finished=False)
     (run / "adapt" / "trials").mkdir(parents=True)
-    rows = [{"epoch": e, "train": {"log_loss": 1 / e}, "val": {"log_loss": 2 / e} if e < 2 else None} for e in (1, 2)]
+    names = ("log_loss", "accuracy", "precision", "recall")
+    first, nothing = dict(zip(names, (2.0, 0.5, 0.25, 0.75), strict=True)), dict.fromkeys(names)
+    rows = [{"epoch": e, "train": {"log_loss": 1 / e}, "val": first if e < 2 else None} for e in (1, 2)]
     log = {"name": "trial 0, fold 1", "epochs": rows, "stopped": "all 2 epochs"}
     (run / "adapt" / "trials" / "trial000-fold1.json").write_text(json.dumps({"log": log}))
     (run / "adapt" / "trials" / "trial000-fold2.json").write_text("half wri")
     found = asking.get("/api/runs/a/facts").json()
-    epochs = [{"epoch": 1, "train": 1.0, "held_out": 2.0}, {"epoch": 2, "train": 0.5, "held_out": None}]
+    train = [nothing | {"log_loss": loss} for loss in (1.0, 0.5)]
+    epochs = [{"epoch": 1, "train": train[0], "held_out": first}, {"epoch": 2, "train": train[1], "held_out": nothing}]
     assert found["curves"] == [{"name": "trial 0, fold 1", "epochs": epochs, "stopped": "all 2 epochs"}]
     assert [one["step"] for one in found["steps"] if one["done"]] == ["evaluate"] and len(found["steps"]) == 11
+
+
+def test_a_training_at_work_is_shown_epoch_by_epoch(asking, own):
+    """By what the training loop itself keeps of a training that was cut short."""
+    import small_network
+    from headstart.core.console import Console
+    from headstart.finetuning.training import trainer
+    from headstart.studio import run_browser
+
+    run = fake_run(own, "a", finished=False)
+    folder, recipe = run / "adapt" / ".work" / "trial000-fold0", small_network.recipe(epochs=3)
+    stamps, shown = [], []
+
+    def look(row):
+        stamps.append(run_browser.stamp_run(run))
+        shown.append([curve["epochs"] for curve in asking.get("/api/runs/a/facts").json()["curves"]])
+        if row.epoch == 3:
+            raise KeyboardInterrupt
+        return False
+
+    x, y = small_network.pictures(48)
+    held = small_network.Held(*small_network.pictures(30, seed=1))
+    with pytest.raises(trainer.TrainingInterrupted) as cut:
+        trainer.train_network(
+            small_network.network(recipe), recipe, small_network.Feed(x, y, recipe), held=held, class_weight=None,
+            folder=folder, keep_epochs=True, on_epoch=look, console=Console(quiet=True), name="trial 0, fold 0",
+        )  # fmt: skip
+    assert len(set(stamps)) == 3, "the page is told of each"
+    assert [len(epochs) for (epochs,) in shown[1:]] == [1, 2] and not shown[0]
+    [curve] = asking.get("/api/runs/a/facts").json()["curves"]
+    names = ("log_loss", "accuracy", "precision", "recall")
+    rows = cut.value.trained.rows
+    assert [row["train"] for row in curve["epochs"]] == [{n: getattr(r.train, n) for n in names} for r in rows]
+    assert [row["held_out"] for row in curve["epochs"]] == [{n: getattr(r.val, n) for n in names} for r in rows]
+    assert (curve["name"], curve["stopped"]) == ("trial 0, fold 0", "")
 
 
 # ---------------------------------------------------------------- the desk

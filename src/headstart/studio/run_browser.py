@@ -18,6 +18,7 @@ from headstart.studio.process_identity import is_alive
 
 _ROWS = 40  # of a ranking
 _HEADLINE = ("accuracy", "balanced_accuracy", "log_loss")
+_EPOCH_SCORES = ("log_loss", "accuracy", "precision", "recall")
 
 
 class RunBrowser:
@@ -199,21 +200,21 @@ def _list_ranking(ranking: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _list_curves(run: Path) -> list[dict[str, Any]]:
-    """Losses by epoch of each training that is done: those of the search while it goes on, with their folds."""
+    """Scores by epoch of each training of the search, while it goes on too."""
     curves = []
-    for name, log in RunReader(run).find_training_logs():
+    for log in RunReader(run).find_training_logs():
         epochs = [
-            {"epoch": row["epoch"], "train": _finite_loss(row["train"]), "held_out": _finite_loss(row.get("val"))}
+            {"epoch": row["epoch"], "train": _pick_scores(row["train"]), "held_out": _pick_scores(row.get("val"))}
             for row in log.get("epochs", [])
         ]
         if epochs:
-            curves.append({"name": log.get("name", name), "epochs": epochs, "stopped": log.get("stopped", "")})
+            curves.append({"name": log["name"], "epochs": epochs, "stopped": log.get("stopped", "")})
     return curves
 
 
-def _finite_loss(scores: Any) -> float | None:
-    value = (scores or {}).get("log_loss")
-    return value if isinstance(value, float) and math.isfinite(value) else None
+def _pick_scores(scores: dict[str, Any] | None) -> dict[str, float | None]:
+    values = {name: (scores or {}).get(name) for name in _EPOCH_SCORES}
+    return {name: v if isinstance(v, float) and math.isfinite(v) else None for name, v in values.items()}
 
 
 def stamp_run(run: Path) -> tuple[Any, ...] | None:

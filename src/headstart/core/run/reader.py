@@ -47,7 +47,8 @@ DONE_FILES = (  # step -> the file that is there when it is done
     ("card", "README.md"),
     ("report", "report.html"),
 )
-WATCHED_FILES = ("audit/*.json", "timings.json", "decisions.jsonl", "adapt/trials/*.json")
+TRIAL_FILES, STATE_FILES = "adapt/trials/*.json", "adapt/.work/*/state-*.json"  # of trainings, done and at work
+WATCHED_FILES = ("audit/*.json", "timings.json", "decisions.jsonl", TRIAL_FILES, STATE_FILES)
 SHARED_FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/predictions.csv")
 
 
@@ -93,10 +94,15 @@ class RunReader:
         timings = _read_json_or_empty(self.path / "timings.json")
         return {step: entry for step, entry in timings.items() if isinstance(entry, dict)}
 
-    def find_training_logs(self) -> list[tuple[str, dict[str, Any]]]:
-        """Name and log of every training that is done, also while the search goes on."""
-        paths = sorted((self.path / "adapt" / "trials").glob("*.json"))
-        return [(path.stem, _read_json_or_empty(path).get("log", {})) for path in paths]
+    def find_training_logs(self) -> list[dict[str, Any]]:
+        """Log of every training of a search, of one at work as far as it has come: name, epochs, why it stopped."""
+        logs = {path.stem: _read_json_or_empty(path).get("log", {}) for path in sorted(self.path.glob(TRIAL_FILES))}
+        at_work: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.path.glob(STATE_FILES)):
+            if path.parent.name not in logs:
+                state = _read_json_or_empty(path)
+                at_work[path.parent.name] = {**state, "epochs": state.get("rows", [])}
+        return [{"name": folder, **log} for folder, log in (logs | at_work).items()]
 
     def list_watched_files(self) -> list[Path]:
         """The files that change while a run is at work."""

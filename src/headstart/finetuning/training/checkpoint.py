@@ -28,6 +28,7 @@ class TrainingFacts:
 
     key: str  # digest of what the training depends on
     parts: int  # into which each batch is cut
+    name: str = ""
     peak: float = 0.0
     epoch: int = 0
     scale: float = 1.0  # factor on all rates that callbacks asked for

@@ -17,7 +17,13 @@ from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.trainable_network import Network, require_moved
 from headstart.finetuning.training import schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingArrays, TrainingFacts
-from headstart.finetuning.training.epoch_metrics import EpochPredictions, monitored_losses, predict_logits, score_epoch
+from headstart.finetuning.training.epoch_metrics import (
+    EpochPredictions,
+    format_epoch,
+    monitored_losses,
+    predict_logits,
+    score_epoch,
+)
 from headstart.finetuning.training.prefetch import Batch, Feed, HeldOut, PrefetchedEpochs, Profile
 from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads.prediction import softmax
@@ -114,6 +120,9 @@ class TrainingLoop:
         pruned = self.task.on_epoch is not None and self.task.on_epoch(row)
         self._call_callbacks(lambda: callbacks.on_epoch_end(epoch - 1, _callback_logs(row)))
         self.facts = dataclasses.replace(self.facts, epoch=epoch, rows=(*self.facts.rows, row), best=best)
+        if self.task.console.shows_progress:
+            about = f"{self.task.name}, epoch {epoch} of {self.task.last}"
+            self.task.console.print_line("train", f"{about}: {format_epoch(row)}")
         self._save_state("pruned" if pruned else self._reason_to_stop())
 
     def _train_batches(
@@ -220,12 +229,10 @@ class TrainingLoop:
         self._drawn = now
         steps = task.feed.steps
         epoch, number = divmod(self._steps - 1, steps)
-        last = self.facts.rows[-1].val if self.facts.rows else self.facts.start
-        held_out = f", held out: log loss {last.log_loss:.3f}, accuracy {last.accuracy:.3f}" if last else ""
         left_s = self._profile.total_s / self._steps * (task.last * steps - self._steps)
         console.draw_progress(
             f"{'train':<12}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
-            f"loss {predictions.loss:.3f}{held_out}, at most {format_duration(left_s)} left"
+            f"loss {predictions.loss:.3f}, accuracy {predictions.accuracy:.3f}, at most {format_duration(left_s)} left"
         )
 
 

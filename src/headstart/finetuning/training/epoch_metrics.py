@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.core.types import EpochScores
+from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training.prefetch import HeldOut
 from headstart.heads.prediction import softmax
@@ -68,6 +68,16 @@ class EpochPredictions:
     def scores(self) -> EpochScores:
         """All of it."""
         return _score_confusion(self._cells, self._log_loss / self._n)
+
+
+def format_epoch(row: EpochRow) -> str:
+    """Scores of an epoch on the pictures it learnt from and on those held out, precision and recall over classes."""
+    text = f"training {_format_scores(row.train)}"
+    return text if row.val is None else f"{text}; held out {_format_scores(row.val)}, log loss {row.val.log_loss:.3f}"
+
+
+def _format_scores(scores: EpochScores) -> str:
+    return f"accuracy {scores.accuracy:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f}"
 
 
 def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:

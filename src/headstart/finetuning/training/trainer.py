@@ -153,7 +153,7 @@ def _train_once(
         return _make_result(task, facts, arrays.logits, store)
     stepper = TrainStep(task.network, task.recipe, class_weight, count)  # of the state too: it tells how many
     if state is None:
-        facts = TrainingFacts(key=key, parts=count, notes=(note,) if note else ())
+        facts = TrainingFacts(key=key, name=task.name, parts=count, notes=(note,) if note else ())
         facts, logits = _score_start(task, stepper, store, facts)
     else:
         facts, arrays = state

@@ -87,12 +87,26 @@ export function curvesView(facts) {
   return h("section", { "aria-labelledby": "curves" }, h("h2", { id: "curves" }, "How the networks learn"),
     h("ul", { class: "key" }, h("li", {}, h("i"), "pictures held back"), h("li", { class: "train" }, h("i"), "pictures it learns from")),
     h("div", { class: "charts" }, facts.curves.slice(-12).map((training) => {
-      const points = (key) => training.epochs.map((row) => [row.epoch, row[key] ?? NaN]);
+      const points = (side) => training.epochs.map((row) => [row.epoch, row[side].log_loss ?? NaN]);
       const last = training.epochs.at(-1);
-      const title = `${training.name}: log loss by epoch, ${last.held_out?.toFixed(3) ?? "not measured"} on pictures held back after ${formatCount(training.epochs.length, "epoch")}`;
+      const title = `${training.name}: log loss by epoch, ${formatNumber(last.held_out.log_loss)} on pictures held back after ${formatCount(training.epochs.length, "epoch")}`;
       return h("figure", {}, lineChart([{ kind: "train", points: points("train") }, { kind: "held", points: points("held_out") }], title),
         h("figcaption", {}, `${training.name}: log loss by epoch; ${training.stopped || "at work"}`));
-    })));
+    })), epochTable(facts.curves.find((training) => !training.stopped) ?? facts.curves.at(-1)));
+}
+
+const EPOCH_SCORES = ["accuracy", "precision", "recall", "log_loss"];
+const formatNumber = (value) => value?.toFixed(3) ?? "not measured";
+
+function epochTable(training) {
+  const cells = (row, side) => EPOCH_SCORES.map((name) => h("td", { class: "num" }, formatNumber(row[side][name])));
+  const names = () => EPOCH_SCORES.map((name) => h("th", { scope: "col" }, name === "log_loss" ? "log loss" : name));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Epochs" }, h("table", { class: "epochs" },
+    h("caption", {}, `${training.name}, epoch by epoch; precision and recall are means over the classes`),
+    h("thead", {},
+      h("tr", {}, h("td"), h("th", { scope: "colgroup", colspan: "4" }, "pictures it learns from"), h("th", { scope: "colgroup", colspan: "4" }, "pictures held back")),
+      h("tr", {}, h("th", { scope: "col" }, "epoch"), names(), names())),
+    h("tbody", {}, training.epochs.map((row) => h("tr", {}, h("th", { scope: "row" }, String(row.epoch)), cells(row, "train"), cells(row, "held_out"))))));
 }
 
 export function learningView(facts) {
