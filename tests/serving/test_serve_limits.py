@@ -66,13 +66,14 @@ def test_a_large_upload_that_hides_its_length_is_cut_off(strict):
 
 @pytest.mark.medium
 def test_what_takes_too_long_is_given_up(tiny):
-    with Service(tiny, words=["--timeout", "1s"], env={"HEADSTART_THREADS": "1"}) as service:
+    words = ["--timeout", "1s", "--max-total-megapixels", "1000"]
+    with Service(tiny, words=words, env={"HEADSTART_THREADS": "1"}) as service:
         got, _ = raw(service.port, start(1000), [b"only this"])
         assert got.startswith(b"HTTP/1.1 408")
         slow = service.predict(*[picture("red", (4000, 4000))] * 60)
         assert slow.status_code == 504 and "within 1 s" in slow.json()["error"]["what"]
         assert works(service)  # what nobody waits for any more is not worked on
-        assert service.metric("headstart_queue_pictures") == 0
+        assert service.metric("headstart_queue_pictures") < 20
         assert service.metric("headstart_body_bytes") == 0
 
 
@@ -85,6 +86,74 @@ def test_a_bomb_costs_its_row(strict):
     assert second["answer"] == "red" and third["error"].startswith("too many pixels")
     assert strict.predict(bomb).status_code == 422
     assert strict.memory_mb() < before + 50
+
+
+def test_pictures_that_are_too_large_together_are_refused_by_their_headers(service):
+    """256 PNGs of 49 megapixels: each within its limit, together minutes of work."""
+    huge = make_png(7000, 7000, bits=8, colour=2)
+    refused = service.predict(*[huge] * 256)
+    assert refused.status_code == 413 and "more than 500 megapixels together" in refused.json()["error"]["what"]
+    pixels = {"shape": [200, 2000, 2000, 3], "name": "pictures", "datatype": "UINT8", "data": []}
+    assert service.client.post("/v2/models/tiny/infer", json={"inputs": [pixels]}).status_code == 400
+    assert service.predict(*[RED] * 256).status_code == 200
+
+
+@pytest.mark.parametrize("boundary", [b"b", b"a-boundary-of-usual-length"])
+def test_false_boundaries_are_counted_not_parsed(service, boundary):
+    head = b"--" + boundary + b'\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    end = b"\r\n--" + boundary + b"--\r\n"
+    form = {"content-type": f"multipart/form-data; boundary={boundary.decode()}"}
+    for false in (b"\r\n--" + boundary + b"X", b"\r\n--" + boundary + b"-"):
+        refused = service.client.post("/v1/predict", content=head + false * 300_000 + end, headers=form)
+        assert refused.status_code == 413 and "256 pictures" in refused.json()["error"]["what"]
+    assert service.client.post("/v1/predict", content=head + RED + end, headers=form).status_code == 200
+
+
+@pytest.mark.medium
+def test_others_are_answered_while_a_heavy_request_is(tiny):
+    """A request fills the queue with large pictures; those who come later are answered before it, and none is refused."""
+    large = [picture("blue", (1500, 1500))] * 128
+    words = ["--queue", "64", "--timeout", "120s"]
+    with Service(tiny, words=words, env={"HEADSTART_THREADS": "1"}) as service:
+        ended = []
+
+        def ask_heavily():
+            answers = service.predict(*large, timeout=120).json()["answers"]
+            ended.append([row["answer"] for row in answers])
+
+        heavy = threading.Thread(target=ask_heavily)
+        heavy.start()
+        until = time.monotonic() + 60
+        while service.metric("headstart_queue_pictures") < 100 and time.monotonic() < until:
+            time.sleep(0.01)
+        for _ in range(10):
+            assert works(service) and not ended
+        several = service.predict(*[RED] * 10)
+        assert [row["answer"] for row in several.json()["answers"]] == ["red"] * 10 and not ended
+        assert service.predict(*[RED] * 128).status_code == 429
+        heavy.join()
+        assert ended == [["blue"] * 128]
+        assert service.metric("headstart_queue_pictures") == 0
+
+
+def test_the_queue_is_never_full_of_one_request():
+    from headstart.serving.request_limits import Limits, Load, Refusal
+
+    load = Load(Limits(queue=8))
+    load.admit_pictures(300)
+    load.add_pictures(300)
+    assert (load.pictures, load.slots) == (300, 4)
+    load.admit_pictures(2)
+    with pytest.raises(Refusal):
+        load.admit_pictures(3)
+    for _ in range(4):
+        load.admit_pictures()
+        load.add_pictures(1)
+    with pytest.raises(Refusal, match="304 pictures are waiting"):
+        load.admit_pictures()
+    for remaining in [*reversed(range(300)), 0, 0, 0, 0]:
+        load.remove_picture(remaining)
+    assert (load.pictures, load.slots) == (0, 0)
 
 
 def test_ten_thousand_files(strict, service):

@@ -35,6 +35,7 @@ class Limits:
 
     upload_bytes: int = 20_000_000  # of one request
     pixels: int = 50_000_000  # of one picture
+    total_pixels: int = 500_000_000  # of all pictures of one request
     files: int = 256  # pictures of one request
     queue: int = 256  # pictures that wait for their answer
     timeout_s: float = 30.0  # for a request to arrive, and again for its answer
@@ -46,13 +47,32 @@ class Load:
 
     limits: Limits
     pictures: int = 0  # taken and not answered yet
+    slots: int = 0  # of the queue that they take: a request takes half of it at most, since requests take turns
     body_bytes: int = 0  # of requests that are being read or answered
     picture_s: float = 0.01  # a picture takes, as measured when the model was loaded
 
     def admit_pictures(self, count: int = 1) -> None:
-        """Raise `Refusal` 429 where the queue has no room; an idle service takes any request within its limits."""
-        if self.pictures and self.pictures + count > self.limits.queue:
+        """Raise `Refusal` 429 where the queue has no room; an idle service takes any request within its limits.
+
+        A request of several pictures may take half of what is free, so that none of them keeps the others out.
+        """
+        free = self.limits.queue - self.slots
+        if self.slots and min(count, self._most_slots) > max(free // 2, min(free, 1)):
             raise self._retry_later(f"{self.pictures:,} pictures are waiting")
+
+    @property
+    def _most_slots(self) -> int:
+        return max(1, self.limits.queue // 2)
+
+    def add_pictures(self, count: int) -> None:
+        """Note the pictures of a request."""
+        self.pictures += count
+        self.slots += min(count, self._most_slots)
+
+    def remove_picture(self, remaining: int) -> None:
+        """Note that a picture is answered, and so many of its request are not."""
+        self.pictures -= 1
+        self.slots -= remaining < self._most_slots
 
     def reserve_bytes(self, count: int) -> None:
         """Reserve memory for a body; `release_bytes` gives it back.
@@ -80,6 +100,12 @@ def too_large_error(limit_bytes: int) -> Refusal:
     """The refusal of a body beyond the limit; the connection is closed, so that nobody goes on sending."""
     what, hint = f"the request has more than {limit_bytes:,} bytes", "send fewer or smaller pictures at a time"
     return Refusal(413, what, hint=hint, headers={"Connection": "close"})
+
+
+def too_many_pixels_error(max_pixels: int) -> Refusal:
+    """The refusal of pictures that have too many pixels together."""
+    what = f"the request's pictures have more than {max_pixels / 1e6:g} megapixels together"
+    return Refusal(413, what, hint="send fewer or smaller pictures at a time")
 
 
 def too_many_error(max_files: int) -> Refusal:

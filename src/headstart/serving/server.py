@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core import settings
 from headstart.core.errors import SetupError, UsageError, format_nearest
-from headstart.core.job import parse_bytes, parse_duration_s
+from headstart.core.job import format_flag, parse_bytes, parse_duration_s
 from headstart.serving.http.access_log import LOG_FORMATS, AccessLog
 
 if TYPE_CHECKING:
@@ -203,11 +203,13 @@ def _require_log_format(text: str) -> str:
 def _read_limits(args: argparse.Namespace) -> Limits:
     from headstart.serving.request_limits import Limits
 
-    if not args.max_megapixels > 0:
-        raise UsageError(f"`{args.max_megapixels:g}` megapixels are none", where="--max-megapixels")
+    for name in ("max_megapixels", "max_total_megapixels"):
+        if not getattr(args, name) > 0:
+            raise UsageError(f"`{getattr(args, name):g}` megapixels are none", where=format_flag(name))
     return Limits(
         upload_bytes=int(parse_bytes(args.max_upload, where="--max-upload")),
         pixels=int(args.max_megapixels * 1e6),
+        total_pixels=int(max(args.max_megapixels, args.max_total_megapixels) * 1e6),
         files=args.max_files,
         queue=args.queue,
         timeout_s=parse_duration_s(args.timeout, where="--timeout"),

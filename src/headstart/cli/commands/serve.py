@@ -33,6 +33,8 @@ class Serve:
         add("--max-upload", metavar="SIZE", default="20MB", help="bytes of a request (default: 20MB)")
         help_text = "millions of pixels of a picture (default: 50)"
         add("--max-megapixels", metavar="N", type=parse_number, default=50.0, help=help_text)
+        help_text = "millions of pixels of all pictures of a request (default: 500)"
+        add("--max-total-megapixels", metavar="N", type=parse_number, default=500.0, help=help_text)
         add("--max-files", metavar="N", type=_parse_positive, default=256, help="pictures a request (default: 256)")
         help_text = "pictures that may wait; more are told 429 (default: 256)"
         add("--queue", metavar="N", type=_parse_positive, default=256, help=help_text)

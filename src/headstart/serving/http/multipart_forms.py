@@ -26,6 +26,8 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
     boundary = parse_options_header(kind.encode("latin-1", "replace"))[1].get(b"boundary", b"")
     if not boundary:
         raise Refusal(400, "the form has no boundary")
+    if body.count(b"\r\n--" + boundary) > max_files + _OTHERS + 1:  # a false one costs the parser as much as a true one
+        raise too_many_error(max_files)
     form = _FormCollector(max_files)
     try:
         callbacks = {name: getattr(form, name) for name in _CALLBACKS}

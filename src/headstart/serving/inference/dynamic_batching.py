@@ -2,7 +2,8 @@
 
 Each request of the engine is one picture (see `headstart.networks.openvino_engine`). Features go through the head at
 once where nothing else waits; under load up to `MAX_TOGETHER` of them go together, none held longer than `HOLD_S`.
-Answers do not depend on it.
+Answers do not depend on it. Requests take turns: each has a few pictures on their way (`_BEGUN`), and the next one
+joins the end of the line when one is decoded, so that many or large pictures of one request delay others little.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from headstart.serving.request_limits import Load
 
 MAX_TOGETHER = 4  # pictures whose answers may wait for each other while others are being decoded
 HOLD_S = 0.01
+_BEGUN = 4 * MAX_TOGETHER  # pictures of a request between the start of their decoding and their answer
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +40,9 @@ class PendingRequest:
     result: asyncio.Future[list[Prediction]]  # the answers, in the order of the pictures, or what went wrong
     answers: list[Prediction | None]
     remaining: int
+    waiting: deque[QueuedImage] = field(default_factory=deque)  # those whose decoding has not begun
+    begun: int = 0  # taken from `waiting` and not answered yet
+    decoding: int = 0  # of those
     abandoned: bool = False  # nobody waits any more: what has not begun need not
 
 
@@ -72,11 +78,13 @@ class InferenceWorker:
     load: Load
     count_batch: Callable[[int], None]  # called with the number of pictures that were answered together
     usage: UsageCounter | None
+    decoders: int  # threads of `pool`; a request has no more of its pictures in line for them
     pending: int = 0  # pictures taken and not answered yet
     _decoded: queue.SimpleQueue[QueuedImage | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _since: float = 0.0
+    _turns: threading.Lock = field(default_factory=threading.Lock)  # over what requests count of themselves
 
     def start_thread(self) -> None:
         """Start the thread; the running event loop gets the answers."""
@@ -89,11 +97,30 @@ class InferenceWorker:
         assert self._loop is not None
         request = PendingRequest(self._loop.create_future(), [None] * len(uploads), len(uploads))
         self.pending += len(uploads)
-        self.load.pictures += len(uploads)
+        self.load.add_pictures(len(uploads))
         for at, upload in enumerate(uploads):
-            image = QueuedImage([upload], [], request=request, position=at)  # type: ignore[list-item]
-            self.pool.submit(self._decode_image, image)
+            request.waiting.append(QueuedImage([upload], [], request=request, position=at))  # type: ignore[list-item]
+        self._begin_waiting(request)
         return request
+
+    def _begin_waiting(self, request: PendingRequest, *, decoded: int = 0, answered: int = 0) -> None:
+        """Let a request's next pictures join the line, as far as it is its turn."""
+        with self._turns:
+            request.decoding -= decoded
+            request.begun -= answered
+            while request.waiting and request.decoding < self.decoders and request.begun < _BEGUN:
+                request.decoding += 1
+                request.begun += 1
+                self.pool.submit(self._decode_image, request.waiting.popleft())
+
+    def abandon_request(self, request: PendingRequest) -> None:
+        """Nobody waits for a request any more: what has not begun need not."""
+        request.abandoned = True
+        with self._turns:
+            dropped = [(image, None) for image in request.waiting]
+            request.waiting.clear()
+            request.begun += len(dropped)
+        self._store_results(dropped)
 
     async def stop_when_idle(self) -> None:
         """End the thread once every picture is answered."""
@@ -104,6 +131,12 @@ class InferenceWorker:
             await asyncio.to_thread(self._thread.join)
 
     def _decode_image(self, image: QueuedImage) -> None:
+        try:
+            self._decode_or_refuse(image)
+        finally:
+            self._begin_waiting(image.request, decoded=1)
+
+    def _decode_or_refuse(self, image: QueuedImage) -> None:
         result: Prediction | Exception | None = None
         try:
             if not image.request.abandoned:
@@ -184,12 +217,13 @@ class InferenceWorker:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
             self._loop.call_soon_threadsafe(self._store_results, results)
 
-    def _store_results(self, results: list[_Result]) -> None:
+    def _store_results(self, results: Sequence[_Result]) -> None:
         for image, result in results:
             request = image.request
             self.pending -= 1
-            self.load.pictures -= 1
             request.remaining -= 1
+            self.load.remove_picture(request.remaining)
+            self._begin_waiting(request, answered=1)
             if isinstance(result, Exception):
                 request.abandoned = True
                 if not request.result.done():

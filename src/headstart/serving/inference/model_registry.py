@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core import settings
 from headstart.core.errors import HeadstartError, SetupError, UsageError
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
@@ -122,7 +123,8 @@ class ModelRegistry:
 
     def _start_worker(self, served: ServedModel) -> None:
         usage = UsageCounter.from_model(served.model) if self.usage is not None else None
-        served.worker = InferenceWorker(served.model, self.pool, self.load, self.metrics.count_batch, usage)
+        decoders, count_batch = settings.count_threads(), self.metrics.count_batch
+        served.worker = InferenceWorker(served.model, self.pool, self.load, count_batch, usage, decoders)
         served.worker.start_thread()
         self.load.picture_s = served.picture_s
         self.metrics.declare_answers(served.name, served.model.class_names)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +13,15 @@ from typing import Any
 from starlette.requests import Request
 
 from headstart.core.types import Prediction
+from headstart.images.codecs import Picture
+from headstart.images.file_formats import PictureError
+from headstart.runtime.inputs.decoded_batches import Content
 from headstart.serving.http import request_bodies
 from headstart.serving.http.access_log import AccessLog
 from headstart.serving.inference.dynamic_batching import Upload
 from headstart.serving.inference.model_registry import ModelRegistry, ServedModel
 from headstart.serving.prometheus_metrics import Metrics
-from headstart.serving.request_limits import Limits, Load, Refusal
+from headstart.serving.request_limits import Limits, Load, Refusal, too_many_pixels_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +56,13 @@ class PredictionService:
     async def answer_pictures(
         self, request: Request, served: ServedModel, uploads: Sequence[Upload]
     ) -> list[Prediction]:
-        """Answers in the order of the pictures. Raises `Refusal`: 429 too much waits, 504 it takes too long."""
+        """Answers in the order of the pictures.
+
+        Raises:
+            Refusal: 413 too many pixels together, 429 too much waits, 504 it takes too long.
+        """
+        if len(uploads) * self.limits.pixels > self.limits.total_pixels:
+            await asyncio.to_thread(_require_few_pixels, uploads, self.limits)
         self.load.admit_pictures(len(uploads))
         assert served.worker is not None
         pending = served.worker.submit_pictures(uploads)
@@ -61,10 +72,24 @@ class PredictionService:
         except TimeoutError:
             raise Refusal(504, f"no answer within {self.limits.timeout_s:g} s") from None
         finally:
-            pending.abandoned = True
+            served.worker.abandon_request(pending)
         self.metrics.count_answers(served.name, predictions)
         add_log_facts(request, pictures=len(predictions))
         return predictions
+
+
+def _require_few_pixels(uploads: Sequence[Upload], limits: Limits) -> None:
+    """Refuse pictures that are too much work together, by their headers; what cannot be read costs its own row."""
+    total = 0
+    for upload in uploads:
+        with contextlib.suppress(PictureError):
+            total += math.prod(
+                Picture(upload.read_bytes(), limits.pixels).size
+                if isinstance(upload, Content)
+                else upload.picture.shape[:2]
+            )
+        if total > limits.total_pixels:
+            raise too_many_pixels_error(limits.total_pixels)
 
 
 def add_log_facts(request: Request, **facts: Any) -> None:

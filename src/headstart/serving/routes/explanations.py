@@ -29,7 +29,7 @@ async def explain_picture(
             one is about to take its place, 504 it takes too long.
     """
     service.load.admit_pictures()
-    service.load.pictures += 1
+    service.load.add_pictures(1)
     try:
         async with asyncio.timeout(service.limits.timeout_s):
             await turn.acquire()
@@ -39,7 +39,7 @@ async def explain_picture(
     except TimeoutError:
         raise Refusal(504, f"no explanation within {service.limits.timeout_s:g} s") from None
     finally:
-        service.load.pictures -= 1
+        service.load.remove_picture(0)
 
 
 def _release_turn(work: asyncio.Task[dict[str, Any]], turn: asyncio.Semaphore) -> None:

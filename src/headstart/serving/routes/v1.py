@@ -78,7 +78,7 @@ def _add_model_routes(router: APIRouter, service: PredictionService) -> None:
     @router.get("/v1/models", **openapi_schemas.MODELS)
     async def models() -> Response:
         """The models, the one that answers without a name first."""
-        limits = {name: getattr(service.limits, name) for name in ("upload_bytes", "pixels", "files")}
+        limits = {name: getattr(service.limits, name) for name in ("upload_bytes", "pixels", "total_pixels", "files")}
         described = [describe_model(served) for served in service.registry.models.values()]
         return response_rows.make_json_response({"models": described, "limits": limits})
 
