@@ -111,7 +111,7 @@ def test_false_boundaries_are_counted_not_parsed(service, boundary):
 
 @pytest.mark.medium
 def test_others_are_answered_while_a_heavy_request_is(tiny):
-    """A request fills the queue with large pictures; those who come later are answered before it, and none is refused."""
+    """A request fills the queue with large pictures: those who come later are answered first, and none is refused."""
     large = [picture("blue", (1500, 1500))] * 128
     words = ["--queue", "64", "--timeout", "120s"]
     with Service(tiny, words=words, env={"HEADSTART_THREADS": "1"}) as service:
