@@ -93,7 +93,7 @@ def test_a_second_look_takes_facts_from_the_cache(read, tmp_path, monkeypatch):
     picture(folder / "b" / "4.png", 4)
     seen = []
     whole = file_inspection.describe_picture
-    monkeypatch.setattr(file_inspection, "describe_picture", lambda content: seen.append(1) or whole(content))
+    monkeypatch.setattr(file_inspection, "describe_picture", lambda *args: seen.append(1) or whole(*args))
     second = read(folder, name="again")
     assert len(seen) == 1
     np.testing.assert_array_equal(first.facts.histogram, second.facts.histogram[:3])
@@ -105,11 +105,11 @@ def test_what_was_seen_before_an_interruption_is_kept(read, tmp_path, monkeypatc
     folder = tree(tmp_path / "data", *(f"{c}/{n}.png" for c in "ab" for n in range(40)))
     whole, seen = file_inspection.describe_picture, []
 
-    def interrupted(content):
+    def interrupted(content, ranges):
         seen.append(1)
         if len(seen) == 60:
             raise KeyboardInterrupt
-        return whole(content)
+        return whole(content, ranges)
 
     monkeypatch.setattr(file_inspection, "describe_picture", interrupted)
     with pytest.raises(KeyboardInterrupt):

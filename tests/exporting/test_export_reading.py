@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.core.types import InputSpec
+from headstart.core.types import InputSpec, PixelRanges
 from headstart.exporting import predict_template
 from headstart.exporting.export_files import format_decoding
+from headstart.exporting.export_source import decoding_rule
 from headstart.images import preprocessing
 
 SPECS = [
     InputSpec(size_px=32),
     InputSpec(size_px=64, resize="squash", interpolation="bilinear"),
     InputSpec(size_px=48, crop_fraction=1.0, interpolation="bilinear"),
+    InputSpec(size_px=48, resize="pad", channels="bgr", mean=(103.9, 116.8, 123.7)),
+    InputSpec(size_px=40, resize="pad", ranges=PixelRanges(integers=(0, 65535), floats=(0.0, 255.0))),
+    InputSpec(size_px=40, ranges=PixelRanges(integers=(0, 40000), floats=(-100.0, 200.0))),
 ]
 
 
@@ -105,14 +109,12 @@ PICTURES = {
 }
 
 
-def rule(spec):
-    return {name: getattr(spec, name) for name in ("size_px", "resize", "interpolation", "crop_fraction")}
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of broken metadata
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_read_as_in_training(name):
-    for spec, got in zip(SPECS, predict_template.decode(PICTURES[name], [rule(spec) for spec in SPECS]), strict=True):
+    for spec, got in zip(
+        SPECS, predict_template.decode(PICTURES[name], [decoding_rule(spec) for spec in SPECS]), strict=True
+    ):
         assert np.array_equal(got, preprocessing.decode_picture(PICTURES[name], spec)), spec
         assert got.shape == (spec.size_px, spec.size_px, 3) and got.dtype == np.uint8
 
@@ -120,13 +122,13 @@ def test_a_picture_is_read_as_in_training(name):
 @pytest.mark.parametrize("content", [b"", b"no picture", PICTURES["png"][:200], PICTURES["large jpeg"][:2000]])
 def test_what_is_no_whole_picture_is_an_error(content):
     with pytest.raises(ValueError, match="."):
-        predict_template.decode(content, [rule(SPECS[0])])
+        predict_template.decode(content, [decoding_rule(SPECS[0])])
 
 
 def test_a_picture_of_too_many_pixels_is_an_error(monkeypatch):
     monkeypatch.setattr(predict_template, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="80 x 90 px is more than"):
-        predict_template.decode(PICTURES["bmp"], [rule(SPECS[0])])
+        predict_template.decode(PICTURES["bmp"], [decoding_rule(SPECS[0])])
 
 
 def test_a_rule_is_told_in_words():

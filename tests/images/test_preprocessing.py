@@ -1,6 +1,7 @@
 import io
 import os
 import shutil
+import struct
 import threading
 import time
 import warnings
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headstart.core.errors import DataError
-from headstart.core.types import InputSpec
+from headstart.core.types import InputSpec, PixelRanges
 from headstart.images import codecs, descriptors, preprocessing
-from headstart.images.descriptors import describe_picture
+from headstart.images.descriptors import describe_picture, measure_ranges
 from headstart.images.file_formats import PictureError, count_passes
 from headstart.images.preprocessing import decode_batches, decode_picture
 from headstart.testing.image_files import (
@@ -95,13 +96,71 @@ def test_transparent_palette_and_colour_key_lie_on_white():
 
 
 @pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "rgb"])
-@pytest.mark.parametrize(("top", "bits"), [(4095, "12"), (65535, "16")])
-def test_deep_pictures_keep_their_grey_levels(channels, top, bits):
+@pytest.mark.parametrize("top", [4095, 65535])
+def test_deep_pictures_keep_their_grey_levels(channels, top):
     ramp = np.linspace(0, top, 256).round().astype(np.uint16)
     values = np.broadcast_to(ramp[None, :, None] if channels else ramp[None, :], (256, 256, *channels))
     found = decode_picture(make_deep_png(values), InputSpec(size_px=256, crop_fraction=1.0))
     assert np.abs(found[100, :, 0].astype(int) - np.arange(256)).max() <= 1
-    assert bits in describe_picture(make_deep_png(values)).note
+    assert "16 bits" in describe_picture(make_deep_png(values)).note
+
+
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "rgb"])
+def test_a_hot_pixel_changes_nothing_where_a_range_was_measured(channels):
+    ramp = np.linspace(0, 4000, 256).round().astype(np.uint16)
+    values = np.broadcast_to(ramp[None, :, None] if channels else ramp[None, :], (256, 256, *channels)).copy()
+    plain = describe_picture(make_deep_png(values))
+    spec = InputSpec(size_px=256, crop_fraction=1.0, ranges=measure_ranges([plain]))
+    assert spec.ranges == PixelRanges(integers=(0.0, 4095.0))
+    before = decode_picture(make_deep_png(values), spec)
+    values[128, 128] = 4096
+    hot = decode_picture(make_deep_png(values), spec)
+    changed = np.abs(before.astype(int) - hot).max(axis=-1) > 0
+    assert changed.sum() < 2 and (hot[128, 128] == 255).all()
+    assert measure_ranges([plain, describe_picture(make_deep_png(values))]) == spec.ranges  # nor is the range it
+
+
+@pytest.mark.parametrize(("tops", "white"), [((200,), 255), ((200, 700), 1023), ((9000, 20), 16383), ((17000,), 65535)])
+def test_a_range_is_the_fewest_bits_that_hold_every_picture(tops, white):
+    facts = [describe_picture(make_deep_png(np.full((9, 9), top, np.uint16))) for top in tops]
+    assert measure_ranges([*facts, describe_picture(SOUND["plain.png"])]) == PixelRanges(integers=(0.0, float(white)))
+
+
+def test_a_picture_far_beyond_the_range_is_refused():
+    spec = InputSpec(size_px=48, ranges=PixelRanges(integers=(0, 4095)))
+    for values in (np.full((64, 64), 9000, np.uint16), np.full((64, 64, 3), 9000, np.uint16)):
+        with pytest.raises(PictureError, match="outside 0 to 4,095"):
+            decode_picture(make_deep_png(values), spec)
+
+
+def store_bands(count, photometric, extra=None):
+    """A TIFF of 8 x 8 px and so many bands of 8 bits."""
+    entries = {256: (3, [8]), 257: (3, [8]), 258: (3, [8] * count), 259: (3, [1]), 262: (3, [photometric])}
+    entries |= {273: (4, [0]), 277: (3, [count]), 278: (3, [8]), 279: (4, [64 * count])}
+    entries |= {338: (3, list(extra))} if extra else {}
+    place, late, table = 8 + 2 + 12 * len(entries) + 4, b"", b""
+    pixels = place + 2 * count + (2 * len(extra) if extra and len(extra) > 2 else 0)
+    for tag, (kind, numbers) in sorted(entries.items()):
+        numbers = [pixels] if tag == 273 else numbers
+        value = b"".join(struct.pack("<H" if kind == 3 else "<I", number) for number in numbers)
+        if len(value) > 4:
+            value, late = struct.pack("<I", place + len(late)), late + value
+        table += struct.pack("<HHI", tag, kind, len(numbers)) + value.ljust(4, b"\0")
+    late = late.ljust(pixels - place, b"\0")
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + late + bytes([90] * 64 * count)
+
+
+@pytest.mark.parametrize(
+    ("bands", "said"),
+    [((4, 2, (0,)), "4th band"), ((4, 2), "4th band"), ((5, 2, (0, 0)), "5 bands"), ((4, 1, (0, 0, 0)), "band")],
+)
+def test_a_tiff_of_more_bands_than_are_read_is_refused(bands, said):
+    for read in (describe_picture, lambda content: decode_picture(content, SPEC)):
+        with pytest.raises(PictureError, match=said) as refused:
+            read(store_bands(*bands))
+        assert refused.value.reason == "unreadable" and "grey, RGB" in refused.value.detail
+    assert decode_picture(store_bands(4, 2, (2,)), SPEC).shape == (48, 48, 3)
+    assert (decode_picture(store_bands(3, 2), SPEC) == 90).all()
 
 
 def test_deep_colour_with_transparency():

@@ -14,7 +14,7 @@ from headstart.core.provenance import find_version
 from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import to_plain
 from headstart.core.types import InputSpec
-from headstart.exporting.export_source import Exporter, ExportSource, graph_inputs
+from headstart.exporting.export_source import Exporter, ExportSource, decoding_rule, graph_inputs
 
 FORMAT = 1
 _MARKS = re.compile(r"# ---- the runtime\n.*?# ---- the runtime ends here\n", re.S)
@@ -22,8 +22,8 @@ _OURS = "# mypy: ignore-errors\n"
 _READING = (
     "a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least twice what the resize needs",
     "the first frame counts; EXIF orientation is applied; transparency is laid on white; no colour profile is used",
-    "grey of more than 8 bits is scaled by its range: to 4095, to 65535, floats from 0..1 or 0..255",
-    "colour of 16 bits is scaled to 4095 where no value is larger, else its high byte is taken",
+    "more than 8 bits a channel: the two values in `ranges` become black and white; without them, the file's own",
+    "colour of 16 bits whose range is 0 to 65535: its high byte is taken",
     "resizing is antialiased, by Pillow's filter of the name",
 )
 
@@ -45,7 +45,7 @@ def describe_export(source: ExportSource, exporter: Exporter, precision: str) ->
                 "name": entry.name,
                 "shape": [None, entry.spec.size_px, entry.spec.size_px, 3],
                 "values": "RGB 0..255; rescaling is part of the graph",
-                **{name: getattr(entry.spec, name) for name in ("size_px", "resize", "interpolation", "crop_fraction")},
+                **decoding_rule(entry.spec),
                 "in_words": format_decoding(entry.spec),
             }
             for entry in graph_inputs(manifest)
@@ -87,6 +87,9 @@ def format_decoding(spec: InputSpec) -> str:
     side = spec.size_px
     if spec.resize == "squash":
         return f"resized to {side} x {side} px ({spec.interpolation}), whatever its shape"
+    if spec.resize == "pad":
+        beside = f"RGB {', '.join(map(str, spec.pad_rgb))} beside it"
+        return f"longer side resized to {side} px ({spec.interpolation}), in the middle of {side} x {side} px, {beside}"
     shorter = side / spec.crop_fraction
     return f"shorter side resized to {shorter:g} px ({spec.interpolation}), the middle {side} x {side} px taken"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.core.errors import DataError
+from headstart.core.storage.hashing import canonical_json, to_plain
 from headstart.core.types import InputSpec
 
 if TYPE_CHECKING:
@@ -89,12 +90,17 @@ class GraphInput:
     trunks: tuple[str, ...]
 
 
+def decoding_rule(spec: InputSpec) -> dict[str, Any]:
+    """What `predict.py` reads a picture by, as plain JSON."""
+    names = ("size_px", "resize", "interpolation", "crop_fraction", *(("pad_rgb",) if spec.resize == "pad" else ()))
+    return {name: to_plain(getattr(spec, name)) for name in names} | {"ranges": asdict(spec.ranges)}
+
+
 def graph_inputs(manifest: Manifest) -> tuple[GraphInput, ...]:
     """One input for each way of decoding; trunks that want the same pictures share it."""
     by_rule: dict[Any, list[TrunkEntry]] = {}
     for entry in manifest.trunks:
-        spec = entry.input
-        by_rule.setdefault((spec.size_px, spec.resize, spec.interpolation, spec.crop_fraction), []).append(entry)
+        by_rule.setdefault(canonical_json(decoding_rule(entry.input)), []).append(entry)
     names = ["pictures"] if len(by_rule) == 1 else [f"pictures_{at}" for at in range(1, len(by_rule) + 1)]
     return tuple(
         GraphInput(name=name, spec=group[0].input, trunks=tuple(entry.name for entry in group))

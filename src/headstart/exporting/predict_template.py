@@ -49,7 +49,7 @@ def decode(content, rules):
 
 def _decode(content, rule):
     size = rule["size_px"]
-    side = size if rule["resize"] == "squash" else math.ceil(size / rule["crop_fraction"])
+    side = math.ceil(size / rule["crop_fraction"]) if rule["resize"] == "crop" else size
     image = _open_image(content)
     extent = image.size
     if content.startswith(b"\xff\xd8\xff"):  # a JPEG is decoded at 1/2, 1/4 or 1/8, never below twice of what is needed
@@ -57,9 +57,9 @@ def _decode(content, rule):
         extent = drafted[1][2:] if drafted else image.size
     layout = _pixel_layout(image)
     image.load()
-    flat = _to_rgb(image)
+    flat = _to_rgb(image, rule["ranges"])
     if ";16" in layout and not layout.startswith(("I", "F", "LA")):
-        flat = _low_bytes(flat, image, content)
+        flat = _low_bytes(flat, image, content, rule["ranges"])
     turn, small = TURNS.get(_orientation(image)), _resize_to_input(flat, extent, rule)
     return np.asarray(small.transpose(Image.Transpose[turn]) if turn else small)
 
@@ -71,6 +71,10 @@ def _open_image(content):
         raise ValueError("it is not a picture that can be read") from None
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise ValueError(f"{image.size[0]} x {image.size[1]} px is more than {MAX_PIXELS // 1_000_000} megapixels")
+    if image.format == "TIFF":
+        count, colours = image.tag_v2.get(277, 1), {2: 3, 5: 4, 6: 3, 8: 3}.get(image.tag_v2.get(262), 1)
+        if count > colours and not (count == colours + 1 and image.tag_v2.get(338, ()) in ((1,), (2,))):
+            raise ValueError(f"a TIFF of {count} bands is not read: grey, RGB, RGB with transparency and CMYK are")
     return image
 
 
@@ -87,16 +91,18 @@ def _pixel_layout(image):
     return str(args[0] if isinstance(args, tuple) else args)
 
 
-def _low_bytes(high, image, content):
-    """Pillow keeps the high byte of 16-bit colour; where that says only 0..15, the low byte holds the picture."""
-    clear = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
-    if clear or np.asarray(high).max(initial=0) > 15:
+def _low_bytes(high, image, content, ranges):
+    """Pillow keeps the high byte of 16-bit colour, which is enough where black to white are all 16 bits."""
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        return high
+    values = np.asarray(high).astype(np.uint16) * 256
+    ends = ranges["integers"] or (0, 4095 if values.max(initial=0) < 4096 else 65535)
+    if tuple(ends) == (0, 65535):
         return high
     again = _open_image(content)
     again.tile = [tile._replace(args=_other_byte(tile.args)) for tile in again.tile]
     again.load()
-    values = np.asarray(high).astype(np.float32) * 256 + np.asarray(_to_rgb(again))
-    return Image.fromarray(np.clip(values * np.float32(255 / 4095) + 0.5, 0, 255).astype(np.uint8))
+    return Image.fromarray(_to_bytes(values + np.asarray(_to_rgb(again, ranges)), *ends))
 
 
 def _other_byte(args):
@@ -107,10 +113,10 @@ def _other_byte(args):
     return f"{layout};16{'L' if order == 'B' else 'B'}"
 
 
-def _to_rgb(image):
+def _to_rgb(image, ranges):
     """8-bit RGB: transparency on white, deep grey by its range, the first frame of several."""
     if image.mode.startswith(("I", "F")):
-        return _scale_levels(np.asarray(image))
+        return _scale_levels(np.asarray(image), ranges)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
@@ -121,27 +127,44 @@ def _to_rgb(image):
     return image.convert("RGB")
 
 
-def _scale_levels(values):
-    """Grey of more than 8 bits: up to 4095 counts as 12 bits, up to 65535 as 16; floats as 0..1 or 0..255."""
+def _scale_levels(values, ranges):
+    """Grey of more than 8 bits, by the training pictures' range; without one, by that which this file seems to have."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise ValueError("no value in it is a finite number")
     low, high = float(finite.min()), float(finite.max())
     if values.dtype.kind == "f":
-        low, high = (0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high)
-    elif low >= 0 and high <= 65535:
-        low, high = 0.0, 4095.0 if high <= 4095 else 65535.0
+        own = (0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high)
+    else:
+        own = (0.0, 4095.0 if high <= 4095 else 65535.0) if low >= 0 and high <= 65535 else (low, high)
+    ends = ranges["floats" if values.dtype.kind == "f" else "integers"] or own
+    return Image.fromarray(_to_bytes(values, *ends)).convert("RGB")
+
+
+def _to_bytes(values, low, high):
+    finite = np.isfinite(values)
+    if np.mean(finite & ((values < low) | (values > high))) > 0.5:
+        raise ValueError(f"more than half of its values lie outside {low:g} to {high:g}, the range in training")
     factor = np.float32(255.0 / (high - low) if high > low else 0.0)
-    scaled = (np.where(np.isfinite(values), values, low).astype(np.float32) - np.float32(low)) * factor + 0.5
-    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
+    scaled = (np.where(finite, values, low).astype(np.float32) - np.float32(low)) * factor + 0.5
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 def _resize_to_input(image, extent, rule):
-    """`squash`: to the square. `crop`: shorter side to size_px / crop_fraction, centre crop; only that is computed."""
-    size, kind = rule["size_px"], rule["interpolation"]
+    """`squash`: to the square. `pad`: longer side to size_px, in the middle. `crop`: the middle, and only that.
+
+    For `crop` the shorter side becomes size_px / crop_fraction.
+    """
+    size, kind, (width, height) = rule["size_px"], rule["interpolation"], extent
     if rule["resize"] == "squash":
-        return image.resize((size, size), FILTERS[kind], box=(0, 0, *extent))
-    width, height = extent
+        return image.resize((size, size), FILTERS[kind], box=(0, 0, width, height))
+    if rule["resize"] == "pad":
+        scale = size / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        canvas = Image.new("RGB", (size, size), tuple(rule["pad_rgb"]))
+        small = image.resize(inner, FILTERS[kind], box=(0, 0, width, height))
+        canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return canvas
     ratio = min(width, height) * rule["crop_fraction"] / size
     room = int((size / rule["crop_fraction"] - size) / 2)
     margin = min(room, math.ceil(REACH[kind] * max(ratio, 1.0) / ratio))

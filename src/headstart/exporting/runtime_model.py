@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from headstart.core.model_manifest import Calibration, HeadEntry, Manifest, Trun
 from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
-from headstart.core.types import Exported
+from headstart.core.types import Exported, InputSpec, PixelRanges
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.decision_rule import make_decision
+from headstart.images.preprocessing import make_change_error
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import selective_prediction
 from headstart.uncertainty.temperature import apply_temperature
@@ -130,7 +132,7 @@ def _write_trunk(
     return TrunkEntry(
         name=spec.name,
         revision=spec.revision,
-        input=spec.input,
+        input=_input_for_new_pictures(data, spec),
         depths=tuple(spec.depths[position] for position in keep),
         precision="f32",
         licence=spec.licence,
@@ -138,6 +140,13 @@ def _write_trunk(
         ir=f"{below}/trunk.xml",
         files=model_manifest.entry_files(draft, below),
     )
+
+
+def _input_for_new_pictures(data: Dataset, spec: BackboneSpec) -> InputSpec:
+    """As the set was read; values beyond 8 bits that none of its pictures has are scaled by their format's range."""
+    seen = data.adapt_input(spec.input)
+    integers, floats = seen.ranges.integers or (0.0, 65535.0), seen.ranges.floats or (0.0, 1.0)
+    return replace(seen, ranges=PixelRanges(integers=integers, floats=floats))
 
 
 def cut_graph(source: Path, target: Path, keep: list[int]) -> None:
@@ -170,9 +179,11 @@ def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
 def _decode_sample(data: Dataset, spec: BackboneSpec) -> np.ndarray:
     from headstart.images import preprocessing
 
-    rows = evenly_spaced(len(data.uris), COMPARED)
-    paths = [os.path.join(data.root, data.uris[row]) for row in rows]  # noqa: PTH118 - names of any bytes
-    return np.stack([preprocessing.decode_picture(preprocessing.read_bytes(path), spec.input) for path in paths])
+    rows, seen = evenly_spaced(len(data.uris), COMPARED), data.adapt_input(spec.input)
+    batches = preprocessing.decode_batches(
+        data.root, data.uris, rows, seen, batch=COMPARED, threads=1, digests=data.digests
+    )
+    return next(batches)[1]
 
 
 def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], fit_result: FitResult) -> float:
@@ -181,7 +192,10 @@ def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ..
 
     rows, model = evenly_spaced(len(data.uris), COMPARED), load(draft)
     files = [Path(data.root) / data.uris[row] for row in rows]
-    saved = np.concatenate([model.predict_probabilities(chunk) for chunk in model.extract_features(files)])
+    chunks = list(model.extract_features(files, batch=COMPARED))
+    for at, detail in (error for chunk in chunks for error in chunk.errors.items()):
+        raise make_change_error(data.root, data.uris[rows[at]], detail)
+    saved = np.concatenate([model.predict_probabilities(chunk) for chunk in chunks])
     untempered = predict_rows(fit_result.fitted, embeddings, fit_result.features, rows)
     worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature)).max())
     if not worst <= TOLERANCE:

@@ -64,7 +64,7 @@ def extract_features(
     resolved = loading.find_backbone(backbone) if isinstance(backbone, str) else backbone
     sample = _sample_rows(rows, precision)
     calibration = compute_digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
-    key = make_embed_key(resolved, precision=precision, calibration=calibration)
+    key = make_embed_key(resolved, data.adapt_input(resolved.spec.input), precision=precision, calibration=calibration)
     folder = ctx.store.root / cache_address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = parse_keys([data.digests[row] for row in rows.tolist()])
@@ -144,9 +144,8 @@ def _sample_rows(rows: np.ndarray, precision: str) -> np.ndarray:
 def _decode_rows(
     data: Dataset, resolved: ResolvedBackbone, rows: np.ndarray, batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return decode_batches(
-        data.root, data.uris, rows, resolved.spec.input, batch=batch, threads=count_threads(), digests=data.digests
-    )
+    spec = data.adapt_input(resolved.spec.input)
+    return decode_batches(data.root, data.uris, rows, spec, batch=batch, threads=count_threads(), digests=data.digests)
 
 
 def _gather_blocks(

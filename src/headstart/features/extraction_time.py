@@ -42,7 +42,8 @@ def count_missing_rows(
     keys = parse_keys(list(dict.fromkeys(digests)))
     counts: dict[str, int] = {}
     for name in backbones:
-        key = make_embed_key(loading.find_backbone(name))
+        backbone = loading.find_backbone(name)
+        key = make_embed_key(backbone, data.adapt_input(backbone.spec.input))
         cache = RowStore(store.root / cache_address(key), {depth.name: depth.dim for depth in key.depths})
         counts[name] = cache.count_missing(keys)
     return counts

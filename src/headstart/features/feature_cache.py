@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headstart.core.storage.hashing import compute_digest
-from headstart.core.types import EmbedKey
+from headstart.core.types import EmbedKey, InputSpec
 from headstart.images.preprocessing import decoder_revision
 from headstart.networks import openvino_engine
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
 
 
-def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
-    """All that a backbone's vectors depend on besides the pictures.
+def make_embed_key(
+    backbone: ResolvedBackbone, seen: InputSpec, *, precision: str = "f32", calibration: str = ""
+) -> EmbedKey:
+    """All that a backbone's vectors depend on besides the pictures, which it sees as an input spec says.
 
     `calibration` is the digest of the pictures that an int8 trunk is calibrated on.
     """
     return EmbedKey(
         backbone=backbone.name,
         revision=backbone.spec.revision,
-        input=backbone.spec.input,
+        input=seen,
         depths=backbone.spec.depths,
         precision=precision,
         engine=openvino_engine.engine_name(),

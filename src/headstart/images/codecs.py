@@ -1,8 +1,9 @@
 """Bytes of a picture file -> an 8-bit RGB picture, or a `PictureError` with the reason.
 
 The size in the header is checked before anything is decoded. The first frame counts; transparency is laid on white;
-CMYK and other colour spaces become RGB without their ICC profile. Deeper grey and colour is scaled by its range: values
-up to 4095 count as 12 bits, up to 65535 as 16; floats as 0..1 or 0..255, others from their smallest to their largest.
+CMYK and other colour spaces become RGB without their ICC profile. Deeper grey and colour is scaled by the range that
+was measured on the whole set; without one by the file's own: values up to 4095 count as 12 bits, up to 65535 as 16;
+floats as 0..1 or 0..255, others from their smallest to their largest.
 """
 
 from __future__ import annotations
@@ -27,22 +28,27 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from headstart.core.types import OWN_RANGES, PixelRanges
 from headstart.images.file_formats import HEAD_BYTES, PictureError, count_passes, detect_format, is_cut_short
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1_000_000_000
+OUTSIDE = 0.5  # of a picture's values may lie outside the range
+_SAMPLED = 1_000_000  # values whose range is measured
+STRAY = 0.001  # of a picture's values have no say in the range: hot pixels
 MAX_PASSES = 50  # of a progressive JPEG; encoders make about ten
+
+_BANDS = "grey, RGB, RGB with transparency and CMYK are read"
 
 # what was done to a picture; the order is part of the cached facts
 NOTES = (
     "alpha on white",
     "CMYK to RGB",
-    "values to 4095 taken as 12 bits",
-    "16 bits a channel reduced to 8",
-    "floats scaled to 0..255",
+    "16 bits a channel and more scaled to 8",
+    "floats scaled to 8 bits",
     "EXIF data unreadable, orientation not applied",
 )
-ALPHA, CMYK, BITS_12, BITS_16, FLOAT, NO_EXIF = range(len(NOTES))
+ALPHA, CMYK, BITS_16, FLOAT, NO_EXIF = range(len(NOTES))
 
 _READERS: dict[str, Any] = {
     "JPEG": JpegImagePlugin.jpeg_factory,
@@ -70,14 +76,17 @@ class Picture:
         size: Width and height in px as stored, before EXIF orientation.
         extent: Width and height of the picture in pixels of what `decode_rgb` gave; a reduced scale may not be whole.
         notes: Positions in `NOTES` of what was done so far.
+        deep_values: What `decode_rgb` scaled to 8 bits, (H, W) or (H, W, 3); of 16-bit colour the high bytes tell.
 
     Raises:
         PictureError: It is not a readable picture, or has more than `max_pixels`.
     """
 
-    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, ranges: PixelRanges = OWN_RANGES) -> None:
         self.format = detect_format(content[:HEAD_BYTES])
         self.notes: set[int] = set()
+        self.deep_values: np.ndarray | None = None
+        self._ranges = ranges
         self._content = content
         self._max_pixels = max_pixels
         with self._translate_errors():
@@ -91,6 +100,8 @@ class Picture:
         if width * height > self._max_pixels:
             detail = f"{width:,} x {height:,} px is more than {self._max_pixels / 1_000_000:g} megapixels"
             raise PictureError("too_many_pixels", detail)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _require_known_bands(image)
         many = "progressive" in image.info and self._content.count(b"\xff\xda") > MAX_PASSES  # quick, and seldom
         if many and count_passes(self._content, MAX_PASSES) > MAX_PASSES:
             raise PictureError("unreadable", f"its data go over the picture more than {MAX_PASSES} times")
@@ -110,6 +121,8 @@ class Picture:
             if "truncated" in str(err).lower() or isinstance(err, EOFError) or is_cut_short(self._content, self.format):
                 raise PictureError("truncated", f"the {self.format} data ends early") from err
             detail = f"damaged {self.format}: {err or type(err).__name__}"
+            if "unknown pixel mode" in detail:
+                detail = f"the TIFF has bands or bits that are not read; {_BANDS}"
             raise PictureError("unreadable", detail.replace("\n", " ")) from err
 
     def count_frames(self) -> int:
@@ -163,43 +176,68 @@ class Picture:
         return image.convert("RGB")
 
     def _recover_low_bytes(self, high: Image.Image, raw_mode: str) -> Image.Image:
-        """Pillow keeps the high byte of 16-bit colour; when that says only 0..15, the low byte holds the picture."""
+        """Pillow keeps the high byte of 16-bit colour, which is enough where black to white are all 16 bits."""
         self.notes.add(BITS_16)
-        if np.asarray(high).max(initial=0) > 15 or raw_mode.startswith("LA") or ALPHA in self.notes:
+        if raw_mode.startswith("LA") or ALPHA in self.notes:
             return high
-        self.notes = (self.notes - {BITS_16}) | {BITS_12}
+        values = np.asarray(high).astype(np.uint16) * 256
+        self.deep_values = values + 255
+        ends = self._ranges.integers or (0, 4095 if values.max(initial=0) < 4096 else 65535)
+        if ends == (0, 65535):
+            return high
         again = self._open_image()
         again.tile = [tile._replace(args=_swap_byte_order(tile.args)) for tile in again.tile]
         again.load()
-        low = np.asarray(self._flatten_transparency(again)).astype(np.uint16)
-        return Image.fromarray(_scale_to_uint8(np.asarray(high).astype(np.uint16) * 256 + low, 0, 4095))
+        return Image.fromarray(_scale_to_uint8(values + np.asarray(self._flatten_transparency(again)), *ends))
 
     def _scale_grey(self, values: np.ndarray) -> Image.Image:
-        if values.dtype.kind == "f":
-            self.notes.add(FLOAT)
-            return Image.fromarray(_scale_floats(values)).convert("RGB")
-        low, high = int(values.min()), int(values.max())
-        if low >= 0 and high <= 65535:
-            self.notes.add(BITS_12 if high <= 4095 else BITS_16)
-            low, high = 0, 4095 if high <= 4095 else 65535
-        else:
-            self.notes.add(FLOAT)
-        return Image.fromarray(_scale_to_uint8(values, low, high)).convert("RGB")
+        if not np.isfinite(values).any():
+            raise PictureError("unreadable", "no value in it is a finite number")
+        is_float, self.deep_values = values.dtype.kind == "f", values
+        self.notes.add(FLOAT if is_float else BITS_16)
+        ends = (self._ranges.floats or _own_float_range(values)) if is_float else self._ranges.integers
+        return Image.fromarray(_scale_to_uint8(values, *(ends or _own_integer_range(values)))).convert("RGB")
+
+    def measure_range(self) -> tuple[float, float] | None:
+        """The smallest and largest value beyond 8 bits but for a stray few; None without such. After decoding."""
+        if self.deep_values is None:
+            return None
+        sample = self.deep_values.ravel()[:: max(1, self.deep_values.size // _SAMPLED)]
+        values = np.sort(sample[np.isfinite(sample)])
+        if not len(values):
+            return None
+        stray = int(STRAY * len(values))
+        return float(values[stray]), float(values[-1 - stray])
 
 
-def _scale_floats(values: np.ndarray) -> np.ndarray:
+def _require_known_bands(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse a TIFF with a band that is no grey, no colour and no transparency: Pillow would drop it, or take it so."""
+    tags = image.tag_v2
+    count, colours, extra = tags.get(277, 1), {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262, 1), 1), tags.get(338, ())
+    if count > colours and not (count == colours + 1 and extra in ((1,), (2,))):
+        kinds = "a 4th band whose meaning it does not say" if count == 4 else f"{count} bands"
+        raise PictureError("unreadable", f"the TIFF has {kinds}; {_BANDS}")
+
+
+def _own_float_range(values: np.ndarray) -> tuple[float, float]:
     finite = np.isfinite(values)
-    if not finite.any():
-        raise PictureError("unreadable", "no value in it is a finite number")
     low, high = float(values[finite].min()), float(values[finite].max())
-    if low >= 0 and high <= 255:
-        low, high = 0.0, 1.0 if high <= 1 else 255.0
-    return _scale_to_uint8(np.where(finite, values, low), low, high)
+    return (0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high)
+
+
+def _own_integer_range(values: np.ndarray) -> tuple[float, float]:
+    low, high = int(values.min()), int(values.max())
+    return (0, 4095 if high <= 4095 else 65535) if low >= 0 and high <= 65535 else (low, high)
 
 
 def _scale_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Scaled and clipped; what is no number becomes black."""
+    finite = np.isfinite(values)
+    if np.mean(finite & ((values < low) | (values > high))) > OUTSIDE:
+        what = f"more than half of its values lie outside {low:,g} to {high:,g}, the range of the training pictures"
+        raise PictureError("unreadable", what)
     factor = 255.0 / (high - low) if high > low else 0.0
-    levels = (values.astype(np.float32) - np.float32(low)) * np.float32(factor) + 0.5
+    levels = (np.where(finite, values, low).astype(np.float32) - np.float32(low)) * np.float32(factor) + 0.5
     return np.asarray(np.clip(levels, 0, 255), np.uint8)
 
 

@@ -33,7 +33,7 @@ def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Sto
         DataError: A file vanished, changed or cannot be decoded any more.
         SetupError: The disk has no room for them.
     """
-    rows = np.asarray(rows, np.int64)
+    rows, spec = np.asarray(rows, np.int64), data.adapt_input(spec)
     shape = (len(rows), spec.size_px, spec.size_px, 3)
     if math.prod(shape) <= IN_MEMORY:
         pixels = np.empty(shape, np.uint8)

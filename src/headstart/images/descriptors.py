@@ -6,17 +6,19 @@ The whole file is decoded, so that a truncated one is found. `to_row` and `from_
 from __future__ import annotations
 
 import functools
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from headstart.images.codecs import NOTES, Picture
+from headstart.core.storage.hashing import compute_digest
+from headstart.core.types import OWN_RANGES, PixelRanges
+from headstart.images.codecs import FLOAT, NOTES, Picture
 
-REVISION = 1
+REVISION = 2
 BINS = 64
-ROW_WIDTH = BINS + 4 + 5
+ROW_WIDTH = BINS + 4 + 8
 _SMALL = 64
 _HASH_SIDE = 32
 
@@ -31,6 +33,7 @@ class ImageDescriptors:
         grey_std: Standard deviation of the grey levels 0..255.
         frames: Frames or pages in the file; the first one is used.
         notes: Bit `i` set: `codecs.NOTES[i]` was done.
+        value_range: Smallest and largest value beyond 8 bits a channel, but for a stray few; None without such.
     """
 
     width_px: int
@@ -40,6 +43,7 @@ class ImageDescriptors:
     grey_std: float
     frames: int
     notes: int
+    value_range: tuple[float, float] | None = None
 
     @property
     def note(self) -> str:
@@ -48,9 +52,9 @@ class ImageDescriptors:
         return "; ".join(parts + ([f"first of {self.frames} frames"] if self.frames > 1 else []))
 
 
-def describe_picture(content: bytes) -> ImageDescriptors:
+def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageDescriptors:
     """Facts of a picture from the bytes of its file; PictureError where it cannot be read to its end."""
-    picture = Picture(content)
+    picture = Picture(content, ranges=ranges)
     image = picture.decode_rgb(least=_SMALL)
     factor = min(image.size) // _SMALL
     small = picture.turn_upright(image.reduce(factor) if factor > 1 else image)
@@ -64,6 +68,7 @@ def describe_picture(content: bytes) -> ImageDescriptors:
         grey_std=float(np.asarray(grey).std(dtype=np.float64)),
         frames=picture.count_frames(),
         notes=sum(1 << bit for bit in picture.notes),
+        value_range=picture.measure_range(),
     )
 
 
@@ -94,23 +99,24 @@ def perceptual_hash(grey: Image.Image) -> int:
     return int.from_bytes(np.packbits(coefficients > np.median(coefficients[1:])).tobytes(), "big")
 
 
-def cache_key() -> str:
+def cache_key(ranges: PixelRanges) -> str:
     """SHA-256 hex of what a picture's facts depend on besides its bytes."""
     import PIL
 
-    return hashlib.sha256(f"facts {REVISION} pillow {PIL.__version__}".encode()).hexdigest()
+    return compute_digest(["facts", REVISION, "pillow", PIL.__version__, ranges])
 
 
 def to_row(facts: ImageDescriptors) -> np.ndarray:
     """Facts as (ROW_WIDTH,) float32; integers in parts of 16 bits, which float32 holds exactly."""
     parts = [facts.phash >> shift & 0xFFFF for shift in (48, 32, 16, 0)]
     numbers = [facts.width_px, facts.height_px, facts.grey_std, facts.frames, facts.notes]
+    numbers += [facts.value_range is not None, *(facts.value_range or (0.0, 0.0))]
     return np.concatenate([facts.histogram, np.array(parts + numbers, dtype=np.float32)])
 
 
 def from_row(row: np.ndarray) -> ImageDescriptors:
     """The facts that `to_row` wrote."""
-    p3, p2, p1, p0, width, height, grey_std, frames, notes = row[BINS:].tolist()
+    p3, p2, p1, p0, width, height, grey_std, frames, notes, is_deep, low, high = row[BINS:].tolist()
     return ImageDescriptors(
         width_px=int(width),
         height_px=int(height),
@@ -119,4 +125,35 @@ def from_row(row: np.ndarray) -> ImageDescriptors:
         grey_std=grey_std,
         frames=int(frames),
         notes=int(notes),
+        value_range=(low, high) if is_deep else None,
     )
+
+
+def measure_ranges(facts: Sequence[ImageDescriptors]) -> PixelRanges:
+    """Black and white of a set's pictures beyond 8 bits a channel, so that all are scaled alike.
+
+    Whole numbers take the smallest of 8, 10, 12, 14 and 16 bits that holds every picture, floats 0..1 or 0..255;
+    where those do not hold them, from the smallest to the largest value of the set.
+    """
+    floats, integers = _join_ranges(facts, is_float=True), _join_ranges(facts, is_float=False)
+    return PixelRanges(
+        integers=_widen_range(integers, [2.0**bits - 1 for bits in (8, 10, 12, 14, 16)]),
+        floats=_widen_range(floats, [1.0, 255.0]),
+    )
+
+
+def _join_ranges(facts: Sequence[ImageDescriptors], *, is_float: bool) -> tuple[float, float] | None:
+    ranges = [f.value_range for f in facts if f.value_range and bool(f.notes >> FLOAT & 1) == is_float]
+    return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+
+
+def _widen_range(ends: tuple[float, float] | None, usual_ends: Sequence[float]) -> tuple[float, float] | None:
+    if ends is None or ends[0] < 0:
+        return ends
+    return next(((0.0, end) for end in usual_ends if ends[1] <= end), ends)
+
+
+def format_ranges(ranges: PixelRanges) -> str:
+    """`0 to 4,095 is black to white`."""
+    ends = [f"{low:,.6g} to {high:,.6g}" for low, high in filter(None, (ranges.integers, ranges.floats))]
+    return f"{' and of floats '.join(ends)} is black to white"

@@ -42,8 +42,8 @@ def decode_picture(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIX
     Raises:
         PictureError: It cannot be read to its end, or has more than `max_pixels`.
     """
-    picture = Picture(content, max_pixels)
-    side = spec.size_px if spec.resize == "squash" else math.ceil(spec.size_px / spec.crop_fraction)
+    picture = Picture(content, max_pixels, spec.ranges)
+    side = math.ceil(spec.size_px / spec.crop_fraction) if spec.resize == "crop" else spec.size_px
     image = picture.decode_rgb(least=2 * side)
     return np.asarray(picture.turn_upright(_resize_to_spec(image, picture.extent, spec)))
 
@@ -55,10 +55,17 @@ def fit_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
 
 
 def _resize_to_spec(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
-    """Squash, or shorter side to `size_px / crop_fraction` and centre crop; `ratio` is source pixels for one of it."""
+    """Squash, pad, or shorter side to `size_px / crop_fraction` and centre crop; `ratio`: source pixels for one."""
     size, (width, height) = spec.size_px, extent
     if spec.resize == "squash":
         return image.resize((size, size), _FILTERS[spec.interpolation], box=(0, 0, width, height))
+    if spec.resize == "pad":
+        scale = size / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        canvas = Image.new("RGB", (size, size), spec.pad_rgb)
+        small = image.resize(inner, _FILTERS[spec.interpolation], box=(0, 0, width, height))
+        canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return canvas
     ratio = min(width, height) * spec.crop_fraction / size
     room = int((size / spec.crop_fraction - size) / 2)
     margin = min(room, math.ceil(_SUPPORT[spec.interpolation] * max(ratio, 1.0) / ratio))
@@ -70,8 +77,14 @@ def _resize_to_spec(image: Image.Image, extent: tuple[float, float], spec: Input
 
 
 def visible_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
-    """The part of an upright picture of a (width, height) that `decode_picture` keeps: left, top, right, bottom."""
+    """The part of an upright picture of a (width, height) that `decode_picture` keeps: left, top, right, bottom.
+
+    A padded input reaches beyond the picture.
+    """
     width, height = size
+    if spec.resize == "pad":
+        beside, above = (max(size) - width) / 2, (max(size) - height) / 2
+        return -beside, -above, width + beside, height + above
     if spec.resize == "squash":
         return 0.0, 0.0, float(width), float(height)
     side = min(width, height) * spec.crop_fraction
@@ -165,8 +178,13 @@ def _decode_into(
                 raise PictureError("unreadable", "its bytes are not those that were read first")
             out[slot] = decode_picture(content, spec)
         except PictureError as err:
-            raise DataError(
-                f"`{format_printable(uris[row])}` changed while headstart was working: {err.detail}",
-                where=format_printable(path),
-                hint="run the command again on files that stay as they are",
-            ) from err
+            raise make_change_error(root, uris[row], err.detail) from err
+
+
+def make_change_error(root: str, uri: str, detail: str) -> DataError:
+    """What every step says of a picture that it cannot read although the data set was read before."""
+    return DataError(
+        f"`{format_printable(uri)}` changed while headstart was working: {detail}",
+        where=format_printable(os.path.join(root, uri)),  # noqa: PTH118 - names of any bytes
+        hint="run the command again on files that stay as they are",
+    )

@@ -120,7 +120,7 @@ class ImageFeatures:
         return {depth.name: depth.dim for depth in self.spec.depths}
 
     def _cache_folder(self) -> Path:
-        key = replace(make_embed_key(self.trunk), input=self.input)
+        key = make_embed_key(self.trunk, self.input)
         return default_store(self._console).root / cache_address(key)
 
     def _read_cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:

@@ -12,9 +12,13 @@ from typing import Any
 
 
 def to_plain(value: Any) -> Any:
-    """A value as JSON's own types. Arrays and NaN are refused: they have no canonical text."""
+    """A value as JSON's own types. Arrays and NaN are refused: they have no canonical text.
+
+    A field marked `digest="unless default"` came later: left at its default, it changes no digest.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        parts = [(f, getattr(value, f.name)) for f in dataclasses.fields(value)]
+        return {f.name: to_plain(v) for f, v in parts if "digest" not in f.metadata or v != f.default}
     if isinstance(value, Mapping):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

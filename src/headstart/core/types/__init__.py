@@ -5,9 +5,17 @@ width, C classes, B batch, H W px, K folds, R repeats. `rows` fields hold positi
 """
 
 from headstart.core.types.audit import Audit, AuditInput, DataCheck, Finding, Outcome, Splits
-from headstart.core.types.backbone import BackboneSource, BackboneSpec, Capabilities, FeatureLevel, InputSpec
+from headstart.core.types.backbone import (
+    OWN_RANGES,
+    BackboneSource,
+    BackboneSpec,
+    Capabilities,
+    FeatureLevel,
+    InputSpec,
+    PixelRanges,
+)
 from headstart.core.types.command import Command
-from headstart.core.types.dataset import Dataset, DatasetFacts, SkippedFile
+from headstart.core.types.dataset import Dataset, DatasetFacts, PictureReading, SkippedFile
 from headstart.core.types.embedding import Embeddings, EmbedKey
 from headstart.core.types.explanation import Explained, MapRow
 from headstart.core.types.export import AccuracyChange, Export, Exported
@@ -30,8 +38,9 @@ from headstart.core.types.training import (
 
 __all__ = ["Audit", "AuditInput", "DataCheck", "Finding", "Outcome", "Splits"]
 __all__ += ["BackboneSource", "BackboneSpec", "Capabilities", "FeatureLevel", "InputSpec"]
+__all__ += ["OWN_RANGES", "PixelRanges"]
 __all__ += ["Command"]
-__all__ += ["Dataset", "DatasetFacts", "SkippedFile"]
+__all__ += ["Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow"]
 __all__ += ["AccuracyChange", "Export", "Exported"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.core.errors import NoOpError
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PixelRanges:
+    """Which values of pictures beyond 8 bits a channel become black and white; None scales each file by its own."""
+
+    integers: tuple[float, float] | None = None
+    floats: tuple[float, float] | None = None
+
+
+OWN_RANGES = PixelRanges()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
     """How a picture becomes a trunk's input: (B, size_px, size_px, 3) uint8, RGB.
 
@@ -24,13 +35,21 @@ class InputSpec:
     """
 
     size_px: int  # height and width
-    resize: str = "crop"  # `crop` (shorter side to `size_px / crop_fraction`, then centre crop) or `squash`
+    resize: str = "crop"  # `crop` (shorter side to `size_px / crop_fraction`, then centre crop), `pad` or `squash`
     interpolation: str = "bicubic"  # `bilinear` or `bicubic`, Pillow's antialiased filters
     crop_fraction: float = 0.875  # of the resized picture's side that the centre crop keeps
     channels: str = "rgb"  # `rgb` or `bgr`, the order in which the trunk's first layer was trained
     scale: float = 1.0  # factor on 0..255 before the mean is taken off
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # three numbers, in the order of `channels`
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)  # three numbers, in the order of `channels`
+    ranges: PixelRanges = field(default=OWN_RANGES, metadata={"digest": "unless default"})
+
+    @property
+    def pad_rgb(self) -> tuple[int, int, int]:
+        """The colour beside a padded picture: what the trunk takes for nothing, or grey where its zero is black."""
+        values = [min(255, max(0, round(mean / self.scale))) for mean in self.mean] if any(self.mean) else [127] * 3
+        red, green, blue = values[::-1] if self.channels == "bgr" else values
+        return red, green, blue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

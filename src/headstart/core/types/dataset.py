@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from headstart.core.types.backbone import OWN_RANGES, InputSpec, PixelRanges
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +37,18 @@ class DatasetFacts:
     notes: tuple[str, ...]  # N strings, empty or how the picture was read: "alpha on white", "first of 12 frames", …
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureReading:
+    """How the pictures of a set are read, whatever a backbone says."""
+
+    resize: str = ""  # `crop`, `pad` or `squash`; empty for each backbone's own
+    reason: str = ""  # why so
+    ranges: PixelRanges = OWN_RANGES  # measured once on the whole set
+
+
+PLAIN_READING = PictureReading()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
     """A labelled set of pictures, every file on disk accounted for."""
@@ -51,3 +65,8 @@ class Dataset:
     facts: DatasetFacts  # one entry a picture
     excused: tuple[SkippedFile, ...]  # files on disk that are not used
     digest: str  # SHA-256 over uris, digests, targets, splits and class names
+    reading: PictureReading = PLAIN_READING
+
+    def adapt_input(self, spec: InputSpec) -> InputSpec:
+        """A backbone's input with what holds for this set."""
+        return replace(spec, resize=self.reading.resize or spec.resize, ranges=self.reading.ranges)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from headstart.core.types import AuditInput, Outcome
+from headstart.core.types import OWN_RANGES, AuditInput, Outcome
 from headstart.data.check_base import Check, format_count
+from headstart.images.descriptors import format_ranges
 
 MOST_KINDS = 5  # of conversions that are told one by one, rarer ones together
 
@@ -17,8 +18,10 @@ def _check_conversions(check: Check, audit_input: AuditInput) -> Outcome:
         return check.make_passed(f"{format_count(len(notes))} read as they are")
     kinds = Counter(notes[row] for row in rows).most_common()
     conversions = ", ".join(f"{note} {n:,}" for note, n in kinds[:MOST_KINDS])
+    ranges = audit_input.data.reading.ranges
+    scaled = f"; {format_ranges(ranges)}" if ranges != OWN_RANGES else ""
     others = f", and {len(kinds) - MOST_KINDS} other kinds" if len(kinds) > MOST_KINDS else ""
-    sentence = f"{format_count(len(rows))} converted to 8-bit RGB: {conversions}{others}"
+    sentence = f"{format_count(len(rows))} converted to 8-bit RGB: {conversions}{others}{scaled}"
     return check.make_tip(sentence, "see that nothing is lost; predictions convert the same way", rows=rows)
 
 

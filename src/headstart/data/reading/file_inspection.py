@@ -18,7 +18,7 @@ import numpy as np
 from headstart.core.console import Progress
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
-from headstart.core.types import SkippedFile
+from headstart.core.types import OWN_RANGES, PixelRanges, SkippedFile
 from headstart.images import descriptors
 from headstart.images.descriptors import describe_picture
 from headstart.images.file_formats import PictureError
@@ -43,11 +43,11 @@ class FileInspection:
 class FileInspector:
     """Looks at files below a root and remembers their facts."""
 
-    def __init__(self, root: str, store: Store) -> None:
-        self.root = root
+    def __init__(self, root: str, store: Store, ranges: PixelRanges = OWN_RANGES) -> None:
+        self.root, self.ranges = root, ranges
         self._scratch = store.root / "scratch"
         self._known = RowStore(
-            store.root / "facts" / descriptors.cache_key(), {_COLUMN: descriptors.ROW_WIDTH}, report=store.report
+            store.root / "facts" / descriptors.cache_key(ranges), {_COLUMN: descriptors.ROW_WIDTH}, report=store.report
         )
 
     def inspect_files(
@@ -98,9 +98,12 @@ class FileInspector:
             if position[0] >= 0:
                 row = self._known.take_rows(_COLUMN, position, self._scratch)[0]
                 return FileInspection(uri, digest, len(content), np.array(row), True)
-            return FileInspection(uri, digest, len(content), descriptors.to_row(describe_picture(content)), False)
+            return FileInspection(uri, digest, len(content), self._describe_row(content), False)
         except PictureError as err:
             return SkippedFile(uri=uri, reason=err.reason, detail=err.detail)
+
+    def _describe_row(self, content: bytes) -> np.ndarray:
+        return descriptors.to_row(describe_picture(content, self.ranges))
 
 
 def lower_suffix(uri: str) -> str:

@@ -12,6 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,11 @@ from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import Dataset, DatasetFacts, SkippedFile
+from headstart.core.types import OWN_RANGES, Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
 from headstart.data.reading.file_inspection import FileInspection, FileInspector, lower_suffix
 from headstart.data.reading.file_walk import FolderListing, list_files
 from headstart.data.reading.folder_layout import FolderLayout, detect_layout
-from headstart.images.descriptors import from_row
+from headstart.images.descriptors import format_ranges, from_row, measure_ranges
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
@@ -47,11 +48,33 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
     listing = list_files(root, frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)}))
     with ctx.console.show_progress("read", len(listing.uris), "files") as progress:
         answers = list(FileInspector(root, ctx.store).inspect_files(listing.uris, count_threads(), progress))
-    data = _build_dataset(root, listing, answers)
+    answers, ranges = _scale_alike(root, answers, ctx)
+    data = replace(_build_dataset(root, listing, answers), reading=PictureReading(ranges=ranges))
     save_value(data, ctx.make_step_folder("read"))
     write_text(ctx.make_step_folder("read") / "files.csv", _format_table(data))
     ctx.console.print_line("read", f"{_format_summary(data)}, {format_duration(time.monotonic() - started)}")
+    if ranges != OWN_RANGES:
+        ctx.console.print_line(
+            "read", f"values beyond 8 bits a channel: {format_ranges(ranges)}, in all pictures alike"
+        )
     return data
+
+
+def _scale_alike(
+    root: str, answers: list[FileInspection | SkippedFile], ctx: Context
+) -> tuple[list[FileInspection | SkippedFile], PixelRanges]:
+    """Pictures beyond 8 bits a channel get one range, measured on all of them, and are described anew in it."""
+    pictures = [answer for answer in answers if isinstance(answer, FileInspection)]
+    layout = detect_layout(picture.uri for picture in pictures)
+    facts = {p.uri: from_row(p.row) for p in pictures if layout.find_place(p.uri) is not None}
+    deep = {uri for uri, fact in facts.items() if fact.value_range}
+    ranges = measure_ranges(list(facts.values()))
+    if not deep:
+        return answers, ranges
+    with ctx.console.show_progress("read", len(deep), "files") as progress:
+        inspections = FileInspector(root, ctx.store, ranges).inspect_files(sorted(deep), count_threads(), progress)
+        again = {answer.uri: answer for answer in inspections}
+    return [again.get(answer.uri, answer) for answer in answers], ranges
 
 
 def require_folder(folder: Path) -> str:

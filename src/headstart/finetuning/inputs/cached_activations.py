@@ -117,7 +117,7 @@ def cache_maps(
     rows = np.asarray(rows, np.int64)
     request = _MapRequest(data=data, rows=rows, views=views, policy=policy or Policy(), seed=seed)
     below = load_lower_trunk(backbone, cut, data, rows, store=store, console=console)
-    cache, shape = _open_cache(backbone, cut, below, _sample_pictures(backbone, data, rows), store)
+    cache, shape = _open_cache(backbone, cut, below, data, _sample_pictures(backbone, data, rows), store)
     missing = [cache.find_rows(keys) < 0 for keys in request.row_keys]
     if any(lacks.any() for lacks in missing):
         count = int(sum(lacks.sum() for lacks in missing))
@@ -177,14 +177,15 @@ class _MapRequest:
 
 
 def _open_cache(
-    backbone: ResolvedBackbone, cut: str, below: LowerTrunk, sample: np.ndarray, store: Store
+    backbone: ResolvedBackbone, cut: str, below: LowerTrunk, data: Dataset, sample: np.ndarray, store: Store
 ) -> tuple[RowStore, tuple[int, ...]]:
     """The rows of a cut and the shape of a map; float16 unless the sample's values come near to its largest."""
     _, tried = next(iter(below.engine.run(iter([(None, sample)]))))
     outputs = dict(zip(below.outputs, tried, strict=True))
     shape = outputs[MAP].shape[1:] if cut else ()
     half = (MAP,) if cut and np.abs(outputs[MAP]).max() * _ROOM < _HALF_MOST else ()
-    address = compute_digest([loading.trunk_key(backbone), preprocessing.decoder_revision(), cut, half])
+    seen = {**loading.trunk_key(backbone), "input": data.adapt_input(backbone.spec.input)}
+    address = compute_digest([seen, preprocessing.decoder_revision(), cut, half])
     widths = {name: math.prod(values.shape[1:]) for name, values in outputs.items()}
     return RowStore(store.root / "maps" / address, widths, half=half, report=store.report), shape
 
@@ -211,7 +212,7 @@ def _decode_missing_views(
         data.root,
         data.uris,
         request.rows[positions],
-        backbone.spec.input,
+        data.adapt_input(backbone.spec.input),
         batch=_BLOCK,
         threads=count_threads(),
         digests=data.digests,
@@ -247,7 +248,8 @@ def _require_finite(
 def _sample_pictures(backbone: ResolvedBackbone, data: Dataset, rows: np.ndarray) -> np.ndarray:
     """Eight pictures from the whole range, repeated where there are fewer."""
     spread = np.resize(rows[np.linspace(0, len(rows) - 1, min(PARITY, len(rows))).astype(np.int64)], PARITY)
+    spec = data.adapt_input(backbone.spec.input)
     batches = preprocessing.decode_batches(
-        data.root, data.uris, spread, backbone.spec.input, batch=PARITY, threads=1, digests=data.digests
+        data.root, data.uris, spread, spec, batch=PARITY, threads=1, digests=data.digests
     )
     return next(batches)[1]
