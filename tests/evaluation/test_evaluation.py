@@ -15,7 +15,8 @@ from headstart.core.types import CurvePoint, Evaluation, Feature, FitResult, Ran
 from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import MODEL, RANDOM
 from headstart.evaluation.evaluate_model import evaluate_model
-from headstart.evaluation.held_out_scores import JudgedSplit, find_suspect_labels
+from headstart.evaluation.held_out_scores import JudgedSplit
+from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.heads import cross_validation, prediction
 from judged_sets import NAMES, dataset, embeddings, splits
 
@@ -285,11 +286,30 @@ def test_wrong_labels_are_the_first_suspects(context):
     found = evaluate_model(data, split, (backbone,), adapt(data, split, backbone), RANKING, ctx=context())
     assert set(found.suspects[:12].tolist()) == set(wrong.tolist())
     assert len(found.suspects) < 30
+    expected, low, high = found.wrong_labels
+    assert low <= 12 <= high and abs(expected - 12) <= 2
 
 
 def test_confident_right_answers_are_no_suspects():
     y = np.arange(30) % 3
-    assert len(find_suspect_labels({"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30)})) == 0
+    found = find_suspect_labels({"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30)})
+    assert len(found.rows) == 0 and found.wrong == ()
+
+
+@pytest.mark.parametrize("spread", [1.5, 4.0])  # a hard set and an easy one
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1])
+def test_how_many_suspects_are_wrong_is_estimated_and_the_likeliest_come_first(share, spread):
+    rng = np.random.default_rng(int(100 * share + spread))
+    logits = rng.normal(size=(1500, 3)) * spread
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (p.cumsum(axis=1) < rng.random((1500, 1))).sum(axis=1)  # the labels are as sure as the model says
+    wrong = rng.random(1500) < share
+    found = find_suspect_labels({"cv": _part(np.where(wrong, (truth + rng.integers(1, 3, 1500)) % 3, truth), p)})
+    expected, low, high = found.wrong
+    listed = int(wrong[found.rows].sum())
+    assert low <= listed <= high and abs(expected - listed) <= max(10, 0.4 * listed)
+    assert len(found.rows) > 40  # a list is there even where no label is wrong
+    assert wrong[found.rows[:10]].mean() >= 1.4 * wrong[found.rows].mean() or not share or spread == 4.0
 
 
 def test_a_threshold_comes_from_cross_validation_and_moves_the_answers(context):

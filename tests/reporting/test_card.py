@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import yaml as other_yaml
 from huggingface_hub import ModelCard
+from PIL import Image
 
 from headstart.api import commands
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.serialization import format_yaml
 from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
+from headstart.images.descriptors import describe_picture
 from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, shortcut_learning, slices
 from headstart.reporting.card.write_card import format_card, write_card
+from headstart.testing.image_files import encode_picture
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
 
@@ -270,8 +273,37 @@ def test_of_a_kind_the_most_frequent_class_is_the_answer():
 
 def test_without_shortcuts_the_card_says_what_was_looked_at(made):
     told = format_card(made())
-    assert "No shortcut was found by file facts" in told
+    assert "Shortcuts were looked for in two facts of the files alone, and neither tells the class" in told
     assert "the bytes of its file +0.000" in told
+
+
+def test_a_mark_inside_the_pictures_is_not_said_to_be_absent(made):
+    """A square in a corner tells the class; no fact of a file does, and the card does not claim that nothing does."""
+    facts = []
+    for row, target in enumerate(TARGETS):
+        values = np.random.default_rng(row).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        values[:6, 8 * target : 8 * target + 6] = 255
+        content = encode_picture(Image.fromarray(values), "BMP")
+        fact = describe_picture(content)
+        facts.append((fact.width_px, fact.height_px, len(content)))
+    width, height, size = (np.array(each, np.int32) for each in zip(*facts, strict=True))
+    told = format_card(made(dataset(TARGETS, width_px=width, height_px=height, file_bytes=size.astype(np.int64))))
+    assert "Marks inside the pictures" in told and "were not looked for" in told
+    assert "No shortcut" not in told
+
+
+def test_label_suspects_say_how_many_are_right_after_all(made):
+    of = made()
+    told = [
+        next(line for line in limitations.list_limitations(_with(of, evaluation=evaluation), []) if "Labels:" in line)
+        for evaluation in (
+            _with(of.evaluation, suspects=np.arange(20), wrong_labels=(3.4, 0.2, 7.9)),
+            _with(of.evaluation, suspects=np.arange(20)),  # of a run that did not estimate it
+        )
+    ]
+    assert "20 pictures carry a label" in told[0]
+    assert "Expect 17 of these 20 (12 to 20) to be right after all" in told[0]
+    assert "Many of them are right after all" in told[1] and "half" not in told[1]
 
 
 def test_where_the_training_pictures_judge_a_shortcut_is_judged_by_folds(made):

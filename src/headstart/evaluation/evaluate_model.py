@@ -28,12 +28,12 @@ from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
     JudgedSplit,
-    find_suspect_labels,
     judge_splits,
     make_answer_rule,
     score_split,
     score_without_straddling,
 )
+from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.statistics import metrics
 
 WITHOUT_ANSWERS = ("log_loss", "brier", "roc_auc", "average_precision")  # scores of the probabilities alone
@@ -73,6 +73,7 @@ def evaluate_model(
     ablation_rows, ablation_verdicts = _make_ablation(inputs, adapted, embeddings)
     feature_sets = baselines.make_feature_sets(inputs, ranking, controls)
     confusion = metrics.confusion_matrix(headline.y, headline.answers, len(data.class_names))
+    suspects = find_suspect_labels(judged_splits)
     evaluation = Evaluation(
         split=headline.split,
         scores=tuple(scores),
@@ -81,7 +82,8 @@ def evaluate_model(
         rows=headline.rows,
         probabilities=headline.p,
         calibration=metrics.calibration_bins(headline.y, headline.p),
-        suspects=find_suspect_labels(judged_splits),
+        suspects=suspects.rows,
+        wrong_labels=suspects.wrong,
         threshold=answer_rule.threshold,
         verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs) + ablation_verdicts,
         paid=ablation_rows,

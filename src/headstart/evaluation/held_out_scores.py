@@ -22,8 +22,6 @@ from headstart.statistics import metrics
 from headstart.statistics.intervals import make_score, mean_interval
 from headstart.uncertainty.temperature import apply_temperature
 
-SURE = 0.75  # a rival class this probable is enough to suspect a label
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JudgedSplit:
@@ -113,24 +111,3 @@ def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, s
         return []
     scores = part.select(apart).compute_scores((), seed)
     return [dataclasses.replace(score, subject="without straddling pictures") for score in scores]
-
-
-def find_suspect_labels(judged_splits: dict[str, JudgedSplit], most: int = 200) -> np.ndarray:
-    """(P,) int64 rows whose label held-out predictions contradict, the most suspect first; half of such rows are right.
-
-    After confident learning (Northcutt 2021): a label is suspect when another class is more probable than its label
-    and at least as probable as that class is, on average, for pictures that carry it, or at least `SURE`.
-    """
-    rows, margins = [], []
-    for part in (p for split, p in judged_splits.items() if split != "train"):
-        label_probability = part.p[np.arange(len(part.y)), part.y]
-        usual = np.array(
-            [label_probability[part.y == c].mean() if (part.y == c).any() else 1.0 for c in range(part.p.shape[1])]
-        )
-        rivals = np.where(part.p >= np.minimum(usual, SURE), part.p, -1.0)
-        rivals[np.arange(len(part.y)), part.y] = -1.0
-        suspect = rivals.max(axis=1) > label_probability
-        rows.append(part.rows[suspect])
-        margins.append((rivals.max(axis=1) - label_probability)[suspect])
-    joined, strength = np.concatenate(rows), np.concatenate(margins)
-    return joined[np.lexsort((joined, -strength))][:most].astype(np.int64)

@@ -12,7 +12,7 @@ from headstart.core.storage.files import format_printable
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from headstart.core.types import FitResult
+    from headstart.core.types import Evaluation, FitResult
 
 LABELS = {  # of scores; those that are not here are their name without underscores
     "brier": "Brier score",
@@ -124,6 +124,18 @@ def format_number(value: float, digits: int = 3) -> str:
         return "–"
     text = f"{value:.{digits}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def format_wrong_labels(evaluation: Evaluation) -> str:
+    """How many label suspects are right after all, as far as a run has estimated it."""
+    n = len(evaluation.suspects)
+    if not evaluation.wrong_labels:
+        return "Many of them are right after all: mistakes of the model."
+    right, least, most = (n - round(evaluation.wrong_labels[position]) for position in (0, 2, 1))
+    return (
+        f"Expect {right:,} of these {n:,} ({least:,} to {most:,}) to be right after all, the model's own mistakes; "
+        "this takes wrong labels to fall on all pictures alike."
+    )
 
 
 def format_signed(value: float) -> str:

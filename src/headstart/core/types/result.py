@@ -75,10 +75,11 @@ class Evaluation:
     rows: np.ndarray  # (M,) int64 rows judged in `split`
     probabilities: np.ndarray  # (M, C) float32 for `rows`
     calibration: tuple[CalibrationBin, ...]  # reliability bins on `split`
-    suspects: np.ndarray  # (P,) int64 rows whose label the held-out predictions doubt most, worst first
+    suspects: np.ndarray  # (P,) int64 rows whose label held-out predictions contradict, the likeliest wrong first
     threshold: float | None  # probability of the positive class above which it is answered; None without `positive`
     verdicts: tuple[Verdict, ...]  # in words
     paid: tuple[AblationRow, ...] = ()  # did fine-tuning and pre-training pay; empty without fine-tuning
+    wrong_labels: tuple[float, ...] = ()  # how many of `suspects` are wrong: expected, low, high; empty if none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

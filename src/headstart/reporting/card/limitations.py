@@ -11,6 +11,7 @@ from headstart.reporting.card import markdown as md
 from headstart.reporting.card import shortcut_learning, slices
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
+from headstart.reporting.formatting import format_wrong_labels
 from headstart.statistics.intervals import difference_interval
 from headstart.uncertainty import ood_detection
 
@@ -123,7 +124,11 @@ def _format_shortcuts(card: CardInput) -> Iterator[str]:
             f"{shortcut.by} {shortcut.gain.value:+.3f} [{shortcut.gain.low:+.3f}, {shortcut.gain.high:+.3f}]"
             for shortcut in shortcuts
         )
-        yield f"No shortcut was found by file facts (accuracy over the most frequent class: {gains})."
+        yield (
+            "Shortcuts were looked for in two facts of the files alone, and neither tells the class (accuracy over the "
+            f"most frequent class: {gains}). Marks inside the pictures, such as a stamp, a text or a background, were "
+            "not looked for: see in the heat maps of `headstart explain` what the model looks at."
+        )
     colours = shortcut_learning.find_colour_score(card)
     if colours is not None:
         chance = 1 / len(card.dataset.class_names)
@@ -137,9 +142,10 @@ def _format_shortcuts(card: CardInput) -> Iterator[str]:
 def _format_label_suspects(card: CardInput) -> Iterator[str]:
     count = len(np.asarray(card.evaluation.suspects))
     if count:
+        verb = "picture carries" if count == 1 else "pictures carry"
         yield (
-            f"Labels: {count:,} pictures carry a label that held-out predictions contradict; about half "
-            "of these are truly wrong. The report shows them."
+            f"Labels: {count:,} {verb} a label that held-out predictions contradict. "
+            f"{format_wrong_labels(card.evaluation)} The report shows them, the likeliest wrong first."
         )
 
 
