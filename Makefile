@@ -7,7 +7,7 @@ export HEADSTART_CACHE ?= $(CURDIR)/.data/cache
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv demo check test test-all bench lock clean
+.PHONY: help venv demo check test test-slow test-all bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,8 +38,10 @@ test: venv ## Fast and medium tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) --durations=15
 
-test-all: venv ## All tests: every model family, soak, clean environments
-	$(BIN)/python -m pytest --durations=25
+test-slow: venv ## Slow tests: every model family, soak, clean environments
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal --durations=15
+
+test-all: test test-slow ## All tests
 
 bench: venv ## Print the figures that the README and docs quote
 	$(BIN)/python -m benchmarks
