@@ -60,7 +60,7 @@ def cold(store, folder: Path, kinds=("weights", "trunks", "wheels", "data")) -> 
 
 def contents(run: Path) -> dict[str, bytes]:
     """Every file of a run that must not depend on clocks or on being interrupted."""
-    skipped = {"timings.json", ".lock", ".owner.json", "job.toml", "report.html"}
+    skipped = {"timings.json", ".lock", ".owner.json", ".local.json", "job.toml", "report.html"}
     files = sorted(p for p in run.rglob("*") if p.is_file() and p.name not in skipped)
     return {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
 

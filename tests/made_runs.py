@@ -49,7 +49,7 @@ def facts(count, **changes):
     return DatasetFacts(**given | changes)
 
 
-def dataset(targets, *, names=CLASSES, content=None, uris=None, name="blocks", **changes):
+def dataset(targets, *, names=CLASSES, content=None, uris=None, name="blocks", root="/nowhere", **changes):
     """Pictures that need not be anywhere; `content` are numbers that stand for their bytes."""
     targets = np.asarray(targets, np.int64)
     content = np.arange(len(targets)) if content is None else content
@@ -58,7 +58,7 @@ def dataset(targets, *, names=CLASSES, content=None, uris=None, name="blocks", *
     whole = hashlib.sha256("".join((*digests, *names, *map(str, targets))).encode()).hexdigest()
     return Dataset(
         name=name,
-        root="/nowhere",
+        root=root,
         modality="image",
         task="classification",
         uris=uris,

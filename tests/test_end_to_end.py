@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,9 +21,11 @@ import pytest
 import headstart
 from command_line import LITE0, call, cold, contents, differing, start
 from harmless import executable
+from headstart.core.job import LOCAL_FILE
 from portable import absolute_paths, unportable
 
 pytestmark = pytest.mark.medium
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,8 @@ def few(textile, tmp_path_factory):
 def fitted(warm, few, tmp_path_factory):
     """One finished run and what it printed."""
     out = tmp_path_factory.mktemp("fitted") / "run"
-    stdout, stderr = call("fit", few, "--backbones", LITE0, "--out", out, "--json")
+    own = {"HOME": str(tmp_path_factory.mktemp("a-home")), "USER": "somebody-here", "LOGNAME": "somebody-here"}
+    stdout, stderr = call("fit", few, "--backbones", LITE0, "--out", out, "--json", env=own)
     return out, json.loads(stdout), stderr
 
 
@@ -91,6 +95,55 @@ def test_the_folder_holds_everything_and_no_pickle(fitted):
     assert "<table>" in run._repr_html_()
     text = "".join(p.read_text() for p in out.rglob("*.json")) + (out / "report.html").read_text()
     assert str(out.parent) not in text
+
+
+def test_one_file_of_a_run_tells_of_the_machine(fitted, few):
+    out, _, _ = fitted
+    traces = [str(few), str(few.parent), str(out.parent), "a-home", "somebody-here", str(ROOT), str(Path.home()) + "/"]
+    host = socket.gethostname()
+    traces += [host] * (len(host) > 5)
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    telling = {path.name for path, content in files.items() if any(trace.encode() in content for trace in traces)}
+    assert telling == {LOCAL_FILE}
+    assert headstart.load(out).dataset.root == headstart.load(out).job.data == str(few)
+
+
+def test_a_finished_run_is_opened_and_not_done_again(fitted, few):
+    out, said, _ = fitted
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*.*") if path.is_file()}
+    stdout, stderr = call("fit", few, "--backbones", LITE0, "--out", out, "--json")
+    assert "nothing is done again" in stderr and "--again does it anew" in stderr
+    assert not any(line.startswith(("rank", "adapt", "report")) for line in stderr.splitlines())
+    assert json.loads(stdout) == said
+    call("rank", few, "--backbones", LITE0, "--out", out, "--quiet")  # its steps keep the times that they took
+    timings = out / "timings.json"
+    assert timings.read_bytes() == before[timings][0]
+    ours = {path: facts for path, facts in before.items() if path.parent.name in ("adapt", "evaluate", "model")}
+    assert ours and all((path.read_bytes(), path.stat().st_mtime_ns) == facts for path, facts in ours.items())
+
+
+def test_a_finished_run_of_other_pictures_is_not_touched_unless_it_is_to_be_done_anew(fitted, few, tmp_path):
+    """As it is handed on: without the file that tells where its pictures lie."""
+    run, data = tmp_path / "run", tmp_path / "mine" / few.name
+    shutil.copytree(fitted[0], run, ignore=shutil.ignore_patterns(LOCAL_FILE))
+    shutil.copytree(few, data)
+    words = ("fit", data, "--backbones", LITE0, "--out", run)
+    assert "nothing is done again" in call(*words)[1]
+    first, second = sorted((data / "local").iterdir())[:2]
+    first.rename(data / "global" / "moved.jpg")
+    second.unlink()
+    before = contents(run)
+    _, stderr = call(*words, code=3)
+    assert "changed since" in stderr and "began: 1 new, 2 gone" in stderr and "`--again` does it anew" in stderr
+    assert contents(run) == before
+    (run / "evaluate" / "value.json").write_text("{")
+    assert headstart.load(fitted[0]).finished and not headstart.load(run).finished  # without --again it would be mended
+    (run / "mine.txt").touch()
+    call(*words, "--again", "--quiet")
+    assert len(headstart.load(run).dataset.uris) == 179 and headstart.load(run).finished
+    assert (run / "mine.txt").exists()
+    _, stderr = call("fit", data, "--again", code=2)
+    assert "name its folder with --out" in stderr
 
 
 def test_predict_gives_what_the_test_split_was_judged_by(fitted, few):

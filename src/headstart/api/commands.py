@@ -14,15 +14,18 @@ from headstart.api.run import Run
 from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_duration
-from headstart.core.errors import make_error
+from headstart.core.errors import UsageError, make_error
 from headstart.core.run.opening import find_free_folder, open_run
 from headstart.core.storage.cache import default_store
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
     from headstart.core.recipe import Recipe
+    from headstart.core.run.context import Context
     from headstart.core.types import Embeddings, ZeroShotPrediction
     from headstart.zero_shot.source_classifier import SourceClassifier
+
+INTERRUPTED_EARLIER = "Ctrl-C ended the search of this run earlier; --again gives it the whole budget"
 
 
 def fit(
@@ -31,6 +34,7 @@ def fit(
     out: str | Path | None = None,
     console: Console | None = None,
     callbacks: Sequence[Any] = (),
+    again: bool = False,
     budget: str | float = "5m",
     backbones: str | Sequence[str] = "auto",
     strategy: jobs.Strategy = "probe",
@@ -56,13 +60,14 @@ def fit(
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
-    The same job on the same folder `out` resumes an unfinished run.
+    The same job on the same folder `out` resumes an unfinished run, and opens a finished one.
 
     Args:
         data: Folder with one sub-folder a class, or with train/ val/ test/ above them.
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
         callbacks: Of Keras, for the final training of the network.
+        again: Do a run that is there anew: what it holds is removed first.
         budget: time to spend: 90s, 5m, 1h; a bare number is seconds.
         backbones: auto, or names with commas between them.
         strategy: how to adapt: a new head on frozen features, or what else to train; auto spends the budget.
@@ -93,9 +98,15 @@ def fit(
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
     settings = jobs.take_settings(locals())
-    with _open_steps(data, out, console, settings, training=True, callbacks=callbacks) as steps:
+    if again and out is None:
+        raise UsageError("`again` is about a run that is there", where="--again", hint="name its folder with --out")
+    with _open_steps(data, out, console, settings, training=True, callbacks=callbacks, again=again) as steps:
+        run = Run(steps.ctx.run.path)
+        if run.finished:
+            _require_same_request(run, steps.ctx)
+            return run
         steps.ctx.callbacks = tuple(callbacks)
-        earlier = Run(steps.ctx.run.path).interrupted
+        earlier = run.interrupted
         steps.write_report()
         over_s = -steps.ctx.left_s()
         if over_s > 0:
@@ -104,9 +115,17 @@ def fit(
         run = Run(steps.ctx.run.path)
         run.cut_short = run.interrupted and not earlier
         if earlier:
-            hint = "another --out gives it the whole budget, and what is cached is not done again"
-            steps.ctx.console.print_line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
+            steps.ctx.console.print_line("adapt", INTERRUPTED_EARLIER)
         return run
+
+
+def _require_same_request(run: Run, ctx: Context) -> None:
+    """Say that a finished run is opened as it is; raises DataError where its pictures have changed since."""
+    from headstart.data.reading.read_dataset import read_pictures, require_same_pictures
+
+    require_same_pictures(read_pictures(ctx.job.data, ctx=ctx), ctx=ctx)
+    ctx.console.print_line("fit", "this run is finished, its job and pictures are the same: nothing is done again")
+    ctx.console.print_line("fit", INTERRUPTED_EARLIER if run.interrupted else "--again does it anew")
 
 
 def audit(
@@ -367,13 +386,15 @@ def _open_steps(
     *,
     training: bool = False,
     callbacks: Sequence[Any] = (),
+    again: bool = False,
 ) -> Iterator[FitSteps]:
     """The steps at their beginning, on one thread of linear algebra: no result depends on the number of cores."""
     from headstart.core import blas_threads
 
     console = console or Console()
     job, path = _check_request(data, out, console, settings, training=training, callbacks=callbacks)
-    with open_run(path, job, console) as ctx, blas_threads.single_blas_thread():
+    with open_run(path, job, console, again=again) as ctx, blas_threads.single_blas_thread():
+        ctx.keeps_times = not training and Run(path).finished
         yield FitSteps(ctx)
 
 

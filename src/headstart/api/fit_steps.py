@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.core.console import format_duration
-from headstart.core.errors import DataError
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
 
@@ -56,9 +55,7 @@ class FitSteps:
 
         audit = self._take_step("audit_files", audit_dataset, self.data)
         digest, why = self.data.digest, "a resumed run must see the same pictures"
-        if self.ctx.record_decision("data", lambda: digest, why) != digest:
-            what = f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began"
-            raise DataError(what, hint="choose another folder with `--out`: what is unchanged comes from the cache")
+        self.ctx.record_decision("data", lambda: digest, why)
         return audit
 
     @property

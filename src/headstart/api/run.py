@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
-from headstart.core.run.reader import RunReader
-from headstart.core.types import UncertaintyReport
+from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, FOLDERS, RunReader
+from headstart.core.types import Audit, UncertaintyReport
 
 if TYPE_CHECKING:
     from headstart.core.types import Prediction, Score
@@ -32,6 +32,21 @@ class Run(RunReader):
 
     def __fspath__(self) -> str:
         return str(self.path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step of a fit is done and all that it left is whole."""
+        from headstart.runtime import usage_log
+
+        if not all(any(self.path.glob(pattern)) for _, pattern in DONE_FILES):
+            return False
+        try:
+            is_whole = all(self.find(kind) is not None for kind in FOLDERS if kind is not Audit)
+            is_whole = is_whole and len(self.audits) == len(AUDIT_PHASES) and bool(self.manifest.class_names)
+            has_reference = usage_log.read_reference(self.model_folder) is not None
+        except DataError:
+            return False
+        return is_whole and has_reference and (self.job.track != "mlflow" or "track" in self.timings)
 
     @property
     def scores(self) -> tuple[Score, ...]:

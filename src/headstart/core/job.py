@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
-from headstart.core.storage.files import write_text
+from headstart.core.storage.files import read_json, write_json, write_text
 
 Metric = Literal["log_loss", "accuracy", "balanced_accuracy"]
 Strategy = Literal["probe", "auto", "finetune", "lora", "norms", "scratch"]
@@ -28,6 +28,8 @@ ClassWeight = Literal["none", "balanced"]
 License = Literal["any", "permissive"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
+PATH_SETTINGS = ("data", "costs")
+LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -249,12 +251,7 @@ def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
 def format_differences(here: Job, other: Job) -> list[str]:
     """Settings in which two jobs differ, as `seed` 7 here, 0 there; a folder may be named from another place."""
     first, second = (
-        {
-            **dataclasses.asdict(job),
-            "data": str(Path(job.data).resolve()),
-            "recipe": tuple(sorted(job.recipe)),
-            "budget": job.budget_s,
-        }
+        {**dataclasses.asdict(job), **_resolve_paths(job), "recipe": tuple(sorted(job.recipe)), "budget": job.budget_s}
         for job in (here, other)
     )
     return [
@@ -262,6 +259,10 @@ def format_differences(here: Job, other: Job) -> list[str]:
         for name, value in first.items()
         if value != second[name]
     ]
+
+
+def _resolve_paths(job: Job) -> dict[str, str]:
+    return {name: str(Path(path).expanduser().resolve()) for name in PATH_SETTINGS if (path := getattr(job, name))}
 
 
 def _format_value(value: Any) -> str:
@@ -277,6 +278,28 @@ def write_job(job: Job, path: Path) -> None:
     write_text(path, tomli_w.dumps(content))
 
 
+def write_run_job(job: Job, run: Path) -> None:
+    """Write a job into a run folder: absolute paths by their last part, for they tell of the machine."""
+    names = {name: Path(path).name or "data" for name, path in _resolve_paths(job).items()}
+    is_absolute = {name: Path(getattr(job, name)).is_absolute() for name in names}
+    handed_on = {name: text for name, text in names.items() if is_absolute[name]}
+    write_job(dataclasses.replace(job, **handed_on), run / "job.toml")
+
+
+def write_local_paths(job: Job, run: Path) -> None:
+    """Note beside a run's job where its paths lead on this machine."""
+    write_json(run / LOCAL_FILE, _resolve_paths(job))
+
+
+def read_local_paths(run: Path) -> dict[str, str]:
+    """Where the paths of a run's job lead on this machine; empty where nothing says so, as after the run was moved."""
+    try:
+        paths = read_json(run / LOCAL_FILE)
+        return {name: str(paths[name]) for name in PATH_SETTINGS if name in paths}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def read_job(path: Path) -> Job:
     """Read a job from TOML; in a run folder, whose job was checked, settings that have gone since are skipped.
 
@@ -288,7 +311,7 @@ def read_job(path: Path) -> Job:
     except tomllib.TOMLDecodeError as err:
         raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
     if (path.parent / "format.json").is_file() and "data" in content:
-        return Job(**_take_known(content))
+        return Job(**_take_known({**content, **read_local_paths(path.parent)}))
     try:
         return make_job(**content)
     except UsageError as err:

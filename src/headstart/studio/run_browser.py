@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError
+from headstart.core.job import read_local_paths
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, RunReader
 from headstart.core.storage.files import format_printable, read_json
 from headstart.core.types import Audit, Dataset, Evaluation, FitResult, Ranking
@@ -162,7 +163,7 @@ def _pick_evenly(rows: list[int], count: int = 5) -> list[int]:
 
 def _read_job(run: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads((run / "job.toml").read_text(encoding="utf-8"))
+        return tomllib.loads((run / "job.toml").read_text(encoding="utf-8")) | read_local_paths(run)
     except (OSError, ValueError):
         return {}
 

@@ -15,7 +15,8 @@ from headstart.core.storage.files import format_printable
 class Fit:
     """Learn from a folder of labelled pictures: a measured, saved model and a report.
 
-    read, audit, embed, rank, adapt, evaluate, export, report; the same command resumes a run that was cut short.
+    read, audit, embed, rank, adapt, evaluate, export, report; the same command resumes a run that was cut short
+    and opens one that is finished.
     """
 
     name = "fit"
@@ -27,6 +28,7 @@ class Fit:
         options.add_settings(parser)
         options.add_out(parser)
         options.add_output(parser)
+        parser.add_argument("--again", action="store_true", help="do a run that is in --out anew, even a finished one")
         parser.add_argument("--dry-run", action="store_true", help="print the plan and what it will take, do nothing")
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -39,7 +41,7 @@ class Fit:
             plan = commands.plan(data, out=args.out, console=console, **settings)
             console.print_result(format_plan(plan), plan)
             return 0
-        run = commands.fit(data, out=args.out, console=console, **settings)
+        run = commands.fit(data, out=args.out, console=console, again=args.again, **settings)
         console.print_result(run.format_text(), run.summary())
         return INTERRUPTED if run.cut_short else 0
 

@@ -26,6 +26,7 @@ class Context:
     console: Console
     started: float = field(default_factory=time.monotonic)  # `time.monotonic()` at the start of the run
     callbacks: tuple[Any, ...] = ()  # of Keras, for the final training; no part of the job
+    keeps_times: bool = False  # of a finished run, whose steps are taken again to show them
 
     @property
     def seed(self) -> int:
@@ -51,5 +52,7 @@ class Context:
         yield entry
         path = self.run.path / "timings.json"
         timings = read_json(path) if path.is_file() else {}
+        if self.keeps_times and stage in timings:
+            return
         timings[stage] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu, **entry}
         write_json(path, timings)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from headstart.core.errors import BusyError, DataError
 from headstart.core.storage.files import read_json, remove_drafts, require_format, translate_disk_errors, write_json
 
 FORMAT = 1
+_FOLDERS = ("adapt", "audit", "doubt", "embed", "evaluate", "explain", "export", "forecast", "mlflow", "model", "names")
+_FOLDERS += ("rank", "read", "report", "splits", "tensorboard")
+_FILES = ("decisions.jsonl", "timings.json", "job.toml", "README.md", "report.html", ".local.json")
 
 
 class RunFolder:
@@ -88,6 +92,15 @@ class RunFolder:
         with translate_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def remove_contents(self) -> None:
+        """Remove what headstart wrote here; other files stay."""
+        with translate_disk_errors(self.path):
+            for name in _FOLDERS:
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            for name in _FILES:
+                (self.path / name).unlink(missing_ok=True)
+        self._decisions = None
 
     # -- decisions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import shutil
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def find_free_folder(name: str, job: Job | None = None) -> Path:
 def _holds_job(path: Path, job: Job) -> bool:
     written = path / "job.toml"
     try:
-        return written.is_file() and not jobs.format_differences(job, jobs.read_job(written))
+        return written.is_file() and not _format_differences(path, job)
     except (UsageError, ValueError):
         return False
 
@@ -61,16 +62,30 @@ def require_same_job(path: Path, job: Job) -> bool:
     """Whether a folder holds a run of this job that has begun; raises UsageError where it is of another job."""
     written = path / "job.toml"
     begun = written.is_file() and (path / "decisions.jsonl").is_file()
-    if begun and (others := jobs.format_differences(job, jobs.read_job(written))):
+    if begun and (others := _format_differences(path, job)):
         hint = "choose another folder with `--out`, or give the settings that job.toml holds to resume it"
         what = f"the run `{path}` belongs to another job: {'; '.join(others)}"
         raise UsageError(what, where=str(written), hint=hint)
     return begun
 
 
+def _format_differences(path: Path, job: Job) -> list[str]:
+    """As `jobs.format_differences`; of a run that came from another machine the last parts of its paths count."""
+    stored = jobs.read_job(path / "job.toml")
+    if not (path / jobs.LOCAL_FILE).is_file():
+        paths = {name: (Path(getattr(stored, name)), getattr(job, name)) for name in jobs.PATH_SETTINGS}
+        same = {n: here for n, (there, here) in paths.items() if not there.is_absolute() and there.name == _name(here)}
+        stored = dataclasses.replace(stored, **same)
+    return jobs.format_differences(job, stored)
+
+
+def _name(path: str) -> str:
+    return Path(path).resolve().name if path else ""
+
+
 @contextmanager
-def open_run(path: Path, job: Job, console: Console) -> Iterator[Context]:
-    """Own a run folder for a job.
+def open_run(path: Path, job: Job, console: Console, *, again: bool = False) -> Iterator[Context]:
+    """Own a run folder for a job; with `again` what a run of the same job left there is removed first.
 
     A job that is wrong before anything was decided or trained leaves the folder free for another.
 
@@ -81,8 +96,13 @@ def open_run(path: Path, job: Job, console: Console) -> Iterator[Context]:
     run = RunFolder(path)
     with run.lock_folder():
         begun = require_same_job(path, job)
+        if begun and again:
+            run.remove_contents()
+            begun = False
         if not begun:
-            jobs.write_job(job, path / "job.toml")
+            jobs.write_run_job(job, path)
+        if Path(job.data).expanduser().is_dir():
+            jobs.write_local_paths(job, path)
         try:
             yield Context(job=job, run=run, store=default_store(console), console=console)
         except (UsageError, NoOpError):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +67,14 @@ class RunReader:
         """A value of the run; None where the run has not come to it. Raises DataError where it is damaged."""
         from headstart.core.storage import serialization
 
-        return serialization.find_value(kind, self.path / FOLDERS[kind], name)
+        value = serialization.find_value(kind, self.path / FOLDERS[kind], name)
+        if isinstance(value, types.Dataset):
+            return dataclasses.replace(value, root=self._locate_pictures(value.root))
+        return value
+
+    def _locate_pictures(self, root: str) -> str:
+        """Where the pictures lie: the run's own files keep their folder's name alone, older runs the path."""
+        return root if Path(root).is_absolute() else jobs.read_local_paths(self.path).get("data", root)
 
     def read(self, kind: type[T]) -> T:
         """A value of the run; raises DataError where the run has not come to it yet, or it is damaged."""
@@ -78,7 +86,10 @@ class RunReader:
 
     def find_json(self, kind: type, name: str = "value") -> dict[str, Any]:
         """A value as it lies on disk, for a page that watches a run at work; empty without it, or damaged."""
-        return _read_json_or_empty(self.path / FOLDERS[kind] / f"{name}.json")
+        content = _read_json_or_empty(self.path / FOLDERS[kind] / f"{name}.json")
+        if kind is types.Dataset and isinstance(root := content.get("root"), str):
+            content["root"] = self._locate_pictures(root)
+        return content
 
     def find_array(self, kind: type, entry: Any) -> list[int]:
         """An array of such a value, whether it lies in its JSON or in a file beside it."""

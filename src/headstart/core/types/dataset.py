@@ -54,7 +54,7 @@ class Dataset:
     """A labelled set of pictures, every file on disk accounted for."""
 
     name: str  # the folder's name
-    root: str  # absolute path of the folder
+    root: str  # absolute path of the folder; in a run folder its name alone
     modality: str  # `image`
     task: str  # `classification`
     uris: tuple[str, ...]  # N paths relative to `root`, `/` between parts, sorted; bad bytes as surrogate escapes

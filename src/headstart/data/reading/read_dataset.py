@@ -20,6 +20,7 @@ import numpy as np
 
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError, format_nearest
+from headstart.core.run.reader import RunReader
 from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import compute_digest
@@ -43,6 +44,32 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
         DataError: It cannot be read, has no pictures, has fewer than two classes with pictures, or could be read
             as splits or as classes.
     """
+    data = read_pictures(folder, ctx=ctx)
+    require_same_pictures(data, ctx=ctx)
+    save_value(replace(data, root=data.name), ctx.make_step_folder("read"))
+    write_text(ctx.make_step_folder("read") / "files.csv", _format_table(data))
+    return data
+
+
+def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
+    """Refuse to go on with a run whose pictures have changed, by a DataError that counts the changes."""
+    reader = RunReader(ctx.run.path)
+    if ctx.run.find_decision("data") in (None, data.digest) or (earlier := reader.find(Dataset)) is None:
+        return
+    before, now = (dict(zip(each.uris, each.digests, strict=True)) for each in (earlier, data))
+    counts = {
+        "new": len(now.keys() - before.keys()),
+        "gone": len(before.keys() - now.keys()),
+        "of other content": sum(now[uri] != before[uri] for uri in now.keys() & before.keys()),
+    }
+    changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "other splits or classes"
+    what = f"the pictures in `{ctx.job.data}` changed since the run `{ctx.run.path}` began: {changes}"
+    hint = "`--out` with another folder keeps this run, `--again` does it anew; what is unchanged comes from the cache"
+    raise DataError(what, hint=hint)
+
+
+def read_pictures(folder: Path | str, *, ctx: Context) -> Dataset:
+    """The same without a trace in the run folder."""
     started = time.monotonic()
     root = require_folder(Path(folder))
     listing = list_files(root, frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)}))
@@ -50,8 +77,6 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
         answers = list(FileInspector(root, ctx.store).inspect_files(listing.uris, count_threads(), progress))
     answers, ranges = _scale_alike(root, answers, ctx)
     data = replace(_build_dataset(root, listing, answers), reading=PictureReading(ranges=ranges))
-    save_value(data, ctx.make_step_folder("read"))
-    write_text(ctx.make_step_folder("read") / "files.csv", _format_table(data))
     ctx.console.print_line("read", f"{_format_summary(data)}, {format_duration(time.monotonic() - started)}")
     if ranges != OWN_RANGES:
         ctx.console.print_line(
