@@ -280,10 +280,12 @@ def write_job(job: Job, path: Path) -> None:
 
 def write_run_job(job: Job, run: Path) -> None:
     """Write a job into a run folder: absolute paths by their last part, for they tell of the machine."""
-    names = {name: Path(path).name or "data" for name, path in _resolve_paths(job).items()}
-    is_absolute = {name: Path(getattr(job, name)).is_absolute() for name in names}
-    handed_on = {name: text for name, text in names.items() if is_absolute[name]}
-    write_job(dataclasses.replace(job, **handed_on), run / "job.toml")
+    names: dict[str, Any] = {
+        name: Path(path).name or "data"
+        for name, path in _resolve_paths(job).items()
+        if Path(getattr(job, name)).expanduser().is_absolute()
+    }
+    write_job(dataclasses.replace(job, **names), run / "job.toml")
 
 
 def write_local_paths(job: Job, run: Path) -> None:

@@ -20,8 +20,10 @@ from headstart.core.errors import BusyError, DataError
 from headstart.core.storage.files import read_json, remove_drafts, require_format, translate_disk_errors, write_json
 
 FORMAT = 1
-_FOLDERS = ("adapt", "audit", "doubt", "embed", "evaluate", "explain", "export", "forecast", "mlflow", "model", "names")
-_FOLDERS += ("rank", "read", "report", "splits", "tensorboard")
+_FOLDERS = (
+    *("adapt", "audit", "doubt", "embed", "evaluate", "explain", "export", "forecast", "mlflow", "model", "names"),
+    *("rank", "read", "report", "splits", "tensorboard"),
+)
 _FILES = ("decisions.jsonl", "timings.json", "job.toml", "README.md", "report.html", ".local.json")
 
 

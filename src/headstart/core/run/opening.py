@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from headstart.core import job as jobs
 from headstart.core.console import Console
@@ -74,12 +75,16 @@ def _format_differences(path: Path, job: Job) -> list[str]:
     stored = jobs.read_job(path / "job.toml")
     if not (path / jobs.LOCAL_FILE).is_file():
         paths = {name: (Path(getattr(stored, name)), getattr(job, name)) for name in jobs.PATH_SETTINGS}
-        same = {n: here for n, (there, here) in paths.items() if not there.is_absolute() and there.name == _name(here)}
+        same: dict[str, Any] = {
+            n: here
+            for n, (there, here) in paths.items()
+            if not there.is_absolute() and there.name == _take_last_part(here)
+        }
         stored = dataclasses.replace(stored, **same)
     return jobs.format_differences(job, stored)
 
 
-def _name(path: str) -> str:
+def _take_last_part(path: str) -> str:
     return Path(path).resolve().name if path else ""
 
 
