@@ -8,7 +8,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.types import Splits
 from headstart.data.duplicates.clusters import find_clusters as components
-from headstart.data.splits import draw_splits, find_straddling
+from headstart.data.splits import draw_splits, estimate_training_count, find_straddling
 from headstart.data.stratified_group_split import deal_clusters
 
 
@@ -51,7 +51,11 @@ def test_laws_of_every_draw(context, made, seed, test_size, folds):
             learnt = splits.train[repeat[splits.train] != fold]
             assert set(targets[learnt]) == set(targets)
     if len(splits.test):
-        assert np.bincount(targets[splits.test]).min() >= 10
+        tested = np.bincount(targets[splits.test], minlength=targets.max() + 1)
+        enough = np.isin(targets, np.flatnonzero(tested >= 10))
+        assert 2 * enough.sum() >= n
+        named = [c for c in np.unique(targets) if f"`class{c}` ({tested[c]})" in splits.why]
+        assert named == np.flatnonzero(tested < 10).tolist()
 
 
 @relaxed
@@ -106,10 +110,28 @@ def test_small_sets_are_repeated(context, n, repeats):
 
 
 def test_no_test_split_names_the_class_that_is_too_small_and_repeats(context):
-    targets = np.repeat([0, 1], [1_500, 40])
-    splits = draw_splits(audit_sets.from_targets(targets), np.arange(1_540), ctx=context())
-    assert len(splits.test) == 0 and len(splits.train) == 1_540 and splits.folds.shape[0] == 3
-    assert "20% would leave class `class1` 8 of the 10 pictures it needs" in splits.why
+    targets = np.repeat([0, 1, 2], [150, 40, 190])
+    made = context(test_size=0.06)
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(380), ctx=made)
+    assert np.bincount(targets[splits.test]).tolist() == [9, 2, 11]
+    targets = np.repeat([0, 1, 2], [150, 40, 180])
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(370), ctx=context(test_size=0.06, name="b"))
+    assert len(splits.test) == 0 and len(splits.train) == 370 and splits.folds.shape[0] == 3
+    assert "6% would leave class `class1` 2 of the 10 pictures it needs" in splits.why
+
+
+def test_one_small_class_does_not_cost_the_others_their_test(context):
+    """Of 316 pictures 16 (4) are of a class that is tested with what it has, or not at all."""
+    targets = np.repeat([0, 1, 2], [150, 150, 16])
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(316), ctx=context())
+    assert np.bincount(targets[splits.test]).tolist() == [30, 30, 3]
+    assert "63 of 316 pictures for the test, at least 30 of each other class" in splits.why
+    assert "few or none of `class2` (3): what is said of them is vague" in splits.why
+    assert estimate_training_count(audit_sets.from_targets(targets), context(name="b").job) == len(splits.train)
+    targets = np.repeat([0, 1, 2], [150, 150, 4])
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(304), ctx=context(name="c"))
+    assert np.bincount(targets[splits.test], minlength=3).tolist() == [30, 30, 0]
+    assert "`class2` (0)" in splits.why and splits.folds.max() == 3
 
 
 def test_one_big_cluster_is_not_put_into_the_test(context):

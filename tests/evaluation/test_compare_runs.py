@@ -1,14 +1,17 @@
 """Runs against each other: who is better on the same pictures, ties, other pictures, cost, settings, data."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 import headstart
+from headstart.cli.commands.compare import format_comparison
 from headstart.cli.main import main
 from headstart.core.errors import DataError, UsageError
-from headstart.core.types import Score
+from headstart.core.storage import serialization
+from headstart.core.types import Evaluation, Score
 from headstart.evaluation.comparison import paired_runs
 from headstart.evaluation.comparison.compare_runs import compare_runs
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
@@ -228,3 +231,17 @@ def test_the_command_tells_what_is_wrong(two, capsys):
     told = capsys.readouterr().err
     assert "error: to compare takes two runs or more" in told
     assert "headstart compare RUN RUN" in told
+
+
+def test_a_run_that_is_judged_by_the_folds_that_chose_it_is_said_to_be_flattered(two):
+    """Of two cross-validated runs one is nested: table and sentence name the other."""
+    for path, nested in zip(two, (True, False), strict=True):
+        folder = path / "evaluate"
+        value = serialization.load_value(Evaluation, folder)
+        scores = tuple(dataclasses.replace(score, split="cv") for score in value.scores)
+        serialization.save_value(dataclasses.replace(value, split="cv", scores=scores, nested=nested), folder)
+    compared = compare_runs(two)
+    assert [(run.split, run.flattered) for run in compared.runs] == [("nested cv", False), ("cv", True)]
+    flattery = f"the folds that judge `{two[1].as_posix()}` also chose its model, which flatters it"
+    assert compared.pairs[0].sentence.endswith(flattery)
+    assert "cv, too high" in format_comparison(serialization.as_json(compared))

@@ -23,7 +23,7 @@ from judged_sets import NAMES, dataset, embeddings, splits
 RANKING = Ranking(metric="log_loss", rows=(), chosen="made:good@last", why="", ties=(), survivors=("made:good",))
 
 
-def adapt(data, split, backbone, nested=(), curve=()):
+def adapt(data, split, backbone, nested=None, curve=()):
     """A logistic head as the adapt stage leaves it."""
     head, x, y = registry.load_plugin("heads", "logistic"), backbone.vectors["last"], np.asarray(data.targets)
     grid = list(head.grid(len(split.train), x.shape[1], 3))
@@ -41,12 +41,13 @@ def adapt(data, split, backbone, nested=(), curve=()):
         cv_rows=train,
         cv_probabilities=held.mean(axis=0).astype(np.float32),
         train_probabilities=prediction.predict_probabilities(fitted.kind, fitted.arrays, x[train]),
-        nested=nested,
+        nested=(),
+        nested_probabilities=nested,
         curve=curve,
     )
 
 
-def made(context, *, n=400, signal=2.0, data=None, split=None, control=0.0, nested=(), curve=(), **settings):
+def made(context, *, n=400, signal=2.0, data=None, split=None, control=0.0, nested=None, curve=(), **settings):
     data = data or dataset(n)
     split = split or splits(data)
     backbone = embeddings(data, "made:good", {"last": signal})
@@ -102,10 +103,8 @@ def test_without_a_test_split_val_and_then_cv_judge(context):
     data = dataset(300)
     found, *_ = made(context, data=data, split=splits(data, test=0, val=0.2))
     assert found.split == "val"
-    nested = (Score(split="cv", name="accuracy", value=0.5, low=0.4, high=0.6, n=300, method="nested"),)
-    found, *_ = made(context, data=data, split=splits(data, test=0), nested=nested)
+    found, *_ = made(context, data=data, split=splits(data, test=0), name="b")
     assert found.split == "cv"
-    assert one(found.scores, "cv", "accuracy") == nested[0]
     assert len(found.rows) == 300
     assert one(found.baselines, "cv", "accuracy", "kNN").n == 300
 
@@ -190,17 +189,6 @@ def test_the_headline_says_whether_it_beats_the_majority_class(rights, answer, w
     found = verdicts.judge_headline(part, [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")], 0, "ash")
     assert found.answer == answer
     assert found.sentence.endswith(f"always answering `ash` gives 0.500, {words}")
-
-
-def test_a_nested_headline_says_so_and_is_held_against_the_share():
-    y = np.arange(60) % 2
-    part = _part(y, np.eye(2)[y], y, split="cv")
-    nested = Score(split="cv", name="accuracy", value=0.55, low=0.42, high=0.67, n=60, method="wilson")
-    scores = [nested, dataclasses.replace(nested, name="balanced_accuracy")]
-    found = verdicts.judge_headline(part, scores, 0, "ash", scores)
-    assert found.answer == "unclear", "plain cross-validation, all right here, is not what the sentence tells"
-    assert "on nested held-out folds (n = 60)" in found.sentence
-    assert "on held-out folds" in verdicts.judge_headline(part, scores, 0, "ash").sentence
 
 
 def test_an_accuracy_that_hides_a_class_is_told(context):
@@ -325,16 +313,32 @@ def test_a_threshold_comes_from_cross_validation_and_moves_the_answers(context):
     assert other.threshold == found.threshold
 
 
-def test_nested_scores_of_other_answers_do_not_stand_beside_a_threshold(context):
-    """Nested cross-validation answers with the most probable class: its accuracy is not that of the threshold."""
+def test_nested_answers_are_the_headline_in_every_number(context):
+    """All numbers come from searches that had not seen the fold, under a threshold too."""
     data = dataset(300)
-    nested = tuple(
-        Score(split="cv", name=name, value=0.5, low=0.4, high=0.6, n=300, method="nested")
-        for name in ("accuracy", "log_loss")
-    )
-    found, *_ = made(context, data=data, split=splits(data, test=0), nested=nested, positive="cedar")
-    assert one(found.scores, "cv", "log_loss") == nested[1]
+    rng, y = np.random.default_rng(3), np.asarray(data.targets)
+    nested = rng.dirichlet(np.ones(3), 300).astype(np.float32)
+    right = float(np.mean(nested.argmax(axis=1) == y))
+    found, ctx, *_ = made(context, data=data, split=splits(data, test=0), nested=nested)
+    assert found.nested and not found.is_flattering
+    assert one(found.scores, "cv", "accuracy").value == pytest.approx(right)
+    assert np.trace(found.confusion) / 300 == pytest.approx(right)
+    assert np.array_equal(found.probabilities, nested)
+    assert "nested cv accuracy" in ctx.console.err.getvalue()
+    assert "on nested held-out folds (n = 300)" in verdict(found, "headline").sentence
+    found, *_ = made(context, data=data, split=splits(data, test=0), nested=nested, positive="cedar", name="b")
     assert one(found.scores, "cv", "accuracy").value == pytest.approx(np.trace(found.confusion) / 300)
+    assert found.confusion[:, 2].sum() == (nested[:, 2] >= found.threshold).sum()
+
+
+def test_without_nested_answers_the_headline_says_that_it_flatters(context):
+    data = dataset(300)
+    found, ctx, *_ = made(context, data=data, split=splits(data, test=0))
+    assert found.is_flattering
+    assert "held-out folds, rather too high since these folds also chose the model, (n" in (
+        verdict(found, "headline").sentence
+    )
+    assert "rather too high since these folds also chose the model" in ctx.console.err.getvalue()
 
 
 def test_costs_are_counted_and_move_the_answers(context, tmp_path):

@@ -133,7 +133,7 @@ def test_without_time_no_combination_is_tried_and_it_is_said(data, split, backbo
 
 
 def test_nested_scores_exist_exactly_when_nothing_is_held_out(adapted, data, backbones, context):
-    assert adapted.nested == ()
+    assert adapted.nested == () and adapted.nested_probabilities is None
     whole = splits(data, test=0.0)
     found = adapt(data, whole, backbones, context(name="whole"))
     scores = {s.name: s for s in found.nested if not s.subject}
@@ -141,6 +141,9 @@ def test_nested_scores_exist_exactly_when_nothing_is_held_out(adapted, data, bac
     assert scores["accuracy"].split == "cv"
     searched = next(s for s in found.tried[0].scores if s.name == "log_loss")
     assert scores["log_loss"].value > searched.value - 0.05
+    assert found.nested_probabilities.shape == found.cv_probabilities.shape
+    right = found.nested_probabilities.argmax(axis=1) == data.targets[found.cv_rows]
+    assert scores["accuracy"].value == pytest.approx(right.mean())
 
 
 @pytest.mark.parametrize(("n", "heads"), [(10, {"nearest_mean"}), (45, {"ridge", "logistic"})])

@@ -1,8 +1,8 @@
 """Splits: which pictures train and which test, drawn after the audit so that near-duplicates stay on one side.
 
-Given splits are kept, and what straddles them is reported. Otherwise a test split is drawn if every class keeps enough
-pictures in it. Folds are drawn inside `train`, repeated where pictures are few, and fewer where a class has fewer
-unlike pictures than folds.
+Given splits are kept, and what straddles them is reported. Otherwise a test split is drawn by class, if classes that
+have enough in it hold half of all pictures; the others are named. Folds are drawn inside `train`, repeated where
+pictures are few, and fewer where a class has fewer unlike pictures than folds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from headstart.core.types import Dataset, Splits
 from headstart.data.duplicates.copy_detection import find_first_copies
 from headstart.data.stratified_group_split import deal_clusters
 
-LEAST_TEST = 10  # pictures of each class in a test split that is drawn
+LEAST_TEST = 10  # pictures of a class in a test split that is drawn, from which on it has enough
+MOST_NAMED = 5  # classes with fewer
 # Repeats of the cross-validation: below so many pictures to learn from, so many.
 REPEATS = ((200, 10), (500, 3))
 REPEATS_WITHOUT_TEST = 3  # at least, when cross-validation is all there is
@@ -38,7 +39,7 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
     if any(data.split):
         part, why_tested = _read_given_splits(data)
     else:
-        part, why_tested = _draw_test_split(data, clusters, ctx.job.test_size, ctx.seed, screened)
+        part, why_tested = _draw_test_split(data, clusters, ctx.job, ctx.seed, screened)
     train = np.flatnonzero(part == 0)
     folds, why_folds = _draw_folds(data, clusters, train, ctx.job.folds, ctx.seed, tested=bool((part > 0).any()))
     splits = Splits(
@@ -61,9 +62,8 @@ def estimate_training_count(data: Dataset, job: Job) -> int:
     """How many pictures a draw is going to leave for training; near-duplicates are not known yet."""
     targets, in_train = np.asarray(data.targets), np.array([split in ("", "train") for split in data.split], bool)
     counts = np.bincount(targets[in_train], minlength=len(data.class_names))
-    counts = counts[counts > 0]
     test_counts = np.floor(counts * job.test_size + 0.5).astype(np.int64)
-    if in_train.all() and len(test_counts) and test_counts.min() >= LEAST_TEST:
+    if in_train.all() and _is_worth_testing(test_counts, counts):
         counts = counts - test_counts
     return int(counts.sum())
 
@@ -111,27 +111,46 @@ def _read_given_splits(data: Dataset) -> tuple[np.ndarray, str]:
 
 
 def _draw_test_split(
-    data: Dataset, clusters: np.ndarray, size: float, seed: int, screened: np.ndarray | None
+    data: Dataset, clusters: np.ndarray, job: Job, seed: int, screened: np.ndarray | None
 ) -> tuple[np.ndarray, str]:
-    side = np.zeros(len(data.uris), np.int64)
+    """Every class by its share; those that would keep fewer unlike pictures than there are folds stay whole."""
+    size = job.test_size
+    side, targets = np.zeros(len(data.uris), np.int64), np.asarray(data.targets)
     if size == 0:
         return side, "no test split, as asked"
     is_kept = np.isin(clusters, clusters[np.asarray([] if screened is None else screened, np.int64)])
-    targets = np.asarray(data.targets)
-    part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([seed, 1]), first=is_kept)
+    needed = {c: min(job.folds, len(np.unique(clusters[targets == c]))) for c in np.unique(targets)}
+    while True:
+        part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([seed, 1]), first=is_kept)
+        unlike = {c: len(np.unique(clusters[(part == 0) & (targets == c)])) for c in needed}
+        is_stuck = np.isin(targets, [c for c, count in unlike.items() if count < needed[c]]) & ~is_kept
+        if not is_stuck.any():
+            break
+        is_kept |= np.isin(clusters, clusters[is_stuck])
     tested = np.bincount(targets[part == 1], minlength=len(data.class_names))
-    present = np.unique(targets)
-    least = present[np.argmin(tested[present])]
-    worst, name = int(tested[least]), data.class_names[least]
-    if worst < LEAST_TEST:
-        why = f"class `{name}` {worst} of the {LEAST_TEST} pictures it needs"
-        return side, f"no test split: {size:.0%} would leave {why}"
-    stuck = [data.class_names[c] for c in present if len(np.unique(clusters[(part == 0) & (targets == c)])) < 2]
-    if stuck:
-        why = f"class `{stuck[0]}` fewer than 2 unlike pictures to learn from"
+    few = [int(c) for c in np.unique(targets) if tested[c] < LEAST_TEST]
+    if not _is_worth_testing(tested, np.bincount(targets, minlength=len(tested))):
+        least = min(few, key=lambda c: tested[c])
+        why = f"class `{data.class_names[least]}` {tested[least]} of the {LEAST_TEST} pictures it needs"
         return side, f"no test split: {size:.0%} would leave {why}"
     side[part == 1] = 2
-    return side, f"{int(tested.sum()):,} of {len(side):,} pictures for the test, at least {worst} of each class"
+    counts = f"at least {tested[tested >= LEAST_TEST].min()} of each {'other ' if few else ''}class"
+    shortage = f"; few or none of {_format_counts(few, tested, data)}: what is said of them is vague" if few else ""
+    return side, f"{int(tested.sum()):,} of {len(side):,} pictures for the test, {counts}{shortage}"
+
+
+def _is_worth_testing(tested: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether classes with half of all pictures or more have enough for a test, given counts (C,) of it and of all.
+
+    Classes with fewer are tested with what they have, but one class alone is no test.
+    """
+    return bool((tested > 0).sum() > 1 and 2 * counts[tested >= LEAST_TEST].sum() >= counts.sum())
+
+
+def _format_counts(few: Sequence[int], tested: np.ndarray, data: Dataset) -> str:
+    names = [f"`{data.class_names[c]}` ({tested[c]})" for c in sorted(few, key=lambda c: tested[c])]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _draw_folds(

@@ -1,6 +1,7 @@
 """Evaluate: the untouched test split is looked at once, here, and every number comes with its interval.
 
-The headline is of `test`, else of a given `val/`, else of cross-validation. `evaluate/scores.csv` holds all scores,
+The headline is of `test`, else of a given `val/`, else of cross-validation, nested where there was time: the same
+pictures' plain cross-validation also chose the model, and flatters it. `evaluate/scores.csv` holds all scores,
 `evaluate/predictions.csv` every held-out prediction.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.core.model_manifest import Decision
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import (
@@ -35,8 +35,6 @@ from headstart.evaluation.held_out_scores import (
 )
 from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.statistics import metrics
-
-WITHOUT_ANSWERS = ("log_loss", "brier", "roc_auc", "average_precision")  # scores of the probabilities alone
 
 
 def evaluate_model(
@@ -66,8 +64,6 @@ def evaluate_model(
     judged_splits = judge_splits(data, splits, embeddings, adapted, answer_rule)
     headline = next(iter(judged_splits.values()))
     scores = [score for part in judged_splits.values() for score in score_split(part, data, answer_rule, ctx.seed)]
-    if headline.split == "cv":
-        scores = _put_nested_scores(scores, adapted, answer_rule)
     scores += score_without_straddling(headline, data, splits, ctx.seed)
     inputs = BaselineInputs(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, seed=ctx.seed)
     ablation_rows, ablation_verdicts = _make_ablation(inputs, adapted, embeddings)
@@ -87,6 +83,7 @@ def evaluate_model(
         threshold=answer_rule.threshold,
         verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs) + ablation_verdicts,
         paid=ablation_rows,
+        nested=_is_nested(headline, adapted),
     )
     folder = ctx.make_step_folder("evaluate")
     serialization.save_value(evaluation, folder)
@@ -96,15 +93,8 @@ def evaluate_model(
     return evaluation
 
 
-def _put_nested_scores(scores: list[Score], adapted: FitResult, answer_rule: Decision) -> list[Score]:
-    """Put nested scores where the searched ones, which are optimistic, would stand.
-
-    Theirs are the most probable classes: under another rule only scores that no answer enters are put there.
-    """
-    most_probable = answer_rule.threshold is None and answer_rule.costs is None
-    nested = [s for s in adapted.nested if most_probable or s.name in WITHOUT_ANSWERS]
-    better = {(s.split, s.name, s.subject): s for s in nested}
-    return [better.get((s.split, s.name, s.subject), s) for s in scores]
+def _is_nested(headline: JudgedSplit, adapted: FitResult) -> bool:
+    return headline.split == "cv" and adapted.nested_probabilities is not None
 
 
 def _score_baselines(
@@ -131,12 +121,13 @@ def _make_verdicts(
     inputs: BaselineInputs,
 ) -> tuple[Verdict, ...]:
     headline, names = next(iter(judged_splits.values())), inputs.data.class_names
+    is_nested = _is_nested(headline, adapted)
     majority = int(np.argmax(np.bincount(np.asarray(inputs.data.targets)[inputs.splits.train])))
     return (
-        verdicts.judge_headline(headline, scores, majority, names[majority], adapted.nested),
+        verdicts.judge_headline(headline, scores, majority, names[majority], is_nested=is_nested),
         *verdicts.find_uneven_classes(headline, scores, table, names),
         verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
-        verdicts.judge_overfitting(judged_splits["train"], headline),
+        verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),
         verdicts.judge_enough_data(adapted.curve),
     )
 
@@ -158,8 +149,10 @@ def _format_line(evaluation: Evaluation) -> str:
 
     accuracy, balanced = find_score(evaluation.scores, "accuracy"), find_score(evaluation.scores, "balanced_accuracy")
     dummy = find_score(evaluation.baselines, "accuracy", baselines.MAJORITY)
+    split = "nested cv" if evaluation.nested else evaluation.split
+    flattery = f", {verdicts.FLATTERY}" if evaluation.is_flattering else ""
     return (
-        f"{evaluation.split} accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] "
+        f"{split} accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] "
         f"(n = {accuracy.n:,}), balanced {balanced.value:.3f} [{balanced.low:.3f}, {balanced.high:.3f}], "
-        f"majority class {dummy.value:.3f}"
+        f"majority class {dummy.value:.3f}{flattery}"
     )

@@ -71,7 +71,10 @@ def make_answer_rule(data: Dataset, adapted: FitResult, job: Job) -> Decision:
 def judge_splits(
     data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, answer_rule: Decision
 ) -> dict[str, JudgedSplit]:
-    """All splits that hold a picture, the headline's first; probabilities are tempered, as the saved model's are."""
+    """All splits that hold a picture, the headline's first; probabilities are tempered, as the saved model's are.
+
+    Cross-validated ones are nested where the run has such: of searches that had not seen the picture.
+    """
     sources = {
         "test": (splits.test, None),
         "val": (splits.val, None),
@@ -84,6 +87,8 @@ def judge_splits(
             if held_out is None:  # by the very code that answers in a saved model
                 held_out = predict_rows(adapted.fitted, embeddings, adapted.features, rows)
             p = apply_temperature(np.asarray(held_out), adapted.temperature)
+            if split == "cv" and adapted.nested_probabilities is not None:
+                p = np.asarray(adapted.nested_probabilities)
             judged_splits[split] = JudgedSplit(
                 split=split,
                 rows=np.asarray(rows, np.int64),

@@ -18,6 +18,7 @@ UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
 RISING = 0.005  # gain for each doubling that is worth collecting pictures for
 FLAT = 0.01  # gain for each doubling that the upper end must stay under to call a curve flat
 FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
+FLATTERY = "rather too high since these folds also chose the model"
 LATEST = 4  # points of the curve that its slope is taken from
 
 
@@ -35,20 +36,15 @@ def _find_score(scores: Sequence[Score], split: str, name: str) -> Score:
 
 
 def judge_headline(
-    part: JudgedSplit, scores: Sequence[Score], majority: int, name: str, nested: Sequence[Score] = ()
+    part: JudgedSplit, scores: Sequence[Score], majority: int, name: str, *, is_nested: bool = False
 ) -> Verdict:
-    """Better than always naming one class? Compared picture by picture.
-
-    Scores by nested cross-validation have no pictures to compare by: where the accuracy is one of them, its interval is
-    held against the share of the class `majority`.
-    """
+    """Better than always naming one class? Compared picture by picture; where folds chose the model too, it is said."""
     accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
     share = float(np.mean(part.y == majority))
     gain = mean_interval((part.answers == part.y) * 1.0 - (part.y == majority), part.clusters)
-    judged_on = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "held-out folds")
-    if accuracy in nested:
-        gain = Interval(accuracy.value - share, accuracy.low - share, accuracy.high - share)
-        judged_on = "nested held-out folds"
+    judged_on = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "nested held-out folds")
+    if part.split == "cv" and not is_nested:
+        judged_on = f"held-out folds, {FLATTERY},"
     answer = sign_answer(gain)
     against = {"yes": "which it beats", "no": "which is better", "unclear": "a tie"}[answer]
     sentence = (
@@ -104,7 +100,7 @@ def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -
     return Verdict(code="transfer", answer=answer, sentence=sentence)
 
 
-def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
+def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: bool = False) -> Verdict:
     """The gap between the accuracy on training pictures and on pictures never seen."""
     train_accuracy, held_out_accuracy = (
         share_interval((part.answers == part.y) * 1.0, part.clusters) for part in (train, held_out)
@@ -114,7 +110,7 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
     unclear = "this is unclear" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
     claim = {"yes": "it learns its pictures by heart", "no": "no", "unclear": unclear}[answer]
     hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
-    source = " in plain cross-validation" if held_out.split == "cv" else ""
+    source = f" in {'nested' if is_nested else 'plain'} cross-validation" if held_out.split == "cv" else ""
     sentence = (
         f"{claim}: accuracy is {train_accuracy.value:.3f} on the {len(train.y):,} training pictures and "
         f"{held_out_accuracy.value:.3f} on "

@@ -36,14 +36,16 @@ def run_nested_cv(
     n_classes: int,
     metric: str = "log_loss",
     choose: Callable[[Sequence[Candidate], Sequence[cross_validation.TunedSetting]], int] | None = None,
+    calibrate: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None,
     class_weight: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
 
     The inner folds are the outer ones (M,), at least three, without the one that judges, so clusters stay whole.
-    `choose` says which wins by their inner results; by default the least mean loss. Returns (M, C) float32, NaN where
-    the fold is -1, and the candidate chosen in each outer fold.
+    `choose` says which wins by their inner results; by default the least mean loss. `calibrate` makes the winner's
+    answers (B, C) as sure as it should be, by inner positions (M',) and the answers there (1, M', C).
+    Returns (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
     """
     probabilities = np.full((len(y), n_classes), np.nan, np.float32)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
@@ -57,8 +59,9 @@ def run_nested_cv(
         best = choose(candidates, tuned) if choose else int(np.argmin([np.nanmean(t.losses) for t in tuned]))
         winner = candidates[best]
         with blas_threads.single_blas_thread():
-            probabilities[test_rows] = cross_validation.fit_and_predict(
+            p = cross_validation.fit_and_predict(
                 winner.head, winner.x, y, train_rows, test_rows, grid=[tuned[best].params], **shared
             )[0]
+        probabilities[test_rows] = calibrate(train_rows, tuned[best].held_out[:, train_rows], p) if calibrate else p
         chosen.append(winner.name)
     return probabilities, tuple(chosen)

@@ -12,7 +12,7 @@ from headstart.core.storage.files import format_printable
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from headstart.core.types import Evaluation, FitResult
+    from headstart.core.types import Evaluation
 
 LABELS = {  # of scores; those that are not here are their name without underscores
     "brier": "Brier score",
@@ -97,10 +97,9 @@ SPLIT_NOTES = {
 }
 
 
-def format_judged_on(split: str, adapted: FitResult | None) -> str:
-    """What single answers were judged on: nested cross-validation has scores alone, so beside it they are plain."""
-    plain = "plain " if split == "cv" and adapted is not None and adapted.nested else ""
-    return plain + SPLITS.get(split, split)
+def format_judged_on(evaluation: Evaluation) -> str:
+    """What judged, in words."""
+    return ("nested " if evaluation.nested else "") + SPLITS.get(evaluation.split, evaluation.split)
 
 
 def format_label(name: str) -> str:

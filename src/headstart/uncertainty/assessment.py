@@ -139,8 +139,10 @@ class _AssessmentInputs:
             untempered = predict_rows(adapted.fitted, self.embeddings, adapted.features, rows)
         y, clusters = self.get_labels(rows), np.asarray(self.splits.clusters)[rows]
         after = np.asarray(self.evaluation.probabilities)
-        if split == "cv" and adapted.temperature != 1.0:
-            after = apply_cross_fitted_temperature(untempered, y, clusters, self.job.seed)
+        if split == "cv":
+            after = untempered
+            if adapted.temperature != 1.0:
+                after = apply_cross_fitted_temperature(untempered, y, clusters, self.job.seed)
         return [
             metrics.compute_score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.job.seed)
             for subject, p in (("before", untempered), ("after", after))

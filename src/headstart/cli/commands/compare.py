@@ -49,7 +49,8 @@ def _format_scores(runs: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for run in runs:
         name, model = format_printable(run["name"]), format_printable(run["model"])
-        rows.append((name, run["split"], *map(format_interval, run["scores"]), model))
+        split = f"{run['split']}, too high" if run["flattered"] else run["split"]
+        rows.append((name, split, *map(format_interval, run["scores"]), model))
     return format_table(("run", "split", "accuracy", "balanced accuracy", "log loss", "model"), rows)
 
 

@@ -45,6 +45,7 @@ class FitResult:
     curve: tuple[CurvePoint, ...]  # the learning curve of the frozen probe so far
     tuning: FineTuningResult | None = None  # all fine-tuning; None when none was asked for
     calibrated: Calibrated | None = None
+    nested_probabilities: np.ndarray | None = None  # (M, C) float32 of `cv_rows`, tempered, that `nested` scores
 
     @property
     def temperature(self) -> float:
@@ -80,6 +81,12 @@ class Evaluation:
     verdicts: tuple[Verdict, ...]  # in words
     paid: tuple[AblationRow, ...] = ()  # did fine-tuning and pre-training pay; empty without fine-tuning
     wrong_labels: tuple[float, ...] = ()  # how many of `suspects` are wrong: expected, low, high; empty if none
+    nested: bool = False  # whether nested cross-validation judges: each fold by a search that did not see it
+
+    @property
+    def is_flattering(self) -> bool:
+        """Whether the pictures that judge also chose the model, so that its scores err on the high side."""
+        return self.split == "cv" and not self.nested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

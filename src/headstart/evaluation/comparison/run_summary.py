@@ -38,6 +38,7 @@ class RunSummary:
     job: Job
     dataset: Dataset
     split: str  # which of them judge: `test`, `val`, or `cv`, where other models than the final one answered
+    nested: bool  # whether that is nested cross-validation, so that no picture chose the model that judges it
     rows: np.ndarray  # (M,) int64 of them
     digests: tuple[str, ...]  # M of their files
     answers: np.ndarray  # (M,) int64
@@ -46,6 +47,11 @@ class RunSummary:
     scores: tuple[Score, ...]  # of the run, on all M
     cost: Cost
     model: str  # what was chosen, in words: features and head
+
+    @property
+    def is_flattered(self) -> bool:
+        """Whether the pictures that judge also chose the model."""
+        return self.split == "cv" and not self.nested
 
     @property
     def truth(self) -> np.ndarray:
@@ -69,6 +75,7 @@ def read_run_summary(path: Path) -> RunSummary:
         job=run.job,
         dataset=data,
         split=split,
+        nested=evaluation.nested,
         rows=rows,
         digests=tuple(data.digests[row] for row in rows.tolist()),
         answers=decision_rule.apply_decision(run.manifest.decision, data.class_names, probabilities),

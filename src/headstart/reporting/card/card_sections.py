@@ -53,7 +53,10 @@ def _headline_scores(card: CardInput) -> dict[str, Score]:
 
 
 def _format_split(card: CardInput) -> str:
-    return _SPLITS.get(card.evaluation.split, "held-out folds of the training pictures")
+    folds = "folds of the training pictures that also chose the model, which makes it rather too high"
+    if card.evaluation.nested:
+        folds = "nested held-out folds of the training pictures"
+    return _SPLITS.get(card.evaluation.split, folds)
 
 
 def _format_opening(card: CardInput) -> str:

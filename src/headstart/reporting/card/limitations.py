@@ -67,8 +67,13 @@ def _format_judging_pictures(card: CardInput) -> Iterator[str]:
             f"Few pictures judge: {accuracy.n:,} of them tell the accuracy no closer than "
             f"{md.format_interval(accuracy)}. Measure it on more before much depends on it."
         )
-    if card.evaluation.split == "cv":
-        yield "No picture was held out for good: the scores are of cross-validation, which also chose the model."
+    if card.evaluation.is_flattering:
+        yield (
+            "No picture was held out for good: the scores are of cross-validation, which also chose the model. "
+            "They are rather too high."
+        )
+    elif card.evaluation.nested:
+        yield "No picture was held out for good: the scores are of nested cross-validation."
 
 
 def _format_weak_classes(card: CardInput) -> Iterator[str]:

@@ -25,7 +25,7 @@ def make_classes_view(report: ReportInput) -> dict[str, Any] | None:
         return None
     return {
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
-        "bins_of": formatting.format_judged_on(evaluation.split, report.adapted),
+        "bins_of": formatting.format_judged_on(evaluation),
         "per_class": _class_scores(evaluation, report.dataset.class_names),
         "splits": _split_scores(evaluation, report.adapted),
         "reliability": _draw_reliability(evaluation),

@@ -61,7 +61,7 @@ def make_mistakes_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any
         "suspects": _label_suspects(report, evaluation, thumbs, other_classes),
         "suspected": len(evaluation.suspects),
         "wrong_labels": formatting.format_wrong_labels(evaluation),
-        "split": formatting.format_judged_on(evaluation.split, report.adapted),
+        "split": formatting.format_judged_on(evaluation),
         "threshold": evaluation.threshold,
         "positive": format_printable(report.job.positive),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.storage.files import format_printable
@@ -14,17 +14,12 @@ from headstart.reporting.sections.decision import make_decision_view
 HEADLINE = ("accuracy", "balanced_accuracy")
 BESIDE = ("log_loss", "macro_f1", "roc_auc")
 NESTED = (
-    "No picture was held back for a test. The scores of this model come from nested cross-validation, where the whole "
-    "search is made anew without each fold; the confusion matrix, the mistakes, the certainty and the overfitting "
-    "verdict come from plain cross-validation of the chosen model, which flatters a little"
-)
-PARTLY = (
-    "No picture was held back for a test. Of this model's scores {} come from nested cross-validation; all that "
-    "rests on its answers, accuracy included, comes from plain cross-validation, which flatters a little"
+    "No picture was held back for a test. What is told of this model comes from nested cross-validation, where the "
+    "whole search is made anew without each fold"
 )
 PLAIN = (
-    "No picture was held back for a test, and there are no nested scores: all come from plain cross-validation of the "
-    "model that was chosen by it, which flatters a little"
+    "No picture was held back for a test, and there are no nested scores: all come from cross-validation whose folds "
+    "also chose the model, so they are rather too high"
 )
 QUESTIONS = {
     "transfer": "Does the pre-training pay here?",
@@ -44,37 +39,28 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         return {"headline": "This run has not come to its result yet", "main": [], "table": None, "verdicts": []}
     by_name = {s.name: s for s in evaluation.scores if not s.subject and s.split == evaluation.split}
     return {
-        "headline": _format_headline(by_name.get("accuracy"), evaluation.split),
+        "headline": _format_headline(by_name.get("accuracy"), evaluation),
         "lead": next((v.sentence for v in evaluation.verdicts if v.code == "headline"), ""),
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
         "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
         "main": [by_name[name] for name in HEADLINE if name in by_name],
         "table": _baseline_table(by_name, evaluation, report.dataset.class_names),
         "verdicts": [_verdict_view(v) for v in evaluation.verdicts if v.code != "headline"],
-        "folds": _format_nested(by_name, evaluation.split, report.adapted.nested if report.adapted else ()),
+        "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_flattering else NESTED,
         "decision": make_decision_view(report, evaluation),
     }
 
 
-def _format_nested(by_name: Mapping[str, Score], split: str, nested: Sequence[Score]) -> str:
-    """Without a test split: which numbers are nested and which are not."""
-    if split != "cv":
-        return ""
-    if by_name.get("accuracy") in nested:
-        return NESTED
-    inside = [formatting.format_label(name) for name, score in by_name.items() if score in nested]
-    return PARTLY.format(formatting.format_list(inside)) if inside else PLAIN
-
-
-def _format_headline(accuracy: Score | None, split: str) -> str:
+def _format_headline(accuracy: Score | None, evaluation: Evaluation) -> str:
     if accuracy is None:
         return "The model was fitted, and its accuracy was not measured"
     judged_on = {
         "test": "pictures it had never seen",
         "val": "pictures of the validation folder",
         "cv": "pictures, each held out in turn,",
-    }.get(split, f"pictures ({split})")
-    return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly"
+    }.get(evaluation.split, f"pictures ({evaluation.split})")
+    flattery = ", rather too high a share" if evaluation.is_flattering else ""
+    return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly{flattery}"
 
 
 def _verdict_view(verdict: Verdict) -> dict[str, str]:

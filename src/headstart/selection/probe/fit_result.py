@@ -51,6 +51,7 @@ def assemble_fit_result(
             cv_probabilities=tuning.probabilities,
             train_probabilities=np.concatenate(p),
             nested=(),
+            nested_probabilities=None,
             calibrated=_describe_temperature(tuning, network.temperature, data, splits, ctx),
         )
     serialization.save_value(without_times(result), ctx.make_step_folder("adapt"))

@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
 from headstart.heads.nested_cv import Candidate, run_nested_cv
 from headstart.selection.cv_problem import CvProblem, make_cv_problem
 from headstart.statistics.paired_selection import CandidateLosses, PairedChoice, choose_candidate
+from headstart.uncertainty import temperature
 
 SCORES = ("balanced_accuracy", "accuracy")
 MOST = 20_000  # pictures on which heads are compared; the winner learns from all
@@ -150,7 +152,7 @@ def _make_head_row(entry: HeadResult, choice: PairedChoice, winner: str, problem
 def judge_nested(
     tried: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], problem: CvProblem
 ) -> tuple[np.ndarray, Mapping[str, int]]:
-    """Judge the whole search: every outer fold chooses head, setting and features anew from the others.
+    """Judge the whole search: every outer fold chooses head, setting, features and temperature anew from the others.
 
     Returns (M, C) float32 held-out probabilities, and how often each candidate was chosen.
     """
@@ -165,7 +167,13 @@ def judge_nested(
         entries = [(c.name, result, c.cost) for c, result in zip(among, results, strict=True)]
         return [c.name for c in among].index(_choose(entries, problem).winner)
 
+    def calibrate(rows: np.ndarray, inner: np.ndarray, p: np.ndarray) -> np.ndarray:
+        clusters = problem.clusters[problem.rows[rows]]
+        calibrated = temperature.choose_temperature(inner, problem.y[rows], clusters, problem.seed)
+        return temperature.apply_temperature(p, calibrated.temperature)
+
+    hooks: dict[str, Any] = {"choose": choose, "calibrate": calibrate}
     probabilities, chosen = run_nested_cv(
-        candidates, problem.y, problem.folds[0], metric=problem.metric, choose=choose, **problem.shared
+        candidates, problem.y, problem.folds[0], metric=problem.metric, **hooks, **problem.shared
     )
     return probabilities, {name: chosen.count(name) for name in dict.fromkeys(chosen)}

@@ -67,6 +67,8 @@ def train_probe(
     if len(entry.tuned.held_out) < len(problem.folds):  # a replayed choice that this machine would not have made
         entry = head_selection.judge_repeats(entry, embeddings, problem)
     head, p_train = _fit_winner(entry, data, splits, embeddings, problem, ctx)
+    spent_s = time.monotonic() - started
+    nested_probabilities = _judge_nested(entries, splits, ranking, embeddings, problem, ctx, spent_s)
     adapted = FitResult(
         strategy="probe",
         features=entry.features,
@@ -76,7 +78,8 @@ def train_probe(
         cv_rows=problem.rows,
         cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
         train_probabilities=p_train,
-        nested=_score_nested(entries, data, splits, ranking, embeddings, problem, ctx, time.monotonic() - started),
+        nested=_score_nested(nested_probabilities, data.class_names, problem),
+        nested_probabilities=nested_probabilities,
         curve=learning_curve(entry, join_columns(embeddings, entry.features, problem.rows), problem),
         calibrated=temperature.choose_temperature(
             entry.tuned.held_out, problem.y, problem.clusters[problem.rows], ctx.seed
@@ -158,35 +161,40 @@ def _fit_winner(
     return fitted, p_train
 
 
-def _score_nested(
+def _judge_nested(
     entries: Sequence[HeadResult],
-    data: Dataset,
     splits: Splits,
     ranking: Ranking,
     embeddings: Sequence[Embeddings],
     problem: CvProblem,
     ctx: Context,
     spent_s: float,
-) -> tuple[Score, ...]:
-    """Scores of the whole search, when nothing was held out and the folds allow it."""
+) -> np.ndarray | None:
+    """(M, C) answers of the whole search, when nothing was held out and the folds allow it."""
     folds = len(np.unique(problem.folds[0][problem.folds[0] >= 0]))
     if len(splits.test) or len(splits.val) or folds < 3:
-        return ()
+        return None
     candidates = _list_tried(entries, ranking, embeddings)
     expected_s, room = spent_s * folds * len(candidates) / len(entries), plan_time(ctx.job).has_room_for_nested
     why = "is there time for nested validation"
     if not ctx.record_decision("adapt/nested", lambda: room(expected_s, ctx.left_s()), why):
         needed = format_duration(expected_s)
         ctx.console.print_line("adapt", f"nested cross-validation is left out: it needs about {needed}")
-        return ()
+        return None
     probabilities, chosen = head_selection.judge_nested(candidates, embeddings, problem)
-    judged = np.isfinite(probabilities[:, 0])
-    clusters = problem.clusters[problem.rows[judged]]
     counts = ", ".join(f"{name} {count} times" for name, count in chosen.items())
     ctx.console.print_line("adapt", f"nested cross-validation over {len(candidates)} candidates chose {counts}")
-    y, names = problem.y[judged], data.class_names
+    return probabilities
+
+
+def _score_nested(
+    probabilities: np.ndarray | None, class_names: tuple[str, ...], problem: CvProblem
+) -> tuple[Score, ...]:
+    if probabilities is None:
+        return ()
+    clusters = problem.clusters[problem.rows]
     return metrics.compute_scores(
-        y, probabilities[judged], split="cv", class_names=names, clusters=clusters, seed=problem.seed
+        problem.y, probabilities, split="cv", class_names=class_names, clusters=clusters, seed=problem.seed
     )
 
 
