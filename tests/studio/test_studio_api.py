@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -84,6 +85,21 @@ def test_the_token_becomes_a_strict_cookie_and_leaves_the_address(stranger):
     assert stranger.get("/").status_code == 200
 
 
+def test_a_page_that_another_one_leads_to_gets_its_cookie_all_the_same(stranger):
+    entered = stranger.get(f"/?token={TOKEN}", headers={"sec-fetch-site": "cross-site"}, follow_redirects=False)
+    assert entered.status_code == 200 and 'content="0; url=/"' in entered.text and TOKEN not in entered.text
+
+
+def test_a_code_lets_in_once(own):
+    application = app.make_application(own, token=TOKEN, port=PORT, code="a-code")
+    with TestClient(application, base_url=BASE) as client:
+        assert client.post("/?token=a-code", headers={"origin": BASE}).status_code == 401
+        assert client.get("/?token=a-code", follow_redirects=False).status_code == 303
+        client.cookies.clear()
+        assert client.get("/?token=a-code", follow_redirects=False).status_code == 401
+        assert client.get("/?token=", follow_redirects=False).status_code == 401
+
+
 @pytest.mark.parametrize("other", ['layout=[1,"x"]', "a=b c", '{"q":1}', "=", "é=1"])
 def test_cookies_of_programs_at_other_ports_are_passed_over(stranger, other):
     for cookies in (f"{other}; headstart_studio_{PORT}={TOKEN}", f"headstart_studio_{PORT}={TOKEN}; {other}"):
@@ -147,11 +163,53 @@ def test_folders_are_shown_below_the_root_only(asking, own, tmp_path):
     assert asking.get("/api/folders", params={"path": "a\0b"}).status_code == 422
 
 
+def test_files_that_settings_name_lie_below_the_root(asking, own, tmp_path):
+    """Costs, and any later setting that is a path, and backbones that are: links followed, the same said of all."""
+    secret = tmp_path / "secret.csv"
+    secret.write_text("root:x:0:0\n")
+    (own.places.root / "link.csv").symlink_to(secret)
+    (own.places.root / "costs.csv").write_text(",cats\ncats,0\n")
+    for route in ("/api/plans", "/api/fits", "/api/commands/fit"):
+        for costs in (str(secret), "../secret.csv", "link.csv", "cats/../../secret.csv", str(tmp_path / "nothing")):
+            refused = asking.post(route, json={"data": "cats", "settings": {"costs": costs}})
+            error = refused.json()["error"]
+            assert refused.status_code == 422 and "is outside of" in error["what"] and error["where"] == "--costs"
+        for name in ("run:../x", f"run:{tmp_path}", f"random:run:{tmp_path}", f"keras_hub:{tmp_path}", "run:/etc"):
+            refused = asking.post(route, json={"data": "cats", "settings": {"backbones": f"auto,{name}"}})
+            assert refused.status_code == 422 and refused.json()["error"]["where"] == "--backbones", name
+    assert not list(own.tasks.folder.iterdir())
+    asked = {"costs": "costs.csv", "backbones": "run:cats,keras_hub:resnet_50_imagenet,bundled:efficientnet_lite0"}
+    command = asking.post("/api/commands/fit", json={"data": "cats", "settings": asked}).json()["command"]
+    names = f"run:{own.places.root}/cats,keras_hub:resnet_50_imagenet,bundled:efficientnet_lite0"
+    assert f"--costs {own.places.root}/costs.csv" in command and f"--backbones {names}" in command
+
+
+def test_a_setting_that_is_a_path_is_known_by_its_type():
+    from headstart.core import job as jobs
+
+    assert jobs.list_path_options() == ("costs",)
+    named = [option.name for option in jobs.list_options() if re.search("(?i)file|folder", option.metadata["help"])]
+    assert sorted(jobs.list_path_options()) == sorted(named)
+
+
+def test_no_link_in_a_folder_leads_to_pictures_outside(asking, own, tmp_path):
+    (tmp_path / "mine" / "cats").mkdir(parents=True)
+    (own.places.root / "set").mkdir()
+    (own.places.root / "set" / "cats").symlink_to(own.places.root / "cats")
+    ask = {"data": "set", "settings": {}}
+    assert asking.post("/api/commands/fit", json=ask).status_code == 200
+    (own.places.root / "cats" / "more").symlink_to(tmp_path / "mine")
+    for route, body in (("/api/looks", {"data": "set"}), ("/api/fits", ask), ("/api/looks", {"data": ""})):
+        refused = asking.post(route, json=body)
+        assert refused.status_code == 422 and "is outside of" in refused.json()["error"]["what"]
+    assert asking.get("/api/folders", params={"path": "cats"}).json()["folders"] == []
+
+
 @pytest.mark.parametrize("path", ["~nobody-at-all/x", "\ud800", "x" * 5000, "a\0b"], ids=["~", "bytes", "long", "zero"])
 def test_a_path_that_cannot_be_one_is_told(asking, path):
     body = json.dumps({"data": path, "settings": {}})
     told = asking.post("/api/commands/fit", content=body, headers={"content-type": "application/json"})
-    assert told.status_code == 422 and "cannot be a folder" in told.json()["error"]["what"]
+    assert told.status_code == 422 and "cannot be a path" in told.json()["error"]["what"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +220,7 @@ def test_a_path_that_cannot_be_one_is_told(asking, path):
     ],
 )
 def test_a_name_that_leads_elsewhere_is_no_name(tmp_path, name):
-    places = ImageFolders(tmp_path, tmp_path / "drafts")
+    places = ImageFolders(tmp_path, tmp_path / "drafts", tmp_path / "runs")
     with pytest.raises(UsageError, match="not a name that a picture can have"):
         places.require_target(places.make_draft(), name)
 
@@ -510,6 +568,46 @@ def test_the_command_line_prints_the_address_and_ends_by_ctrl_c(tmp_path):
     _, said = child.communicate(timeout=30)
     assert child.returncode in (0, 130) and "Traceback" not in said
     shutil.rmtree(tmp_path / "runs")
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminal can be made here")
+def test_no_process_shows_the_token_and_no_other_user_reads_the_code(tmp_path):
+    """A real studio in a terminal, with a browser that notes its arguments and what `ps` shows of all processes."""
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\nprintf "%s" "$1" > {tmp_path}/arguments\ncat /proc/[0-9]*/cmdline > {tmp_path}/ps 2>/dev/null\n'
+        f"touch {tmp_path}/noted\n"
+    )
+    browser.chmod(0o755)
+    line = [sys.executable, "-m", "headstart", "studio", "--runs", tmp_path / "runs", "--root", tmp_path, "--port", "0"]
+    outer, inner = os.openpty()
+    environment = os.environ | {"BROWSER": f"{browser} %s"}
+    child = subprocess.Popen([*map(str, line)], stdin=inner, stdout=inner, stderr=subprocess.PIPE, env=environment)
+    try:
+        os.close(inner)
+        until((tmp_path / "noted").exists, seconds=60)
+        address = os.read(outer, 1000).decode().split()[0]
+        page = tmp_path / "runs" / ".studio" / "open.html"
+        code = re.search('token=([^"]+)', page.read_text())[1]
+        token = address.partition("token=")[2]
+        assert (tmp_path / "arguments").read_text() == page.as_uri() and token != code
+        shown = (tmp_path / "ps").read_bytes().decode("utf-8", "replace")
+        assert "studio" in shown and token not in shown and code not in shown
+        assert page.stat().st_mode & 0o777 == 0o600 and page.parent.stat().st_mode & 0o777 == 0o700
+        if os.geteuid() == 0:  # another user cannot read it
+            code_of_other = f"import os; os.setuid(65534); open({str(page)!r})"
+            assert b"PermissionError" in subprocess.run([sys.executable, "-c", code_of_other], stderr=-1).stderr
+        site = address.partition("?")[0]
+        with httpx.Client(base_url=site, headers={"origin": site[:-1]}, trust_env=False) as client:
+            assert client.get(f"/?token={code}").status_code == 303
+            ask = {"data": "", "settings": {"costs": "/etc/passwd"}}
+            refused = client.post("/api/plans", json=ask)
+            assert refused.status_code == 422 and "is outside of" in refused.json()["error"]["what"]
+        assert httpx.get(f"{site}?token={code}", trust_env=False).status_code == 401
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=30)
+        os.close(outer)
 
 
 def test_the_command_line_refuses_what_cannot_be(tmp_path, capsys):

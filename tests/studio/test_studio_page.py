@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import pages
-from headstart.studio import app, state
+from headstart.studio import access_control, app, state
 
 LITE0 = "bundled:efficientnet_lite0"
 pytestmark = pytest.mark.medium
@@ -20,7 +20,9 @@ class Serving:
         self.own, self.door, token = state.open_studio(runs, root), app.bind_loopback(0), "a-token-of-this-test"
         port = self.door.getsockname()[1]
         self.base, self.url = f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/?token={token}"
-        application = app.make_application(self.own, token=token, port=port)
+        entrance, code = access_control.write_entrance_file(self.own.home, port)
+        self.entrance = entrance.as_uri()
+        application = app.make_application(self.own, token=token, port=port, code=code)
         config = uvicorn.Config(application, log_level="error", timeout_graceful_shutdown=1, ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self.door]))
@@ -89,6 +91,18 @@ def fitted(serving, chromium, folder):
         seen["tiles"] = page.locator(".tile .range").all_inner_texts()
         seen["ranking"] = page.locator(".ranking tbody th").all_inner_texts()
     return seen
+
+
+def test_the_file_that_a_browser_is_pointed_to_leads_in_once(serving, chromium):
+    for expected in ("headstart", "This page needs its key"):
+        with chromium.new_context() as context:
+            shown = context.new_page()
+            shown.goto(serving.entrance)
+            shown.wait_for_url(lambda address: address.startswith(serving.base))
+            shown.get_by_role("heading", name=expected).or_(shown.get_by_role("link", name=expected)).first.wait_for(
+                timeout=90_000
+            )
+            assert "token" not in shown.url or expected != "headstart"
 
 
 def test_from_a_folder_to_a_result_by_clicks(fitted, folder, serving):

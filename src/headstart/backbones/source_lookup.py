@@ -34,6 +34,16 @@ def open_unlisted(name: str, console: Console, *, fetching: bool) -> str:
     return f"{source}:{preset}" if preset else ""
 
 
+def find_path(name: str) -> str:
+    """The part of a backbone's name that its source may open as a path; empty where it opens none, or it is listed."""
+    source, _, text = name.removeprefix("random:").partition(":")
+    if "://" in text or source not in registry.list_plugins("backbones"):
+        return ""
+    plugin: BackboneSource = registry.load_plugin("backbones", source)
+    listed = not plugin.opens_paths or text in plugin.presets() or text in plugin.shipped_presets()
+    return "" if listed else text
+
+
 def list_shipped() -> dict[str, IndexEntry]:
     """Backbones by name that a source can open and that are not here: its `shipped_presets`."""
     entries = {}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
@@ -27,6 +27,7 @@ Precision = Literal["f32", "int8"]
 ClassWeight = Literal["none", "balanced"]
 License = Literal["any", "permissive"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
+FilePath: TypeAlias = str  # a setting of this type names a file; who answers for others checks it
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 PATH_SETTINGS = ("data", "costs")
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
@@ -68,7 +69,7 @@ class Job:
     max_latency: str = _option("", "time that the trunks may take for one picture on this machine: 20ms, 0.5s")
     max_size: str = _option("", "bytes that the trunks' weights may have in float32: 50MB, 1GB")
     from_names: bool = _option(False, "also try a head that starts from the class names; fetches a sentence model")
-    costs: str = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
+    costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
 
     @property
     def budget_s(self) -> float:
@@ -123,6 +124,11 @@ _QUANTITIES = {"budget": parse_duration_s, "max_latency": parse_latency_ms, "max
 def list_options() -> tuple[dataclasses.Field[Any], ...]:
     """The fields of a job besides `data`, in the order in which they are shown."""
     return tuple(f for f in dataclasses.fields(Job) if f.name != "data")
+
+
+def list_path_options() -> tuple[str, ...]:
+    """Settings that name a file, by their type."""
+    return tuple(option.name for option in list_options() if option.type == "FilePath")
 
 
 def recipe_strategy(strategy: str) -> str:

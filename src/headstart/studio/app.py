@@ -18,7 +18,7 @@ from headstart.studio.state import STATIC, Studio
 _STATUS = {"UsageError": 422, "DataError": 404, "BusyError": 409}
 
 
-def make_application(studio: Studio, *, token: str, port: int) -> Any:
+def make_application(studio: Studio, *, token: str, port: int, code: str = "") -> Any:
     """The ASGI application behind its checks."""
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
@@ -39,7 +39,7 @@ def make_application(studio: Studio, *, token: str, port: int) -> Any:
     app.mount("/static", StaticFiles(directory=STATIC, packages=[("headstart.serving", "static")]), name="static")
     app.add_exception_handler(HeadstartError, _handle_error)
     app.add_exception_handler(RequestValidationError, _handle_invalid_request)
-    return SessionMiddleware(app, token=token, port=port)
+    return SessionMiddleware(app, token=token, port=port, code=code)
 
 
 async def _handle_error(_: Any, err: Any) -> Any:
@@ -62,13 +62,13 @@ def bind_loopback(port: int) -> socket.socket:
     return bind_socket(ListenAddress(port=port))
 
 
-def run_studio(studio: Studio, listening: socket.socket, token: str) -> None:
-    """Answer until Ctrl-C; open streams are cut after a second, children go on."""
+def run_studio(studio: Studio, listening: socket.socket, token: str, code: str = "") -> None:
+    """Answer until Ctrl-C; open streams are cut after a second, children go on. The `code` lets in once."""
     import uvicorn
 
     from headstart.serving.http.connection import BoundedConnection
 
-    app = make_application(studio, token=token, port=listening.getsockname()[1])
+    app = make_application(studio, token=token, port=listening.getsockname()[1], code=code)
     switched_off: Any = {"access_log": False, "server_header": False, "proxy_headers": False, "ws": "none"}
     config = uvicorn.Config(
         app, http=BoundedConnection, log_level="warning", timeout_graceful_shutdown=1, **switched_off

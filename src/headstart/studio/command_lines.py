@@ -10,7 +10,7 @@ from typing import Any
 
 from headstart.core import registry
 from headstart.core.errors import UsageError
-from headstart.core.job import Job, format_flag, list_options, make_job
+from headstart.core.job import Job, format_flag, list_options
 
 FORMATS = ("keras", "saved_model", "onnx", "openvino", "litert")
 PRECISIONS = ("f32", "f16", "int8")
@@ -27,9 +27,9 @@ def list_commands() -> list[str]:
     return list(registry.list_plugins("commands"))
 
 
-def make_fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
-    """Learn, with the settings that are not as by default. Raises `UsageError`: every setting that is wrong."""
-    return ["fit", data, *_format_options(make_job(data=data, **settings)), "--out", out]
+def make_fit(job: Job, out: str) -> list[str]:
+    """Learn, with the settings that are not as by default."""
+    return ["fit", job.data, *_format_options(job), "--out", out]
 
 
 def make_resume(run: str) -> list[str]:

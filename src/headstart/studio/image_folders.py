@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime
 import os
 import re
@@ -10,7 +12,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from headstart.backbones import source_lookup
 from headstart.core.errors import DataError, UsageError
+from headstart.core.job import Job, format_flag, list_path_options
 from headstart.core.storage.files import format_printable, translate_disk_errors
 
 MAX_FILE, MAX_TOTAL, MAX_FILES, MAX_DEPTH = 100_000_000, 20_000_000_000, 200_000, 8
@@ -23,31 +27,66 @@ _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 class ImageFolders:
     """Folders that may be looked into, and the drafts that uploads fill."""
 
-    def __init__(self, root: Path, drafts: Path) -> None:
-        self.root, self.drafts = root.resolve(), drafts.resolve()
+    def __init__(self, root: Path, drafts: Path, runs: Path) -> None:
+        self.root, self.drafts, self._runs = root.resolve(), drafts.resolve(), runs.resolve()
         self._draft_sizes: dict[str, list[int]] = {}  # files and bytes of each draft, counted once and then kept up
         self._lock = threading.Lock()
 
-    def require_folder(self, path: str) -> Path:
-        """A folder that may be used; raises `UsageError` where it lies elsewhere, `DataError` where it is none."""
+    def require_path(self, path: str, where: str = "DATA", *more_places: Path) -> Path:
+        """A path that may be read, links followed; raises `UsageError` where it lies elsewhere, or can be none."""
         try:
-            folder = (self.root / Path(path).expanduser()).resolve() if path else self.root
-            is_folder = folder.is_dir()
+            target = (self.root / Path(path).expanduser()).resolve()
+            target.exists()
         except (OSError, ValueError, RuntimeError) as err:  # too long, not permitted, a zero byte, nobody's home
             why = getattr(err, "strerror", None) or str(err)
-            raise UsageError(f"`{format_printable(path[:100])}` cannot be a folder: {why}", where="DATA") from err
-        if not any(folder.is_relative_to(place) for place in (self.root, self.drafts)):
-            hint = f"headstart studio --root {format_printable(str(folder.parent))}"
-            raise UsageError(f"`{folder}` is outside of `{self.root}`, which the studio shows", where="DATA", hint=hint)
-        if not is_folder:
+            raise UsageError(f"`{format_printable(path[:100])}` cannot be a path: {why}", where=where) from err
+        if not any(target.is_relative_to(place) for place in (self.root, self.drafts, *more_places)):
+            hint = f"headstart studio --root {format_printable(str(target.parent))}"
+            what = f"`{format_printable(str(target))}` is outside of `{self.root}`, which the studio shows"
+            raise UsageError(what, where=where, hint=hint)
+        return target
+
+    def require_folder(self, path: str) -> Path:
+        """A folder that may be read; raises `UsageError` where it lies elsewhere, `DataError` where it is none."""
+        folder = self.require_path(path)
+        if not folder.is_dir():
             raise DataError(f"there is no folder `{folder}`", where="DATA", hint="check the spelling, or browse to it")
         return folder
+
+    def require_data(self, path: str) -> str:
+        """A folder to learn from: no link in it leads out; raises as `require_folder`."""
+        folder = self.require_folder(path)
+        waiting, walked = [folder], set[Path]()
+        while waiting:
+            place = waiting.pop()
+            if place in walked:
+                continue
+            walked.add(place)
+            with contextlib.suppress(PermissionError), os.scandir(place) as entries:
+                targets = [self.require_path(e.path) for e in entries if e.is_symlink() or e.is_dir()]
+            waiting.extend(target for target in targets if target.is_dir())
+        return str(folder)
+
+    def confine_job(self, job: Job) -> Job:
+        """A job whose files and folders may all be read, each as its whole path; raises as `require_path`."""
+        named = [name for name in list_path_options() if getattr(job, name)]
+        paths = {name: str(self.require_path(getattr(job, name), format_flag(name))) for name in named}
+        return dataclasses.replace(job, **paths, backbones=tuple(map(self._confine_backbone, job.backbones)))
+
+    def _confine_backbone(self, name: str) -> str:
+        text, where = source_lookup.find_path(name), format_flag("backbones")
+        if not text:
+            return name
+        if (here := Path.cwd() / text).exists():  # where the child that reads it would find it
+            self.require_path(str(here), where, self._runs)
+        target = self.require_path(text, where, self._runs)
+        return f"{name.removesuffix(text)}{target}" if target.exists() else name
 
     def list_folder(self, path: str) -> dict[str, Any]:
         """A folder's sub-folders with how many pictures lie directly in each, and its own."""
         folder = self.require_folder(path)
         try:
-            entries = sorted((e for e in os.scandir(folder) if _is_shown_folder(e)), key=lambda e: e.name.casefold())
+            entries = sorted(filter(self._is_shown_folder, os.scandir(folder)), key=lambda e: e.name.casefold())
         except OSError as err:
             raise DataError(f"`{folder}` cannot be read: {err.strerror}", where="DATA") from err
         folders = [
@@ -60,6 +99,11 @@ class ImageFolders:
             "folders": folders,
             "more": max(0, len(entries) - _SHOWN),
         }
+
+    def _is_shown_folder(self, entry: os.DirEntry[str]) -> bool:
+        if entry.name.startswith(".") or format_printable(entry.name) != entry.name or not entry.is_dir():
+            return False
+        return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(self.root)
 
     def make_draft(self) -> str:
         """A new, empty draft; its name."""
@@ -107,10 +151,6 @@ def _is_plain_name(part: str) -> bool:
     """Whether one part of a relative path is a plain name on every system."""
     plain = part == part.strip() and part.isprintable() and not set(part) & set('\\:*?"<>|')
     return plain and part.strip(".") != "" and len(part.encode()) <= 200 and not _DEVICES.fullmatch(part)
-
-
-def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and format_printable(entry.name) == entry.name and entry.is_dir()
 
 
 def _count_pictures(folder: Path) -> int:

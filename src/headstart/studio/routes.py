@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from headstart import __version__
 from headstart.core.errors import DataError, UsageError
+from headstart.core.job import make_job
 from headstart.core.storage.files import format_printable
 from headstart.studio import command_lines, run_browser
 from headstart.studio.access_control import REPORT_POLICY
@@ -76,7 +77,7 @@ def finish_upload(studio: OwnStudio, draft: str) -> dict[str, Any]:
 @router.post("/api/looks")
 def start_audit(studio: OwnStudio, data: Text) -> dict[str, Any]:
     """Check pictures: `headstart audit`."""
-    folder = str(studio.places.require_folder(data))
+    folder = studio.places.require_data(data)
     with studio.tasks.lock:
         name = studio.audits.make_free_name(command_lines.make_run_name(folder))
         (studio.audits.folder / name).mkdir()  # the name is taken before its process has begun
@@ -109,10 +110,11 @@ def start_fit(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, An
 
 
 def _prepare_fit(studio: Studio, data: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
-    folder = str(studio.places.require_folder(data))
+    folder = studio.places.require_data(data)
+    job = studio.places.confine_job(make_job(data=folder, **command_lines.parse_settings(settings)))
     taken_names = {task.run.partition("/")[2] for task in studio.tasks.list_tasks(None, "fit")}
     name = studio.runs.make_free_name(command_lines.make_run_name(folder), taken=taken_names)
-    return command_lines.make_fit(folder, command_lines.parse_settings(settings), str(studio.runs.folder / name)), name
+    return command_lines.make_fit(job, str(studio.runs.folder / name)), name
 
 
 @router.post("/api/runs/{name}/resume")

@@ -39,12 +39,13 @@ def open_studio(runs: Path, root: Path) -> Studio:
     with translate_disk_errors(home):
         for folder in ("tasks", "looks", "uploads", "tries"):
             (home / folder).mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)  # uploads, logs and results are nobody else's
     return Studio(
         home=home,
         runs=RunBrowser(runs),
         audits=RunBrowser(home / "looks"),
         tasks=TaskRunner(home / "tasks"),
-        places=ImageFolders(root, home / "uploads"),
+        places=ImageFolders(root, home / "uploads", runs),
     )
 
 

@@ -40,6 +40,7 @@ class KerasHub(ImportedSource):
     """The source `keras_hub`."""
 
     name = "keras_hub"
+    opens_paths = True
     has_text_towers = True
 
     def shipped_presets(self) -> Mapping[str, dict[str, Any]]:

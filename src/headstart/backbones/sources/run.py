@@ -18,6 +18,7 @@ class Run(ImportedSource):
     """The source `run`."""
 
     name = "run"
+    opens_paths = True
 
     def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """The name of a run folder's trunk, which is in the cache afterwards; empty where there was never one.

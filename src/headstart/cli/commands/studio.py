@@ -44,7 +44,7 @@ class Studio:
 
         for extra in ("fit", "runtime"):
             extras.require_extra(extra, "the studio")
-        from headstart.studio import app, state
+        from headstart.studio import access_control, app, state
 
         if not 0 <= args.port <= 65535:
             raise UsageError(f"`{args.port}` is not a port", where="--port", hint="0 to 65535")
@@ -53,13 +53,15 @@ class Studio:
             raise UsageError(f"there is no folder `{root}`", where="--root", hint="name a folder that is there")
         studio, token = state.open_studio(args.runs, root), secrets.token_urlsafe(24)
         with state.lock_studio(studio), app.bind_loopback(args.port) as listening:
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"
+            port, code = listening.getsockname()[1], ""
+            address = f"http://127.0.0.1:{port}/?token={token}"
             console = Console(json=args.json)
             console.print_result(address, {"address": address})
             console.print_line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
             if not args.no_browser and sys.stdout.isatty():
-                webbrowser.open(address)
-            app.run_studio(studio, listening, token)
+                page, code = access_control.write_entrance_file(studio.home, port)
+                webbrowser.open(page.as_uri())
+            app.run_studio(studio, listening, token, code)
         return 0
 
 

@@ -90,6 +90,7 @@ class Capabilities(Protocol):
 
     is_users_own: bool = False
     classifiers: tuple[str, ...] = ()  # presets with a `classifier`
+    opens_paths: bool = False  # what is in no list may be the path of a folder
     has_text_towers: bool = False  # some presets have a `text_folder` once their weights are here
 
     def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
