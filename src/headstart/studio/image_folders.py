@@ -70,7 +70,7 @@ class ImageFolders:
     def confine_job(self, job: Job) -> Job:
         """A job whose files and folders may all be read, each as its whole path; raises as `require_path`."""
         named = [name for name in list_path_options() if getattr(job, name)]
-        paths = {name: str(self.require_path(getattr(job, name), format_flag(name))) for name in named}
+        paths: dict[str, Any] = {n: str(self.require_path(getattr(job, n), format_flag(n))) for n in named}
         return dataclasses.replace(job, **paths, backbones=tuple(map(self._confine_backbone, job.backbones)))
 
     def _confine_backbone(self, name: str) -> str:
