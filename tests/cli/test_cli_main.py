@@ -75,6 +75,27 @@ def test_an_unknown_option_names_the_nearest(words, wrong, near, capsys):
     assert f"`{near}`" in said
 
 
+@pytest.mark.parametrize("word", ["--gpu", "--device", "--verbose", "--name", "--patient", "--config", "--image-size"])
+def test_a_far_option_is_not_suggested(word, capsys):
+    assert main(["fit", "data", word, "1"]) == 2
+    said = capsys.readouterr().err
+    assert f"there is no option `{word}`" in said and "did you mean" not in said and "headstart fit --help" in said
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("--output", "did you mean `--out`?"),
+        ("--test", "did you mean `--test-size`?"),
+        ("--bugdet", "did you mean `--budget`?"),
+        ("--epochs", "it is a field of the recipe: --recipe epochs=…"),
+    ],
+)
+def test_a_near_option_is_suggested(word, hint, capsys):
+    assert main(["fit", "data", word, "1"]) == 2
+    assert hint in capsys.readouterr().err
+
+
 def test_options_are_not_abbreviated(capsys):
     assert main(["fit", "data", "--bud", "5m"]) == 2
     assert "`--bud`" in capsys.readouterr().err

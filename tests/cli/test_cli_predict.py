@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -181,3 +182,38 @@ def test_a_folder_that_is_not_there_is_told_also_when_a_source_has_its_name(pain
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "run", str(paint("a.png", "red"))]) == 3
     assert "backbone" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "rows.xlsx"], "ends as no table that can be written"),
+        (["--out", "rows.txt"], "ends as no table that can be written"),
+        (["--out", "rows.json"], "ends as no table that can be written"),
+        (["--out", "rows.parquet", "--format", "csv"], "ends as parquet, but --format is csv"),
+        (["--out", "rows.csv", "--json"], "ends as csv, but --format is jsonl"),
+    ],
+)
+def test_a_table_is_never_written_under_the_name_of_another_form(
+    words, said, saved, paint, tmp_path, capsys, monkeypatch
+):
+    picture = str(paint("a.png", "red"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(saved), picture, *words]) == 2
+    assert said in capsys.readouterr().err and not Path(words[1]).exists()
+
+
+@pytest.mark.parametrize("name", ["rows.txt", "rows", "rows.csv"])
+def test_a_form_that_is_named_may_have_any_ending(name, saved, paint, tmp_path):
+    picture = str(paint("a.png", "red"))
+    assert main(["predict", str(saved), picture, "--out", str(tmp_path / name), "--format", "csv", "--quiet"]) == 0
+    assert (tmp_path / name).read_text().startswith("file,")
+
+
+@pytest.mark.parametrize(
+    "words", [["fit", "data"], ["export", "run", "--to", "onnx"], ["explain", "run", "a.png"], ["rank", "data"]]
+)
+def test_a_folder_is_not_written_under_the_name_of_a_file(words, tmp_path, capsys):
+    assert main([*words, "--out", str(tmp_path / "model.onnx")]) == 2
+    said = capsys.readouterr().err
+    assert "is the name of a file, and a folder is written" in said and not (tmp_path / "model.onnx").exists()

@@ -125,15 +125,15 @@ def test_what_is_there_is_refused_replaced_or_compared(saved, many, tmp_path, fo
     ("words", "told"), [(["--no-unknown"], "unknown `True`"), (["--format", "jsonl"], "form `csv`")]
 )
 def test_gone_on_with_otherwise_is_refused(saved, many, tmp_path, words, told, capsys):
-    out = tmp_path / "rows.csv"
+    out = tmp_path / "rows"  # no ending says the form
     assert predict(saved, many, "--out", out) == 0
     note = made(saved, many, tmp_path, "csv")
-    (tmp_path / ".rows.csv.unfinished").write_text(json.dumps(note))
+    (tmp_path / ".rows.unfinished").write_text(json.dumps(note))
     assert predict(saved, many, "--out", out) == 2
     assert "--resume goes on with it" in capsys.readouterr().err
     assert predict(saved, many, "--out", out, "--resume", *words) == 3
     assert told in capsys.readouterr().err
-    (tmp_path / ".rows.csv.unfinished").write_text("{")
+    (tmp_path / ".rows.unfinished").write_text("{")
     assert predict(saved, many, "--out", out, "--resume") == 3
     assert "cannot be read" in capsys.readouterr().err
 

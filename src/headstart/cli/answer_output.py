@@ -17,6 +17,7 @@ from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.storage.files import translate_disk_errors
 
 DIGITS = 6
+BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -25,16 +26,23 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", type=parse_name, help=help_text)
 
 
-def require_format(row_format: str, formats: Sequence[str]) -> str:
-    """The format of the rows.
+def choose_format(row_format: str | None, out: Path | None, formats: Sequence[str]) -> str:
+    """The format of the rows: as asked for, or as the file's name ends; CSV where neither says.
 
     Raises:
-        UsageError: There is no such format.
+        UsageError: There is no such format, the name ends as no format does, or as another one.
     """
-    if row_format not in formats:
+    suffix = out.suffix.lower() if out else ""
+    by_name = BY_SUFFIX.get(suffix)
+    if row_format is not None and row_format not in formats:
         hint = format_nearest(row_format, formats) or f"known: {', '.join(formats)}"
         raise UsageError(f"there is no format `{row_format}`", where="--format", hint=hint)
-    return row_format
+    if suffix and by_name not in formats and row_format is None:
+        known = ", ".join(f"`{end}`" for end, name in BY_SUFFIX.items() if name in formats)
+        raise UsageError(f"`{out}` ends as no table that can be written", where="--out", hint=f"known endings: {known}")
+    if row_format and by_name and by_name != row_format:
+        raise UsageError(f"`{out}` ends as {by_name}, but --format is {row_format}", where="--out")
+    return row_format or by_name or formats[0]
 
 
 def parse_table_path(text: str) -> Path:

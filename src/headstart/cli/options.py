@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.parser import parse_name, parse_names, parse_number, parse_path, parse_whole_number
+from headstart.cli.parser import parse_folder, parse_name, parse_names, parse_number, parse_whole_number
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.console import Console
@@ -75,7 +75,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def add_out(parser: argparse.ArgumentParser, help: str = "the run folder (default: runs/<date>-<name>)") -> None:
     """Add `--out`."""
-    parser.add_argument("--out", metavar="DIR", type=parse_path, help=help)
+    parser.add_argument("--out", metavar="DIR", type=parse_folder, help=help)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

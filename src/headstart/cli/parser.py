@@ -9,6 +9,26 @@ from typing import NoReturn
 
 from headstart.core.errors import UsageError, format_nearest
 
+_FILE_SUFFIXES = frozenset(  # of tables, models, pages, pictures and archives: no folder is called so on purpose
+    {".bin", ".csv", ".gz", ".h5", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".keras", ".md", ".onnx", ".parquet"}
+    | {
+        ".pb",
+        ".pdf",
+        ".png",
+        ".pt",
+        ".pth",
+        ".tar",
+        ".tflite",
+        ".toml",
+        ".tsv",
+        ".txt",
+        ".xlsx",
+        ".xml",
+        ".yml",
+        ".zip",
+    }
+)
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises `UsageError` where argparse would print and exit; only `--help` exits."""
@@ -48,9 +68,20 @@ class Parser(argparse.ArgumentParser):
         for word in words[: words.index("--")] if "--" in words else words:
             name = word.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
-                option_names = [option for option in self._option_string_actions if option.startswith("--")]
-                hint = format_nearest(name, option_names) or f"{self.prog} --help"
+                hint = self._suggest_option(name) or f"{self.prog} --help"
                 raise UsageError(f"there is no option `{name}`", where=name, hint=hint)
+
+    def _suggest_option(self, name: str) -> str:
+        """The option that was likely meant, or empty: a far one would mislead. Its two dashes are no likeness."""
+        word, known = name[2:], [option[2:] for option in self._option_string_actions if option.startswith("--")]
+        if "recipe" in known:
+            from headstart.core.recipe import list_recipe_options
+
+            if word.replace("-", "_") in {option.name for option in list_recipe_options()}:
+                return f"it is a field of the recipe: --recipe {word.replace('-', '_')}=…"
+        longer = [option for option in known if f"{option}-".startswith(f"{word}-") or word.startswith(option)]
+        near = format_nearest(word, longer or known, cutoff=0.3 if longer else 0.8)
+        return re.sub("`(?=[a-z])", "`--", near)
 
 
 def parse_name(text: str) -> str:
@@ -63,6 +94,15 @@ def parse_name(text: str) -> str:
 def parse_path(text: str) -> Path:
     """A path to write to, for `type=`."""
     return Path(parse_name(text))
+
+
+def parse_folder(text: str) -> Path:
+    """A folder to write to, for `type=`; a new one is not called like a file."""
+    folder = parse_path(text)
+    if folder.suffix.lower() in _FILE_SUFFIXES and not folder.is_dir():
+        hint = f"`{folder.with_suffix('')}`" if folder.stem else None
+        raise UsageError(f"`{text}` is the name of a file, and a folder is written", where="--out", hint=hint)
+    return folder
 
 
 def parse_whole_number(text: str) -> int:

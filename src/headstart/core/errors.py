@@ -74,7 +74,7 @@ def make_error(problems: Sequence[Problem]) -> HeadstartError:
     return kind("; ".join(problem.what for problem in problems), where=where or None, hint=hint or None)
 
 
-def format_nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
+def format_nearest(word: str, known: Iterable[str], *, count: int = 3, cutoff: float = 0.5) -> str:
     """The known names nearest to a word, as the end of a sentence; empty when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=count, cutoff=0.5)
+    near = difflib.get_close_matches(word, list(known), n=count, cutoff=cutoff)
     return f"did you mean {', '.join(f'`{name}`' for name in near)}?" if near else ""

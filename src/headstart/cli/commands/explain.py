@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli import answer_output
-from headstart.cli.parser import parse_name, parse_path, parse_whole_number
+from headstart.cli.parser import parse_folder, parse_name, parse_whole_number
 from headstart.core.errors import UsageError
 from headstart.core.storage.files import format_printable
 
@@ -33,7 +33,7 @@ class Explain:
         add("run", metavar="RUN", type=parse_name, help="a run folder, or the model folder in it")
         answer_output.add_files(parser)
         help_text = "folder to write to (default: explained)"
-        add("--out", metavar="DIR", type=parse_path, default=Path("explained"), help=help_text)
+        add("--out", metavar="DIR", type=parse_folder, default=Path("explained"), help=help_text)
         help_text = "how heat maps are made (default: auto, exact where that is possible)"
         methods = "{auto,cam,scorecam,occlusion,gradcam}"
         add("--method", metavar=methods, default="auto", type=parse_name, help=help_text)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
-from headstart.cli.parser import parse_name, parse_names, parse_number, parse_path
+from headstart.cli.parser import parse_folder, parse_name, parse_names, parse_number
 from headstart.cli.text_tables import format_table
 from headstart.core.console import format_bytes
 
@@ -28,7 +28,7 @@ class Export:
         help_text = "keras, saved_model, onnx, openvino, litert; several with commas, or the option again"
         add("--to", metavar="FORMAT", type=parse_names, action="extend", required=True, help=help_text)
         help_text = "where to: the folder of one format; of several, one below it each"
-        add("--out", metavar="DIR", type=parse_path, required=True, help=help_text)
+        add("--out", metavar="DIR", type=parse_folder, required=True, help=help_text)
         add("--precision", metavar="{f32,f16,int8}", default="f32", help="of weights and, in int8, of values")
         help_text = "accuracy that f16 or int8 may cost; beyond it nothing is written (default: 0.01)"
         add("--max-drop", metavar="SHARE", type=parse_number, default=0.01, help=help_text)

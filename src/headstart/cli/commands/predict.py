@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from headstart.runtime.outputs.resumable_table import Table
 
 FORMATS = ("csv", "jsonl", "parquet")
-BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 class Predict:
@@ -91,8 +90,7 @@ def _choose_format(args: argparse.Namespace) -> str:
     for option in ("resume", "overwrite"):
         if getattr(args, option) and args.out is None:
             raise UsageError(f"--{option} is about a file", where=f"--{option}", hint="name it with --out")
-    by_name = BY_SUFFIX.get(args.out.suffix.lower(), "csv") if args.out else "csv"
-    row_format = answer_output.require_format("jsonl" if args.json else (args.format or by_name), FORMATS)
+    row_format = answer_output.choose_format("jsonl" if args.json else args.format, args.out, FORMATS)
     if row_format == "parquet" and args.out is None:
         raise UsageError("Parquet cannot be written to standard output", where="--format", hint="--out rows.parquet")
     return row_format

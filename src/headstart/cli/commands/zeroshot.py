@@ -33,7 +33,7 @@ class ZeroShot:
         help_text = "whose ImageNet classifier looks, or a CLIP or SigLIP (default: bundled:efficientnet_lite2)"
         parser.add_argument("--backbone", metavar="NAME", type=parse_name, help=help_text)
         add = parser.add_argument
-        add("--format", metavar="{csv,jsonl}", default="csv", help="form of the rows (default: csv)")
+        add("--format", metavar="{csv,jsonl}", help="form of the rows (default: as --out ends, else csv)")
         add("--json", action="store_true", help="the same as --format jsonl")
         add("--out", metavar="FILE", type=answer_output.parse_table_path, help="write the rows there (default: stdout)")
         add("--quiet", action="store_true", help="no summary on stderr")
@@ -42,7 +42,7 @@ class ZeroShot:
         """Guess, row by row, and sum up on stderr."""
         from headstart.api import commands
 
-        row_format = answer_output.require_format("jsonl" if args.json else args.format, ("csv", "jsonl"))
+        row_format = answer_output.choose_format("jsonl" if args.json else args.format, args.out, ("csv", "jsonl"))
         chosen = {"backbone": args.backbone} if args.backbone else {}
         names, console = answer_output.read_names(args.files), Console(quiet=args.quiet)
         guesses = commands.zeroshot(names, args.classes, console=console, **chosen)
