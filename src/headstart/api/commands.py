@@ -56,6 +56,7 @@ def fit(
     max_latency: str | float = "",
     max_size: str | float = "",
     from_names: bool = False,
+    resize: jobs.Resize = "auto",
     costs: str | Path = "",
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
@@ -89,6 +90,7 @@ def fit(
         max_latency: time that the trunks may take for one picture on this machine: 20ms, 0.5s.
         max_size: bytes that the trunks' weights may have in float32: 50MB, 1GB.
         from_names: also try a head that starts from the class names; fetches a sentence model.
+        resize: how pictures become square; auto measures it where a crop would lose much.
         costs: CSV file: first row and column class names, cell = cost of answering column for row.
 
     Raises:
@@ -154,6 +156,7 @@ def audit(
     max_latency: str | float = "",
     max_size: str | float = "",
     from_names: bool = False,
+    resize: jobs.Resize = "auto",
     costs: str | Path = "",
 ) -> dict[str, Any]:
     """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings."""
@@ -164,8 +167,8 @@ def audit(
         audits = (steps.files_audit, steps.quick_vectors_audit)
         return {
             "run": steps.ctx.run.path.as_posix(),
-            "pictures": len(steps.data.uris),
-            "excused": as_json(steps.data.excused),
+            "pictures": len(steps.pictures.uris),
+            "excused": as_json(steps.pictures.excused),
             "outcomes": as_json([outcome for audit in audits for outcome in audit.outcomes]),
         }
 
@@ -196,6 +199,7 @@ def embed(
     max_latency: str | float = "",
     max_size: str | float = "",
     from_names: bool = False,
+    resize: jobs.Resize = "auto",
     costs: str | Path = "",
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache. `fit` explains the settings."""
@@ -236,6 +240,7 @@ def rank(
     max_latency: str | float = "",
     max_size: str | float = "",
     from_names: bool = False,
+    resize: jobs.Resize = "auto",
     costs: str | Path = "",
 ) -> dict[str, Any]:
     """Measure which backbone and depth fit the pictures; the ranking as plain JSON. `fit` explains the settings."""
@@ -297,6 +302,7 @@ def demo(
     max_latency: str | float = "",
     max_size: str | float = "",
     from_names: bool = False,
+    resize: jobs.Resize = "auto",
     costs: str | Path = "",
 ) -> Run:
     """Fit the 2,000 textile pictures that a package carries; `fit` explains the settings."""
@@ -361,7 +367,7 @@ def plan(
     job, _ = _check_request(data, out, console, settings, training=True, fetching=False)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps = FitSteps(ctx)
-        pictures, count = steps.data, len(steps.data.uris)
+        pictures, count = steps.pictures, len(steps.pictures.uris)
         chosen = list_candidates(ctx, steps.screening_count, data=pictures)
         if job.from_names:
             from headstart.zero_shot.head_from_names import require_name_backbone

@@ -7,7 +7,8 @@ so that nothing heavy is loaded before it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from headstart.core.console import format_duration
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
+from headstart.core.storage.serialization import save_value
 
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
@@ -39,8 +41,8 @@ class FitSteps:
             return run(*values, ctx=self.ctx, **options)
 
     @cached_property
-    def data(self) -> types.Dataset:
-        """The pictures, and the files that are skipped."""
+    def pictures(self) -> types.Dataset:
+        """The pictures as they were read, and the files that are skipped."""
         from headstart.data.reading.read_dataset import read_dataset
         from headstart.heads.decision_rule import require_rule
 
@@ -53,8 +55,8 @@ class FitSteps:
         """What the files tell."""
         from headstart.data.audit import audit_dataset
 
-        audit = self._take_step("audit_files", audit_dataset, self.data)
-        digest, why = self.data.digest, "a resumed run must see the same pictures"
+        audit = self._take_step("audit_files", audit_dataset, self.pictures)
+        digest, why = self.pictures.digest, "a resumed run must see the same pictures"
         self.ctx.record_decision("data", lambda: digest, why)
         return audit
 
@@ -63,7 +65,7 @@ class FitSteps:
         """How many pictures go through every candidate before one is dropped, as reckoned."""
         from headstart.selection.successive_halving import LEAST, plan_rounds
 
-        return SCREEN_PICTURES if plan_rounds(LEAST, len(self.data.uris)) else len(self.data.uris)
+        return SCREEN_PICTURES if plan_rounds(LEAST, len(self.pictures.uris)) else len(self.pictures.uris)
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
@@ -71,12 +73,29 @@ class FitSteps:
         from headstart.selection.candidates import choose_candidates
 
         assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
-        names = self._take_step("candidates", choose_candidates, self.data, pictures=self.screening_count)
+        names = self._take_step("candidates", choose_candidates, self.pictures, pictures=self.screening_count)
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require_start_from_names
 
-            require_start_from_names(self.data.class_names, names, ctx=self.ctx)
+            require_start_from_names(self.pictures.class_names, names, ctx=self.ctx)
         return names
+
+    @cached_property
+    def _resize_rows(self) -> Any:
+        from headstart.selection.resize_choice import find_resize_rows
+
+        return find_resize_rows(self.pictures, ctx=self.ctx)
+
+    @cached_property
+    def data(self) -> types.Dataset:
+        """The pictures as the backbones see them."""
+        from headstart.selection.resize_choice import choose_resize
+
+        if self._resize_rows is None:
+            return self.pictures
+        data = self._take_step("resize", choose_resize, self.pictures, self.candidates, self._resize_rows)
+        save_value(replace(data, root=data.name), self.ctx.make_step_folder("read"))
+        return data
 
     def estimate_seconds(self, names: tuple[str, ...]) -> float:
         """Seconds of the whole run with these candidates."""
@@ -85,7 +104,9 @@ class FitSteps:
         from headstart.selection.run_time import estimate_run_seconds
 
         job, passes_s = self.ctx.job, estimate_pass_seconds(self.foresee_passes(names), self.ctx.store)
-        return estimate_run_seconds(job, estimate_training_count(self.data, job), len(self.data.uris), names, passes_s)
+        return estimate_run_seconds(
+            job, estimate_training_count(self.pictures, job), len(self.pictures.uris), names, passes_s
+        )
 
     @cached_property
     def planned_seconds(self) -> float:
@@ -106,10 +127,10 @@ class FitSteps:
         for rows in self._draw_screening_rows(len(names)):
             if len(survivors) < successive_halving.LEAST:
                 break
-            passes |= self._count_missing_rows(survivors, rows)
+            passes |= self._count_missing_rows(self.pictures, survivors, rows)
             costs = {
                 name: estimate_pass_seconds({name: n - passes[name]}, self.ctx.store)
-                for name, n in self._count_missing_rows(survivors).items()
+                for name, n in self._count_missing_rows(self.pictures, survivors).items()
             }
             options = [
                 successive_halving.Option(name=n, expected=expected_accuracy(loading.find_backbone(n).spec), cost=cost)
@@ -117,12 +138,12 @@ class FitSteps:
             ]
             later_s = plan_time(self.ctx.job).later_passes_s(self.ctx.left_s())
             survivors = successive_halving.predict_survivors(options, later_s)
-        return passes | self._count_missing_rows(survivors)
+        return passes | self._count_missing_rows(self.pictures, survivors)
 
     def _draw_screening_rows(self, backbones: int) -> tuple[Any, ...]:
         from headstart.selection.ranking.screening import plan_draws
 
-        return plan_draws(self.data, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
+        return plan_draws(self.pictures, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
 
     @cached_property
     def screening(self) -> Screening | None:
@@ -138,7 +159,7 @@ class FitSteps:
             if len(names) < LEAST:
                 break
             embeddings = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
-            passes = {"previous": screening, "next_passes": self._count_missing_rows(names, next_rows)}
+            passes = {"previous": screening, "next_passes": self._count_missing_rows(self.data, names, next_rows)}
             screening = self._take_step(f"screen {len(rows)}", screen_backbones, self.data, embeddings, **passes)
             names = screening.survivors
         return screening
@@ -158,16 +179,16 @@ class FitSteps:
         embeddings = [self._extract_features(name, self._all_rows) for name in names]
         return tuple(sorted(embeddings, key=lambda e: (e.spec.flops, e.spec.name)))
 
-    def _count_missing_rows(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
+    def _count_missing_rows(self, data: types.Dataset, names: Iterable[str], rows: Any = None) -> dict[str, int]:
         from headstart.features.extraction_time import count_missing_rows
 
-        return count_missing_rows(self.data, names, self.ctx.store, rows)
+        return count_missing_rows(data, names, self.ctx.store, rows)
 
     @property
     def _all_rows(self) -> Any:
         import numpy as np
 
-        return np.arange(len(self.data.uris))
+        return np.arange(len(self.pictures.uris))
 
     def _extract_features(
         self, backbone: str | ResolvedBackbone, rows: Any, precision: str = "f32"
@@ -202,9 +223,13 @@ class FitSteps:
     @cached_property
     def splits(self) -> types.Splits:
         """Which pictures train and which test; drawn only now, so that near-duplicates stay on one side."""
+        import numpy as np
+
         from headstart.data.splits import draw_splits
 
-        screened = self.screening.pictures if self.screening else None
+        chosen_by = [self.screening.pictures] if self.screening else []
+        chosen_by += [] if self._resize_rows is None else [self._resize_rows]
+        screened = reduce(np.union1d, chosen_by) if chosen_by else None
         return self._take_step("splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened)
 
     @cached_property
@@ -301,7 +326,8 @@ class FitSteps:
         from headstart.features.extraction import extract_features
         from headstart.uncertainty.ood_images import make_ood_images
 
-        pictures, networks = make_ood_images(self.ctx.store), (self.tuning.network,) if self.tuning else ()
+        pictures = replace(make_ood_images(self.ctx.store), reading=self.data.reading)
+        networks = (self.tuning.network,) if self.tuning else ()
         names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
         trunks = [tuned_network.find_backbone(name, networks, self.ctx.run.path) for name in names]
         rows = range(len(pictures.uris))

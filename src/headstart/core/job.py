@@ -26,6 +26,7 @@ Preference = Literal["accurate", "fast"]
 Precision = Literal["f32", "int8"]
 ClassWeight = Literal["none", "balanced"]
 License = Literal["any", "permissive"]
+Resize = Literal["auto", "crop", "pad", "squash"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
 FilePath: TypeAlias = str  # a setting of this type names a file; who answers for others checks it
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
@@ -69,6 +70,9 @@ class Job:
     max_latency: str = _option("", "time that the trunks may take for one picture on this machine: 20ms, 0.5s")
     max_size: str = _option("", "bytes that the trunks' weights may have in float32: 50MB, 1GB")
     from_names: bool = _option(False, "also try a head that starts from the class names; fetches a sentence model")
+    resize: Resize = _option(
+        "auto", "how pictures become square; auto measures it where a crop would lose much", Resize
+    )
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
 
     @property

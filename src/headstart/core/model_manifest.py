@@ -93,6 +93,7 @@ class Manifest:
     head: HeadEntry
     decision: Decision
     calibration: Calibration
+    resize_reason: str = ""  # why the trunks' `input.resize` is what it is; empty for what each backbone does itself
     doubt: UncertaintyEntry | None = None  # when to decline; None for a model that always answers, as all of format 1
 
     def list_files(self) -> dict[str, str]:

@@ -32,6 +32,8 @@ def draw_overlay(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[in
     pale = picture * (1 - _PALE) + grey * _PALE
     canvas = pale * _OUTSIDE
     warm = map_arithmetic.resize_map(heat, (bottom - top, right - left))
+    warm = warm[max(0, -top) : height - top, max(0, -left) : width - left]  # what lies beside a padded picture
+    left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
     colours = np.stack([np.interp(warm, _STOPS, _COLOURS[:, channel]) for channel in range(3)], axis=-1)
     share = _STRONGEST * np.clip(warm, 0, 1)[..., None]
     canvas[top:bottom, left:right] = pale[top:bottom, left:right] * (1 - share) + colours * share

@@ -109,6 +109,7 @@ def _write_model(
         head=_write_head(draft, fit_result.fitted),
         decision=make_decision(ctx.job, data.class_names, evaluation.threshold),
         calibration=Calibration(temperature=fit_result.temperature),
+        resize_reason=data.reading.reason,
         doubt=doubt,
     )
     model_manifest.write_manifest(manifest, draft)

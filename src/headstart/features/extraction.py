@@ -92,7 +92,7 @@ def extract_features(
         latency_ms=latency_ms,
         timed=timed,
     )
-    _write_record(embeddings, data.digest, ctx.make_step_folder(below))
+    _write_record(embeddings, data, ctx.make_step_folder(below))
     _print_result(embeddings, pace_ms, ctx.console, below)
     return embeddings
 
@@ -175,7 +175,7 @@ def _require_finite(rows: np.ndarray, outputs: list[np.ndarray], data: Dataset, 
             )
 
 
-def _write_record(embeddings: Embeddings, data_digest: str, folder: Path) -> None:
+def _write_record(embeddings: Embeddings, data: Dataset, folder: Path) -> None:
     """What the run folder keeps: no times, so that a resumed run's files equal those of an unbroken one."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in embeddings.key.backbone)
     vectors = {
@@ -186,17 +186,20 @@ def _write_record(embeddings: Embeddings, data_digest: str, folder: Path) -> Non
         "key": as_json(embeddings.key),
         "pixels": decoder_revision(),
         "cache": cache_address(embeddings.key),
-        "data": data_digest,
+        "data": data.digest,
         "pictures": len(embeddings.rows),
         "rows_sha256": hashlib.sha256(embeddings.rows.astype("<i8").tobytes()).hexdigest(),
         "vectors": vectors,
     }
-    write_json(folder / f"{name}-{embeddings.key.precision}-{len(embeddings.rows)}.json", content)
+    parts = (name, embeddings.key.precision, str(len(embeddings.rows)), *filter(None, [data.reading.resize]))
+    write_json(folder / f"{'-'.join(parts)}.json", content)
 
 
 def _print_result(embeddings: Embeddings, pace_ms: float, console: Console, below: str) -> None:
     cached = f", {embeddings.cached:,} from cache" if embeddings.cached else ""
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
+    resize = embeddings.key.input.resize
+    cached += f", {resize}" if resize != embeddings.spec.input.resize else ""
     label, subject = ("embed", "pictures") if below == "embed" else ("uncertainty", "out-of-distribution pictures")
     console.print_line(
         label,

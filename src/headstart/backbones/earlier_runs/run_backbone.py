@@ -92,7 +92,7 @@ def _describe(
         name=name,
         kind="keras",
         content=content,
-        input=spec.input,
+        input=replace(spec.input, resize=data.reading.resize or spec.input.resize) if data else spec.input,
         layout="nhwc",
         scaling="in the graph",
         guess=False,

@@ -76,13 +76,19 @@ def read_pictures(folder: Path | str, *, ctx: Context) -> Dataset:
     with ctx.console.show_progress("read", len(listing.uris), "files") as progress:
         answers = list(FileInspector(root, ctx.store).inspect_files(listing.uris, count_threads(), progress))
     answers, ranges = _scale_alike(root, answers, ctx)
-    data = replace(_build_dataset(root, listing, answers), reading=PictureReading(ranges=ranges))
+    data = replace(_build_dataset(root, listing, answers), reading=_make_reading(ctx.job.resize, ranges))
     ctx.console.print_line("read", f"{_format_summary(data)}, {format_duration(time.monotonic() - started)}")
     if ranges != OWN_RANGES:
         ctx.console.print_line(
             "read", f"values beyond 8 bits a channel: {format_ranges(ranges)}, in all pictures alike"
         )
     return data
+
+
+def _make_reading(resize: str, ranges: PixelRanges) -> PictureReading:
+    if resize == "auto":
+        return PictureReading(ranges=ranges)
+    return PictureReading(resize=resize, reason="as asked for", ranges=ranges)
 
 
 def _scale_alike(

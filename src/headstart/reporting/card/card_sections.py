@@ -199,7 +199,7 @@ def _format_model(card: CardInput) -> str:
         [
             md.format_code(t.name),
             ", ".join(md.format_code(depth.name) for depth in t.depths),
-            f"{t.input.size_px} px",
+            f"{t.input.size_px} px, {t.input.resize}",
             md.escape_markup(t.licence),
         ]
         for t in card.model.trunks

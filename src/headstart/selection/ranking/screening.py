@@ -89,7 +89,7 @@ def screen_backbones(
     `embeddings` are all of the same rows; `next_passes` counts the pictures that go through each next, cached ones not.
     """
     rows = np.asarray(embeddings[0].rows)
-    problem = _make_problem(data, rows, ctx)
+    problem = make_screening_problem(data, rows, ctx)
     judged, clusters = [judge_levels(e, problem) for e in embeddings], problem.clusters
     best = {levels[0].row.backbone: min(levels, key=lambda s: s.losses.mean_loss) for levels in judged}
     choice = choose_candidate([b.losses for b in best.values()], clusters=clusters, metric=problem.metric)
@@ -141,7 +141,7 @@ def _print_survivors(survivors: list[str], by_prior: str, count: int, pictures: 
     )
 
 
-def _make_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> CvProblem:
+def make_screening_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> CvProblem:
     """Folds for pictures whose audit is not finished: stratified, equal fingerprints together.
 
     A fingerprint that a tenth of the pictures share (blank ones) tells nothing and binds nothing together.
