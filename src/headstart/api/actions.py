@@ -33,7 +33,7 @@ def export(
     Raises:
         UsageError: A format is unknown or cannot take this model, or `out` is not empty.
         DataError: There is no run, it is damaged, or its pictures are gone.
-        SetupError: Something is not installed, or an export does not answer as the run does.
+        SetupError: Something is not installed, weights cannot be fetched, or an export does not answer as the run does.
         GateFailed: The precision costs more than `max_drop`.
     """
     from headstart.core.console import Console
@@ -47,6 +47,8 @@ def export(
     export_run.require_possible(exporters, source, precision)
     export_run.require_free(Path(out))
     pictures = _read_parity_images(source, data, calibrating=precision == "int8")
+    if not all(exporter.frozen for exporter in exporters):  # those are made of the run's own files
+        source.fetch_weights()
     return list(map(to_plain, export_run.export_run(exporters, source, Path(out), precision, pictures, max_drop)))
 
 

@@ -258,7 +258,7 @@ def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None
 
     console = console or Console()
     evaluation = validate_externally(Path(run), Path(data), console=console)
-    training_overlap = find_training_overlap(Path(run), Path(data))
+    training_overlap = find_training_overlap(Path(run), Path(data), evaluation.class_names)
     if training_overlap:
         console.print_warning(f"the model learnt from {training_overlap:,} of these pictures: the scores are too good")
     origin = {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": training_overlap}

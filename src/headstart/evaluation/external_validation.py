@@ -143,8 +143,8 @@ def _relative_name(folder: Path, file: Path) -> str:
     return format_printable(file.relative_to(folder).as_posix())
 
 
-def find_training_overlap(run: Path, folder: Path) -> int:
-    """Count files of a folder whose bytes are those of a training picture; a model folder alone counts none.
+def find_training_overlap(run: Path, folder: Path, class_names: tuple[str, ...]) -> int:
+    """Count judged pictures of a folder whose bytes are those of a training picture; a model folder alone counts none.
 
     Scores on those are too good, whatever folder they come from.
     """
@@ -154,7 +154,8 @@ def find_training_overlap(run: Path, folder: Path) -> int:
         return 0
     digests = reader.dataset.digests
     training_digests = {digests[row] for row in splits.train.tolist()}
-    return sum(_digest_or_empty(file) in training_digests for file in walk_paths([folder]))
+    files, _, _ = read_labelled_folder(folder, class_names)
+    return sum(_digest_or_empty(file) in training_digests for file in files)
 
 
 def _digest_or_empty(file: Path) -> str:

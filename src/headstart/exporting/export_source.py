@@ -69,9 +69,10 @@ class ExportSource:
 
         Raises:
             UsageError: No source has it any more.
+            SetupError: Its publisher's files cannot be had.
             DataError: What the source has now is another revision.
         """
-        trunk = tuned_network.find_backbone(entry.name, self.networks, self.run)
+        trunk = tuned_network.find_backbone(entry.name, self.networks, self.run, console=self.console)
         if trunk.spec.revision != entry.revision:
             raise DataError(
                 f"the run's trunk `{entry.name}` is revision `{entry.revision}`; here is `{trunk.spec.revision}`",
@@ -79,6 +80,14 @@ class ExportSource:
                 hint="export with the version of headstart that made the run, or `--to openvino`",
             )
         return trunk
+
+    def fetch_weights(self) -> None:
+        """Fetch weights that are not in the cache, as `fit` does; raises SetupError where they cannot be had."""
+        for entry in self.manifest.trunks:
+            trunk = self.find_trunk(entry)
+            if trunk.seed is None and not trunk.source.available(trunk.preset, self.store):
+                self.console.print_line("export", f"the weights of `{entry.name}` are not here and are fetched")
+                trunk.source.pull(trunk.preset, self.store, self.console)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.backbones import loading
 from headstart.backbones.resolved_backbone import ResolvedBackbone
+from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSource, BackboneSpec, TunedNetwork
@@ -81,7 +82,11 @@ def make_backbone(network: TunedNetwork, run: Path) -> ResolvedBackbone:
     return ResolvedBackbone(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
 
 
-def find_backbone(name: str, networks: Iterable[TunedNetwork | None], run: Path) -> ResolvedBackbone:
-    """A trunk by name, one of the run's own networks or one of the sources'."""
+def find_backbone(
+    name: str, networks: Iterable[TunedNetwork | None], run: Path, *, console: Console | None = None
+) -> ResolvedBackbone:
+    """A trunk by name, one of the run's own networks or one of the sources'; with a `console` it may be fetched."""
     network = next((tuned for tuned in networks if tuned is not None and tuned.spec.name == name), None)
-    return loading.find_backbone(name) if network is None else make_backbone(network, run)
+    if network is not None:
+        return make_backbone(network, run)
+    return loading.find_backbone(name, fetching=console is not None, console=console)
