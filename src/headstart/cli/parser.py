@@ -9,24 +9,12 @@ from typing import NoReturn
 
 from headstart.core.errors import UsageError, format_nearest
 
-_FILE_SUFFIXES = frozenset(  # of tables, models, pages, pictures and archives: no folder is called so on purpose
-    {".bin", ".csv", ".gz", ".h5", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".keras", ".md", ".onnx", ".parquet"}
-    | {
-        ".pb",
-        ".pdf",
-        ".png",
-        ".pt",
-        ".pth",
-        ".tar",
-        ".tflite",
-        ".toml",
-        ".tsv",
-        ".txt",
-        ".xlsx",
-        ".xml",
-        ".yml",
-        ".zip",
-    }
+# Of tables, models, pages, pictures and archives: no folder is called so on purpose.
+_FILE_SUFFIXES = frozenset(
+    (
+        ".bin .csv .gz .h5 .html .jpeg .jpg .json .jsonl .keras .md .onnx .parquet .pb .pdf .png .pt .pth "
+        ".tar .tflite .toml .tsv .txt .xlsx .xml .yml .zip"
+    ).split()
 )
 
 
