@@ -7,7 +7,7 @@ export HEADSTART_CACHE ?= $(CURDIR)/.data/cache
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv demo check test test-slow test-all bench lock clean
+.PHONY: help venv demo check test test-slow test-all bench docs lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ test-all: test test-slow ## All tests
 
 bench: venv ## Print the figures that the README and docs quote
 	$(BIN)/python -m benchmarks
+
+docs: venv ## Write the API reference anew
+	$(BIN)/python docs/write_api.py
 
 lock: venv ## Resolve the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
