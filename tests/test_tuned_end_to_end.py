@@ -62,6 +62,13 @@ def test_the_network_is_handed_over_and_every_verdict_said(fitted):
     assert names == ["majority class", "colour histogram", "frozen probe", "fine-tuned", "from random weights"]
 
 
+def test_that_the_budget_does_not_bound_a_recipe_is_said_before_anything_is_computed(fitted):
+    _, _, stderr = fitted
+    steps = [line.partition(" ")[0] for line in stderr.splitlines()]
+    [said] = [at for at, line in enumerate(stderr.splitlines()) if "trained to its end, whatever `--budget" in line]
+    assert steps[said] == "plan" and said < steps.index("embed") < steps.index("train")
+
+
 def test_the_saved_network_answers_as_the_run_does(fitted, few):
     import keras
 

@@ -6,6 +6,7 @@ PLAN = {
     "pictures": 90,
     "candidates": ["bundled:efficientnet_lite0"],
     "seconds": 30.0,
+    "unbounded": "",
     "estimate": ESTIMATE,
 }
 

@@ -25,7 +25,19 @@ def test_fine_tuning_has_what_is_left_without_the_reserve():
 
 def test_a_step_that_is_only_estimated_has_a_margin():
     assert plan().has_room_for_combination(10.0, 31.0) and not plan().has_room_for_combination(10.0, 30.0)
-    assert plan().has_room_for_nested(10.0, 16.0) and not plan().has_room_for_nested(10.0, 15.0)
+    assert plan().has_room_for_nested(10.0, 96.0) and not plan().has_room_for_nested(10.0, 95.0)
+
+
+def test_what_is_not_training_yields_to_it_where_networks_train():
+    tuning = plan(strategy="auto")
+    assert tuning.has_room_for_combination(10.0, 301.0) and not tuning.has_room_for_combination(10.0, 300.0)
+    assert tuning.fine_tuning_s(80.0) == 0.0 and not tuning.has_room_for_nested(0.01, 80.0)
+
+
+def test_a_given_recipe_is_said_to_have_no_bound():
+    given = job.make_job(data="x", budget="2m", strategy="finetune", recipe="epochs=3")
+    assert time_plan.format_unbounded(given) == "; a recipe is trained to its end, whatever `--budget 2m` says"
+    assert time_plan.format_unbounded(job.make_job(data="x", budget="2m", strategy="finetune")) == ""
 
 
 def test_the_smallest_budget_has_time_to_try_some_epochs():

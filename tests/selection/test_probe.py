@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from headstart.features import feature_matrix
 from headstart.features.embeddings import join_columns, take_vectors
 from headstart.heads import prediction
 from headstart.selection.probe import candidate_heads
+from headstart.selection.probe.nested_validation import validate_nested
 from headstart.selection.probe.train_probe import train_probe
 from headstart.selection.ranking.rank_backbones import rank_backbones as rank
 from headstart.statistics.losses import log_losses
@@ -132,10 +134,34 @@ def test_without_time_no_combination_is_tried_and_it_is_said(data, split, backbo
     assert '"adapt/combination/0", "value": false' in (ctx.run.path / "decisions.jsonl").read_text()
 
 
-def test_nested_scores_exist_exactly_when_nothing_is_held_out(adapted, data, backbones, context):
+def validated(adapted, data, split, backbones, ctx):
+    ranking = rank(data, split, backbones, ctx=ctx)
+    return validate_nested(adapted, data, split, ranking, backbones, ctx=ctx)
+
+
+def test_nested_validation_has_only_what_training_left(data, backbones, context):
+    whole, ctx = splits(data, test=0.0), context(strategy="auto", budget="100s")
+    ctx.console.err, ctx.console.quiet = io.StringIO(), False
+    probe = adapt(data, whole, backbones, ctx)
+    assert ctx.run.find_decision("adapt/nested") is None  # training comes first
+    ctx.started -= 92  # fine-tuning took its part; the reserve is left
+    assert validated(probe, data, whole, backbones, ctx) is probe
+    assert ctx.run.find_decision("adapt/nested") is False
+    assert re.search(
+        r"nested cross-validation is left out: it needs .* s, and \d.* s of the budget are left",
+        ctx.console.err.getvalue(),
+    )
+
+
+def test_nested_scores_exist_exactly_when_nothing_is_held_out(adapted, data, split, backbones, context):
+    assert validated(adapted, data, split, backbones, context()) is adapted
     assert adapted.nested == () and adapted.nested_probabilities is None
-    whole = splits(data, test=0.0)
-    found = adapt(data, whole, backbones, context(name="whole"))
+    whole, ctx = splits(data, test=0.0), context(name="whole")
+    ctx.console.err, ctx.console.quiet = io.StringIO(), False
+    found = validated(adapt(data, whole, backbones, ctx), data, whole, backbones, ctx)
+    assert re.search(
+        r"nested cross-validation takes about \d.* s; 4 min .* of the budget are left", ctx.console.err.getvalue()
+    )
     scores = {s.name: s for s in found.nested if not s.subject}
     assert scores["accuracy"].n == len(data.uris)
     assert scores["accuracy"].split == "cv"

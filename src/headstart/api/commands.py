@@ -16,6 +16,7 @@ from headstart.core import job as jobs
 from headstart.core.console import Console, format_duration
 from headstart.core.errors import UsageError, make_error
 from headstart.core.run.opening import find_free_folder, open_run
+from headstart.core.run.time_plan import format_unbounded
 from headstart.core.storage.cache import default_store
 
 if TYPE_CHECKING:
@@ -379,6 +380,7 @@ def plan(
             "pictures": count,
             "candidates": list(chosen),
             "seconds": steps.estimate_seconds(chosen),
+            "unbounded": format_unbounded(job),
             "estimate": as_json(expected),
         }
 

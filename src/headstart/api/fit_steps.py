@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.core.console import format_duration
 from headstart.core.run.context import Context
-from headstart.core.run.time_plan import plan_time
+from headstart.core.run.time_plan import format_unbounded, plan_time
 from headstart.core.storage.serialization import save_value
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class FitSteps:
         """Seconds that the whole run is expected to take, told before they are spent."""
         with self.ctx.time_step("plan") as entry:
             entry["planned_s"] = self.estimate_seconds(self.candidates)
-        self.ctx.console.print_line("plan", f"about {format_duration(entry['planned_s'])} for the whole run")
+        line = f"about {format_duration(entry['planned_s'])} for the whole run{format_unbounded(self.ctx.job)}"
+        self.ctx.console.print_line("plan", line)
         return entry["planned_s"]
 
     def foresee_passes(self, names: tuple[str, ...]) -> dict[str, int]:
@@ -303,12 +304,18 @@ class FitSteps:
 
     @cached_property
     def adapted(self) -> types.FitResult:
-        """What is handed over: the probe, or the network that beat it."""
-        if self.tuning is None:
-            return self.probe
+        """What is handed over: the network that beat the probe, or the probe, validated in the time that is left."""
         from headstart.selection.probe.fit_result import assemble_fit_result
+        from headstart.selection.probe.nested_validation import validate_nested
 
-        return assemble_fit_result(self.probe, self.tuning, self.data, self.splits, self.tuned_embeddings, ctx=self.ctx)
+        result = self.probe
+        if self.tuning is not None:
+            values = (result, self.tuning, self.data, self.splits, self.tuned_embeddings)
+            result = assemble_fit_result(*values, ctx=self.ctx)
+        if result.strategy != "probe":
+            return result
+        inputs = (result, self.data, self.splits, self.ranking, self.embeddings)
+        return self._take_step("nested", validate_nested, *inputs, names=self.name_initialization)
 
     @cached_property
     def evaluation(self) -> types.Evaluation:

@@ -51,7 +51,7 @@ def format_plan(plan: dict[str, Any]) -> str:
     estimate = plan["estimate"]
     lines = [f"{plan['pictures']:,} pictures in {format_printable(plan['data'])}", "candidates"]
     lines += [f"  {name}" for name in plan["candidates"]]
-    lines += [f"about {format_duration(plan['seconds'])} for the whole run"]
+    lines += [f"about {format_duration(plan['seconds'])} for the whole run{plan['unbounded']}"]
     embedding_s = format_duration(estimate["seconds"])
     lines += [f"at most {embedding_s} of that for embedding, {format_bytes(estimate['bytes'])} of the disk"]
     lines += [f"  {assumption}" for assumption in estimate["assumptions"]]

@@ -3,6 +3,7 @@
 A probe spends most of its time in passes of pictures through backbones, then in heads. Fine-tuning keeps its first
 passes short: half of what is left goes into trying recipes on one fold, a quarter into judging the best on more folds,
 the last into the final training and the same network from random weights. Measuring and exporting have a reserve.
+Nested cross-validation comes after all training and has only what that left.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from headstart.core.job import Job
 SHORTLIST_PART = 0.6  # of the time left: first passes of all shortlisted backbones together,
 SHORTLIST_PART_WHEN_TUNING = 0.06  # and where fine-tuning wants the budget
 LATER_PASSES_PART = 0.7  # of the time left after a round of screening; heads, evaluation and report need the rest
-RESERVE_PART = 0.08  # of the whole budget, for measuring and exporting a fine-tuned network
+RESERVE_PART = 0.08  # of the whole budget, for measuring and exporting
 TRYING_END, JUDGING_END, FINISHING_END = 0.5, 0.75, 1.0  # parts of fine-tuning's time by whose end a phase is over
-COMBINATION_MARGIN = 3.0  # a combination of feature levels must fit the time left so often: others may follow it
+COMBINATION_MARGIN = 3.0  # a combination of feature levels must fit the time left so often: others may follow it,
+COMBINATION_MARGIN_WHEN_TUNING = 30.0  # and training too
 NESTED_MARGIN = 1.5  # nested cross-validation is one long step: its estimate may be off by half
 LEAST_EPOCHS = 3.0  # a budget that is named as large enough has time to try so many epochs
 
@@ -27,6 +29,7 @@ class TimePlan:
 
     budget_s: float  # seconds in all
     shortlist_part: float  # of the time left, for the first passes of the shortlisted backbones
+    combination_margin: float  # how often a combination of feature levels must fit the time left
 
     def shortlist_s(self, left_s: float) -> float:
         """Seconds for the first passes of all shortlisted backbones together."""
@@ -38,11 +41,11 @@ class TimePlan:
 
     def has_room_for_combination(self, expected_s: float, left_s: float) -> bool:
         """Whether there is time for a head on a combination of feature levels."""
-        return left_s > COMBINATION_MARGIN * expected_s
+        return left_s > self.combination_margin * expected_s
 
     def has_room_for_nested(self, expected_s: float, left_s: float) -> bool:
-        """Whether there is time for nested cross-validation of the heads."""
-        return left_s > NESTED_MARGIN * expected_s
+        """Whether there is time for nested cross-validation of the heads, the reserve set aside."""
+        return self.fine_tuning_s(left_s) > NESTED_MARGIN * expected_s
 
     def fine_tuning_s(self, left_s: float) -> float:
         """Seconds that fine-tuning may take, the reserve set aside."""
@@ -58,7 +61,14 @@ class TimePlan:
         return self.budget_s - fine_tuning_s + LEAST_EPOCHS * epoch_s / TRYING_END
 
 
+def format_unbounded(job: Job) -> str:
+    """The end of a sentence about the time of a run, where the budget does not bound its training."""
+    return f"; a recipe is trained to its end, whatever `--budget {job.budget}` says" if job.recipe else ""
+
+
 def plan_time(job: Job) -> TimePlan:
     """How a job's budget is split."""
-    part = SHORTLIST_PART if job.strategy == "probe" else SHORTLIST_PART_WHEN_TUNING
-    return TimePlan(budget_s=job.budget_s, shortlist_part=part)
+    part, margin = SHORTLIST_PART, COMBINATION_MARGIN
+    if job.strategy != "probe":
+        part, margin = SHORTLIST_PART_WHEN_TUNING, COMBINATION_MARGIN_WHEN_TUNING
+    return TimePlan(budget_s=job.budget_s, shortlist_part=part, combination_margin=margin)

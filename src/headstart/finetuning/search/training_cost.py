@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from headstart.core.console import format_duration
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
@@ -115,5 +116,6 @@ def make_time_budget(ctx: Context) -> TimeBudget:
     if ctx.job.recipe:
         return TimeBudget(ctx=ctx, total_s=math.inf)
     plan, why = plan_time(ctx.job), "seconds left for fine-tuning"
-    total_s = ctx.record_decision("adapt/time", lambda: plan.fine_tuning_s(ctx.left_s()), why)
-    return TimeBudget(ctx=ctx, total_s=float(total_s))
+    total_s = float(ctx.record_decision("adapt/time", lambda: plan.fine_tuning_s(ctx.left_s()), why))
+    ctx.console.print_line("adapt", f"{format_duration(total_s)} of the budget are left for fine-tuning")
+    return TimeBudget(ctx=ctx, total_s=total_s)

@@ -2,7 +2,7 @@
 
 All heads that the number of pictures allows compete on the chosen candidate. Then the best kinds get several feature
 levels and backbones side by side, which are taken only when the paired comparison says that they pay. Everything
-happens inside `train`. Without a test split the whole search, ranking included, is judged by nested cross-validation.
+happens inside `train`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from headstart.core.types import (
     FittedHead,
     NameInitialization,
     Ranking,
-    Score,
     Splits,
 )
 from headstart.features import feature_matrix
@@ -36,7 +35,6 @@ from headstart.selection.cv_problem import CvProblem
 from headstart.selection.probe import candidate_heads, fit_result, head_selection
 from headstart.selection.probe.head_selection import HeadResult
 from headstart.selection.probe.learning_curve import learning_curve, resize_params
-from headstart.statistics import metrics
 from headstart.statistics.paired_selection import PairedChoice
 from headstart.uncertainty import temperature
 
@@ -67,8 +65,6 @@ def train_probe(
     if len(entry.tuned.held_out) < len(problem.folds):  # a replayed choice that this machine would not have made
         entry = head_selection.judge_repeats(entry, embeddings, problem)
     head, p_train = _fit_winner(entry, data, splits, embeddings, problem, ctx)
-    spent_s = time.monotonic() - started
-    nested_probabilities = _judge_nested(entries, splits, ranking, embeddings, problem, ctx, spent_s)
     adapted = FitResult(
         strategy="probe",
         features=entry.features,
@@ -78,8 +74,7 @@ def train_probe(
         cv_rows=problem.rows,
         cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
         train_probabilities=p_train,
-        nested=_score_nested(nested_probabilities, data.class_names, problem),
-        nested_probabilities=nested_probabilities,
+        nested=(),
         curve=learning_curve(entry, join_columns(embeddings, entry.features, problem.rows), problem),
         calibrated=temperature.choose_temperature(
             entry.tuned.held_out, problem.y, problem.clusters[problem.rows], ctx.seed
@@ -159,51 +154,6 @@ def _fit_winner(
             hint="the features are the same for every picture; try other backbones with `--backbones`",
         )
     return fitted, p_train
-
-
-def _judge_nested(
-    entries: Sequence[HeadResult],
-    splits: Splits,
-    ranking: Ranking,
-    embeddings: Sequence[Embeddings],
-    problem: CvProblem,
-    ctx: Context,
-    spent_s: float,
-) -> np.ndarray | None:
-    """(M, C) answers of the whole search, when nothing was held out and the folds allow it."""
-    folds = len(np.unique(problem.folds[0][problem.folds[0] >= 0]))
-    if len(splits.test) or len(splits.val) or folds < 3:
-        return None
-    candidates = _list_tried(entries, ranking, embeddings)
-    expected_s, room = spent_s * folds * len(candidates) / len(entries), plan_time(ctx.job).has_room_for_nested
-    why = "is there time for nested validation"
-    if not ctx.record_decision("adapt/nested", lambda: room(expected_s, ctx.left_s()), why):
-        needed = format_duration(expected_s)
-        ctx.console.print_line("adapt", f"nested cross-validation is left out: it needs about {needed}")
-        return None
-    probabilities, chosen = head_selection.judge_nested(candidates, embeddings, problem)
-    counts = ", ".join(f"{name} {count} times" for name, count in chosen.items())
-    ctx.console.print_line("adapt", f"nested cross-validation over {len(candidates)} candidates chose {counts}")
-    return probabilities
-
-
-def _score_nested(
-    probabilities: np.ndarray | None, class_names: tuple[str, ...], problem: CvProblem
-) -> tuple[Score, ...]:
-    if probabilities is None:
-        return ()
-    clusters = problem.clusters[problem.rows]
-    return metrics.compute_scores(
-        problem.y, probabilities, split="cv", class_names=class_names, clusters=clusters, seed=problem.seed
-    )
-
-
-def _list_tried(
-    entries: Sequence[HeadResult], ranking: Ranking, embeddings: Sequence[Embeddings]
-) -> list[tuple[str, tuple[Feature, ...]]]:
-    rows = candidate_heads.list_judged_rows(ranking, embeddings)
-    ranked = [(row.probe, (candidate_heads.make_feature(embeddings, row.candidate),)) for row in rows]
-    return list(dict.fromkeys([*((e.head, e.features) for e in entries), *ranked]))
 
 
 def _print_result(
