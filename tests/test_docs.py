@@ -3,6 +3,7 @@
 import argparse
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from headstart.core import errors, job, recipe, registry, settings
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CHECKS = {"data_checks": "audit.md", "model_checks": "training.md"}
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+HOUSE_PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *HOUSE_PAGES, *DOCS.rglob("*.md")])
 
 
 def headings(page: Path) -> str:
@@ -154,7 +156,23 @@ def sentences(page):
     return [sentence for paragraph in paragraphs for sentence in re.split(r"(?<=[.:;?!])\s+", paragraph)]
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda p: p.name)
+@pytest.mark.parametrize("page", HOUSE_PAGES, ids=lambda p: p.name)
+def test_files_and_targets_named_for_contributors_exist(page):
+    text, makefile = page.read_text(), (ROOT / "Makefile").read_text()
+    paths = re.findall(r"(?<=[`\s])((?:src|tests|docs|\.ci)/[\w./]*\w)", text)
+    targets = [word for line in re.findall(r"(?:^|`)make ([a-z -]+?)(?=`|  |$)", text, re.M) for word in line.split()]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [target for target in targets if f"\n{target}:" not in makefile] == []
+    assert "@" not in text  # no address that nobody reads
+
+
+def test_marks_of_tests_are_in_the_table_for_contributors():
+    markers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["markers"]
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    assert table == [marker.partition(":")[0] for marker in markers]
+
+
+@pytest.mark.parametrize("page", [*HOUSE_PAGES, *sorted(DOCS.rglob("*.md"))], ids=lambda p: p.name)
 def test_sentences_are_short(page):
     assert [sentence for sentence in sentences(page) if len(sentence.split()) > 40] == []
 
