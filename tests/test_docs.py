@@ -1,6 +1,9 @@
 """The docs name what exists: every command, setting, check and error has its place, and links lead somewhere."""
 
 import argparse
+import ast
+import inspect
+import pydoc
 import re
 import runpy
 import tomllib
@@ -17,6 +20,10 @@ DOCS = ROOT / "docs"
 CHECKS = {"data_checks": "audit.md", "model_checks": "training.md"}
 HOUSE_PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *HOUSE_PAGES, *DOCS.rglob("*.md")])
+
+
+def name_page(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def headings(page: Path) -> str:
@@ -49,8 +56,8 @@ def test_every_check_has_a_heading(kind, name, page):
 
 
 @pytest.mark.parametrize("name", registry.list_plugins("heads"))
-def test_every_head_is_on_the_page_of_adapt(name):
-    assert f"`{name}`" in (DOCS / "adapt.md").read_text()
+def test_every_head_is_in_the_reference_of_adapt(name):
+    assert f"`{name}`" in (DOCS / "reference" / "adapt.md").read_text()
 
 
 @pytest.mark.parametrize("field", recipe.list_recipe_options(), ids=lambda f: f.name)
@@ -77,20 +84,46 @@ def test_every_error_has_a_heading():
     assert all(re.search(rf"^#+ .*{name}\b", headings(DOCS / "errors.md"), re.M) for name in found)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def anchors(page):
+    """Of its headings, as hosts of repositories make them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#]*?)(?:#([^)]*))?\)", page.read_text()):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            path = page.parent / target if target else page
+            assert path.exists(), target
+            assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_python_examples_compile(page):
+def test_pages_that_the_code_names_exist():
+    names = {n for path in (ROOT / "src").rglob("*.py") for n in re.findall(r"docs/[\w/]+\.md", path.read_text())}
+    assert len(names) > 3
+    assert [name for name in sorted(names) if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_names_in_python_examples_exist(page):
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
-        assert compile(block, str(page), "exec").co_code
+        tree, names = ast.parse(block), {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("headstart"):
+                names |= {alias.name: pydoc.locate(f"{node.module}.{alias.name}") for alias in node.names}
+            elif isinstance(node, ast.Import) and any(alias.name == "headstart" for alias in node.names):
+                names["headstart"] = headstart
+        assert None not in names.values(), names
+        uses = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+        modules = {name: value for name, value in names.items() if inspect.ismodule(value)}
+        assert [
+            ast.unparse(n) for n in uses if n.value.id in modules and not hasattr(modules[n.value.id], n.attr)
+        ] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
 def test_commands_in_examples_exist(page):
     known = set(registry.list_plugins("commands")) | {"--help", "--version"}
     for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S):
@@ -110,7 +143,7 @@ def options(command):
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
 def test_options_in_examples_exist(page):
     for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S):
         for line in block.replace("\\\n", " ").splitlines():
@@ -156,7 +189,7 @@ def sentences(page):
     return [sentence for paragraph in paragraphs for sentence in re.split(r"(?<=[.:;?!])\s+", paragraph)]
 
 
-@pytest.mark.parametrize("page", HOUSE_PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", HOUSE_PAGES, ids=name_page)
 def test_files_and_targets_named_for_contributors_exist(page):
     text, makefile = page.read_text(), (ROOT / "Makefile").read_text()
     paths = re.findall(r"(?<=[`\s])((?:src|tests|docs|\.ci)/[\w./]*\w)", text)
@@ -172,7 +205,7 @@ def test_marks_of_tests_are_in_the_table_for_contributors():
     assert table == [marker.partition(":")[0] for marker in markers]
 
 
-@pytest.mark.parametrize("page", [*HOUSE_PAGES, *sorted(DOCS.rglob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*HOUSE_PAGES, *sorted(DOCS.rglob("*.md"))], ids=name_page)
 def test_sentences_are_short(page):
     assert [sentence for sentence in sentences(page) if len(sentence.split()) > 40] == []
 

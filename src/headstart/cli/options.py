@@ -44,7 +44,7 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def _format_recipe_fields() -> str:
     """Every field of a recipe as a line: what it may be, what it is by default, what it means."""
-    lines = ["fields of a recipe, for --recipe name=value,name=value (docs/adapt.md explains them):"]
+    lines = ["fields of a recipe, for --recipe name=value,name=value (docs/recipe.md explains them):"]
     for option in recipes.list_recipe_options():
         choices, default = option.metadata["choices"], recipes.format_value(option.default)
         allowed = ", ".join(choices) or recipes.format_limits(option)

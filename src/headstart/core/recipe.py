@@ -14,7 +14,7 @@ STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
 PARTS, EARLIER_PARTS = ("last", "all"), ("first", "middle", "surgical")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
-HINT = "headstart fit --help lists the fields of a recipe; docs/adapt.md explains them"
+HINT = "headstart fit --help lists the fields of a recipe; docs/recipe.md explains them"
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of names"}
 
 

@@ -60,7 +60,7 @@ def judge_starting_points(
 ) -> list[StartingPoint]:
     """The logistic heads to start from: of each backbone that on its best single level, and the best of all.
 
-    A network that trains does best when it reads the one level whose features were best (docs/adapt.md has figures);
+    A network that trains does best when it reads the one level whose features were best;
     several levels together make the better frozen start. With `depths` only that set of levels is fitted. The first
     repeat judges; backbones come by their best head, the best first, and of each the single level first.
     """

@@ -10,7 +10,7 @@ from headstart.data.duplicates.copy_detection import BLANK_STD, UNSEEN, make_nea
 from headstart.data.duplicates.near_duplicate_search import find_vector_pairs, measure_isolation, to_unit_vectors
 
 # Cosine distance of centred vectors: this part of the distance to the tenth nearest picture, for both of a pair, within
-# these bounds. A fixed distance, or one for the whole set, fails where all pictures look alike: see docs/audit.md.
+# these bounds. A fixed distance, or one for the whole set, fails where all look alike: docs/evidence/audit.md.
 NEIGHBOUR, PART, LEAST, MOST = 10, 0.25, 0.01, 0.15
 MOST_ROWS = 50_000  # all pairs of so many vectors take about half a minute on two cores
 LEAST_ROWS = 2 * NEIGHBOUR

@@ -1,7 +1,7 @@
 """What the duplicate checks share: which pictures are copies, and which look like copies.
 
 Near-duplicates have perceptual hashes that differ in few of 64 bits, fewer in a set whose pictures all look alike, and
-colour histograms that do not contradict it. Figures: docs/audit.md, printed by `python -m benchmarks.false_alarms`.
+colour histograms that do not contradict it. Figures: docs/evidence/audit.md (`python -m benchmarks.false_alarms`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ STRENGTHS = (0.0, 0.5, 1.0)  # few, for views of each are kept
 def make_first_recipes(
     strategy: str, per_class: int, n_train: int, blocks: int, shared: Mapping[str, Any]
 ) -> list[Recipe]:
-    """The first recipes, the most promising first; docs/adapt.md shows what they were measured at.
+    """The first recipes, the most promising first; docs/evidence/adapt.md shows what they were measured at.
 
     `per_class` is the typical number of training pictures a class, `blocks` those up to the deepest level that is read.
     """
