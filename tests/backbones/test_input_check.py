@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -124,27 +125,25 @@ def test_the_finding_is_kept_and_warned_of_once_when_a_trunk_is_made(shared_stor
     wrong = dataclasses.replace(right, source=source, spec=source.spec(right.preset))
     for one, verdict, warnings in ((right, "fits", 0), (wrong, "wrong", 1), (wrong, "wrong", 0)):
         folder = loading.make_trunk_folder(one, store, Console(quiet=True), pictures)
-        assert json.loads((folder / "first_layer.json").read_text())["verdict"] == verdict
+        assert find_verdict(store, folder) == verdict
         said = capfd.readouterr().err  # of the process: what frameworks write while a trunk is made is held back
         assert said.count("warning:") == warnings
         assert not warnings or ("give its input the scaling `-1..1`" in said and right.name in said)
     twin = loading.make_trunk_folder(
         loading.find_backbone(f"random:{right.name}"), store, Console(quiet=True), pictures
     )
-    assert not (twin / "first_layer.json").exists() and capfd.readouterr().err == ""
-    made_before(folder)  # by a version that did not look
+    assert find_verdict(store, twin) is None and capfd.readouterr().err == ""
+    shutil.rmtree(store.find_entry("findings", {"first_layer": folder.name}))  # as of a version that did not look
     assert loading.make_trunk_folder(wrong, store, Console(quiet=True), pictures) == folder
-    assert json.loads((folder / "first_layer.json").read_text())["verdict"] == "wrong"
+    assert find_verdict(store, folder) == "wrong"
     assert capfd.readouterr().err.count("warning:") == 1
     assert cache_inventory.find_damage(folder) == []
 
 
-def made_before(folder):
-    """Take away what was found of the first layer."""
-    seal = json.loads((folder / "seal.json").read_text())
-    del seal["first_layer.json"]
-    (folder / "seal.json").write_text(json.dumps(seal))
-    (folder / "first_layer.json").unlink()
+def find_verdict(store, trunk):
+    """What is kept of the first layer."""
+    folder = store.find_entry("findings", {"first_layer": trunk.name})
+    return folder and json.loads((folder / "value.json").read_text())["verdict"]
 
 
 # ---------------------------------------------------------------- small networks

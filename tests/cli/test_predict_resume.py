@@ -18,7 +18,7 @@ FORMS = ("csv", "jsonl", "parquet")
 
 @pytest.fixture
 def many(tmp_path):
-    """Pictures with noise, one that is none, and one twice: 61 names in a list."""
+    """Pictures with noise, one that is none, and one twice: 62 names in a list."""
     folder, rng = tmp_path / "many", np.random.default_rng(0)
     folder.mkdir()
     for number in range(COUNT):
@@ -27,6 +27,7 @@ def many(tmp_path):
     (folder / "017.png").write_bytes(b"no picture")
     (folder / 'line\nbreak, "quoted".png').write_bytes((folder / "003.png").read_bytes())
     (folder / "zz\r.png").write_bytes((folder / "004.png").read_bytes())
+    (folder / "059.png").rename(folder / "=1+2.png")
     return folder
 
 

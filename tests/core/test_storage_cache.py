@@ -1,12 +1,14 @@
 """The cache: whole or not there, damage found and repaired, two writers at once."""
 
 import errno
+import json
 
 import pytest
 
 from headstart.core.errors import SetupError
 from headstart.core.storage import files
 from headstart.core.storage.cache import Store
+from headstart.core.storage.hashing import file_digest
 
 
 def write(text):
@@ -25,7 +27,9 @@ def test_the_order_of_keys_does_not_matter(store):
     assert store.entry_path("things", {"a": 1, "b": 2}) == store.entry_path("things", {"b": 2, "a": 1})
 
 
-@pytest.mark.parametrize("damage", ["changed", "truncated", "deleted", "unsealed"])
+@pytest.mark.parametrize(
+    "damage", ["changed", "truncated", "deleted", "unsealed", "emptied seal", "shortened seal", "added file"]
+)
 def test_damage_is_reported_and_repaired(tmp_path, damage):
     said = []
     store = Store(tmp_path, report=said.append)
@@ -39,9 +43,24 @@ def test_damage_is_reported_and_repaired(tmp_path, damage):
             (folder / "content.txt").unlink()
         case "unsealed":
             (folder / "seal.json").write_text("{")
+        case "emptied seal":
+            (folder / "seal.json").write_text("{}")
+            (folder / "content.txt").write_text("wrong")
+        case "shortened seal":  # vouches for one file, not for the other
+            (folder / "more.txt").write_text("more")
+            (folder / "seal.json").write_text(json.dumps({"more.txt": file_digest(folder / "more.txt")}))
+            (folder / "content.txt").write_text("wrong")
+        case "added file":
+            (folder / "more.txt").write_text("more")
     assert (store.make_entry("things", "k", write("right")) / "content.txt").read_text() == "right"
     assert len(said) == 1
     assert "damaged" in said[0]
+
+
+def test_hidden_files_of_the_system_are_no_damage(store):
+    folder = store.make_entry("things", "k", write("right"))
+    (folder / ".DS_Store").write_text("the system's own")
+    assert store.find_entry("things", "k") == folder
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO, errno.EBUSY])

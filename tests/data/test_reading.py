@@ -75,6 +75,13 @@ def test_the_run_folder_lists_every_file(read, tmp_path):
     assert back.root == "zoo" and all(Path(data.root, uri).exists() for uri in back.uris)
 
 
+def test_the_list_of_files_holds_no_formula(read, tmp_path):
+    read(tree(tmp_path / "set", "=2+5/-1.png", "@b/+2.png"))
+    text = (tmp_path / "run" / "read" / "files.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines(keepends=True)))
+    assert [(row["file"], row["class"]) for row in rows] == [("'=2+5/-1.png", "'=2+5"), ("'@b/+2.png", "'@b")]
+
+
 def test_order_and_digest_do_not_depend_on_the_file_system(read, tmp_path):
     names = ["b/2.png", "a/1.png", "a-b/3.png", "a/sub/4.png"]
     one = read(tree(tmp_path / "one", *names))

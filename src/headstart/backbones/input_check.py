@@ -24,7 +24,7 @@ import numpy as np
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
-from headstart.core.storage.serialization import as_json
+from headstart.core.storage.serialization import save_value
 from headstart.core.types import BackboneSpec
 from headstart.images.normalization import USUAL, are_one_colour, match_photographs, scale_pictures
 
@@ -35,7 +35,6 @@ _PASSIVE = ("ZeroPadding2D", "MaxPooling2D", "AveragePooling2D")
 _DEAD, _BRIGHT = 1e-2, 0.02  # variance over the median's; gain for brightness that some filter must have
 _LARGEST_DISTANCE = 1e6
 _PICTURES = 8
-_FILE = "first_layer.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +62,17 @@ def check_cached_trunk(
 ) -> None:
     """Check the first layer of a source's trained trunk in the cache, once; a wrong preprocessing is warned of.
 
-    Without a `model` it is built, where its weights are at hand. The finding is kept in `folder` as `first_layer.json`;
-    `pictures` are (n, H, W, 3) uint8, real ones.
+    Without a `model` it is built, where its weights are at hand. The finding is kept under the name of `folder`, a
+    digest; `pictures` are (n, H, W, 3) uint8, real ones.
     """
-    if (folder / _FILE).is_file() or (model is None and not trunk.source.available(trunk.preset, store)):
+    key = {"first_layer": folder.name}
+    if store.find_entry("findings", key) or (model is None and not trunk.source.available(trunk.preset, store)):
         return
     from headstart.networks.openvino_conversion import silence_frameworks
 
     with silence_frameworks():
         finding = check_input(model or trunk.build(store), trunk.spec, pictures)
-    store.extend_entry(folder, _FILE, as_json(finding))
+    store.make_entry("findings", key, lambda draft: save_value(finding, draft))
     warn_of_wrong_input(finding, trunk.name, console)
 
 

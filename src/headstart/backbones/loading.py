@@ -164,8 +164,8 @@ def make_trunk_folder(
 ) -> Path:
     """The trunk as OpenVINO files, made and checked when the cache does not hold it.
 
-    With them come `parity.json` and, of trained trunks, `first_layer.json`: whether the first layer sees what it was
-    trained on. If not, a warning says so, once.
+    With them comes `parity.json`. Of a trained trunk the first layer is checked once: whether it sees what it was
+    trained on. If not, a warning says so.
 
     Args:
         pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For `int8`

@@ -98,7 +98,7 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
 
 def write_csv_row(out: BinaryIO, cells: Sequence[object]) -> None:
     """One line of CSV."""
-    from headstart.runtime.outputs.answer_rows import format_csv
+    from headstart.core.storage.csv_tables import format_csv
 
     out.write(format_csv([cells]))
     out.flush()

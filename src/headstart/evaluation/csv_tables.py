@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.core.storage.files import write_text
+from headstart.core.storage.csv_tables import format_csv
+from headstart.core.storage.files import write_bytes
 from headstart.core.types import Dataset, Evaluation
 from headstart.evaluation.held_out_scores import JudgedSplit
 
@@ -21,7 +20,7 @@ def write_scores(evaluation: Evaluation, path: Path) -> None:
         [_format_cell(getattr(score, column)) for column in header]
         for score in (*evaluation.scores, *evaluation.baselines)
     ]
-    _write_csv(path, header, rows)
+    write_bytes(path, format_csv([header, *rows]))
 
 
 def write_predictions(parts: Sequence[JudgedSplit], data: Dataset, path: Path) -> None:
@@ -31,16 +30,8 @@ def write_predictions(parts: Sequence[JudgedSplit], data: Dataset, path: Path) -
     for part in (p for p in parts if p.split != "train"):
         for row, y, answer, p in zip(part.rows, part.y, part.answers, part.p, strict=True):
             rows.append([part.split, data.uris[row], names[y], names[answer], *(f"{v:.6g}" for v in p.tolist())])
-    _write_csv(path, header, rows)
+    write_bytes(path, format_csv([header, *rows]))
 
 
 def _format_cell(value: Any) -> Any:
     return "" if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(rows)
-    write_text(path, out.getvalue())

@@ -2,8 +2,8 @@
 
 `job.toml` is the request, `format.json` the version of this layout, `decisions.jsonl` every choice that a clock or a
 measurement influenced. A decision is on disk before it acts; the same job on the same folder replays the decisions,
-so a killed run ends as it would have ended unbroken. Times are kept in `timings.json` alone, so that all other files
-of two such runs are equal byte for byte.
+so a killed run ends as it would have ended unbroken. Times of steps are in `timings.json`, measured times that decide
+something in `decisions.jsonl`; all other files of two such runs are equal byte for byte.
 """
 
 from __future__ import annotations

@@ -86,12 +86,6 @@ class Store:
                 shutil.rmtree(draft, ignore_errors=True)
         return folder
 
-    def extend_entry(self, folder: Path, name: str, content: Any) -> None:
-        """Add a JSON file to an entry that is whole, and to its seal."""
-        with translate_disk_errors(folder):
-            write_json(folder / name, content)
-            write_json(folder / SEAL, {**read_json(folder / SEAL), name: file_digest(folder / name)})
-
     def _place_entry(self, draft: Path, folder: Path) -> None:
         """Rename into place; when another process was faster, its entry stands, unless it is damaged."""
         try:
@@ -108,7 +102,10 @@ class Store:
     def _is_whole(self, folder: Path) -> bool:
         try:
             seal = read_json(folder / SEAL)
-            return all(file_digest(folder / name) == value for name, value in seal.items())
+            files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+            visible = {path.as_posix() for path in files if not any(part.startswith(".") for part in path.parts)}
+            is_complete = bool(seal) and visible <= {SEAL, *seal}  # an emptied seal vouches for nothing
+            return is_complete and all(file_digest(folder / name) == value for name, value in seal.items())
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, AttributeError, TypeError):
             return False  # of the last three: the seal itself is damaged
         except OSError as err:

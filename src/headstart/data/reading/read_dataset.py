@@ -6,8 +6,6 @@ split. `read/files.csv` in the run folder lists every file.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from collections import Counter
@@ -22,7 +20,8 @@ from headstart.core.console import format_duration
 from headstart.core.errors import DataError, format_nearest
 from headstart.core.run.reader import RunReader
 from headstart.core.settings import count_threads
-from headstart.core.storage.files import format_printable, write_text
+from headstart.core.storage.csv_tables import format_csv
+from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.serialization import save_value
 from headstart.core.types import OWN_RANGES, Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
@@ -47,7 +46,7 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
     data = read_pictures(folder, ctx=ctx)
     require_same_pictures(data, ctx=ctx)
     save_value(replace(data, root=data.name), ctx.make_step_folder("read"))
-    write_text(ctx.make_step_folder("read") / "files.csv", _format_table(data))
+    write_bytes(ctx.make_step_folder("read") / "files.csv", _format_table(data))
     return data
 
 
@@ -222,10 +221,8 @@ def _format_summary(data: Dataset) -> str:
     return ", ".join(parts)
 
 
-def _format_table(data: Dataset) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(["file", "use", "class", "split", "width_px", "height_px", "bytes", "sha256", "note"])
+def _format_table(data: Dataset) -> bytes:
+    header = ("file", "use", "class", "split", "width_px", "height_px", "bytes", "sha256", "note")
     facts = data.facts
     measures = zip(facts.width_px, facts.height_px, facts.file_bytes, data.digests, facts.notes, strict=True)
     classes = (data.class_names[target] for target in data.targets.tolist())
@@ -235,5 +232,4 @@ def _format_table(data: Dataset) -> str:
     ]
     rows += [(file.uri, file.reason, "", "", "", "", "", "", file.detail) for file in data.excused]
     rows.sort(key=lambda row: os.fsencode(row[0]))
-    table.writerows(rows)
-    return out.getvalue()
+    return format_csv([header, *rows])

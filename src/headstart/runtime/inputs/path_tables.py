@@ -15,6 +15,7 @@ from typing import Any
 
 from headstart.core import extras
 from headstart.core.errors import DataError, format_nearest
+from headstart.core.storage import csv_tables
 from headstart.core.storage.files import format_printable
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Content
@@ -57,7 +58,9 @@ def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Con
         elif not isinstance(value, str) or not value:
             yield Content(f"{path}:{number}", PictureError("unreadable", f"the column `{column}` holds no path here"))
         else:
-            yield Content(value, base / value)
+            restored = csv_tables.restore_cell(value)  # a row of `predict --out` may come back
+            name = value if restored == value or (base / value).exists() else restored
+            yield Content(name, base / name)
 
 
 @contextmanager

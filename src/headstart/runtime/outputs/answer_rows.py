@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headstart.core.errors import DataError
+from headstart.core.storage.csv_tables import format_csv, restore_cell
 from headstart.core.types import Prediction
 
 DIGITS = 6
@@ -108,21 +109,6 @@ class JsonRows:
 ROW_FORMATS: dict[str, type[CsvRows] | type[JsonRows]] = {"csv": CsvRows, "jsonl": JsonRows}
 
 
-def format_csv(lines: Sequence[Sequence[Any]]) -> bytes:
-    """Lines of CSV in UTF-8; bytes of a file's name that are not UTF-8 become backslash escapes."""
-    written = list[str]()
-
-    class Kept:
-        """Rows as they are written: with `\\r\\n` for an end the writer quotes both, wherever they stand in a cell."""
-
-        @staticmethod
-        def write(row: str) -> None:
-            written.append(row.removesuffix("\r\n") + "\n")
-
-    csv.writer(Kept, lineterminator="\r\n").writerows(lines)
-    return "".join(written).encode("utf-8", "backslashreplace")
-
-
 def find_whole_rows(path: Path, form: str) -> Iterator[tuple[str, int]]:
     """The first cell of every whole row, the head's included, and where in the file it ends, up to one cut short."""
     with path.open("rb") as handle:
@@ -152,4 +138,4 @@ def _split_csv_rows(handle: BinaryIO) -> Iterator[bytes]:
 
 def _read_first_cell(record: bytes) -> str:
     text = record.decode("utf-8")
-    return next(csv.reader(io.StringIO(text, newline="")))[0]
+    return restore_cell(next(csv.reader(io.StringIO(text, newline="")))[0])
