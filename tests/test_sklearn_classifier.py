@@ -115,6 +115,25 @@ def test_paths_and_arrays_are_the_same_pictures_up_to_decoding(shots):
 
 
 @pytest.mark.medium
+def test_arrays_of_unequal_sizes_are_pictures_like_any(shots):
+    _, arrays, y = shots
+    unequal = [picture[: 250 - at, at:] for at, picture in enumerate(arrays)]
+    model = TransferClassifier(**SMALL, depths="last").fit(unequal[::2], y[::2])
+    assert model.score(unequal[1::2], y[1::2]) > 0.7
+    objects = np.empty(len(unequal), dtype=object)
+    objects[:] = unequal
+    np.testing.assert_array_equal(model.predict_proba(objects), model.predict_proba(unequal))
+    np.testing.assert_array_equal(model.predict_proba(arrays[:3]), model.predict_proba(list(arrays[:3])))
+    np.testing.assert_array_equal(model.predict_proba([arrays[0], unequal[5]])[0], model.predict_proba(arrays[:1])[0])
+    assert cross_val_score(TransferClassifier(**SMALL, depths="last"), unequal, y, cv=2).mean() > 0.7
+    floats = TransferClassifier(**SMALL, depths="last").fit([picture / 255 for picture in unequal[::2]], y[::2])
+    assert floats.value_range_ == (0.0, 1.0)
+    np.testing.assert_allclose(floats.predict_proba([unequal[1] / 255]), model.predict_proba([unequal[1]]), atol=1e-6)
+    grey = [picture[..., 0] for picture in unequal]
+    assert TransferClassifier(**SMALL, depths="last").fit(grey, y).score(grey, y) > 0.7
+
+
+@pytest.mark.medium
 def test_vectors_of_files_are_those_of_a_fit(shots, store, monkeypatch):
     """What `headstart embed` keeps of a file is found, not made again."""
     from headstart.core.settings import cache_folder
@@ -216,6 +235,11 @@ def test_a_rare_class_that_weighs_more_is_answered_more(digits):
         ({}, ["a.png", "b.png", "c.png", "d.png"], "4 of 4 files are no pictures: `a.png`"),
         ({}, "a.png", "X is one path"),
         ({}, ["a.png"], "X has 1 pictures, y has 4 labels"),
+        ({}, [[1, 2, 3], [1, 2], [1], [2]], "unequal sizes \\(X\\[0\\] has 3 numbers, X\\[1\\] has 2\\): pass"),
+        ({}, [np.zeros(3), np.zeros(2), np.zeros(3), np.zeros(3)], "rows of X are of unequal sizes"),
+        ({}, [np.zeros((4, 5)), np.zeros((4, 5), np.uint8)] * 2, "several types, float64, uint8: convert all to uint8"),
+        ({}, [np.zeros((4, 5)), np.full((5, 5), np.nan)] * 2, "contains NaN"),
+        ({}, [np.zeros((4, 5, 2)), np.zeros((5, 5, 2))] * 2, "neither \\(N, height, width\\)"),
     ],
     ids=lambda value: str(value)[:20].replace("\n", " "),
 )

@@ -60,7 +60,7 @@ def test_one_hot_pixel_changes_no_answer(run, tmp_path):
 
 def test_a_picture_of_another_scale_is_an_error_and_not_an_answer(run, tmp_path):
     (tmp_path / "bright.png").write_bytes(make_deep_png(draw_values(5, high=True) * 16))
-    [row] = load(run).predict([tmp_path / "bright.png"])
+    [row] = load(run).predict(tmp_path / "bright.png", errors="rows")
     assert "outside 0 to 4,095" in row.error and not row.answer
 
 

@@ -72,8 +72,8 @@ def test_a_bad_file_costs_one_row(saved, paint, tmp_path):
     good = paint("good.png", "green")
     half = tmp_path / "half.png"
     half.write_bytes(good.read_bytes()[:60])
-    files = [tmp_path / "empty.jpg", good, tmp_path / "text.jpg", tmp_path / "none.jpg", half, tmp_path, good]
-    found = list(load(saved).predict(files))
+    files = [tmp_path / "empty.jpg", good, tmp_path / "text.jpg", tmp_path / "none.jpg", half, tmp_path / "no", good]
+    found = list(load(saved).predict(files, errors="rows"))
     assert [bool(p.error) for p in found] == [True, False, True, True, True, True, False]
     assert all(not p.answer and not p.probabilities for p in found if p.error)
     assert found[1].answer == found[6].answer == "green"
@@ -81,7 +81,7 @@ def test_a_bad_file_costs_one_row(saved, paint, tmp_path):
 
 
 def test_only_bad_files(saved, tmp_path):
-    found = list(load(saved).predict([tmp_path / str(i) for i in range(70)]))
+    found = list(load(saved).predict([tmp_path / str(i) for i in range(70)], errors="rows"))
     assert len(found) == 70
     assert all(p.error for p in found)
     assert list(load(saved).predict([])) == []
@@ -147,7 +147,7 @@ def test_a_folder_that_vanished_has_a_row(saved, paint, tmp_path):
     walked = decoded_batches.walk_paths([root])
     assert next(walked) == root / "a.jfif"
     shutil.rmtree(root / "b")
-    found = list(load(saved).predict(walked))
+    found = list(load(saved).predict(walked, errors="rows"))
     assert [(p.uri, p.answer) for p in found] == [(str(root / "b"), ""), (str(root / "c.png"), "red")]
     assert "No such file" in found[0].error
 

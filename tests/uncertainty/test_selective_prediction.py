@@ -107,7 +107,9 @@ def test_a_model_that_measures_no_novelty_still_has_sets(tmp_path, paint):
 
 
 def test_files_that_cannot_be_read_have_no_doubt(tmp_path, paint):
-    bad, good = load(doubting(tmp_path / "model")).predict([tmp_path / "none.png", paint("a.png", "red")])
+    bad, good = load(doubting(tmp_path / "model")).predict(
+        [tmp_path / "none.png", paint("a.png", "red")], errors="rows"
+    )
     assert (bad.answer, bad.plausible, bad.novelty, bad.unknown, bad.likeliest) == ("", (), None, False, "")
     assert good.answer == "red"
 

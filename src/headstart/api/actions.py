@@ -9,9 +9,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headstart.api.run import Run
     from headstart.core.console import Console
+    from headstart.core.types import Prediction
     from headstart.evaluation.drift.drift_tests import Drift
     from headstart.explanation.explain_image import Explanation, HeatMapMethod
     from headstart.explanation.feature_map_model import FeatureMapPass, TrunkInputs
+    from headstart.runtime.inputs.picture_inputs import PictureInput
+    from headstart.runtime.model import Errors
+
+
+def predict(
+    run: str | Path | Run, pictures: PictureInput | Iterable[PictureInput], *, errors: Errors = "raise"
+) -> list[Prediction]:
+    """Answer for pictures with a saved model, in their order; `Run.predict` gives the same answers one by one.
+
+    Args:
+        run: A run folder, or the model folder in it.
+        pictures: A path, folder, pattern, archive or table of paths, as `headstart predict` takes them; the bytes of a
+            picture file; a Pillow picture; an array (H, W, 3), (H, W) or (N, H, W, 3) of uint8, RGB or grey; or any
+            number of these.
+        errors: `raise` ends at the first picture that cannot be read; `rows` gives a `Prediction` with `error`.
+
+    Raises:
+        DataError: A picture cannot be read, or a table of paths; or there is no model, or it is damaged.
+        UsageError: Something is no picture by its type, shape or numbers, whatever `errors` says.
+    """
+    from headstart.runtime import model
+
+    return list(model.load(Path(run)).predict(pictures, errors=errors))
 
 
 def export(
@@ -113,7 +137,7 @@ def drift(
 
 def explain(
     run: str | Path | Run,
-    files: str | Path | Iterable[str | Path],
+    pictures: PictureInput | Iterable[PictureInput],
     *,
     method: str = "auto",
     class_name: str = "",
@@ -121,7 +145,7 @@ def explain(
 ) -> Iterator[Explanation]:
     """Why a run answers as it does: heat maps, the training pictures most alike, and those that stand for the class.
 
-    `files` are what `headstart predict` takes; each gives an explanation when it is asked for, or says in
+    `pictures` are what `headstart.predict` takes; each gives an explanation when it is asked for, or says in
     `prediction.error` why it cannot be read. `method` is `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through
     the network that the run trained; maps speak of `class_name`, by default each picture's likeliest.
     `headstart.explanation.explain_image.overlay_png` draws one.
@@ -134,7 +158,7 @@ def explain(
     from headstart.core.errors import UsageError
     from headstart.explanation.explain_image import GRADCAM, Explainer
     from headstart.runtime.inputs.decoded_batches import Content
-    from headstart.runtime.inputs.image_sources import NamedSource, read_sources
+    from headstart.runtime.inputs.picture_inputs import read_pictures
 
     if neighbours < 0:
         raise UsageError(f"{neighbours} neighbours cannot be named", where="--neighbours", hint="give 0 or more")
@@ -142,7 +166,6 @@ def explain(
     if class_name:
         explainer.class_position(class_name)
     gradient_method = _make_gradient_explainer(Path(run)) if method == GRADCAM else None
-    names = [files] if isinstance(files, str | Path) else files
     options: dict[str, Any] = {"method": method, "class_name": class_name, "neighbours": neighbours}
     if gradient_method is None:
         explainer.choose_method(method)
@@ -152,7 +175,7 @@ def explain(
         from headstart.images.file_formats import PictureError
         from headstart.images.preprocessing import read_bytes
 
-        for source in read_sources(NamedSource(text=str(file)) for file in names):
+        for source in read_pictures(pictures):
             try:
                 content = source.read_bytes() if isinstance(source, Content) else read_bytes(str(source))
                 yield explainer.explain(content, name=str(source), heat_map_method=gradient_method, **options)

@@ -14,6 +14,8 @@ from headstart.core.types import Audit, UncertaintyReport
 
 if TYPE_CHECKING:
     from headstart.core.types import Prediction, Score
+    from headstart.runtime.inputs.picture_inputs import PictureInput
+    from headstart.runtime.model import Errors
 
 HEADLINE = ("accuracy", "balanced_accuracy")
 
@@ -79,12 +81,13 @@ class Run(RunReader):
             raise DataError(f"the run `{self.path}` trained no network", hint=hint)
         return tuned_network.load_network(tuned_network.network_file(tuning.network, self.path))
 
-    def predict(self, files: str | Path | Iterable[str | Path]) -> Iterator[Prediction]:
-        """Answer for pictures, or one, in their order; a file that cannot be read gives an answer that says so."""
+    def predict(
+        self, pictures: PictureInput | Iterable[PictureInput], *, errors: Errors = "raise"
+    ) -> Iterator[Prediction]:
+        """Answer for pictures one by one, as they are asked for; takes and raises what `headstart.predict` does."""
         from headstart.runtime.model import load as load_model
 
-        each = [files] if isinstance(files, str | Path) else files
-        return load_model(self.model_folder).predict(Path(file) for file in each)
+        return load_model(self.model_folder).predict(pictures, errors=errors)
 
     def summary(self) -> dict[str, Any]:
         """The run as one JSON object, as `fit --json` prints it."""

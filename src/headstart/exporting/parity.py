@@ -50,7 +50,7 @@ class Answers:
 
 def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
     """Answers of the run's saved model; without `declines`, always a class."""
-    predictions = list(model.predict(files))
+    predictions = list(model.predict(files, errors="rows"))
     if wrong := next((prediction for prediction in predictions if prediction.error), None):
         raise SetupError(f"`{wrong.uri}` cannot be read: {wrong.error}")
     chances = np.array([[prediction.probabilities[name] for name in model.class_names] for prediction in predictions])

@@ -10,19 +10,24 @@ import itertools
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from headstart.core.errors import DataError, UsageError
 from headstart.core.model_manifest import Manifest, TrunkEntry, read_manifest
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.types import UNKNOWN, Prediction
 from headstart.heads import decision_rule, prediction
 from headstart.networks.openvino_engine import Engine
-from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, decode_chunks
+from headstart.runtime.inputs.decoded_batches import Chunk, Source, decode_chunks
+from headstart.runtime.inputs.picture_inputs import PictureInput, read_pictures
 from headstart.uncertainty import ood_detection, selective_prediction
 from headstart.uncertainty.selective_prediction import PredictionUncertainty
 from headstart.uncertainty.temperature import apply_temperature
+
+Errors: TypeAlias = Literal["raise", "rows"]
 
 
 class Model:
@@ -70,15 +75,30 @@ class Model:
             self._engines[batch] = tuple(engines)
         return self._engines[batch]
 
-    def predict(self, files: str | Source | Iterable[Source]) -> Iterator[Prediction]:
+    def predict(
+        self, pictures: PictureInput | Iterable[PictureInput], *, errors: Errors = "raise"
+    ) -> Iterator[Prediction]:
         """Answer for pictures, or one, in their order; memory does not grow with their number.
 
-        A file that cannot be read gives a `Prediction` with `error`.
+        Args:
+            pictures: What `headstart.predict` takes.
+            errors: `raise` ends at the first picture that cannot be read; `rows` gives a `Prediction` with `error`.
+
+        Raises:
+            DataError: A picture cannot be read, or a table of paths.
+            UsageError: Something is no picture by its type or shape, or `errors` is neither.
         """
-        if isinstance(files, str | Path | Content):
-            files = [Path(files) if isinstance(files, str) else files]
-        for chunk in self.extract_features(files):
-            yield from self.predict_chunk(chunk)
+        if errors not in get_args(Errors):
+            raise UsageError(f"errors `{errors}` is not {' or '.join(get_args(Errors))}", where="errors")
+        return self._answer_each(pictures, errors)
+
+    def _answer_each(self, pictures: PictureInput | Iterable[PictureInput], errors: Errors) -> Iterator[Prediction]:
+        for chunk in self.extract_features(read_pictures(pictures)):
+            for answer in self.predict_chunk(chunk):
+                if answer.error and errors == "raise":
+                    hint = "with errors='rows' such a picture has an answer that says so"
+                    raise DataError(f"this picture cannot be read: {answer.error}", where=answer.uri, hint=hint)
+                yield answer
 
     def extract_features(self, files: Iterable[Source], *, batch: int | None = None) -> Iterator[Chunk]:
         """Files with their features, chunk by chunk: one by one when there are few, or as many as `batch` says."""

@@ -33,7 +33,9 @@ class PyfuncModel:
         is_frame = hasattr(model_input, "columns")
         cells = model_input[PICTURE] if is_frame or isinstance(model_input, Mapping) else model_input
         contents = (Content(f"{PICTURE} {at}", _cell_bytes(at, cell)) for at, cell in enumerate(cells))
-        rows = [answer_row(prediction, self.model.class_names) for prediction in self.model.predict(contents)]
+        rows = [
+            answer_row(prediction, self.model.class_names) for prediction in self.model.predict(contents, errors="rows")
+        ]
         return type(model_input)(rows, columns=answer_columns(self.model.class_names)) if is_frame else rows
 
 

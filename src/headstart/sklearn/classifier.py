@@ -33,9 +33,10 @@ AUTO = "auto"
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A pre-trained trunk, frozen, and a head that is fitted.
 
-    X is one of: an array (N, height, width, 3), or without the 3 for grey; a list of N paths of picture files (or an
-    array or a column of them); an array or a data frame (N, F) of flat pictures. Numbers that are not uint8 are taken
-    for 0..1 or 0..255 where they look it, else their range in `fit` becomes black to white.
+    X is one of: an array (N, height, width, 3), or without the 3 for grey; a list of N such arrays without the N, of
+    any sizes; a list of N paths of picture files (or an array or a column of them); an array or a data frame (N, F) of
+    flat pictures. Numbers that are not uint8 are taken for 0..1 or 0..255 where they look it, else their range in `fit`
+    becomes black to white.
 
     Args:
         backbone: `source:preset`, see `headstart backbones`.
@@ -173,8 +174,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for attribute in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
             self.__dict__.pop(attribute, None)
         paths = _find_paths(X)
-        numbers: Any = paths
-        if paths is None:
+        numbers: Any = paths or self._unequal_pictures(X)
+        if numbers is None:
             if not isinstance(X, np.ndarray | list | tuple) or np.ndim(X) < 3:  # flat, or none: it says what is wrong
                 numbers, y = validate_data(self, X, y, dtype="numeric")
             else:
@@ -189,18 +190,31 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         paths = _find_paths(X)
         if paths is not None:
             return image_features.FileImages(paths)
+        numbers: Any = self._unequal_pictures(X)
+        if numbers is not None:
+            return self._make_images(numbers)
         if hasattr(self, "n_features_in_"):
             numbers = validate_data(self, X, reset=False, dtype="numeric")
         else:
             numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
         return self._make_images(numbers)
 
-    def _make_images(self, numbers: np.ndarray) -> image_features.ArrayImages:
-        ends = self.value_range_
+    @staticmethod
+    def _unequal_pictures(X: Any) -> list[np.ndarray] | None:
+        pictures = image_arrays.find_unequal_pictures(X)
+        return pictures and [
+            check_array(picture, allow_nd=True, dtype="numeric", input_name="X") for picture in pictures
+        ]
+
+    def _make_images(self, numbers: np.ndarray | list[np.ndarray]) -> image_features.ArrayImages:
+        ends, dtype = self.value_range_, numbers[0].dtype
         if ends is None:
-            if numbers.dtype != np.uint8:
-                raise ValueError(f"after a fit on files, pictures in memory must be uint8, not {numbers.dtype}")
+            if dtype != np.uint8:
+                raise ValueError(f"after a fit on files, pictures in memory must be uint8, not {dtype}")
             ends = image_arrays.BYTE
+        if isinstance(numbers, list):
+            rgb = (image_arrays.to_rgb(image_arrays.to_bytes(picture[None], ends)) for picture in numbers)
+            return image_features.ArrayImages([picture[0] for picture in rgb])
         if numbers.ndim == 2:
             shape = image_arrays.infer_shape(numbers.shape[1], self.image_shape)
             numbers = image_arrays.unflatten_images(numbers, shape)

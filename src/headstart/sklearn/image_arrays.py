@@ -7,6 +7,8 @@ one, h w px of one as it came.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,16 +39,43 @@ def infer_shape(width: int, image_shape: tuple[int, ...] | None = None) -> tuple
     return shape[0], shape[1], shape[2]
 
 
+def find_unequal_pictures(values: Any) -> list[np.ndarray] | None:
+    """The arrays, a picture each, in a list or an array of objects; None where `values` can be one array of numbers.
+
+    Raises:
+        ValueError: Rows or nested lists of unequal sizes, or pictures of several types of numbers.
+    """
+    if not isinstance(values, list | tuple) and not (isinstance(values, np.ndarray) and values.dtype == object):
+        return None
+    pictures = list(values)
+    shapes = sorted({picture.shape for picture in pictures if isinstance(picture, np.ndarray)})
+    if shapes and min(map(len, shapes)) > 1 and all(isinstance(picture, np.ndarray) for picture in pictures):
+        types = sorted({str(picture.dtype) for picture in pictures})
+        if len(types) > 1:
+            raise ValueError(f"the pictures of X are of several types, {', '.join(types)}: convert all to uint8")
+        return pictures if len(shapes) > 1 or isinstance(values, np.ndarray) else None
+    try:
+        np.shape(values)
+    except ValueError as err:
+        sizes = [len(each) if isinstance(each, list | tuple | np.ndarray) else 1 for each in pictures]
+        other = next((at for at, size in enumerate(sizes) if size != sizes[0]), None)
+        example = "" if other is None else f" (X[0] has {sizes[0]} numbers, X[{other}] has {sizes[other]})"
+        remedy = "pass rows of one length, or a list with an array a picture, (height, width, 3) or (height, width)"
+        raise ValueError(f"the rows of X are of unequal sizes{example}: {remedy}") from err
+    return None
+
+
 def unflatten_images(flat: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """(N, F) -> (N, h, w, channels); behind the F numbers comes black where the square is larger."""
     return np.pad(flat, ((0, 0), (0, math.prod(shape) - flat.shape[1]))).reshape(len(flat), *shape)
 
 
-def find_value_range(numbers: np.ndarray) -> tuple[float, float]:
+def find_value_range(pictures: Sequence[np.ndarray] | np.ndarray) -> tuple[float, float]:
     """Which of the finite numbers are black and white: of bytes 0 and 255, else 0..1 or 0..255, else the ends."""
-    if numbers.dtype == np.uint8:
+    if pictures[0].dtype == np.uint8:
         return BYTE
-    low, high = float(numbers.min()), float(numbers.max())
+    low = float(min(picture.min() for picture in pictures))
+    high = float(max(picture.max() for picture in pictures))
     if low >= 0.0 and high <= 1.0:
         return 0.0, 1.0
     if low >= 0.0 and _DARKEST_BYTES < high <= BYTE[1]:

@@ -35,19 +35,20 @@ _PARITY = 8  # pictures on which a new trunk is compared with Keras
 
 
 class ArrayImages:
-    """Pictures in memory: (N, h, w, 3) uint8 RGB."""
+    """Pictures in memory: N of (h, w, 3) uint8 RGB, of one size or several."""
 
-    def __init__(self, arrays: np.ndarray) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray] | np.ndarray) -> None:
         self.arrays = arrays
-        head = repr(arrays.shape[1:]).encode()
-        self.digests = [hashlib.sha256(b"array " + head + picture.tobytes()).hexdigest() for picture in arrays]
+        heads = (b"array " + repr(picture.shape).encode() for picture in arrays)
+        self.digests = [hashlib.sha256(head + p.tobytes()).hexdigest() for head, p in zip(heads, arrays, strict=True)]
 
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
         with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
             for at in range(0, len(rows), INFERENCE_BATCH):
                 batch_rows = rows[at : at + INFERENCE_BATCH]
-                resized = pool.map(functools.partial(preprocessing.fit_array, spec=spec), self.arrays[batch_rows])
+                pictures = [self.arrays[row] for row in batch_rows]
+                resized = pool.map(functools.partial(preprocessing.fit_array, spec=spec), pictures)
                 yield batch_rows, np.stack(list(resized))
 
 
