@@ -62,8 +62,8 @@ def _format_function(name: str, function: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _format_signature(name: str, signature: inspect.Signature) -> str:
-    """On one line, or one parameter a line. `self` is left out, and the settings are one word."""
+def _format_signature(name: str, signature: inspect.Signature, most: int = 100) -> str:
+    """On one line of at most `most` letters, or one parameter a line. `self` is left out, and the settings are one word."""
     texts: list[str] = []
     takes_settings = set(SETTINGS) <= set(signature.parameters)
     for parameter in signature.parameters.values():
@@ -76,7 +76,7 @@ def _format_signature(name: str, signature: inspect.Signature) -> str:
     texts += ["**settings"] if takes_settings else []
     ending = f") -> {signature.return_annotation}"
     line = f"{name}({', '.join(texts)}{ending}"
-    return line if len(line) <= 100 else "\n".join([f"{name}(", *(f"    {text}," for text in texts), ending])
+    return line if len(line) <= most else "\n".join([f"{name}(", *(f"    {text}," for text in texts), ending])
 
 
 def _format_literal(value: Any) -> str:
@@ -109,7 +109,7 @@ def _format_run() -> str:
         if name.startswith("_"):
             continue
         if getter is None and name in vars(headstart.Run):
-            call = _format_signature(name, inspect.signature(member))
+            call = _format_signature(name, inspect.signature(member), most=1000)
             lines.append(f"- `{call}`: {_first_paragraph(member)}")
         elif getter and getter.__name__ == "<lambda>":  # a value of the run, explained by its class
             kind = inspect.getclosurevars(getter).nonlocals["kind"]
