@@ -12,6 +12,7 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from headstart import __version__
 from headstart.cli.crash_report import save_crash
@@ -19,7 +20,9 @@ from headstart.cli.parser import Parser
 from headstart.core import extras, registry
 from headstart.core.errors import HeadstartError
 from headstart.core.storage.files import explain_disk_error, format_printable
-from headstart.core.types import Command
+
+if TYPE_CHECKING:
+    from headstart.core.types import Command
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
