@@ -63,7 +63,7 @@ def _format_function(name: str, function: Any) -> str:
 
 
 def _format_signature(name: str, signature: inspect.Signature, most: int = 100) -> str:
-    """On one line of at most `most` letters, or one parameter a line. `self` is left out, and the settings are one word."""
+    """On one line of at most `most` letters, or one parameter a line; without `self`, the settings as one word."""
     texts: list[str] = []
     takes_settings = set(SETTINGS) <= set(signature.parameters)
     for parameter in signature.parameters.values():
