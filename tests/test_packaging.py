@@ -94,10 +94,10 @@ def test_the_base_package_alone_says_which_extra_is_missing(tmp_path):
     for words in (["fit"], ["audit"], ["rank"], ["fit", "--dry-run"]):
         _, stderr = bare(words[0], tmp_path / "data", *words[1:], code=3)
         assert "error: learning from pictures needs the extra `fit`; not installed: `keras`" in stderr
-        assert stderr.endswith('hint: pip install "headstart[fit]"\n')
+        assert stderr.endswith(f"hint: {extras.format_install_command('fit')}\n")
     _, stderr = bare("serve", write_tiny_model(tmp_path / "model"), "--port", "0", code=3)
     assert "error: serving needs the extra `runtime`; not installed: `fastapi`" in stderr
-    assert stderr.endswith('hint: pip install "headstart[runtime]"\n')
+    assert stderr.endswith(f"hint: {extras.format_install_command('runtime')}\n")
     assert not (tmp_path / "runs").exists()
 
 
@@ -136,7 +136,7 @@ def test_a_clean_environment_with_the_runtime_alone(wheel, tmp_path):
     absent = {name for name, told in found["extras"].items() if "not installed" in told}
     assert absent == extras.EXTRAS.keys() - {"runtime"}
     _, stderr = run("fit", tmp_path, code=3)
-    assert 'hint: pip install "headstart[fit]"' in stderr
+    assert f'hint: pip install "{wheel}[fit]"' in stderr  # the file it came from, which is still there
     words = [scripts / "headstart", "serve", model, "--port", "0"]
     service = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:

@@ -17,6 +17,7 @@ from headstart.backbones.imported import description
 from headstart.backbones.inventory import cache_inventory, catalogue
 from headstart.backbones.sources.huggingface import PLUGIN
 from headstart.cli.main import main
+from headstart.core import extras
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.storage.cache import Store
@@ -486,7 +487,7 @@ def test_without_the_package_it_says_what_installs_it(small, own, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(SetupError, match="needs the extra `hub`") as caught:
         loading.find_backbone(NAME, fetching=True, console=QUIET)
-    assert caught.value.hint == 'pip install "headstart[hub]"' and small.asked == []
+    assert caught.value.hint == extras.format_install_command("hub") and small.asked == []
 
 
 def test_nothing_of_the_package_is_printed_or_sent_for_statistics(small, own):

@@ -17,6 +17,7 @@ from headstart.backbones.inventory import cache_inventory, catalogue
 from headstart.backbones.keras_hub import import_preset
 from headstart.backbones.sources.keras_hub import PLUGIN
 from headstart.cli.main import main
+from headstart.core import extras
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.settings import cache_folder
@@ -86,7 +87,7 @@ def test_without_kerashub_the_error_says_what_to_install(cache):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert "KerasHub" in done.stderr and 'pip install "headstart[hub]"' in done.stderr
+    assert "KerasHub" in done.stderr and extras.format_install_command("hub") in done.stderr
     assert "Traceback" not in done.stderr
 
 

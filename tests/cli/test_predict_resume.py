@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from headstart.cli.main import main
+from headstart.core import extras
 
 COUNT = 60
 FORMS = ("csv", "jsonl", "parquet")
@@ -224,4 +225,4 @@ def test_a_class_whose_name_is_no_text(tmp_path, paint, form):
 def test_parquet_without_pyarrow_says_what_to_install(saved, paint, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert predict(saved, paint("a.png", "red"), "--out", tmp_path / "rows.parquet") == 3
-    assert 'pip install "headstart[parquet]"' in capsys.readouterr().err
+    assert extras.format_install_command("parquet") in capsys.readouterr().err

@@ -1,6 +1,9 @@
 """What belongs to which extra: the table agrees with the package, and what is missing is told in one sentence."""
 
+import json
 import re
+import shlex
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -37,7 +40,33 @@ def test_one_sentence_names_the_extra(monkeypatch):
     with pytest.raises(SetupError) as caught:
         headstart.fit("nowhere")
     told = "learning from pictures needs the extra `fit`; not installed: `keras`, `sklearn`, `scipy` and 7 more"
-    assert (caught.value.what, caught.value.hint) == (told, 'pip install "headstart[fit]"')
+    assert (caught.value.what, caught.value.hint) == (told, extras.format_install_command("fit"))
+
+
+def test_what_installs_an_extra_names_where_headstart_came_from(tmp_path, monkeypatch):
+    facts = tmp_path / "site" / f"headstart-{headstart.__version__}.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: headstart\nVersion: {headstart.__version__}\n")
+    monkeypatch.syspath_prepend(facts.parent)
+    folder, editable = tmp_path / "a clone", {"dir_info": {"editable": True}}
+    folder.mkdir()
+    assert extras.format_install_command("fit") == 'pip install "headstart[fit]"'  # from an index of packages
+    for origin, command in (
+        ({"url": folder.as_uri(), "dir_info": {}}, f'pip install "{folder}[fit]"'),
+        ({"url": folder.as_uri(), **editable}, f'pip install --editable "{folder}[fit]"'),
+        ({"url": (tmp_path / "gone").as_uri(), **editable}, 'pip install "headstart[fit]"'),
+    ):
+        (facts / "direct_url.json").write_text(json.dumps(origin))
+        assert extras.format_install_command("fit") == command
+
+
+@pytest.mark.medium
+def test_pip_takes_what_installs_an_extra():
+    words = shlex.split(extras.format_install_command("fit"))
+    offline = ["--dry-run", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    child = subprocess.run([sys.executable, "-m", *words, *offline], capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0, child.stderr
+    assert f"headstart-{headstart.__version__}" in child.stdout
 
 
 def test_another_backend_than_tensorflow_is_not_refused(monkeypatch):
@@ -58,7 +87,7 @@ def test_an_import_that_fails_deep_down_is_told_by_its_extra(monkeypatch, capsys
     assert main(["report", str(tmp_path)]) == 3
     told = capsys.readouterr().err
     assert "error: this needs `jinja2` of the extra `fit`, which is not installed" in told
-    assert 'hint: pip install "headstart[fit]"' in told
+    assert f"hint: {extras.format_install_command('fit')}" in told
 
 
 def test_any_other_failed_import_is_no_matter_of_extras():

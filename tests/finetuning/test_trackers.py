@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from headstart.core import extras
 from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
@@ -119,7 +120,7 @@ def test_missing_mlflow_is_a_fact_with_the_command_that_mends_it(tmp_path, monke
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(SetupError, match="MLflow cannot be loaded") as caught:
         epoch_tracking.open_tracker("mlflow", tmp_path, "run", CLASSES)
-    assert caught.value.hint == 'pip install "headstart[mlflow]"'
+    assert caught.value.hint == extras.format_install_command("mlflow")
 
 
 # ---------------------------------------------------------------- MLflow itself

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import two_towers
+from headstart.core import extras
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.storage.cache import Store
@@ -74,7 +75,7 @@ def test_without_kerashub_the_error_says_what_to_install_and_kept_texts_still_do
     assert len(clip.make_clip_scorer(CLASSES, folder, "first", store, QUIET).texts) == len(CLASSES)
     with pytest.raises(SetupError) as caught:
         clip.make_clip_scorer(("red", "blue"), folder, "first", store, QUIET)
-    assert caught.value.hint == 'pip install "headstart[hub]"'
+    assert caught.value.hint == extras.format_install_command("hub")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 from headstart.core.errors import SetupError
 
@@ -38,8 +39,22 @@ def format_requirement(extra: str) -> str:
 
 
 def format_install_command(extra: str) -> str:
-    """What installs an extra, to paste."""
-    return f'pip install "{format_requirement(extra)}"'
+    """What installs an extra, to paste: from where headstart itself came from, while that is there (PEP 610)."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        origin = json.loads(distribution("headstart").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:  # its source alone is on the path
+        origin = {}
+    address = urlsplit(origin.get("url", ""))
+    source = Path(url2pathname(address.path))
+    if address.scheme != "file" or not source.exists():
+        return f'pip install "{format_requirement(extra)}"'
+    editable = "--editable " if origin.get("dir_info", {}).get("editable") else ""
+    return f'pip install {editable}"{source}[{extra}]"'
 
 
 def list_missing_packages(extra: str) -> list[str]:

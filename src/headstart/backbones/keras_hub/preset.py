@@ -15,7 +15,6 @@ from headstart.core.errors import DataError, SetupError
 from headstart.core.types import InputSpec
 
 _SIDE_PX = 224
-INSTALL_HINT = extras.format_install_command("hub")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,14 +45,16 @@ def load_keras_hub() -> Any:
         with silence_frameworks():  # TensorFlow, which it loads whatever backend Keras has
             import keras_hub
     except ImportError as err:
-        raise SetupError(f"KerasHub, which opens this backbone, cannot be loaded: {err}", hint=INSTALL_HINT) from err
+        hint = extras.format_install_command("hub")
+        raise SetupError(f"KerasHub, which opens this backbone, cannot be loaded: {err}", hint=hint) from err
     return keras_hub
 
 
 def require_installed() -> None:
     """Refuse at once, with a `SetupError`, what only KerasHub can open, where it is not installed; it is not loaded."""
     if extras.list_missing_packages("hub"):
-        raise SetupError("KerasHub, which opens this backbone, is not installed", hint=INSTALL_HINT)
+        hint = extras.format_install_command("hub")
+        raise SetupError("KerasHub, which opens this backbone, is not installed", hint=hint)
 
 
 def open_preset(folder: Path) -> OpenedPreset:
