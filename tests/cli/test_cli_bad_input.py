@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from headstart.api import commands
 from headstart.cli.main import main
+from headstart.core import job as jobs
+from headstart.core.recipe import Recipe
 
 LITE0 = "bundled:efficientnet_lite0"
 
@@ -216,3 +219,21 @@ def test_rank_shows_the_candidates_best_first_and_why(textile, tmp_path, capsys)
     assert main([*words, "--json"]) == 0
     [line] = capsys.readouterr().out.splitlines()
     assert json.loads(line)["ranking"]["rows"][0]["status"] == "chosen"
+
+
+@pytest.mark.parametrize("form", ["text", "file", "python"])
+def test_a_recipe_that_will_hardly_train_is_warned_of_before_anything_starts(
+    form, pictures, capsys, tmp_path, shared_store
+):
+    data = pictures(a=8, b=8)
+    settings = {"backbones": LITE0, "strategy": "finetune", "recipe": "rate=5,batch=1"}
+    if form == "python":
+        commands.plan(data, **settings | {"recipe": Recipe(rate=5.0, batch=1)})
+    if form == "text":
+        assert main(["fit", data, *(f"--{name}={value}" for name, value in settings.items()), "--dry-run"]) == 0
+    if form == "file":
+        jobs.write_job(jobs.make_job(data=data, **settings), tmp_path / "job.toml")
+        assert main(["fit", str(tmp_path / "job.toml"), "--dry-run"]) == 0
+    batch, rate = capsys.readouterr().err.splitlines()[:2]
+    assert rate.startswith("warning: --recipe: recipe rate `5` is over 0.1: ") and "write rate=0.001" in rate
+    assert batch.startswith("warning: --recipe: recipe batch `1` is under 4: ") and "write batch=32" in batch

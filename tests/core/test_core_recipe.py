@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -191,3 +192,34 @@ def test_a_recipe_of_an_earlier_run_folder_is_read_but_cannot_be_asked_for(tmp_p
     found = serialization.load_value(Recipe, tmp_path)
     assert (found.trunk.part, found.lora.lora_rank, found.epochs) == ("surgical", 2, 15)
     assert "recipe part `surgical` is not one of last, all" in wrong(["part=surgical"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"rate": 5.0}, "recipe rate `5` is over 0.1: the loss will hardly stay finite; write rate=0.001, or rate=0"),
+        ({"rate": 1e-9}, "recipe rate `1e-09` is under 1e-06: hardly anything will move; write rate=0.001"),
+        ({"rate": 5.0, "optimiser": "sgd"}, "recipe rate `5` is over 1: the loss will hardly stay finite"),
+        ({"batch": 1}, "recipe batch `1` is under 4: steps on so few pictures are noisy and slow; write batch=32"),
+        (
+            {"epochs": 5000},
+            "recipe epochs `5000` is over 200: few pictures are learnt by heart in so many; write epochs=40",
+        ),
+        ({"dropout": 0.95}, "recipe dropout `0.95` is over 0.8: hardly anything reaches the head; write dropout=0.3"),
+        ({"trunk_rate": 9.0}, "recipe trunk_rate `9` is over 1: the trunk moves faster than its new head and forgets"),
+    ],
+)
+def test_what_is_allowed_but_will_hardly_train_is_doubted(fields, sentence):
+    [doubt] = recipes.find_recipe_doubts(Recipe(**fields))
+    assert doubt.startswith(sentence)
+
+
+def test_what_a_doubt_advises_and_what_is_usual_is_not_doubted():
+    usual = (Recipe(), Recipe(rate=0.0), Recipe(rate=0.5, optimiser="sgd"), Recipe(rate=0.01, batch=8, ema=0.99))
+    assert [recipes.find_recipe_doubts(recipe) for recipe in usual] == [[], [], [], []]
+    worst = Recipe(rate=5.0, batch=1, trunk_rate=9.0, epochs=5000, weight_decay=9.0, dropout=0.9)
+    worst = worst.with_fields(label_smoothing=0.9, stochastic_depth=0.9, focal=9.0, ema=0.9999)
+    doubts = recipes.find_recipe_doubts(worst)
+    assert len(doubts) == 10
+    advice = [re.search(r"write (\w+=[\d.]+)", doubt)[1] for doubt in doubts]
+    assert recipes.find_recipe_doubts(worst.with_fields(**recipes.parse_fields(advice))) == []

@@ -423,4 +423,6 @@ def _check_request(
     problems += preflight(job, path, console, training=training, fetching=fetching)
     if problems:
         raise make_error(problems)
+    for doubt in jobs.find_recipe_doubts(job):
+        console.print_warning(f"--recipe: {doubt}")
     return job, path

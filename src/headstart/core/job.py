@@ -163,6 +163,11 @@ def find_problems(job: Job) -> list[Problem]:
     return problems + _find_recipe_problems(job) + _find_quantity_problems(job)
 
 
+def find_recipe_doubts(job: Job) -> list[str]:
+    """What will probably not train well in the recipe of a job that has no problems."""
+    return recipes.find_recipe_doubts(recipes.make_recipe(recipes.parse_fields(job.recipe)))
+
+
 def _find_recipe_problems(job: Job) -> list[Problem]:
     where, is_known = format_flag("recipe"), job.strategy in STRATEGIES  # an unknown one is told as what it is
     if job.recipe and job.strategy == "probe":

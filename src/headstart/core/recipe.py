@@ -14,6 +14,23 @@ STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
 PARTS, EARLIER_PARTS = ("last", "all"), ("first", "middle", "surgical")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
+_RATES = "write rate=0.001, or rate=0 to have one found"
+_UNDER = {  # values that are allowed and hardly ever meant, with what comes of them and what to write
+    "rate": (1e-6, f"hardly anything will move; {_RATES}"),
+    "batch": (4, "steps on so few pictures are noisy and slow; write batch=32, which is split where memory is short"),
+}
+_OVER = {
+    "rate": (0.1, f"the loss will hardly stay finite; {_RATES}"),
+    "trunk_rate": (1.0, "the trunk moves faster than its new head and forgets; write trunk_rate=1"),
+    "epochs": (200, "few pictures are learnt by heart in so many; write epochs=40, or patience=10 to stop early"),
+    "weight_decay": (1.0, "it pulls the weights to 0 faster than they learn; write weight_decay=0.01"),
+    "dropout": (0.8, "hardly anything reaches the head; write dropout=0.3"),
+    "label_smoothing": (0.5, "less than half of each label is left; write label_smoothing=0.1"),
+    "stochastic_depth": (0.5, "most of the trunk is skipped; write stochastic_depth=0.1"),
+    "focal": (5.0, "hardly any picture counts; write focal=2"),
+    "ema": (0.999, "the mean stays near the first weights for thousands of steps; write ema=0.99"),
+}
+_SGD_FACTOR = 10.0  # what plain gradients bear, of the rate that adamw does
 HINT = "headstart fit --help lists the fields of a recipe; docs/recipe.md explains them"
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of names"}
 
@@ -219,6 +236,20 @@ def find_recipe_problems(recipe: Recipe) -> list[str]:
     if recipe.strategy == "probe" and recipe.head == "linear" and recipe.start == "probe" and not recipe.rate:
         return ["recipe trains nothing: a linear probe that starts from the fitted one at rate 0"]
     return []
+
+
+def find_recipe_doubts(recipe: Recipe) -> list[str]:
+    """Values that are allowed and will probably not train well, one sentence each with what to write instead."""
+    doubts, values = list[str](), field_values(recipe)
+    factor = {"rate": _SGD_FACTOR} if recipe.optimiser == "sgd" else {}
+    for name, (least, why) in _UNDER.items():
+        if 0 < values[name] < least:
+            doubts.append(f"recipe {name} `{format_value(values[name])}` is under {least:g}: {why}")
+    for name, (bound, why) in _OVER.items():
+        most = bound * factor.get(name, 1.0)
+        if values[name] > most:
+            doubts.append(f"recipe {name} `{format_value(values[name])}` is over {most:g}: {why}")
+    return doubts
 
 
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
