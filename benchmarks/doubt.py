@@ -1,8 +1,8 @@
-"""How well doubt is told: calibration before and after, coverage over repeated splits, foreign and hidden pictures.
+"""How well doubt is told: calibration before and after, coverage of held-back pictures, foreign and hidden pictures.
 
 `python -m benchmarks.doubt [COUNT]` fits a probe of EfficientNet-Lite0 on COUNT textile pictures (1,000), of which 0.3
 are held back, and prints what its run measured; then vector scaling beside the temperature on the same out-of-fold
-predictions, and 200 halvings of the pictures held back.
+predictions.
 """
 
 import sys
@@ -15,7 +15,7 @@ import headstart
 from benchmarks.common import LITE0, pictures
 from headstart.api.run import Run
 from headstart.core.console import Console
-from headstart.uncertainty import conformal, temperature
+from headstart.uncertainty import temperature
 
 
 def measured(run: Run) -> None:
@@ -50,23 +50,6 @@ def vector_scaled(p: np.ndarray, y: np.ndarray, parts: int = 5) -> float:
     return temperature.mean_log_loss(found, y)
 
 
-def halved(p: np.ndarray, y: np.ndarray, coverage: float, draws: int = 200) -> None:
-    """Coverage and size when half of the held-back pictures set thresholds for the other half."""
-    for kind in conformal.SCORES:
-        own, shares, sizes = conformal.compute_scores(p, kind)[np.arange(len(y)), y], [], []
-        for seed in range(draws):
-            order = np.random.default_rng(seed).permutation(len(y))
-            known, new = order[: len(y) // 2], order[len(y) // 2 :]
-            limits = conformal.compute_thresholds(own[known], y[known], p.shape[1], coverage, by_class=True)
-            held = conformal.make_sets(p[new], kind, limits)
-            shares.append(held[np.arange(len(new)), y[new]].mean())
-            sizes.append(held.sum(axis=1).mean())
-        print(
-            f"  {kind}, {coverage:.0%} promised: {np.mean(shares):.3f} covered (5 to 95 % of {draws} halvings: "
-            f"{np.quantile(shares, 0.05):.3f} to {np.quantile(shares, 0.95):.3f}), {np.mean(sizes):.2f} classes"
-        )
-
-
 def main() -> None:
     """Fit, then print."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
@@ -84,8 +67,6 @@ def main() -> None:
             end="",
         )
         print(f"{one:.4f} by a temperature, {vector_scaled(p, y):.4f} by vector scaling")
-        for coverage in (0.8, 0.9, 0.95):
-            halved(np.asarray(run.evaluation.probabilities), targets[run.evaluation.rows], coverage)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from headstart.core.errors import NoOpError
 from headstart.features.embeddings import join_columns
 from headstart.finetuning import final_training, starting_points
 from headstart.finetuning.network import lora
+from headstart.finetuning.search import fold_novelty
 from headstart.heads.prediction import softmax
 from headstart.images import decoded_cache
 from headstart.networks import blocks
+from headstart.uncertainty import ood_detection
 from tuning_bench import LITE0, copies, surroundings, tried, workbench
 
 pytestmark = pytest.mark.medium
@@ -184,3 +186,21 @@ def test_lora_without_a_kernel_names_what_the_blocks_have(setup, monkeypatch):
         tried(setup, strategy="lora")
     assert "LoRA finds no kernel in the blocks stage4: they have " in caught.value.what
     assert "Conv2D" in caught.value.what
+
+
+def test_distances_of_the_fold_are_those_of_what_its_network_answers_by(done):
+    """Held-out pictures against those learnt from, in the features of the network that the fold trained."""
+    import keras
+
+    name, made = done
+    training_set, run = made.setup.training_set, made.attempt.runs[0]
+    distances = fold_novelty.measure_fold_distances(made.setup, made.attempt)
+    trunk = keras.Model(made.model.inputs, made.model.get_layer("features").output)
+    learnt = training_set.training_positions(run.log.fold)
+    x, held_x = (trunk.predict(raw(made, rows), verbose=0) for rows in (training_set.rows[learnt], run.rows))
+    assert set(distances) == set(ood_detection.METHODS)
+    for method, told in distances.items():
+        arrays, k = ood_detection.fit_references(x, training_set.targets[learnt], method)
+        # kept maps are float16, and few pictures make far corners
+        tolerance = {"rtol": 1e-4} if name in WHOLE else {"rtol": 0.05}
+        np.testing.assert_allclose(told, ood_detection.compute_distances(arrays, k, held_x), **tolerance)

@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.storage import serialization
-from headstart.core.types import Calibrated, Evaluation, Feature, FitResult, UncertaintyReport
+from headstart.core.types import Calibrated, Evaluation, Feature, FineTuningResult, FitResult, UncertaintyReport
 from headstart.heads import cross_validation, prediction
+from headstart.statistics import intervals
 from headstart.statistics.calibration_error import calibration_bins
 from headstart.uncertainty import conformal, ood_detection, ood_threshold, selective_prediction
 from headstart.uncertainty import coverage as promise
@@ -39,7 +41,29 @@ def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
         train_probabilities=prediction.predict_probabilities(fitted.kind, fitted.arrays, x[train]),
         nested=(),
         curve=(),
+        tuning=None if strategy == "probe" else tuned(data, split, backbone),
         calibrated=Calibrated(temperature=temperature, before=1.0, after=1.0, n=len(train), why="for a test"),
+    )
+
+
+def tuned(data, split, backbone):
+    """As if a trunk had been trained: the folds' networks, here with the same features, tell distances."""
+    fold = split.folds[0][split.train].astype(np.int64)
+    x, y = backbone.vectors["last"][split.train], np.asarray(data.targets)[split.train]
+    sample = ood_threshold.TrainingSample(rows=split.train, x=x, y=y, fold=fold)
+    empty = np.empty((0, 3), np.float32)
+    return FineTuningResult(
+        trials=(),
+        logs=(),
+        outcomes=(),
+        network=None,
+        scratch=None,
+        taken=True,
+        why="for a test",
+        rows=split.train,
+        probabilities=empty,
+        probe_probabilities=empty,
+        distances={m: ood_threshold.cross_fold_distances(sample, m) for m in ood_detection.METHODS},
     )
 
 
@@ -64,7 +88,9 @@ def evaluated(data, split, backbone, adapted):
     )
 
 
-def made(context, n=600, *, foreign=True, data=None, split=None, strategy="probe", temperature=1.0, **settings):
+def made(
+    context, n=600, *, foreign=True, data=None, split=None, strategy="probe", temperature=1.0, judge=None, **settings
+):
     """The stage's value, what it said, and what it was given."""
     data = data or dataset(n)
     split = split or splits(data)
@@ -74,6 +100,7 @@ def made(context, n=600, *, foreign=True, data=None, split=None, strategy="probe
     ctx.console = Console(err=said)
     judged = evaluated(data, split, backbone, adapted)
     others = strangers(backbone) if foreign else None
+    judged = (judge or (lambda evaluation: evaluation))(judged)
     found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=ctx, foreign=others)
     return found, said.getvalue(), (ctx, split, backbone, adapted)
 
@@ -90,25 +117,45 @@ def one(found, name, subject=""):
     return score
 
 
-def test_held_out_pictures_set_the_thresholds_of_each_class(context):
+def test_out_of_fold_pictures_set_the_thresholds_of_each_class(context):
     found, said, (ctx, *_) = made(context)
-    assert (found.split, found.n, found.by_class, found.promise, found.coverage) == ("test", 150, True, 0.9, 0.9)
-    assert "150 held-out pictures set the thresholds, for 90 % in each class" in found.why
+    assert (found.split, found.n, found.by_class, found.coverage) == ("cv", 450, True, 0.9)
+    assert "450 out-of-fold training pictures set the thresholds, for 90 % in each class" in found.why
     assert len(set(found.thresholds)) == 3
     coverage = one(found, "coverage")
+    assert coverage.split == "test"
     assert coverage.low < 0.9 <= coverage.value + 0.03
     assert coverage.n == 150
     assert 1 <= one(found, "set_size").value < 2.5
     assert {one(found, "coverage", name).n for name in NAMES} < set(range(20, 100))
-    assert one(found, "coverage", promise.CHECKED).n == 150
-    assert "of 150 pictures have, on average over re-draws, their class in the prediction set" in said
-    assert "unknown`" not in said
+    assert "of 150 pictures have their class in the prediction set" in said
+    worst = min((one(found, "coverage", name) for name in NAMES), key=lambda s: s.value)
+    assert f"in the worst class, `{worst.subject}`, {100 * worst.value:.1f} %" in said
     back = serialization.load_value(UncertaintyReport, ctx.run.path / "doubt")
     assert len(set(found.floors)) >= 1
     assert (found.floors >= found.thresholds).all()  # so that an empty set takes nothing from the promise
     np.testing.assert_array_equal(back.thresholds, found.thresholds)
     assert back.scores == found.scores
     assert back.novelty.arrays.keys() == found.novelty.arrays.keys()
+
+
+@pytest.mark.parametrize("strategy", ["probe", "finetune"])
+def test_the_test_split_sets_nothing_that_is_saved(context, strategy):
+    """Other answers to the test pictures, and other test pictures, change what is measured and nothing else."""
+
+    def spoil(evaluation):
+        p = np.roll(evaluation.probabilities, 1, axis=1)[: len(evaluation.rows) // 2]
+        return dataclasses.replace(evaluation, rows=evaluation.rows[: len(p)], probabilities=p)
+
+    found, *_ = made(context, strategy=strategy)
+    other, *_ = made(context, strategy=strategy, name="spoilt", judge=spoil)
+    assert one(found, "coverage").value > one(other, "coverage").value + 0.2
+    entries = [selective_prediction.make_entry(each, "", "") for each in (found, other)]
+    assert entries[0] == entries[1]
+    arrays, others = map(selective_prediction.collect_arrays, (found, other))
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, others[name])
 
 
 def test_few_in_a_class_promise_on_average_alone(context):
@@ -127,63 +174,134 @@ def test_too_few_promise_nothing_and_every_class_is_plausible(context):
     assert np.isinf(found.floors).all()  # and none is hopeless
 
 
-def known(p, y, split="test"):
+def known(p, y, split="test", folds=5):
     p = np.asarray(p, float)
     return promise.HeldOutPredictions(
-        split=split, rows=np.arange(len(y)), y=np.asarray(y), p=p, answers=p.argmax(axis=1)
+        split=split,
+        rows=np.arange(len(y)),
+        y=np.asarray(y),
+        p=p,
+        answers=p.argmax(axis=1),
+        fold=np.arange(len(y)) % folds,
     )
 
 
+def drawn(n, seed):
+    """Calibrated probabilities of three classes, and classes drawn by them."""
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet([2.0, 2.0, 2.0], n)
+    return p, np.minimum((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 2)
+
+
 def test_an_empty_set_is_judged_as_empty_and_takes_nothing_from_the_promise():
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet([2.0, 2.0, 2.0], 400)
-    y = (p.cumsum(axis=1) < rng.random((400, 1))).sum(axis=1)
+    p, y = drawn(400, 0)
     given, learnt = known(p, y), known(p, y, "cv")
     for kind, coverage, some in (
         ("least_ambiguous", 0.5, True),
         ("least_ambiguous", 0.995, False),
         ("adaptive", 0.9, False),
     ):
-        made = promise.set_thresholds(given, kind, coverage)
-        empty = conformal.flag_empty_sets(
-            p, promise.compute_floors(learnt, made, 0.6)
-        )  # strict: many would be hopeless by 0.6 alone
+        made = promise.set_thresholds(learnt, kind, coverage)
+        floors = promise.compute_floors(learnt, made, 0.6)
+        empty = conformal.flag_empty_sets(p, floors)  # strict: many would be hopeless by 0.6 alone
         assert empty.any() == some
         assert not conformal.make_sets(p[empty], kind, made.thresholds).any()  # before what is answered is added
-        [size] = [
-            s
-            for s in promise.measure_coverage(given, made, np.full(3, -1.0), coverage, NAMES, 0)
-            if s.name == "set_size"
-        ]
-        assert size.value == 0  # floors that no class keeps empty every set
-        [none] = promise.check_thresholds(learnt, given, made, np.full(3, -1.0), coverage)
-        assert none.value == 0
+        np.testing.assert_array_equal(promise.judge_sets(given, made, floors).hopeless, empty)
+        nothing = promise.judge_sets(given, made, np.full(3, -1.0))  # floors that no class keeps empty every set
+        assert not nothing.sizes.any()
+        assert not nothing.hits.any()
 
 
-def test_pictures_that_set_the_limit_are_judged_by_the_limit_of_the_others():
-    far = np.random.default_rng(0).permutation(150.0 + np.arange(150))
-    assert (
-        ood_threshold.flag_beyond_others(far).sum() == 1
-    )  # the farthest; by the limit that it helps to set it were not strange
-    assert ood_threshold.flag_beyond_others(far)[far.argmax()]
-    by_hand = [
-        one > np.sort(np.delete(far, at))[min(conformal.quantile_rank(149, 0.99), 149) - 1]
-        for at, one in enumerate(far)
-    ]
-    np.testing.assert_array_equal(ood_threshold.flag_beyond_others(far), by_hand)
-    wide = np.random.default_rng(1).normal(size=1000)
-    assert ood_threshold.flag_beyond_others(wide).mean() == pytest.approx(0.01, abs=0.001)
-    assert not ood_threshold.flag_beyond_others(np.array([3.0])).any()
+def test_a_fold_is_judged_by_the_thresholds_of_the_others():
+    """One fold of pictures that no other looks like: by a threshold of all it would be covered."""
+    p, y = drawn(100, 1)
+    fold = np.arange(100) // 20
+    odd = fold == 4
+    p[odd], y[odd] = [0.05, 0.15, 0.8], 0  # the true class is always the least probable
+    p[~odd], y[~odd] = [0.8, 0.15, 0.05], 0
+    given = dataclasses.replace(known(p, y, "cv"), fold=fold)
+    made = promise.set_thresholds(given, "least_ambiguous", 0.9)
+    assert promise.judge_sets(given, made, np.full(3, np.inf)).hits.all()  # who sets the threshold is covered by it
+    outcomes = promise.judge_sets_by_fold(given, made, 0.9, 0.99)
+    assert not outcomes.hits[odd].any()
+    assert outcomes.hits[~odd].all()
+    scores = {(s.name, s.subject): s for s in promise.score_sets(given, outcomes, NAMES)}
+    assert scores["coverage", ""].value == 0.8
+    assert scores["coverage_of_folds", "lowest"].value == 0
+    assert scores["coverage_of_folds", "highest"].value == 1
+    assert scores["coverage_of_folds", "lowest"].n == 20
+    far = ood_threshold.KnownDistances(rows=np.arange(100), values=np.where(odd, 9.0, 1.0), fold=fold)
+    np.testing.assert_array_equal(far.flag_strange(), odd)
+    assert far.find_limit()[0] == 9.0  # which would have declined none
 
 
-def test_without_a_test_split_the_weaker_promise_is_told(context):
+@pytest.mark.parametrize("n", [40, 100])
+def test_intervals_of_folds_hold_what_the_model_does_to_new_pictures(n):
+    """What a model does varies with the few pictures that set its thresholds: its coverage, and whom it declines."""
+    held = {"coverage": 0, "unknown": 0, "unwidened": 0}
+    for seed in range(200):
+        (p, y), (new_p, new_y) = drawn(n, [seed, 0]), drawn(4000, [seed, 1])
+        given, new = known(p, y, "cv"), known(new_p, new_y)
+        made = promise.set_thresholds(given, "least_ambiguous", 0.9)
+        made = dataclasses.replace(
+            made,
+            by_class=False,
+            thresholds=np.full(3, conformal.conformal_quantile(given.score_true_classes("least_ambiguous"), 0.9)),
+        )
+        outcomes = promise.judge_sets_by_fold(given, made, 0.9, 0.99)
+        told = promise.score_share("coverage", given, outcomes.hits)[0]
+        truth = promise.judge_sets(new, made, promise.compute_floors(given, made, 0.99)).hits.mean()
+        held["coverage"] += told.low <= truth <= told.high
+        plain = intervals.share_interval(outcomes.hits)
+        held["unwidened"] += plain.low <= truth <= plain.high
+        far = np.random.default_rng([seed, 2]).normal(size=n)
+        distances = ood_threshold.KnownDistances(rows=np.arange(n), values=far, fold=given.fold)
+        told = promise.score_share("unknown", given, distances.flag_strange())[0]
+        truth = norm.sf(distances.find_limit()[0])
+        held["unknown"] += told.low <= truth <= told.high
+    print(n, held)
+    assert held["coverage"] >= 190
+    assert held["unknown"] >= 190
+
+
+def test_without_a_test_split_the_folds_judge_each_other(context):
+    data = dataset(300)
+    found, said, _ = made(context, data=data, split=splits(data, test=0.0))
+    assert (found.split, found.n) == ("cv", 300)
+    assert one(found, "coverage").split == one(found, "unknown").split == "cv"
+    assert one(found, "unknown").value <= 0.04
+    for name in ("coverage", "unknown"):
+        lowest, highest = one(found, f"{name}_of_folds", "lowest"), one(found, f"{name}_of_folds", "highest")
+        assert lowest.value <= one(found, name).value <= highest.value
+        assert lowest.n == 75
+    assert f"from {100 * one(found, 'coverage_of_folds', 'lowest').value:.1f} % (n = 75)" in said
+    assert "in the worst class" in said
+
+
+def test_the_promise_is_that_of_cross_validation(context):
     data = dataset(300)
     found, *_ = made(context, data=data, split=splits(data, test=0.0))
-    assert (found.split, found.n) == ("cv", 300)
-    assert found.promise == 0.718  # 2 * 0.9 - 1 - sqrt(2 / 300)
-    assert "for such pictures theory guarantees 71.8 % alone" in found.why
-    assert not [s for s in found.scores if s.subject == promise.CHECKED]
-    assert one(found, "unknown").value <= 0.02
+    fewest = np.bincount(data.targets).min()
+    assert found.by_class
+    assert found.promise == conformal.cross_validation_guarantee(fewest, 4, 0.9)
+    # 1 - 2 alpha, less the smaller of what few folds and what small folds cost (Barber 2021, theorem 4)
+    assert conformal.cross_validation_guarantee(300, 4, 0.9) == 0.78
+    assert conformal.cross_validation_guarantee(100, 5, 0.9) == 0.723
+    assert conformal.cross_validation_guarantee(100, 100, 0.9) == 0.8  # the jackknife+
+    assert f"theory guarantees {100 * found.promise:g} %, and that of the folds' models" in found.why
+
+
+def test_whole_searches_set_the_thresholds_where_there_are_such(context):
+    """Folds that chose the head flatter it; nested answers do not."""
+    data = dataset(300)
+    split = splits(data, test=0.0)
+    plain, _, (_, _, backbone, adapted) = made(context, data=data, split=split)
+    nested = dataclasses.replace(
+        adapted, nested_probabilities=tempering.apply_temperature(adapted.cv_probabilities, 3.0)
+    )
+    judged = evaluated(data, split, backbone, nested)
+    found = assess_uncertainty(data, split, (backbone,), nested, judged, ctx=context(name="nested"))
+    assert (found.thresholds > plain.thresholds).any()
 
 
 def test_a_larger_promise_makes_larger_sets(context):
@@ -222,23 +340,30 @@ def test_look_alikes_count_once(context):
     data = dataset(600)
     twins = splits(data, clusters=np.arange(600) // 2 * 2)
     found, *_ = made(context, data=data, split=twins)
-    firsts = len(np.unique(twins.clusters[twins.test]))
-    assert found.n == firsts < 150
+    assert one(found, "coverage").n == len(np.unique(twins.clusters[twins.test])) < 150
+    assert found.n == len(np.unique(twins.clusters[twins.train])) < 450
 
 
-def test_a_trained_trunk_is_judged_by_pictures_it_never_saw(context):
-    found, *_ = made(context, strategy="finetune")
-    assert len(found.novelty.arrays["known"]) == 150  # those of the test split, not of training
-    assert one(found, "unknown").value > 0  # each by the limit of the others: the farthest lies beyond it
-    many = dataset(8400)
-    split = splits(many)
-    thinned, *_ = made(context, data=many, split=split, strategy="finetune", name="many", foreign=False)
-    assert one(thinned, "unknown").n == len(thinned.novelty.arrays["known"]) == ood_detection.MOST < len(split.test)
-    assert one(thinned, "unknown").value == pytest.approx(0.01, abs=0.005)
+def test_the_networks_of_the_folds_tell_the_limit_of_a_trained_trunk(context):
+    found, _, (_, split, _, adapted) = made(context, strategy="finetune")
+    distances = adapted.tuning.distances[found.novelty.method]
+    np.testing.assert_array_equal(found.novelty.arrays["known"], np.sort(distances).astype(np.float32))
+    assert one(found, "unknown").split == "test"
+    assert one(found, "unknown").n == len(split.test)
     data = dataset(300)
     alone, *_ = made(context, data=data, split=splits(data, test=0.0), strategy="finetune", name="cv")
-    assert alone.novelty is None
-    assert not [s for s in alone.scores if s.name == "novelty_auc"]
+    assert one(alone, "unknown").value == pytest.approx(0.01, abs=0.02)
+
+
+def test_a_trained_trunk_whose_folds_told_no_distance_declines_nothing_for_it(context):
+    data = dataset(300)
+    split = splits(data)
+    backbone = embeddings(data, "made:good", {"last": 2.0})
+    adapted = dataclasses.replace(adapt(data, split, backbone, strategy="finetune"), tuning=None)
+    judged = evaluated(data, split, backbone, adapted)
+    found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=context())
+    assert found.novelty is None
+    assert not [s for s in found.scores if s.name == "novelty_auc"]
 
 
 def test_the_temperature_is_told_before_and_after(context):

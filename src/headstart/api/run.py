@@ -120,18 +120,10 @@ class Run(RunReader):
         if report is None:
             return []
         from headstart.uncertainty import ood_detection
+        from headstart.uncertainty.summary import format_coverage, format_unknown
 
-        scores, coverage = {s.name: s for s in report.scores if not s.subject}, f"{100 * report.coverage:g} %"
-        endings = {
-            "coverage": f"have their class in the prediction set, on average over re-draws ({coverage} asked for)",
-            "unknown": "are declined as unknown",
-        }
-        lines = [
-            f"uncertainty: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of "
-            f"{score.n:,} pictures {ending}"
-            for name, ending in endings.items()
-            if (score := scores.get(name)) is not None
-        ]
+        lines, declined = [f"uncertainty: {format_coverage(report)}"], format_unknown(report)
+        lines += [f"unknown: {declined}"] if declined else []
         unable = ood_detection.format_inability(report.novelty is not None, report.floors)
         return lines + ([f"uncertainty: {unable}"] if unable else [])
 

@@ -37,6 +37,7 @@ from headstart.core.types import (
 from headstart.finetuning import final_training, probe_comparison, starting_points
 from headstart.finetuning.random_init_control import train_random_init_control
 from headstart.finetuning.search import augmentation_choice, diagnosis, recipe_proposals
+from headstart.finetuning.search.fold_novelty import measure_fold_distances
 from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, Search
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_cost import make_time_budget
@@ -193,6 +194,7 @@ def _train_winner(setup: TrainingSetup, search: Search, finalists: Sequence[Reci
         probabilities=verdict.probabilities,
         probe_probabilities=training_set.probe_probabilities(verdict.rows),
         left_out=tuple(setup.left_out),
+        distances=measure_fold_distances(setup, chosen) if is_taken else {},
     )
 
 

@@ -37,6 +37,14 @@ def wilson_interval(k: float, n: float) -> Interval:
     return Interval(float(p), float(max(0.0, min(p, centre - half))), float(min(1.0, max(p, centre + half))))
 
 
+def exact_interval(k: float, n: float) -> Interval:
+    """Clopper and Pearson's interval of a proportion (1934), wider than Wilson's; `k` need not be whole, n > 0."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(k, n - k + 1, 0.025)) if k > 0 else 0.0
+    return Interval(k / n, low, float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0)
+
+
 def share_interval(hits: np.ndarray, clusters: np.ndarray | None = None) -> Interval:
     """Wilson's interval of the share of hits (M,); `clusters` (M,) of near-duplicates widen it."""
     if clusters is None:

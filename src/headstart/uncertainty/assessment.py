@@ -1,7 +1,7 @@
 """When the model should not be believed: prediction sets that keep a promise, and the answer `unknown`.
 
-Pictures held back set the thresholds of the sets, where there are any; training pictures decide what is unknown.
-Where a trunk was trained, or nothing held back, each picture is judged by the limit that the others set.
+Training pictures set all thresholds, each by models that had not learnt from it; pictures held back measure what these
+are worth and set nothing. Where nothing was held back, each fold is judged by the thresholds of the others.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from headstart.statistics.intervals import make_share_score
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
 from headstart.uncertainty import ood_detection, ood_threshold
-from headstart.uncertainty.coverage import HeldOutPredictions
-from headstart.uncertainty.ood_threshold import FAMILIAR, TrainingSample
+from headstart.uncertainty.coverage import HeldOutPredictions, score_share
+from headstart.uncertainty.ood_threshold import FAMILIAR, KnownDistances, TrainingSample
 from headstart.uncertainty.selective_prediction import collect_arrays, make_entry, measure_uncertainty
+from headstart.uncertainty.summary import format_coverage, format_unknown
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 CALIBRATION = ("ece", "log_loss", "brier")
@@ -48,37 +49,43 @@ def assess_uncertainty(
         foreign: Pictures of other things, with their features.
     """
     inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job)
-    cross_validated, held_back = inputs.make_cross_validated(), inputs.find_held_back()
-    judged, coverage = held_back or cross_validated, ctx.job.coverage
+    cross_validated, coverage = inputs.make_cross_validated(), ctx.job.coverage
     kind = coverage_judging.choose_score(cross_validated, coverage)
-    coverage_promise = coverage_judging.set_thresholds(judged, kind, coverage)
-    floors = coverage_judging.compute_floors(cross_validated, coverage_promise, FAMILIAR)
-    scores = inputs.score_calibration() + coverage_judging.measure_coverage(
-        judged, coverage_promise, floors, coverage, data.class_names, ctx.seed
-    )
-    scores += coverage_judging.check_thresholds(cross_validated, judged, coverage_promise, floors, coverage)
+    promise = coverage_judging.set_thresholds(cross_validated, kind, coverage)
+    floors = coverage_judging.compute_floors(cross_validated, promise, FAMILIAR)
     training_sample = inputs.draw_training_sample()
-    judged_rows = judged.rows[evenly_spaced(len(judged.rows), ood_detection.MOST)] if held_back else judged.rows[:0]
-    held_back_features = None if adapted.strategy == "probe" else inputs.load_features(judged_rows)
-    measured, hidden, near = ood_threshold.fit_detector(training_sample, data.class_names, held_back_features)
+    detector, hidden, known = ood_threshold.fit_detector(
+        training_sample, data.class_names, inputs.find_trained_distances()
+    )
     report = UncertaintyReport(
         coverage=coverage,
-        promise=coverage_promise.guaranteed,
+        promise=promise.guaranteed,
         score=kind,
-        by_class=coverage_promise.by_class,
-        thresholds=coverage_promise.thresholds,
+        by_class=promise.by_class,
+        thresholds=promise.thresholds,
         floors=floors,
         kept=FAMILIAR,
-        n=len(judged.y),
-        split=judged.split,
-        why=coverage_promise.why,
-        novelty=measured,
-        scores=tuple(scores + hidden),
+        n=len(cross_validated.y),
+        split=cross_validated.split,
+        why=promise.why,
+        novelty=detector,
+        scores=(),
     )
-    report = add_unknown_scores(report, inputs, judged, near, foreign)
+    judged = inputs.find_held_back() or cross_validated
+    if judged.split == "cv":
+        outcomes = coverage_judging.judge_sets_by_fold(judged, promise, coverage, FAMILIAR)
+    else:
+        outcomes = coverage_judging.judge_sets(judged, promise, floors)
+    scores = inputs.score_calibration() + coverage_judging.score_sets(judged, outcomes, data.class_names) + hidden
+    scores += score_unknown(report, inputs, judged, outcomes.hopeless, known)
+    if foreign:
+        scores += score_foreign(report, inputs, judged, known, foreign)
+    report = dataclasses.replace(report, scores=tuple(scores))
     serialization.save_value(report, ctx.make_step_folder("doubt"))
-    ctx.console.print_line("uncertainty", _format_line(report))
-    if unable := ood_detection.format_inability(measured is not None, floors):
+    ctx.console.print_line("uncertainty", format_coverage(report))
+    if declined := format_unknown(report):
+        ctx.console.print_line("uncertainty", f"unknown: {declined}")
+    if unable := ood_detection.format_inability(detector is not None, floors):
         ctx.console.print_line("uncertainty", unable)
     return report
 
@@ -110,10 +117,20 @@ class _AssessmentInputs:
     def _make_held_out(self, split: str, rows: np.ndarray, p: np.ndarray) -> HeldOutPredictions:
         firsts = self._first_of_each_cluster(rows)
         rows, p = np.asarray(rows, np.int64)[firsts], np.asarray(p)[firsts]
-        return HeldOutPredictions(split=split, rows=rows, y=self.get_labels(rows), p=p, answers=self.decide_answers(p))
+        return HeldOutPredictions(
+            split=split,
+            rows=rows,
+            y=self.get_labels(rows),
+            p=p,
+            answers=self.decide_answers(p),
+            fold=np.asarray(self.splits.folds[0])[rows].astype(np.int64),
+        )
 
     def make_cross_validated(self) -> HeldOutPredictions:
-        p = apply_temperature(np.asarray(self.adapted.cv_probabilities), self.adapted.temperature)
+        """Training pictures, answered by models (where nested, by whole searches) that had not learnt from them."""
+        p = self.adapted.nested_probabilities
+        if p is None:
+            p = apply_temperature(np.asarray(self.adapted.cv_probabilities), self.adapted.temperature)
         return self._make_held_out("cv", self.adapted.cv_rows, p)
 
     def find_held_back(self) -> HeldOutPredictions | None:
@@ -121,6 +138,21 @@ class _AssessmentInputs:
         if evaluation.split == "cv":
             return None
         return self._make_held_out(evaluation.split, evaluation.rows, evaluation.probabilities)
+
+    def find_trained_distances(self) -> dict[str, KnownDistances] | None:
+        """By method, how far pictures lay from what their fold's network learnt from; None for a frozen trunk."""
+        tuning = self.adapted.tuning
+        if self.adapted.strategy == "probe":
+            return None
+        if tuning is None:
+            return {}
+        firsts = self._first_of_each_cluster(tuning.rows)
+        rows = np.asarray(tuning.rows, np.int64)[firsts]
+        fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
+        return {
+            method: KnownDistances(rows=rows, values=np.asarray(values)[firsts], fold=fold)
+            for method, values in tuning.distances.items()
+        }
 
     def draw_training_sample(self) -> TrainingSample:
         rows = np.asarray(self.splits.train, np.int64)
@@ -150,56 +182,53 @@ class _AssessmentInputs:
         ]
 
 
-def add_unknown_scores(
+def score_unknown(
     report: UncertaintyReport,
     inputs: _AssessmentInputs,
     judged: HeldOutPredictions,
-    known_distances: np.ndarray,
-    foreign: tuple[Dataset, tuple[Embeddings, ...]] | None,
-) -> UncertaintyReport:
-    """The same with the share of known and of foreign pictures that are declined.
+    hopeless: np.ndarray,
+    known: KnownDistances | None,
+) -> list[Score]:
+    """The share of known pictures that is declined, by thresholds that these had no part in; `hopeless` (M,) of them.
 
-    Where nothing was held back, `known_distances`, which set the limit, tell the share of known ones.
+    Where nothing was held back, of the pictures whose distances are known, by the limits of the other folds.
     """
+    if judged.split == "cv":
+        strange = np.zeros(len(judged.rows), bool)
+        if known is not None:
+            _, at, known_at = np.intersect1d(judged.rows, known.rows, return_indices=True)
+            judged, hopeless, strange = judged.select(at), hopeless[at], known.flag_strange()[known_at]
+        return score_share("unknown", judged, strange | hopeless) if len(judged.rows) else []
+    sample = evenly_spaced(len(judged.rows), JUDGED)
     entry, arrays = make_entry(report, "", ""), collect_arrays(report)
-    scores, measured = list(report.scores), report.novelty
-    if judged.split != "cv":
-        # then some of these set the limit and judge it
-        sets_limit = inputs.adapted.strategy != "probe" and measured is not None
-        sample = evenly_spaced(len(judged.rows), ood_detection.MOST if sets_limit else JUDGED)
-        x = inputs.load_features(judged.rows[sample])
-        uncertainty = measure_uncertainty(entry, arrays, judged.p[sample], x, judged.answers[sample])
-        strange = ood_threshold.flag_beyond_others(known_distances) if sets_limit else uncertainty.strange
-        scores.append(make_share_score("unknown", judged.split, strange | uncertainty.hopeless))
-        known_distances = ood_detection.compute_distances(arrays, entry.neighbour, x) if measured else known_distances
-    elif measured:
-        scores.append(make_share_score("unknown", "cv", ood_threshold.flag_beyond_others(known_distances)))
-    if foreign:
-        ood_data, ood_embeddings = foreign
-        adapted, rows = inputs.adapted, np.arange(len(ood_data.uris))
-        x = join_columns(ood_embeddings, adapted.features, rows)
-        p = apply_temperature(predict_rows(adapted.fitted, ood_embeddings, adapted.features, rows), adapted.temperature)
-        unknown = measure_uncertainty(entry, arrays, p, x, inputs.decide_answers(p)).unknown
-        for c, kind in enumerate(ood_data.class_names):
-            of_kind = np.asarray(ood_data.targets) == c
-            scores.append(make_share_score("unknown", judged.split, unknown[of_kind], kind))
-            if measured and len(known_distances):
-                far = ood_detection.compute_distances(arrays, entry.neighbour, x[of_kind])
-                scores.append(ood_threshold.novelty_auc(known_distances, far, split=judged.split, subject=kind))
-    return dataclasses.replace(report, scores=tuple(scores))
+    x = inputs.load_features(judged.rows[sample])
+    uncertainty = measure_uncertainty(entry, arrays, judged.p[sample], x, judged.answers[sample])
+    return score_share("unknown", judged, uncertainty.unknown)
 
 
-def _format_line(report: UncertaintyReport) -> str:
-    """`90 % promised, 93 % [90 %, 95 %] covered by 1.1 classes (n = 400); unknown: 1 % of known, 100 % of …`."""
-    scores = {(s.name, s.subject): s for s in report.scores}
-    parts = []
-    if ("coverage", "") in scores:
-        covered, size = scores["coverage", ""], scores["set_size", ""]
-        parts.append(
-            f"{covered.value:.1%} [{covered.low:.1%}, {covered.high:.1%}] of {covered.n:,} pictures have, on average "
-            f"over re-draws, their class in the prediction set, {size.value:.2f} classes each; "
-            f"{100 * report.coverage:g}% asked for"
-        )
-    shares = [f"{s.value:.1%} of {s.subject or 'known pictures'}" for s in report.scores if s.name == "unknown"]
-    parts += [f"unknown: {', '.join(shares)}"] if shares else []
-    return ("; ".join(parts) or report.why).replace("%", " %")
+def score_foreign(
+    report: UncertaintyReport,
+    inputs: _AssessmentInputs,
+    judged: HeldOutPredictions,
+    known: KnownDistances | None,
+    foreign: tuple[Dataset, tuple[Embeddings, ...]],
+) -> list[Score]:
+    """The share of pictures of other things that is declined, and how far these lie from known ones, for each kind."""
+    entry, arrays = make_entry(report, "", ""), collect_arrays(report)
+    ood_data, ood_embeddings = foreign
+    adapted, rows = inputs.adapted, np.arange(len(ood_data.uris))
+    x = join_columns(ood_embeddings, adapted.features, rows)
+    p = apply_temperature(predict_rows(adapted.fitted, ood_embeddings, adapted.features, rows), adapted.temperature)
+    unknown = measure_uncertainty(entry, arrays, p, x, inputs.decide_answers(p)).unknown
+    near = np.empty(0) if known is None else known.values
+    if known is not None and judged.split != "cv":
+        sample = evenly_spaced(len(judged.rows), JUDGED)
+        near = ood_detection.compute_distances(arrays, entry.neighbour, inputs.load_features(judged.rows[sample]))
+    scores = []
+    for c, kind in enumerate(ood_data.class_names):
+        of_kind = np.asarray(ood_data.targets) == c
+        scores.append(make_share_score("unknown", judged.split, unknown[of_kind], kind))
+        if len(near):
+            far = ood_detection.compute_distances(arrays, entry.neighbour, x[of_kind])
+            scores.append(ood_threshold.novelty_auc(near, far, split=judged.split, subject=kind))
+    return scores

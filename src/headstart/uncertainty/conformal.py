@@ -69,15 +69,25 @@ def count_needed_pictures(coverage: float) -> int:
     return math.ceil(coverage / (1 - coverage) - _ROUNDING)
 
 
-def cross_validation_guarantee(n: int, coverage: float) -> float:
-    """CV+'s guarantee where cross-validated pictures set the thresholds (Barber 2021, theorem 4), rounded down."""
-    return math.floor(1000 * max(0.0, 2 * coverage - 1 - math.sqrt(2 / max(n, 1)))) / 1000
+def cross_validation_guarantee(n: int, folds: int, coverage: float) -> float:
+    """CV+'s guarantee where `n` pictures in K folds set the thresholds (Barber 2021, theorem 4), rounded down.
+
+    1 - 2 alpha - min(2 (1 - 1 / K) / (n / K + 1), (1 - K / n) / (K + 1)), where `coverage` is 1 - alpha.
+    """
+    excess = min(2 * (1 - 1 / folds) / (n / folds + 1), (1 - folds / n) / (folds + 1))
+    return math.floor(1000 * max(0.0, 2 * coverage - 1 - max(excess, 0.0)) + _ROUNDING) / 1000
 
 
 def conformal_quantile(held_out: np.ndarray, coverage: float) -> float:
     """The score that a new picture keeps with at least the promised probability; infinity where too few are known."""
     position = quantile_rank(len(held_out), coverage)
     return math.inf if position > len(held_out) else float(np.sort(held_out)[max(position, 1) - 1])
+
+
+def split_by_fold(fold: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Masks (M,) of each fold and of the others; of one fold alone, fifths take the place of folds."""
+    parts = fold if len(np.unique(fold)) > 1 else np.arange(len(fold)) % 5
+    return [(parts == number, parts != number) for number in np.unique(parts)]
 
 
 def compute_thresholds(

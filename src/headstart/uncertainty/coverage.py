@@ -1,22 +1,21 @@
-"""Prediction sets: which pictures set the thresholds, which promise that keeps, and what was measured of it.
+"""Prediction sets: which pictures set the thresholds, what that promises, and what was measured of it.
 
-Pictures held back set the thresholds (split conformal, Vovk 2005); those of nine tenths are judged on the last one,
-many times over. As a check, thresholds of cross-validated pictures are judged on the part held back. Without such a
-part the cross-validated pictures set the thresholds, for which theory guarantees less (Barber 2021).
+Out-of-fold predictions of the training pictures set the thresholds, as in CV+ (Barber 2021); pictures held back measure
+their coverage and set nothing. Where none are held back, each fold is judged by the thresholds of the other folds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from headstart.core.types import Score
-from headstart.statistics.intervals import make_score, make_share_score
+from headstart.statistics.intervals import exact_interval, make_score, make_share_score
 from headstart.uncertainty import conformal
 
-REPEATS, PARTS = 10, 10
-CHECKED = "thresholds of cross-validation"
+FEWEST = 10  # pictures of which no share is told below
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +27,12 @@ class HeldOutPredictions:
     y: np.ndarray  # (M,) int64 classes
     p: np.ndarray  # (M, C) tempered probabilities
     answers: np.ndarray  # (M,) int64 classes that would be answered
+    fold: np.ndarray  # (M,) int64; one number where all were held back together
+
+    def select(self, which: np.ndarray) -> HeldOutPredictions:
+        """Some of the pictures, by a mask (M,)."""
+        names = ("rows", "y", "p", "answers", "fold")
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
 
     def score_true_classes(self, kind: str) -> np.ndarray:
         """(M,) scores."""
@@ -60,7 +65,7 @@ def choose_score(predictions: HeldOutPredictions, coverage: float) -> str:
 
 
 def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) -> CoveragePromise:
-    """Thresholds from known pictures: of each class where each has enough, else of all together."""
+    """Thresholds from out-of-fold pictures: of each class where each has enough, else of all together."""
     n_classes, n = predictions.p.shape[1], len(predictions.y)
     needed, counts = conformal.count_needed_pictures(coverage), np.bincount(predictions.y, minlength=n_classes)
     by_class = bool(counts.min() >= 2 * needed)  # with fewer the highest score of a class alone would be its threshold
@@ -69,19 +74,18 @@ def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) 
     )
     if n < needed:
         why = (
-            f"{n:,} held-out pictures cannot promise {_format_percent(coverage)}, {needed:,} could: "
+            f"{n:,} out-of-fold pictures cannot promise {_format_percent(coverage)}, {needed:,} could: "
             "every class stays in the set"
         )
         return CoveragePromise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=why)
-    source = "cross-validated" if predictions.split == "cv" else "held-out"
     shortage = f"the smallest class has {counts.min():,} of them, and {2 * needed:,} would be needed for each"
     scope = "in each class" if by_class else f"on average over the classes: {shortage}"
-    guaranteed = coverage if predictions.split != "cv" else conformal.cross_validation_guarantee(n, coverage)
-    why = f"{n:,} {source} pictures set the thresholds, for {_format_percent(coverage)} {scope}"
-    if predictions.split == "cv":
-        why += (
-            f"; for such pictures theory guarantees {_format_percent(guaranteed)} alone, and that of the folds' models"
-        )
+    fewest = int(counts.min()) if by_class else n
+    guaranteed = conformal.cross_validation_guarantee(fewest, len(np.unique(predictions.fold)), coverage)
+    why = (
+        f"{n:,} out-of-fold training pictures set the thresholds, for {_format_percent(coverage)} {scope}; theory "
+        f"guarantees {_format_percent(guaranteed)}, and that of the folds' models"
+    )
     return CoveragePromise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=why)
 
 
@@ -103,73 +107,77 @@ def _format_percent(share: float) -> str:
     return f"{round(100 * share, 4):g} %"
 
 
-def measure_coverage(
-    predictions: HeldOutPredictions,
-    promise: CoveragePromise,
-    floor: np.ndarray,
-    coverage: float,
-    names: tuple[str, ...],
-    seed: int,
-) -> list[Score]:
-    """Coverage, sizes and shares of the sets, each picture judged by thresholds of others."""
-    if len(predictions.y) < PARTS:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SetOutcomes:
+    """Of each picture's prediction set, (M,) each, by thresholds that the picture had no part in."""
+
+    hits: np.ndarray  # bool, whether the true class is in it
+    sizes: np.ndarray  # int64 classes
+    hopeless: np.ndarray  # bool, whether no class kept its floor
+
+
+def judge_sets(predictions: HeldOutPredictions, promise: CoveragePromise, floors: np.ndarray) -> SetOutcomes:
+    """The sets that thresholds and floors make of pictures which set neither."""
+    sets = conformal.make_sets(predictions.p, promise.score, promise.thresholds, predictions.answers)
+    hopeless = conformal.flag_empty_sets(predictions.p, floors)
+    sets[hopeless] = False
+    return SetOutcomes(
+        hits=sets[np.arange(len(sets)), predictions.y], sizes=sets.sum(axis=1).astype(np.int64), hopeless=hopeless
+    )
+
+
+def judge_sets_by_fold(
+    predictions: HeldOutPredictions, promise: CoveragePromise, coverage: float, familiar: float
+) -> SetOutcomes:
+    """The sets of each fold by thresholds and floors that the other folds set."""
+    n, n_classes = predictions.p.shape
+    outcomes = SetOutcomes(hits=np.zeros(n, bool), sizes=np.zeros(n, np.int64), hopeless=np.zeros(n, bool))
+    for inside, others in conformal.split_by_fold(predictions.fold):
+        rest = predictions.select(others)
+        limits = conformal.compute_thresholds(
+            rest.score_true_classes(promise.score), rest.y, n_classes, coverage, by_class=promise.by_class
+        )
+        fold_promise = replace(promise, thresholds=limits)
+        judged = judge_sets(predictions.select(inside), fold_promise, compute_floors(rest, fold_promise, familiar))
+        for name in ("hits", "sizes", "hopeless"):
+            getattr(outcomes, name)[inside] = getattr(judged, name)
+    return outcomes
+
+
+def score_sets(predictions: HeldOutPredictions, outcomes: SetOutcomes, names: tuple[str, ...]) -> list[Score]:
+    """Coverage, sizes and shares of the sets, and the coverage of each class and of the folds furthest apart."""
+    if len(predictions.y) < FEWEST:
         return []
-    hits, sizes, singletons, empties = _judge_repeatedly(predictions, promise, floor, coverage, seed)
-    classes, size = np.unique(predictions.y).tolist(), conformal.size_interval(sizes, predictions.p.shape[1])
+    split, classes = predictions.split, np.unique(predictions.y).tolist()
+    size = conformal.size_interval(outcomes.sizes, predictions.p.shape[1])
     return [
-        make_share_score("coverage", predictions.split, hits),
-        make_score("set_size", predictions.split, size, len(hits), method="t"),
-        make_share_score("singletons", predictions.split, singletons),
-        make_share_score("empty_sets", predictions.split, empties),
-        *(make_share_score("coverage", predictions.split, hits[predictions.y == c], names[c]) for c in classes),
+        *score_share("coverage", predictions, outcomes.hits),
+        make_score("set_size", split, size, len(outcomes.sizes), method="t"),
+        make_share_score("singletons", split, outcomes.sizes == 1),
+        make_share_score("empty_sets", split, outcomes.hopeless),
+        *(_share_score_of("coverage", split, outcomes.hits[predictions.y == c], subject=names[c]) for c in classes),
     ]
 
 
-def _judge_repeatedly(
-    predictions: HeldOutPredictions, promise: CoveragePromise, floor: np.ndarray, coverage: float, seed: int
-) -> tuple[np.ndarray, ...]:
-    """Of each set, (M,) each: how often the true class is in it, its size, one is alone, none kept its threshold."""
-    scores = conformal.compute_scores(predictions.p, promise.score)
-    true_scores = predictions.score_true_classes(promise.score)
-    hopeless = conformal.flag_empty_sets(predictions.p, floor)
-    n, n_classes = scores.shape
-    draw = np.random.default_rng(seed)
-    hits, sizes, singletons, empties = np.zeros((4, n))
-    for _ in range(REPEATS):
-        folds = draw.permutation(n) % PARTS
-        for fold in range(PARTS):
-            inside = folds == fold
-            limits = conformal.compute_thresholds(
-                true_scores[~inside], predictions.y[~inside], n_classes, coverage, by_class=promise.by_class
-            )
-            in_set = scores[inside] <= limits
-            empties[inside] += ~in_set.any(axis=1)
-            in_set[np.arange(len(in_set)), predictions.answers[inside]] = True
-            in_set[hopeless[inside]] = False
-            count = in_set.sum(axis=1)
-            hits[inside] += in_set[np.arange(len(in_set)), predictions.y[inside]]
-            sizes[inside] += count
-            singletons[inside] += count == 1
-    return tuple(total / REPEATS for total in (hits, sizes, singletons, empties))
+def score_share(name: str, predictions: HeldOutPredictions, flags: np.ndarray) -> list[Score]:
+    """A share of pictures (M,) bool; where folds judge each other, also `NAME_of_folds`, the lowest and the highest."""
+    share = _share_score_of(name, predictions.split, flags)
+    if predictions.split != "cv":
+        return [share]
+    by_fold = [flags[inside] for inside, _ in conformal.split_by_fold(predictions.fold)]
+    ends: dict[str, Callable[..., np.ndarray]] = {"lowest": min, "highest": max}
+    return [share] + [
+        make_share_score(f"{name}_of_folds", "cv", choose(by_fold, key=np.mean), subject)
+        for subject, choose in ends.items()
+    ]
 
 
-def check_thresholds(
-    cross_validated: HeldOutPredictions,
-    judged: HeldOutPredictions,
-    promise: CoveragePromise,
-    floor: np.ndarray,
-    coverage: float,
-) -> list[Score]:
-    """Coverage on held-back pictures of thresholds that cross-validated ones set; nothing where these are the same."""
-    if judged.split == "cv" or not len(cross_validated.y) or not len(judged.y):
-        return []
-    limits = conformal.compute_thresholds(
-        cross_validated.score_true_classes(promise.score),
-        cross_validated.y,
-        cross_validated.p.shape[1],
-        coverage,
-        by_class=promise.by_class,
-    )
-    sets = conformal.make_sets(judged.p, promise.score, limits, judged.answers)
-    hits = sets[np.arange(len(judged.y)), judged.y] & ~conformal.flag_empty_sets(judged.p, floor)
-    return [make_share_score("coverage", judged.split, hits, CHECKED)]
+def _share_score_of(name: str, split: str, flags: np.ndarray, subject: str = "") -> Score:
+    """A share; where each fold is judged by others, half the pictures count for the interval.
+
+    What the model will do varies with the pictures that set its threshold (Vovk 2012) as much as with those that judge.
+    """
+    if split != "cv":
+        return make_share_score(name, split, flags, subject)
+    interval = exact_interval(float(flags.sum()) / 2, len(flags) / 2)
+    return make_score(name, split, interval, len(flags), subject=subject, method="clopper-pearson")

@@ -1,13 +1,14 @@
 """The out-of-distribution detector: which distance it takes, where its limit lies, and how well it recognises.
 
 Each of the largest classes is hidden in turn, and the distance is taken that best separates its pictures from held-out
-ones of the other classes. Training pictures, each measured without its own fold, set the limit; pictures held back and
-pictures of other things judge it.
+ones of the other classes. Training pictures, each measured by what the other folds taught, set the limit (as in CV+,
+Barber 2021); pictures held back and pictures of other things judge it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -30,46 +31,64 @@ class TrainingSample:
     fold: np.ndarray  # (M,) int64, 0..K-1
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class KnownDistances:
+    """How far training pictures lie from those of the other folds: what sets the limit."""
+
+    rows: np.ndarray  # (M,) int64
+    values: np.ndarray  # (M,) float64
+    fold: np.ndarray  # (M,) int64
+
+    def find_limit(self) -> tuple[float, float]:
+        """The distance within which nearly all known pictures lie, and the share of new ones for which that holds."""
+        return find_limit(self.values)
+
+    def flag_strange(self) -> np.ndarray:
+        """(M,) bool, whether each picture lies beyond the limit that the other folds set."""
+        strange = np.zeros(len(self.values), bool)
+        for inside, others in conformal.split_by_fold(self.fold):
+            if others.any():
+                strange[inside] = self.values[inside].astype(np.float32) > find_limit(self.values[others])[0]
+        return strange
+
+
+def find_limit(distances: np.ndarray) -> tuple[float, float]:
+    """The limit that distances (K,) of known pictures set, and the share of new ones expected within (Vovk 2005)."""
+    sorted_distances = np.sort(distances).astype(np.float32)
+    rank = min(conformal.quantile_rank(len(sorted_distances), FAMILIAR), len(sorted_distances))
+    return float(sorted_distances[rank - 1]), rank / (len(sorted_distances) + 1)
+
+
 def fit_detector(
-    sample: TrainingSample, names: tuple[str, ...], held_back: np.ndarray | None = None
-) -> tuple[OodDetector | None, list[Score], np.ndarray]:
+    sample: TrainingSample, names: tuple[str, ...], trained: Mapping[str, KnownDistances] | None = None
+) -> tuple[OodDetector | None, list[Score], KnownDistances | None]:
     """The detector, the scores of the hidden classes, and the distances that set the limit.
 
-    No detector where there are too few pictures. `held_back` (H, D) sets the limit instead of `sample` where a trunk
-    was trained: to such a trunk its own training pictures look familiar in every fold.
+    No detector where there are too few pictures. `trained`, by method, sets the limit instead of `sample` where a
+    trunk was trained: its own training pictures look familiar to it in every fold, so each fold's network tells.
     """
-    if (
-        len(sample.y) < ood_detection.LEAST
-        or len(np.unique(sample.fold)) < 2
-        or (held_back is not None and len(held_back) < ood_detection.LEAST)
-    ):
-        return None, [], np.empty(0)
+    sizes = [len(sample.y)] + ([] if trained is None else [len(known.values) for known in trained.values()] or [0])
+    if min(sizes) < ood_detection.LEAST or len(np.unique(sample.fold)) < 2:
+        return None, [], None
     hidden = {method: _score_hidden_classes(sample, method, names) for method in ood_detection.METHODS}
     tried = tuple(_mean_score(method, scores) for method, scores in hidden.items())
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
     arrays, k = ood_detection.fit_references(sample.x, sample.y, best)
-    if held_back is None:
-        distances = cross_fold_distances(sample, best)
-    else:
-        distances = ood_detection.compute_distances(arrays, k, held_back)
-    sorted_distances = np.sort(distances).astype(np.float32)
-    rank = min(conformal.quantile_rank(len(sorted_distances), FAMILIAR), len(sorted_distances))
+    known = (
+        trained[best]
+        if trained is not None
+        else KnownDistances(rows=sample.rows, values=cross_fold_distances(sample, best), fold=sample.fold)
+    )
+    limit, familiar = known.find_limit()
     detector = OodDetector(
         method=best,
         neighbour=k,
-        limit=float(sorted_distances[rank - 1]),
-        familiar=rank / (len(sorted_distances) + 1),
-        arrays=arrays | {"known": sorted_distances},
+        limit=limit,
+        familiar=familiar,
+        arrays=arrays | {"known": np.sort(known.values).astype(np.float32)},
         tried=tried,
     )
-    return detector, hidden[best], distances
-
-
-def flag_beyond_others(distances: np.ndarray) -> np.ndarray:
-    """(K,) bool, whether each picture is strange by the limit that all others set, from distances (K,)."""
-    distances32, n = np.asarray(distances, np.float32), len(distances) - 1
-    rank = min(conformal.quantile_rank(n, FAMILIAR), n)
-    return np.asarray(distances32 > np.sort(distances32)[rank - 1]) if n > 0 else np.zeros(len(distances), bool)
+    return detector, hidden[best], known
 
 
 def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:

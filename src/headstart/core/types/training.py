@@ -104,6 +104,8 @@ class FineTuningResult:
     probabilities: np.ndarray  # (M, C) float32 the network's held-out probabilities for them
     probe_probabilities: np.ndarray  # (M, C) float32 the probe's for the same pictures
     left_out: tuple[str, ...] = ()  # what the budget had no room for, one sentence each
+    distances: Mapping[str, np.ndarray] = field(default_factory=dict)  # (M,) of `rows`, by method: how far each lies
+    # from what its fold's network learnt from; empty where the probe stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

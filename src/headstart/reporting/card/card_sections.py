@@ -21,11 +21,13 @@ _OF_CLASS = ("recall", "precision", "f1")
 _MOST_NAMED = 20  # classes named in the first sentence
 _MOST_ROWS = 100  # classes that a table holds
 _UNCERTAINTY = {
-    "coverage": "share of pictures whose true class is in the prediction set, on average over re-draws",
+    "coverage": "share of pictures whose true class is in the prediction set",
+    "coverage_of_folds": "the same in the folds furthest apart",
     "set_size": "classes in the prediction set, on average",
     "singletons": "share with one class in the set",
     "empty_sets": "share with an empty set",
     "unknown": "share answered `unknown`",
+    "unknown_of_folds": "share answered `unknown` in the folds furthest apart",
     "novelty_auc": "ROC AUC of telling strange pictures from known ones",
 }
 _HOW_TO_USE = (

@@ -9,6 +9,7 @@ from headstart.core.types import Score, UncertaintyReport
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.uncertainty import ood_detection
+from headstart.uncertainty.summary import format_coverage, format_unknown
 
 CERTAINTY = ("ece", "log_loss", "brier")
 SETS = ("coverage", "set_size", "singletons", "empty_sets")
@@ -22,15 +23,14 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         return None
     by_name = {(s.name, s.subject): s for s in uncertainty.scores}
     tempered = report.adapted.calibrated if report.adapted else None
-    by_thresholds = (s for s in uncertainty.scores if s.name == "coverage" and s.subject.startswith("thresholds"))
+    measured_on = next((s.split for s in uncertainty.scores if s.name in CERTAINTY), uncertainty.split)
     return {
-        "lead": _format_lead(uncertainty, by_name),
-        "split": formatting.SPLITS.get(uncertainty.split, uncertainty.split),
+        "lead": _format_lead(uncertainty),
+        "split": formatting.SPLITS.get(measured_on, measured_on),
         "tempered": tempered.why if tempered else "",
         "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
         "why": uncertainty.why,
         "sets": [(name, by_name[name, ""]) for name in SETS if (name, "") in by_name],
-        "check": next(by_thresholds, None),
         "by_class": _coverage_by_class(uncertainty, report.dataset.class_names),
         "measure": _format_measure(uncertainty),
         "unknown": _unknown_shares(uncertainty, by_name),
@@ -38,25 +38,9 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
     }
 
 
-def _format_lead(uncertainty: UncertaintyReport, by_name: dict[tuple[str, str], Score]) -> str:
-    parts = []
-    if ("coverage", "") in by_name:
-        covered, size = by_name["coverage", ""], by_name["set_size", ""]
-        parts.append(
-            f"Of {covered.n:,} pictures, {formatting.format_percent(covered.value)} have their true class in the "
-            "prediction set, on average over re-draws of those that set the thresholds; "
-            f"{formatting.format_percent(uncertainty.coverage)} were asked for. A set holds "
-            f"{formatting.format_number(size.value, 2)} classes on average"
-        )
-    if ("unknown", "") in by_name:
-        known_share = by_name["unknown", ""]
-        others = [s for s in uncertainty.scores if s.name == "unknown" and s.subject]
-        ood_shares = [f"{formatting.format_percent(s.value)} of {s.subject}" for s in others]
-        parts.append(
-            f"The model declines to answer {formatting.format_percent(known_share.value)} of the pictures of your "
-            "classes" + (f", and {' and '.join(ood_shares)} that it should not know" if ood_shares else "")
-        )
-    return ". ".join(parts)
+def _format_lead(uncertainty: UncertaintyReport) -> str:
+    parts = [format_coverage(uncertainty), format_unknown(uncertainty)]
+    return ". ".join(part if at == 0 else f"Declined as unknown: {part}" for at, part in enumerate(parts) if part)
 
 
 def _coverage_by_class(uncertainty: UncertaintyReport, names: tuple[str, ...]) -> list[tuple[str, Score]]:
