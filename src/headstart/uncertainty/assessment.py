@@ -54,7 +54,7 @@ def assess_uncertainty(
     promise = coverage_judging.set_thresholds(cross_validated, kind, coverage)
     floors = coverage_judging.compute_floors(cross_validated, promise, FAMILIAR)
     training_sample = inputs.draw_training_sample()
-    detector, hidden, known = ood_threshold.fit_detector(
+    detector, hidden, known_distances = ood_threshold.fit_detector(
         training_sample, data.class_names, inputs.find_trained_distances()
     )
     report = UncertaintyReport(
@@ -77,9 +77,9 @@ def assess_uncertainty(
     else:
         outcomes = coverage_judging.judge_sets(judged, promise, floors)
     scores = inputs.score_calibration() + coverage_judging.score_sets(judged, outcomes, data.class_names) + hidden
-    scores += score_unknown(report, inputs, judged, outcomes.hopeless, known)
+    scores += score_unknown(report, inputs, judged, outcomes.hopeless, known_distances)
     if foreign:
-        scores += score_foreign(report, inputs, judged, known, foreign)
+        scores += score_foreign(report, inputs, judged, known_distances, foreign)
     report = dataclasses.replace(report, scores=tuple(scores))
     serialization.save_value(report, ctx.make_step_folder("doubt"))
     ctx.console.print_line("uncertainty", format_coverage(report))
@@ -187,7 +187,7 @@ def score_unknown(
     inputs: _AssessmentInputs,
     judged: HeldOutPredictions,
     hopeless: np.ndarray,
-    known: KnownDistances | None,
+    known_distances: KnownDistances | None,
 ) -> list[Score]:
     """The share of known pictures that is declined, by thresholds that these had no part in; `hopeless` (M,) of them.
 
@@ -195,9 +195,9 @@ def score_unknown(
     """
     if judged.split == "cv":
         strange = np.zeros(len(judged.rows), bool)
-        if known is not None:
-            _, at, known_at = np.intersect1d(judged.rows, known.rows, return_indices=True)
-            judged, hopeless, strange = judged.select(at), hopeless[at], known.flag_strange()[known_at]
+        if known_distances is not None:
+            _, at, known_at = np.intersect1d(judged.rows, known_distances.rows, return_indices=True)
+            judged, hopeless, strange = judged.select(at), hopeless[at], known_distances.flag_strange()[known_at]
         return score_share("unknown", judged, strange | hopeless) if len(judged.rows) else []
     sample = evenly_spaced(len(judged.rows), JUDGED)
     entry, arrays = make_entry(report, "", ""), collect_arrays(report)
@@ -210,7 +210,7 @@ def score_foreign(
     report: UncertaintyReport,
     inputs: _AssessmentInputs,
     judged: HeldOutPredictions,
-    known: KnownDistances | None,
+    known_distances: KnownDistances | None,
     foreign: tuple[Dataset, tuple[Embeddings, ...]],
 ) -> list[Score]:
     """The share of pictures of other things that is declined, and how far these lie from known ones, for each kind."""
@@ -220,8 +220,8 @@ def score_foreign(
     x = join_columns(ood_embeddings, adapted.features, rows)
     p = apply_temperature(predict_rows(adapted.fitted, ood_embeddings, adapted.features, rows), adapted.temperature)
     unknown = measure_uncertainty(entry, arrays, p, x, inputs.decide_answers(p)).unknown
-    near = np.empty(0) if known is None else known.values
-    if known is not None and judged.split != "cv":
+    near = np.empty(0) if known_distances is None else known_distances.values
+    if known_distances is not None and judged.split != "cv":
         sample = evenly_spaced(len(judged.rows), JUDGED)
         near = ood_detection.compute_distances(arrays, entry.neighbour, inputs.load_features(judged.rows[sample]))
     scores = []

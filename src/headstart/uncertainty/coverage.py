@@ -133,12 +133,14 @@ def judge_sets_by_fold(
     n, n_classes = predictions.p.shape
     outcomes = SetOutcomes(hits=np.zeros(n, bool), sizes=np.zeros(n, np.int64), hopeless=np.zeros(n, bool))
     for inside, others in conformal.split_by_fold(predictions.fold):
-        rest = predictions.select(others)
+        other_folds = predictions.select(others)
         limits = conformal.compute_thresholds(
-            rest.score_true_classes(promise.score), rest.y, n_classes, coverage, by_class=promise.by_class
+            other_folds.score_true_classes(promise.score), other_folds.y, n_classes, coverage, by_class=promise.by_class
         )
         fold_promise = replace(promise, thresholds=limits)
-        judged = judge_sets(predictions.select(inside), fold_promise, compute_floors(rest, fold_promise, familiar))
+        judged = judge_sets(
+            predictions.select(inside), fold_promise, compute_floors(other_folds, fold_promise, familiar)
+        )
         for name in ("hits", "sizes", "hopeless"):
             getattr(outcomes, name)[inside] = getattr(judged, name)
     return outcomes

@@ -74,21 +74,21 @@ def fit_detector(
     tried = tuple(_mean_score(method, scores) for method, scores in hidden.items())
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
     arrays, k = ood_detection.fit_references(sample.x, sample.y, best)
-    known = (
+    known_distances = (
         trained[best]
         if trained is not None
         else KnownDistances(rows=sample.rows, values=cross_fold_distances(sample, best), fold=sample.fold)
     )
-    limit, familiar = known.find_limit()
+    limit, familiar = known_distances.find_limit()
     detector = OodDetector(
         method=best,
         neighbour=k,
         limit=limit,
         familiar=familiar,
-        arrays=arrays | {"known": np.sort(known.values).astype(np.float32)},
+        arrays=arrays | {"known": np.sort(known_distances.values).astype(np.float32)},
         tried=tried,
     )
-    return detector, hidden[best], known
+    return detector, hidden[best], known_distances
 
 
 def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:
