@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import pickletools
 import subprocess
 import sys
@@ -94,6 +95,14 @@ def test_predict_py_prints_a_line_a_picture(exports, run, name, tmp_path):
         assert (row["answer"], row["unknown"], tuple(row["plausible"])) == (want.answer, want.unknown, want.plausible)
         assert row["probabilities"] == pytest.approx(dict(want.probabilities), abs=1e-4)
     assert len({row["answer"] for row in rows}) > 2
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_predict_py_says_nothing_besides_its_answers(exports, run, name):
+    command = [sys.executable, "-I", exports[0] / name / "predict.py", run[1].files[0]]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
 def test_predict_py_ends_with_1_where_nothing_could_be_read(exports, tmp_path):

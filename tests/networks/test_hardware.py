@@ -1,6 +1,11 @@
 """Mixed precision where the processor has units for it, and memory that is free."""
 
+import os
+import subprocess
+import sys
+
 import psutil
+import pytest
 
 from headstart.networks import hardware
 from headstart.networks.hardware import choose_training_precision
@@ -32,3 +37,17 @@ def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
     assert hardware._free_of_container() == hardware.count_available_bytes() == 3_000_000
     (tmp_path / "memory.max").write_text("max\n")
     assert hardware._free_of_container() is None
+
+
+@pytest.mark.medium
+def test_tensorflow_says_nothing_of_gpu_or_processor_where_training_loads_it():
+    code = """
+import pathlib
+from headstart.networks.hardware import choose_training_precision
+choose_training_precision(pathlib.Path("nothing"))
+import keras
+keras.ops.sum(keras.random.normal((4, 4)))
+"""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -7,12 +7,14 @@ milliseconds. `Model(folder).predict(content)` does the same from Python, for th
 """
 
 import argparse
+import contextlib
 import io
 import json
 import math
 import os
 import pathlib
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -34,6 +36,25 @@ def load(path, told):
 
 
 # ---- the runtime ends here
+
+
+@contextlib.contextmanager
+def silence():
+    """Hold back what a framework writes to standard error while it is loaded; shown after all when that fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as noise:
+        os.dup2(noise.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            noise.seek(0)
+            os.write(stderr, noise.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def decode(content, rules):
@@ -182,7 +203,8 @@ class Model:
         self.told = json.loads((pathlib.Path(folder) / "model.json").read_text(encoding="utf-8"))
         self.class_names = self.told["class_names"]
         self.names = [entry["name"] for entry in self.told["inputs"]]
-        self.run = load(pathlib.Path(folder) / self.told["file"], self.told)
+        with silence():
+            self.run = load(pathlib.Path(folder) / self.told["file"], self.told)
 
     def inputs(self, content):
         """Name -> (1, size_px, size_px, 3) uint8 of a picture file's bytes; ValueError where it cannot be read."""

@@ -38,14 +38,17 @@ def _read_or_empty(file: Path) -> str:
 
 
 def _has_bfloat16_gpu() -> bool:
-    import keras
+    from headstart.networks.openvino_conversion import silence_frameworks
 
-    if keras.config.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
+    with silence_frameworks():  # this may be where TensorFlow is loaded
+        import keras
 
-    gpus = tf.config.list_physical_devices("GPU")
-    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
+        if keras.config.backend() != "tensorflow":
+            return False
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
     return any(capability is not None and tuple(capability) >= _AMPERE for capability in capabilities)
 
 

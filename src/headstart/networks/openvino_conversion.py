@@ -26,15 +26,21 @@ from headstart.networks import openvino_engine
 
 PARITY_MAX = 1e-4
 PARITY_COSINE = 0.99999
+_TF_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 CALIBRATION = 256  # pictures NNCF sees at most
 _BATCH = 8
 
 
 @contextmanager
 def silence_frameworks() -> Iterator[None]:
-    """Hold back what frameworks (TensorFlow's C++ too) write to standard error; shown after all when the work fails."""
+    """Hold back what frameworks (TensorFlow's C++ too) write to standard error; shown after all when the work fails.
+
+    A TensorFlow that is loaded in here says nothing but what is fatal later either: of its GPU, of its processor.
+    """
     sys.stderr.flush()
     stderr_copy = os.dup(2)
+    has_level = _TF_LEVEL in os.environ
+    os.environ.setdefault(_TF_LEVEL, "3")
     with tempfile.TemporaryFile() as noise:
         os.dup2(noise.fileno(), 2)
         try:
@@ -44,6 +50,8 @@ def silence_frameworks() -> Iterator[None]:
             os.write(stderr_copy, noise.read())
             raise
         finally:
+            if not has_level:
+                os.environ.pop(_TF_LEVEL, None)
             os.dup2(stderr_copy, 2)
             os.close(stderr_copy)
 

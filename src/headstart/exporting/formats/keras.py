@@ -14,7 +14,6 @@ from headstart.networks.formats.keras_writer import write_keras
 _RUNTIME = '''\
 def load(path, told):
     """A function from named inputs to named outputs, run by Keras."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
     model = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -18,7 +18,9 @@ def load(path, told):
     """A function from named inputs to named outputs, run by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
+    interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+    interpreter.allocate_tensors()  # now rather than at the first picture, for it talks of its delegates
+    runner = interpreter.get_signature_runner()
 
     def run(inputs):
         return runner(**{name: one.astype(np.float32) for name, one in inputs.items()})

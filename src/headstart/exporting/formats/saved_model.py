@@ -14,7 +14,6 @@ from headstart.networks.openvino_conversion import silence_frameworks
 _RUNTIME = '''\
 def load(path, told):
     """A function from named inputs to named outputs, run by TensorFlow."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow
 
     loaded = tensorflow.saved_model.load(str(path))
