@@ -14,8 +14,9 @@ from PIL import Image
 import report_samples as samples
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
-from headstart.core.types import Finding, Outcome
+from headstart.core.types import Explained, Finding, MapRow, Outcome
 from headstart.reporting import formatting
+from headstart.reporting.sections import next_steps
 from headstart.reporting.write_report import format_page, write_report
 
 VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
@@ -84,6 +85,7 @@ def test_all_parts_are_there_in_order(three):
     assert [text for level, text in page.headings if level == 2] == [
         "The result",
         "What it means",
+        "What to do next",
         "What was tried, and what it costs",
         "Right and wrong",
         "Mistakes and label suspects",
@@ -241,6 +243,69 @@ def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):
         "chosen",
         "tied",
         "beaten",
+    ]
+
+
+def test_five_candidates_are_seen_and_controls_are_behind_a_click(three):
+    given = samples.findings(three, test=24)
+    text = format_page(given)
+    best = text[text.index('aria-label="Best candidates"') : text.index('aria-label="All other candidates"')]
+    folded = text[text.index('aria-label="All other candidates"') :]
+    assert best.count('<th scope="row"') == 5 and "control" not in re.findall(r'class="status">([^<]*)', best)
+    assert "<summary>5 controls, 11 beaten and" not in text and "<summary>5 controls and 11 beaten</summary>" in text
+    assert folded[: folded.index("</table>")].count('<th scope="row"') == len(given.ranking.rows) - 5
+    few = dataclasses.replace(given.ranking, rows=given.ranking.rows[:4])
+    assert "All other candidates" not in format_page(dataclasses.replace(given, ranking=few))
+
+
+def test_what_to_do_next_follows_from_what_was_found(three):
+    given = samples.findings(three, test=24)
+    steps = next_steps.list_next_steps(given)
+    assert [step.section for step in steps] == ["audit", "mistakes", "classes", "", "use"]
+    assert "exact duplicates" in steps[0].sentence and "label" in steps[1].sentence
+    recalls = {s.subject: s.value for s in given.evaluation.scores if s.name == "recall" and s.split == "test"}
+    assert f"`{min(recalls, key=recalls.get)}`" in steps[2].sentence
+    assert steps[3].command == "headstart fit textile --strategy auto --budget 10m"
+    verdicts = tuple(v for v in given.evaluation.verdicts if v.code != "enough_data")
+    calm = dataclasses.replace(given.evaluation, verdicts=verdicts, suspects=np.empty(0, np.int64))
+    quiet = next_steps.list_next_steps(dataclasses.replace(given, evaluation=calm, audits=()))
+    assert [step.section for step in quiet] == ["", "use"]
+    few_wrong = dataclasses.replace(calm, suspects=given.evaluation.suspects, wrong_labels=(0.2, 0.0, 2.0))
+    assert all(
+        step.section != "mistakes"
+        for step in next_steps.list_next_steps(dataclasses.replace(given, evaluation=few_wrong))
+    )
+    assert next_steps.list_next_steps(dataclasses.replace(given, evaluation=None)) == []
+
+
+def test_a_picture_that_the_final_model_answers_otherwise_is_not_called_wrong(three):
+    given = samples.findings(three, test=24)
+    row = int(given.evaluation.rows[0])
+    truth = three.class_names[three.targets[row]]
+    maps = [
+        MapRow(
+            row=row,
+            group=group,
+            answer=answer,
+            class_name=truth,
+            confidence=0.5,
+            file="map0.jpg",
+            neighbours=(),
+            similarities=(),
+        )
+        for group, answer in (
+            ("wrong, least sure", truth),
+            ("right, most sure", truth),
+            ("right, least sure", "unknown"),
+        )
+    ]
+    explained = Explained(method="cam", why="", kept=0, bytes=0, prototypes={}, maps=tuple(maps))
+    text = format_page(dataclasses.replace(given, explained=explained, overlays={"map0.jpg": b"jpeg"}))
+    headings = re.findall(r'<article class="look">\s*<h3>(.*?)</h3>', text)
+    assert headings == [
+        "wrong, least sure while held out, now right",
+        "right, most sure",
+        "right, least sure, and declined",
     ]
 
 
@@ -452,4 +517,4 @@ def test_of_a_run_that_was_a_backbone_or_its_twin_only_the_name_is_told(three):
     names = ("run:/mnt/me/task a", "random:run:/mnt/me/task a", "random:bundled:efficientnet_lite0")
     text = format_page(dataclasses.replace(given, job=dataclasses.replace(given.job, backbones=names)))
     assert "/mnt/me" not in text
-    assert "random:run:task a, random:bundled:efficientnet_lite0" in text
+    assert "random:run:task a, random:bundled:efficientnet_lite0" in text.replace("<wbr>", "")

@@ -12,6 +12,9 @@ pytestmark = pytest.mark.medium
 WIDE = "({page: document.documentElement.scrollWidth, screen: innerWidth})"
 
 
+UNFOLD = "document.querySelectorAll('details').forEach((part) => { part.open = true; });"
+
+
 @pytest.fixture
 def page(small_textile, context):
     """The report on some real pictures."""
@@ -29,10 +32,11 @@ def test_nothing_is_wider_than_the_screen_and_nothing_goes_wrong(page, tmp_path,
     assert errors == []
 
 
-@pytest.mark.parametrize("label", ["All candidates", "All heads"])
+@pytest.mark.parametrize("label", ["Best candidates", "All other candidates", "All heads"])
 def test_wide_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, label):
     at = f"document.querySelector('.scroll[aria-label=\"{label}\"]')"
-    found, _ = browser.ask(page, f"({{holds: {at}.scrollWidth, shows: {at}.clientWidth}})", tmp_path, width=1280)
+    script = f"(() => {{ {UNFOLD} return {{holds: {at}.scrollWidth, shows: {at}.clientWidth}}; }})()"
+    found, _ = browser.ask(page, script, tmp_path, width=1280)
     assert found["shows"] > 900
     assert found["holds"] <= found["shows"]
 
@@ -91,6 +95,7 @@ def test_words_stand_out_from_their_ground(page, tmp_path, dark):
         const lay = (a, b) => [0, 1, 2].map((i) => a[i] * (1 - b[3]) + b[i] * b[3]);
         return over.reduce(lay, [255, 255, 255]);
       };
+      document.querySelectorAll('details').forEach((part) => { part.open = true; });
       let worst = {ratio: 99}, seen = 0;
       for (const e of document.querySelectorAll('body *')) {
         const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
@@ -106,6 +111,46 @@ def test_words_stand_out_from_their_ground(page, tmp_path, dark):
     found, _ = browser.ask(page, script, tmp_path, dark=dark)
     assert found["dark"] == dark and found["seen"] > 300
     assert found["worst"]["ratio"] >= 4.5, found["worst"]
+
+
+@pytest.mark.parametrize(("width", "most"), [(1280, 8_000), (390, 13_000)])
+def test_it_is_not_tall(page, tmp_path, width, most):
+    script = "({page: document.documentElement.scrollHeight, words: document.querySelectorAll('details').length})"
+    found, _ = browser.ask(page, script, tmp_path, width=width)
+    assert found["page"] < most
+    assert found["words"] > 10
+
+
+def test_the_first_screen_holds_result_verdicts_and_what_to_do_next(page, tmp_path):
+    bottoms = "['.tiles', '#verdicts', '#next'].map((at) => document.querySelector(at).getBoundingClientRect().bottom)"
+    found, _ = browser.ask(page, bottoms, tmp_path, width=1280)
+    assert max(found) < 900
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_no_word_is_broken(page, tmp_path, width):
+    script = """(() => {
+      UNFOLD
+      const broken = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      let seen = 0;
+      while (walk.nextNode()) {
+        const node = walk.currentNode, parent = node.parentElement;
+        if (!parent.getClientRects().length || parent.closest('script, style, .hidden, .skip, svg')) continue;
+        for (const word of node.textContent.matchAll(/[A-Za-z0-9.]{2,18}/g)) {
+          const range = document.createRange();
+          range.setStart(node, word.index);
+          range.setEnd(node, word.index + word[0].length);
+          const boxes = [...range.getClientRects()].filter((box) => box.width);
+          seen += 1;
+          if (new Set(boxes.map((box) => Math.round(box.top))).size > 1) broken.push(node.textContent.trim());
+        }
+      }
+      return {broken, seen};
+    })()""".replace("UNFOLD", UNFOLD)
+    found, _ = browser.ask(page, script, tmp_path, width=width)
+    digests = [text for text in found["broken"] if len(text) == 64]
+    assert found["seen"] > 1000
+    assert [text for text in found["broken"] if text not in digests] == []
 
 
 def test_a_picture_of_it_can_be_taken(page, tmp_path):

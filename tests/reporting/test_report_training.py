@@ -65,7 +65,7 @@ def test_the_section_tells_result_price_and_every_trial(three):
         "How it went",
         "Class by class, against the frozen probe",
         "What the curves mean",
-        "Recipes tried",
+        "5 recipes tried",
         "How it was done",
     ]
     assert "from random weights" in words and "−0.150 [−0.180, −0.120] n = 24" in words
@@ -235,6 +235,7 @@ def test_a_network_that_did_not_go_all_the_way_is_explained(three, alpha, soup, 
     _, words = section(tuned.findings(three, test=24, network=made, logs=tuple(logs)))
     assert told in words
     assert told or ("its first weights" not in words)
+    assert ("the one that counts" in words) == ("its first weights, those" not in words and "broke off" not in words)
 
 
 def test_raw_curves_and_compared_scores_are_told_apart(three):
@@ -281,6 +282,7 @@ def test_it_fits_every_screen(page, tmp_path, width):
 def test_its_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, width):
     labels = ["Did it pay", "All recipes", "Each class of the network and of the frozen probe"]
     script = f"""{json.dumps(labels)}.map((label) => {{
+      document.querySelectorAll('details').forEach((part) => {{ part.open = true; }});
       const at = document.querySelector(`.scroll[aria-label="${{label}}"]`);
       return at.scrollWidth - at.clientWidth;
     }})"""
@@ -292,6 +294,7 @@ def test_its_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, width):
 def test_the_recipe_can_be_copied_and_breaks_at_commas_alone(page, tmp_path):
     script = """(() => {
       const at = document.querySelector('#training pre.wrapped');
+      at.closest('details').open = true;
       const parts = [...at.querySelectorAll('span')];
       const lines = new Set(parts.map((part) => part.getBoundingClientRect().top));
       return {text: at.innerText, whole: parts.every((part) => part.getClientRects().length === 1), lines: lines.size};

@@ -1,8 +1,10 @@
 """The service's page in Chromium: a picture is dropped, an answer is seen; by keyboard, on a phone, light and dark."""
 
+import numpy as np
 import pytest
 
 import pages
+from headstart.uncertainty.selective_prediction import PredictionUncertainty, format_reasons
 from serving_bench import GREEN, KEY, RED
 
 pytestmark = pytest.mark.medium
@@ -128,3 +130,15 @@ def test_it_is_accessible_and_fits(chromium, service, size, scheme, tmp_path):
         assert pages.overflows(shown) <= 0
         light = shown.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (light == "rgb(251, 250, 247)") == (scheme == "light")
+
+
+def test_novelty_is_rounded_as_in_the_reasons(chromium, service):
+    shares = [0.99649, 0.9966, 0.4, 0.99999, 1.0]
+    strange, none = np.ones(len(shares), bool), np.zeros(len(shares), bool)
+    uncertainty = PredictionUncertainty(none[:, None], np.array(shares), strange, none)
+    reasons = [format_reasons(None, uncertainty, row, "red", 0.5)[0] for row in range(len(shares))]
+    with pages.page(chromium, f"{service.url}/") as shown:
+        words = shown.evaluate("(shares) => shares.map(formatNovelty)", shares)
+    numbers = ["99.6 %", "99.6 %", "40.0 %", "99.9 %", "all"]
+    assert [text.split(" known")[0].removesuffix(" of") for text in words] == numbers
+    assert [reason.split("than ")[1].split(" known")[0].removesuffix(" of the") for reason in reasons] == numbers

@@ -156,13 +156,20 @@ def format_count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def format_breakable(text: str) -> Markup:
+    """A text with names of backbones in it that may go on in the next line where their parts meet, and only there."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(?<=\w)(?=[@+])|(?<=\w[_:/,=])(?=\w)", "<wbr>", str(escape(text))))
+
+
 def format_prose(text: str) -> Markup:
     """Words that any screen can show: names in backticks as code, `n = 400` never torn apart at the end of a line."""
     from markupsafe import Markup, escape
 
     safe = str(escape(format_printable(text.replace("\u00a0", " "))))
     unbroken = safe.replace("n = ", "n\u00a0=\u00a0").replace(" %", "\u00a0%")
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", unbroken))
+    return Markup(re.sub(r"`([^`]+)`", lambda name: f"<code>{format_breakable(Markup(name[1]))}</code>", unbroken))
 
 
 def format_sentence(text: str) -> Markup:

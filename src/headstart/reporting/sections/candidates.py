@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from headstart.reporting.charts import ChartPoint, draw_cost_and_score, draw_sco
 from headstart.reporting.report_data import ReportInput
 
 _Y = "balanced accuracy"
+BEST = 5  # candidates that are seen without a click
 STATUS = {"tied": "tied with the best", "screened_out": "screened out"}  # the others are words
 
 
@@ -23,10 +25,15 @@ def make_candidates_view(report: ReportInput) -> dict[str, Any] | None:
         return None
     cost_ms = report.latencies_ms
     columns = list(dict.fromkeys((ranking.metric, "balanced_accuracy")))
+    rows = [_candidate_view(row, columns, cost_ms) for row in ranking.rows]
+    best = [line for line in rows if line["row"].status in ("chosen", "tied", "beaten")][:BEST]
+    others = [line for line in rows if line not in best]
     return {
         "metric": ranking.metric,
         "columns": columns,
-        "rows": [_candidate_view(row, columns, cost_ms) for row in ranking.rows],
+        "best": best,
+        "others": others,
+        "others_title": _format_others(others),
         "why": ranking.why,
         "ties": ranking.ties,
         "statuses": {row.status for row in ranking.rows if row.flops > 0},
@@ -54,6 +61,17 @@ def _candidate_view(row: RankRow, columns: list[str], cost_ms: Mapping[str, floa
         "scores": [scores.get(name) for name in columns],
         "latency_ms": _find_latency_ms(row, cost_ms) or math.nan,
     }
+
+
+def _format_others(lines: Sequence[Mapping[str, Any]]) -> str:
+    counts = Counter(line["row"].status for line in lines)
+    words = {"control": "control", "screened_out": "screened out", "tied": "tied", "beaten": "beaten"}
+    parts = [
+        formatting.format_plural(counts[status], word) if status == "control" else f"{counts[status]} {word}"
+        for status, word in words.items()
+        if counts[status]
+    ]
+    return formatting.format_list(parts) if parts else ""
 
 
 def _is_one_cost(ranking: Ranking) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from headstart.core.storage.files import format_printable
@@ -45,12 +46,13 @@ def _heat_map_view(row: MapRow, report: ReportInput, explained: Explained, thumb
     if jpeg is None:
         return None
     data = report.dataset
+    truth = format_printable(data.class_names[int(data.targets[row.row])])
     return {
-        "group": row.group,
+        "group": _format_group(row, truth, data.class_names),
         "src": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"),
         "picture": thumbs.make_thumbnail(row.row),
         "alt": f"Heat map of {format_printable(row.class_name)} on {format_printable(data.uris[row.row])}",
-        "truth": format_printable(data.class_names[int(data.targets[row.row])]),
+        "truth": truth,
         "answer": format_printable(row.answer),
         "class_name": format_printable(row.class_name),
         "chance": formatting.format_number(row.confidence, digits=2),
@@ -60,3 +62,13 @@ def _heat_map_view(row: MapRow, report: ReportInput, explained: Explained, thumb
             if value > 0
         ],
     }
+
+
+def _format_group(row: MapRow, truth: str, class_names: Sequence[str]) -> str:
+    """What the picture is an example of; where the final model answers otherwise than when it was held out, so too."""
+    if row.answer not in class_names:
+        return f"{row.group}, and declined"
+    is_right = format_printable(row.answer) == truth
+    if is_right == row.group.startswith("right"):
+        return row.group
+    return f"{row.group} while held out, now {'right' if is_right else 'wrong'}"

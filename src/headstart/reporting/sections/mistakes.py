@@ -76,7 +76,7 @@ def _make_cells(
     off_first = sorted(chosen, key=lambda c: (c[0] == c[1], -confusion[c], c))
     each = max(1, min(CELL, CELLS // max(len(chosen), 1)))
     shown = {c: each if position * each < CELLS else 0 for position, c in enumerate(off_first)}
-    return {c: _cell_view(c, shown[c], answers, data, thumbs) | {"first": c == off_first[0]} for c in chosen}
+    return {c: _cell_view(c, shown[c], answers, data, thumbs) for c in chosen}
 
 
 def _filled_cells(confusion: np.ndarray) -> list[tuple[int, int]]:

@@ -49,7 +49,6 @@
     }
   });
   const asked = location.hash.startsWith("#cell-") && links.find((link) => link.hash === location.hash);
-  const first = asked || document.querySelector(".matrix a[data-first], .pairs a");
-  if (first) open(first);
+  if (asked) open(asked);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
 })();

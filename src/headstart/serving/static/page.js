@@ -16,6 +16,8 @@ function createElement(name, settings = {}, ...inside) {
   return element;
 }
 
+// Rounded down, as in the reasons of an answer: a share that is not all never reads as all.
+const formatNovelty = (share) => share >= 1 ? "all known pictures" : `${(Math.floor(1000 * share) / 10).toFixed(1)} % of known pictures`;
 const formatPercent = (value) => {
   if (value < 0.0005) return "<0.1 %";
   if (value > 0.9995) return ">99.9 %";
@@ -183,7 +185,7 @@ function showAnswer(card, file, row) {
 function uncertaintyList(row) {
   const facts = [];
   if (row.plausible.length) facts.push(["plausible", row.plausible.join(", ")]);
-  if (row.novelty !== null) facts.push(["more novel than", `${formatPercent(row.novelty)} of known pictures`]);
+  if (row.novelty !== null) facts.push(["more novel than", formatNovelty(row.novelty)]);
   if (!facts.length) return null;
   const pairs = facts.map(([name, value]) => createElement("div", {}, createElement("dt", {}, name), createElement("dd", {}, value)));
   return createElement("dl", { className: "doubt" }, ...pairs);

@@ -1,0 +1,85 @@
+"""What to do next: what the findings of a run ask of its user, the most urgent first."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+
+from headstart.core import redaction
+from headstart.core.storage.files import format_printable
+from headstart.core.types import Evaluation
+from headstart.reporting import formatting
+from headstart.reporting.report_data import ReportInput
+
+MOST = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextStep:
+    """One thing to do: a sentence, a command that does it or none, and the part of the page that says more."""
+
+    sentence: str
+    command: str = ""
+    section: str = ""
+    link: str = ""
+
+
+def list_next_steps(report: ReportInput) -> list[NextStep]:
+    """At most five; empty for a run without a result."""
+    evaluation = report.evaluation
+    if evaluation is None:
+        return []
+    run = shlex.quote(format_printable(report.run_name))
+    data = shlex.quote(format_printable(redaction.redact_setting(report.job, "data")))
+    steps = _mend_pictures(report, evaluation) + _collect_pictures(report, evaluation)
+    if evaluation.split == "cv":
+        sentence = "Judge it on labelled pictures of their own: none were held back here"
+        steps.append(NextStep(sentence=sentence, command=f"headstart evaluate {run} FOLDER"))
+    accuracy = next((s.value for s in evaluation.scores if s.name == "accuracy" and not s.subject), 1.0)
+    tuning = report.adapted.tuning if report.adapted else None
+    paid = next((verdict.answer for verdict in evaluation.verdicts if verdict.code == "fine_tuning"), "")
+    command = f"headstart fit {data} --strategy auto --budget 10m"
+    if tuning is None and accuracy < 1:
+        steps.append(
+            NextStep(sentence="See whether training the network itself pays: it was not tried", command=command)
+        )
+    elif tuning is not None and tuning.taken and paid != "yes":
+        sentence = "Let the run choose: the trained network was asked for, and is not shown to be better than the probe"
+        steps.append(NextStep(sentence=sentence, command=command))
+    use = NextStep(
+        sentence="Try it on pictures of yours",
+        command=f"headstart predict {run} FOLDER",
+        section="use",
+        link="all commands",
+    )
+    return [*steps[: MOST - 1], use]
+
+
+def _mend_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextStep]:
+    issues = [outcome.name for audit in report.audits for outcome in audit.outcomes if outcome.status == "issue"]
+    steps = []
+    if issues:
+        sentence = f"Look at what the checks of the pictures found: {formatting.format_list(issues)}"
+        steps.append(NextStep(sentence=sentence, section="audit", link="the checks"))
+    count = round(evaluation.wrong_labels[0]) if evaluation.wrong_labels else len(evaluation.suspects)
+    if count and len(evaluation.suspects):
+        sentence = f"Look at the labels that may be wrong, the likeliest first; expect about {count:,} that are"
+        steps.append(NextStep(sentence=sentence, section="mistakes", link="the suspects"))
+    return steps
+
+
+def _collect_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextStep]:
+    answers = {verdict.code: verdict.answer for verdict in evaluation.verdicts}
+    recalls = [
+        (score.value, score.subject)
+        for score in evaluation.scores
+        if score.name == "recall" and score.split == evaluation.split and score.subject in report.dataset.class_names
+        if math.isfinite(score.value)
+    ]
+    if not recalls or (answers.get("enough_data") != "no" and answers.get("uneven_classes") != "yes"):
+        return []
+    value, name = min(recalls)
+    recall = f"of which {formatting.format_percent(value)} are recognised"
+    sentence = f"Collect more pictures, above all of `{format_printable(name)}`, {recall}"
+    return [NextStep(sentence=sentence, section="classes", link="class by class")]
