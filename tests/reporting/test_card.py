@@ -430,6 +430,15 @@ def test_words_of_others_are_code_or_plain():
     assert markdown.format_sentence("class `a_b` has 3*4") == "class `a_b` has 3\\*4"
 
 
+@pytest.mark.parametrize(("answer", "limits"), [("no", 1), ("unclear", 1), ("yes", 0)])
+def test_an_unknown_that_does_not_work_is_told_in_words(made, answer, limits):
+    sentence = "`unknown` does not work here: it declines 0.0 % of 103 handwritten digits"
+    verdict = Verdict(code="unknown", answer=answer, sentence=sentence)
+    told = format_card(_with(made(), uncertainty=_with(doubt_of(), verdict=verdict)))
+    assert section(told, "Limits found").count(f"Unknown: {sentence}.") == limits
+    assert ("does not work here (see the limits)" in section(told, "Intended use")) == (answer == "no")
+
+
 def test_a_model_that_cannot_say_unknown_is_told_so(made):
     of = made()
     never, seldom = (

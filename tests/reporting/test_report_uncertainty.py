@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import report_samples as samples
+from headstart.core.types import Verdict
 from headstart.reporting.sections import uncertainty
 from headstart.reporting.write_report import format_page
 from judged_sets import dataset
@@ -49,6 +50,15 @@ def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
     found = dataclasses.replace(given.uncertainty, novelty=None, scores=kept, thresholds=np.full(3, np.inf))
     told = section(format_page(dataclasses.replace(given, uncertainty=found)))
     assert "This model says unknown only where its prediction set is empty: too few pictures" in re.sub(" +", " ", told)
+
+
+def test_that_unknown_does_not_work_stands_among_the_verdicts(given):
+    verdict = Verdict(code="unknown", answer="no", sentence="`unknown` does not work here: it declines nothing")
+    found = dataclasses.replace(given.uncertainty, verdict=verdict)
+    page = format_page(dataclasses.replace(given, uncertainty=found))
+    shown = re.sub(r"<[^>]+>|\s+", " ", re.search(r'<section id="verdicts".*?</section>', page, re.S)[0])
+    assert "Does it know what it does not know?" in shown
+    assert "unknown does not work here: it declines nothing" in re.sub(" +", " ", shown)
 
 
 def test_of_many_classes_the_worst_are_told(given):

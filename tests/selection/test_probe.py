@@ -69,6 +69,8 @@ def test_held_out_and_training_probabilities_are_those_of_the_arrays(adapted, da
     strong = backbones[1]
     assert np.array_equal(adapted.cv_rows, split.train)
     assert adapted.cv_probabilities.shape == (len(split.train), 3)
+    assert adapted.single_probabilities.shape == adapted.cv_probabilities.shape
+    assert not np.array_equal(adapted.single_probabilities, adapted.cv_probabilities)  # of one of two repeats
     x = np.concatenate([take_vectors(strong, f.depth, split.train) for f in adapted.features], axis=1)
     said = prediction.predict_probabilities(adapted.fitted.kind, adapted.fitted.arrays, x)
     assert np.allclose(said, adapted.train_probabilities, atol=1e-6)

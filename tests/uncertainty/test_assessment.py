@@ -15,7 +15,7 @@ from headstart.core.types import Calibrated, Evaluation, Feature, FineTuningResu
 from headstart.heads import cross_validation, prediction
 from headstart.statistics import intervals
 from headstart.statistics.calibration_error import calibration_bins
-from headstart.uncertainty import conformal, ood_detection, ood_threshold, selective_prediction
+from headstart.uncertainty import conformal, hidden_classes, ood_detection, ood_threshold, selective_prediction
 from headstart.uncertainty import coverage as promise
 from headstart.uncertainty import temperature as tempering
 from headstart.uncertainty.assessment import assess_uncertainty
@@ -304,6 +304,20 @@ def test_whole_searches_set_the_thresholds_where_there_are_such(context):
     assert (found.thresholds > plain.thresholds).any()
 
 
+def test_single_models_set_the_thresholds_not_their_mean(context):
+    """The saved model is one; a mean over repeats is nearer the truth, and its thresholds would cover too few."""
+    data = dataset(300)
+    split = splits(data, test=0.0)
+    mean, _, (_, _, backbone, adapted) = made(context, data=data, split=split)
+    spread = tempering.apply_temperature(adapted.cv_probabilities, 0.3)
+    single = dataclasses.replace(adapted, single_probabilities=spread)
+    judged = evaluated(data, split, backbone, single)
+    found = assess_uncertainty(data, split, (backbone,), single, judged, ctx=context(name="single"))
+    assert not np.array_equal(found.thresholds, mean.thresholds)
+    given = conformal.score_true_classes(spread, np.asarray(data.targets)[single.cv_rows], found.score)
+    assert set(found.thresholds) <= set(given)
+
+
 def test_a_larger_promise_makes_larger_sets(context):
     sizes = [one(made(context, coverage=c, name=str(c))[0], "set_size").value for c in (0.6, 0.8, 0.95)]
     assert sizes[0] <= sizes[1] <= sizes[2]
@@ -319,6 +333,38 @@ def test_foreign_pictures_are_told_and_known_ones_kept(context):
     assert {s.subject for s in found.scores if s.name == "novelty_auc"} >= {f"hidden class {name}" for name in NAMES}
     assert {s.subject for s in found.novelty.tried} == set(ood_detection.METHODS)
     assert found.novelty.method == max(found.novelty.tried, key=lambda s: round(s.value, 6)).subject
+
+
+def test_classes_left_out_tell_of_near_strangers_and_the_verdict_says_so(context):
+    found, said, (ctx, *_) = made(context)
+    together = one(found, "unknown", hidden_classes.ALL)
+    assert together.n == 450  # each training picture once
+    assert together.value == np.average(
+        [one(found, "unknown", f"hidden class {name}").value for name in NAMES],
+        weights=[one(found, "unknown", f"hidden class {name}").n for name in NAMES],
+    )
+    assert together.high < 0.5  # two units apart is near
+    assert found.verdict.answer == "no"
+    assert found.verdict.sentence in said
+    assert "`unknown` does not work here for pictures that are like yours" in said
+    assert serialization.load_value(UncertaintyReport, ctx.run.path / "doubt").verdict == found.verdict
+    trained, *_ = made(context, strategy="finetune", name="trained")  # its trunk has learnt from every class
+    assert not [s for s in trained.scores if s.subject == hidden_classes.ALL]
+    assert trained.verdict.answer == "unclear"
+
+
+@pytest.mark.parametrize("head", ["knn", "lda", "logistic", "nearest_mean", "ridge", "ridge_from_names"])
+def test_every_head_is_fitted_anew_without_a_class(context, head):
+    data = dataset(300)
+    split = splits(data)
+    backbone = embeddings(data, "made:good", {"last": 2.0})
+    adapted = adapt(data, split, backbone)
+    plugin = registry.load_plugin("heads", head.removesuffix("_from_names"))
+    params = next(iter(plugin.grid(len(split.train), 12, 3)))
+    adapted = dataclasses.replace(adapted, fitted=dataclasses.replace(adapted.fitted, head=head, params=params))
+    judged = evaluated(data, split, backbone, adapted)
+    found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=context(class_weight="balanced"))
+    assert one(found, "unknown", hidden_classes.ALL).n == 225
 
 
 def test_the_value_answers_as_a_saved_model_will(context):

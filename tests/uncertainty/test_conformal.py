@@ -103,7 +103,11 @@ def test_many_pictures_are_looked_at_block_by_block(monkeypatch):
 
 
 def test_cross_validation_guarantees_less_and_the_less_the_fewer():
-    assert [conformal.cross_validation_guarantee(n, 0.9) for n in (0, 2, 50, 200, 20_000)] == [0, 0, 0.6, 0.7, 0.79]
+    of_folds = [conformal.cross_validation_guarantee(n, 5, 0.9) for n in (50, 200, 20_000)]
+    assert of_folds == [0.654, 0.76, 0.799]
+    assert [conformal.cross_validation_guarantee(n, n, 0.9) for n in (0, 2, 200)] == [0.8] * 3  # the jackknife+
+    bound = [2 * 0.9 - 1 - math.sqrt(2 / n) for n in (50, 200, 20_000)]  # for any number of folds
+    assert all(np.array(of_folds) > bound)
 
 
 def test_the_interval_of_the_size_never_collapses():

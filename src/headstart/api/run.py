@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, FOLDERS, RunReader
-from headstart.core.types import Audit, UncertaintyReport
+from headstart.core.types import Audit, UncertaintyReport, Verdict, list_verdicts
 
 if TYPE_CHECKING:
     from headstart.core.types import Prediction, Score
@@ -99,9 +99,14 @@ class Run(RunReader):
             "strategy": self.adapted.strategy,
             "head": self.adapted.fitted.head,
             "scores": as_json(self.scores),
-            "verdicts": as_json(self.evaluation.verdicts),
+            "verdicts": as_json(self.verdicts),
             "seconds": round(self.seconds, 3),
         }
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """All answers in words, with the numbers that they rest on."""
+        return list_verdicts(self.evaluation, self.find(UncertaintyReport))
 
     def headline(self) -> list[Score]:
         """Accuracy and balanced accuracy of the split that judges."""
@@ -119,18 +124,16 @@ class Run(RunReader):
         report = self.find(UncertaintyReport)
         if report is None:
             return []
-        from headstart.uncertainty import ood_detection
         from headstart.uncertainty.summary import format_coverage, format_unknown
 
         lines, declined = [f"uncertainty: {format_coverage(report)}"], format_unknown(report)
         lines += [f"unknown: {declined}"] if declined else []
-        unable = ood_detection.format_inability(report.novelty is not None, report.floors)
-        return lines + ([f"uncertainty: {unable}"] if unable else [])
+        return lines
 
     def format_text(self) -> str:
         """The result in a few lines."""
         lines = [_format_score(score) for score in self.headline()]
-        lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
+        lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.verdicts]
         lines += [_format_score(score) for score in self.decision_scores()]
         lines += self._format_uncertainty()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
@@ -147,7 +150,7 @@ class Run(RunReader):
             f"<td>[{s.low:.3f}, {s.high:.3f}]</td><td>{s.n:,}</td></tr>"
             for s in self.headline()
         )
-        verdicts = "".join(f"<li>{html.escape(v.sentence)}</li>" for v in self.evaluation.verdicts)
+        verdicts = "".join(f"<li>{html.escape(v.sentence)}</li>" for v in self.verdicts)
         return (
             f"<p><b>{html.escape(self.path.as_posix())}</b>: {html.escape(' + '.join(self.chosen))}</p>"
             "<table><tr><th>split</th><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"

@@ -22,7 +22,6 @@ from headstart.finetuning.network.trainable_network import HeadStart
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
 from headstart.selection.cv_problem import CvProblem
-from headstart.selection.probe.learning_curve import resize_params
 from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.successive_halving import Finalist, Option
 
@@ -135,7 +134,7 @@ def fit_start(
 ) -> HeadStart:
     """The head of a starting point fitted on the (M,) int64 `rows` with classes `y`."""
     x = join_columns(embeddings, point.features, rows)
-    params = resize_params(point.params, len(rows), point.pictures)
+    params = cross_validation.resize_params(point.params, len(rows), point.pictures)
     with blas_threads.single_blas_thread():
         heads = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **problem.shared)
         head: FittedHead = next(iter(heads))

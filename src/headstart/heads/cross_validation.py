@@ -213,6 +213,15 @@ def balanced_class_weights(y: np.ndarray, n_classes: int) -> np.ndarray:
     return np.where(counts > 0, len(y) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1)), 1.0)
 
 
+def resize_params(params: Mapping[str, Any], size: int, full: int) -> Mapping[str, Any]:
+    """A setting found with `full` pictures, for `size` pictures.
+
+    Strengths are in parts of D / M, so they grow as pictures get fewer; neighbours are at most half the pictures.
+    """
+    resize = {"strength": lambda value: value * (full / size), "k": lambda value: min(value, max(size // 2, 1))}
+    return {name: resize[name](value) if name in resize else value for name, value in params.items()}
+
+
 def draw_stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
     """(B,) int64 ascending, at most `count` positions drawn by class in their shares, at least one of each class."""
     if len(y) <= count:

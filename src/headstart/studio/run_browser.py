@@ -14,7 +14,7 @@ from headstart.core.errors import DataError
 from headstart.core.job import read_local_paths
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, RunReader
 from headstart.core.storage.files import format_printable, read_json
-from headstart.core.types import Audit, Dataset, Evaluation, FitResult, Ranking
+from headstart.core.types import Audit, Dataset, Evaluation, FitResult, Ranking, UncertaintyReport
 from headstart.studio.process_identity import is_alive
 
 _ROWS = 40  # of a ranking
@@ -88,6 +88,7 @@ def describe_run(run: Path) -> dict[str, Any]:
     """All that the page shows of a run, as far as it has come."""
     reader = RunReader(run)
     ranking, probe, evaluation = (reader.find_json(kind) for kind in (Ranking, FitResult, Evaluation))
+    unknown = reader.find_json(UncertaintyReport).get("verdict")
     return summarize_run(run) | {
         "job": (job := _read_job(run)),
         "steps": _list_steps(run),
@@ -101,7 +102,7 @@ def describe_run(run: Path) -> dict[str, Any]:
         "why": probe.get("why") or ranking.get("why", ""),
         "curves": _list_curves(run),
         "learning": probe.get("curve", []),
-        "verdicts": evaluation.get("verdicts", []),
+        "verdicts": evaluation.get("verdicts", []) + ([unknown] if unknown else []),
         "choices": _list_choices(run),
     }
 

@@ -10,22 +10,24 @@ import dataclasses
 
 import numpy as np
 
+from headstart.core import blas_threads, registry
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import predict_rows
+from headstart.heads import cross_validation
 from headstart.heads.decision_rule import apply_decision, make_decision
 from headstart.statistics import metrics
 from headstart.statistics.intervals import make_share_score
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
-from headstart.uncertainty import ood_detection, ood_threshold
+from headstart.uncertainty import hidden_classes, ood_detection, ood_threshold
 from headstart.uncertainty.coverage import HeldOutPredictions, score_share
 from headstart.uncertainty.ood_threshold import FAMILIAR, KnownDistances, TrainingSample
 from headstart.uncertainty.selective_prediction import collect_arrays, make_entry, measure_uncertainty
-from headstart.uncertainty.summary import format_coverage, format_unknown
+from headstart.uncertainty.summary import format_coverage, format_unknown, judge_unknown
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 CALIBRATION = ("ece", "log_loss", "brier")
@@ -54,7 +56,7 @@ def assess_uncertainty(
     promise = coverage_judging.set_thresholds(cross_validated, kind, coverage)
     floors = coverage_judging.compute_floors(cross_validated, promise, FAMILIAR)
     training_sample = inputs.draw_training_sample()
-    detector, hidden, known_distances = ood_threshold.fit_detector(
+    detector, known_distances = ood_threshold.fit_detector(
         training_sample, data.class_names, inputs.find_trained_distances()
     )
     report = UncertaintyReport(
@@ -76,17 +78,22 @@ def assess_uncertainty(
         outcomes = coverage_judging.judge_sets_by_fold(judged, promise, coverage, FAMILIAR)
     else:
         outcomes = coverage_judging.judge_sets(judged, promise, floors)
-    scores = inputs.score_calibration() + coverage_judging.score_sets(judged, outcomes, data.class_names) + hidden
+    scores = inputs.score_calibration() + coverage_judging.score_sets(judged, outcomes, data.class_names)
+    if detector and adapted.strategy == "probe":
+        rule = hidden_classes.SetRule(score=kind, coverage=coverage)
+        predict = inputs.predict_held_out
+        scores += hidden_classes.score_hidden_classes(training_sample, detector.method, predict, rule, data.class_names)
     scores += score_unknown(report, inputs, judged, outcomes.hopeless, known_distances)
     if foreign:
         scores += score_foreign(report, inputs, judged, known_distances, foreign)
     report = dataclasses.replace(report, scores=tuple(scores))
+    verdict = judge_unknown(report, trained=adapted.strategy != "probe")
+    report = dataclasses.replace(report, verdict=verdict)
     serialization.save_value(report, ctx.make_step_folder("doubt"))
     ctx.console.print_line("uncertainty", format_coverage(report))
     if declined := format_unknown(report):
         ctx.console.print_line("uncertainty", f"unknown: {declined}")
-    if unable := ood_detection.format_inability(detector is not None, floors):
-        ctx.console.print_line("uncertainty", unable)
+    ctx.console.print_line("uncertainty", verdict.sentence)
     return report
 
 
@@ -127,11 +134,15 @@ class _AssessmentInputs:
         )
 
     def make_cross_validated(self) -> HeldOutPredictions:
-        """Training pictures, answered by models (where nested, by whole searches) that had not learnt from them."""
-        p = self.adapted.nested_probabilities
-        if p is None:
-            p = apply_temperature(np.asarray(self.adapted.cv_probabilities), self.adapted.temperature)
-        return self._make_held_out("cv", self.adapted.cv_rows, p)
+        """Training pictures, answered by models (where nested, by whole searches) that had not learnt from them.
+
+        Each by one model, as by the saved one: a mean over repeats is surer of the true class, and its sets too small.
+        """
+        adapted = self.adapted
+        if adapted.nested_probabilities is not None:
+            return self._make_held_out("cv", adapted.cv_rows, np.asarray(adapted.nested_probabilities))
+        p = adapted.cv_probabilities if adapted.single_probabilities is None else adapted.single_probabilities
+        return self._make_held_out("cv", adapted.cv_rows, apply_temperature(np.asarray(p), adapted.temperature))
 
     def find_held_back(self) -> HeldOutPredictions | None:
         evaluation = self.evaluation
@@ -162,6 +173,22 @@ class _AssessmentInputs:
             rows = np.sort(draw.choice(rows, ood_detection.MOST, replace=False))
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
         return TrainingSample(rows=rows, x=self.load_features(rows), y=self.get_labels(rows), fold=fold)
+
+    def predict_held_out(self, x: np.ndarray, y: np.ndarray, learnt: np.ndarray, answered: np.ndarray) -> np.ndarray:
+        """(B, C) tempered answers of the run's head, fitted anew on other pictures; see `PredictHeldOut`.
+
+        A head that starts from the names of the classes starts from nothing.
+        """
+        fitted, count = self.adapted.fitted, int(y[learnt].max()) + 1
+        head = registry.load_plugin("heads", fitted.head if fitted.head in registry.list_plugins("heads") else "ridge")
+        params = cross_validation.resize_params(fitted.params, len(learnt), len(self.splits.train))
+        balanced = self.job.class_weight == "balanced"
+        weight = cross_validation.balanced_class_weights(y[learnt], count) if balanced else None
+        with blas_threads.single_blas_thread():
+            [p] = cross_validation.fit_and_predict(
+                head, x, y, learnt, answered, grid=[params], n_classes=count, class_weight=weight, seed=self.job.seed
+            )
+        return apply_temperature(p, self.adapted.temperature)
 
     def score_calibration(self) -> list[Score]:
         """Before and after the temperature; where the same pictures set it, by that of others."""

@@ -74,8 +74,10 @@ def cross_validation_guarantee(n: int, folds: int, coverage: float) -> float:
 
     1 - 2 alpha - min(2 (1 - 1 / K) / (n / K + 1), (1 - K / n) / (K + 1)), where `coverage` is 1 - alpha.
     """
+    n = max(n, 1)
+    folds = min(max(folds, 1), n)
     excess = min(2 * (1 - 1 / folds) / (n / folds + 1), (1 - folds / n) / (folds + 1))
-    return math.floor(1000 * max(0.0, 2 * coverage - 1 - max(excess, 0.0)) + _ROUNDING) / 1000
+    return math.floor(1000 * max(0.0, 2 * coverage - 1 - excess) + _ROUNDING) / 1000
 
 
 def conformal_quantile(held_out: np.ndarray, coverage: float) -> float:

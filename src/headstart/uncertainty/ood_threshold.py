@@ -30,6 +30,10 @@ class TrainingSample:
     y: np.ndarray  # (M,) int64 classes
     fold: np.ndarray  # (M,) int64, 0..K-1
 
+    def select(self, which: np.ndarray) -> TrainingSample:
+        """Some of the pictures, by their positions or a mask (M,)."""
+        return TrainingSample(rows=self.rows[which], x=self.x[which], y=self.y[which], fold=self.fold[which])
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class KnownDistances:
@@ -61,17 +65,18 @@ def find_limit(distances: np.ndarray) -> tuple[float, float]:
 
 def fit_detector(
     sample: TrainingSample, names: tuple[str, ...], trained: Mapping[str, KnownDistances] | None = None
-) -> tuple[OodDetector | None, list[Score], KnownDistances | None]:
-    """The detector, the scores of the hidden classes, and the distances that set the limit.
+) -> tuple[OodDetector | None, KnownDistances | None]:
+    """The detector, and the distances that set its limit.
 
     No detector where there are too few pictures. `trained`, by method, sets the limit instead of `sample` where a
     trunk was trained: its own training pictures look familiar to it in every fold, so each fold's network tells.
     """
     sizes = [len(sample.y)] + ([] if trained is None else [len(known.values) for known in trained.values()] or [0])
     if min(sizes) < ood_detection.LEAST or len(np.unique(sample.fold)) < 2:
-        return None, [], None
-    hidden = {method: _score_hidden_classes(sample, method, names) for method in ood_detection.METHODS}
-    tried = tuple(_mean_score(method, scores) for method, scores in hidden.items())
+        return None, None
+    tried = tuple(
+        _mean_score(method, _recognise_hidden_classes(sample, method, names)) for method in ood_detection.METHODS
+    )
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
     arrays, k = ood_detection.fit_references(sample.x, sample.y, best)
     known_distances = (
@@ -88,7 +93,7 @@ def fit_detector(
         arrays=arrays | {"known": np.sort(known_distances.values).astype(np.float32)},
         tried=tried,
     )
-    return detector, hidden[best], known_distances
+    return detector, known_distances
 
 
 def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:
@@ -101,8 +106,8 @@ def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:
     return distances
 
 
-def _score_hidden_classes(sample: TrainingSample, method: str, names: tuple[str, ...]) -> list[Score]:
-    """How well each class is recognised when the measure knows the others alone."""
+def _recognise_hidden_classes(sample: TrainingSample, method: str, names: tuple[str, ...]) -> list[Score]:
+    """How well each class is recognised, on the first fold, when the measure knows the others alone."""
     counts, first = np.bincount(sample.y, minlength=len(names)), sample.fold == sample.fold.min()
     scores = []
     for c in sorted(np.argsort(-counts, kind="stable")[:HIDDEN].tolist()):

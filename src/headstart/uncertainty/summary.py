@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Score, UncertaintyReport
+from headstart.core.types import Score, UncertaintyReport, Verdict
+from headstart.uncertainty import hidden_classes, ood_detection
 
+USEFUL = 0.5  # share of strange pictures declined, below which `unknown` is said not to work
 OF_THRESHOLDS = "thresholds of cross-validation"  # subject of a score that runs of before have
 
 
@@ -40,7 +42,44 @@ def format_unknown(report: UncertaintyReport) -> str:
 
 
 def _list_declined(report: UncertaintyReport) -> Iterator[Score]:
-    return (s for s in report.scores if s.name == "unknown")
+    """Of known pictures, of each kind of others, and of the hidden classes together rather than one by one."""
+    return (s for s in report.scores if s.name == "unknown" and not s.subject.startswith("hidden class "))
+
+
+def judge_unknown(report: UncertaintyReport, *, trained: bool) -> Verdict:
+    """Does the answer `unknown` work here: yes or no where every kind, or any, lies surely on its side of a half."""
+    unable = ood_detection.format_inability(report.novelty is not None, report.floors)
+    if unable:
+        return Verdict(code="unknown", answer="no", sentence=f"`unknown` does not work here: {unable}")
+    strangers = [s for s in _list_declined(report) if s.subject]
+    missed = [s for s in strangers if s.high < USEFUL]
+    near = [s for s in strangers if s.subject == hidden_classes.ALL]
+    is_sure = bool(near) and all(s.low > USEFUL for s in strangers)
+    answer = "no" if missed else "yes" if is_sure else "unclear"
+    limited = " for pictures that are like yours" if missed == near else ""
+    claim = {
+        "no": f"`unknown` does not work here{limited}",
+        "yes": "`unknown` works here",
+        "unclear": "whether `unknown` works here is unclear",
+    }[answer]
+    parts = [f"it declines {_format_share(s)} of {_format_kind(s, report)}" for s in strangers]
+    if not near:
+        why = "a trained network has learnt from each" if trained else "too few pictures"
+        parts.append(f"no class was left out to see: {why}")
+    return Verdict(code="unknown", answer=answer, sentence=f"{claim}: {', '.join(parts)}")
+
+
+def _format_kind(score: Score, report: UncertaintyReport) -> str:
+    """How many pictures of which kind; of the hidden classes also the one that is declined least."""
+    if score.subject != hidden_classes.ALL:
+        return f"{score.n:,} {format_printable(score.subject)}"
+    of_classes = [s for s in report.scores if s.name == "unknown" and s.subject.startswith("hidden class ")]
+    least = min(of_classes, key=lambda s: s.value)
+    name = format_printable(least.subject.removeprefix("hidden class "))
+    return (
+        f"{score.n:,} pictures of {len(of_classes):,} classes, each left out in turn (least of `{name}`: "
+        f"{_format_share(least)}, n = {least.n:,})"
+    )
 
 
 def _format_share(score: Score) -> str:

@@ -22,7 +22,15 @@ from headstart.core.types.export import AccuracyChange, Export, Exported
 from headstart.core.types.head import CurvePoint, Feature, FittedHead, Head, HeadRow, NameInitialization, StartingHead
 from headstart.core.types.prediction import UNKNOWN, Prediction, ZeroShotPrediction
 from headstart.core.types.ranking import Ranking, RankRow
-from headstart.core.types.result import AblationRow, Calibrated, Evaluation, FitResult, OodDetector, UncertaintyReport
+from headstart.core.types.result import (
+    AblationRow,
+    Calibrated,
+    Evaluation,
+    FitResult,
+    OodDetector,
+    UncertaintyReport,
+    list_verdicts,
+)
 from headstart.core.types.score import CalibrationBin, Score, Verdict
 from headstart.core.types.training import (
     Diagnosis,
@@ -47,7 +55,7 @@ __all__ += ["AccuracyChange", "Export", "Exported"]
 __all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "NameInitialization", "StartingHead"]
 __all__ += ["UNKNOWN", "Prediction", "ZeroShotPrediction"]
 __all__ += ["RankRow", "Ranking"]
-__all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport"]
+__all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport", "list_verdicts"]
 __all__ += ["CalibrationBin", "Score", "Verdict"]
 __all__ += ["Diagnosis", "EpochRow", "EpochScores", "FineTuningResult", "ModelCheck"]
 __all__ += ["TrainingInput", "TrainingLog", "Trial", "TunedNetwork"]

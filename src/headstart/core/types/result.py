@@ -46,6 +46,7 @@ class FitResult:
     tuning: FineTuningResult | None = None  # all fine-tuning; None when none was asked for
     calibrated: Calibrated | None = None
     nested_probabilities: np.ndarray | None = None  # (M, C) float32 of `cv_rows`, tempered, that `nested` scores
+    single_probabilities: np.ndarray | None = None  # (M, C) float32 of the first repeat: of one model, as the saved one
 
     @property
     def temperature(self) -> float:
@@ -121,3 +122,10 @@ class UncertaintyReport:
     why: str  # one sentence on how the promise is kept
     novelty: OodDetector | None  # None where the training pictures are too few
     scores: tuple[Score, ...]
+    verdict: Verdict | None = None  # does `unknown` work here; None in runs of before
+
+
+def list_verdicts(evaluation: Evaluation, uncertainty: UncertaintyReport | None) -> tuple[Verdict, ...]:
+    """All answers in words of a run, that on `unknown` last."""
+    verdict = uncertainty.verdict if uncertainty else None
+    return (*evaluation.verdicts, *([verdict] if verdict else []))

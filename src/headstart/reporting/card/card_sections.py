@@ -84,8 +84,10 @@ def _format_intended_use(card: CardInput) -> str:
     abstains = uncertainty is not None and (
         uncertainty.novelty is not None or bool(np.isfinite(uncertainty.floors).any())
     )
+    works = uncertainty is None or uncertainty.verdict is None or uncertainty.verdict.answer != "no"
     sentence = (
         "It may answer `unknown`; such pictures are for a person to look at."
+        + ("" if works else " `unknown` does not work here (see the limits): keep other pictures away from it.")
         if abstains
         else "It always names one of its classes, whatever a picture shows: keep other pictures away from it."
     )

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from headstart.core.types import list_verdicts
 from headstart.reporting.card import markdown as md
 from headstart.reporting.card import shortcut_learning, slices
 from headstart.reporting.card.card_data import CardInput
@@ -20,7 +21,14 @@ _MOST = 8  # weak classes, weak slices, and findings of the audit that are liste
 _FEWEST = 5  # unlike pictures of a class below which nothing is said of it: with one, a single miss would look sure
 _NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind is spoken of
 # the answers that are no limit; what stands here as empty is always named, what does not stand here never
-_HOPED = {"uneven_classes": "", "overfitting": "", "enough_data": "", "transfer": "yes", "negative_transfer": "no"}
+_HOPED = {
+    "uneven_classes": "",
+    "overfitting": "",
+    "enough_data": "",
+    "transfer": "yes",
+    "negative_transfer": "no",
+    "unknown": "yes",
+}
 
 
 def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
@@ -41,15 +49,17 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
 
 def _format_verdicts(card: CardInput) -> Iterator[str]:
     """Those that name a limit, rather than what was hoped for."""
-    for verdict in card.evaluation.verdicts:
+    for verdict in list_verdicts(card.evaluation, card.uncertainty):
         if verdict.answer != _HOPED.get(verdict.code, verdict.answer):
             yield f"{verdict.code.replace('_', ' ').capitalize()}: {md.format_sentence(verdict.sentence)}."
 
 
 def _format_unnoticed_kinds(card: CardInput) -> Iterator[str]:
-    """Kinds of pictures that the model was not shown and hardly takes for strange; first, whether it takes any so."""
-    if card.uncertainty and (
-        unable := ood_detection.format_inability(card.uncertainty.novelty is not None, card.uncertainty.floors)
+    """Kinds of pictures that the model was not shown and hardly takes for strange; in runs of before whether any."""
+    if (
+        card.uncertainty
+        and card.uncertainty.verdict is None
+        and (unable := ood_detection.format_inability(card.uncertainty.novelty is not None, card.uncertainty.floors))
     ):
         yield f"{md.format_sentence(unable[:1].upper() + unable[1:])}."
     for score in card.uncertainty.scores if card.uncertainty else ():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Evaluation, Score, Verdict
+from headstart.core.types import Evaluation, Score, Verdict, list_verdicts
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.decision import make_decision_view
@@ -29,6 +29,7 @@ QUESTIONS = {
     "fine_tuning": "Does fine-tuning pay here?",
     "negative_transfer": "Does the pre-training harm here?",
     "data_saved": "Does the pre-training save pictures?",
+    "unknown": "Does it know what it does not know?",
 }
 
 
@@ -45,7 +46,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
         "main": [by_name[name] for name in HEADLINE if name in by_name],
         "table": _baseline_table(by_name, evaluation, report.dataset.class_names),
-        "verdicts": [_verdict_view(v) for v in evaluation.verdicts if v.code != "headline"],
+        "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_flattering else NESTED,
         "decision": make_decision_view(report, evaluation),
     }

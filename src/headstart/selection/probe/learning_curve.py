@@ -31,19 +31,12 @@ def learning_curve(entry: HeadResult, x: np.ndarray, problem: CvProblem) -> tupl
     for part in PARTS:
         size = int(part * n_train)
         if size >= LEAST * problem.n_classes:
-            held_out = _predict_on_part(entry, resize_params(entry.tuned.params, size, n_train), x, problem, part)
+            held_out = _predict_on_part(
+                entry, cross_validation.resize_params(entry.tuned.params, size, n_train), x, problem, part
+            )
             points.append(CurvePoint(n_train=size, score=problem.average_scores(METRIC, held_out)))
     points.append(CurvePoint(n_train=n_train, score=problem.average_scores(METRIC, entry.tuned.held_out)))
     return tuple(points)
-
-
-def resize_params(params: Mapping[str, Any], size: int, full: int) -> Mapping[str, Any]:
-    """A setting found with `full` pictures, for `size` pictures.
-
-    Strengths are in parts of D / M, so they grow as pictures get fewer; neighbours are at most half the pictures.
-    """
-    resize = {"strength": lambda value: value * (full / size), "k": lambda value: min(value, max(size // 2, 1))}
-    return {name: resize[name](value) if name in resize else value for name, value in params.items()}
 
 
 def _predict_on_part(

@@ -34,7 +34,7 @@ from headstart.heads import cross_validation, prediction
 from headstart.selection.cv_problem import CvProblem
 from headstart.selection.probe import candidate_heads, fit_result, head_selection
 from headstart.selection.probe.head_selection import HeadResult
-from headstart.selection.probe.learning_curve import learning_curve, resize_params
+from headstart.selection.probe.learning_curve import learning_curve
 from headstart.statistics.paired_selection import PairedChoice
 from headstart.uncertainty import temperature
 
@@ -73,6 +73,7 @@ def train_probe(
         why=f"{choice.why}; {strategy.why}",
         cv_rows=problem.rows,
         cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
+        single_probabilities=np.asarray(entry.tuned.held_out[0]),
         train_probabilities=p_train,
         nested=(),
         curve=learning_curve(entry, join_columns(embeddings, entry.features, problem.rows), problem),
@@ -138,7 +139,7 @@ def _fit_winner(
 ) -> tuple[FittedHead, np.ndarray]:
     rows = np.asarray(splits.train)
     y, head = np.asarray(data.targets)[rows], head_selection.load_head(entry.head, entry.features, problem)
-    params = resize_params(entry.tuned.params, len(rows), len(problem.rows))
+    params = cross_validation.resize_params(entry.tuned.params, len(rows), len(problem.rows))
     weight = None if problem.class_weight is None else cross_validation.balanced_class_weights(y, problem.n_classes)
     with (
         feature_matrix.open_columns(embeddings, entry.features, rows, ctx.make_step_folder("adapt")) as x,
