@@ -58,6 +58,7 @@ def fit(
     max_size: str | float = "",
     from_names: bool = False,
     resize: jobs.Resize = "auto",
+    no_thumbnails: bool = False,
     costs: str | Path = "",
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
@@ -92,6 +93,7 @@ def fit(
         max_size: bytes that the trunks' weights may have in float32: 50MB, 1GB.
         from_names: also try a head that starts from the class names; fetches a sentence model.
         resize: how pictures become square; auto measures it where a crop would lose much.
+        no_thumbnails: keep no small copies of pictures: not in the run, its page or its heat maps.
         costs: CSV file: first row and column class names, cell = cost of answering column for row.
 
     Raises:
@@ -158,6 +160,7 @@ def audit(
     max_size: str | float = "",
     from_names: bool = False,
     resize: jobs.Resize = "auto",
+    no_thumbnails: bool = False,
     costs: str | Path = "",
 ) -> dict[str, Any]:
     """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings."""
@@ -201,6 +204,7 @@ def embed(
     max_size: str | float = "",
     from_names: bool = False,
     resize: jobs.Resize = "auto",
+    no_thumbnails: bool = False,
     costs: str | Path = "",
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache. `fit` explains the settings."""
@@ -242,6 +246,7 @@ def rank(
     max_size: str | float = "",
     from_names: bool = False,
     resize: jobs.Resize = "auto",
+    no_thumbnails: bool = False,
     costs: str | Path = "",
 ) -> dict[str, Any]:
     """Measure which backbone and depth fit the pictures; the ranking as plain JSON. `fit` explains the settings."""
@@ -304,6 +309,7 @@ def demo(
     max_size: str | float = "",
     from_names: bool = False,
     resize: jobs.Resize = "auto",
+    no_thumbnails: bool = False,
     costs: str | Path = "",
 ) -> Run:
     """Fit the 2,000 textile pictures that a package carries; `fit` explains the settings."""

@@ -73,6 +73,7 @@ class Job:
     resize: Resize = _option(
         "auto", "how pictures become square; auto measures it where a crop would lose much", Resize
     )
+    no_thumbnails: bool = _option(False, "keep no small copies of pictures: not in the run, its page or its heat maps")
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
 
     @property

@@ -30,7 +30,7 @@ class ExampleEntry:
     uri: str  # in the data set
     class_name: str  # its label
     start: int  # of its JPEG in `thumbnails.bin`
-    stop: int  # its end; `start` where it could not be read any more
+    stop: int  # its end; `start` where it could not be read any more or none are kept
     prototype: int = 0  # 1 for the picture that stands best for its class, 2 … for those that add most to it; else 0
 
 
@@ -51,7 +51,7 @@ class Neighbour:
     uri: str  # in the data set
     class_name: str  # its label
     similarity: float  # cosine of the standardised features, -1..1
-    thumbnail: bytes | None  # JPEG of at most 96 px; None where it could not be read
+    thumbnail: bytes | None  # JPEG of at most 96 px; None where it could not be read or none are kept
 
 
 class ExampleStore:

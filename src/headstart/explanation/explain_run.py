@@ -46,12 +46,15 @@ def explain_run(
 ) -> Explained:
     """Write `<run>/explain/`; the model must be saved already. `embeddings` are of all pictures."""
     started, folder = time.monotonic(), ctx.make_step_folder(example_store.FOLDER)
-    rows = _keep_examples(data, splits, embeddings, fit_result, folder)
+    rows = _keep_examples(data, splits, embeddings, fit_result, folder, with_thumbnails=not ctx.job.no_thumbnails)
     explainer = Explainer(ctx.run.path / "model")
     method, why = explainer.automatic
     backbones = {feature.backbone for feature in fit_result.features}
     flops = sum(embedding.spec.flops for embedding in embeddings if embedding.spec.name in backbones)
     most = len(GROUPS) * A_GROUP if method == CAM else int(WORK // (PASSES * max(flops, 1)))
+    left_out = "" if most else "this backbone would need long for them: headstart explain makes them one by one"
+    if ctx.job.no_thumbnails:
+        most, left_out = 0, "no small copies of pictures are kept, as `--no-thumbnails` asks"
     answers = explainer.model.choose_classes(np.asarray(evaluation.probabilities))
     examples = _choose_held_out(data, evaluation, answers)[:most]
     places = {uri: place for place, uri in enumerate(data.uris)}
@@ -66,7 +69,7 @@ def explain_run(
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.name != "value.json"),
         prototypes=_prototype_rows(explainer, places),
         maps=tuple(heat_map for heat_map in maps if heat_map is not None),
-        left_out="" if most else "this backbone would need long for them: headstart explain makes them one by one",
+        left_out=left_out,
     )
     serialization.save_value(explained, folder)
     count = len(explained.maps)
@@ -77,13 +80,19 @@ def explain_run(
 
 
 def _keep_examples(
-    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], fit_result: FitResult, folder: Path
+    data: Dataset,
+    splits: Splits,
+    embeddings: tuple[Embeddings, ...],
+    fit_result: FitResult,
+    folder: Path,
+    *,
+    with_thumbnails: bool,
 ) -> np.ndarray:
     targets = np.asarray(data.targets)
     rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(data.class_names))
     vectors, scale = example_selection.make_vectors(join_columns(embeddings, fit_result.features, rows))
     standing = example_selection.choose_prototypes(vectors, targets[rows])
-    jpegs = example_selection.make_thumbnails(data, rows)
+    jpegs = example_selection.make_thumbnails(data, rows) if with_thumbnails else [b""] * len(rows)
     ends = np.cumsum([len(jpeg) for jpeg in jpegs]).tolist()
     entries = tuple(
         example_store.ExampleEntry(

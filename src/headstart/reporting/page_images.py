@@ -24,12 +24,17 @@ class Thumbnail:
     file: str  # the last part of it
     label: str  # its class
     note: str  # what it is shown for, such as the probability of the answer
-    _made: Future[str]
+    _made: Future[str] | None  # None where pictures are left out
 
     @property
     def data_url(self) -> str:
-        """The picture as a `data:` address; empty when its file cannot be read any more."""
-        return self._made.result()
+        """The picture as a `data:` address; empty when it is left out, or its file cannot be read any more."""
+        return self._made.result() if self._made else ""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the page is to hold no pictures."""
+        return self._made is None
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Thumbnails:
     """Makes thumbnails of a data set's pictures; a context manager, for the threads end with it."""
 
     data: Dataset
+    left_out: bool = False
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(count_threads()))
     _made: dict[int, Future[str]] = field(default_factory=dict)
 
@@ -50,11 +56,11 @@ class Thumbnails:
         """The thumbnail of a row of the data set."""
         row = int(row)
         uri = self.data.uris[row]
-        if row not in self._made:
+        if row not in self._made and not self.left_out:
             self._made[row] = self._pool.submit(_encode_thumbnail, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
         label = self.data.class_names[int(self.data.targets[row])]
         name, file, label = map(format_printable, (uri, uri.rpartition("/")[2], label))
-        return Thumbnail(name=name, file=file, label=label, note=note, _made=self._made[row])
+        return Thumbnail(name=name, file=file, label=label, note=note, _made=self._made.get(row))
 
 
 def _encode_thumbnail(path: str) -> str:

@@ -54,7 +54,7 @@ def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_
 def format_page(report: ReportInput) -> str:
     """The page as text; it depends on the findings and the bytes of the pictures alone."""
     script = (_HERE / "script.js").read_text(encoding="utf-8")
-    with Thumbnails(report.dataset) as thumbs:
+    with Thumbnails(report.dataset, report.job.no_thumbnails) as thumbs:
         page = _make_environment().get_template("page.html")
         return page.render(
             data=report.dataset,
@@ -74,6 +74,7 @@ def format_page(report: ReportInput) -> str:
             training=training.make_training_view(report),
             origin=provenance.make_provenance_view(report),
             adapted=report.adapted,
+            left_out=report.job.no_thumbnails,
         )
 
 

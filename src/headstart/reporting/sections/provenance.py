@@ -77,7 +77,8 @@ def _format_command(report: ReportInput) -> str:
         value = redaction.redact_setting(report.job, option.name)
         if value != option.default:
             text = ",".join(value) if isinstance(value, tuple) else _format_setting(report, option.name)
-            parts += [f"--{option.name.replace('_', '-')}", shlex.quote(format_printable(text))]
+            parts.append(jobs.format_flag(option.name))
+            parts += [] if value is True else [shlex.quote(format_printable(text))]
     if report.job.seed == next(f.default for f in dataclasses.fields(report.job) if f.name == "seed"):
         parts += ["--seed", str(report.job.seed)]
     return " ".join(parts)
