@@ -11,7 +11,7 @@ from headstart.core.errors import UsageError, format_nearest
 
 # Of tables, models, pages, pictures and archives: no folder is called so on purpose.
 _FILE_SUFFIXES = frozenset(
-    (
+    (  # noqa: SIM905 - a name a line would be longer
         ".bin .csv .gz .h5 .html .jpeg .jpg .json .jsonl .keras .md .onnx .parquet .pb .pdf .png .pt .pth "
         ".tar .tflite .toml .tsv .txt .xlsx .xml .yml .zip"
     ).split()
