@@ -23,7 +23,7 @@ from headstart.explanation.explain_image import Explanation
 
 PAGE = Path(__file__).with_name("api.md")
 VALUES = (
-    *(types.Prediction, types.ZeroShotPrediction, Explanation, Drift),
+    *(types.Prediction, Explanation, Drift),
     *(types.Score, types.Verdict, types.Evaluation, types.Ranking, types.RankRow),
 )
 SETTINGS = [option.name for option in list_options()]
@@ -161,9 +161,12 @@ def _first_paragraph(value: Any) -> str:
 def _format_errors() -> str:
     classes = [value for value in vars(errors).values() if inspect.isclass(value)]
     kinds = [kind for kind in classes if issubclass(kind, errors.HeadstartError)]
-    lines = ["## Errors\n", "All are `headstart.HeadstartError`s; the others are in `headstart.core.errors`. Each has"]
-    lines += ["`what`, `where`, `hint` and `exit_code` ([exit codes](errors.md)).\n"]
-    lines += [f"- `{kind.__name__}` ({kind.exit_code}): {_first_paragraph(kind)}" for kind in kinds]
+    lines = [
+        "## Errors\n",
+        "All are `headstart.HeadstartError`s with `what`, `where`, `hint` and `exit_code`; the others",
+    ]
+    lines += ["are in `headstart.core.errors`. [When each is raised](errors.md).\n"]
+    lines += [f"- `{kind.__name__}` ({kind.exit_code})" for kind in kinds]
     return "\n".join(lines) + "\n"
 
 

@@ -3,11 +3,15 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from headstart.cli.main import main
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "docs" / "tutorial.ipynb"
 CELLS = json.loads(NOTEBOOK.read_text())["cells"]
@@ -30,6 +34,25 @@ results = {
 }
 print(json.dumps(results))
 """
+EXAMPLES = (
+    "compare",
+    "drift",
+    "evaluate",
+    "explain",
+    "export",
+    "predict",
+    "rank",
+    "reference/adapt",
+    "report",
+    "uncertainty",
+)
+EXAMPLE_DRIVER = """
+import json, sys
+sources = json.load(sys.stdin)
+for source in sources:
+    exec(compile(source, source, "exec"), {"__name__": "__main__"})
+print(len(sources), "examples")
+"""
 
 
 def test_the_notebook_is_sound_and_carries_no_outputs():
@@ -48,21 +71,27 @@ def test_links_of_the_notebook_lead_somewhere():
     assert [target for target in targets if not (NOTEBOOK.parent / target).exists()] == []
 
 
-@pytest.mark.medium
-def test_every_cell_of_the_notebook_runs(tmp_path, shared_store):
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory, shared_store):
+    """The folder in which all cells were run, and what the process said."""
+    folder = tmp_path_factory.mktemp("tutorial")
     sources = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
-    child = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps(sources),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "agg"},
-        timeout=600,
-    )
-    assert child.returncode == 0, child.stderr
-    assert f"cell {len(sources) - 1}" in child.stdout.splitlines()
-    results = json.loads(child.stdout.splitlines()[-1])
+    return folder, run_python(DRIVER, sources, folder)
+
+
+def run_python(driver, sources, folder):
+    """Standard output of a fresh process that takes sources from its standard input."""
+    command, env = [sys.executable, "-c", driver], {**os.environ, "MPLBACKEND": "agg"}
+    text = json.dumps(sources)
+    child = subprocess.run(command, input=text, capture_output=True, text=True, cwd=folder, env=env, timeout=600)
+    assert child.returncode == 0, child.stdout + child.stderr
+    return child.stdout
+
+
+@pytest.mark.medium
+def test_every_cell_of_the_notebook_runs(tutorial):
+    folder, stdout = tutorial
+    results = json.loads(stdout.splitlines()[-1])
     assert results["finished"] and results["picture_count"] == 240
     (judged,) = results["judged"]
     assert judged["n"] == 120 and judged["low"] > 1 / 3  # better than one class for all
@@ -71,6 +100,35 @@ def test_every_cell_of_the_notebook_runs(tmp_path, shared_store):
     assert len(results["answers"]) == 7 and stranger == "unknown"
     assert results["explained"] in ("global", "local", "nominal")
     assert results["parity"] < 1e-4
-    assert "did you mean `finetune`?" in child.stdout
-    assert (tmp_path / "runs" / "first" / "report.html").is_file()
-    assert (tmp_path / "why.png").is_file() and (tmp_path / "exported" / "predict.py").is_file()
+    assert "did you mean `finetune`?" in stdout
+    assert (folder / "runs" / "first" / "report.html").is_file()
+    assert (folder / "why.png").is_file() and (folder / "exported" / "predict.py").is_file()
+
+
+@pytest.mark.medium
+def test_examples_of_the_pages_run(tutorial):
+    """In the tutorial's folder, with the names that the pages use; those that train or start a server run elsewhere."""
+    folder, _ = tutorial
+    shutil.copytree(folder / "runs" / "first", folder / "runs" / "second")
+    (folder / "more").rename(folder / "more_pictures")
+    for name in ("picture.jpg", "a.jpg", "b.jpg", "new/a.jpg", "folder/a.jpg", "photos/a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.open(next((folder / "more_pictures" / "local").iterdir())).save(folder / name)
+    main(
+        [
+            "predict",
+            f"{folder}/runs/first",
+            f"{folder}/pictures",
+            "--out",
+            f"{folder}/a.csv",
+            "--quiet",
+            "--usage",
+            f"{folder}/usage.jsonl",
+        ]
+    )
+    texts = {name: (NOTEBOOK.parent / f"{name}.md").read_text() for name in EXAMPLES}
+    blocks = [block for text in texts.values() for block in re.findall(r"```python\n(.*?)```", text, re.S)]
+    blocks = [block for block in blocks if "headstart.export(" not in block]  # the notebook exports
+    assert len(blocks) >= len(EXAMPLES)
+    stdout = run_python(EXAMPLE_DRIVER, blocks, folder)
+    assert f"{len(blocks)} examples" in stdout.splitlines()
