@@ -43,7 +43,7 @@ def test_a_page_that_watches_gets_what_is_whole(run):
     assert run.find_json(Evaluation) == {}
     assert run.find_timings_json() == {"read": {"wall_s": 1.5}}
     write(run, "adapt/trials/trial0.json", {"log": {"name": "trial 0"}})
-    assert run.find_training_logs() == [("trial0", {"name": "trial 0"})]
+    assert run.find_training_logs() == [{"name": "trial 0"}]
     assert [path.name for path in run.list_watched_files()] == ["value.json", "timings.json", "trial0.json"]
 
 

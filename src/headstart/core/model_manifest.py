@@ -128,7 +128,22 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError(f"`{path}` is not a model's manifest: {err!r}", where=str(path), hint=_AGAIN) from err
     require_files(manifest, folder)
+    if fault := _find_contradiction(manifest):
+        raise DataError(f"`{path}` contradicts itself: {fault}", where=str(path), hint=_AGAIN)
     return manifest
+
+
+def _find_contradiction(manifest: Manifest) -> str:
+    """What in a manifest does not fit the rest of it, empty where all does: its digest may be a forger's own."""
+    rule, n_classes = manifest.decision, len(manifest.class_names)
+    outputs = {(trunk.name, level.name) for trunk in manifest.trunks for level in trunk.depths}
+    if missing := [f"{f.backbone}@{f.depth}" for f in manifest.features if (f.backbone, f.depth) not in outputs]:
+        return f"no trunk has the feature `{missing[0]}`"
+    if rule.positive and rule.positive not in manifest.class_names:
+        return f"no class is named `{rule.positive}`"
+    if rule.costs is not None and [len(row) for row in rule.costs] != [n_classes] * n_classes:
+        return f"the costs are not of {n_classes} classes"
+    return "" if n_classes and manifest.features else "it has no classes or no features"
 
 
 def require_files(manifest: Manifest, folder: Path) -> None:

@@ -16,6 +16,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json, write_bytes, write_json
 from headstart.core.storage.hashing import compute_digest, file_digest
+from headstart.core.storage.unpacking import load_array
 
 FORMAT = 1
 FOLDER, NAME = "explain", "examples"
@@ -59,8 +60,8 @@ class ExampleStore:
 
     def __init__(self, folder: Path, index: ExampleIndex) -> None:
         self.index = index
-        self._vectors = np.load(folder / VECTORS, allow_pickle=False).astype(np.float32)
-        self._centre, self._factor = np.load(folder / SCALE, allow_pickle=False)
+        self._vectors = load_array(folder / VECTORS).astype(np.float32)
+        self._centre, self._factor = load_array(folder / SCALE)
         self._thumbnails = (folder / THUMBNAILS).read_bytes()
 
     def similarities(self, features: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from headstart.core import registry
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.extras import format_install_command
 from headstart.core.provenance import list_versions
+from headstart.core.settings import count_threads
 from headstart.core.storage.files import translate_disk_errors, write_json
 from headstart.core.storage.hashing import file_digest, to_plain
 from headstart.core.types import Export
@@ -213,11 +214,12 @@ def _sample_pictures(pictures: Pictures, count: int) -> Pictures:
 def _decode_calibration(source: ExportSource, pictures: Pictures) -> list[np.ndarray]:
     """One array (n, H, W, 3) uint8 an input, of the pictures that an 8-bit version is calibrated on."""
     sample = evenly_spaced(len(pictures.calibration), CALIBRATION)
-    contents = [preprocessing.read_bytes(os.fspath(pictures.calibration[i])) for i in sample]
-    return [
-        np.stack([preprocessing.decode_picture(content, entry.spec) for content in contents])
+    files = [os.fspath(file) for file in pictures.calibration]
+    batches = (
+        preprocessing.decode_batches("", files, sample, entry.spec, batch=len(sample), threads=count_threads())
         for entry in graph_inputs(source.manifest)
-    ]
+    )
+    return [next(pictures_of_input)[1] for pictures_of_input in batches]
 
 
 def format_export(export: Export) -> str:

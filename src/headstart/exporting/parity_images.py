@@ -43,11 +43,13 @@ def pictures_of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, ca
 def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
     files = tuple(Path(data.root) / data.uris[row] for row in rows)
     for file, row in zip(files, rows, strict=True):
-        gone = not file.is_file()
-        if gone or file_digest(file) != data.digests[row]:
-            why = "is gone" if gone else "is another one now"
+        try:
+            fault = "" if file_digest(file) == data.digests[row] else "is another one now"
+        except OSError:
+            fault = "cannot be read any more" if file.exists() else "is gone"
+        if fault:
             raise DataError(
-                f"an export is compared on the run's own pictures, and `{format_printable(data.uris[row])}` {why}",
+                f"an export is compared on the run's own pictures, and `{format_printable(data.uris[row])}` {fault}",
                 where=format_printable(data.root),
                 hint="--data FOLDER names other labelled pictures to compare on, one sub-folder a class",
             )

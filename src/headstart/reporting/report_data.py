@@ -16,6 +16,7 @@ from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.files import read_json, write_json
+from headstart.core.storage.serialization import refuse_damage
 from headstart.core.types import (
     Audit,
     BackboneSpec,
@@ -90,7 +91,8 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
         decisions=tuple(run.read_decisions()),
         # the report's own step is not over yet
         timings={step: float(entry["wall_s"]) for step, entry in run.timings.items() if step != "report"},
-        provenance=_read_environment(ctx, computed_now) | {"Digests": _list_digests(data, run)},
+        provenance=_read_environment(ctx, computed_now)
+        | {"Digests": {"data set (SHA-256)": data.digest} | run.read_feature_digests()},
     )
 
 
@@ -103,18 +105,10 @@ def _find_backbones(ranking: Ranking | None) -> tuple[BackboneSpec, ...]:
     return tuple(specs)
 
 
-def _list_digests(data: Dataset, run: RunReader) -> dict[str, str]:
-    digests = {"data set (SHA-256)": data.digest}
-    for entry in run.read_embedding_entries():
-        for level, vectors in entry["vectors"].items():
-            digests[f"{entry['key']['backbone']}@{level}, {entry['pictures']:,} pictures"] = vectors["sha256"]
-    return digests
-
-
 def _read_environment(ctx: Context, computed_now: bool) -> dict[str, dict[str, str]]:
     """Versions and machine, kept at the end of each fit, so that a page written again elsewhere tells the truth."""
     path = ctx.make_step_folder("report") / "provenance.json"
     if computed_now or not path.is_file():
         write_json(path, {"Versions": provenance.list_versions(), "Machine": provenance.describe_machine()})
-    environment: dict[str, dict[str, str]] = read_json(path)
-    return environment
+    with refuse_damage(path):
+        return {head: {key: str(fact) for key, fact in rows.items()} for head, rows in read_json(path).items()}

@@ -18,6 +18,7 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.model_manifest import Manifest, TrunkEntry, read_manifest
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import INFERENCE_BATCH, count_threads
+from headstart.core.storage.unpacking import load_tensors
 from headstart.core.types import UNKNOWN, Prediction
 from headstart.heads import decision_rule, prediction
 from headstart.networks.openvino_engine import Engine
@@ -45,19 +46,13 @@ class Model:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """The head's arrays."""
-        from safetensors.numpy import load_file
-
-        arrays: dict[str, np.ndarray] = load_file(self.folder / self.manifest.head.arrays)
-        return arrays
+        return load_tensors(self.folder / self.manifest.head.arrays)
 
     @cached_property
     def uncertainty_arrays(self) -> dict[str, np.ndarray]:
         """The arrays of the uncertainty estimate as saved; empty for a model without one."""
-        from safetensors.numpy import load_file
-
         entry = self.manifest.doubt
-        arrays: dict[str, np.ndarray] = load_file(self.folder / entry.arrays) if entry else {}
-        return arrays
+        return load_tensors(self.folder / entry.arrays) if entry else {}
 
     @cached_property
     def _ood_arrays(self) -> dict[str, np.ndarray]:
@@ -126,7 +121,13 @@ class Model:
     def predict_probabilities(self, chunk: Chunk) -> np.ndarray:
         """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
         features = self.join_features(chunk)
-        probabilities = prediction.predict_probabilities(self.manifest.head.kind, self.arrays, features)
+        try:
+            probabilities = prediction.predict_probabilities(self.manifest.head.kind, self.arrays, features)
+        except (KeyError, ValueError, IndexError, TypeError) as err:
+            raise DataError(f"the head of the model does not fit it: {err!r}", where=str(self.folder)) from err
+        if probabilities.shape[1] != len(self.class_names):
+            problem = f"the head of the model answers for {probabilities.shape[1]} of {len(self.class_names)} classes"
+            raise DataError(problem, where=str(self.folder))
         return apply_temperature(probabilities, self.manifest.calibration.temperature)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:

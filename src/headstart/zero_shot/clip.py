@@ -19,6 +19,7 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
+from headstart.core.storage.unpacking import load_array
 from headstart.heads import softmax_regression
 from headstart.zero_shot import class_names
 
@@ -81,7 +82,7 @@ def make_clip_scorer(classes: Sequence[str], folder: Path, revision: str, store:
 
     entry = store.make_entry("texts", key, write)
     scaling = read_json(entry / "scaling.json")
-    texts = np.load(entry / "texts.npy", allow_pickle=False)
+    texts = load_array(entry / "texts.npy")
     return ClipScorer(texts=texts, scale=scaling["scale"], bias=scaling["bias"])
 
 

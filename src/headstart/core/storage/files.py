@@ -116,8 +116,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file; ValueError where it is none, or too deep to be one of ours."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as err:
+        raise ValueError("it is nested too deeply") from err
 
 
 def require_format(version: int, newest: int, owner: str) -> None:

@@ -7,6 +7,7 @@ marked `inline` stand among those of its owner.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -14,7 +15,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.core.storage.files import read_json, write_bytes, write_json
+from headstart.core.storage.unpacking import load_array
 
 T = TypeVar("T")
 
@@ -49,9 +51,16 @@ def find_value(kind: type[T], folder: Path, name: str = "value") -> T | None:
     path = folder / f"{name}.json"
     if not path.is_file():
         return None
-    try:
+    with refuse_damage(path):
         return load_value(kind, folder, name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+
+
+@contextlib.contextmanager
+def refuse_damage(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged or forged file of a run raises, and taking it apart, into a DataError."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
         hint = "run the command that made the run again: what is cached is not done again"
         raise DataError(f"what the run holds is damaged: {err!r}", where=str(path), hint=hint) from err
 
@@ -101,7 +110,7 @@ def _from_json(content: Any, kind: Any, folder: Path) -> Any:
     if isinstance(content, dict) and content.keys() == {"npy"}:
         if Path(content["npy"]).name != content["npy"]:
             raise ValueError(f"`{content['npy']}` is not the name of a file beside it")
-        return np.load(folder / content["npy"], mmap_mode="r", allow_pickle=False)
+        return load_array(folder / content["npy"], mmap_mode="r")
     if dataclasses.is_dataclass(kind):
         hints, names = _type_hints(typing.cast(type, kind)), {f.name for f in dataclasses.fields(kind)}
         inline = dict.fromkeys((f.name for f in dataclasses.fields(kind) if f.metadata.get("inline")), content)
@@ -110,10 +119,13 @@ def _from_json(content: Any, kind: Any, folder: Path) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return None if content is None else _from_json(content, next(a for a in args if a is not type(None)), folder)
+    container = list if origin in (tuple, list) else dict
+    if (kind in (int, bool, str) and type(content) is not kind) or (origin and not isinstance(content, container)):
+        raise TypeError(f"{str(content)[:50]!r} is no {kind}")
     if origin is tuple:
         inner = [args[0]] * len(content) if args[-1] is Ellipsis else args
         return tuple(_from_json(c, a, folder) for c, a in zip(content, inner, strict=True))
-    if origin is not None and isinstance(content, dict):
+    if container is dict and origin:
         return {k: _from_json(v, args[1], folder) for k, v in content.items()}
     if kind is float:
         return math.nan if content is None else float(content)

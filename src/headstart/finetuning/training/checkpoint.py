@@ -18,6 +18,7 @@ import numpy as np
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.files import write_bytes
+from headstart.core.storage.unpacking import load_arrays
 from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.training.prefetch import Profile
 
@@ -145,5 +146,5 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as content:
-        return {str(name): content[f"a{i:05d}"] for i, name in enumerate(content["names"])}
+    content = load_arrays(path)
+    return {str(name): content[f"a{i:05d}"] for i, name in enumerate(content["names"])}

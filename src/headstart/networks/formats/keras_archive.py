@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,17 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.core.storage.unpacking import require_bounded_zip
 from headstart.networks import openvino_engine
 from headstart.networks.blocks import list_tensors
 from headstart.networks.cut_points import Node
-from headstart.networks.formats.safe_formats import HEAD_BYTES, leads_elsewhere, may_be_pickle, runs_code
+from headstart.networks.formats.safe_formats import (
+    HEAD_BYTES,
+    leads_elsewhere,
+    may_be_pickle,
+    require_plain_hdf5,
+    runs_code,
+)
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _LIGHT = {"Softmax", "Activation", "Dropout", "Flatten", "Reshape", "Identity", "ConvertToTensor", "SpatialDropout2D"}
@@ -37,21 +45,25 @@ def require_safe(path: Path, *, trust: bool) -> str:
     try:
         with zipfile.ZipFile(path) as file:
             inside = file.namelist()
+            require_bounded_zip(file, path)
             _require_plain(file, path)
             missing = [name for name in (_CONFIG, _WEIGHTS) if name not in inside]
             if missing:
                 raise DataError(f"`{path.name}` is no `.keras` file: it has no `{missing[0]}`", where=str(path))
             broken = file.testzip()
             config = json.loads(file.read(_CONFIG)) if broken is None else {}
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as err:
+            if broken is None:
+                with file.open(_WEIGHTS) as weights:
+                    require_plain_hdf5(weights, path, f"{path.name}: {_WEIGHTS}")
+            code = _find_code_layer(config)
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RecursionError, zlib.error) as err:
         raise DataError(f"`{path.name}` is no whole `.keras` file: {err}", where=str(path), hint=_AGAIN) from err
     if broken is not None:
         raise DataError(f"`{path.name}` is damaged at `{broken}`", where=str(path), hint=_AGAIN)
-    code = _find_code_layer(config)
     if code and not trust:
-        what = f"the layer `{code}` of `{path.name}` is a Lambda or its like"
+        problem = f"the layer `{code}` of `{path.name}` is a Lambda or its like"
         hint = "write the layer without Lambda; or, if you made the file yourself, give `--trust`"
-        raise DataError(f"{what}: code that would run when the file is opened", where=str(path), hint=hint)
+        raise DataError(f"{problem}: code that would run when the file is opened", where=str(path), hint=hint)
     return code
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from headstart.core.errors import DataError
+from headstart.core.storage.unpacking import MEMBERS, require_bounded
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".mar", ".npy", ".npz")
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
@@ -49,13 +52,50 @@ def require_numbers(name: str, head: bytes, where: str) -> None:
 
 
 def require_weights(name: str, path: Path, where: str) -> None:
-    """As `require_numbers`; a DataError too where the file is shorter than it says itself."""
+    """As `require_numbers`; a DataError too where the file is not as it says itself, or would unpack to too much."""
     with path.open("rb") as handle:
         head = handle.read(HEAD_BYTES)
     require_numbers(name, head, where)
     length = path.stat().st_size
     if (stated := _stated_bytes(name, head)) > length:
         raise DataError(f"`{name}` is cut off: it has {length:,} bytes of {stated:,}", where=where)
+    if head.startswith(_HDF5):
+        require_plain_hdf5(path, path, name)
+    elif name.endswith(".safetensors"):
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy"):
+                pass  # opening it checks every offset
+        except SafetensorError as err:
+            raise DataError(f"`{name}` is no whole safetensors file: {err}", where=where) from err
+
+
+def require_plain_hdf5(source: Path | IO[bytes], packed: Path, name: str) -> None:
+    """Refuse weights that unpack to too much, by the shapes they state, or that lie in other files.
+
+    `packed` is the file that they come in, `source` itself or an archive.
+
+    Raises:
+        DataError: They do, or they are no HDF5.
+    """
+    import h5py
+
+    def iterate_bytes(file: Any) -> Iterator[int]:
+        links: list[tuple[str, Any]] = []
+        file.visititems_links(lambda *link: links.append(link) if len(links) <= MEMBERS else True)
+        for place, link in links:
+            entry = file[place] if isinstance(link, h5py.HardLink) else None
+            is_array = isinstance(entry, h5py.Dataset)
+            if entry is None or (is_array and (entry.external or entry.is_virtual)):
+                raise DataError(f"`{place}` of `{name}` lies elsewhere; nothing was read", where=str(packed))
+            yield entry.nbytes if is_array else 0
+
+    try:
+        with h5py.File(source, "r") as file:
+            require_bounded(packed, iterate_bytes(file), name)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as err:  # its library has no common class
+        raise DataError(f"`{name}` is no whole HDF5 file: {err}", where=str(packed)) from err
 
 
 def _stated_bytes(name: str, head: bytes) -> int:

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from headstart.core.storage.unpacking import GROWTH, count_allowed_bytes
 from headstart.images.file_formats import HEAD_BYTES, SUFFIXES, PictureError, detect_format
 from headstart.runtime.inputs.decoded_batches import Content
 
 MEMBER_BYTES = 100_000_000  # a picture file in an archive may have
-GROWTH, GROWN_BYTES = 200, 500_000_000  # an archive may unpack to so many times its size, or to so much
 _OPENERS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open, ".xz": lzma.open}
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz")
 _BROKEN = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, RuntimeError)
@@ -51,7 +51,7 @@ def read_members(path: Path) -> Iterator[Content]:
 
 
 def _read_zip(path: Path) -> Iterator[Content]:
-    bytes_left = _allowed_bytes(path)
+    bytes_left = count_allowed_bytes(path)
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.is_dir() or not _is_picture(info.filename):
@@ -71,7 +71,7 @@ def _read_zip(path: Path) -> Iterator[Content]:
 def _read_tar(path: Path) -> Iterator[Content]:
     opener: Any = _OPENERS.get(path.suffix.lower(), open)
     with opener(path, "rb") as stream:
-        limited: Any = _LimitedStream(stream, _allowed_bytes(path))
+        limited: Any = _LimitedStream(stream, count_allowed_bytes(path))
         with tarfile.open(fileobj=limited, mode="r|") as tar:
             archive: Any = tar
             for info in archive:
@@ -93,10 +93,6 @@ class _LimitedStream:
         if self._left < 0:
             raise _ArchiveTooLarge
         return content
-
-
-def _allowed_bytes(path: Path) -> int:
-    return max(GROWN_BYTES, GROWTH * path.stat().st_size)
 
 
 def _read_member(name: str, handle: IO[bytes], size: int) -> Content:
