@@ -42,6 +42,22 @@ def small_keras(path, *, side=64, scaled=True, nested=True, classes=3):
     return model
 
 
+def tiny_keras(path, *, side=32, classes=3):
+    """Three convolutions with batch norm and a classifier, random weights; saved as `.keras`."""
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(3)
+    pictures = keras.Input((side, side, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(pictures)
+    for width, name in ((8, "low"), (12, "mid"), (16, "top")):
+        x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False, name=name)(x)
+        x = layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(name=f"{name}_norm")(x))
+    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    x = layers.Dense(classes, activation="softmax", name="classes")(x)
+    save(keras.Model(pictures, x, name="tiny"), path)
+
+
 # ---------------------------------------------------------------- ONNX, in protobuf's own terms
 
 

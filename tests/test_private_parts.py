@@ -55,6 +55,10 @@ PLACES = {
         "tensorflow",
         "the module that adds gradients",
     ),
+    ("finetuning/network/determinism.py", "tensorflow.python.framework.config"): (
+        "tensorflow",
+        "what undoes deterministic kernels: `disable_op_determinism`; tests/finetuning/test_process_state.py",
+    ),
     ("exporting/formats/litert.py", "tensorflow.lite.python.schema_py_generated"): (
         "tensorflow",
         "the classes of a `.tflite` file's parts: `BufferT`, `MetadataT`; tests/exporting/test_export_formats.py",

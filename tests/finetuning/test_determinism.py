@@ -7,6 +7,7 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
+from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.training.train_step import TrainStep
 from small_nets import SIDE, conv, frozen
 
@@ -29,13 +30,14 @@ def branching():
 
 @pytest.fixture
 def stepper():
-    """A function that makes a stepper on a fresh network."""
+    """A function that makes a stepper on a fresh network, with the settings of a training."""
 
     def make():
         recipe = Recipe(depths=("last",), part="all", batch=len(X), rate=5e-3, start="random")
         return TrainStep(trainable_network.build_network(*branching(), recipe, start=None, n_classes=3), recipe, None)
 
-    return make
+    with repeat_bit_for_bit():
+        yield make
 
 
 def test_no_sum_of_gradients_leaves_the_order_to_the_threads(stepper):

@@ -17,7 +17,6 @@ from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import batchnorm_folding, clone, layer_swaps, lora, trainable_head
-from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.network.lora import Update
 from headstart.finetuning.network.trainable_head import Head, HeadStart
 from headstart.networks import blocks
@@ -120,7 +119,6 @@ def build_network(
     """
     import keras
 
-    repeat_bit_for_bit()  # what a network answers too, before its first step and after its last
     anatomy = blocks.split_into_blocks(trunk_model, spec, recipe.depths)
     train = blocks.choose_blocks(anatomy.blocks, recipe)
     cut = blocks.find_cut(anatomy, train)

@@ -14,6 +14,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import EpochRow, TrainingLog
+from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.finetuning.search.training_source import PreparedTraining
 from headstart.finetuning.tracking import epoch_tracking
@@ -109,6 +110,7 @@ def load_weights(
     return training.network.interpolate_weights(start, tuned, alpha)
 
 
+@repeat_bit_for_bit()
 def predict_held_out(
     setup: TrainingSetup, training: PreparedTraining, weights: Mapping[str, np.ndarray], run: FoldRun
 ) -> np.ndarray:

@@ -108,12 +108,14 @@ class Proposer:
     def __init__(self, strategy: str, backbones: Sequence[str], finished: Sequence[FinishedTrial], seed: int) -> None:
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells of each study that it makes
         self.space = make_distributions(strategy, backbones)
         self.study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(seed=seed + len(finished), n_startup_trials=_WARM),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM, n_warmup_steps=_WARM),
         )
+        optuna.logging.set_verbosity(verbosity)
         make = functools.partial(optuna.trial.create_trial, distributions=self.space)
         for trial in finished:
             values, part = recipes.field_values(trial.recipe), trial.recipe.trunk.part

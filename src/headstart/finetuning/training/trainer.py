@@ -23,6 +23,7 @@ from headstart.core.errors import DataError, SetupError
 from headstart.core.recipe import Recipe, field_values
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import EpochRow, EpochScores
+from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import memory, schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingFacts
@@ -60,6 +61,7 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.trained = trained
 
 
+@repeat_bit_for_bit()
 def train_network(
     network: Network,
     recipe: Recipe,
@@ -125,6 +127,7 @@ def epoch_weights(folder: Path, epoch: int) -> dict[str, np.ndarray]:
     return CheckpointFolder(folder).read_weights(epoch)
 
 
+@repeat_bit_for_bit()
 def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> float:
     """Seconds that a step takes, compiling left out: of the computing, or of the feed where that is slower."""
     weights = network.get()
