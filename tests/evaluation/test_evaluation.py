@@ -257,10 +257,26 @@ def test_the_curve_tells_whether_more_pictures_help(curve, answer):
     assert verdicts.judge_enough_data(curve).answer == answer
 
 
-def test_nothing_is_claimed_far_beyond_the_curve():
-    found = verdicts.judge_enough_data(_curve([(100, 0.6), (200, 0.7), (400, 0.8)], 0.01))
-    assert "800 instead of 400 should add about 0.100" in found.sentence
-    assert "beyond 1,600" in found.sentence
+@pytest.mark.parametrize(
+    ("curve", "words"),
+    [
+        (_curve([(100, 0.9), (200, 0.95), (400, 0.977)], 0.01), "more pictures would help, the curve still rises"),
+        (_curve([(100, 0.976), (200, 0.977), (400, 0.977)], 0.002), "the curve is flat"),
+        (_curve([(100, 0.9), (200, 0.95), (400, 0.977)], 0.2), "whether more pictures would help cannot be said"),
+    ],
+)
+def test_of_more_pictures_the_verdict_says_what_was_measured_and_promises_no_number(curve, words):
+    found = verdicts.judge_enough_data(curve)
+    before, last = (f"{p.score.value:.3f} with {p.n_train} pictures" for p in curve[-2:])
+    assert found.sentence == f"{words}: accuracy is {before} and {last}"
+
+
+def test_a_curve_that_rose_early_and_no_more_is_not_said_to_rise():
+    """The line through all points goes up surely; the last doubling gained nothing."""
+    found = verdicts.judge_enough_data(_curve([(100, 0.6), (200, 0.8), (400, 0.9), (800, 0.9)], 0.01))
+    assert found.answer == "unclear"
+    fell = verdicts.judge_enough_data(_curve([(100, 0.6), (200, 0.8), (400, 0.9), (800, 0.85)], 0.01))
+    assert fell.answer == "unclear"
 
 
 def test_wrong_labels_are_the_first_suspects(context):

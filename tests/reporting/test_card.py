@@ -292,6 +292,23 @@ def test_a_mark_inside_the_pictures_is_not_said_to_be_absent(made):
     assert "No shortcut" not in told
 
 
+def test_colours_that_tell_all_tell_it_without_a_degree_and_chance_counts_classes_with_pictures(made):
+    """Three of five classes have pictures, so a guess is right in a third."""
+    of = made(dataset(TARGETS, names=("a", "b", "c", "empty", "void")))
+
+    def tell(value, low):
+        colours = Score(
+            split="screen", name="balanced_accuracy", value=value, low=low, high=1.0, n=60, subject="colour histogram"
+        )
+        told = limitations.list_limitations(_with(of, evaluation=_with(of.evaluation, baselines=(colours,))), [])
+        return next(line for line in told if "Mere colours" in line)
+
+    assert tell(1.0, 0.95).startswith("Mere colours tell the classes: balanced accuracy 1.000")
+    assert tell(0.6, 0.5).startswith("Mere colours tell the classes to some degree: balanced accuracy 0.600")
+    assert tell(0.4, 0.3).startswith("Mere colours hardly tell the classes: balanced accuracy 0.400")  # 0.3 > 1 / 5
+    assert tell(0.6, 0.5).endswith("from a histogram, 0.333 is chance.")
+
+
 def test_label_suspects_say_how_many_are_right_after_all(made):
     of = made()
     told = [

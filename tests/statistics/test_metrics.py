@@ -202,7 +202,9 @@ def test_calibration_bins_have_equal_mass_and_hold_every_picture():
     assert len(bins) == 15
     assert {b.n for b in bins} == {200}
     assert sum(b.n * b.accuracy for b in bins) == pytest.approx((p.argmax(axis=1) == y).sum())
-    ece = sum(b.n * abs(b.accuracy - b.confidence) for b in bins) / 3000
+    gaps = np.array([b.accuracy - b.confidence for b in bins])
+    noise = np.mean(p.max(axis=1) * (1 - p.max(axis=1))) * 15 / 3000  # of the squared gap, were it calibrated perfectly
+    ece = np.abs(gaps).mean() * np.sqrt(1 - noise / np.mean(gaps**2))
     assert metrics.compute_score("ece", y, p, split="t").value == pytest.approx(ece)
     assert [b.n for b in metrics.calibration_bins(y[:12], p[:12])] == [12]
     assert len(metrics.calibration_bins(y, np.full((3000, 3), 1 / 3))) == 1
@@ -235,4 +237,27 @@ def test_pictures_without_an_error_leave_losses_and_calibration_uncertain():
         )  # two of each: half as many
         assert alike.high > of["ece"].high
     timid = metrics.compute_score("ece", y, np.where(np.eye(2)[y] > 0, 0.6, 0.4), split="train")
-    assert 0.3 < timid.low < timid.value == pytest.approx(0.4)
+    assert 0.3 < timid.low < timid.value == pytest.approx(0.4, abs=0.001)
+
+
+@pytest.mark.parametrize(("sharpening", "n"), [(1.0, 150), (1.3, 150), (1.7, 150), (1.7, 1000)])
+def test_calibration_error_is_told_about_as_large_as_it_is(sharpening, n):
+    """The plain mean gap is 0.10 of a model that is calibrated perfectly, and twice the error of a good one."""
+
+    def answer(count, rng):
+        p = np.exp(rng.normal(size=(count, 3)) * 1.8)
+        p /= p.sum(axis=1, keepdims=True)
+        y = (p.cumsum(axis=1) > rng.random((count, 1))).argmax(axis=1)
+        sharp = p**sharpening
+        return y, sharp / sharp.sum(axis=1, keepdims=True)
+
+    def mean_gap(y, p):
+        return sum(b.n * abs(b.accuracy - b.confidence) for b in metrics.calibration_bins(y, p)) / len(y)
+
+    rng = np.random.default_rng(3)
+    truth, draws = mean_gap(*answer(200_000, rng)), [answer(n, rng) for _ in range(120)]
+    told = np.mean([metrics.compute_score("ece", y, p, split="t").value for y, p in draws])
+    plain = np.mean([mean_gap(y, p) for y, p in draws])
+    assert abs(told - truth) < (0.03 if sharpening == 1 else 0.012)
+    if sharpening < 1.5:
+        assert plain > 2 * max(truth, told) * 0.95

@@ -304,20 +304,6 @@ def test_whole_searches_set_the_thresholds_where_there_are_such(context):
     assert (found.thresholds > plain.thresholds).any()
 
 
-def test_single_models_set_the_thresholds_not_their_mean(context):
-    """The saved model is one; a mean over repeats is nearer the truth, and its thresholds would cover too few."""
-    data = dataset(300)
-    split = splits(data, test=0.0)
-    mean, _, (_, _, backbone, adapted) = made(context, data=data, split=split)
-    spread = tempering.apply_temperature(adapted.cv_probabilities, 0.3)
-    single = dataclasses.replace(adapted, single_probabilities=spread)
-    judged = evaluated(data, split, backbone, single)
-    found = assess_uncertainty(data, split, (backbone,), single, judged, ctx=context(name="single"))
-    assert not np.array_equal(found.thresholds, mean.thresholds)
-    given = conformal.score_true_classes(spread, np.asarray(data.targets)[single.cv_rows], found.score)
-    assert set(found.thresholds) <= set(given)
-
-
 def test_a_larger_promise_makes_larger_sets(context):
     sizes = [one(made(context, coverage=c, name=str(c))[0], "set_size").value for c in (0.6, 0.8, 0.95)]
     assert sizes[0] <= sizes[1] <= sizes[2]

@@ -42,7 +42,7 @@ class BaselineInputs:
 
 def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) -> list[Score]:
     """A baseline's scores over all classes on a split."""
-    scores = metrics.compute_scores(part.y, p, split=part.split, class_names=(), clusters=part.clusters, seed=seed)
+    scores = dataclasses.replace(part, p=p, answers=p.argmax(axis=1)).compute_scores((), seed)
     return [dataclasses.replace(score, subject=subject) for score in scores]
 
 
@@ -137,4 +137,5 @@ def _cross_validate_features(x: np.ndarray, rows: np.ndarray, inputs: BaselineIn
         p=p_MC,
         answers=np.argmax(p_MC, axis=1),
         clusters=np.asarray(inputs.splits.clusters)[rows],
+        n_folds=cross_validation.count_folds(inputs.splits.folds),
     )

@@ -11,6 +11,7 @@ from headstart.core.job import Job
 from headstart.core.model_manifest import Decision
 from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
 from headstart.features.feature_matrix import predict_rows
+from headstart.heads.cross_validation import count_folds
 from headstart.heads.decision_rule import (
     apply_decision,
     best_threshold,
@@ -19,7 +20,7 @@ from headstart.heads.decision_rule import (
     require_rule,
 )
 from headstart.statistics import metrics
-from headstart.statistics.intervals import make_score, mean_interval
+from headstart.statistics.intervals import cross_validation_effect, make_score, mean_interval
 from headstart.uncertainty.temperature import apply_temperature
 
 
@@ -33,6 +34,7 @@ class JudgedSplit:
     p: np.ndarray  # (M, C) float32 probabilities
     answers: np.ndarray  # (M,) int64
     clusters: np.ndarray  # (M,) int64
+    n_folds: int = 0  # whose models judge, each other pictures; 0 where one model answers for all
 
     def select(self, which: np.ndarray) -> JudgedSplit:
         """Some of its pictures, by their positions or a mask (M,)."""
@@ -49,6 +51,7 @@ class JudgedSplit:
             answers=self.answers,
             clusters=self.clusters,
             seed=seed,
+            n_folds=self.n_folds,
         )
 
 
@@ -96,6 +99,7 @@ def judge_splits(
                 p=p,
                 answers=apply_decision(answer_rule, data.class_names, p),
                 clusters=np.asarray(splits.clusters)[rows],
+                n_folds=count_folds(splits.folds) if split == "cv" else 0,
             )
     return judged_splits
 
@@ -105,7 +109,8 @@ def score_split(part: JudgedSplit, data: Dataset, answer_rule: Decision, seed: i
     scores = part.compute_scores(data.class_names, seed)
     if answer_rule.costs is None:
         return list(scores)
-    interval = mean_interval(np.asarray(answer_rule.costs)[part.y, part.answers], part.clusters)
+    costs = np.asarray(answer_rule.costs)[part.y, part.answers]
+    interval = mean_interval(costs, part.clusters, cross_validation_effect(part.n_folds))
     return [*scores, make_score("mean_cost", part.split, interval, len(part.y), method="t")]
 
 

@@ -9,14 +9,22 @@ import numpy as np
 from headstart.core.types import CurvePoint, Score, Verdict
 from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM
 from headstart.evaluation.held_out_scores import JudgedSplit
-from headstart.statistics.intervals import Interval, Z, difference_interval, mean_interval, share_interval
+from headstart.statistics.intervals import (
+    Interval,
+    Z,
+    cross_validation_effect,
+    difference_interval,
+    mean_interval,
+    share_interval,
+)
 from headstart.statistics.losses import log_losses
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
 UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
-RISING = 0.005  # gain for each doubling that is worth collecting pictures for
+RISING = 0.005  # gain of the last doubling from which on a curve still rises
 FLAT = 0.01  # gain for each doubling that the upper end must stay under to call a curve flat
+MATTERS = 0.02  # of log loss: the least by which features must do better to pay, some 2 % of the truth's probability
 FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
 FLATTERY = "rather too high since these folds also chose the model"
 LATEST = 4  # points of the curve that its slope is taken from
@@ -41,7 +49,8 @@ def judge_headline(
     """Better than always naming one class? Compared picture by picture; where folds chose the model too, it is said."""
     accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
     share = float(np.mean(part.y == majority))
-    gain = mean_interval((part.answers == part.y) * 1.0 - (part.y == majority), part.clusters)
+    right = (part.answers == part.y) * 1.0
+    gain = mean_interval(right - (part.y == majority), part.clusters, cross_validation_effect(part.n_folds))
     judged_on = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "nested held-out folds")
     if part.split == "cv" and not is_nested:
         judged_on = f"held-out folds, {FLATTERY},"
@@ -75,35 +84,41 @@ def find_uneven_classes(
 
 
 def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -> Verdict:
-    """Do pre-trained features pay? Against the stronger of the controls, on the same pictures and folds."""
+    """Do pre-trained features pay, by a log loss that is lower by `MATTERS` at least than the stronger control's?
+
+    All are judged on the same pictures and folds. `no` where they surely pay less than that.
+    """
     by_name = {
         name: CandidateLosses(name=name, rows=part.rows, losses=log_losses(part.y, part.p), cost=0.0)
         for name, part in feature_sets.items()
     }
     model, controls = by_name.pop(MODEL), []
-    differences = {name: paired_difference(control, model, clusters) for name, control in by_name.items()}
+    effect = cross_validation_effect(feature_sets[MODEL].n_folds)
+    differences = {name: paired_difference(control, model, clusters, effect) for name, control in by_name.items()}
     for name in (RANDOM, HISTOGRAM):
         if name in differences:
             controls.append(
                 f"{by_name[name].mean_loss:.3f} with a {name} (difference {_format_interval(differences[name])})"
             )
-    strongest = min(differences.values(), key=lambda i: i.value)
     too_few = len(model.rows) < FEWEST
-    answer = "unclear" if too_few else sign_answer(strongest)
+    low, high = (min(getattr(i, end) for i in differences.values()) for end in ("low", "high"))
+    answer = "unclear" if too_few else "yes" if low >= MATTERS else "no" if high < MATTERS else "unclear"
+    enough = HISTOGRAM in differences and differences[HISTOGRAM].high < MATTERS
     claim = {
         "yes": "pre-trained features pay",
-        "no": "pre-trained features do not pay: they lose",
+        "no": f"{'colours are enough, ' * enough}pre-trained features do not pay{': they lose' * (high < 0)}",
         "unclear": f"whether pre-trained features pay is unclear{' from so few pictures' if too_few else ''}",
     }[answer]
     same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean_loss:.3f}"
-    sentence = f"{claim}: {same} against {' and '.join(controls)}"
+    sentence = f"{claim}: {same} against {' and '.join(controls)}; a difference under {MATTERS:g} does not matter"
     return Verdict(code="transfer", answer=answer, sentence=sentence)
 
 
 def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: bool = False) -> Verdict:
     """The gap between the accuracy on training pictures and on pictures never seen."""
     train_accuracy, held_out_accuracy = (
-        share_interval((part.answers == part.y) * 1.0, part.clusters) for part in (train, held_out)
+        share_interval((part.answers == part.y) * 1.0, part.clusters, cross_validation_effect(part.n_folds))
+        for part in (train, held_out)
     )
     gap = difference_interval(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
@@ -121,23 +136,19 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: b
 
 
 def judge_enough_data(curve: Sequence[CurvePoint]) -> Verdict:
-    """What each doubling of the pictures still gains, from the latest points of the learning curve."""
+    """Whether the learning curve still rises, by its latest points; nothing is promised of what it will do."""
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)[-LATEST:]
     if len(points) < 3:
         return Verdict(code="enough_data", answer="unclear", sentence="the learning curve has too few points to tell")
-    gain = _fit_slope(points)
-    last, n = points[-1].score, points[-1].n_train
-    answer = "no" if gain.low > 0 and gain.value >= RISING else "yes" if gain.high < FLAT else "unclear"
+    slope, step, (before, last) = _fit_slope(points), _fit_slope(points[-2:]), points[-2:]
+    answer = "no" if slope.low > 0 and step.value >= RISING else "yes" if slope.high < FLAT else "unclear"
     claim = {
-        "no": f"more pictures would help: {2 * n:,} instead of {n:,} should add about {gain.value:.3f}",
-        "yes": f"the curve is flat at {n:,} pictures",
-        "unclear": f"the curve does not tell at {n:,} pictures",
+        "no": "more pictures would help, the curve still rises",
+        "yes": "the curve is flat",
+        "unclear": "whether more pictures would help cannot be said",
     }[answer]
-    sentence = (
-        f"{claim}; {last.name.replace('_', ' ')} gains {_format_interval(gain)} for each doubling; "
-        "nothing is claimed beyond "
-        f"{4 * n:,} pictures"
-    )
+    steps = " and ".join(f"{p.score.value:.3f} with {p.n_train:,} pictures" for p in (before, last))
+    sentence = f"{claim}: {last.score.name.replace('_', ' ')} is {steps}"
     return Verdict(code="enough_data", answer=answer, sentence=sentence)
 
 

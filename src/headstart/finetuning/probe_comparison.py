@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_cost import TrainingCost
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.heads import repeated_cv
+from headstart.heads.cross_validation import count_folds
 from headstart.statistics.intervals import Z
 from headstart.statistics.losses import per_picture_loss
 from headstart.statistics.paired_selection import CandidateLosses, PairedChoice, choose_candidate, paired_difference
@@ -85,8 +87,9 @@ def describe_trial(
         score, gap = Score(split="cv", name=metric, value=nan, low=nan, high=nan, n=0, method="none"), None
     else:
         rows = verdict.rows
-        clusters, p = np.asarray(problem.clusters)[rows], verdict.probabilities[None]
-        score = repeated_cv.average_scores(metric, verdict.targets, p, split="cv", clusters=clusters, seed=problem.seed)
+        clusters, n_folds = np.asarray(problem.clusters)[rows], count_folds(problem.folds)
+        shared: dict[str, Any] = {"split": "cv", "n_folds": n_folds, "clusters": clusters, "seed": problem.seed}
+        score = repeated_cv.average_scores(metric, verdict.targets, verdict.probabilities[None], **shared)
         probe = make_contender(PROBE, rows, training_set.probe_probabilities(rows), training_set, 0.0)
         network = CandidateLosses(name=NETWORK, rows=rows, losses=verdict.losses, cost=0.0)
         interval = paired_difference(network, probe, problem.clusters)

@@ -94,6 +94,11 @@ def fit_and_predict(
     return prediction.predict_many(list(fitted), x[test_rows])
 
 
+def count_folds(folds: np.ndarray) -> int:
+    """Folds of the first repeat of `folds` (R, M)."""
+    return len(np.unique(folds[0][folds[0] >= 0]))
+
+
 def _list_folds(folds: np.ndarray) -> list[tuple[int, int]]:
     tasks = []
     for repeat, line in enumerate(folds):

@@ -6,6 +6,7 @@ Repeats judge the same pictures again, so the ends of an interval are averaged, 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,25 @@ from headstart.statistics.intervals import Interval
 
 
 def average_scores(
-    name: str, y: np.ndarray, held_RMC: np.ndarray, *, split: str, clusters: np.ndarray | None = None, seed: int = 0
+    name: str,
+    y: np.ndarray,
+    held_RMC: np.ndarray,
+    *,
+    split: str,
+    n_folds: int,
+    clusters: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Score:
     """A score and the ends of its interval, averaged over repeats: held_RMC (R, M, C) is NaN where not judged."""
     repeats = []
     for p_MC in held_RMC:
         judged = np.isfinite(p_MC[:, 0])
-        judged_clusters = None if clusters is None else clusters[judged]
-        repeats.append(
-            metrics.compute_score(name, y[judged], p_MC[judged], split=split, clusters=judged_clusters, seed=seed)
-        )
+        shared: dict[str, Any] = {
+            "clusters": None if clusters is None else clusters[judged],
+            "seed": seed,
+            "n_folds": n_folds,
+        }
+        repeats.append(metrics.compute_score(name, y[judged], p_MC[judged], split=split, **shared))
     value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in repeats), strict=True))
     return dataclasses.replace(repeats[0], value=value, low=low, high=high)
 

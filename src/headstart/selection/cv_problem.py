@@ -48,7 +48,13 @@ class CvProblem:
     def average_scores(self, name: str, held_RMC: np.ndarray) -> Score:
         """A score of held-out probabilities and the ends of its interval, averaged over the repeats."""
         return repeated_cv.average_scores(
-            name, self.y, held_RMC, split=self.split, clusters=self.clusters[self.rows], seed=self.seed
+            name,
+            self.y,
+            held_RMC,
+            split=self.split,
+            n_folds=cross_validation.count_folds(self.folds),
+            clusters=self.clusters[self.rows],
+            seed=self.seed,
         )
 
     def make_difference_score(self, interval: Interval) -> Score:

@@ -61,7 +61,8 @@ def search_depths(
         }
         names, why = _choose_depths(settings)
         params, held_out = settings[names].params, settings[names].held_out[0]
-        scores = tuple(metrics.compute_score(name, labels, held_out, split="cv") for name in _SCORES)
+        n_folds = cross_validation.count_folds(fold_of_row[None])
+        scores = tuple(metrics.compute_score(n, labels, held_out, split="cv", n_folds=n_folds) for n in _SCORES)
     x = join_depths(features, names)
     fitted_head = next(iter(head.path(x, labels, params=[params], **shared)))
     return DepthSearchResult(depths=names, head=fitted_head, why=why, scores=scores)

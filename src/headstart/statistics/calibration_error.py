@@ -37,12 +37,14 @@ def _make_bin(top: np.ndarray, right: np.ndarray) -> CalibrationBin:
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndarray | None, seed: int) -> Interval:
-    """Expected calibration error with a parametric bootstrap of the bins' gaps; `confidence` and `right` are (M,).
+    """Debiased expected calibration error with a parametric bootstrap of the bins' gaps; `confidence`, `right` (M,).
 
-    The estimate is too high, since noise never cancels in absolute values, and the bootstrap is too high by as much
-    again: the reversed (basic) interval takes that off, and is stretched to hold the estimate itself. It reaches down
-    to 0 when a perfectly calibrated model would often show as much. Where all answers are right, or all wrong, it holds
-    the gaps to every accuracy that so few pictures allow.
+    Noise never cancels in absolute values, so that the mean gap of few pictures is large even of a calibrated model.
+    From the squared error, the noise that is expected of perfect calibration is taken off (Bröcker 2012; Ferro and
+    Fricker 2012; Kumar, Liang and Ma 2019), and the mean gap is shrunk by the root of the share that is left.
+    Bootstrapped gaps are too large by as much again: the reversed (basic) interval of the mean gap takes that off,
+    and is stretched to hold the estimate. It reaches down to 0 when a perfectly calibrated model would often show as
+    much. Where all answers are right, or all wrong, it holds the gaps to every accuracy that so few pictures allow.
     """
     m, bins = len(confidence), mass_bins(confidence)
     groups = np.arange(m) if groups is None else groups
@@ -51,9 +53,13 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndar
     sums, centred = moved.sum(axis=0), moved - moved.mean(axis=0)
     draw_normal = np.random.default_rng(seed).multivariate_normal
     drawn = draw_normal(np.zeros(len(sums)), centred.T @ centred, size=_DRAWS, method="eigh")
-    value, bootstrapped = float(np.abs(sums).sum()), np.abs(sums + drawn).sum(axis=1)
-    low, high = 2 * value - np.quantile(bootstrapped, [0.975, 0.025])
-    if value <= np.quantile(np.abs(drawn).sum(axis=1), 0.975):
+    plain, bootstrapped = float(np.abs(sums).sum()), np.abs(sums + drawn).sum(axis=1)
+    counts = np.bincount(bins)
+    noise = np.bincount(bins, confidence * (1 - confidence)) / counts * design_effect(right - confidence, groups)
+    squared = float(np.sum((m * sums) ** 2 / counts))  # m times the mean squared gap
+    value = plain * float(np.sqrt(max(0.0, 1 - noise.sum() / squared))) if squared else 0.0
+    low, high = 2 * plain - np.quantile(bootstrapped, [0.975, 0.025])
+    if plain <= np.quantile(np.abs(drawn).sum(axis=1), 0.975):
         low = 0.0
     if right.all() or not right.any():
         low, high = _widen_for_certainty(float(confidence.mean()), right, groups, low, high)

@@ -45,12 +45,11 @@ def exact_interval(k: float, n: float) -> Interval:
     return Interval(k / n, low, float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0)
 
 
-def share_interval(hits: np.ndarray, clusters: np.ndarray | None = None) -> Interval:
-    """Wilson's interval of the share of hits (M,); `clusters` (M,) of near-duplicates widen it."""
-    if clusters is None:
-        return wilson_interval(float(hits.sum()), len(hits))
-    effective = len(hits) / design_effect(hits - hits.mean(), compact_clusters(clusters))
-    return wilson_interval(float(hits.mean()) * effective, effective)
+def share_interval(hits: np.ndarray, clusters: np.ndarray | None = None, effect: float = 1.0) -> Interval:
+    """Wilson's interval of the share of hits (M,); near-duplicates in `clusters` (M,), and `effect`, widen it."""
+    if clusters is not None:
+        effect *= design_effect(hits - hits.mean(), compact_clusters(clusters))
+    return wilson_interval(float(hits.sum()) / effect, len(hits) / effect)
 
 
 def make_score(
@@ -93,10 +92,19 @@ def design_effect(influence: np.ndarray, groups: np.ndarray | None) -> float:
     return max(1.0, float(np.sum(cluster_sums(influence, groups) ** 2)) / alone)
 
 
-def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> Interval:
+def cross_validation_effect(n_folds: int) -> float:
+    """Variance of a cross-validated score over that of as many pictures that judge one model (Nadeau and Bengio 2003).
+
+    The models of K folds share training pictures, so that their errors go together: 1 / K + 1 / (K - 1)
+    takes the place of 1 / K. Repeats take nothing off, for the pictures are the same. 1 without folds.
+    """
+    return 1 + n_folds / (n_folds - 1) if n_folds > 1 else 1.0
+
+
+def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None, effect: float = 1.0) -> Interval:
     """Student's t interval of a mean, robust to clusters (Liang and Zeger 1986, with the G / (G - 1) correction).
 
-    Infinite with fewer than two clusters, since the spread is unknown.
+    The variance is multiplied by `effect`. Infinite with fewer than two clusters, since the spread is unknown.
     """
     from scipy.special import stdtrit
 
@@ -107,7 +115,7 @@ def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> Int
     sums = cluster_sums(values - mean, compact_clusters(clusters))
     if len(sums) < 2:
         return Interval(mean, -np.inf, np.inf)
-    error = np.sqrt(len(sums) / (len(sums) - 1) * np.sum(sums**2)) / len(values)
+    error = np.sqrt(effect * len(sums) / (len(sums) - 1) * np.sum(sums**2)) / len(values)
     half = float(stdtrit(len(sums) - 1, 0.975) * error)
     return Interval(mean, mean - half, mean + half)
 

@@ -21,6 +21,7 @@ from headstart.statistics.intervals import (
     Interval,
     area_interval,
     compact_clusters,
+    cross_validation_effect,
     design_effect,
     macro_interval,
     make_score,
@@ -39,6 +40,7 @@ class _Case:
     answers: np.ndarray  # (M,) int64
     groups: np.ndarray | None  # (M,) int64
     seed: int
+    training_effect: float
 
     @cached_property
     def present(self) -> list[int]:
@@ -47,6 +49,10 @@ class _Case:
     @cached_property
     def right(self) -> np.ndarray:
         return np.asarray(self.y == self.answers)
+
+    def design_effect(self, influence: np.ndarray) -> float:
+        """By how much clusters, and models that share training pictures, widen a variance."""
+        return self.training_effect * design_effect(influence, self.groups)
 
 
 class _Part(NamedTuple):
@@ -62,13 +68,13 @@ _ABSENT = _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
 
 
 def _make_case(
-    y: np.ndarray, p: np.ndarray, answers: np.ndarray | None, clusters: np.ndarray | None, seed: int
+    y: np.ndarray, p: np.ndarray, answers: np.ndarray | None, clusters: np.ndarray | None, seed: int, n_folds: int
 ) -> _Case:
     y, p = np.asarray(y, np.int64), np.asarray(p, np.float64)
     if p.ndim != 2 or len(y) != len(p):
         raise ValueError(f"probabilities of shape {p.shape} do not fit {len(y)} labels")
     answers = np.argmax(p, axis=1) if answers is None else np.asarray(answers, np.int64)
-    return _Case(y, p, answers, compact_clusters(clusters), seed)
+    return _Case(y, p, answers, compact_clusters(clusters), seed, cross_validation_effect(n_folds))
 
 
 def compute_score(
@@ -80,13 +86,15 @@ def compute_score(
     subject: str = "",
     clusters: np.ndarray | None = None,
     seed: int = 0,
+    n_folds: int = 0,
 ) -> Score:
     """One of `NAMES` over all classes, from true classes `y` (M,) int64 and probabilities `p` (M, C).
 
-    `subject` says whose score it is when not the model's; `seed` is for the calibration error's interval alone. An
-    unknown name and shapes that do not fit are a `ValueError`.
+    `subject` says whose score it is when not the model's; `seed` is for the calibration error's interval alone.
+    `n_folds` of a cross-validation widen the interval, 0 where all pictures judge one model. An unknown name and shapes
+    that do not fit are a `ValueError`.
     """
-    case = _make_case(y, p, None, clusters, seed)
+    case = _make_case(y, p, None, clusters, seed, n_folds)
     if name in _WHOLE:
         part = _WHOLE[name](case) if len(case.y) else _ABSENT
     elif name in _MACRO:
@@ -105,12 +113,14 @@ def compute_scores(
     answers: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
     seed: int = 0,
+    n_folds: int = 0,
 ) -> tuple[Score, ...]:
     """All scores: first those over all classes, then those of each class; empty when there is no picture.
 
-    `y` (M,) int64, `p` (M, C), `answers` (M,) int64 where not the most probable class, `clusters` (M,).
+    `y` (M,) int64, `p` (M, C), `answers` (M,) int64 where not the most probable class, `clusters` (M,); `seed` and
+    `n_folds` as in `compute_score`.
     """
-    case = _make_case(y, p, answers, clusters, seed)
+    case = _make_case(y, p, answers, clusters, seed, n_folds)
     if not len(case.y):
         return ()
     each = {name: {c: measure(case, c) for c in case.present} for name, measure in _PER_CLASS.items()}
@@ -132,9 +142,9 @@ def _make_loss_measure(
     """Mean losses; where no picture is wrong, the errors that their number leaves possible cost the `least` each."""
 
     def measure(case: _Case) -> _Part:
-        value, low, high = mean_interval(losses(case.y, case.p), case.groups)
+        value, low, high = mean_interval(losses(case.y, case.p), case.groups, case.training_effect)
         if (case.p.argmax(axis=1) == case.y).all():
-            high += least * wilson_interval(0, len(case.y) / design_effect(np.zeros(len(case.y)), case.groups)).high
+            high += least * wilson_interval(0, len(case.y) / case.design_effect(np.zeros(len(case.y)))).high
         return _Part(Interval(value, max(0.0, low), high), len(case.y), "t")
 
     return measure
@@ -152,7 +162,7 @@ def _measure_share(case: _Case, hit: np.ndarray, condition: np.ndarray) -> _Part
         return _Part(Interval(0.0, 0.0, 1.0), 0, "wilson", np.zeros(len(hit)))
     share = float((hit & condition).sum() / n)
     influence = ((hit & condition) - share * condition) / n
-    effective = n / design_effect(influence, case.groups)
+    effective = n / case.design_effect(influence)
     return _Part(wilson_interval(share * effective, effective), n, "wilson", influence)
 
 
@@ -170,7 +180,7 @@ def _measure_roc_auc(case: _Case, c: int) -> _Part:
     if truth.all():
         return _ABSENT._replace(influence=np.zeros(len(truth)))
     area, influence = auc.roc_auc(truth, case.p[:, c])
-    interval = area_interval(area, truth.sum(), (~truth).sum(), design_effect(influence, case.groups))
+    interval = area_interval(area, truth.sum(), (~truth).sum(), case.design_effect(influence))
     return _Part(interval, len(truth), "newcombe", influence)
 
 
@@ -178,7 +188,7 @@ def _measure_average_precision(case: _Case, c: int) -> _Part:
     """The variance is at most that of a proportion among the positives (Boyd 2013)."""
     truth = case.y == c
     area, influence = auc.average_precision(truth, case.p[:, c])
-    effective = truth.sum() / design_effect(influence, case.groups)
+    effective = truth.sum() / case.design_effect(influence)
     return _Part(wilson_interval(area * effective, effective), len(truth), "wilson", influence)
 
 

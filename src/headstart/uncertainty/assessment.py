@@ -7,6 +7,7 @@ are worth and set nothing. Where nothing was held back, each fold is judged by t
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -134,15 +135,12 @@ class _AssessmentInputs:
         )
 
     def make_cross_validated(self) -> HeldOutPredictions:
-        """Training pictures, answered by models (where nested, by whole searches) that had not learnt from them.
-
-        Each by one model, as by the saved one: a mean over repeats is surer of the true class, and its sets too small.
-        """
+        """Training pictures, answered by models (where nested, by whole searches) that had not learnt from them."""
         adapted = self.adapted
         if adapted.nested_probabilities is not None:
             return self._make_held_out("cv", adapted.cv_rows, np.asarray(adapted.nested_probabilities))
-        p = adapted.cv_probabilities if adapted.single_probabilities is None else adapted.single_probabilities
-        return self._make_held_out("cv", adapted.cv_rows, apply_temperature(np.asarray(p), adapted.temperature))
+        p = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature)
+        return self._make_held_out("cv", adapted.cv_rows, p)
 
     def find_held_back(self) -> HeldOutPredictions | None:
         evaluation = self.evaluation
@@ -202,8 +200,10 @@ class _AssessmentInputs:
             after = untempered
             if adapted.temperature != 1.0:
                 after = apply_cross_fitted_temperature(untempered, y, clusters, self.job.seed)
+        n_folds = cross_validation.count_folds(self.splits.folds) if split == "cv" else 0
+        shared: dict[str, Any] = {"clusters": clusters, "seed": self.job.seed, "n_folds": n_folds}
         return [
-            metrics.compute_score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.job.seed)
+            metrics.compute_score(name, y, p, split=split, subject=subject, **shared)
             for subject, p in (("before", untempered), ("after", after))
             for name in CALIBRATION
         ]

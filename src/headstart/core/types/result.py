@@ -39,14 +39,13 @@ class FitResult:
     tried: tuple[HeadRow, ...]  # all heads tried, best first
     why: str
     cv_rows: np.ndarray  # (M,) int64 rows with held-out predictions
-    cv_probabilities: np.ndarray  # (M, C) float32, the mean over repeats of the held-out probabilities
+    cv_probabilities: np.ndarray  # (M, C) float32 of one model, as is the saved one; a mean of several is surer
     train_probabilities: np.ndarray  # (M, C) float32 of the final head on its own training rows `splits.train`
     nested: tuple[Score, ...]  # scores by nested cross-validation when there is no test split, else empty
     curve: tuple[CurvePoint, ...]  # the learning curve of the frozen probe so far
     tuning: FineTuningResult | None = None  # all fine-tuning; None when none was asked for
     calibrated: Calibrated | None = None
     nested_probabilities: np.ndarray | None = None  # (M, C) float32 of `cv_rows`, tempered, that `nested` scores
-    single_probabilities: np.ndarray | None = None  # (M, C) float32 of the first repeat: of one model, as the saved one
 
     @property
     def temperature(self) -> float:

@@ -19,6 +19,7 @@ from headstart.uncertainty import ood_detection
 _WIDE = 0.05  # half-width of the accuracy's interval from which few pictures are spoken of
 _MOST = 8  # weak classes, weak slices, and findings of the audit that are listed
 _FEWEST = 5  # unlike pictures of a class below which nothing is said of it: with one, a single miss would look sure
+_ALONE = 0.95  # balanced accuracy from which colours are said to tell the classes without more ado
 _NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind is spoken of
 # the answers that are no limit; what stands here as empty is always named, what does not stand here never
 _HOPED = {
@@ -146,8 +147,10 @@ def _format_shortcuts(card: CardInput) -> Iterator[str]:
         )
     colours = shortcut_learning.find_colour_score(card)
     if colours is not None:
-        chance = 1 / len(card.dataset.class_names)
-        tells = "tell the classes to some degree" if colours.low > chance else "hardly tell the classes"
+        # at most so many: a class without a picture, or without one among the few that were drawn, is never judged
+        chance = 1 / min(len(np.unique(np.asarray(card.dataset.targets)[card.splits.train])), colours.n)
+        degree = "" if colours.value >= _ALONE else " to some degree"
+        tells = f"tell the classes{degree}" if colours.low > chance else "hardly tell the classes"
         yield (
             f"Mere colours {tells}: balanced accuracy {md.format_interval(colours)} (n = {colours.n:,}) "
             f"from a histogram, {chance:.3f} is chance."

@@ -12,6 +12,7 @@ from headstart.core import recipe as recipes
 from headstart.core.storage.files import format_printable
 from headstart.core.types import FineTuningResult, Score, TrainingLog, Trial
 from headstart.finetuning.training_curves import score_curves
+from headstart.heads.cross_validation import count_folds
 from headstart.reporting import formatting
 from headstart.reporting.charts import draw_by_epoch
 from headstart.reporting.report_data import ReportInput
@@ -159,9 +160,11 @@ def _summarise_folds(values: np.ndarray) -> dict[str, float] | None:
 def _score_classes(tuning: FineTuningResult, report: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
     rows, names = np.asarray(tuning.rows), report.dataset.class_names
     y = np.asarray(report.dataset.targets)[rows]
-    clusters = np.asarray(report.splits.clusters)[rows] if report.splits is not None else None
-    seed = report.job.seed
-    scores = metrics.compute_scores(y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=seed)
+    shared: dict[str, Any] = {"split": "cv", "class_names": names, "seed": report.job.seed}
+    if report.splits is not None:
+        shared["clusters"] = np.asarray(report.splits.clusters)[rows]
+        shared["n_folds"] = count_folds(report.splits.folds)
+    scores = metrics.compute_scores(y, np.asarray(p), **shared)
     return {(s.subject, s.name): s for s in scores}
 
 

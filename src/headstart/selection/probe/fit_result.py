@@ -52,7 +52,6 @@ def assemble_fit_result(
             train_probabilities=np.concatenate(p),
             nested=(),
             nested_probabilities=None,
-            single_probabilities=None,
             calibrated=_describe_temperature(tuning, network.temperature, data, splits, ctx),
         )
     serialization.save_value(without_times(result), ctx.make_step_folder("adapt"))

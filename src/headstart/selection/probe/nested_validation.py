@@ -8,13 +8,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
 from headstart.core.console import format_duration
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Feature, FitResult, NameInitialization, Ranking, Splits
+from headstart.heads import cross_validation
 from headstart.selection.probe import candidate_heads, fit_result, head_selection
 from headstart.statistics import metrics
 
@@ -30,7 +29,7 @@ def validate_nested(
     names: NameInitialization | None = None,
 ) -> FitResult:
     """The probe with nested scores, when nothing was held out, the folds allow it and there is time left."""
-    folds = len(np.unique(splits.folds[0][splits.folds[0] >= 0]))
+    folds = cross_validation.count_folds(splits.folds)
     if len(splits.test) or len(splits.val) or folds < 3:
         return probe
     candidates = _list_candidates(probe, ranking, embeddings)
@@ -41,9 +40,14 @@ def validate_nested(
     probabilities, chosen = head_selection.judge_nested(candidates, embeddings, problem)
     counts = ", ".join(f"{name} {count} times" for name, count in chosen.items())
     ctx.console.print_line("adapt", f"nested cross-validation over {len(candidates)} candidates chose {counts}")
-    clusters = problem.clusters[problem.rows]
     scores = metrics.compute_scores(
-        problem.y, probabilities, split="cv", class_names=data.class_names, clusters=clusters, seed=problem.seed
+        problem.y,
+        probabilities,
+        split="cv",
+        class_names=data.class_names,
+        clusters=problem.clusters[problem.rows],
+        seed=problem.seed,
+        n_folds=folds,
     )
     validated = dataclasses.replace(probe, nested=scores, nested_probabilities=probabilities)
     serialization.save_value(fit_result.without_times(validated), ctx.make_step_folder("adapt"))
