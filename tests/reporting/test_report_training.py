@@ -278,6 +278,13 @@ def test_it_fits_every_screen(page, tmp_path, width):
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize(("width", "most"), [(1280, 8_000), (390, 13_000)])
+def test_it_is_not_tall_either(page, tmp_path, width, most):
+    found, _ = browser.ask(page, "document.documentElement.scrollHeight", tmp_path, width=width)
+    assert 3_000 < found < most
+
+
+@pytest.mark.medium
 @pytest.mark.parametrize("width", [1200, 1280])
 def test_its_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, width):
     labels = ["Did it pay", "All recipes", "Each class of the network and of the frozen probe"]
