@@ -175,12 +175,12 @@ def test_without_a_test_split_it_speaks_of_held_out_pictures(three):
 def test_nested_and_plain_cross_validation_are_told_apart(three):
     given = samples.findings(three, test=0)
     text = format_page(given)
-    assert "are answered rightly, rather too high a share</h1>" in text
+    assert "are answered rightly (optimistic: the same folds chose the model)</h1>" in text
     assert "there are no nested scores" in text
     text = format_page(dataclasses.replace(given, evaluation=dataclasses.replace(given.evaluation, nested=True)))
     assert "What is told of this model comes from nested cross-validation" in text
     assert "Rows are what the 80 pictures (nested cross-validation) are" in text
-    assert "rather too high" not in text
+    assert "optimistic" not in text
     assert "from nested cross-validation" not in format_page(samples.findings(three, test=24))
 
 

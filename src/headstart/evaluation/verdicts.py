@@ -26,7 +26,7 @@ RISING = 0.005  # gain of the last doubling from which on a curve still rises
 FLAT = 0.01  # gain for each doubling that the upper end must stay under to call a curve flat
 MATTERS = 0.02  # of log loss: the least by which features must do better to pay, some 2 % of the truth's probability
 FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
-FLATTERY = "rather too high since these folds also chose the model"
+OPTIMISM = "optimistic: these folds also chose the model"
 LATEST = 4  # points of the curve that its slope is taken from
 
 
@@ -52,12 +52,13 @@ def judge_headline(
     right = (part.answers == part.y) * 1.0
     gain = mean_interval(right - (part.y == majority), part.clusters, cross_validation_effect(part.n_folds))
     judged_on = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "nested held-out folds")
+    optimism = ""
     if part.split == "cv" and not is_nested:
-        judged_on = f"held-out folds, {FLATTERY},"
+        judged_on, optimism = "held-out folds", f", {OPTIMISM}"
     answer = sign_answer(gain)
     against = {"yes": "which it beats", "no": "which is better", "unclear": "a tie"}[answer]
     sentence = (
-        f"accuracy {_format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}), "
+        f"accuracy {_format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}{optimism}), "
         f"balanced accuracy {_format_interval(balanced)}; "
         f"always answering `{name}` gives {share:.3f}, {against}"
     )

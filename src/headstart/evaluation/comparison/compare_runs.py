@@ -30,7 +30,7 @@ class Member:
     name: str  # its folder
     model: str  # features and head
     split: str  # which pictures judged it
-    flattered: bool  # whether these also chose its model, so that its scores are rather too high
+    flattered: bool  # whether these also chose its model, so that its scores are optimistic
     scores: tuple[Score, ...]  # on all of these
     cost: Cost  # what it took, and what its model takes
     data: str  # digest of its data set

@@ -55,7 +55,7 @@ def _headline_scores(card: CardInput) -> dict[str, Score]:
 
 
 def _format_split(card: CardInput) -> str:
-    folds = "folds of the training pictures that also chose the model, which makes it rather too high"
+    folds = "folds of the training pictures that also chose the model, so it is optimistic"
     if card.evaluation.nested:
         folds = "nested held-out folds of the training pictures"
     return _SPLITS.get(card.evaluation.split, folds)

@@ -81,7 +81,7 @@ def _format_judging_pictures(card: CardInput) -> Iterator[str]:
     if card.evaluation.is_flattering:
         yield (
             "No picture was held out for good: the scores are of cross-validation, which also chose the model. "
-            "They are rather too high."
+            "They are optimistic."
         )
     elif card.evaluation.nested:
         yield "No picture was held out for good: the scores are of nested cross-validation."

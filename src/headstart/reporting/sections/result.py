@@ -19,7 +19,7 @@ NESTED = (
 )
 PLAIN = (
     "No picture was held back for a test, and there are no nested scores: all come from cross-validation whose folds "
-    "also chose the model, so they are rather too high"
+    "also chose the model, so they are optimistic"
 )
 QUESTIONS = {
     "transfer": "Does the pre-training pay here?",
@@ -60,8 +60,8 @@ def _format_headline(accuracy: Score | None, evaluation: Evaluation) -> str:
         "val": "pictures of the validation folder",
         "cv": "pictures, each held out in turn,",
     }.get(evaluation.split, f"pictures ({evaluation.split})")
-    flattery = ", rather too high a share" if evaluation.is_flattering else ""
-    return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly{flattery}"
+    optimism = " (optimistic: the same folds chose the model)" if evaluation.is_flattering else ""
+    return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly{optimism}"
 
 
 def _verdict_view(verdict: Verdict) -> dict[str, str]:
