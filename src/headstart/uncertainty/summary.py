@@ -32,12 +32,13 @@ def format_coverage(report: UncertaintyReport) -> str:
 
 
 def format_unknown(report: UncertaintyReport) -> str:
-    """How many known pictures and how many of each strange kind are declined; empty where nothing was measured."""
+    """How many known pictures are declined, and of strange ones where no verdict tells; empty if none was measured."""
     scores = {(s.name, s.subject): s for s in report.scores}
     return ", ".join(
         f"{_format_share(s)} of {s.n:,} {format_printable(s.subject) if s.subject else 'known pictures'}"
         f"{'' if s.subject else _format_folds(scores, 'unknown')}"
         for s in _list_declined(report)
+        if not s.subject or report.verdict is None
     )
 
 
@@ -62,11 +63,12 @@ def judge_unknown(report: UncertaintyReport, *, trained: bool) -> Verdict:
         "yes": "`unknown` works here",
         "unclear": "whether `unknown` works here is unclear",
     }[answer]
-    parts = [f"it declines {_format_share(s)} of {_format_kind(s, report)}" for s in strangers]
+    shares = [f"{_format_share(s)} of {_format_kind(s, report)}" for s in strangers]
+    parts = [f"it declines {', '.join(shares)}"] if shares else []
     if not near:
         why = "a trained network has learnt from each" if trained else "too few pictures"
         parts.append(f"no class was left out to see: {why}")
-    return Verdict(code="unknown", answer=answer, sentence=f"{claim}: {', '.join(parts)}")
+    return Verdict(code="unknown", answer=answer, sentence=f"{claim}: {'; '.join(parts)}")
 
 
 def _format_kind(score: Score, report: UncertaintyReport) -> str:
