@@ -7,6 +7,7 @@ is a mock.
 import os
 import shutil
 import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -56,6 +57,27 @@ def textile(shared_store):
     from headstart.core.console import Console
 
     return fetch(shared_store, Console(quiet=True))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 20 kB; where no disk can be mounted, one in which no file may become as large."""
+    import resource
+
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "tmpfs", folder], capture_output=True).returncode == 0:
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+        return
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        yield folder
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture

@@ -112,6 +112,26 @@ def test_a_failed_making_leaves_nothing(store):
     assert list((store.root / "things").iterdir()) == []
 
 
+def test_a_writer_of_its_own_kind_of_error_on_a_full_disk_is_told(small_disk):
+    def fill(folder):
+        try:
+            (folder / "trunk.bin").write_bytes(bytes(100_000))
+        except OSError as err:  # as C++ does
+            raise RuntimeError(f"basic_ios::clear: {err.strerror}") from None
+
+    with pytest.raises(SetupError) as caught:
+        Store(small_disk).make_entry("trunks", "k", fill)
+    assert caught.value.hint and list((small_disk / "trunks").iterdir()) == []
+
+
+def test_a_bug_of_a_writer_stays_one_where_there_is_room(store):
+    def fail(folder):
+        raise RuntimeError("not the disk's fault")
+
+    with pytest.raises(RuntimeError, match="not the disk's fault"):
+        store.make_entry("trunks", "k", fail)
+
+
 def test_a_faster_process_wins(store):
     def write_while_another_does(folder):
         if not store.entry_path("things", "k").exists():

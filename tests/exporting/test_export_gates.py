@@ -103,6 +103,17 @@ def moved(own):
     return own
 
 
+@pytest.mark.parametrize("name", ["keras", "litert", "onnx", "openvino", "saved_model"])
+def test_a_full_disk_is_told_and_nothing_half_written_is_left(run, small_disk, tmp_path, capfd, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    out = small_disk / "out"
+    assert main(["export", str(run[0]), "--to", name, "--out", str(out)]) == 3
+    shown = capfd.readouterr()
+    assert "no space is left on the disk" in shown.err or "a file may not become so large" in shown.err
+    assert "free some space" in shown.err and shown.out == ""
+    assert list(small_disk.iterdir()) == []
+
+
 def test_pictures_that_are_gone_or_others_are_told_with_a_way_out(moved, tmp_path):
     headstart.export(moved, "openvino", tmp_path / "before", console=QUIET)
     (moved / "pictures" / "03.png").unlink()  # it taught, and would only be needed for 8 bits

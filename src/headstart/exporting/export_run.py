@@ -116,7 +116,8 @@ def draft_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         try:
-            yield draft
+            with translate_disk_errors(out):  # before the draft makes room again
+                yield draft
             for one, to in [(path, out / path.name) for path in draft.iterdir()] if inside else [(draft, out)]:
                 os.replace(one, to)  # noqa: PTH105
         finally:

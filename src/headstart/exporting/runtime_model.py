@@ -68,7 +68,8 @@ def export_runtime_model(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         try:
-            _write_model(draft, data, embeddings, fit_result, evaluation, uncertainty, ctx)
+            with translate_disk_errors(draft):  # before the draft makes room again
+                _write_model(draft, data, embeddings, fit_result, evaluation, uncertainty, ctx)
             worst = _require_parity(draft, data, embeddings, fit_result)
             size = sum(p.stat().st_size for p in draft.rglob("*") if p.is_file())
             shutil.rmtree(ctx.run.path / "model", ignore_errors=True)

@@ -6,7 +6,6 @@ A few are kept in memory; many lie in one mapped file of the cache, so that 20,0
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from headstart.core.console import Console, format_bytes
 from headstart.core.errors import SetupError
 from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.files import count_free_bytes, translate_disk_errors
 from headstart.core.types import Dataset, InputSpec
 from headstart.images import preprocessing
 
@@ -78,9 +77,3 @@ def require_room(folder: Path, needed_bytes: int, name: str) -> None:
             where=str(folder),
             hint="free some space, or set HEADSTART_CACHE to a folder on a larger disk",
         )
-
-
-def count_free_bytes(folder: Path) -> int:
-    """Bytes that may still be written where a folder lies or will lie."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free

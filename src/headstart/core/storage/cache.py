@@ -78,7 +78,8 @@ class Store:
             folder.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
             try:
-                write(draft)
+                with translate_disk_errors(folder):  # before the draft makes room again
+                    write(draft)
                 files = sorted(p for p in draft.rglob("*") if p.is_file())
                 write_json(draft / SEAL, {p.relative_to(draft).as_posix(): file_digest(p) for p in files})
                 self._place_entry(draft, folder)

@@ -7,18 +7,22 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import DataError, SetupError
+from headstart.core.errors import DataError, HeadstartError, SetupError
 
 _DRAFT = ".tmp-"
+_DISK_WORDS = (os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG), "iostream error")  # the last is C++'s
+_NO_ROOM = 1_000_000  # bytes: the disk is full
 _Facts = dict[int, tuple[str, str]]
 _SPACE = "free some space (`headstart doctor` shows the cache)"
 _PLACE = "choose another place with `--out` or `HEADSTART_CACHE`"
 _FACTS: _Facts = {
     errno.ENOSPC: ("no space is left on the disk", _SPACE),
+    errno.EFBIG: ("a file may not become so large", _SPACE),
     errno.EDQUOT: ("the disk quota is used up", _SPACE),
     errno.EROFS: ("the file system is read-only", _PLACE),
     errno.EACCES: ("it is not permitted", _PLACE),
@@ -52,10 +56,13 @@ def explain_disk_error(err: OSError, what: str, *, place: bool = False) -> Setup
 def translate_disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk, a wrong or read-only place and a missing permission into a SetupError that names the path.
 
-    An error of another file, such as one that is read in the block, is told as that file's.
+    An error of another file, such as one that is read in the block, is told as that file's. Writers of other libraries
+    raise kinds of their own: with less than 1 MB free, while what was written is still there, the disk is the cause.
     """
     try:
         yield
+    except HeadstartError:
+        raise
     except OSError as err:
         error_path = Path(os.fsdecode(err.filename)) if isinstance(err.filename, str | bytes | os.PathLike) else None
         ours = error_path is None or _lie_together(path, error_path)
@@ -65,6 +72,17 @@ def translate_disk_errors(path: Path) -> Iterator[None]:
             raise
         fact.where = fact.where or str(path)
         raise fact from err
+    except Exception as err:
+        if count_free_bytes(path) > _NO_ROOM and not any(word in str(err) for word in _DISK_WORDS):
+            raise
+        why, hint = _FACTS[errno.ENOSPC]
+        raise SetupError(f"cannot write `{path}`: {why}", where=str(path), hint=hint) from err
+
+
+def count_free_bytes(path: Path) -> int:
+    """Bytes that may still be written where a file or folder lies or will lie."""
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _lie_together(path: Path, other: Path) -> bool:
