@@ -46,6 +46,24 @@ def test_a_damaged_decision_is_not_taken_anew(tmp_path):
     assert caught.value.where.endswith("decisions.jsonl:1")
 
 
+@pytest.mark.parametrize("forged", [b'"value": 2', b'"value": "x"', b'"value": {"a": [1]}'])
+def test_a_forged_decision_is_refused_and_one_of_an_older_version_is_read(tmp_path, forged):
+    path = tmp_path / "decisions.jsonl"
+    RunFolder(tmp_path).record_decision("a", lambda: 1)
+    assert RunFolder(tmp_path).record_decision("a", lambda: 5) == 1
+    path.write_bytes(path.read_bytes().replace(b'"value": 1', forged))
+    with pytest.raises(DataError, match="decision of the run is damaged: .* changed after it was written"):
+        RunFolder(tmp_path).record_decision("a", lambda: 5)
+    path.write_text('{"name": "a", "value": 3, "why": ""}\n')  # without a digest
+    assert RunFolder(tmp_path).record_decision("a", lambda: 5) == 3
+
+
+def test_a_deeply_nested_decision_is_named(tmp_path):
+    (tmp_path / "decisions.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(DataError, match="decision of the run is damaged"):
+        RunFolder(tmp_path).read_decisions()
+
+
 def test_a_damaged_format_is_told(tmp_path):
     for content in ("", "[]", '{"format": "x"}'):
         (tmp_path / "format.json").write_text(content)

@@ -37,6 +37,33 @@ def test_a_value_is_read_once_and_what_is_damaged_is_said(run):
         run.find(Exported)
 
 
+FORGED = ("[]", "null", "3", "{", "[" * 100_000, '{"read": 1}', '{"read": {"wall_s": "x"}}', '{"vectors": {"last": 1}}')
+
+
+@pytest.mark.parametrize("content", FORGED, ids=lambda text: text[:20])
+def test_forged_times_and_digests_of_features_are_damage(run, content):
+    write(run, "timings.json", {"read": {"wall_s": 1.5, "latency_ms": None}})
+    assert run.seconds == 1.5
+    fresh = RunReader(run.path)
+    write(run, "timings.json", content)
+    if "vectors" not in content:
+        with pytest.raises(DataError, match="what the run holds is damaged"):
+            _ = fresh.timings
+    write(run, "embed/lite0.json", content)
+    with pytest.raises(DataError, match="what the run holds is damaged"):
+        run.read_feature_digests()
+
+
+@pytest.mark.parametrize("field", ["format", "path", "bytes", "precision", "parity_max_abs"])
+@pytest.mark.parametrize("value", [[], {}, [1], {"a": 1}, True])
+def test_a_value_of_another_type_is_damage(run, field, value):
+    exported = {"format": "openvino", "path": "model", "bytes": 7, "precision": "f32", "parity_max_abs": 0.0}
+    write(run, "export/value.json", exported | {field: value})
+    if (field, value) != ("parity_max_abs", True):  # a number too
+        with pytest.raises(DataError, match="what the run holds is damaged"):
+            run.find(Exported)
+
+
 def test_a_page_that_watches_gets_what_is_whole(run):
     write(run, "evaluate/value.json", "{")
     write(run, "timings.json", {"read": {"wall_s": 1.5}, "rank": 3})

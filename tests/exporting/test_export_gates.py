@@ -114,6 +114,22 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(run, small_disk, t
     assert list(small_disk.iterdir()) == []
 
 
+def test_pictures_that_vanish_while_an_export_is_compared_are_named_as_everywhere(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    source, pictures = export_runs.make(tmp_path / "run", doubt="")
+    gone = tmp_path / "gone.png"
+    exporters = export_run.load_exporters(["openvino"], "int8")
+    for shown in (
+        dataclasses.replace(pictures, calibration=(gone,)),
+        dataclasses.replace(pictures, files=(gone,), truth=np.zeros(1, int), calibration=pictures.files),
+    ):
+        with pytest.raises(DataError, match=r"`.*gone.png` changed while headstart was working"):
+            export_run.export_run(exporters, source, tmp_path / "out", "int8", shown, 0.01)
+    headstart.export(run[0], "openvino", tmp_path / "own", console=QUIET)
+    with pytest.raises(DataError, match=r"`.*gone.png` changed while headstart was working"):
+        parity.ask_export(tmp_path / "own", export_runs.CLASSES, [gone], "openvino")
+
+
 def test_pictures_that_are_gone_or_others_are_told_with_a_way_out(moved, tmp_path):
     headstart.export(moved, "openvino", tmp_path / "before", console=QUIET)
     (moved / "pictures" / "03.png").unlink()  # it taught, and would only be needed for 8 bits

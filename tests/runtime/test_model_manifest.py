@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from headstart.core import model_manifest
 from headstart.core.errors import DataError
@@ -45,6 +46,37 @@ def test_paths_are_relative_with_forward_slashes(saved):
 def test_a_moved_folder_is_the_same_model(saved, tmp_path):
     shutil.move(saved, tmp_path / "elsewhere")
     assert load(tmp_path / "elsewhere").class_names == ("blue", "green", "red")
+
+
+RULE = {"positive": "", "threshold": None, "costs": None}
+FORGED = [
+    ({"decision": RULE | {"positive": "purple"}}, "no class is named `purple`"),
+    ({"decision": RULE | {"costs": [[0.0, 1.0], [1.0, 0.0]]}}, "the costs are not of 3 classes"),
+    ({"decision": RULE | {"costs": [[0.0], [1.0], [2.0]]}}, "the costs are not of 3 classes"),
+    ({"decision": RULE | {"threshold": [0.5]}}, "is not a model's manifest"),
+    ({"decision": RULE | {"positive": 3}}, "is not a model's manifest"),
+    ({"decision": []}, "is not a model's manifest"),
+    ({"class_names": "red"}, "is not a model's manifest"),
+    ({"class_names": []}, "it has no classes"),
+    ({"features": []}, "it has no classes or no features"),
+    ({"features": [{"backbone": "tiny", "depth": "nowhere", "dim": 2}]}, "no trunk has the feature `tiny@nowhere`"),
+    ({"head": {"name": "x", "kind": "linear", "arrays": ["a"], "sha256": ""}}, "is not a model's manifest"),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), FORGED, ids=[told for _, told in FORGED])
+def test_a_forged_manifest_with_a_fitting_digest_is_refused(saved, changes, told):
+    edit(saved, **changes)
+    with pytest.raises(DataError, match=told):
+        load(saved)
+
+
+@pytest.mark.parametrize("change", [{"class_names": ["blue", "green"]}, {"class_names": ["a", "b", "c", "d"]}])
+def test_a_head_that_does_not_fit_its_manifest_is_named(saved, change, tmp_path):
+    Image.new("RGB", (40, 36), "red").save(tmp_path / "a.png")
+    edit(saved, **change)
+    with pytest.raises(DataError, match="the head of the model answers for 3 of"):
+        list(load(saved).predict(tmp_path / "a.png"))
 
 
 def test_a_newer_format_is_refused_first(saved):

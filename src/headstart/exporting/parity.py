@@ -16,6 +16,7 @@ import numpy as np
 from headstart.core.errors import GateFailed, SetupError
 from headstart.core.types import AccuracyChange
 from headstart.exporting.conversion_process import child_environment, last_words
+from headstart.images.preprocessing import make_change_error
 from headstart.statistics.intervals import paired_interval
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
     """Answers of the run's saved model; without `declines`, always a class."""
     predictions = list(model.predict(files, errors="rows"))
     if wrong := next((prediction for prediction in predictions if prediction.error), None):
-        raise SetupError(f"`{wrong.uri}` cannot be read: {wrong.error}")
+        raise make_change_error("", wrong.uri, wrong.error)
     chances = np.array([[prediction.probabilities[name] for name in model.class_names] for prediction in predictions])
     places = [
         -1 if prediction.unknown and declines else model.class_names.index(prediction.likeliest)
@@ -81,9 +82,10 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], 
         why = f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures"
         raise _export_failure(name, why) from err
     rows = [json.loads(line) for line in child.stdout.splitlines() if line.startswith(b"{")]
-    wrong = next((row["error"] for row in rows if row.get("error")), "")
-    if child.returncode or wrong or len(rows) != len(files) + 1:
-        raise _export_failure(name, wrong or last_words(child.stderr, child.returncode))
+    if wrong := next((row for row in rows if row.get("error")), None):
+        raise make_change_error("", wrong["file"], wrong["error"])
+    if child.returncode or len(rows) != len(files) + 1:
+        raise _export_failure(name, last_words(child.stderr, child.returncode))
     *answers, time = rows
     chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
     return Answers(
