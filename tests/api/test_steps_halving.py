@@ -32,6 +32,10 @@ class Told(FitSteps):
         self.given, self.killed, self.pace, self.passes = data, killed, pace, []
 
     @cached_property
+    def pictures(self):
+        return self.given
+
+    @cached_property
     def data(self):
         return self.given
 
@@ -39,7 +43,7 @@ class Told(FitSteps):
     def candidates(self):
         return tuple(KNOWN)
 
-    def _count_missing_rows(self, names, rows=None):
+    def _count_missing_rows(self, data, names, rows=None):
         return dict.fromkeys(names, len(self.data.uris) if rows is None else len(rows))
 
     def _extract_features(self, name, rows, precision="f32"):
