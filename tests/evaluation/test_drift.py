@@ -1,5 +1,6 @@
 """Counts of a model in use: what is kept, that nothing else is, that lines add up, and whether they tell of drift."""
 
+import dataclasses
 import json
 import threading
 
@@ -120,6 +121,18 @@ def test_each_change_is_seen_and_named(change, what):
     assert found.sentence.startswith("inputs moved away from training: ")
     assert "300 pictures of 1 day against 400 held-out pictures" in found.sentence
     assert found.advice
+
+
+def test_what_a_cross_validated_run_cannot_tell_of_is_said():
+    rng = np.random.default_rng(4)
+    before, _ = answers(rng, 200)
+    plain = [dataclasses.replace(prediction, novelty=None) for prediction in before]
+    counts = usage_counts.count_predictions(plain, has_sets=False)
+    reference = usage_log.UsageReference(model="m", split="cv", counts=counts, edges=reference_of(rng).edges)
+    found = judged(reference, *answers(rng, 200))
+    assert not {"novelty", "plausible", "unknown"} & {test.name for test in found.tests}
+    assert "novelty, prediction sets and `unknown` are not compared" in " ".join(found.advice)
+    assert "are not compared" not in " ".join(judged(reference_of(rng), *answers(rng, 200)).advice)
 
 
 def test_pictures_more_familiar_than_held_out_ones_did_not_move_away():

@@ -218,7 +218,7 @@ def _histogram_mean(histogram: np.ndarray) -> float:
 def _format_verdict(
     verdict: str, tests: tuple[DriftTest, ...], reference: UsageReference, now: Counts, days: int
 ) -> str:
-    over = f"{now.answered:,} pictures of {days:,} day{'s' if days != 1 else ''}"
+    over = f"{now.answered:,} picture{'s' if now.answered != 1 else ''} of {days:,} day{'s' if days != 1 else ''}"
     against = f"{reference.counts.answered:,} held-out pictures of the run (split `{reference.split}`)"
     if verdict == "too few pictures":
         return f"too few pictures to tell: {over} against {against}; at least {FEW} of each are needed"
@@ -265,6 +265,10 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
     elif verdict == "too few pictures":
         sentences.append(
             "go on collecting: `headstart predict RUN FILES --usage LOG` or `headstart serve RUN --usage LOG`"
+        )
+    if now.sizes.any() and not reference.sizes.any():
+        sentences.append(
+            "novelty, prediction sets and `unknown` are not compared: the run held back no pictures to compare with"
         )
     if now.errors > 0.01 * (now.answered + now.errors):
         sentences.append(f"{now.errors:,} files could not be read: see the column `error` of the rows")
