@@ -405,3 +405,17 @@ def test_knn_learns_from_fewer_pictures_when_many_are_asked(context, monkeypatch
     data = dataset(300)
     found, *_ = made(context, data=data, split=splits(data, test=0), name="b")
     assert one(found.baselines, "cv", "accuracy", "kNN").n == 60
+
+
+def test_neighbours_learn_from_the_other_folds_where_one_fold_alone_is_judged(context):
+    """As after a fine-tuning that had time for one fold."""
+    data = dataset(300)
+    split, backbone = splits(data, test=0), embeddings(data, "made:good", {"last": 2.0})
+    adapted = adapt(data, split, backbone)
+    is_judged = split.folds[0, adapted.cv_rows] == 0
+    adapted = dataclasses.replace(
+        adapted, cv_rows=adapted.cv_rows[is_judged], cv_probabilities=adapted.cv_probabilities[is_judged]
+    )
+    found = evaluate_model(data, split, (backbone,), adapted, RANKING, ctx=context(), controls=())
+    neighbours = one(found.baselines, "cv", "accuracy", "kNN")
+    assert neighbours.n == is_judged.sum() and neighbours.value > 0.6

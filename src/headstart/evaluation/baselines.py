@@ -70,7 +70,9 @@ def score_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> list[Score]:
     if part.split != "cv":
         return score_baseline(part, _answer_by_neighbours(part, inputs), NEIGHBOURS, inputs.seed)
     few = part.select(evenly_spaced(len(part.rows), SEARCHED))
-    return score_baseline(few, _search_neighbours(few.rows, inputs).held_out.mean(axis=0), NEIGHBOURS, inputs.seed)
+    rows = np.union1d(few.rows, _take_evenly_spaced(inputs.splits.train, SEARCHED))  # one fold alone may be judged
+    p_MC = _search_neighbours(rows, inputs).held_out.mean(axis=0)[np.searchsorted(rows, few.rows)]
+    return score_baseline(few, p_MC, NEIGHBOURS, inputs.seed)
 
 
 def _search_neighbours(rows: np.ndarray, inputs: BaselineInputs) -> cross_validation.TunedSetting:
