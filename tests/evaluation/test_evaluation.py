@@ -375,7 +375,19 @@ def test_straddling_pictures_are_told_apart(context):
     pairs = [(int(split.train[i]), int(split.test[i])) for i in range(9)]
     found, *_ = made(context, data=data, split=dataclasses.replace(split, straddling=np.array(pairs)))
     assert one(found.scores, "test", "accuracy").n == 75
-    assert one(found.scores, "test", "accuracy", "without straddling pictures").n == 66
+    apart = one(found.scores, "test", "accuracy", "without straddling pictures")
+    assert apart.n == 66
+    caveat = f"9 of these look like a picture of another split, the other 66 have {apart.value:.3f} ["
+    assert caveat in verdict(found, "headline").sentence
+    assert "another split" not in verdict(made(context, name="b")[0], "headline").sentence
+
+
+def test_a_class_that_no_picture_of_the_test_shows_is_named_in_the_headline(context):
+    data = dataset(300)
+    split = splits(data)
+    test = split.test[np.asarray(data.targets)[split.test] != 2]
+    found, *_ = made(context, data=data, split=dataclasses.replace(split, test=test))
+    assert "none of these shows `cedar`; " in verdict(found, "headline").sentence
 
 
 def test_the_files_are_whole_and_equal_byte_for_byte(context):

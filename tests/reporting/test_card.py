@@ -144,6 +144,16 @@ def test_all_sections_are_there_in_order(made):
 # ---------------------------------------------------------------- limits
 
 
+def test_leaks_of_given_splits_stand_beside_the_score(made):
+    given = made()
+    assert "near-duplicates stay on one side" in section(format_card(given), "Training data")
+    pairs = np.stack([np.asarray(given.splits.train)[:4], np.asarray(given.evaluation.rows)[:4]], axis=1)
+    leaky = dataclasses.replace(given, splits=dataclasses.replace(given.splits, given=True, straddling=pairs))
+    card = format_card(leaky)
+    assert ", 4 of which look like a picture of another split," in card.partition("\n## ")[0]
+    assert "4 of them lie in another split than that one" in section(card, "Training data")
+
+
 def test_a_weak_class_is_named_with_what_it_is_called(made):
     greens = np.flatnonzero(TRUTH == 1)[:18]
     [told] = [

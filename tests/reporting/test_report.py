@@ -172,6 +172,14 @@ def test_without_a_test_split_it_speaks_of_held_out_pictures(three):
     assert "pictures it had never seen" not in text
 
 
+def test_pictures_like_those_of_another_split_are_not_called_unseen(three):
+    given = samples.findings(three, test=24)
+    pairs = np.stack([given.splits.train[:5], given.splits.test[:5]], axis=1)
+    text = format_page(dataclasses.replace(given, splits=dataclasses.replace(given.splits, straddling=pairs)))
+    assert re.search(r"<h1>[0-9.]+\u00a0% of 24 pictures, 5 of which look like a picture of another split, are", text)
+    assert "pictures it had never seen" not in text
+
+
 def test_nested_and_plain_cross_validation_are_told_apart(three):
     given = samples.findings(three, test=0)
     text = format_page(given)

@@ -82,6 +82,11 @@ def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
+def count_straddling(splits: Splits, rows: np.ndarray) -> int:
+    """How many of some rows look like a picture of another split; given splits alone can have such."""
+    return int(np.isin(np.asarray(rows), np.asarray(splits.straddling).ravel()).sum())
+
+
 def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Keep only exact copies together where likeness makes a whole class one cluster, such as an empty belt."""
     learn = np.array([side in ("", "train") for side in data.split], bool)

@@ -29,6 +29,7 @@ from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
     JudgedSplit,
     judge_splits,
+    list_caveats,
     make_answer_rule,
     score_split,
     score_without_straddling,
@@ -121,10 +122,10 @@ def _make_verdicts(
     inputs: BaselineInputs,
 ) -> tuple[Verdict, ...]:
     headline, names = next(iter(judged_splits.values())), inputs.data.class_names
-    is_nested = _is_nested(headline, adapted)
+    is_nested, caveats = _is_nested(headline, adapted), list_caveats(headline, inputs.data, inputs.splits, scores)
     majority = int(np.argmax(np.bincount(np.asarray(inputs.data.targets)[inputs.splits.train])))
     return (
-        verdicts.judge_headline(headline, scores, majority, names[majority], is_nested=is_nested),
+        verdicts.judge_headline(headline, scores, majority, names[majority], is_nested=is_nested, caveats=caveats),
         *verdicts.find_uneven_classes(headline, scores, table, names),
         verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
         verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),

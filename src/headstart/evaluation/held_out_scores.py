@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from headstart.core.job import Job
 from headstart.core.model_manifest import Decision
 from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
+from headstart.data.splits import count_straddling
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.cross_validation import count_folds
 from headstart.heads.decision_rule import (
@@ -22,6 +24,9 @@ from headstart.heads.decision_rule import (
 from headstart.statistics import metrics
 from headstart.statistics.intervals import cross_validation_effect, make_score, mean_interval
 from headstart.uncertainty.temperature import apply_temperature
+
+WITHOUT_STRADDLING = "without straddling pictures"  # of scores: only pictures unlike those of other splits
+MOST_NAMED = 3  # classes that a split lacks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,4 +125,17 @@ def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, s
     if apart.all() or not apart.any():
         return []
     scores = part.select(apart).compute_scores((), seed)
-    return [dataclasses.replace(score, subject="without straddling pictures") for score in scores]
+    return [dataclasses.replace(score, subject=WITHOUT_STRADDLING) for score in scores]
+
+
+def list_caveats(part: JudgedSplit, data: Dataset, splits: Splits, scores: Sequence[Score]) -> tuple[str, ...]:
+    """What of a split's pictures makes its scores say less than they seem to: leaks, and classes that it lacks."""
+    caveats, targets = [], np.asarray(data.targets)
+    if count := count_straddling(splits, part.rows):
+        apart = next((s for s in scores if s.subject == WITHOUT_STRADDLING and s.name == "accuracy"), None)
+        rest = f", the other {apart.n:,} have {apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}]" if apart else ""
+        caveats.append(f"{count:,} of these look like a picture of another split{rest}")
+    if absent := [data.class_names[c] for c in np.setdiff1d(targets[splits.train], part.y)]:
+        more = f" and {len(absent) - MOST_NAMED:,} more" if len(absent) > MOST_NAMED else ""
+        caveats.append(f"none of these shows {', '.join(f'`{name}`' for name in absent[:MOST_NAMED])}{more}")
+    return tuple(caveats)

@@ -44,7 +44,13 @@ def _find_score(scores: Sequence[Score], split: str, name: str) -> Score:
 
 
 def judge_headline(
-    part: JudgedSplit, scores: Sequence[Score], majority: int, name: str, *, is_nested: bool = False
+    part: JudgedSplit,
+    scores: Sequence[Score],
+    majority: int,
+    name: str,
+    *,
+    is_nested: bool = False,
+    caveats: Sequence[str] = (),
 ) -> Verdict:
     """Better than always naming one class? Compared picture by picture; where folds chose the model too, it is said."""
     accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
@@ -59,7 +65,7 @@ def judge_headline(
     against = {"yes": "which it beats", "no": "which is better", "unclear": "a tie"}[answer]
     sentence = (
         f"accuracy {_format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}{optimism}), "
-        f"balanced accuracy {_format_interval(balanced)}; "
+        f"balanced accuracy {_format_interval(balanced)}; {''.join(f'{caveat}; ' for caveat in caveats)}"
         f"always answering `{name}` gives {share:.3f}, {against}"
     )
     return Verdict(code="headline", answer=answer, sentence=sentence)

@@ -10,6 +10,7 @@ import numpy as np
 from headstart.backbones.licences import is_permissive
 from headstart.core.console import format_bytes
 from headstart.core.types import Score
+from headstart.data.splits import count_straddling
 from headstart.reporting.card import limitations, slices
 from headstart.reporting.card import markdown as md
 from headstart.reporting.card.card_data import CardInput
@@ -58,7 +59,9 @@ def _format_split(card: CardInput) -> str:
     folds = "folds of the training pictures that also chose the model, so it is optimistic"
     if card.evaluation.nested:
         folds = "nested held-out folds of the training pictures"
-    return _SPLITS.get(card.evaluation.split, folds)
+    leaks = count_straddling(card.splits, card.evaluation.rows)
+    caveat = f", {leaks:,} of which look like a picture of another split," if leaks else ""
+    return _SPLITS.get(card.evaluation.split, folds) + caveat
 
 
 def _format_opening(card: CardInput) -> str:
@@ -115,7 +118,7 @@ def _format_data(card: CardInput) -> str:
     origin = "The folder gave the splits" if splits.given else md.format_sentence(_capitalise(splits.why).rstrip("."))
     lines = [
         f"Name {md.format_code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
-        f"{origin}. Near-duplicates stay on one side ({near_duplicates:,} pictures look like an earlier one).",
+        f"{origin}. {near_duplicates:,} pictures look like an earlier one; {_format_straddling(card)}.",
         f"{len(data.excused):,} files on disk were not used"
         + ("; the report names each with the reason." if data.excused else "."),
     ]
@@ -125,6 +128,11 @@ def _format_data(card: CardInput) -> str:
         + f"\n{_format_few(len(names), ending)}"
         + md.format_table(("class", *(f"{n} pictures" for n in filled_sides)), rows)
     )
+
+
+def _format_straddling(card: CardInput) -> str:
+    count = len(np.unique(np.asarray(card.splits.straddling)[:, 1]))
+    return f"{count:,} of them lie in another split than that one" if count else "near-duplicates stay on one side"
 
 
 def _format_few(count: int, ending: str) -> str:

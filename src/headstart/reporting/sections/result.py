@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Evaluation, Score, Verdict, list_verdicts
+from headstart.core.types import Evaluation, Score, Splits, Verdict, list_verdicts
+from headstart.data.splits import count_straddling
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.decision import make_decision_view
@@ -40,7 +41,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         return {"headline": "This run has not come to its result yet", "main": [], "table": None, "verdicts": []}
     by_name = {s.name: s for s in evaluation.scores if not s.subject and s.split == evaluation.split}
     return {
-        "headline": _format_headline(by_name.get("accuracy"), evaluation),
+        "headline": _format_headline(by_name.get("accuracy"), evaluation, report.splits),
         "lead": next((v.sentence for v in evaluation.verdicts if v.code == "headline"), ""),
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
         "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
@@ -52,7 +53,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
     }
 
 
-def _format_headline(accuracy: Score | None, evaluation: Evaluation) -> str:
+def _format_headline(accuracy: Score | None, evaluation: Evaluation, splits: Splits | None) -> str:
     if accuracy is None:
         return "The model was fitted, and its accuracy was not measured"
     judged_on = {
@@ -60,6 +61,8 @@ def _format_headline(accuracy: Score | None, evaluation: Evaluation) -> str:
         "val": "pictures of the validation folder",
         "cv": "pictures, each held out in turn,",
     }.get(evaluation.split, f"pictures ({evaluation.split})")
+    if splits is not None and (count := count_straddling(splits, evaluation.rows)):
+        judged_on = f"pictures, {count:,} of which look like a picture of another split,"
     optimism = " (optimistic: the same folds chose the model)" if evaluation.is_flattering else ""
     return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly{optimism}"
 
