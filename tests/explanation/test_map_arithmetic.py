@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.explanation import map_arithmetic
-from headstart.heads import prediction
+from headstart.heads import design_matrix, prediction
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (14, 14), (21, 10), (1, 1)])
@@ -51,6 +51,19 @@ def test_a_linear_head_is_its_logit_against_the_mean_of_the_others():
     assert x @ weights + bias == pytest.approx(logits[2] - logits[[0, 1, 3]].mean(), abs=1e-5)
     chances = prediction.predict_probabilities("linear", arrays, x[None])
     assert map_arithmetic.logit_margin(chances, 2)[0] == pytest.approx(x @ weights + bias, abs=1e-4)
+
+
+def test_a_class_without_a_picture_takes_no_part_in_the_score():
+    rng = np.random.default_rng(1)
+    arrays = {"weights": rng.normal(size=(5, 3)), "bias": np.array([0.1, -0.2, 0.3])}
+    wider = {
+        "weights": np.insert(arrays["weights"], 1, 0.0, axis=1),
+        "bias": np.insert(arrays["bias"], 1, design_matrix.ABSENT / 3),  # as after a temperature of 3
+    }
+    without = map_arithmetic.linear_form("linear", arrays, np.zeros(5), 2)
+    beside = map_arithmetic.linear_form("linear", wider, np.zeros(5), 3)
+    np.testing.assert_allclose(beside[0], without[0])
+    assert beside[1] == pytest.approx(without[1])
 
 
 def test_neighbours_are_half_the_difference_of_squared_distances():

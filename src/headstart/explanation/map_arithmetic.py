@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from headstart.heads.design_matrix import ABSENT
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -18,7 +20,8 @@ _TINY = float(np.finfo(np.float32).tiny)
 def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: int) -> tuple[np.ndarray, float]:
     """A head's score of one class as a linear function of raw features (D,): weights (D,) float64 and a bias.
 
-    Of a `linear` head it is the class's logit minus the mean of the other logits. Of `neighbours` it is half the
+    Of a `linear` head it is the class's logit minus the mean of the other logits, classes without a picture to learn
+    from left out. Of `neighbours` it is half the
     difference of mean squared distances to the nearest pictures of other classes and of the class, these pictures held
     fixed: linear too, for the square of the picture's own length cancels.
 
@@ -27,7 +30,9 @@ def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: 
     """
     if kind == "linear":
         weights, bias = np.asarray(arrays["weights"], np.float64), np.asarray(arrays["bias"], np.float64)
-        return against_others(weights, of), float(against_others(bias, of))
+        learnt = np.flatnonzero((bias > ABSENT / 10) | (np.arange(len(bias)) == of))
+        position = int(np.searchsorted(learnt, of))
+        return against_others(weights[..., learnt], position), float(against_others(bias[learnt], position))
     if kind == "neighbours":
         return _between_neighbours(arrays, np.asarray(x, np.float64), of)
     raise ValueError(f"no kind of head is named `{kind}`")
