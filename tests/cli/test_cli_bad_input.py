@@ -158,6 +158,16 @@ def test_a_dry_run_is_one_object_and_leaves_nothing(pictures, tmp_path, capsys):
     assert LITE0 in capsys.readouterr().out
 
 
+def test_a_dry_run_refuses_what_the_audit_of_the_files_would(pictures, capsys):
+    data = Path(pictures(a=12, b=12))
+    for folder in ("a", "b"):
+        for number, picture in enumerate(sorted((data / folder).iterdir())):
+            (data / folder / ("one", "two")[number % 2]).mkdir(exist_ok=True)
+            picture.rename(data / folder / ("one", "two")[number % 2] / picture.name)
+    assert main(["fit", str(data), "--backbones", LITE0, "--dry-run"]) == 3
+    assert "D009" in capsys.readouterr().err
+
+
 @pytest.mark.medium
 def test_audit_prints_every_check(pictures, tmp_path, capsys):
     from headstart.core import registry

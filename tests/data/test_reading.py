@@ -164,6 +164,7 @@ def test_folders_named_like_splits_may_be_classes(read, tmp_path):
         (("Training/1.png", "Testing/2.png"), "`Testing`, `Training` named for splits, and hold pictures but no class"),
         (("train/a/1.png", "train/b/2.png", "test/3.png"), "`test` named for a split, but hold no class folders"),
         (("train/a/1.png", "train/b/2.png", "extra/c/3.png"), "`train` named for a split and hold class folders, `ex"),
+        (("test/a/1.png", "val/b/2.png"), "`test`, `val` named for splits, and there is no `train` to learn from"),
         (("train/a/1.png", "Val/b/2.png", "valid/a/3.png"), "`Val`, `valid` both named for the split `val`"),
     ],
 )

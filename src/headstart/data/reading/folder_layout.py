@@ -116,6 +116,9 @@ def _require_clear_layout(named: dict[str, str], holding: Sequence[str], others:
     elif twice:
         what = f"{_format_folders(twice)} both named for the split `{named[twice[0]]}`"
         hint = "merge them, or rename one: `train`, `val` and `test` are known"
+    elif "train" not in named.values():
+        what = f"{_format_folders(holding)} named for splits, and there is no `train` to learn from"
+        hint = "name that folder `train`, or give the folder of one split, whose class folders are then split anew"
     else:
         return
     raise DataError(what, hint=hint)
