@@ -236,6 +236,9 @@ def evaluation(data, drawn, done, rng):
     )
     verdicts = tuple(Verdict(code=code, answer=answer, sentence=sentence) for code, answer, sentence in said)
     doubt = done.cv_probabilities[np.arange(len(done.cv_rows)), data.targets[done.cv_rows]]
+    doubtful = np.argsort(doubt)[:30]
+    rivals = np.array(done.cv_probabilities)[doubtful]
+    rivals[np.arange(len(doubtful)), data.targets[done.cv_rows[doubtful]]] = -1
     return Evaluation(
         split=split,
         scores=found,
@@ -244,7 +247,9 @@ def evaluation(data, drawn, done, rng):
         rows=np.asarray(rows),
         probabilities=p,
         calibration=metrics.calibration_bins(y, p),
-        suspects=done.cv_rows[np.argsort(doubt)[:30]],
+        suspects=done.cv_rows[doubtful],
+        rival_classes=tuple(rivals.argmax(axis=1).tolist()),
+        rival_probabilities=tuple(rivals.max(axis=1).tolist()),
         threshold=None,
         verdicts=verdicts,
     )

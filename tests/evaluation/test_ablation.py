@@ -52,7 +52,7 @@ def network(embeddings, n_train, trained):
         backbone="bundled:efficientnet_lite0",
         recipe=RECIPE,
         file="adapt/model.keras",
-        fitted=HEAD,
+        fitted=dataclasses.replace(HEAD, trainable_params=trained),
         epochs=3,
         alpha=1.0,
         temperature=1.0,
@@ -154,7 +154,7 @@ def test_differences_are_taken_picture_by_picture(made, context):
     hits = np.isin(made.test, made.test[10:60]) * 1.0 - np.isin(made.test, made.test[:40])
     assert difference.value == pytest.approx(10 / 60)
     assert (difference.low, difference.high) == mean_bootstrap(hits, None, seed=0)[1:]
-    assert difference.method == "bootstrap"
+    assert difference.method == "paired bootstrap by cluster"
     assert difference.n == 60
     assert made.rows[PROBE].difference is None
     assert made.rows[RANDOM].difference.value == pytest.approx(-25 / 60)
@@ -162,7 +162,8 @@ def test_differences_are_taken_picture_by_picture(made, context):
 
 def test_the_same_accuracy_by_other_pictures_is_told_apart_from_the_same_answers(context, test_rows):
     same = Made(context, probe=test_rows[:40], tuned=test_rows[:40]).rows[TUNED].difference
-    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    assert (same.value, same.method) == (0.0, "rule of three")  # the same answers are no certainty
+    assert same.high == -same.low == pytest.approx(1 - 0.05 ** (1 / 60))
     other = Made(context, probe=test_rows[:40], tuned=test_rows[20:60]).rows[TUNED].difference
     assert other.value == 0.0
     assert other.low < -0.1
@@ -241,6 +242,14 @@ def test_fine_tuning_pays_when_the_interval_says_so(context, test_rows, known, a
     assert verdict.sentence.startswith(said) or said in verdict.sentence
     assert f"accuracy {(known - 40) / 60:+.3f} [" in verdict.sentence
     assert "the frozen probe is handed over: for a test" in verdict.sentence
+
+
+def test_a_network_of_which_nothing_was_trained_is_no_result(context, test_rows):
+    made = Made(context, probe=test_rows[:40], tuned=test_rows[:58])
+    made.tuning = dataclasses.replace(made.tuning, network=dataclasses.replace(made.tuning.network, alpha=0.0))
+    verdict = made.verdicts()["fine_tuning"]
+    assert verdict.answer == "no"
+    assert verdict.sentence == "fine-tuning gave nothing, and the network is handed over: for a test"
 
 
 YES, NO = (

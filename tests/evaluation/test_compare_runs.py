@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -69,6 +70,12 @@ def test_no_difference_at_all_is_no_certainty(tmp_path):
     assert accuracy.high == pytest.approx(3 / 90, abs=0.001)
     assert accuracy.low == -accuracy.high
     assert "the very same of 90 pictures" in pair.sentence
+    loss = pair.scores[2]  # of equal probabilities
+    assert (loss.value, loss.method, loss.tie) == (0.0, "the same answers", True)
+    assert np.isnan([loss.low, loss.high]).all()
+    runs = [str(tmp_path / name) for name in ("a", "b")]
+    [line] = [row for row in format_comparison(headstart.compare(runs)).splitlines() if row.startswith("log loss")]
+    assert re.split(" {2,}", line)[3:] == ["the same answers", "90", "tie"]
 
 
 def test_a_rare_class_leaves_the_balanced_accuracy_less_certain(tmp_path):

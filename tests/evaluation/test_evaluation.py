@@ -290,8 +290,19 @@ def test_wrong_labels_are_the_first_suspects(context):
     found = evaluate_model(data, split, (backbone,), adapt(data, split, backbone), RANKING, ctx=context())
     assert set(found.suspects[:12].tolist()) == set(wrong.tolist())
     assert len(found.suspects) < 30
+    assert [found.rival_classes[i] for i in range(12)] == ((targets[found.suspects[:12]] - 1) % 3).tolist()
     expected, low, high = found.wrong_labels
     assert low <= 12 <= high and abs(expected - 12) <= 2
+
+
+def test_a_suspect_of_any_split_carries_the_class_and_probability_that_contradict_its_label():
+    y, p = np.arange(30) % 3, np.eye(3)[np.arange(30) % 3] * 0.9 + 1 / 30
+    p[4] = [0.02, 0.03, 0.95]  # labelled 1
+    parts = {"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30), "val": _part(y, p), "cv": _part(y, p[::-1])}
+    found = find_suspect_labels({"test": parts["test"], "val": parts["val"]})
+    assert (found.rows.tolist(), found.rivals.tolist(), found.rival_probabilities.tolist()) == ([4], [2], [0.95])
+    every = find_suspect_labels(parts)
+    assert not np.equal(every.rivals, y[every.rows]).any()
 
 
 def test_confident_right_answers_are_no_suspects():

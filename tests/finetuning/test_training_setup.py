@@ -1,5 +1,6 @@
 """What trainings share: of many pictures the network is held against the probe only where the probe answered."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -10,7 +11,10 @@ from headstart.finetuning import probe_comparison
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.selection.probe import head_selection
+from headstart.statistics.intervals import Interval
+from headstart.statistics.paired_selection import PairedChoice
 from judged_sets import dataset, splits
+from tuned_samples import network
 
 MOST = 90
 
@@ -63,3 +67,19 @@ def test_finalists_and_probe_meet_picture_by_picture(setup):
     )
     assert found.winner == probe_comparison.PROBE
     assert found.paired["fine-tuned (trial 0)"].value == 0
+
+
+def test_a_network_of_which_nothing_was_trained_is_no_choice_of_auto_and_is_called_what_it_is():
+    name = "fine-tuned (trial 0)"
+    paired = {probe_comparison.PROBE: Interval(0.2, 0.1, 0.3), name: Interval(0.0, 0.0, 0.0)}
+    choice = PairedChoice(winner=name, why="it won", best=name, ties=(), paired=paired)
+    trained, untrained = network(), dataclasses.replace(network(), alpha=0.0)
+    assert probe_comparison.hands_over_network(choice, trained, "auto")
+    assert not probe_comparison.hands_over_network(choice, untrained, "auto")
+    assert probe_comparison.hands_over_network(choice, untrained, "finetune")  # no work of the user is lost
+    assert probe_comparison.format_reason(choice, trained, True, "finetune") == "it won"
+    nothing = "nothing of the training was kept: the network has its first weights and answers as the frozen probe does"
+    why = probe_comparison.format_reason(choice, untrained, True, "finetune")
+    assert why.startswith(nothing) and why.endswith("it is handed over as `--strategy finetune` asks")
+    scratch = dataclasses.replace(untrained, recipe=Recipe(strategy="scratch", start="random"))
+    assert "answers by random weights" in probe_comparison.format_reason(choice, scratch, True, "scratch")

@@ -10,11 +10,12 @@ import yaml as other_yaml
 from huggingface_hub import ModelCard
 from PIL import Image
 
+import tuned_samples
 from headstart.api import commands
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.serialization import format_yaml
-from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
+from headstart.core.types import Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
 from headstart.images.descriptors import describe_picture
 from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, shortcut_learning, slices
 from headstart.reporting.card.write_card import format_card, write_card
@@ -40,6 +41,23 @@ def made(tmp_path, context):
 
 def section(card, name):
     return card.partition(f"## {name}\n")[2].partition("\n## ")[0]
+
+
+def test_a_trained_network_is_told_from_a_head_and_from_one_of_which_nothing_was_kept(made):
+    card, network, why = made(), tuned_samples.network(), "nothing of the training was kept"
+    empty = np.empty((0, 3), np.float32)
+    held_out = {"rows": np.empty(0, np.int64), "probabilities": empty, "probe_probabilities": empty}
+    tuning = FineTuningResult(
+        trials=(), logs=(), outcomes=(), network=network, scratch=None, taken=True, why=why, **held_out
+    )
+
+    def format_model(**changes):
+        held = _with(tuning, network=_with(network, **changes))
+        return section(format_card(_with(card, adapted=_with(card.adapted, tuning=held))), "Model and licence")
+
+    assert "of a network of which 12 weights were trained." in format_model()
+    assert f"with 12 fitted numbers on features of 1 trunk; {why}." in format_model(alpha=0.0)
+    assert "with 12 fitted numbers on features of 1 trunk." in section(format_card(card), "Model and licence")
 
 
 # ---------------------------------------------------------------- metadata

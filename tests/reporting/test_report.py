@@ -242,6 +242,21 @@ def test_a_doubtful_picture_that_lies_in_two_classes_says_so(three):
     assert "(D102)" not in format_page(given)
 
 
+def test_suspects_are_shown_with_what_made_them_suspects(three):
+    given = samples.findings(three, test=24)
+    row = int(given.adapted.cv_rows[0])  # whatever these folds say of it
+    rival = (int(three.targets[row]) + 1) % 3
+    found = dataclasses.replace(
+        given.evaluation, suspects=np.array([row]), rival_classes=(rival,), rival_probabilities=(0.87,)
+    )
+    text = format_page(dataclasses.replace(given, evaluation=found))
+    label, seems = (three.class_names[at] for at in (int(three.targets[row]), rival))
+    assert f"<span>label <b>{label}</b></span><span>seems <b>{seems}</b> 0.87</span>" in text
+    of_older_run = dataclasses.replace(found, rival_classes=(), rival_probabilities=())
+    text = format_page(dataclasses.replace(given, evaluation=of_older_run))
+    assert "<span>seems" not in text and "No label is suspect" not in text
+
+
 def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):
     given = samples.findings(three, test=24)
     one = tuple(r for r in given.ranking.rows if r.backbone == "bundled:efficientnet_lite2")
@@ -273,7 +288,9 @@ def test_what_to_do_next_follows_from_what_was_found(three):
     assert "exact duplicates" in steps[0].sentence and "label" in steps[1].sentence
     recalls = {s.subject: s.value for s in given.evaluation.scores if s.name == "recall" and s.split == "test"}
     assert f"`{min(recalls, key=recalls.get)}`" in steps[2].sentence
-    assert steps[3].command == "headstart fit textile --strategy auto --budget 10m"
+    commands = [step.command for step in steps]  # the names of run and pictures may be the same word
+    assert commands[3:] == ["headstart fit DATA --strategy auto --budget 10m", "headstart predict RUN FOLDER"]
+    assert "RUN is the folder of this page, DATA that of its pictures" in format_page(given)
     verdicts = tuple(v for v in given.evaluation.verdicts if v.code != "enough_data")
     calm = dataclasses.replace(given.evaluation, verdicts=verdicts, suspects=np.empty(0, np.int64))
     quiet = next_steps.list_next_steps(dataclasses.replace(given, evaluation=calm, audits=()))

@@ -163,12 +163,15 @@ def test_a_part_is_used_above_the_limit_and_said(data, backbones, context, monke
 
 
 def test_the_table_is_told_in_a_few_lines(data, backbones, context):
-    split, ctx = splits(data), context()
+    split, ctx = splits(data, repeats=10), context()
     ctx.console = Console(err=io.StringIO())
     found = rank_backbones(data, split, backbones, ctx=ctx, controls=(control(data, split),))
     lines = ctx.console.err.getvalue().splitlines()
     assert all(line.startswith("rank ") for line in lines)
-    assert "3 candidates on 180 pictures, 4 folds x 2, by log loss" in lines[0]
+    assert (
+        "3 candidates on 180 pictures, 4 folds x 5 (of 10 times: more hardly narrow the intervals), by log loss"
+        in lines[0]
+    )
     assert lines[-2].endswith(found.why)
     assert lines[-1].endswith("best by probe: made:good@inner; best by prior: made:good (published top-1 0.700)")
     assert len(lines) == 8

@@ -62,3 +62,23 @@ def test_under_no_difference_the_test_rarely_cries():
         a, b = rng.random((2, 60)) < 0.8
         cried += paired_tests.mcnemar_p(int((a & ~b).sum()), int((b & ~a).sum())) < 0.05
     assert cried / 400 < 0.05  # exact: at most the level
+
+
+def test_answers_that_differ_nowhere_or_alike_everywhere_leave_an_interval():
+    right, clusters = np.ones(24, bool), np.arange(24)
+    bound = 1 - 0.05 ** (1 / 24)  # 3 / n, about
+    assert paired_tests.difference_of_shares(right, right, clusters, 0) == ((0.0, -bound, bound), "rule of three")
+    (value, low, high), _ = paired_tests.difference_of_shares(right, ~right, clusters, 0)
+    assert (value, high) == (1.0, 1.0) and low == pytest.approx(1 - 2 * bound)
+    (_, low, _), _ = paired_tests.difference_of_shares(right, right, clusters // 3, 0)
+    assert low == pytest.approx(-(1 - 0.05 ** (1 / 8)))  # look-alikes count once
+    mixed, method = paired_tests.difference_of_shares(right, np.arange(24) > 3, clusters, 0)
+    assert method == "paired bootstrap by cluster" and mixed.low < mixed.value < mixed.high
+
+
+def test_equal_losses_are_the_same_answers_and_not_an_interval():
+    losses, clusters = np.linspace(0, 2, 24), np.arange(24)
+    interval, method = paired_tests.difference_of_losses(losses, losses, clusters, 0)
+    assert (interval.value, method) == (0.0, "the same answers") and np.isnan(interval[1:]).all()
+    interval, method = paired_tests.difference_of_losses(losses, losses**2, clusters, 0)
+    assert method == "paired bootstrap by cluster" and interval.low < interval.value < interval.high

@@ -1,7 +1,7 @@
 """Did it pay? One table: majority, colour histogram, frozen probe, fine-tuned, the same network from random weights.
 
 All rows answer for the same pictures: the test split, else a given `val/`, else the first fold, for which probe and
-network answer by what learnt from the other folds. Differences are bootstrapped by cluster.
+network answer by what learnt from the other folds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from headstart.features.embeddings import find_positions, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.prediction import predict_probabilities
 from headstart.statistics import metrics
-from headstart.statistics.intervals import make_score, mean_bootstrap
+from headstart.statistics.intervals import make_score
+from headstart.statistics.paired_tests import difference_of_shares
 
 PROBE, TUNED, RANDOM = "frozen probe", "fine-tuned", "from random weights"
 SHOWN = ("accuracy", "balanced_accuracy", "log_loss")
@@ -69,10 +70,10 @@ def make_ablation(
         PROBE: (p_probe, learnt, probe.fitted.trainable_params),
     }
     if network is not None and judging.split == "cv":
-        answers[TUNED] = (np.asarray(tuning.probabilities[positions]), learnt, network.trainable_params)
+        answers[TUNED] = (np.asarray(tuning.probabilities[positions]), learnt, network.fitted.trainable_params)
     elif network is not None and network.spec.name in names:
         p = _answer_by_network(network, judging, embeddings)
-        answers[TUNED] = (p, network.n_train, network.trainable_params)
+        answers[TUNED] = (p, network.n_train, network.fitted.trainable_params)
     if tuning.scratch is not None and tuning.scratch.spec.name in names:
         p = _answer_by_network(tuning.scratch, judging, embeddings)
         answers[RANDOM] = (p, tuning.scratch.n_train, tuning.scratch.trainable_params)
@@ -93,8 +94,8 @@ def _make_row(
         if other == name or other not in answers:
             return None
         right, other_right = (np.argmax(answers[each][0], axis=1) == y for each in (name, other))
-        interval = mean_bootstrap(right * 1.0 - other_right * 1.0, clusters, inputs.seed)
-        return make_score("accuracy", judging.split, interval, len(y), method="bootstrap")
+        interval, method = difference_of_shares(right, other_right, clusters, inputs.seed)
+        return make_score("accuracy", judging.split, interval, len(y), method=method)
 
     return AblationRow(
         name=name,

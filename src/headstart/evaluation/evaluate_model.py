@@ -81,6 +81,8 @@ def evaluate_model(
         calibration=metrics.calibration_bins(headline.y, headline.p),
         suspects=suspects.rows,
         wrong_labels=suspects.wrong,
+        rival_classes=tuple(suspects.rivals.tolist()),
+        rival_probabilities=tuple(suspects.rival_probabilities.tolist()),
         threshold=answer_rule.threshold,
         verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs) + ablation_verdicts,
         paid=ablation_rows,

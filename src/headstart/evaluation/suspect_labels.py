@@ -21,9 +21,12 @@ _DROP = 1.92  # of the log likelihood: half the 95 % point of chi-squared with o
 
 
 class SuspectLabels(NamedTuple):
-    """Rows (P,) int64, the likeliest wrong first, and how many of them are wrong: expected, low and high (95 %)."""
+    """Rows (P,) int64, the likeliest wrong first, the classes (P,) int64 that are likelier than their labels, with the
+    held-out probabilities (P,) of these, and how many are wrong: expected, low and high (95 %)."""
 
     rows: np.ndarray
+    rivals: np.ndarray
+    rival_probabilities: np.ndarray
     wrong: tuple[float, ...]
 
 
@@ -33,21 +36,23 @@ def find_suspect_labels(judged_splits: dict[str, JudgedSplit], most: int = 200) 
     A rival as probable as `SURE` is enough, whatever is usual.
     """
     parts = [part for split, part in judged_splits.items() if split != "train"]
-    suspect = np.concatenate([_is_suspect(part.p, part.y) for part in parts])
+    rivals = np.concatenate([_find_rivals(part.p, part.y) for part in parts])
     rows, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "y"))
-    if not suspect.any():
-        return SuspectLabels(np.empty(0, np.int64), ())
+    chosen = np.flatnonzero(rivals >= 0)
+    if not len(chosen):
+        return SuspectLabels(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), ())
     p = np.concatenate([part.p for part in parts]).astype(np.float64)
     some = np.unique(np.linspace(0, len(y) - 1, MOST).astype(np.int64))
     fits = _fit_wrong_shares(_temper_labels(p[some], y[some]), p.shape[1])
-    chosen = np.flatnonzero(suspect)
     label_TP = _temper_labels(p[chosen], y[chosen])
     order = np.lexsort((rows[chosen], label_TP[fits[0][1]]))[:most]
     wrong = [_posterior(label_TP[t, order], share, p.shape[1]) for share, t in fits]
     spread = [1.96 * float(np.sqrt((each * (1 - each)).sum())) for each in wrong]  # of the number in this very list
     low = max(0.0, min(float(each.sum()) - by for each, by in zip(wrong, spread, strict=True)))
     high = min(float(len(order)), max(float(each.sum()) + by for each, by in zip(wrong, spread, strict=True)))
-    return SuspectLabels(rows[chosen][order].astype(np.int64), (float(wrong[0].sum()), low, high))
+    at = chosen[order]
+    likely = p[at, rivals[at]]
+    return SuspectLabels(rows[at].astype(np.int64), rivals[at], likely, (float(wrong[0].sum()), low, high))
 
 
 def _temper_labels(p: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -55,15 +60,14 @@ def _temper_labels(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([apply_temperature(p, t)[np.arange(len(y)), y] for t in TEMPERATURES])
 
 
-def _is_suspect(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(M,) whether a rival beats the label."""
+def _find_rivals(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(M,) int64 the class that beats the label, -1 where none does."""
     every = np.arange(len(y))
     label_probability = p[every, y]
     usual = np.array([label_probability[y == c].mean() if (y == c).any() else 1.0 for c in range(p.shape[1])])
     rivals = np.where(p >= np.minimum(usual, SURE), p, -1.0)
     rivals[every, y] = -1.0
-    is_suspect: np.ndarray = rivals.max(axis=1) > label_probability
-    return is_suspect
+    return np.where(rivals.max(axis=1) > label_probability, rivals.argmax(axis=1), -1)
 
 
 def _fit_wrong_shares(label_TM: np.ndarray, classes: int) -> list[tuple[float, int]]:

@@ -200,15 +200,16 @@ def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: Train
     plain = plain_model.make_plain_model(training.network, model, trunk.spec, temperature=facts.temperature)
     file = FILES[prefix]
     keras_writer.write_keras(plain.model, setup.ctx.make_step_folder("adapt") / file.rpartition("/")[2])
+    is_untrained = facts.alpha == 0 and len(facts.members) == 1
     head = FittedHead(
         head=training.recipe.head if training.recipe.head == "mlp" else "softmax",
         kind="linear",
         params={},
         arrays={"weights": plain.weights, "bias": plain.bias},
-        trainable_params=training.network.trainable_params,
+        trainable_params=plain.weights.size + plain.bias.size if is_untrained else training.network.trainable_params,
     )
     return TunedNetwork(
-        spec=_describe_trunk(trunk.spec, prefix, plain),
+        spec=_describe_trunk(trunk.spec, prefix, plain, "" if is_untrained else "; then tuned"),
         backbone=trunk.name,
         recipe=training.recipe,
         file=file,
@@ -217,13 +218,13 @@ def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: Train
         alpha=facts.alpha,
         temperature=facts.temperature,
         soup=facts.members,
-        trainable_params=training.network.trainable_params,
+        trainable_params=0 if is_untrained else training.network.trainable_params,
         n_train=facts.n_train,
         flops=setup.cost.training_flops(training.recipe, facts.epochs, facts.n_train),
     )
 
 
-def _describe_trunk(spec: BackboneSpec, prefix: str, plain: plain_model.PlainModel) -> BackboneSpec:
+def _describe_trunk(spec: BackboneSpec, prefix: str, plain: plain_model.PlainModel, tuned: str) -> BackboneSpec:
     digest = hashlib.sha256()
     for weight in plain.trunk.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
@@ -234,6 +235,6 @@ def _describe_trunk(spec: BackboneSpec, prefix: str, plain: plain_model.PlainMod
         depths=(FeatureLevel(name="features", dim=int(plain.weights.shape[0])),),
         params=int(plain.trunk.count_params()),
         flops=int(flops.count_flops(plain.trunk)),
-        pretrained_on="nothing: random weights" if prefix == SCRATCH else f"{spec.pretrained_on}; then tuned",
+        pretrained_on="nothing: random weights" if prefix == SCRATCH else f"{spec.pretrained_on}{tuned}",
         prior=0.0 if prefix == SCRATCH else spec.prior,
     )

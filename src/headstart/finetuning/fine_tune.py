@@ -180,8 +180,11 @@ def _train_winner(setup: TrainingSetup, search: Search, finalists: Sequence[Reci
     choice = probe_comparison.compare_with_probe(training_set, setup.cost, finalists)
     winners = [t for t in finalists if probe_comparison.format_finalist(t) == choice.winner]
     chosen = winners[0] if winners else finalists[0]
-    is_taken = probe_comparison.hands_over_network(choice, strategy)
     network, logs = _train_network(setup, search, [chosen, *(t for t in finalists if t is not chosen)])
+    is_taken = probe_comparison.hands_over_network(choice, network, strategy)
+    if network.is_untrained and is_taken:
+        hint = "--strategy probe is faster, and chooses among more heads; more pictures or another recipe may help"
+        setup.ctx.console.print_warning(f"{probe_comparison.format_lost_training(network)}; {hint}")
     control, control_logs = train_random_init_control(setup, search, network)
     verdict = chosen.require_verdict()
     return FineTuningResult(
@@ -191,7 +194,7 @@ def _train_winner(setup: TrainingSetup, search: Search, finalists: Sequence[Reci
         network=network,
         scratch=control,
         taken=is_taken,
-        why=probe_comparison.format_reason(choice, is_taken, strategy),
+        why=probe_comparison.format_reason(choice, network, is_taken, strategy),
         rows=verdict.rows,
         probabilities=verdict.probabilities,
         probe_probabilities=training_set.probe_probabilities(verdict.rows),

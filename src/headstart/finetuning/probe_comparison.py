@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.types import Score, Trial
+from headstart.core.types import Score, Trial, TunedNetwork
 from headstart.features.embeddings import find_positions
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_cost import TrainingCost
@@ -43,9 +43,9 @@ def compare_with_probe(training_set: TrainingSet, cost: TrainingCost, finalists:
     return choose_candidate(contenders, prefer=problem.prefer, clusters=problem.clusters, metric=problem.metric)
 
 
-def hands_over_network(choice: PairedChoice, strategy: str) -> bool:
-    """Whether the network is handed over: a named strategy always is, `auto` takes one only if it convinces."""
-    return strategy != "auto" or is_convincing(choice)
+def hands_over_network(choice: PairedChoice, network: TunedNetwork, strategy: str) -> bool:
+    """Whether the network is handed over: a named strategy always is, `auto` takes a trained one if it convinces."""
+    return strategy != "auto" or (is_convincing(choice) and not network.is_untrained)
 
 
 def is_convincing(choice: PairedChoice) -> bool:
@@ -55,8 +55,18 @@ def is_convincing(choice: PairedChoice) -> bool:
     return choice.winner != PROBE and gap.value >= GUARD * (gap.high - gap.low) / (2 * Z)
 
 
-def format_reason(choice: PairedChoice, is_taken: bool, strategy: str) -> str:
+def format_lost_training(network: TunedNetwork) -> str:
+    """What an untrained network is."""
+    is_random = network.recipe.start == "random"
+    start = "by random weights" if is_random else "as the frozen probe does that it started from"
+    return f"nothing of the training was kept: the network has its first weights and answers {start}"
+
+
+def format_reason(choice: PairedChoice, network: TunedNetwork, is_taken: bool, strategy: str) -> str:
     """Why the network, or the probe, is handed over."""
+    if network.is_untrained:
+        lost = format_lost_training(network)
+        return f"{lost}; it is handed over as `--strategy {strategy}` asks" if is_taken else lost
     if is_taken and choice.winner == PROBE:
         return f"fine-tuned as `--strategy {strategy}` asks, though the frozen probe is as good or better: {choice.why}"
     if not is_taken and choice.winner != PROBE:

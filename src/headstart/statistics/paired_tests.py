@@ -11,10 +11,35 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.statistics.intervals import cluster_sums, compact_clusters
+from headstart.statistics.intervals import Interval, cluster_sums, compact_clusters, mean_bootstrap
 
+RARE = 0.05  # the probability with which a share as large as the rule of three gives stays unseen
 FLIPS = 20_000
 EXACT = 14  # clusters up to which every flip is tried
+
+
+def difference_of_shares(
+    a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int, n_independent: int = 0
+) -> tuple[Interval, str]:
+    """Interval of the mean of a minus b, both (M,) right or wrong on the same pictures, and its method.
+
+    Bootstrap by clusters. Where all pictures fall alike there is nothing to resample, which is no certainty: the rule
+    of three (Hanley and Lippman-Hand 1983) bounds the share of others that went unseen among `n_independent` pictures,
+    by default as many as there are clusters.
+    """
+    differences = a * 1.0 - b
+    if not len(differences) or np.ptp(differences):
+        return mean_bootstrap(differences, clusters, seed), "paired bootstrap by cluster"
+    value, unseen = float(differences[0]), 1 - RARE ** (1 / (n_independent or len(np.unique(clusters))))
+    return Interval(value, value - unseen * (1 + value), value + unseen * (1 - value)), "rule of three"
+
+
+def difference_of_losses(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[Interval, str]:
+    """Interval of the mean loss of a minus that of b, both (M,), by bootstrap of clusters; NaN ends where all are the
+    same: two models of the same answers have no difference to be uncertain of."""
+    if np.array_equal(a, b):
+        return Interval(0.0, np.nan, np.nan), "the same answers"
+    return mean_bootstrap(a - b, clusters, seed), "paired bootstrap by cluster"
 
 
 def mcnemar_p(one: int, other: int) -> float:

@@ -87,6 +87,8 @@ def _format_pair(pair: Mapping[str, Any]) -> str:
 def _difference_cells(difference: Mapping[str, Any]) -> tuple[str, ...]:
     subject = f" of {format_printable(difference['subject'])}" if difference["subject"] else ""
     name, interval = difference["name"].replace("_", " ") + subject, "-"
+    if difference["value"] == 0 and difference["low"] is None:
+        interval = "the same answers"
     if difference["low"] is not None:
         interval = f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
     p = "" if difference["adjusted"] is None else f"{difference['adjusted']:.2g}"

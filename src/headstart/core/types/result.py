@@ -81,6 +81,8 @@ class Evaluation:
     verdicts: tuple[Verdict, ...]  # in words
     paid: tuple[AblationRow, ...] = ()  # did fine-tuning and pre-training pay; empty without fine-tuning
     wrong_labels: tuple[float, ...] = ()  # how many of `suspects` are wrong: expected, low, high; empty if none
+    rival_classes: tuple[int, ...] = ()  # of each of `suspects` the class that they say instead
+    rival_probabilities: tuple[float, ...] = ()  # of these classes, held out
     nested: bool = False  # whether nested cross-validation judges: each fold by a search that did not see it
 
     @property

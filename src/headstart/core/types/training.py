@@ -84,9 +84,14 @@ class TunedNetwork:
     alpha: float  # part of the way from the first weights to the tuned ones (WiSE-FT)
     temperature: float  # by which the logits were divided; folded into the head
     soup: tuple[int, ...]  # numbers of the trials whose weights are averaged; one when there is no soup
-    trainable_params: int  # weights that moved
+    trainable_params: int  # weights that moved; 0 when it is untrained
     n_train: int  # pictures it learnt from
     flops: float  # operations spent on training, forward and backward
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether nothing of the training was kept: no epoch helped, or the last training broke off."""
+        return self.alpha == 0 and len(self.soup) == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

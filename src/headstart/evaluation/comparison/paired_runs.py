@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core.types import Score
 from headstart.evaluation.comparison.run_summary import SCORES, RunSummary
 from headstart.statistics import paired_tests
-from headstart.statistics.intervals import Interval, difference_interval, mean_bootstrap
+from headstart.statistics.intervals import Interval, difference_interval
 from headstart.statistics.losses import log_losses
 
 SURE = 0.05
@@ -33,7 +33,7 @@ class ScoreDifference:
     low: float
     high: float
     n: int
-    method: str  # `paired bootstrap by cluster`; `rule of three`, for pictures of equal answers; or `unpaired`
+    method: str  # of `statistics.paired_tests`, or `unpaired`
     subject: str = ""  # the class, or empty
     p: float | None = None  # of the test that it is 0; None where none was made
     adjusted: float | None = None  # p corrected for the number of tests (Holm)
@@ -70,19 +70,22 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
     both = _find_common_pictures(first, other)
     if not len(both.labels):
         return _compare_unpaired(first, other, both.relabelled)
-    a, b = both.right
-    p, test = _test_pairs(a, b, both.clusters, seed)
-    accuracy = _measure_difference("accuracy", a, b, both.clusters, seed, p=p, test=test)
-    scores = [accuracy, _compare_balanced_accuracy(both, seed)]
+    right, other_right = both.right
+    scores = [
+        _compare_shares("accuracy", right, other_right, both.clusters, seed),
+        _compare_balanced_accuracy(both, seed),
+    ]
     if np.isfinite(both.losses).all():
-        scores.append(_measure_difference("log_loss", both.losses[0], both.losses[1], both.clusters, seed))
+        a, b = both.losses
+        interval = paired_tests.difference_of_losses(a, b, both.clusters, seed)
+        scores.append(_make_difference("log_loss", a, b, interval))
     return RunPair(
         one=first.name,
         other=other.name,
         common=len(both.labels),
         relabelled=both.relabelled,
-        only_one=int((a & ~b).sum()),
-        only_other=int((b & ~a).sum()),
+        only_one=int((right & ~other_right).sum()),
+        only_other=int((other_right & ~right).sum()),
         scores=tuple(scores),
         classes=_compare_recalls(both, seed),
     )
@@ -116,27 +119,21 @@ def _test_pairs(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -
     return paired_tests.sign_flip_p(a * 1.0 - b, clusters, seed), "sign flips by cluster"
 
 
-def _measure_difference(
-    name: str,
-    a: np.ndarray,
-    b: np.ndarray,
-    clusters: np.ndarray,
-    seed: int,
-    *,
-    subject: str = "",
-    p: float | None = None,
-    test: str = "",
-    unlike: int = 0,
+def _compare_shares(
+    name: str, a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int, subject: str = ""
 ) -> ScoreDifference:
-    """The mean of a minus that of b; `known` unlike pictures bound what went unseen where they are the same."""
-    interval, method = mean_bootstrap(a * 1.0 - b, clusters, seed), "paired bootstrap by cluster"
-    if name != "log_loss" and np.array_equal(a, b):  # nothing to resample, which is no certainty
-        half, method = 1 - SURE ** (1 / (unlike or len(np.unique(clusters)))), "rule of three"
-        interval = Interval(0.0, -half, half)
-    means: dict[str, Any] = {"one": float(a.mean()), "other": float(b.mean()), "n": len(a)}
-    return ScoreDifference(
-        name=name, subject=subject, p=p, test=test, method=method, **means, **_interval_fields(interval)
-    )
+    """Shares of pictures answered rightly, from (M,) right or wrong, and the test that they are equal."""
+    p, test = _test_pairs(a, b, clusters, seed)
+    interval = paired_tests.difference_of_shares(a, b, clusters, seed)
+    return _make_difference(name, a, b, interval, subject=subject, p=p, test=test)
+
+
+def _make_difference(
+    name: str, a: np.ndarray, b: np.ndarray, interval: tuple[Interval, str], **fields: Any
+) -> ScoreDifference:
+    ends = _interval_fields(interval[0])
+    one, other = float(a.mean()), float(b.mean())
+    return ScoreDifference(name=name, one=one, other=other, n=len(a), method=interval[1], **ends, **fields)
 
 
 def _interval_fields(interval: Interval) -> dict[str, Any]:
@@ -154,7 +151,8 @@ def _compare_balanced_accuracy(both: _CommonPictures, seed: int) -> ScoreDiffere
     weight = len(both.labels) / (len(names) * counts[class_of])
     a, b = (right * weight for right in both.right)
     least = min(len(np.unique(both.clusters[class_of == c])) for c in range(len(names)))
-    return _measure_difference("balanced_accuracy", a, b, both.clusters, seed, unlike=len(names) * least)
+    interval = paired_tests.difference_of_shares(a, b, both.clusters, seed, len(names) * least)
+    return _make_difference("balanced_accuracy", a, b, interval)
 
 
 def _compare_recalls(both: _CommonPictures, seed: int) -> tuple[ScoreDifference, ...]:
@@ -163,8 +161,7 @@ def _compare_recalls(both: _CommonPictures, seed: int) -> tuple[ScoreDifference,
         of_class = both.labels == name
         if of_class.sum() >= FEWEST:
             a, b, clusters = both.right[0][of_class], both.right[1][of_class], both.clusters[of_class]
-            p, test = _test_pairs(a, b, clusters, seed)
-            differences.append(_measure_difference("recall", a, b, clusters, seed, subject=name, p=p, test=test))
+            differences.append(_compare_shares("recall", a, b, clusters, seed, name))
     return correct_for_number(tuple(differences))
 
 

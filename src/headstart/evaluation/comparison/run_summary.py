@@ -105,7 +105,7 @@ def _measure_cost(run: RunReader) -> Cost:
         bytes=run.exported.bytes,
         latency_ms=sum(latencies_ms) if len(latencies_ms) == len(names) else None,
         params=sum(params for params, _ in known_sizes) if complete else None,
-        trained=adapted.fitted.trainable_params if tuned is None else tuned.trainable_params,
+        trained=adapted.fitted.trainable_params,
         gflops=sum(flops for _, flops in known_sizes) / 1e9 if complete else None,
     )
 

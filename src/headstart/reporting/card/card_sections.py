@@ -216,9 +216,15 @@ def _format_model(card: CardInput) -> str:
         ]
         for t in card.model.trunks
     ]
+    fitted = f"with {head.trainable_params:,} fitted numbers on features of {len(trunks)} trunk"
+    fitted += "s" if len(trunks) > 1 else ""
+    tuning = card.adapted.tuning
+    if tuning and tuning.taken and tuning.network and tuning.network.is_untrained:
+        fitted += f"; {md.format_sentence(tuning.why)}"
+    elif tuning and tuning.taken:
+        fitted = f"of a network of which {head.trainable_params:,} weights were trained"
     lines = [
-        f"{_capitalise(md.escape_markup(card.adapted.strategy))}: a head {md.format_code(head.head)} with "
-        f"{head.trainable_params:,} fitted numbers on features of {len(trunks)} trunk{'s' if len(trunks) > 1 else ''}.",
+        f"{_capitalise(md.escape_markup(card.adapted.strategy))}: a head {md.format_code(head.head)} {fitted}.",
         f"Saved in `model/`, {format_bytes(card.exported.bytes)}, without executable parts; it answers with numpy, "
         f"Pillow and OpenVINO. Written by headstart {md.escape_markup(card.model.headstart)}.",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,6 @@ from headstart.heads.decision_rule import choose_classes
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnail, Thumbnails
 from headstart.reporting.report_data import ReportInput
-from headstart.uncertainty.temperature import apply_temperature
 
 GRID_CLASSES = 25  # above this many, the most confused pairs are shown instead of a grid
 PAIRS = 30
@@ -153,19 +153,11 @@ def _worst_mistakes(
 def _label_suspects(
     report: ReportInput, evaluation: Evaluation, thumbs: Thumbnails, other_classes: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    by_row: dict[int, np.ndarray] = {}
-    if report.adapted is not None:
-        held_out = apply_temperature(np.asarray(report.adapted.cv_probabilities), report.adapted.temperature)
-        by_row.update(zip(report.adapted.cv_rows.tolist(), held_out, strict=True))
-    for row, p_C in zip(evaluation.rows.tolist(), evaluation.probabilities, strict=True):
-        by_row.setdefault(row, p_C)
     suspects = []
-    for row in np.asarray(evaluation.suspects)[:ROW].tolist():
-        p_C = by_row.get(row)
-        answer = int(np.argmax(p_C)) if p_C is not None else int(report.dataset.targets[row])
-        chance = float(p_C[answer]) if p_C is not None else np.nan
+    rivals = zip(evaluation.suspects.tolist(), evaluation.rival_classes, evaluation.rival_probabilities, strict=False)
+    for row, rival, probability in islice(rivals, ROW):  # of an older run no rival is known
         thumb, elsewhere = thumbs.make_thumbnail(row), other_classes.get(row, "")
-        suspects.append(_example_view(thumb, report.dataset, answer, chance, elsewhere))
+        suspects.append(_example_view(thumb, report.dataset, rival, probability, elsewhere))
     return suspects
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 
-from headstart.core import redaction
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation
 from headstart.reporting import formatting
@@ -26,20 +24,18 @@ class NextStep:
 
 
 def list_next_steps(report: ReportInput) -> list[NextStep]:
-    """At most five; empty for a run without a result."""
+    """At most five; empty for a run without a result. RUN stands for its folder, DATA for that of its pictures."""
     evaluation = report.evaluation
     if evaluation is None:
         return []
-    run = shlex.quote(format_printable(report.run_name))
-    data = shlex.quote(format_printable(redaction.redact_setting(report.job, "data")))
     steps = _mend_pictures(report, evaluation) + _collect_pictures(report, evaluation)
     if evaluation.split == "cv":
         sentence = "Judge it on labelled pictures of their own: none were held back here"
-        steps.append(NextStep(sentence=sentence, command=f"headstart evaluate {run} FOLDER"))
+        steps.append(NextStep(sentence=sentence, command="headstart evaluate RUN FOLDER"))
     accuracy = next((s.value for s in evaluation.scores if s.name == "accuracy" and not s.subject), 1.0)
     tuning = report.adapted.tuning if report.adapted else None
     paid = next((verdict.answer for verdict in evaluation.verdicts if verdict.code == "fine_tuning"), "")
-    command = f"headstart fit {data} --strategy auto --budget 10m"
+    command = "headstart fit DATA --strategy auto --budget 10m"
     if tuning is None and accuracy < 1:
         steps.append(
             NextStep(sentence="See whether training the network itself pays: it was not tried", command=command)
@@ -49,7 +45,7 @@ def list_next_steps(report: ReportInput) -> list[NextStep]:
         steps.append(NextStep(sentence=sentence, command=command))
     use = NextStep(
         sentence="Try it on pictures of yours",
-        command=f"headstart predict {run} FOLDER",
+        command="headstart predict RUN FOLDER",
         section="use",
         link="all commands",
     )

@@ -48,7 +48,7 @@ def make_training_view(report: ReportInput) -> dict[str, Any] | None:
         "trial": trial,
         "epoch": chosen,
         "epoch_meaning": "the best of a training that did not help"
-        if _is_at_start(tuning, final)
+        if tuning.network and tuning.network.is_untrained
         else "the one that counts",
         "start": _format_start(trial),
         "seen": _format_scored_as(trial),
@@ -92,13 +92,6 @@ def _format_scored_as(trial: Trial | None) -> str:
     if not words_of:
         return f"{early}: that may well be lower."
     return f"{early}, and as they were seen, {formatting.format_list(words_of)}: that may well be lower."
-
-
-def _is_at_start(tuning: FineTuningResult, final: Sequence[TrainingLog]) -> bool:
-    """Whether the network of one recipe has its first weights: training on all pictures broke off or did not help."""
-    network = tuning.network
-    is_broken = any("not finite" in log.stopped for log in final)
-    return network is not None and len(network.soup) == 1 and network.alpha < 1 and (is_broken or not network.alpha)
 
 
 def _format_interpolation(tuning: FineTuningResult, final: Sequence[TrainingLog]) -> str:

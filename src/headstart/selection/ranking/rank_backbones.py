@@ -83,7 +83,7 @@ def rank_backbones(
     )
     untimed = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
     serialization.save_value(untimed, ctx.make_step_folder("rank"))
-    for line in format_ranking(ranking, problem, time.monotonic() - started):
+    for line in format_ranking(ranking, problem, len(splits.folds), time.monotonic() - started):
         ctx.console.print_line("rank", line)
     if len(embeddings) > 1:
         by_prior = f"; best by prior: {ranking.best_by_prior} ({ranking.prior_why})" if has_figure else ""
@@ -181,11 +181,13 @@ def _judge_on_few(candidate: str, embeddings: Sequence[Embeddings], problem: CvP
     return judge_level(embedded, level, problem, CONTROL_PROBES)
 
 
-def format_ranking(ranking: Ranking, problem: CvProblem, seconds: float) -> list[str]:
-    """What was compared, the best candidates, the best control, and the reason of the choice."""
+def format_ranking(ranking: Ranking, problem: CvProblem, drawn: int, seconds: float) -> list[str]:
+    """What was compared, on how many of the `drawn` repeats, the best candidates and controls, the choice's reason."""
     rows = [row for row in ranking.rows if row.status not in ("control", "screened_out")]
     repeats, folds = len(problem.folds), int(problem.folds.max()) + 1
     times = f" x {repeats}" if repeats > 1 else ""
+    if repeats < drawn:
+        times += f" (of {drawn} times: more hardly narrow the intervals)"
     lines = [
         f"{len(rows)} candidates on {len(problem.rows):,} pictures, {folds} folds{times}, "
         f"by {ranking.metric.replace('_', ' ')}, {format_duration(seconds)}"

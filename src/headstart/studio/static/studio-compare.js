@@ -32,7 +32,7 @@ function comparisonView(comparison) {
   const figure = (value) => (value === null ? "-" : value.toFixed(3));
   const line = (item) => h("tr", {}, h("th", { scope: "row" }, item.subject ? `${words(item.name)} of ${item.subject}` : words(item.name)),
     h("td", {}, figure(item.one)), h("td", {}, figure(item.other)),
-    h("td", {}, item.low === null ? "-" : `${item.value > 0 ? "+" : ""}${figure(item.value)} (${figure(item.low)} to ${figure(item.high)})`),
+    h("td", {}, item.low === null ? (item.value === 0 ? "the same answers" : "-") : `${item.value > 0 ? "+" : ""}${figure(item.value)} (${figure(item.low)} to ${figure(item.high)})`),
     h("td", {}, item.n.toLocaleString("en-GB")), h("td", { class: "verdict" }, item.tie ? "a tie" : "differs"));
   const pairs = comparison.pairs.map((pair) => h("section", {}, h("h2", {}, `${last(pair.one)} and ${last(pair.other)}`), h("p", {}, formatCode(pair.sentence)),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${last(pair.one)} and ${last(pair.other)}` }, h("table", {},
