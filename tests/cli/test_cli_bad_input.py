@@ -59,6 +59,21 @@ def test_one_class(pictures, capsys):
     err = failed(capsys, "fit", pictures(only=4), code=3)
     assert "`only`" in err["what"]
     assert "one class" in err["what"]
+    assert not list(Path("runs").glob("*"))  # nothing was decided, so no folder is left
+
+
+def test_a_class_without_training_pictures_leaves_no_folder(pictures, tmp_path, capsys):
+    pictures(train=0, test=0)
+    for split, name in (("train", "a"), ("test", "a"), ("test", "b")):
+        folder = tmp_path / "data" / split / name
+        folder.mkdir()
+        for i in range(12):
+            Image.new("RGB", (40, 40), (20 * i, 90, 30)).save(folder / f"{i}.png")
+    failed(capsys, "fit", str(tmp_path / "data"), "--out", "new", code=3)
+    assert not Path("new").exists()
+    Path("own").mkdir()
+    failed(capsys, "fit", str(tmp_path / "data"), "--out", "own", code=3)
+    assert Path("own").is_dir()  # somebody else made it
 
 
 def test_a_folder_without_pictures_names_what_is_there(tmp_path, capsys):
@@ -66,6 +81,7 @@ def test_a_folder_without_pictures_names_what_is_there(tmp_path, capsys):
     (tmp_path / "data" / "notes.txt").write_text("text")
     err = failed(capsys, "fit", str(tmp_path / "data"), code=3)
     assert ".txt" in err["what"]
+    assert not list(Path("runs").glob("*"))
 
 
 def test_a_file_where_a_folder_is_wanted(tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from headstart.core import job as jobs
 from headstart.core.console import Console
-from headstart.core.errors import UsageError
+from headstart.core.errors import DataError, UsageError
 from headstart.core.run.opening import find_free_folder, open_run, require_free_folder
 from headstart.core.run.reader import RunReader
 from headstart.core.storage import serialization
@@ -125,3 +125,17 @@ def test_a_run_is_done_anew_where_that_is_asked_for(begun):
         assert not (run / "read").exists()
         assert (run / "notes of mine.txt").exists()
         assert RunReader(run).job == job
+
+
+def test_a_refused_run_leaves_a_folder_only_where_something_was_decided(tmp_path):
+    job = jobs.make_job(data=str(tmp_path))
+    for name, is_decided in (("refused", False), ("decided", True)):
+        with pytest.raises(DataError), open_run(tmp_path / name, job, QUIET) as ctx:
+            (ctx.make_step_folder("read") / "files.csv").touch()
+            if is_decided:
+                ctx.record_decision("rank/chosen", lambda: "made:good@last")
+            raise DataError("one class")
+        assert (tmp_path / name).exists() == is_decided
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path / "interrupted", job, QUIET):
+        raise KeyboardInterrupt
+    assert (tmp_path / "interrupted" / "job.toml").is_file()

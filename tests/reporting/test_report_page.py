@@ -32,6 +32,26 @@ def test_nothing_is_wider_than_the_screen_and_nothing_goes_wrong(page, tmp_path,
     assert errors == []
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_charts_and_captions_are_whole_on_a_phone(page, tmp_path, width):
+    script = f"""(() => {{
+      {UNFOLD}
+      const right = (part) => part.getBoundingClientRect().right;
+      const boxes = [...document.querySelectorAll('.scroll')].filter((box) => box.querySelector('caption'));
+      boxes.forEach((box) => {{ box.scrollLeft = 1000; }});
+      return {{
+        charts: [...document.querySelectorAll('svg.chart')].map((chart) => right(chart)),
+        ends: boxes.map((box) => right(box.querySelector('caption'))),
+        starts: boxes.map((box) => box.querySelector('caption').getBoundingClientRect().left),
+        moved: boxes.filter((box) => box.scrollLeft > 0).length,
+      }};
+    }})()"""
+    found, _ = browser.ask(page, script, tmp_path, width=width)
+    assert found["moved"] >= 3  # tables that are wider than the screen
+    assert len(found["charts"]) >= 3 and max(found["charts"]) <= width
+    assert min(found["starts"]) >= 0 and max(found["ends"]) <= width
+
+
 @pytest.mark.parametrize("label", ["Best candidates", "All other candidates", "All heads"])
 def test_wide_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, label):
     at = f"document.querySelector('.scroll[aria-label=\"{label}\"]')"

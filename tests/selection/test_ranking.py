@@ -292,7 +292,7 @@ def test_copies_share_a_fold_in_screening(data, context):
     phash = data.facts.phash.copy()
     phash[rows[:40]] = np.repeat(phash[rows[:20]], 2)
     data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=phash))
-    on = screening._make_problem(data, rows, context())
+    on = screening.make_screening_problem(data, rows, context())
     folds = on.folds[0]
     assert folds.min() == 0
     assert (folds[:40:2] == folds[1:40:2]).all()
@@ -301,7 +301,7 @@ def test_copies_share_a_fold_in_screening(data, context):
 
 def test_pictures_that_all_have_one_fingerprint_can_be_screened(data, context):
     data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=np.zeros(240, np.uint64)))
-    on = screening._make_problem(data, screening.draw_rows(data, 120, 0), context())
+    on = screening.make_screening_problem(data, screening.draw_rows(data, 120, 0), context())
     assert len(np.unique(on.folds)) == 5
     assert len(np.unique(on.clusters[on.rows])) == 120
 

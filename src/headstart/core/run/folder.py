@@ -105,6 +105,14 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         self._decisions = None
 
+    def remove_folder(self) -> None:
+        """Remove the folder of an owner that has written nothing but what headstart writes."""
+        self.remove_contents()
+        with contextlib.suppress(OSError):
+            for name in ("format.json", ".owner.json", ".lock"):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
+
     # -- decisions
 
     def _read_decision_values(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from headstart.core import job as jobs
 from headstart.core.console import Console
-from headstart.core.errors import NoOpError, UsageError
+from headstart.core.errors import HeadstartError, NoOpError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
@@ -92,13 +92,14 @@ def _take_last_part(path: str) -> str:
 def open_run(path: Path, job: Job, console: Console, *, again: bool = False) -> Iterator[Context]:
     """Own a run folder for a job; with `again` what a run of the same job left there is removed first.
 
-    A job that is wrong before anything was decided or trained leaves the folder free for another.
+    A job that is wrong before anything was decided or trained leaves the folder free for another; one that is refused
+    before anything was decided leaves no folder where there was none.
 
     Raises:
         UsageError: The folder holds a run of another job.
         BusyError: Another process owns it.
     """
-    run = RunFolder(path)
+    run, is_new = RunFolder(path), not path.exists()
     with run.lock_folder():
         begun = require_same_job(path, job)
         if begun and again:
@@ -110,9 +111,11 @@ def open_run(path: Path, job: Job, console: Console, *, again: bool = False) -> 
             jobs.write_local_paths(job, path)
         try:
             yield Context(job=job, run=run, store=default_store(console), console=console)
-        except (UsageError, NoOpError):
-            if not begun:  # what an earlier process decided stays: the same job goes on from there
-                _release_folder(path)
+        except HeadstartError as err:
+            if not begun and isinstance(err, UsageError | NoOpError):
+                _release_folder(path)  # what an earlier process decided stays: the same job goes on from there
+            if is_new and not (path / "decisions.jsonl").is_file():
+                run.remove_folder()
             raise
 
 
