@@ -49,7 +49,7 @@ def call(*words, code=0, env=None, timeout=600, light=True):
     return stdout, stderr
 
 
-def cold(store, folder: Path, kinds=("weights", "trunks", "wheels", "data")) -> dict[str, str]:
+def cold(store, folder: Path, kinds=("weights", "trunks", "findings", "wheels", "data")) -> dict[str, str]:
     """An environment whose cache holds parts of another cache: weights and trunks, and no vectors."""
     for kind in kinds:
         if (store.root / kind).is_dir():

@@ -9,6 +9,7 @@ import http.server
 import json
 import threading
 
+import h5py
 import numpy as np
 import pytest
 
@@ -135,7 +136,8 @@ def test_a_mirror_without_the_file_over_http_is_told(store, monkeypatch, tmp_pat
 
 
 def test_a_file_that_keras_does_not_pin_is_used_and_said(store, monkeypatch, tmp_path, capsys):
-    (tmp_path / _read_table()["resnet50"]["file"]).write_bytes(b"\x89HDF\r\n\x1a\n other bytes")
+    with h5py.File(tmp_path / _read_table()["resnet50"]["file"], "w") as file:
+        file["other"] = np.zeros(3, np.float32)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     path = PLUGIN.pull("resnet50", store, Console())
     assert "not the file that Keras pins" in capsys.readouterr().err
