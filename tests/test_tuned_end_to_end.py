@@ -93,6 +93,23 @@ def test_curves_lie_in_event_files(fitted):
 
 
 @pytest.mark.slow
+def test_a_training_that_helps_nothing_is_no_result_and_leaves_a_model(textile, tmp_path):
+    data, out = copies(textile, tmp_path / "textile", 15), tmp_path / "run"
+    words = ("--backbones", LITE0, "--strategy", "finetune", "--recipe", "epochs=1,rate=5e-2", "--folds", "2")
+    stdout, stderr = call("fit", data, *words, "--out", out, "--json", light=False)
+    nothing = "nothing of the training was kept: the network has its first weights"
+    assert f"warning: {nothing}" in stderr
+    [verdict] = [each for each in json.loads(stdout)["verdicts"] if each["code"] == "fine_tuning"]
+    assert verdict["answer"] == "no" and nothing in verdict["sentence"]
+    run = headstart.load(out)
+    network, head = run.adapted.tuning.network, run.adapted.fitted
+    assert (network.alpha, network.trainable_params) == (0, 0)
+    assert head.trainable_params == head.arrays["weights"].size + 3
+    assert nothing in (out / "README.md").read_text() and nothing in (out / "report.html").read_text()
+    assert run.predict(sorted(data.rglob("*.jpg"))[0])[0].answer in (*run.dataset.class_names, "unknown")
+
+
+@pytest.mark.slow
 def test_the_same_recipe_again_is_equal_byte_for_byte(few, shared_store, tmp_path):
     words = ("fit", few, *TUNED, "--quiet")
     call(*words, "--out", tmp_path / "one", light=False)

@@ -11,13 +11,14 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.storage import serialization
-from headstart.core.types import CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
+from headstart.core.types import Calibrated, CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
 from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import MODEL, RANDOM
 from headstart.evaluation.evaluate_model import evaluate_model
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.heads import cross_validation, prediction
+from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature, mean_log_loss
 from judged_sets import NAMES, dataset, embeddings, splits
 
 RANKING = Ranking(metric="log_loss", rows=(), chosen="made:good@last", why="", ties=(), survivors=("made:good",))
@@ -277,6 +278,27 @@ def test_a_curve_that_rose_early_and_no_more_is_not_said_to_rise():
     assert found.answer == "unclear"
     fell = verdicts.judge_enough_data(_curve([(100, 0.6), (200, 0.8), (400, 0.9), (800, 0.85)], 0.01))
     assert fell.answer == "unclear"
+
+
+def test_where_folds_judge_each_picture_is_tempered_by_what_others_say(context):
+    data = dataset(150)
+    split, backbone = splits(data, test=0.0), embeddings(data, "made:good", {"last": 2.0})
+    adapted = adapt(data, split, backbone)
+    calibrated = Calibrated(temperature=2.0, before=1.0, after=0.9, n=150, why="")
+    found = evaluate_model(
+        data,
+        split,
+        (backbone,),
+        dataclasses.replace(adapted, calibrated=calibrated),
+        RANKING,
+        ctx=context(),
+    )
+    y, clusters, held_out = data.targets[found.rows], split.clusters[found.rows], np.asarray(adapted.cv_probabilities)
+    honest = apply_cross_fitted_temperature(held_out, y, clusters, split.seed)
+    assert found.split == "cv" and not np.allclose(honest, apply_temperature(held_out, 2.0))
+    np.testing.assert_array_equal(found.probabilities, honest)
+    [loss] = [s.value for s in found.scores if (s.split, s.name, s.subject) == ("cv", "log_loss", "")]
+    assert loss == pytest.approx(mean_log_loss(honest, y), rel=1e-6)
 
 
 def test_wrong_labels_are_the_first_suspects(context):

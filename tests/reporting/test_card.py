@@ -423,7 +423,10 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
     )
     of = _with(made(), uncertainty=doubt_of(scores))
     told = section(format_card(of), "Calibration and uncertainty")
-    assert "Calibration error 0.120 [0.070, 0.160] before that and 0.060 [0.010, 0.100] after it (n = 60)." in told
+    assert (
+        "Calibration error 0.120 [0.070, 0.160] before that, 0.060 [0.010, 0.100] after it (n = 60), as in the results"
+        in told
+    )
     assert "of 90 % of pictures. 60 held-out pictures set the thresholds." in told
     assert "| share answered `unknown` (photographs) | 0.900 [0.850, 0.940] | 60 |" in told
     assert "It may answer `unknown`" in format_card(of)

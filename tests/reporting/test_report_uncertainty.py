@@ -33,6 +33,7 @@ def test_it_tells_certainty_sets_and_what_is_declined(given):
     assert "of 40 handwritten digits" in told
     assert "surer by the temperature 0.800" in told
     assert "calibration error 0.080 [0.050, 0.110] n = 150 0.040 [0.010, 0.070] n = 150" in told
+    assert "lower is better. With the temperature they are those of the result" in told
     assert "covered, class ash 0.910" in told
     assert "hidden class beech – 0.710" in told
     assert "the distance to the fifth nearest training picture" in told

@@ -23,7 +23,7 @@ from headstart.heads.decision_rule import (
 )
 from headstart.statistics import metrics
 from headstart.statistics.intervals import cross_validation_effect, make_score, mean_interval
-from headstart.uncertainty.temperature import apply_temperature
+from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 WITHOUT_STRADDLING = "without straddling pictures"  # of scores: only pictures unlike those of other splits
 MOST_NAMED = 3  # classes that a split lacks
@@ -81,7 +81,8 @@ def judge_splits(
 ) -> dict[str, JudgedSplit]:
     """All splits that hold a picture, the headline's first; probabilities are tempered, as the saved model's are.
 
-    Cross-validated ones are nested where the run has such: of searches that had not seen the picture.
+    Cross-validated ones are nested where the run has such: of searches that had not seen the picture. Else a picture is
+    tempered by what others say, for these pictures set the temperature.
     """
     sources = {
         "test": (splits.test, None),
@@ -94,16 +95,20 @@ def judge_splits(
         if len(rows):
             if held_out is None:  # by the very code that answers in a saved model
                 held_out = predict_rows(adapted.fitted, embeddings, adapted.features, rows)
-            p = apply_temperature(np.asarray(held_out), adapted.temperature)
+            y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
             if split == "cv" and adapted.nested_probabilities is not None:
                 p = np.asarray(adapted.nested_probabilities)
+            elif split == "cv" and adapted.temperature != 1.0:  # these pictures set it
+                p = apply_cross_fitted_temperature(np.asarray(held_out), y, clusters, splits.seed)
+            else:
+                p = apply_temperature(np.asarray(held_out), adapted.temperature)
             judged_splits[split] = JudgedSplit(
                 split=split,
                 rows=np.asarray(rows, np.int64),
-                y=np.asarray(data.targets)[rows],
+                y=y,
                 p=p,
                 answers=apply_decision(answer_rule, data.class_names, p),
-                clusters=np.asarray(splits.clusters)[rows],
+                clusters=clusters,
                 n_folds=count_folds(splits.folds) if split == "cv" else 0,
             )
     return judged_splits

@@ -196,10 +196,10 @@ class _AssessmentInputs:
             untempered = predict_rows(adapted.fitted, self.embeddings, adapted.features, rows)
         y, clusters = self.get_labels(rows), np.asarray(self.splits.clusters)[rows]
         after = np.asarray(self.evaluation.probabilities)
-        if split == "cv":
+        if self.evaluation.nested:
             after = untempered
             if adapted.temperature != 1.0:
-                after = apply_cross_fitted_temperature(untempered, y, clusters, self.job.seed)
+                after = apply_cross_fitted_temperature(untempered, y, clusters, self.splits.seed)
         n_folds = cross_validation.count_folds(self.splits.folds) if split == "cv" else 0
         shared: dict[str, Any] = {"clusters": clusters, "seed": self.job.seed, "n_folds": n_folds}
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Score, UncertaintyReport
+from headstart.core.types import Evaluation, Score, UncertaintyReport
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.uncertainty import ood_detection
@@ -27,6 +27,7 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
     return {
         "lead": _format_lead(uncertainty),
         "split": formatting.SPLITS.get(measured_on, measured_on),
+        "certainty_of": _format_certainty_source(report.evaluation),
         "tempered": tempered.why if tempered else "",
         "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
         "why": uncertainty.why,
@@ -36,6 +37,15 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         "unknown": _unknown_shares(uncertainty, by_name),
         "asked": formatting.format_percent(uncertainty.coverage),
     }
+
+
+def _format_certainty_source(evaluation: Evaluation | None) -> str:
+    """How these scores lie to those of the result."""
+    if evaluation is None or evaluation.split != "cv":
+        return "With the temperature they are those of the result."
+    if evaluation.nested:
+        return "The result's own scores are of nested cross-validation, by whole searches: they are others."
+    return "With the temperature they are those of the result: other pictures set the temperature of each."
 
 
 def _format_lead(uncertainty: UncertaintyReport) -> str:
