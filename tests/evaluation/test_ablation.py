@@ -249,7 +249,10 @@ def test_a_network_of_which_nothing_was_trained_is_no_result(context, test_rows)
     made.tuning = dataclasses.replace(made.tuning, network=dataclasses.replace(made.tuning.network, alpha=0.0))
     verdict = made.verdicts()["fine_tuning"]
     assert verdict.answer == "no"
-    assert verdict.sentence == "fine-tuning gave nothing, and the network is handed over: for a test"
+    assert verdict.sentence == "fine-tuning gave nothing: for a test"
+    made.tuning = dataclasses.replace(made.tuning, taken=False)
+    sentence = "fine-tuning gave nothing: for a test; the frozen probe is handed over"
+    assert made.verdicts()["fine_tuning"].sentence == sentence
 
 
 YES, NO = (

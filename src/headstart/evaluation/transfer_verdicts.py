@@ -51,9 +51,8 @@ def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
     claims = {"yes": "fine-tuning pays", "no": "fine-tuning loses", "unclear": "whether fine-tuning pays is unclear"}
     outcome = "the network is handed over" if tuning.taken else "the frozen probe is handed over"
     if tuning.network and tuning.network.is_untrained:
-        return Verdict(
-            code="fine_tuning", answer="no", sentence=f"fine-tuning gave nothing, and {outcome}: {tuning.why}"
-        )
+        ending = "" if tuning.taken else f"; {outcome}"
+        return Verdict(code="fine_tuning", answer="no", sentence=f"fine-tuning gave nothing: {tuning.why}{ending}")
     gain = _format_difference(row.difference)
     sentence = f"{claims[answer]}: accuracy {gain} against the frozen probe; {outcome}: {tuning.why}"
     return Verdict(code="fine_tuning", answer=answer, sentence=sentence)

@@ -190,11 +190,11 @@ def _format_uncertainty(card: CardInput) -> str:
     lines = [f"Logits are divided by {card.model.calibration.temperature:.3f} (temperature scaling)."]
     if {"before", "after"} <= by_subject.keys():
         before, after = by_subject["before"], by_subject["after"]
-        where = "as in the results above"
+        pictures = "as in the results above"
         if card.evaluation.nested:
-            where = "both on the folds that chose the model; the results above are of nested ones"
+            pictures = "both on the folds that chose the model; the results above are of nested ones"
         ends = f"{md.format_interval(before)} before that, {md.format_interval(after)} after it"
-        lines.append(f"Calibration error {ends} (n = {after.n:,}), {where}.")
+        lines.append(f"Calibration error {ends} (n = {after.n:,}), {pictures}.")
     lines.append(
         f"Asked for: the true class in the prediction set of {100 * uncertainty.coverage:g} % of pictures. "
         f"{_capitalise(md.format_sentence(uncertainty.why.rstrip('.')))}."
