@@ -41,7 +41,7 @@ FORGED = ("[]", "null", "3", "{", "[" * 100_000, '{"read": 1}', '{"read": {"wall
 
 
 @pytest.mark.parametrize("content", FORGED, ids=lambda text: text[:20])
-def test_forged_times_and_digests_of_features_are_damage(run, content):
+def test_forged_times_and_digests_of_features_are_damage(run, content, context):
     write(run, "timings.json", {"read": {"wall_s": 1.5, "latency_ms": None}})
     assert run.seconds == 1.5
     fresh = RunReader(run.path)
@@ -49,6 +49,12 @@ def test_forged_times_and_digests_of_features_are_damage(run, content):
     if "vectors" not in content:
         with pytest.raises(DataError, match="what the run holds is damaged"):
             _ = fresh.timings
+        with context(name="again").time_step("audit"):
+            pass
+        write(RunReader(run.path / "again"), "timings.json", content)
+        with context(name="again").time_step("audit"):  # a damaged file is no end of the run
+            pass
+        assert list(RunReader(run.path / "again").timings) == ["audit"]
     write(run, "embed/lite0.json", content)
     with pytest.raises(DataError, match="what the run holds is damaged"):
         run.read_feature_digests()

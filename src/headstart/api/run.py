@@ -45,10 +45,11 @@ class Run(RunReader):
         try:
             is_whole = all(self.find(kind) is not None for kind in FOLDERS if kind is not Audit)
             is_whole = is_whole and len(self.audits) == len(AUDIT_PHASES) and bool(self.manifest.class_names)
+            is_tracked = "track" in self.timings or self.job.track != "mlflow"
             has_reference = usage_log.read_reference(self.model_folder) is not None
         except DataError:
             return False
-        return is_whole and has_reference and (self.job.track != "mlflow" or "track" in self.timings)
+        return is_whole and has_reference and is_tracked
 
     @property
     def scores(self) -> tuple[Score, ...]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from headstart.core.console import Console
+from headstart.core.errors import DataError
 from headstart.core.job import Job
 from headstart.core.run.folder import RunFolder
+from headstart.core.run.reader import RunReader
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import read_json, write_json
+from headstart.core.storage.files import write_json
 
 
 @dataclass(kw_only=True)
@@ -51,7 +53,9 @@ class Context:
         wall, cpu, entry = time.monotonic(), time.process_time(), dict[str, float]()
         yield entry
         path = self.run.path / "timings.json"
-        timings = read_json(path) if path.is_file() else {}
+        timings = dict[str, Any]()
+        with suppress(DataError):  # times of steps decide nothing: damaged ones are replaced
+            timings |= RunReader(self.run.path).timings
         if self.keeps_times and stage in timings:
             return
         timings[stage] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu, **entry}
