@@ -34,6 +34,12 @@ def test_what_is_not_training_yields_to_it_where_networks_train():
     assert tuning.fine_tuning_s(80.0) == 0.0 and not tuning.has_room_for_nested(0.01, 80.0)
 
 
+def test_measuring_augmentations_takes_a_small_part_of_the_time_that_training_has():
+    tuning = plan(strategy="auto")
+    assert tuning.augmentation_s(200.0) == pytest.approx(0.1 * tuning.fine_tuning_s(200.0))
+    assert tuning.augmentation_s(1.0) == 0.0
+
+
 def test_a_given_recipe_is_said_to_have_no_bound():
     given = job.make_job(data="x", budget="2m", strategy="finetune", recipe="epochs=3")
     assert time_plan.format_unbounded(given) == "; a recipe is trained to its end, whatever `--budget 2m` says"

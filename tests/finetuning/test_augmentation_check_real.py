@@ -1,6 +1,8 @@
 """Auditions by a real trunk on real pictures: handwriting faces one way, cloth does not."""
 
+import dataclasses
 import re
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from PIL import Image
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.settings import INFERENCE_BATCH
-from headstart.finetuning.inputs.augmentation_check import find_safe_domain
+from headstart.finetuning.inputs.augmentation_check import MOST, find_safe_domain
+from headstart.finetuning.search import augmentation_choice
 from headstart.images import preprocessing
 
 MIRRORED = "mirroring left and right"
@@ -73,3 +76,13 @@ def test_what_a_head_knows_by_chance_is_not_listened_to():
         found = find_safe_domain(lambda seen: x, np.zeros((60, 4, 4, 3), np.uint8), y, n_classes=2)
         assert found.domain == "digits"
         assert "too little to tell" in found.why
+
+
+def test_less_time_means_fewer_pictures_and_a_recipe_has_no_bound(context):
+    backbone, settings = "bundled:efficientnet_lite0", {"strategy": "auto", "backbones": "efficientnet_lite0"}
+    early = context(budget="1h", **settings)
+    late = dataclasses.replace(early, started=time.monotonic() - 0.99 * 3600)
+    assert augmentation_choice.count_affordable(backbone, early) == MOST
+    assert augmentation_choice.count_affordable(backbone, late) < 40
+    given = context(budget="1s", name="b", recipe="epochs=1", **settings)
+    assert augmentation_choice.count_affordable(backbone, given) == MOST

@@ -16,6 +16,7 @@ SHORTLIST_PART = 0.6  # of the time left: first passes of all shortlisted backbo
 SHORTLIST_PART_WHEN_TUNING = 0.06  # and where fine-tuning wants the budget
 LATER_PASSES_PART = 0.7  # of the time left after a round of screening; heads, evaluation and report need the rest
 RESERVE_PART = 0.08  # of the whole budget, for measuring and exporting
+AUGMENTATION_PART = 0.1  # of fine-tuning's time, for measuring which augmentations keep the label
 TRYING_END, JUDGING_END, FINISHING_END = 0.5, 0.75, 1.0  # parts of fine-tuning's time by whose end a phase is over
 COMBINATION_MARGIN = 3.0  # a combination of feature levels must fit the time left so often: others may follow it,
 COMBINATION_MARGIN_WHEN_TUNING = 30.0  # and training too
@@ -50,6 +51,10 @@ class TimePlan:
     def fine_tuning_s(self, left_s: float) -> float:
         """Seconds that fine-tuning may take, the reserve set aside."""
         return max(left_s - RESERVE_PART * self.budget_s, 0.0)
+
+    def augmentation_s(self, left_s: float) -> float:
+        """Seconds for measuring which augmentations keep the label."""
+        return AUGMENTATION_PART * self.fine_tuning_s(left_s)
 
     def phase_left_s(self, end: float, fine_tuning_s: float, left_s: float) -> float:
         """Seconds until a phase of fine-tuning must be over, `TRYING_END`, `JUDGING_END` or `FINISHING_END`."""

@@ -27,7 +27,7 @@ _LEAST = 40  # pictures
 _FOLDS = 4
 _BETTER = 0.1  # than always answering the most frequent class
 _STRICTEST = "digits"
-_WORDS = {
+CHANGES = {
     "flip_x": "mirroring left and right",
     "flip_y": "mirroring up and down",
     "turn": "quarter turns",
@@ -85,7 +85,7 @@ def find_safe_domain(
         )
         return AugmentationCheck(domain=_STRICTEST, why=why)
     effects = []
-    for name in _WORDS:
+    for name in CHANGES:
         q = _held_out_probabilities(plain, features(_change_pictures(pictures, name, seed)), y, fold, n_classes)
         effects.append(TransformEffect(name=name, lost=mean_interval(log_losses(y, q) - log_losses(y, p))))
     domain = _best_domain(effects)
@@ -138,7 +138,7 @@ def _change_pictures(pictures: np.ndarray, name: str, seed: int) -> np.ndarray:
 def _format_reason(domain: str, effects: list[TransformEffect], log_loss: float, n: int) -> str:
     lost = [effect for effect in effects if not effect.keeps_label]
     shown = lost or sorted(effects, key=lambda effect: -effect.lost.value)[:1]
-    costs = ", ".join(f"{_WORDS[effect.name]} {_format_interval(effect.lost)}" for effect in shown)
+    costs = ", ".join(f"{CHANGES[effect.name]} {_format_interval(effect.lost)}" for effect in shown)
     costly = f"learning from these costs more than {LOST}" if lost else f"no change costs more than {LOST} for certain"
     return f"{domain}: of a head's log loss {log_loss:.2f} (n = {n}, cross-validated) {costly}: {costs}"
 

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
+from headstart.core.run.context import Context
+from headstart.core.run.time_plan import plan_time
 from headstart.core.settings import INFERENCE_BATCH, count_threads
-from headstart.finetuning.inputs.augmentation_check import MOST, find_safe_domain
+from headstart.features.extraction_time import estimate_pass_seconds
+from headstart.finetuning.inputs.augmentation_check import CHANGES, MOST, find_safe_domain
 from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.images import decoded_cache
 from headstart.statistics.sampling import evenly_spaced
@@ -24,12 +27,20 @@ def choose_domain(setup: TrainingSetup, fields: Mapping[str, Any]) -> str:
     return str(setup.ctx.record_decision("adapt/domain", lambda: _measure_domain(setup), why))
 
 
+def count_affordable(backbone: str, ctx: Context) -> int:
+    """Pictures that a small part of the time has room for, plain and changed; a given recipe has no bound."""
+    if ctx.job.recipe:
+        return MOST
+    picture_s = estimate_pass_seconds({backbone: 1 + len(CHANGES)}, ctx.store)
+    return max(1, min(MOST, int(plan_time(ctx.job).augmentation_s(ctx.left_s()) / picture_s)))
+
+
 def _measure_domain(setup: TrainingSetup) -> str:
-    """By the cheapest of the starting points."""
+    """By the cheapest of the starting points, on as many pictures as a small part of the time has room for."""
     training_set, ctx = setup.training_set, setup.ctx
     trunks = [setup.networks.load_trunk(point.backbone)[0] for point in setup.recipe_space.starting_points]
     backbone = min(trunks, key=lambda trunk: (trunk.spec.flops, trunk.name))
-    sample = training_set.positions[evenly_spaced(len(training_set.rows), MOST)]
+    sample = training_set.positions[evenly_spaced(len(training_set.rows), count_affordable(backbone.name, ctx))]
     pictures = decoded_cache.load_decoded(
         training_set.data, training_set.rows[sample], backbone.spec.input, store=ctx.store, console=ctx.console
     )
