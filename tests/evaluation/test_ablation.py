@@ -333,6 +333,13 @@ def test_the_interval_of_labels_saved_widens_with_the_score_and_can_leave_the_an
     assert "no bound)" in flat.sentence
 
 
+def test_labels_saved_cannot_be_said_where_random_weights_guess(context, test_rows):
+    made = Made(context, probe=test_rows, tuned=test_rows, random=test_rows[:1])
+    verdict = made.verdicts([point(12, 0.4), point(180, 0.9)])["data_saved"]
+    assert verdict.answer == "unclear"
+    assert "guessing has 0.333: what it would need to learn the same cannot be said" in verdict.sentence
+
+
 def test_a_curve_that_never_gets_there_saves_nothing(context, test_rows):
     made = Made(context, probe=test_rows[:10], tuned=test_rows, random=test_rows)
     verdict = made.verdicts([point(45, 0.5), point(180, float("nan"))])["data_saved"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.core.types import AblationRow, CurvePoint, FineTuningResult, Score, Verdict
 from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
+from headstart.evaluation.baselines import MAJORITY
 from headstart.evaluation.verdicts import sign_answer
 from headstart.statistics.intervals import Interval, Z
 
@@ -26,7 +27,8 @@ def make_transfer_verdicts(
         verdicts.append(_judge_fine_tuning(by_name[TUNED], tuning))
     if RANDOM in by_name:
         verdicts.append(_judge_negative_transfer(by_name[RANDOM], tuning))
-        verdicts.append(_judge_data_saved(by_name[RANDOM], curve, tuning))
+        guessing = next((s.value for s in by_name[MAJORITY].scores if s.name == "balanced_accuracy"), 0.0)
+        verdicts.append(_judge_data_saved(by_name[RANDOM], curve, tuning, guessing))
     return tuple(verdicts)
 
 
@@ -84,9 +86,21 @@ def _format_rival(name: str, taken: str) -> str:
     return f"{subject}, which is handed over" if name == taken else subject
 
 
-def _judge_data_saved(row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult) -> Verdict:
-    """Which part of the labels, and of the operations, reach the score from random weights; each with its interval."""
+def _judge_data_saved(
+    row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult, guessing: float
+) -> Verdict:
+    """Which part of the labels, and of the operations, reach the score from random weights; each with its interval.
+
+    What a network that is not surely better than `guessing` reaches, any probe reaches: nothing can be said then.
+    """
     target = next(s for s in row.scores if s.name == "balanced_accuracy")
+    if target.low <= guessing:
+        sentence = (
+            f"the network from random weights has balanced accuracy {target.value:.3f} [{target.low:.3f}, "
+            f"{target.high:.3f}], {_format_training(tuning)}, and guessing has {guessing:.3f}: what it would need to "
+            "learn the same cannot be said"
+        )
+        return Verdict(code="data_saved", answer="unclear", sentence=sentence)
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)
     targets = _draw_scores(target, np.random.default_rng(_SEED))
     needed, draws = _count_needed(points, target.value, 0.0), np.array([])
