@@ -40,6 +40,11 @@ def test_measuring_augmentations_takes_a_small_part_of_the_time_that_training_ha
     assert tuning.augmentation_s(1.0) == 0.0
 
 
+def test_no_clock_has_a_say_in_the_heads_beside_a_given_recipe():
+    given = plan(strategy="finetune", recipe="epochs=3")
+    assert given.has_room_for_combination(10.0, 0.0) and given.has_room_for_nested(10.0, -5.0)
+
+
 def test_a_given_recipe_is_said_to_have_no_bound():
     given = job.make_job(data="x", budget="2m", strategy="finetune", recipe="epochs=3")
     assert time_plan.format_unbounded(given) == "; a recipe is trained to its end, whatever `--budget 2m` says"

@@ -30,7 +30,8 @@ class TimePlan:
 
     budget_s: float  # seconds in all
     shortlist_part: float  # of the time left, for the first passes of the shortlisted backbones
-    combination_margin: float  # how often a combination of feature levels must fit the time left
+    combination_margin: float  # how often a combination of feature levels must fit the time left; 0 whatever is left
+    nested_margin: float = NESTED_MARGIN  # how often nested cross-validation must fit; 0 whatever is left
 
     def shortlist_s(self, left_s: float) -> float:
         """Seconds for the first passes of all shortlisted backbones together."""
@@ -42,11 +43,11 @@ class TimePlan:
 
     def has_room_for_combination(self, expected_s: float, left_s: float) -> bool:
         """Whether there is time for a head on a combination of feature levels."""
-        return left_s > self.combination_margin * expected_s
+        return not self.combination_margin or left_s > self.combination_margin * expected_s
 
     def has_room_for_nested(self, expected_s: float, left_s: float) -> bool:
         """Whether there is time for nested cross-validation of the heads, the reserve set aside."""
-        return self.fine_tuning_s(left_s) > NESTED_MARGIN * expected_s
+        return not self.nested_margin or self.fine_tuning_s(left_s) > self.nested_margin * expected_s
 
     def fine_tuning_s(self, left_s: float) -> float:
         """Seconds that fine-tuning may take, the reserve set aside."""
@@ -72,8 +73,10 @@ def format_unbounded(job: Job) -> str:
 
 
 def plan_time(job: Job) -> TimePlan:
-    """How a job's budget is split."""
+    """How a budget is split; no clock has a say in the heads beside a given recipe, so that two runs are equal."""
     part, margin = SHORTLIST_PART, COMBINATION_MARGIN
     if job.strategy != "probe":
         part, margin = SHORTLIST_PART_WHEN_TUNING, COMBINATION_MARGIN_WHEN_TUNING
+    if job.recipe:
+        return TimePlan(budget_s=job.budget_s, shortlist_part=part, combination_margin=0.0, nested_margin=0.0)
     return TimePlan(budget_s=job.budget_s, shortlist_part=part, combination_margin=margin)
