@@ -144,32 +144,65 @@ def doubting(folder):
     return folder
 
 
-def test_only_what_is_judged_is_counted_as_learnt_from(tmp_path, capsys):
-    """The data folder of a run: `train/` was learnt, `test/` is judged, and one of it lies in both."""
+def write_run(run, data, context):
+    """A run that read the pictures below `data/train` and `data/test` and learnt from those of `train`."""
     from headstart.core import job
     from headstart.core.run.folder import FORMAT
     from headstart.core.storage.files import write_json
     from headstart.core.storage.serialization import save_value
     from headstart.core.types import Splits
-    from made_runs import dataset
+    from headstart.data.reading.read_dataset import read_pictures
 
-    run, data = tmp_path / "run", tmp_path / "data"
-    for number, colour in enumerate(("red", "blue", "green")):
-        shade = ["red", "blue", "lime"][number]
-        paint(data / "train", colour, shade, 2)
-        (data / "test" / colour).mkdir(parents=True)
-        Image.new("RGB", (50 + number, 36), shade).save(data / "test" / colour / "new.png")
-    (data / "test" / "red" / "known.png").write_bytes((data / "train" / "red" / "0.png").read_bytes())
     write_tiny_model(run / "model")
-    learnt = sorted((data / "train").rglob("*.png"))
-    values = dataclasses.replace(dataset([0] * len(learnt)), digests=tuple(map(file_digest, learnt)))
-    rows, nobody = np.arange(len(learnt)), np.zeros(0, np.int64)
+    values = read_pictures(data, ctx=context(data))
+    train = np.flatnonzero(np.array(values.split) == "train")
     save_value(values, run / "read")
-    folds, pairs = np.zeros((1, len(rows)), np.int16), np.zeros((0, 2), np.int64)
-    parts = {"train": rows, "val": nobody, "test": nobody, "folds": folds, "clusters": rows, "straddling": pairs}
-    save_value(Splits(**parts, given=True, seed=0, why=""), run / "splits")
+    n, nobody = len(values.uris), np.zeros(0, np.int64)
+    folds, pairs = np.zeros((1, n), np.int16), np.zeros((0, 2), np.int64)
+    parts = {"train": train, "val": nobody, "test": nobody, "folds": folds, "clusters": np.arange(n)}
+    save_value(Splits(**parts, straddling=pairs, given=True, seed=0, why=""), run / "splits")
     write_json(run / "format.json", {"format": FORMAT})
     job.write_job(job.make_job(data=str(data)), run / "job.toml")
+    return run
+
+
+def draw_scene(seed, size=(160, 120)):
+    """Smooth blobs of colour, like a photograph out of focus; another seed gives quite another one."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+def test_judged_pictures_that_were_learnt_from_are_counted_copies_and_look_alikes_apart(tmp_path, context, capsys):
+    """`train/` was learnt, `test/` is judged: a copy, three saved again or smaller, and two that are new."""
+    data = tmp_path / "data"
+    for at in range(30):
+        folder = data / "train" / ("red", "blue", "green")[at % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_scene(at).save(folder / f"{at}.jpg", quality=95)
+    judged = data / "test" / "red"
+    judged.mkdir(parents=True)
+    (data / "test" / "blue").mkdir()
+    draw_scene(100).save(judged / "new.jpg")
+    draw_scene(101).save(data / "test" / "blue" / "new.jpg")
+    run = write_run(tmp_path / "run", data, context)
+    (judged / "same.jpg").write_bytes((data / "train" / "red" / "0.jpg").read_bytes())
+    for at in (3, 6):
+        Image.open(data / "train" / "red" / f"{at}.jpg").save(judged / f"again_{at}.jpg", quality=60)
+    draw_scene(9).resize((120, 90)).save(judged / "smaller.png")
     result = headstart.evaluate(run, data)
-    assert result["learnt_from"] == 1
-    assert "learnt from 1 of these pictures" in capsys.readouterr().err
+    assert (result["learnt_from"], result["look_alikes"]) == (1, 3)
+    stderr = capsys.readouterr().err
+    assert "learnt from 1 of these pictures, and 3 others look like one that it learnt from" in stderr
+    assert "none of these shows `green`: balanced accuracy and macro scores are of the other classes" in stderr
+    assert list(result["absent"]) == ["green"]
+
+
+def test_pictures_unlike_those_learnt_from_raise_no_warning(tmp_path, context, capsys):
+    data = tmp_path / "data"
+    for at in range(40):
+        folder = data / ("train" if at < 30 else "test") / ("red", "blue", "green")[at % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_scene(at).save(folder / f"{at}.jpg")
+    result = headstart.evaluate(write_run(tmp_path / "run", data, context), data)
+    assert (result["learnt_from"], result["look_alikes"], list(result["absent"])) == (0, 0, [])
+    assert "warning" not in capsys.readouterr().err

@@ -258,17 +258,21 @@ def rank(
 
 
 def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
-    """Judge a saved model on another labelled folder; nothing is trained. Pictures it learnt from are counted."""
+    """Judge a saved model on another labelled folder; nothing is trained. Pictures as those learnt from are counted."""
     from headstart.core.storage.serialization import as_json
     from headstart.evaluation.external_validation import find_training_overlap, validate_externally
 
     console = console or Console()
     evaluation = validate_externally(Path(run), Path(data), console=console)
-    training_overlap = find_training_overlap(Path(run), Path(data), evaluation.class_names)
-    if training_overlap:
-        console.print_warning(f"the model learnt from {training_overlap:,} of these pictures: the scores are too good")
-    origin = {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": training_overlap}
-    return {**origin, **as_json(evaluation)}
+    overlap = find_training_overlap(Path(run), Path(data), evaluation.class_names)
+    if overlap.copies or overlap.look_alikes:
+        console.print_warning(
+            f"the model learnt from {overlap.copies:,} of these pictures, and {overlap.look_alikes:,} others look like "
+            "one that it learnt from: the scores are too good"
+        )
+    origin = {"run": Path(run).as_posix(), "data": Path(data).as_posix()}
+    counts = {"learnt_from": overlap.copies, "look_alikes": overlap.look_alikes}
+    return {**origin, **counts, **as_json(evaluation)}
 
 
 def report(run: str | Path | Run, *, console: Console | None = None) -> Path:

@@ -97,7 +97,7 @@ def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, l
     if not single_cluster_classes:
         return clusters, []
     is_loosened = np.isin(clusters, np.unique(clusters[np.isin(targets, single_cluster_classes)]))
-    loosened = np.where(is_loosened, find_first_copies(data), clusters)
+    loosened = np.where(is_loosened, find_first_copies(data.digests), clusters)
     stuck = [c for c in single_cluster_classes if len(np.unique(loosened[learn & (targets == c)])) < 2]
     if stuck:
         names = ", ".join(f"`{data.class_names[c]}`" for c in stuck)

@@ -5,8 +5,11 @@ The model answers as it would for `predict`, its own threshold or costs included
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +17,15 @@ import numpy as np
 from headstart.core.console import Console
 from headstart.core.errors import DataError, format_nearest
 from headstart.core.run.reader import RunReader
+from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable
-from headstart.core.storage.hashing import file_digest
-from headstart.core.types import Score, Splits
+from headstart.core.types import PixelRanges, Score, Splits
+from headstart.data.duplicates.copy_detection import match_pictures
 from headstart.data.reading.folder_layout import find_judged_folder
+from headstart.evaluation.held_out_scores import format_absent_classes
+from headstart.images.descriptors import ImageDescriptors, describe_picture
+from headstart.images.file_formats import PictureError
+from headstart.images.preprocessing import read_bytes
 from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import walk_paths
 from headstart.statistics import metrics
@@ -33,6 +41,7 @@ class ExternalValidation:
     class_names: tuple[str, ...]  # C names
     confusion: np.ndarray  # (C, C) int64, true class by answered class
     excused: tuple[tuple[str, str], ...]  # files that were not judged, with the reason
+    absent: tuple[str, ...]  # classes without a judged picture: balanced accuracy and macro scores are of the others
 
 
 def validate_externally(model: Path, folder: Path, *, console: Console) -> ExternalValidation:
@@ -68,9 +77,13 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Exter
     if uncertainties:
         plausible, unknown = (np.concatenate(parts) for parts in zip(*uncertainties, strict=True))
         scores += tuple(_score_uncertainty(truth, plausible, unknown, names))
+    absent = tuple(name for c, name in enumerate(names) if c not in truth)
     _print_summary(scores, excused, console)
+    if absent:
+        scored = "balanced accuracy and macro scores are of the other classes"
+        console.print_warning(f"{format_absent_classes(absent)}: {scored}")
     table = metrics.confusion_matrix(truth, answered, len(names))
-    return ExternalValidation(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
+    return ExternalValidation(scores=scores, class_names=names, confusion=table, excused=tuple(excused), absent=absent)
 
 
 def _score_uncertainty(
@@ -143,23 +156,35 @@ def _relative_name(folder: Path, file: Path) -> str:
     return format_printable(file.relative_to(folder).as_posix())
 
 
-def find_training_overlap(run: Path, folder: Path, class_names: tuple[str, ...]) -> int:
-    """Count judged pictures of a folder whose bytes are those of a training picture; a model folder alone counts none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOverlap:
+    """Judged pictures that a model has learnt from: scores on those are too good, whatever folder they come from."""
 
-    Scores on those are too good, whatever folder they come from.
+    copies: int  # of the bytes of a training picture
+    look_alikes: int  # of other bytes, such as the same picture saved again
+
+
+def find_training_overlap(run: Path, folder: Path, class_names: tuple[str, ...]) -> TrainingOverlap:
+    """Count judged pictures of a folder that are, or look like, a training picture; a model folder alone counts none.
+
+    By the rule of the audit's near-duplicates: mirrored, turned and cropped copies are often not seen.
     """
     reader = RunReader(run)
     splits = reader.find(Splits)
     if splits is None:
-        return 0
-    digests = reader.dataset.digests
-    training_digests = {digests[row] for row in splits.train.tolist()}
+        return TrainingOverlap(copies=0, look_alikes=0)
+    data = reader.dataset
     files, _, _ = read_labelled_folder(folder, class_names)
-    return sum(_digest_or_empty(file) in training_digests for file in files)
+    with ThreadPoolExecutor(count_threads()) as pool:
+        pictures = list(filter(None, pool.map(partial(_describe_file, ranges=data.reading.ranges), files)))
+    digests, facts = zip(*pictures, strict=True)
+    copies, look_alikes = match_pictures(data, splits.train, digests, facts)
+    return TrainingOverlap(copies=int(copies.sum()), look_alikes=int(look_alikes.sum()))
 
 
-def _digest_or_empty(file: Path) -> str:
+def _describe_file(file: Path, ranges: PixelRanges) -> tuple[str, ImageDescriptors] | None:
     try:
-        return file_digest(file)
-    except OSError:
-        return ""  # it was not judged either, and has its row with the reason
+        content = read_bytes(str(file))
+        return hashlib.sha256(content).hexdigest(), describe_picture(content, ranges)
+    except PictureError:
+        return None  # it was not judged either, and has its row with the reason

@@ -141,6 +141,11 @@ def list_caveats(part: JudgedSplit, data: Dataset, splits: Splits, scores: Seque
         rest = f", the other {apart.n:,} have {apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}]" if apart else ""
         caveats.append(f"{count:,} of these look like a picture of another split{rest}")
     if absent := [data.class_names[c] for c in np.setdiff1d(targets[splits.train], part.y)]:
-        more = f" and {len(absent) - MOST_NAMED:,} more" if len(absent) > MOST_NAMED else ""
-        caveats.append(f"none of these shows {', '.join(f'`{name}`' for name in absent[:MOST_NAMED])}{more}")
+        caveats.append(format_absent_classes(absent))
     return tuple(caveats)
+
+
+def format_absent_classes(absent: Sequence[str]) -> str:
+    """That no picture shows some classes, at least one."""
+    more = f" and {len(absent) - MOST_NAMED:,} more" if len(absent) > MOST_NAMED else ""
+    return f"none of these shows {', '.join(f'`{name}`' for name in absent[:MOST_NAMED])}{more}"

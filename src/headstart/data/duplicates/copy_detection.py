@@ -6,14 +6,21 @@ colour histograms that do not contradict it. Figures: docs/evidence/audit.md (`p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from headstart.core.types import Dataset, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.clusters import find_clusters, find_spanning_links, group_rows
+from headstart.data.duplicates.clusters import (
+    chain_cap,
+    find_capped_clusters,
+    find_clusters,
+    find_spanning_links,
+    group_rows,
+)
 from headstart.data.duplicates.near_duplicate_search import find_hash_pairs, typical_bits
+from headstart.images.descriptors import ImageDescriptors
 
 # Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures
 # of one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.
@@ -26,13 +33,13 @@ UNSEEN = "mirrored, turned and cropped copies are often not seen"
 
 def find_copies(data: Dataset) -> list[np.ndarray]:
     """Rows of each group of files with equal bytes, in the order of their smallest row."""
-    return group_rows(find_first_copies(data))
+    return group_rows(find_first_copies(data.digests))
 
 
-def find_first_copies(data: Dataset) -> np.ndarray:
+def find_first_copies(digests: Sequence[str]) -> np.ndarray:
     """(N,) int64 smallest row with the same bytes; a dictionary takes a quarter of an array's memory for digests."""
     first: dict[str, int] = {}
-    return np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
+    return np.array([first.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)
 
 
 def link_groups(groups: Iterable[np.ndarray]) -> list[tuple[int, int]]:
@@ -43,14 +50,42 @@ def link_groups(groups: Iterable[np.ndarray]) -> list[tuple[int, int]]:
 def find_near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
     """(P, 2) int64 files that look like copies, the closest first, without blank ones; and the limit in bits."""
     facts = data.facts
-    rows = np.unique(find_first_copies(data))
-    rows = rows[np.asarray(facts.grey_std)[rows] >= BLANK_STD]
-    hashes = np.asarray(facts.phash)[rows]
+    return _pair_near_rows(find_first_copies(data.digests), facts.phash, facts.histogram, facts.grey_std)
+
+
+def _pair_near_rows(
+    first_copies: np.ndarray, phash: np.ndarray, histogram: np.ndarray, grey_std: np.ndarray
+) -> tuple[np.ndarray, int]:
+    rows = np.unique(first_copies)
+    rows = rows[np.asarray(grey_std)[rows] >= BLANK_STD]
+    hashes = np.asarray(phash)[rows]
     limit = int(np.clip(HASH_PART * typical_bits(hashes), HASH_LEAST, HASH_MOST))
     local, bits = find_hash_pairs(hashes, limit)
     pairs: np.ndarray = rows[local]
-    colour = _colour_distance(np.asarray(facts.histogram), pairs)
+    colour = _colour_distance(np.asarray(histogram), pairs)
     return pairs[colour <= np.where(bits <= HASH_LEAST, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)], limit
+
+
+def match_pictures(
+    data: Dataset, rows: np.ndarray, digests: Sequence[str], pictures: Sequence[ImageDescriptors]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of M other pictures have the bytes of one of some rows of a data set, and which only look like one.
+
+    Both (M,) bool; clusters are made as the audit makes them, by hashes and colours.
+    """
+    facts, known_digests = data.facts, [data.digests[row] for row in rows.tolist()]
+    first_copies = find_first_copies([*known_digests, *digests])
+    pairs, _ = _pair_near_rows(
+        first_copies,
+        np.concatenate([facts.phash[rows], np.array([picture.phash for picture in pictures], np.uint64)]),
+        np.concatenate([facts.histogram[rows], np.stack([picture.histogram for picture in pictures])]),
+        np.concatenate([facts.grey_std[rows], [picture.grey_std for picture in pictures]]),
+    )
+    n, n_known = len(first_copies), len(rows)
+    exact = np.array(link_groups(group_rows(first_copies)), np.int64).reshape(-1, 2)
+    clusters = find_capped_clusters(n, exact, pairs, cap=chain_cap(n))[0]
+    is_copy = first_copies[n_known:] < n_known
+    return is_copy, (clusters[n_known:] < n_known) & ~is_copy
 
 
 def _colour_distance(histogram: np.ndarray, pairs: np.ndarray) -> np.ndarray:
