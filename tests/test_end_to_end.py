@@ -136,6 +136,10 @@ def test_a_finished_run_of_other_pictures_is_not_touched_unless_it_is_to_be_done
     _, stderr = call(*words, code=3)
     assert "changed since" in stderr and "began: 1 new, 2 gone" in stderr and "`--again` does it anew" in stderr
     assert contents(run) == before
+    whole = (run / "timings.json").read_text()
+    (run / "timings.json").write_text(whole[:99])
+    assert not headstart.load(run).finished  # damaged, so that the next fit mends it
+    (run / "timings.json").write_text(whole)
     (run / "evaluate" / "value.json").write_text("{")
     assert headstart.load(fitted[0]).finished and not headstart.load(run).finished  # without --again it would be mended
     (run / "mine.txt").touch()

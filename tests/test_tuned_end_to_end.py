@@ -106,7 +106,7 @@ def test_a_training_that_helps_nothing_is_no_result_and_leaves_a_model(textile, 
     assert (network.alpha, network.trainable_params) == (0, 0)
     assert head.trainable_params == head.arrays["weights"].size + 3
     assert nothing in (out / "README.md").read_text() and nothing in (out / "report.html").read_text()
-    assert run.predict(sorted(data.rglob("*.jpg"))[0])[0].answer in (*run.dataset.class_names, "unknown")
+    assert next(run.predict(sorted(data.rglob("*.jpg"))[0])).answer in (*run.dataset.class_names, "unknown")
 
 
 @pytest.mark.slow
