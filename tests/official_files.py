@@ -7,6 +7,11 @@ import numpy as np
 from headstart.backbones.sources.keras_applications import PLUGIN, _read_table
 from headstart.networks import random_init
 
+# Of keras.applications; every one goes from its file to answers in `test_families_end_to_end.py`.
+ONE_OF_EACH_KIND = ["vgg16", "resnet50", "resnet50_v2", "inception_v3", "inception_resnet_v2", "xception", "mobilenet"]
+ONE_OF_EACH_KIND += ["mobilenet_v2", "mobilenet_v3_small", "densenet121", "efficientnet_b0", "efficientnet_v2_b0"]
+ONE_OF_EACH_KIND += ["convnext_tiny", "nasnet_mobile"]
+
 
 def write(preset, folder, seed=5):
     """Write the official file of a preset of keras.applications, without the classifier, under its official name.

@@ -1,7 +1,8 @@
 """Every family of keras.applications from an official-layout file to answers, on real pictures, as a user calls it.
 
 The weights are random, since no official file can be had here: what is asserted is the way, not the accuracy. Each
-preset has a cache and a mirror of its own, which are gone afterwards. One preset of each kind is also fine-tuned.
+preset has a cache and a mirror of its own, which are gone afterwards. Larger presets of a kind differ by their depth
+alone: `tests/backbones/test_backbones_keras_applications.py` builds and exports each.
 """
 
 import hashlib
@@ -23,14 +24,6 @@ from headstart.networks.openvino_conversion import PARITY_COSINE, PARITY_MAX
 from tuning_bench import copies
 
 pytestmark = pytest.mark.slow
-NAMED = [
-    *("vgg16", "vgg19"),
-    *(f"resnet{layers}{version}" for version in ("", "_v2") for layers in (50, 101, 152)),
-    *("inception_v3", "inception_resnet_v2"),
-]
-OTHERS = ["xception", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "densenet121"]
-OTHERS += ["efficientnet_b0", "efficientnet_v2_b0", "convnext_tiny", "nasnet_mobile"]
-TUNED = ["vgg16", "resnet50", "resnet50_v2", "inception_v3", "inception_resnet_v2", *OTHERS]  # one of each kind
 RECIPE = "epochs=1,batch=8,rate=1e-3,augment=0,blocks=1,part=last,depths=last,wise=false"
 COUNT = 10  # pictures of each of the three classes
 MOST_BYTES = 8e9  # of one process, the largest preset included
@@ -64,7 +57,7 @@ def answers(out, file):
     return found
 
 
-@pytest.mark.parametrize("preset", NAMED + OTHERS)
+@pytest.mark.parametrize("preset", official_files.ONE_OF_EACH_KIND)
 def test_from_the_official_file_to_answers(preset, pictures, place):
     file, md5 = official_files.write(preset, place / "mirror"), official_files._read_table()[preset]["md5"]
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -72,8 +65,8 @@ def test_from_the_official_file_to_answers(preset, pictures, place):
     depths = {depth.name for depth in found.spec.depths}
     assert len(depths) >= 3
 
-    more = ("--strategy", "finetune", "--recipe", RECIPE) if preset in TUNED else ()
-    words = ("fit", pictures, "--backbones", found.name, "--folds", "2", "--out", place / "run", *more)
+    words = ("fit", pictures, "--backbones", found.name, "--folds", "2", "--out", place / "run")
+    words += ("--strategy", "finetune", "--recipe", RECIPE)
     _, stderr = call(*words, "--json", light=False, timeout=1800)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MOST_BYTES
     [origin] = [read_json(path) for path in (place / "cache" / "weights").glob("*/origin.json")]
@@ -86,8 +79,7 @@ def test_from_the_official_file_to_answers(preset, pictures, place):
         assert {row.depth for row in fitted.ranking.rows if row.backbone == name} == depths
         assert parities(place / "cache")[name] == depths
     assert np.isfinite([score.value for row in fitted.ranking.rows for score in row.scores]).all()
-    if more:
-        require_moved(found, fitted, place)
+    require_moved(found, fitted, place)
     said = answers(place / "run", next((pictures / "local").glob("*.jpg")))
     assert said["answer"] in fitted.dataset.class_names
     assert np.isclose(sum(said["probabilities"].values()), 1, atol=1e-5)

@@ -253,7 +253,7 @@ def test_every_preset_is_as_the_table_says_and_survives_the_export(preset, store
     assert model.count_params() == spec.params
     assert [out.shape[-1] for out in model.outputs] == [depth.dim for depth in spec.depths]
     assert not model.trainable_weights
-    if spec.flops < SLOW_SIDE_GFLOP * 1e9:
+    if spec.flops < SLOW_SIDE_GFLOP * 1e9 and preset not in official_files.ONE_OF_EACH_KIND:  # exported there
         side = spec.input.size_px
         pictures = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
         openvino_conversion.convert_trunk(model, spec, pictures, tmp_path)
