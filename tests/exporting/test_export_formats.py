@@ -176,6 +176,30 @@ def test_half_precision_is_half_the_size_and_tells_what_it_costs(run, exports, n
     assert told["precision"] == "f16"
 
 
+@pytest.mark.parametrize("costs", [None, ((0.0, 1.0, 1.0), (9.0, 0.0, 1.0), (9.0, 1.0, 0.0))])
+def test_every_format_tells_why_it_answers_another_class_than_the_likeliest(tmp_path, costs):
+    from headstart.core import model_manifest
+    from headstart.exporting import export_run
+
+    positive, threshold = ("", None) if costs else ("green", 0.02)
+    rule = model_manifest.Decision(positive=positive, threshold=threshold, costs=costs)
+    source, pictures = export_runs.make(tmp_path, decision=rule)
+    export_run.export_run(export_run.load_exporters(FORMATS, "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
+    predictions = list(source.model.predict(pictures.files))
+    assert sum(one.answer not in ("unknown", one.likeliest) for one in predictions) > 1
+    for name in FORMATS:
+        command = [sys.executable, "-I", tmp_path / "out" / name / "predict.py", *pictures.files]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        for row, want in zip(map(json.loads, done.stdout.splitlines()), predictions, strict=True):
+            assert (row["answer"], row["likeliest"], row["plausible"]) == (
+                want.answer,
+                want.likeliest,
+                list(want.plausible),
+            )
+            assert row["confidence"] == pytest.approx(want.probabilities[want.likeliest], abs=1e-4)
+            assert row["reasons"] == ([] if want.unknown else list(want.reasons))
+
+
 def test_a_threshold_two_inputs_and_odd_names_are_answered_by_predict_py(tmp_path):
     from headstart.core import model_manifest
     from headstart.exporting import export_run

@@ -172,6 +172,7 @@ def test_an_answer_is_explained(service):
     assert found.status_code == 200, found.text
     told = found.json()
     assert (told["model"], told["answer"]["file"], told["answer"]["answer"]) == ("other", "red.png", "red")
+    assert told["class_name"] == "red"
     assert told["method"] == "occlusion" and told["nearest"] == [] and "no training pictures" in told["compared"]
     assert base64.b64decode(told["overlay_png"]).startswith(b"\x89PNG")
     two = service.client.post("/v1/explain", files=[("files", RED), ("files", RED)])

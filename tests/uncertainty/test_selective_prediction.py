@@ -13,6 +13,7 @@ from headstart.core.storage.files import read_json
 from headstart.core.storage.hashing import file_digest
 from headstart.core.storage.serialization import as_json
 from headstart.runtime.model import load
+from headstart.runtime.outputs.answer_rows import row_object
 from headstart.testing.tiny_model import write_tiny_model
 from headstart.uncertainty import ood_detection, selective_prediction
 
@@ -86,8 +87,39 @@ def test_the_likeliest_is_told_right_where_costs_answer_another_class(tmp_path, 
     )
     model_manifest.write_manifest(made, folder)
     [found] = load(folder).predict([paint("b.png", (255, 250, 0))])
-    assert (found.answer, found.likeliest, found.plausible) == ("unknown", "blue", ())
+    assert (found.answer, found.likeliest, found.plausible) == ("unknown", "red", ())
     assert f"`red`, the likeliest, has a probability of {found.probabilities['red']:.2f}" in found.reasons[0]
+
+
+RULES = {
+    "`blue` has the lowest expected cost": model_manifest.Decision(
+        positive="", threshold=None, costs=((0.0, 1.0, 1.0),) * 3
+    ),
+    "the threshold of `blue` is 0": model_manifest.Decision(positive="blue", threshold=0.0, costs=None),
+}
+
+
+@pytest.mark.parametrize(("reason", "rule"), RULES.items())
+def test_an_answer_that_is_not_the_likeliest_class_tells_why(tmp_path, paint, reason, rule):
+    """Red and green are far likelier than blue, which the rule answers all the same."""
+    files = [paint("known.png", (255, 200, 30)), paint("blue.png", "blue"), paint("strange.png", (40, 90, 40))]
+    for folder in (write_tiny_model(tmp_path / "plain", decision=rule), doubting(tmp_path / "doubting")):
+        made = dataclasses.replace(model_manifest.read_manifest(folder), decision=rule)
+        model_manifest.write_manifest(made, folder)
+        for prediction in load(folder, declines=False).predict(files):
+            row = row_object(prediction)
+            top = max(prediction.probabilities, key=prediction.probabilities.get)
+            assert (row["answer"], row["likeliest"]) == ("blue", top)
+            assert row["confidence"] == pytest.approx(prediction.probabilities[top], abs=1e-6)
+            assert row["reasons"] == ([] if top == "blue" else [reason])
+    declining = load(folder)
+    known, _, strange = declining.predict(files)
+    assert (known.answer, known.likeliest, known.reasons, known.plausible[0]) == ("blue", "red", (reason,), "blue")
+    assert (strange.answer, strange.likeliest, strange.plausible[0]) == ("unknown", "green", "blue")
+    assert reason not in strange.reasons
+    answered = declining.answer_declined(strange)
+    assert (answered.answer, answered.unknown) == ("blue", False)  # by the rule, and not the likeliest
+    assert answered.reasons == (*strange.reasons, reason)
 
 
 def test_what_is_hopeless_has_an_empty_set_wherever_it_is_counted():

@@ -56,7 +56,7 @@ def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
         raise make_change_error("", wrong.uri, wrong.error)
     chances = np.array([[prediction.probabilities[name] for name in model.class_names] for prediction in predictions])
     places = [
-        -1 if prediction.unknown and declines else model.class_names.index(prediction.likeliest)
+        -1 if prediction.unknown and declines else model.class_names.index(model.answer_declined(prediction).answer)
         for prediction in predictions
     ]
     return Answers(
@@ -90,7 +90,7 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], 
     chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
     return Answers(
         probabilities=chances,
-        positions=np.array([-1 if row.get("unknown") else class_names.index(row["likeliest"]) for row in answers]),
+        positions=np.array([-1 if row.get("unknown") else class_names.index(row["answer"]) for row in answers]),
         novelty=np.array([row.get("novelty", np.nan) for row in answers], np.float64),
         time=time,
     )

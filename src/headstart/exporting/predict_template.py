@@ -216,16 +216,31 @@ class Model:
         """The answer for a picture file's bytes, with probabilities and uncertainty."""
         out = self.run(self.inputs(content))
         chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
-        likeliest = self.class_names[self.decide(chances)]
-        prediction = {"answer": likeliest, "likeliest": likeliest}
+        decided, top = self.class_names[self.decide(chances)], int(np.argmax(chances))
+        prediction = {
+            "answer": decided,
+            "confidence": float(chances[top]),
+            "likeliest": self.class_names[top],
+            "reasons": self.reasons(decided, self.class_names[top]),
+        }
         if "unknown" in out:  # the graph declines by itself
             prediction["unknown"] = bool(np.asarray(out["unknown"]).reshape(-1)[0] > 0.5)
-            prediction["answer"] = "unknown" if prediction["unknown"] else likeliest
+            if prediction["unknown"]:
+                prediction["answer"], prediction["reasons"] = "unknown", []
         if "novelty" in out:
             prediction["novelty"] = float(np.asarray(out["novelty"]).reshape(-1)[0])
         if self.told["doubt"]:
-            prediction["plausible"] = self.plausible(chances, self.class_names.index(likeliest))
+            prediction["plausible"] = self.plausible(chances, self.class_names.index(decided))
         return {**prediction, "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True))}
+
+    def reasons(self, decided, likeliest):
+        """Why the costs or the threshold decide for another class than the likeliest."""
+        rule = self.told["decision"]
+        if decided == likeliest:
+            return []
+        if rule["costs"] is not None:
+            return [f"`{decided}` has the lowest expected cost"]
+        return [f"the threshold of `{rule['positive']}` is {rule['threshold']:.3g}"]
 
     def decide(self, chances):
         """Position of the answer: by costs, by the threshold of one class, or the likeliest."""

@@ -52,6 +52,15 @@ def apply_decision(decision: Decision, class_names: tuple[str, ...], p: np.ndarr
     return choose_classes(p, positive=positive, threshold=decision.threshold, costs=costs)
 
 
+def format_reasons(decision: Decision, answer: str, likeliest: str) -> tuple[str, ...]:
+    """Why a saved model answers another class than the likeliest, a sentence; empty where it does not."""
+    if answer == likeliest:
+        return ()
+    if decision.costs is not None:
+        return (f"`{answer}` has the lowest expected cost",)
+    return (f"the threshold of `{decision.positive}` is {decision.threshold:.3g}",)
+
+
 def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
     """The threshold of the highest F1 on held-out predictions: truth (M,) bool, score (M,) of the class.
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.core.settings import INFERENCE_BATCH
-from headstart.runtime.outputs import answer_rows
 from headstart.runtime.outputs.resumable_table import Table, skip_written_rows
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def answer_all(
     try:
         for chunk in model.extract_features(sources, batch=batch):
             predictions = model.predict_chunk(chunk)
-            rows = predictions if unknown else [answer_rows.answer_with_likeliest(row) for row in predictions]
+            rows = predictions if unknown else [model.answer_declined(row) for row in predictions]
             safe = table.write_rows(rows)
             if usage_writer is not None:
                 usage_writer.count_answers(predictions, model.join_features(chunk), safe=safe)

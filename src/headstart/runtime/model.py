@@ -6,6 +6,7 @@ the trunks are compiled when the first picture comes.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -154,23 +155,35 @@ class Model:
         self, uri: str, row_probabilities: np.ndarray, chosen: int, uncertainty: PredictionUncertainty | None, at: int
     ) -> Prediction:
         name, by_class = self.class_names[chosen], dict(zip(self.class_names, row_probabilities.tolist(), strict=True))
-        entry = self.manifest.doubt
+        top, entry = int(np.argmax(row_probabilities)), self.manifest.doubt
+        likeliest, probability = self.class_names[top], float(row_probabilities[top])
+        rule = decision_rule.format_reasons(self.manifest.decision, name, likeliest)
         if uncertainty is None or entry is None:
-            return Prediction(uri=uri, answer=name, probabilities=by_class, likeliest=name)
-        unknown, top = self.declines and bool(uncertainty.unknown[at]), int(np.argmax(row_probabilities))
-        likeliest = self.class_names[top], float(row_probabilities[top])
+            return Prediction(uri=uri, answer=name, probabilities=by_class, likeliest=likeliest, reasons=rule)
+        unknown = self.declines and bool(uncertainty.unknown[at])
         return Prediction(
             uri=uri,
             answer=UNKNOWN if unknown else name,
             probabilities=by_class,
-            likeliest=name,
+            likeliest=likeliest,
             plausible=selective_prediction.list_prediction_set(
                 uncertainty, at, self.class_names, row_probabilities, chosen
             ),
             novelty=float(uncertainty.novelty[at]) if entry.novelty else None,
             unknown=unknown,
-            reasons=selective_prediction.format_reasons(entry, uncertainty, at, *likeliest) if unknown else (),
+            reasons=selective_prediction.format_reasons(entry, uncertainty, at, likeliest, probability)
+            if unknown
+            else rule,
         )
+
+    def answer_declined(self, prediction: Prediction) -> Prediction:
+        """The same with a class, by the model's threshold or costs, where the model declined to answer."""
+        if not prediction.unknown:
+            return prediction
+        probabilities = np.array([[prediction.probabilities[name] for name in self.class_names]], np.float32)
+        name = self.class_names[int(self.choose_classes(probabilities)[0])]
+        rule = decision_rule.format_reasons(self.manifest.decision, name, prediction.likeliest)
+        return dataclasses.replace(prediction, answer=name, unknown=False, reasons=(*prediction.reasons, *rule))
 
     def choose_classes(self, probabilities: np.ndarray) -> np.ndarray:
         """(B, C) probabilities -> (B,) positions in `class_names`, by the model's threshold or costs."""

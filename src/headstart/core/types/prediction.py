@@ -16,11 +16,11 @@ class Prediction:
     answer: str  # a class; `unknown` where the model does not know; empty where the file could not be read
     probabilities: Mapping[str, float] = field(default_factory=dict)  # class -> calibrated probability
     error: str = ""  # why the file could not be read, else empty
-    likeliest: str = ""  # the class to answer if one had to be; empty where the file could not be read
-    plausible: tuple[str, ...] = ()  # the prediction set, the likeliest class first; empty without a promise
+    likeliest: str = ""  # the most probable class; empty where the file could not be read
+    plausible: tuple[str, ...] = ()  # the prediction set, the class to answer first; empty without a promise
     novelty: float | None = None  # 0..1, share of known pictures that look more familiar; None where not measured
     unknown: bool = False  # whether the model declines to answer
-    reasons: tuple[str, ...] = ()  # why it does, a sentence each
+    reasons: tuple[str, ...] = ()  # why it does, or why its answer is not the likeliest class, a sentence each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,12 +67,11 @@ def _make_chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...]
 def _held_out(model: Model, predictions: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
     """The same pictures, answered by models that had not learnt from them; without their uncertainty."""
     p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
-    likeliest = model.choose_classes(p)
     return [
         Prediction(
             uri=prediction.uri,
             answer=model.class_names[position],
             probabilities=dict(zip(model.class_names, row.tolist(), strict=True)),
         )
-        for prediction, row, position in zip(predictions, p, likeliest.tolist(), strict=True)
+        for prediction, row, position in zip(predictions, p, p.argmax(axis=1).tolist(), strict=True)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -25,19 +24,13 @@ def column_names(class_names: Sequence[str]) -> list[str]:
     return ["file", "answer", "confidence", *uncertainty, *(f"p_{name}" for name in class_names), "error"]
 
 
-def answer_with_likeliest(prediction: Prediction) -> Prediction:
-    """The same with the likeliest class where the model would rather not answer."""
-    declined = prediction.unknown
-    return dataclasses.replace(prediction, answer=prediction.likeliest, unknown=False) if declined else prediction
-
-
 def escape_name(uri: str) -> str:
     """A name in UTF-8: bytes that are not become backslash escapes."""
     return uri.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def likeliest_probability(prediction: Prediction) -> float | None:
-    """Probability of the likeliest class; with a threshold or costs it need not be the largest."""
+    """Probability of the likeliest class, the largest."""
     if prediction.error:
         return None
     return round(prediction.probabilities[prediction.likeliest or prediction.answer], DIGITS)

@@ -66,6 +66,7 @@ def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> di
     return {
         "model": served.name,
         "answer": row,
+        "class_name": explanation.class_name,
         "method": explain_image.NAMES.get(explanation.method, explanation.method),
         "why": explanation.why,
         "overlay_png": _encode_base64(explain_image.overlay_png(explanation)),

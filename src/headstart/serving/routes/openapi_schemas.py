@@ -40,7 +40,7 @@ _TRUNKS = _list_schema({"type": "object"})
 _MODEL = _object_schema({"name": TEXT, "version": TEXT, "headstart": TEXT, "class_names": TEXTS, "trunks": _TRUNKS})
 _NEAREST = _object_schema({"class_name": TEXT, "similarity": NUMBER, "thumbnail": TEXT_OR_NULL})
 _EXPLANATION = _object_schema(
-    {"model": TEXT, "answer": ROW, "method": TEXT, "why": TEXT, "overlay_png": TEXT}
+    {"model": TEXT, "answer": ROW, "class_name": TEXT, "method": TEXT, "why": TEXT, "overlay_png": TEXT}
     | {"nearest": _list_schema(_NEAREST), "compared": TEXT}
 )
 _REFUSAL_REASONS = {

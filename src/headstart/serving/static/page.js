@@ -173,7 +173,7 @@ function showAnswer(card, file, row) {
   if (row.error) return showFailure(card, file, row.error);
   if (!card.isConnected) return;
   state.answered += 1;
-  const sure = createElement("span", { className: "sure" }, ` ${formatPercent(row.confidence)}${row.unknown ? ` for ${row.likeliest}` : ""}`);
+  const sure = createElement("span", { className: "sure" }, ` ${formatPercent(row.confidence)}${row.answer === row.likeliest ? "" : ` for ${row.likeliest}`}`);
   const verdict = createElement("p", { className: row.unknown ? "verdict unknown" : "verdict" }, row.unknown ? "unknown" : row.answer, sure);
   const inside = [verdict];
   if (row.reasons.length) inside.push(createElement("ul", { className: "reasons" }, ...row.reasons.map((reason) => createElement("li", {}, reason))));
@@ -230,9 +230,9 @@ async function fetchExplanation(file) {
 
 function explanationView(explanation) {
   const source = (kind, text) => `data:image/${kind};base64,${text}`;
-  const likeliest = explanation.answer.likeliest;
-  const heat = createElement("img", { className: "heat", alt: `Heat map: the places that speak for ${likeliest}`, src: source("png", explanation.overlay_png) });
-  const caption = createElement("figcaption", {}, `What speaks for ${likeliest} (${explanation.method}); the frame is what the model sees.`);
+  const name = explanation.class_name;
+  const heat = createElement("img", { className: "heat", alt: `Heat map: the places that speak for ${name}`, src: source("png", explanation.overlay_png) });
+  const caption = createElement("figcaption", {}, `What speaks for ${name} (${explanation.method}); the frame is what the model sees.`);
   const inside = [createElement("h3", {}, "What the answer rests on"), createElement("div", { className: "maps" }, createElement("figure", {}, heat, caption))];
   if (explanation.nearest.length) {
     const near = explanation.nearest.map((neighbour) => {

@@ -34,7 +34,7 @@ function answerView(reply, file, name) {
   const sure = row.confidence ?? chances[0]?.[1];
   const plausible = (row.plausible ?? []).filter((one) => one !== row.answer);
   const summary = [
-    unknown ? `It looks unlike what was learnt${row.likeliest ? `; the nearest class is ${row.likeliest}` : ""}.` : sure != null && `${formatPercent(sure)} sure.`,
+    unknown ? `It looks unlike what was learnt${row.likeliest ? `; the nearest class is ${row.likeliest}` : ""}.` : sure != null && `${formatPercent(sure)} ${(row.likeliest || row.answer) === row.answer ? "sure" : `for ${row.likeliest}`}.`,
     plausible.length ? `Could also be ${plausible.join(", ")}.` : "",
   ].filter(Boolean).join(" ");
   announce(`${file.name}: ${title}. ${summary}`);
