@@ -57,9 +57,7 @@ def assess_uncertainty(
     promise = coverage_judging.set_thresholds(cross_validated, kind, coverage)
     floors = coverage_judging.compute_floors(cross_validated, promise, FAMILIAR)
     training_sample = inputs.draw_training_sample()
-    detector, known_distances = ood_threshold.fit_detector(
-        training_sample, data.class_names, inputs.find_trained_distances()
-    )
+    detector, known_distances = ood_threshold.fit_detector(training_sample, inputs.find_trained_distances())
     report = UncertaintyReport(
         coverage=coverage,
         promise=promise.guaranteed,

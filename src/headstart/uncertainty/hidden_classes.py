@@ -21,6 +21,7 @@ from headstart.uncertainty.ood_threshold import FAMILIAR, FEWEST, HIDDEN, Traini
 
 PICTURES = 1000
 ALL = "hidden classes"  # subject of what is told of all of them together
+HIDDEN_CLASS = "hidden class "  # and, with its name behind, of each
 # (M, D) features, (M,) classes 0..C-1, and positions that learn and that are answered (B,) -> (B, C) probabilities
 PredictHeldOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -48,7 +49,7 @@ def score_hidden_classes(
     scores, declined = list[Score](), list[np.ndarray]()
     for c in choose_hidden_classes(sample, len(names)):
         distances, strange, hopeless = _judge_hidden_class(sample, c, method, predict, rule)
-        of_class, subject = sample.y == c, f"hidden class {names[c]}"
+        of_class, subject = sample.y == c, HIDDEN_CLASS + names[c]
         declined.append(strange | hopeless)
         scores.append(make_share_score("unknown", "cv", declined[-1], subject))
         near, far = distances[~of_class], distances[of_class]

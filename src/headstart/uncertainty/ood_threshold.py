@@ -64,7 +64,7 @@ def find_limit(distances: np.ndarray) -> tuple[float, float]:
 
 
 def fit_detector(
-    sample: TrainingSample, names: tuple[str, ...], trained: Mapping[str, KnownDistances] | None = None
+    sample: TrainingSample, trained: Mapping[str, KnownDistances] | None = None
 ) -> tuple[OodDetector | None, KnownDistances | None]:
     """The detector, and the distances that set its limit.
 
@@ -74,9 +74,7 @@ def fit_detector(
     sizes = [len(sample.y)] + ([] if trained is None else [len(known.values) for known in trained.values()] or [0])
     if min(sizes) < ood_detection.LEAST or len(np.unique(sample.fold)) < 2:
         return None, None
-    tried = tuple(
-        _mean_score(method, _recognise_hidden_classes(sample, method, names)) for method in ood_detection.METHODS
-    )
+    tried = tuple(_mean_score(method, _recognise_hidden_classes(sample, method)) for method in ood_detection.METHODS)
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
     arrays, k = ood_detection.fit_references(sample.x, sample.y, best)
     known_distances = (
@@ -106,9 +104,9 @@ def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:
     return distances
 
 
-def _recognise_hidden_classes(sample: TrainingSample, method: str, names: tuple[str, ...]) -> list[Score]:
+def _recognise_hidden_classes(sample: TrainingSample, method: str) -> list[Score]:
     """How well each class is recognised, on the first fold, when the measure knows the others alone."""
-    counts, first = np.bincount(sample.y, minlength=len(names)), sample.fold == sample.fold.min()
+    counts, first = np.bincount(sample.y), sample.fold == sample.fold.min()
     scores = []
     for c in sorted(np.argsort(-counts, kind="stable")[:HIDDEN].tolist()):
         of_class = sample.y == c
@@ -117,7 +115,7 @@ def _recognise_hidden_classes(sample: TrainingSample, method: str, names: tuple[
             continue
         arrays, k = ood_detection.fit_references(sample.x[inside], sample.y[inside], method)
         near, far = (ood_detection.compute_distances(arrays, k, sample.x[rows]) for rows in (held_out, of_class))
-        scores.append(novelty_auc(near, far, split="train", subject=f"hidden class {names[c]}"))
+        scores.append(novelty_auc(near, far, split="train", subject=method))
     return scores
 
 

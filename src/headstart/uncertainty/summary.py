@@ -9,7 +9,7 @@ from headstart.core.types import Score, UncertaintyReport, Verdict
 from headstart.uncertainty import hidden_classes, ood_detection
 
 USEFUL = 0.5  # share of strange pictures declined, below which `unknown` is said not to work
-OF_THRESHOLDS = "thresholds of cross-validation"  # subject of a score that runs of before have
+OF_THRESHOLDS = "thresholds of cross-validation"  # subject of a score that older runs have
 
 
 def format_coverage(report: UncertaintyReport) -> str:
@@ -44,7 +44,7 @@ def format_unknown(report: UncertaintyReport) -> str:
 
 def _list_declined(report: UncertaintyReport) -> Iterator[Score]:
     """Of known pictures, of each kind of others, and of the hidden classes together rather than one by one."""
-    return (s for s in report.scores if s.name == "unknown" and not s.subject.startswith("hidden class "))
+    return (s for s in report.scores if s.name == "unknown" and not s.subject.startswith(hidden_classes.HIDDEN_CLASS))
 
 
 def judge_unknown(report: UncertaintyReport, *, trained: bool) -> Verdict:
@@ -75,9 +75,9 @@ def _format_kind(score: Score, report: UncertaintyReport) -> str:
     """How many pictures of which kind; of the hidden classes also the one that is declined least."""
     if score.subject != hidden_classes.ALL:
         return f"{score.n:,} {format_printable(score.subject)}"
-    of_classes = [s for s in report.scores if s.name == "unknown" and s.subject.startswith("hidden class ")]
+    of_classes = [s for s in report.scores if s.name == "unknown" and s.subject.startswith(hidden_classes.HIDDEN_CLASS)]
     least = min(of_classes, key=lambda s: s.value)
-    name = format_printable(least.subject.removeprefix("hidden class "))
+    name = format_printable(least.subject.removeprefix(hidden_classes.HIDDEN_CLASS))
     return (
         f"{score.n:,} pictures of {len(of_classes):,} classes, each left out in turn (least of `{name}`: "
         f"{_format_share(least)}, n = {least.n:,})"

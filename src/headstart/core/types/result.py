@@ -108,7 +108,8 @@ class UncertaintyReport:
     """When the model should not be believed, and how well that is recognised.
 
     `scores` holds `ece`, `log_loss` and `brier` (subjects `before` and `after`); `coverage`, `set_size`, `singletons`,
-    `empty_sets`; `unknown`, the share declined; `novelty_auc` of foreign pictures and of hidden classes.
+    `empty_sets`; `unknown`, the share declined; `novelty_auc` of foreign pictures and of hidden classes. Where folds
+    judge each other, `coverage_of_folds` and `unknown_of_folds` are of those furthest apart (`lowest`, `highest`).
     """
 
     coverage: float  # share of pictures whose true class shall be among the plausible ones, as asked for
@@ -119,11 +120,11 @@ class UncertaintyReport:
     floors: np.ndarray  # (C,) float64; where no class keeps its floor, no class is plausible
     kept: float  # share of known pictures, at least, whose true class keeps its floor
     n: int  # pictures that set the thresholds, one of each cluster of near-duplicates
-    split: str  # where these are from: `test`, `val` or `cv`
+    split: str  # where these are from: `cv`, in older runs `test` or `val` too
     why: str  # one sentence on how the promise is kept
     novelty: OodDetector | None  # None where the training pictures are too few
     scores: tuple[Score, ...]
-    verdict: Verdict | None = None  # does `unknown` work here; None in runs of before
+    verdict: Verdict | None = None  # does `unknown` work here; None in older runs
 
 
 def list_verdicts(evaluation: Evaluation, uncertainty: UncertaintyReport | None) -> tuple[Verdict, ...]:

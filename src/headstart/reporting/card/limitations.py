@@ -56,7 +56,7 @@ def _format_verdicts(card: CardInput) -> Iterator[str]:
 
 
 def _format_unnoticed_kinds(card: CardInput) -> Iterator[str]:
-    """Kinds of pictures that the model was not shown and hardly takes for strange; in runs of before whether any."""
+    """Kinds of pictures that the model was not shown and hardly takes for strange; in older runs whether any."""
     if (
         card.uncertainty
         and card.uncertainty.verdict is None
