@@ -169,7 +169,7 @@ def test_the_table_is_told_in_a_few_lines(data, backbones, context):
     lines = ctx.console.err.getvalue().splitlines()
     assert all(line.startswith("rank ") for line in lines)
     assert (
-        "3 candidates on 180 pictures, 4 folds x 5 (of 10 times: more hardly narrow the intervals), by log loss"
+        "3 candidates on 180 pictures, 4 folds x 5 (of 10 repeats: more hardly narrow the intervals), by log loss"
         in lines[0]
     )
     assert lines[-2].endswith(found.why)

@@ -258,7 +258,7 @@ def rank(
 
 
 def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
-    """Judge a saved model on another labelled folder; nothing is trained. Pictures as those learnt from are counted."""
+    """Judge a saved model on another labelled folder; nothing is trained. Copies of training pictures are counted."""
     from headstart.core.storage.serialization import as_json
     from headstart.evaluation.external_validation import find_training_overlap, validate_externally
 

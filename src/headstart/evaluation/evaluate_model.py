@@ -1,7 +1,7 @@
 """Evaluate: the untouched test split is looked at once, here, and every number comes with its interval.
 
 The headline is of `test`, else of a given `val/`, else of cross-validation, nested where there was time: the same
-pictures' plain cross-validation also chose the model, and flatters it. `evaluate/scores.csv` holds all scores,
+pictures' plain cross-validation also chose the model, and is optimistic. `evaluate/scores.csv` holds all scores,
 `evaluate/predictions.csv` every held-out prediction.
 """
 

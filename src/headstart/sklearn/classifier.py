@@ -174,7 +174,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for attribute in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
             self.__dict__.pop(attribute, None)
         paths = _find_paths(X)
-        numbers: Any = paths or self._unequal_pictures(X)
+        numbers: Any = paths or self._find_unequal_pictures(X)
         if numbers is None:
             if not isinstance(X, np.ndarray | list | tuple) or np.ndim(X) < 3:  # flat, or none: it says what is wrong
                 numbers, y = validate_data(self, X, y, dtype="numeric")
@@ -190,7 +190,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         paths = _find_paths(X)
         if paths is not None:
             return image_features.FileImages(paths)
-        numbers: Any = self._unequal_pictures(X)
+        numbers: Any = self._find_unequal_pictures(X)
         if numbers is not None:
             return self._make_images(numbers)
         if hasattr(self, "n_features_in_"):
@@ -200,7 +200,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._make_images(numbers)
 
     @staticmethod
-    def _unequal_pictures(X: Any) -> list[np.ndarray] | None:
+    def _find_unequal_pictures(X: Any) -> list[np.ndarray] | None:
         pictures = image_arrays.find_unequal_pictures(X)
         return pictures and [
             check_array(picture, allow_nd=True, dtype="numeric", input_name="X") for picture in pictures

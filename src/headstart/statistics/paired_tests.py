@@ -1,4 +1,4 @@
-"""Tests on the same pictures: is one model right more often than another, or is it the luck of these pictures?
+"""Differences on the same pictures: is one model right more often than another, and by how much, or is it luck?
 
 Near-duplicates are no independent pictures: where there are any, `sign_flip_p` turns whole clusters round, the
 permutation test of which McNemar's is the special case.

@@ -70,11 +70,11 @@ def format_drift(drift: Drift) -> str:
         )
     parts.append(_format_days(drift))
     notes = {
-        "could not be read: files": drift.errors,
-        "left out: lines of other models": drift.foreign,
-        "left out: damaged lines": drift.damaged,
+        "files that could not be read": drift.errors,
+        "lines of other models, left out": drift.foreign,
+        "damaged lines, left out": drift.damaged,
     }
-    parts.append("\n".join(f"{note} {count:,}" for note, count in notes.items() if count))
+    parts.append("\n".join(f"{note}: {count:,}" for note, count in notes.items() if count))
     parts.append("\n".join(f"- {advice}" for advice in drift.advice))
     return "\n\n".join(filter(None, parts))
 

@@ -16,7 +16,7 @@ class Score:
     high: float
     n: int  # pictures it was measured on
     subject: str = ""  # a class name for per-class scores, a baseline's name for baselines, else empty
-    method: str = ""  # of the interval, as in docs/evaluate.md, or `none`
+    method: str = ""  # of the interval, as in docs/evaluate.md and docs/compare.md, or `none`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,7 +127,7 @@ def _format_flattery(pair: RunPair, flattered: set[str]) -> str:
     names = [name for name in (pair.one, pair.other) if name in flattered]
     if len(names) != 1:
         return ""
-    return f"; the folds that judge `{format_printable(names[0])}` also chose its model, which flatters it"
+    return f"; the folds that judge `{format_printable(names[0])}` also chose its model: its scores are optimistic"
 
 
 def _format_sentence(pair: RunPair, count: int) -> str:

@@ -19,8 +19,8 @@ NESTED = (
     "whole search is made anew without each fold"
 )
 PLAIN = (
-    "No picture was held back for a test, and there are no nested scores: all come from cross-validation whose folds "
-    "also chose the model, so they are optimistic"
+    "No picture was held back, and there are no nested scores: the folds of cross-validation also chose the model, so "
+    "all scores are optimistic"
 )
 QUESTIONS = {
     "transfer": "Does the pre-training pay here?",

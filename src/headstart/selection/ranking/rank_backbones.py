@@ -187,7 +187,7 @@ def format_ranking(ranking: Ranking, problem: CvProblem, drawn: int, seconds: fl
     repeats, folds = len(problem.folds), int(problem.folds.max()) + 1
     times = f" x {repeats}" if repeats > 1 else ""
     if repeats < drawn:
-        times += f" (of {drawn} times: more hardly narrow the intervals)"
+        times += f" (of {drawn} repeats: more hardly narrow the intervals)"
     lines = [
         f"{len(rows)} candidates on {len(problem.rows):,} pictures, {folds} folds{times}, "
         f"by {ranking.metric.replace('_', ' ')}, {format_duration(seconds)}"
