@@ -18,6 +18,7 @@ from headstart.evaluation.evaluate_model import evaluate_model
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.heads import cross_validation, prediction
+from headstart.statistics import metrics
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature, mean_log_loss
 from judged_sets import NAMES, dataset, embeddings, splits
 
@@ -201,6 +202,22 @@ def test_an_accuracy_that_hides_a_class_is_told(context):
     table = np.array([[420, 0, 0], [0, 120, 0], [60, 0, 0]])
     [found] = verdicts.find_uneven_classes(part, scores, table, NAMES)
     assert "of 60 pictures of `cedar` 0 are found and 60 are called `ash`" in found.sentence
+
+
+@pytest.mark.parametrize(("missed", "is_told"), [(60, True), (24, True), (6, False)])
+def test_a_class_that_a_rule_misses_is_told_where_accuracy_is_no_lower(missed, is_told):
+    """Equal classes: balanced accuracy is accuracy; probabilities are right, and a rule answers otherwise."""
+    y = np.arange(180) % 3
+    answers = y.copy()
+    answers[np.flatnonzero(y == 2)[:missed]] = 0
+    accuracy = Score(split="test", name="accuracy", value=1 - missed / 180, low=0.0, high=1.0, n=180)
+    scores = [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")]
+    table = metrics.confusion_matrix(y, answers, 3)
+    found = verdicts.find_uneven_classes(_part(y, np.eye(3)[y], answers), scores, table, NAMES)
+    never = "; `cedar` is never answered" if missed == 60 else ""
+    sentence = f"of 60 pictures of `cedar` {60 - missed} are found and {missed} are called `ash`"
+    sentence += f"; of 60 it is the likeliest class{never}"
+    assert [one.sentence for one in found] == ([sentence] if is_told else [])
 
 
 def _part(y, p, answers=None, split="test"):
@@ -395,6 +412,12 @@ def test_costs_are_counted_and_move_the_answers(context, tmp_path):
     found, *_ = made(context, costs=str(path), name="b")
     cost = one(found.scores, "test", "mean_cost")
     assert cost.low <= cost.value <= cost.high
+    [cheapest] = [score for score in found.baselines if score.name == "mean_cost"]
+    shares = found.confusion.sum(axis=1) / found.confusion.sum()
+    assert cheapest.subject == "always answering cedar"  # any other answer costs 20 for each of its pictures
+    assert cheapest.value == pytest.approx(shares[0] + shares[1])
+    assert cheapest.low < cheapest.value < cheapest.high and cheapest.n == cost.n
+    assert not [score for score in plain.baselines if score.name == "mean_cost"]
     assert found.confusion[:, 2].sum() > plain.confusion[:, 2].sum()
     with pytest.raises(UsageError, match="both say how to answer"):
         made(context, costs=str(path), positive="ash", name="c")

@@ -217,17 +217,17 @@ def _section(text, name):
     return re.sub("<[^>]*>", "", re.search(rf'<section id="{name}".*?</section>', text, re.DOTALL)[0])
 
 
-def test_costs_are_told_beside_those_of_the_majority_class(three):
+def test_costs_are_told_beside_those_of_the_cheapest_answer(three):
     given = samples.findings(three, test=24)
     cost = samples.sc("test", "mean_cost", 0.5, 24, 0.1, method="t")
-    found = dataclasses.replace(given.evaluation, scores=(*given.evaluation.scores, cost))
+    baseline = dataclasses.replace(cost, value=0.8, low=0.6, high=1.0, subject="always answering nominal")
+    scores, others = (*given.evaluation.scores, cost), (*given.evaluation.baselines, baseline)
+    found = dataclasses.replace(given.evaluation, scores=scores, baselines=others)
     costs = np.array([[0, 1, 3], [1, 0, 3], [1, 1, 0.0]])
     text = format_page(dataclasses.replace(given, costs=costs, evaluation=found))
     assert _shown(text, "this model") == "0.500 [0.400, 0.600] n = 24"
-    paid = 3 * np.mean(np.asarray(three.targets)[found.rows] != 2)
-    assert re.match(
-        rf"{formatting.format_number(paid)} \[[^]]*\] n = 24", _shown(text, "always answering <code>nominal</code>")
-    )
+    assert _shown(text, "always answering <code>nominal</code>") == "0.800 [0.600, 1.000] n = 24"
+    assert "always answering nominal" not in text  # nor among the baselines, whose columns it lacks
 
 
 def test_a_doubtful_picture_that_lies_in_two_classes_says_so(three):

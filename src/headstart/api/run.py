@@ -115,10 +115,12 @@ class Run(RunReader):
         return [s for name in HEADLINE for s in self.scores if s.name == name and s.split == split]
 
     def decision_scores(self) -> list[Score]:
-        """What `--positive` or `--costs` asked for: precision and recall of that class, or the mean cost."""
+        """What `--positive` or `--costs` asked for: precision and recall of the class, or mean costs."""
         split, positive = self.evaluation.split, self.job.positive
         scores = [s for s in self.evaluation.scores if s.subject == positive and s.name in ("precision", "recall")]
-        scores = (scores if positive else []) + [score for score in self.scores if score.name == "mean_cost"]
+        scores = (scores if positive else []) + [
+            score for score in (*self.scores, *self.evaluation.baselines) if score.name == "mean_cost"
+        ]
         return [score for score in scores if score.split == split]
 
     def _format_uncertainty(self) -> list[str]:

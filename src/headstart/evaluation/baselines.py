@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
-from headstart.evaluation.held_out_scores import JudgedSplit
+from headstart.evaluation.held_out_scores import JudgedSplit, score_costs
 from headstart.features.embeddings import find_positions, join_columns, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads import cross_validation
@@ -22,6 +22,7 @@ from headstart.statistics import metrics
 from headstart.statistics.sampling import evenly_spaced
 
 MAJORITY, NEIGHBOURS, NAMES = "majority class", "kNN", "class names alone, no label"
+ALWAYS = "always answering "  # a class
 OF_GUESSES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")  # scores that need no probability
 HISTOGRAM, RANDOM, MODEL = "colour histogram", "random trunk", "model on the same pictures"
 FEW = 256  # pictures that the histogram and random trunks see at most
@@ -50,6 +51,13 @@ def answer_by_majority(count: int, learnt: np.ndarray, data: Dataset) -> np.ndar
     """(count, C) the classes' shares among the pictures learnt from, for every picture."""
     counts = np.bincount(np.asarray(data.targets)[learnt], minlength=len(data.class_names))
     return np.tile(counts / counts.sum(), (count, 1))
+
+
+def score_cheapest_answer(part: JudgedSplit, costs: np.ndarray, learnt: np.ndarray, data: Dataset) -> Score:
+    """The mean cost of always giving the answer that would cost the pictures learnt from least."""
+    cheapest = int(np.argmin(np.bincount(np.asarray(data.targets)[learnt], minlength=len(costs)) @ costs))
+    constant = dataclasses.replace(part, answers=np.full_like(part.answers, cheapest))
+    return score_costs(constant, costs, ALWAYS + data.class_names[cheapest])
 
 
 def score_class_names(part: JudgedSplit, names: NameInitialization) -> list[Score]:

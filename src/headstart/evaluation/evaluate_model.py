@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headstart.core.model_manifest import Decision
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import (
@@ -74,7 +75,7 @@ def evaluate_model(
     evaluation = Evaluation(
         split=headline.split,
         scores=tuple(scores),
-        baselines=tuple(_score_baselines(headline, feature_sets, inputs, names)),
+        baselines=tuple(_score_baselines(headline, feature_sets, inputs, names, answer_rule)),
         confusion=confusion,
         rows=headline.rows,
         probabilities=headline.p,
@@ -105,6 +106,7 @@ def _score_baselines(
     feature_sets: dict[str, JudgedSplit],
     inputs: BaselineInputs,
     names: NameInitialization | None,
+    answer_rule: Decision,
 ) -> list[Score]:
     seed, p_majority = inputs.seed, baselines.answer_by_majority(len(headline.y), inputs.splits.train, inputs.data)
     scores = baselines.score_baseline(headline, p_majority, baselines.MAJORITY, seed)
@@ -112,6 +114,9 @@ def _score_baselines(
     scores += baselines.score_neighbours(headline, inputs)
     for subject, part in feature_sets.items():
         scores += baselines.score_baseline(part, part.p, subject, seed)
+    if answer_rule.costs is not None:
+        costs, train = np.asarray(answer_rule.costs), inputs.splits.train
+        scores.append(baselines.score_cheapest_answer(headline, costs, train, inputs.data))
     return scores
 
 

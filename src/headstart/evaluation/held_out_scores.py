@@ -116,12 +116,15 @@ def judge_splits(
 
 def score_split(part: JudgedSplit, data: Dataset, answer_rule: Decision, seed: int) -> list[Score]:
     """Every score of a split, and the mean cost where costs were given."""
-    scores = part.compute_scores(data.class_names, seed)
-    if answer_rule.costs is None:
-        return list(scores)
-    costs = np.asarray(answer_rule.costs)[part.y, part.answers]
-    interval = mean_interval(costs, part.clusters, cross_validation_effect(part.n_folds))
-    return [*scores, make_score("mean_cost", part.split, interval, len(part.y), method="t")]
+    scores = list(part.compute_scores(data.class_names, seed))
+    return scores if answer_rule.costs is None else [*scores, score_costs(part, np.asarray(answer_rule.costs))]
+
+
+def score_costs(part: JudgedSplit, costs: np.ndarray, subject: str = "") -> Score:
+    """The mean of what its answers cost, by (C, C) costs."""
+    effect = cross_validation_effect(part.n_folds)
+    interval = mean_interval(costs[part.y, part.answers], part.clusters, effect)
+    return make_score("mean_cost", part.split, interval, len(part.y), subject=subject, method="t")
 
 
 def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, seed: int) -> list[Score]:

@@ -22,6 +22,7 @@ from headstart.statistics.paired_selection import CandidateLosses, paired_differ
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
 UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
+FAR = 0.2  # recall of the other classes minus that of a class which is spoken of, where it is surely larger
 RISING = 0.005  # gain of the last doubling from which on a curve still rises
 FLAT = 0.01  # gain for each doubling that the upper end must stay under to call a curve flat
 MATTERS = 0.02  # of log loss: the least by which features must do better to pay, some 2 % of the truth's probability
@@ -74,18 +75,27 @@ def judge_headline(
 def find_uneven_classes(
     part: JudgedSplit, scores: Sequence[Score], table: np.ndarray, names: tuple[str, ...]
 ) -> list[Verdict]:
-    """A word of warning when balanced accuracy is far under accuracy: some class is mostly missed."""
+    """A class that is missed far more than the others: surely, or so that balanced accuracy is far under accuracy."""
     accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
-    if accuracy.value - balanced.value < UNEVEN:
+    hides, right, effect = accuracy.value - balanced.value >= UNEVEN, part.answers == part.y, part.n_folds
+
+    def find_recall(of_class: np.ndarray) -> Interval:
+        return share_interval(right[of_class] * 1.0, part.clusters[of_class], cross_validation_effect(effect))
+
+    recalls = {c: find_recall(part.y == c) for c in np.unique(part.y).tolist()}
+    worst = min(recalls, key=lambda c: recalls[c].value if hides else recalls[c].high)
+    others = part.y != worst
+    if not hides and (not others.any() or difference_interval(find_recall(others), recalls[worst]).low < FAR):
         return []
-    recall = [table[c, c] / table[c].sum() if table[c].sum() else 1.0 for c in range(len(names))]
-    worst = int(np.argmin(recall))
-    wrong = table[worst].copy()
+    n, hits, wrong = table[worst].sum(), table[worst, worst], table[worst].copy()
     wrong[worst] = -1
+    prefix = f"accuracy {accuracy.value:.3f} hides that balanced accuracy is {balanced.value:.3f}: " if hides else ""
+    never = "" if table[:, worst].any() else f"; `{names[worst]}` is never answered"
+    likeliest = int((part.p.argmax(axis=1) == worst)[~others].sum())
+    by_rule = "" if likeliest == hits else f"; of {likeliest:,} it is the likeliest class"
     sentence = (
-        f"accuracy {accuracy.value:.3f} hides that balanced accuracy is {balanced.value:.3f}: "
-        f"of {table[worst].sum():,} pictures of `{names[worst]}` {table[worst, worst]:,} "
-        f"are found and {wrong.max():,} are called `{names[int(np.argmax(wrong))]}`"
+        f"{prefix}of {n:,} pictures of `{names[worst]}` {hits:,} are found and {wrong.max():,} are called "
+        f"`{names[int(np.argmax(wrong))]}`{by_rule}{never}"
     )
     return [Verdict(code="uneven_classes", answer="yes", sentence=sentence)]
 

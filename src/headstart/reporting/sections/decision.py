@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation
+from headstart.evaluation.baselines import ALWAYS
 from headstart.reporting.report_data import ReportInput
-from headstart.statistics.intervals import make_score, mean_interval
 
 
 def make_decision_view(report: ReportInput, evaluation: Evaluation) -> dict[str, Any] | None:
     """A sentence and the scores it is about, named; None where the most probable class is answered."""
     if evaluation.threshold is not None:
         return _threshold_view(report.job.positive, evaluation.threshold, evaluation)
-    return _costs_view(report, evaluation) if report.costs is not None else None
+    return _costs_view(evaluation) if report.costs is not None else None
 
 
 def _threshold_view(positive: str, threshold: float, evaluation: Evaluation) -> dict[str, Any]:
@@ -30,15 +28,15 @@ def _threshold_view(positive: str, threshold: float, evaluation: Evaluation) -> 
     return {"sentence": sentence, "scores": named}
 
 
-def _costs_view(report: ReportInput, evaluation: Evaluation) -> dict[str, Any]:
-    mean_costs = [s for s in evaluation.scores if (s.split, s.name, s.subject) == (evaluation.split, "mean_cost", "")]
-    named = [("this model", "", score) for score in mean_costs]
-    if report.splits is not None:
-        most = int(np.argmax(np.bincount(np.asarray(report.dataset.targets)[report.splits.train])))
-        rows = np.asarray(evaluation.rows)
-        costs = np.asarray(report.costs)[np.asarray(report.dataset.targets)[rows], most]
-        interval = mean_interval(costs, np.asarray(report.splits.clusters)[rows])
-        score = make_score("mean_cost", evaluation.split, interval, len(rows), method="t")
-        named.append(("always answering", format_printable(report.dataset.class_names[most]), score))
+def _costs_view(evaluation: Evaluation) -> dict[str, Any]:
+    named = [
+        (
+            "always answering" if score.subject else "this model",
+            format_printable(score.subject.removeprefix(ALWAYS)),
+            score,
+        )
+        for score in (*evaluation.scores, *evaluation.baselines)
+        if (score.split, score.name) == (evaluation.split, "mean_cost")
+    ]
     sentence = "the answer is the class with the lowest expected cost; this is the mean cost a picture, lower is better"
     return {"sentence": sentence, "scores": named}

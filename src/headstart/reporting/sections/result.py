@@ -26,7 +26,7 @@ QUESTIONS = {
     "transfer": "Does the pre-training pay here?",
     "overfitting": "Does it overfit?",
     "enough_data": "Are there enough pictures?",
-    "uneven_classes": "Is a class mostly missed?",
+    "uneven_classes": "Is a class missed far more than others?",
     "fine_tuning": "Does fine-tuning pay here?",
     "negative_transfer": "Does the pre-training harm here?",
     "data_saved": "Does the pre-training save pictures?",
@@ -84,7 +84,7 @@ def _baseline_table(
     # such as without near-duplicates
     partial = [s for s in evaluation.scores if s.subject and s.subject not in class_names]
     lines: dict[tuple[str, str], dict[str, Score]] = {}
-    for score in (*partial, *evaluation.baselines):
+    for score in (s for s in (*partial, *evaluation.baselines) if s.name in columns):
         lines.setdefault((score.split, score.subject), {})[score.name] = score
     for (split, subject), scores in lines.items():
         group = groups.setdefault(split, {"n": max(s.n for s in scores.values()), "rows": []})
