@@ -13,6 +13,7 @@ import pytest
 
 from headstart.cli.main import main
 from headstart.core.errors import DataError
+from headstart.core.storage import unpacking
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables
 from headstart.runtime.inputs.image_sources import NamedSource, read_sources
@@ -141,7 +142,7 @@ def test_members_that_are_damaged_or_locked(tmp_path, picture):
 
 def test_bombs_are_not_unpacked(tmp_path, picture, monkeypatch):
     monkeypatch.setattr(archives, "MEMBER_BYTES", 1_000_000)
-    monkeypatch.setattr(archives, "GROWN_BYTES", 5_000_000)
+    monkeypatch.setattr(unpacking, "GROWN_BYTES", 5_000_000)
     zeros = picture + bytes(3_000_000)
     for path in (
         zipped(tmp_path / "p.zip", [("big.png", zeros), ("good.png", picture)]),
