@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from headstart.backbones.huggingface import hub_api
 from headstart.core import provenance, settings
 from headstart.core.errors import SetupError, format_nearest
 from headstart.core.extras import format_install_command
+from headstart.core.storage.files import count_free_bytes
 
 
 def check_machine() -> dict[str, Any]:
@@ -95,7 +95,7 @@ def check_cache() -> tuple[dict[str, Any], list[dict[str, str]]]:
     facts = {
         "folder": str(folder),
         "bytes": _count_bytes(str(folder)) if folder.is_dir() else 0,
-        "free_bytes": shutil.disk_usage(nearest_there).free,
+        "free_bytes": count_free_bytes(folder),
     }
     if nearest_there.is_dir() and os.access(nearest_there, os.W_OK):
         return facts, []

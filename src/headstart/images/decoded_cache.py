@@ -15,8 +15,7 @@ from headstart.core.console import Console, format_bytes
 from headstart.core.errors import SetupError
 from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import count_free_bytes as count_free_bytes
-from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.files import count_free_bytes, translate_disk_errors
 from headstart.core.types import Dataset, InputSpec
 from headstart.images import preprocessing
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
+from headstart.core.storage.files import count_free_bytes
 from headstart.core.types import Feature
 from headstart.features.embeddings import join_columns
 from headstart.finetuning.inputs import batches, cached_activations, data_path
@@ -137,7 +138,7 @@ class TrainingSources:
                 trainings=trainings,
                 lower_flops=self.networks.measure_shape(recipe).frozen_flops,
                 view_bytes=2 * map_size + 4 * pooled_size,
-                free_bytes=decoded_cache.count_free_bytes(self.ctx.store.root),
+                free_bytes=count_free_bytes(self.ctx.store.root),
             )
             self.ctx.console.print_line("adapt", path.why)
             return {"kind": path.kind, "views": path.views, "why": path.why}
