@@ -386,7 +386,7 @@ def test_nested_answers_are_the_headline_in_every_number(context):
     nested = rng.dirichlet(np.ones(3), 300).astype(np.float32)
     right = float(np.mean(nested.argmax(axis=1) == y))
     found, ctx, *_ = made(context, data=data, split=splits(data, test=0), nested=nested)
-    assert found.nested and not found.is_flattering
+    assert found.nested and not found.is_optimistic
     assert one(found.scores, "cv", "accuracy").value == pytest.approx(right)
     assert np.trace(found.confusion) / 300 == pytest.approx(right)
     assert np.array_equal(found.probabilities, nested)
@@ -400,7 +400,7 @@ def test_nested_answers_are_the_headline_in_every_number(context):
 def test_without_nested_answers_the_headline_says_that_it_flatters(context):
     data = dataset(300)
     found, ctx, *_ = made(context, data=data, split=splits(data, test=0))
-    assert found.is_flattering
+    assert found.is_optimistic
     assert "held-out folds (n = 300, optimistic: these folds also chose" in verdict(found, "headline").sentence
     assert "optimistic: these folds also chose the model" in ctx.console.err.getvalue()
 

@@ -158,7 +158,7 @@ def _format_line(evaluation: Evaluation) -> str:
     accuracy, balanced = find_score(evaluation.scores, "accuracy"), find_score(evaluation.scores, "balanced_accuracy")
     dummy = find_score(evaluation.baselines, "accuracy", baselines.MAJORITY)
     split = "nested cv" if evaluation.nested else evaluation.split
-    optimism = f", {verdicts.OPTIMISM}" if evaluation.is_flattering else ""
+    optimism = f", {verdicts.OPTIMISM}" if evaluation.is_optimistic else ""
     return (
         f"{split} accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] "
         f"(n = {accuracy.n:,}), balanced {balanced.value:.3f} [{balanced.low:.3f}, {balanced.high:.3f}], "

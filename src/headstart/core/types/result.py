@@ -86,8 +86,8 @@ class Evaluation:
     nested: bool = False  # whether nested cross-validation judges: each fold by a search that did not see it
 
     @property
-    def is_flattering(self) -> bool:
-        """Whether the pictures that judge also chose the model, so that its scores err on the high side."""
+    def is_optimistic(self) -> bool:
+        """Whether the pictures that judge also chose the model, so that its scores are optimistic."""
         return self.split == "cv" and not self.nested
 
 

@@ -78,7 +78,7 @@ def _format_judging_pictures(card: CardInput) -> Iterator[str]:
             f"Few pictures judge: {accuracy.n:,} of them tell the accuracy no closer than "
             f"{md.format_interval(accuracy)}. Measure it on more before much depends on it."
         )
-    if card.evaluation.is_flattering:
+    if card.evaluation.is_optimistic:
         yield (
             "No picture was held out for good: the scores are of cross-validation, which also chose the model. "
             "They are optimistic."

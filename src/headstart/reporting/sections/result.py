@@ -48,7 +48,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "main": [by_name[name] for name in HEADLINE if name in by_name],
         "table": _baseline_table(by_name, evaluation, report.dataset.class_names),
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
-        "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_flattering else NESTED,
+        "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
         "decision": make_decision_view(report, evaluation),
     }
 
@@ -63,7 +63,7 @@ def _format_headline(accuracy: Score | None, evaluation: Evaluation, splits: Spl
     }.get(evaluation.split, f"pictures ({evaluation.split})")
     if splits is not None and (count := count_straddling(splits, evaluation.rows)):
         judged_on = f"pictures, {count:,} of which look like a picture of another split,"
-    optimism = " (optimistic: the same folds chose the model)" if evaluation.is_flattering else ""
+    optimism = " (optimistic: the same folds chose the model)" if evaluation.is_optimistic else ""
     return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly{optimism}"
 
 
