@@ -248,7 +248,7 @@ def test_a_run_that_is_judged_by_the_folds_that_chose_it_is_said_to_be_flattered
         scores = tuple(dataclasses.replace(score, split="cv") for score in value.scores)
         serialization.save_value(dataclasses.replace(value, split="cv", scores=scores, nested=nested), folder)
     compared = compare_runs(two)
-    assert [(run.split, run.flattered) for run in compared.runs] == [("nested cv", False), ("cv", True)]
+    assert [(run.split, run.optimistic) for run in compared.runs] == [("nested cv", False), ("cv", True)]
     flattery = f"the folds that judge `{two[1].as_posix()}` also chose its model: its scores are optimistic"
     assert compared.pairs[0].sentence.endswith(flattery)
     assert "cv, optimistic" in format_comparison(serialization.as_json(compared))

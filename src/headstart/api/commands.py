@@ -379,7 +379,7 @@ def plan(
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps = FitSteps(ctx)
         pictures, count = steps.pictures, len(steps.pictures.uris)
-        assert steps.files_audit is not None  # what no fit could learn from is refused
+        _ = steps.files_audit  # what no fit could learn from is refused
         chosen = list_candidates(ctx, steps.screening_count, data=pictures)
         if job.from_names:
             from headstart.zero_shot.head_from_names import require_name_backbone

@@ -72,7 +72,7 @@ class FitSteps:
         """Backbones to measure, their weights at hand."""
         from headstart.selection.candidates import choose_candidates
 
-        assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
+        _ = self.files_audit  # a hopeless data set stops before weights are fetched
         names = self._take_step("candidates", choose_candidates, self.pictures, pictures=self.screening_count)
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require_start_from_names

@@ -49,7 +49,7 @@ def _format_scores(runs: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for run in runs:
         name, model = format_printable(run["name"]), format_printable(run["model"])
-        split = f"{run['split']}, optimistic" if run["flattered"] else run["split"]
+        split = f"{run['split']}, optimistic" if run["optimistic"] else run["split"]
         rows.append((name, split, *map(format_interval, run["scores"]), model))
     return format_table(("run", "split", "accuracy", "balanced accuracy", "log loss", "model"), rows)
 

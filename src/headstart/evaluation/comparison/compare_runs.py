@@ -30,7 +30,7 @@ class Member:
     name: str  # its folder
     model: str  # features and head
     split: str  # which pictures judged it
-    flattered: bool  # whether these also chose its model, so that its scores are optimistic
+    optimistic: bool  # whether these also chose its model, so that its scores are optimistic
     scores: tuple[Score, ...]  # on all of these
     cost: Cost  # what it took, and what its model takes
     data: str  # digest of its data set
@@ -82,7 +82,7 @@ def compare_runs(paths: Sequence[str | Path]) -> RunComparison:
     run_pairs = [pairs.compare_pair(first, other) for first, other in combinations(summaries, 2)]
     return RunComparison(
         runs=tuple(map(_make_member, summaries)),
-        pairs=tuple(_correct_accuracies(run_pairs, {s.name for s in summaries if s.is_flattered})),
+        pairs=tuple(_correct_accuracies(run_pairs, {s.name for s in summaries if s.is_optimistic})),
         settings=tuple(_list_settings(summaries)),
         data=tuple(_describe_change(summaries[0], other) for other in summaries[1:]),
     )
@@ -101,7 +101,7 @@ def _make_member(summary: RunSummary) -> Member:
         name=summary.name,
         model=summary.model,
         split="nested cv" if summary.nested else summary.split,
-        flattered=summary.is_flattered,
+        optimistic=summary.is_optimistic,
         scores=summary.scores,
         cost=summary.cost,
         data=summary.dataset.digest,
@@ -112,19 +112,19 @@ def _make_member(summary: RunSummary) -> Member:
 # ---------------------------------------------------------------- verdicts
 
 
-def _correct_accuracies(run_pairs: list[RunPair], flattered: set[str]) -> list[RunPair]:
+def _correct_accuracies(run_pairs: list[RunPair], optimistic: set[str]) -> list[RunPair]:
     accuracies = pairs.correct_for_number(tuple(pair.scores[0] for pair in run_pairs))
     corrected = []
     for pair, accuracy in zip(run_pairs, accuracies, strict=True):
         adjusted = dataclasses.replace(pair, scores=(accuracy, *pair.scores[1:]))
-        sentence = _format_sentence(adjusted, len(run_pairs)) + _format_flattery(adjusted, flattered)
+        sentence = _format_sentence(adjusted, len(run_pairs)) + _format_optimism(adjusted, optimistic)
         corrected.append(dataclasses.replace(adjusted, sentence=sentence))
     return corrected
 
 
-def _format_flattery(pair: RunPair, flattered: set[str]) -> str:
+def _format_optimism(pair: RunPair, optimistic: set[str]) -> str:
     """Of a pair, the run whose model was chosen by the folds that judge it, where the other's was not."""
-    names = [name for name in (pair.one, pair.other) if name in flattered]
+    names = [name for name in (pair.one, pair.other) if name in optimistic]
     if len(names) != 1:
         return ""
     return f"; the folds that judge `{format_printable(names[0])}` also chose its model: its scores are optimistic"

@@ -49,7 +49,7 @@ class RunSummary:
     model: str  # what was chosen, in words: features and head
 
     @property
-    def is_flattered(self) -> bool:
+    def is_optimistic(self) -> bool:
         """Whether the pictures that judge also chose the model."""
         return self.split == "cv" and not self.nested
 
