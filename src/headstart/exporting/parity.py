@@ -71,6 +71,7 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], 
     """Answers of an export, by `predict.py` in its folder, with nothing of this process around it.
 
     Raises:
+        DataError: A picture is gone.
         SetupError: It cannot be loaded, or cannot answer.
     """
     command = [sys.executable, "-I", str((folder / "predict.py").resolve()), "-", "--time", str(TURNS)]
@@ -82,10 +83,11 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], 
         why = f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures"
         raise _export_failure(name, why) from err
     rows = [json.loads(line) for line in child.stdout.splitlines() if line.startswith(b"{")]
-    if wrong := next((row for row in rows if row.get("error")), None):
+    wrong = next((row for row in rows if row.get("error")), None)
+    if wrong and not Path(wrong["file"]).is_file():
         raise make_change_error("", wrong["file"], wrong["error"])
-    if child.returncode or len(rows) != len(files) + 1:
-        raise _export_failure(name, last_words(child.stderr, child.returncode))
+    if child.returncode or wrong or len(rows) != len(files) + 1:
+        raise _export_failure(name, wrong["error"] if wrong else last_words(child.stderr, child.returncode))
     *answers, time = rows
     chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
     return Answers(
