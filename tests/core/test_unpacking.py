@@ -117,7 +117,7 @@ def test_an_array_is_as_large_as_it_states(tmp_path, shape):
     assert unpacking.load_array(tmp_path / "a.npy").tolist() == [0]
     (tmp_path / "a.npy").write_bytes(forge_array(shape))
     for mode in (None, "r"):
-        with pytest.raises(ValueError, match="bytes of plain numbers, and 8 follow"):
+        with pytest.raises(ValueError, match="bytes, and 8 follow"):
             unpacking.load_array(tmp_path / "a.npy", mode)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", forge_array(shape))

@@ -64,9 +64,11 @@ def require_whole_array(handle: IO[bytes], size_bytes: int) -> None:
 
     read_header = npy.read_array_header_1_0 if npy.read_magic(handle) == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(handle)
+    if dtype.hasobject:
+        raise ValueError("the array holds Python objects, which are never opened")
     stated_bytes, array_bytes = math.prod(shape) * dtype.itemsize, size_bytes - handle.tell()
-    if dtype.hasobject or stated_bytes != array_bytes:
-        raise ValueError(f"the array states {stated_bytes:,} bytes of plain numbers, and {array_bytes:,} follow")
+    if stated_bytes != array_bytes:
+        raise ValueError(f"the array states {stated_bytes:,} bytes, and {array_bytes:,} follow")
 
 
 def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
