@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from canary import hdf5
 from headstart.backbones.downloads import resumable, weights
 from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
 
-HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
-CONTENT = HDF5 + bytes(range(256)) * 4000  # 1 MB
+CONTENT, OTHER = hdf5(1_024_000), hdf5(4_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
 QUIET = Console(quiet=True)
 
@@ -297,14 +297,14 @@ def test_the_first_digest_is_recorded_and_the_next_must_be_the_same(bring, store
         bring(address, md5="")
         bring(address, md5="")
     with (
-        serving(content=HDF5 + b"another file") as (address, _),
+        serving(content=OTHER) as (address, _),
         pytest.raises(SetupError, match="first used") as caught,
     ):
         bring(address, md5="")
     [record] = (store.root / "recorded").iterdir()
     assert str(record) in caught.value.hint
     (tmp_path / "mirror").mkdir()
-    (tmp_path / "mirror" / "weights.h5").write_bytes(HDF5 + b"another file")
+    (tmp_path / "mirror" / "weights.h5").write_bytes(OTHER)
     with pytest.raises(SetupError, match="first used"):
         bring(tmp_path / "mirror", md5="")
     record.unlink()

@@ -184,7 +184,8 @@ def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm,
 
 def keep(store, backbone, digests):
     """Put vectors into the cache, as if pictures had gone through a backbone."""
-    key = feature_cache.make_embed_key(loading.find_backbone(backbone))
+    found = loading.find_backbone(backbone)
+    key = feature_cache.make_embed_key(found, found.spec.input)
     widths = {depth.name: depth.dim for depth in key.depths}
     vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
     RowStore(store.root / cache_address(key), widths).add_rows(parse_keys(list(digests)), vectors)
