@@ -210,11 +210,11 @@ def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees
     for name in (LITE0, LITE1, LITE2):
         keep(warm, name, many.digests)
     story, named = FitSteps(asked()), FitSteps(asked(backbones=(LITE0, HED), name="named"))
-    story.data = named.data = many
+    story.pictures = named.pictures = many
     assert story.foresee_passes((LITE0, LITE1, LITE2, HED)) == {LITE0: 0, LITE1: 0, LITE2: 0, HED: 256}
     assert named.foresee_passes((LITE0, HED)) == {LITE0: 0, HED: 1000}
     fresh = FitSteps(asked(name="fresh", store=Store(warm.root / "empty")))
-    fresh.data = many
+    fresh.pictures = many
     assert fresh.foresee_passes((LITE0, LITE1, LITE2, HED)) == {LITE0: 256, LITE1: 1000, LITE2: 1000, HED: 256}
 
 
