@@ -120,14 +120,14 @@ def softmax(x):
 
 
 @pytest.fixture
-def test_rows():
+def judged_rows():
     return splits(dataset(240)).test
 
 
 @pytest.fixture
-def made(context, test_rows):
+def made(context, judged_rows):
     """Of 60 test pictures the probe knows 40, the tuned network 50 (30 of the probe's) and random weights 15."""
-    known = {"probe": test_rows[:40], "tuned": test_rows[10:60], "random": test_rows[:15]}
+    known = {"probe": judged_rows[:40], "tuned": judged_rows[10:60], "random": judged_rows[:15]}
     return Made(context, **known)
 
 
@@ -160,22 +160,22 @@ def test_differences_are_taken_picture_by_picture(made, context):
     assert made.rows[RANDOM].difference.value == pytest.approx(-25 / 60)
 
 
-def test_the_same_accuracy_by_other_pictures_is_told_apart_from_the_same_answers(context, test_rows):
-    same = Made(context, probe=test_rows[:40], tuned=test_rows[:40]).rows[TUNED].difference
+def test_the_same_accuracy_by_other_pictures_is_told_apart_from_the_same_answers(context, judged_rows):
+    same = Made(context, probe=judged_rows[:40], tuned=judged_rows[:40]).rows[TUNED].difference
     assert (same.value, same.method) == (0.0, "rule of three")  # the same answers are no certainty
     assert same.high == -same.low == pytest.approx(1 - 0.05 ** (1 / 60))
-    other = Made(context, probe=test_rows[:40], tuned=test_rows[20:60]).rows[TUNED].difference
+    other = Made(context, probe=judged_rows[:40], tuned=judged_rows[20:60]).rows[TUNED].difference
     assert other.value == 0.0
     assert other.low < -0.1
     assert other.high > 0.1
 
 
-def test_look_alikes_count_once(context, test_rows):
+def test_look_alikes_count_once(context, judged_rows):
     data = dataset(240)
     clusters = np.arange(240)
-    clusters[test_rows] = test_rows[0] - np.arange(60) // 10  # six groups of ten
+    clusters[judged_rows] = judged_rows[0] - np.arange(60) // 10  # six groups of ten
     split = dataclasses.replace(splits(data), clusters=clusters)
-    known = {"probe": test_rows[:30], "tuned": test_rows[:45]}
+    known = {"probe": judged_rows[:30], "tuned": judged_rows[:45]}
     alone = Made(context, **known).rows[TUNED].difference
     grouped = Made(context, **known, data=data, split=split).rows[TUNED].difference
     assert alone.value == grouped.value == 0.25
@@ -189,13 +189,13 @@ def test_counts_of_pictures_and_weights(made):
     assert made.rows[HISTOGRAM].trained == 64 * 3 + 3
 
 
-def test_the_histogram_learns_from_training_pictures_alone(context, test_rows):
+def test_the_histogram_learns_from_training_pictures_alone(context, judged_rows):
     """Pictures whose histogram is their class are told; that of test pictures does not teach."""
     data, only_test = dataset(240), np.zeros(240, bool)
-    only_test[test_rows] = True
+    only_test[judged_rows] = True
     told = np.full((240, 64), 1 / 64, np.float32)
     told[:, :3] += np.eye(3, dtype=np.float32)[np.asarray(data.targets)]
-    known = {"probe": test_rows[:40], "tuned": test_rows[:40]}
+    known = {"probe": judged_rows[:40], "tuned": judged_rows[:40]}
 
     def accuracy(histogram):
         facts = dataclasses.replace(data.facts, histogram=histogram)
@@ -223,8 +223,8 @@ def test_with_neither_the_first_fold_judges_and_nobody_learnt_from_it(context):
     assert [made.rows[name].n_train for name in (PROBE, HISTOGRAM, TUNED)] == [180, 180, 180]
 
 
-def test_without_a_random_twin_nothing_is_said_of_transfer(context, test_rows):
-    made = Made(context, probe=test_rows[:40], tuned=test_rows[:50])
+def test_without_a_random_twin_nothing_is_said_of_transfer(context, judged_rows):
+    made = Made(context, probe=judged_rows[:40], tuned=judged_rows[:50])
     assert RANDOM not in made.rows
     assert set(made.verdicts()) == {"fine_tuning"}
 
@@ -236,16 +236,16 @@ def test_without_a_random_twin_nothing_is_said_of_transfer(context, test_rows):
     ("known", "answer", "said"),
     [(58, "yes", "fine-tuning pays"), (41, "unclear", "is unclear"), (15, "no", "fine-tuning loses")],
 )
-def test_fine_tuning_pays_when_the_interval_says_so(context, test_rows, known, answer, said):
-    verdict = Made(context, probe=test_rows[:40], tuned=test_rows[:known], taken=False).verdicts()["fine_tuning"]
+def test_fine_tuning_pays_when_the_interval_says_so(context, judged_rows, known, answer, said):
+    verdict = Made(context, probe=judged_rows[:40], tuned=judged_rows[:known], taken=False).verdicts()["fine_tuning"]
     assert verdict.answer == answer
     assert verdict.sentence.startswith(said) or said in verdict.sentence
     assert f"accuracy {(known - 40) / 60:+.3f} [" in verdict.sentence
     assert "the frozen probe is handed over: for a test" in verdict.sentence
 
 
-def test_a_network_of_which_nothing_was_trained_is_no_result(context, test_rows):
-    made = Made(context, probe=test_rows[:40], tuned=test_rows[:58])
+def test_a_network_of_which_nothing_was_trained_is_no_result(context, judged_rows):
+    made = Made(context, probe=judged_rows[:40], tuned=judged_rows[:58])
     made.tuning = dataclasses.replace(made.tuning, network=dataclasses.replace(made.tuning.network, alpha=0.0))
     verdict = made.verdicts()["fine_tuning"]
     assert verdict.answer == "no"
@@ -272,10 +272,10 @@ ORDERS = {  # how many of 60 pictures each knows; random weights harm only where
 
 @pytest.mark.parametrize("taken", [True, False])
 @pytest.mark.parametrize("order", ORDERS)
-def test_negative_transfer_is_judged_against_the_better_of_probe_and_network(context, test_rows, order, taken):
+def test_negative_transfer_is_judged_against_the_better_of_probe_and_network(context, judged_rows, order, taken):
     (probe, tuned, random), answer = ORDERS[order]
     counts = {"probe": probe, "tuned": tuned, "random": random}
-    made = Made(context, taken=taken, **{name: test_rows[:count] for name, count in counts.items()})
+    made = Made(context, taken=taken, **{name: judged_rows[:count] for name, count in counts.items()})
     verdict = made.verdicts()["negative_transfer"]
     assert verdict.answer == answer
     said = {"yes": YES, "no": NO, "unclear": "whether pre-trained weights help or harm is unclear"}[answer]
@@ -286,8 +286,8 @@ def test_negative_transfer_is_judged_against_the_better_of_probe_and_network(con
     assert f"against the {rival}, which is handed over" in verdict.sentence
 
 
-def test_what_is_said_of_random_weights_names_how_long_they_were_trained(context, test_rows):
-    made = Made(context, probe=test_rows[:40], tuned=test_rows[:40], random=test_rows[:15])
+def test_what_is_said_of_random_weights_names_how_long_they_were_trained(context, judged_rows):
+    made = Made(context, probe=judged_rows[:40], tuned=judged_rows[:40], random=judged_rows[:15])
     losses = {"still": [0.9, 0.7, 0.5], "done": [0.9, 0.2, 0.199]}
     said = {}
     for name, curve in losses.items():
@@ -307,8 +307,8 @@ def point(n_train, value):
 BALANCED = Score(split="cv", name="balanced_accuracy", value=0.0, low=0.0, high=0.1, n=60, method="wilson")
 
 
-def test_labels_saved_are_read_from_the_real_curve(context, test_rows):
-    made = Made(context, probe=test_rows, tuned=test_rows, random=test_rows[::2])
+def test_labels_saved_are_read_from_the_real_curve(context, judged_rows):
+    made = Made(context, probe=judged_rows, tuned=judged_rows, random=judged_rows[::2])
     target = next(s.value for s in made.rows[RANDOM].scores if s.name == "balanced_accuracy")
     assert 0.4 < target < 0.6
     curve = [point(180, 0.9), point(20, target - 0.2), point(45, target)]
@@ -323,8 +323,8 @@ def test_labels_saved_are_read_from_the_real_curve(context, test_rows):
     assert ": 200 % [" in made.verdicts([point(360, target)])["data_saved"].sentence
 
 
-def test_the_interval_of_labels_saved_widens_with_the_score_and_can_leave_the_answer_open(context, test_rows):
-    made = Made(context, probe=test_rows, tuned=test_rows, random=test_rows[::2])
+def test_the_interval_of_labels_saved_widens_with_the_score_and_can_leave_the_answer_open(context, judged_rows):
+    made = Made(context, probe=judged_rows, tuned=judged_rows, random=judged_rows[::2])
     target = next(s.value for s in made.rows[RANDOM].scores if s.name == "balanced_accuracy")
     steep = made.verdicts([point(30, target - 0.4), point(60, target), point(120, target + 0.4)])["data_saved"]
     flat = made.verdicts([point(30, target - 0.05), point(60, target), point(240, target + 0.05)])["data_saved"]
@@ -333,23 +333,23 @@ def test_the_interval_of_labels_saved_widens_with_the_score_and_can_leave_the_an
     assert "no bound)" in flat.sentence
 
 
-def test_labels_saved_cannot_be_said_where_random_weights_guess(context, test_rows):
-    made = Made(context, probe=test_rows, tuned=test_rows, random=test_rows[:1])
+def test_labels_saved_cannot_be_said_where_random_weights_guess(context, judged_rows):
+    made = Made(context, probe=judged_rows, tuned=judged_rows, random=judged_rows[:1])
     verdict = made.verdicts([point(12, 0.4), point(180, 0.9)])["data_saved"]
     assert verdict.answer == "unclear"
     assert "guessing has 0.333: what it would need to learn the same cannot be said" in verdict.sentence
 
 
-def test_a_curve_that_never_gets_there_saves_nothing(context, test_rows):
-    made = Made(context, probe=test_rows[:10], tuned=test_rows, random=test_rows)
+def test_a_curve_that_never_gets_there_saves_nothing(context, judged_rows):
+    made = Made(context, probe=judged_rows[:10], tuned=judged_rows, random=judged_rows)
     verdict = made.verdicts([point(45, 0.5), point(180, float("nan"))])["data_saved"]
     assert verdict.answer == "no"
     assert "no point of the probe's learning curve reaches the 1.000 [" in verdict.sentence
 
 
-def test_work_saved_is_read_from_the_tuned_network_s_own_epochs(context, test_rows):
+def test_work_saved_is_read_from_the_tuned_network_s_own_epochs(context, judged_rows):
     """Two folds; balanced accuracy is 1 - 0.45 of the log loss or a little more: the target is passed at epoch 2."""
-    made = Made(context, probe=test_rows, tuned=test_rows, random=test_rows[:48])
+    made = Made(context, probe=judged_rows, tuned=judged_rows, random=judged_rows[:48])
     target = next(s.value for s in made.rows[RANDOM].scores if s.name == "balanced_accuracy")
     near = (1 - target) / 0.45
     held = [[near + 0.2, near - 0.1, 0.01], [near + 0.1, near - 0.1, 0.01]]

