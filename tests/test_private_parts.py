@@ -72,6 +72,13 @@ PLACES = {
         "the protocol's methods `connection_made`, `data_received`, `on_message_begin`, `on_headers_complete`, and its"
         " `cycle` and `transport`; tests/serving",
     ),
+    (
+        "networks/openvino_conversion.py",
+        "tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2",
+    ): (
+        "tensorflow",
+        "what makes a traced function's variables constants of its graph; tests/networks",
+    ),
     ("networks/openvino_engine.py", "sys.modules[_TELEMETRY]"): (
         "openvino",
         "what `import openvino` and `import nncf` do where `openvino_telemetry` cannot be imported",

@@ -98,10 +98,9 @@ def convert_trunk(
         SetupError: The backend cannot export, or the engines disagree.
     """
     names = [*maps, *(depth.name for depth in spec.depths)]
-    converted = _convert_graph(model, spec, names)
-    openvino_engine.save_graph(converted, folder / "trunk.xml")
     probes = pictures[:_BATCH]
-    expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
+    raw, expected = _export_graph(model, spec, probes)
+    openvino_engine.save_graph(_prepare_graph(raw, model, spec, names), folder / "trunk.xml")
     prove_parity(folder, spec, names, probes, expected, f"keras {openvino_engine.keras_backend()}")
 
 
@@ -121,23 +120,47 @@ def prove_parity(
     write_json(folder / "parity.json", {**facts, "depths": differences})
 
 
-def _convert_graph(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
-    ov = openvino_engine.load_openvino()
-    with tempfile.TemporaryDirectory() as place, openvino_engine.without_telemetry():
-        path = Path(place) / "keras.xml"
-        try:
+def _export_graph(model: Any, spec: BackboneSpec, probes: np.ndarray) -> tuple[Any, list[np.ndarray]]:
+    """The graph as OpenVINO reads it, and what Keras answers to probes (n, H, W, 3): traced once for both."""
+    backend = openvino_engine.keras_backend()
+    try:
+        if backend == "tensorflow":
+            return _trace_graph(model, probes)
+        with tempfile.TemporaryDirectory() as place, openvino_engine.without_telemetry():
+            path = Path(place) / "keras.xml"
             model.export(str(path), format="openvino", verbose=False)
-        except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
-            problem = f"Keras on {openvino_engine.keras_backend()} cannot export `{spec.name}`"
-            hint = "KERAS_BACKEND=tensorflow, which is the default"
-            raise SetupError(f"{problem}: {type(err).__name__}: {err}", hint=hint) from err
-        raw = ov.Core().read_model(path)
-        # Behind the wanted outputs TensorFlow's frontend lists every custom-gradient node (swish), full maps all.
-        kept = ov.Model([output.get_node() for output in raw.outputs[: len(names)]], raw.get_parameters(), "trunk")
-        prepared = ov.preprocess.PrePostProcessor(kept)
-        prepared.input(0).tensor().set_element_type(ov.Type.u8)
-        prepared.input(0).preprocess().convert_element_type(ov.Type.f32)
-        converted = prepared.build()
+            raw = openvino_engine.load_openvino().Core().read_model(path)
+    except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
+        problem = f"Keras on {backend} cannot export `{spec.name}`"
+        hint = "KERAS_BACKEND=tensorflow, which is the default"
+        raise SetupError(f"{problem}: {type(err).__name__}: {err}", hint=hint) from err
+    return raw, list(next(vectors for _, vectors in KerasEngine(model).run([(None, probes)])))
+
+
+def _trace_graph(model: Any, probes: np.ndarray) -> tuple[Any, list[np.ndarray]]:
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    pictures = tf.TensorSpec(model.inputs[0].shape, tf.float32, name="pictures")
+    function = tf.function(lambda batch: model(batch, training=False), autograph=False)
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function(pictures))
+    with tempfile.TemporaryDirectory() as place:  # from a file OpenVINO reads it without Python, in linear time
+        path = Path(place) / "keras.pb"
+        path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+        with openvino_engine.without_telemetry():
+            raw = openvino_engine.load_openvino().convert_model(path, output=[output.name for output in frozen.outputs])
+    return raw, [np.asarray(values) for values in frozen(tf.constant(probes, tf.float32))]
+
+
+def _prepare_graph(raw: Any, model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
+    """The graph from uint8 pictures to the named outputs, each of the width that the spec tells."""
+    ov = openvino_engine.load_openvino()
+    # Behind the wanted outputs TensorFlow's frontend lists every custom-gradient node (swish), full maps all.
+    kept = ov.Model([output.get_node() for output in raw.outputs[: len(names)]], raw.get_parameters(), "trunk")
+    prepared = ov.preprocess.PrePostProcessor(kept)
+    prepared.input(0).tensor().set_element_type(ov.Type.u8)
+    prepared.input(0).preprocess().convert_element_type(ov.Type.f32)
+    converted = prepared.build()
     side = spec.input.size_px
     converted.reshape({0: [-1, side, side, 3]})
     widths = {depth.name: (depth.dim,) for depth in spec.depths}
