@@ -1,6 +1,7 @@
 """What is told of backbones and of the machine, without loading or fetching anything."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -97,6 +98,18 @@ def test_doctor_measures_the_cache(empty_cache, capsys):
     (empty_cache / "kind").mkdir(parents=True)
     (empty_cache / "kind" / "file").write_bytes(bytes(1234))
     assert said(capsys, "doctor")["cache"]["bytes"] == 1234
+
+
+def test_doctor_tells_of_a_cache_that_cannot_be_read(empty_cache, tmp_path):
+    machine_check.check_machine()  # loads all that it needs
+    (tmp_path / "cache" / "weights").mkdir(parents=True)
+    (tmp_path / "cache").chmod(0)
+    child = os.fork()
+    if child == 0:  # root reads everything
+        os.setuid(65534)
+        whats = [each["what"] for each in machine_check.check_machine()["missing"]]
+        os._exit(0 if any("cannot be read: Permission denied" in what for what in whats) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_doctor_names_what_is_missing_and_how_to_get_it(empty_cache, monkeypatch, capsys):

@@ -91,15 +91,17 @@ def describe_training() -> str:
 def check_cache() -> tuple[dict[str, Any], list[dict[str, str]]]:
     """The cache's folder, bytes and free space, and what stands in the way of writing to it."""
     folder = settings.cache_folder()
-    nearest_there = next(path for path in (folder, *folder.parents) if path.exists())
-    facts = {
-        "folder": str(folder),
-        "bytes": _count_bytes(str(folder)) if folder.is_dir() else 0,
-        "free_bytes": count_free_bytes(folder),
-    }
+    facts = {"folder": str(folder), "bytes": 0, "free_bytes": 0}
+    fix = "set HEADSTART_CACHE to another folder"
+    try:
+        nearest_there = next(path for path in (folder, *folder.parents) if path.exists())
+        facts["free_bytes"] = count_free_bytes(folder)
+        facts["bytes"] = _count_bytes(str(folder)) if folder.is_dir() else 0
+    except OSError as err:
+        return facts, [{"what": f"the cache `{folder}` cannot be read: {err.strerror}", "fix": fix}]
     if nearest_there.is_dir() and os.access(nearest_there, os.W_OK):
         return facts, []
-    return facts, [{"what": f"the cache `{folder}` cannot be written", "fix": "set HEADSTART_CACHE to another folder"}]
+    return facts, [{"what": f"the cache `{folder}` cannot be written", "fix": fix}]
 
 
 def check_mirror() -> list[dict[str, str]]:
@@ -143,5 +145,8 @@ def list_weights() -> dict[str, bool]:
     from headstart.core.storage.cache import Store
 
     store = Store(settings.cache_folder())
-    backbones = map(loading.find_backbone, loading.list_backbones())
-    return {backbone.name: bool(backbone.source.available(backbone.preset, store)) for backbone in backbones}
+    try:
+        backbones = map(loading.find_backbone, loading.list_backbones())
+        return {backbone.name: bool(backbone.source.available(backbone.preset, store)) for backbone in backbones}
+    except PermissionError:  # told of the cache
+        return {}
