@@ -82,9 +82,15 @@ def pictures(count=6, seed=1):
     return np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3)).astype(np.float32)
 
 
+def answer(model, x):
+    """What a model gives as numpy, one array an output; run as it stands, for tracing a graph takes far longer."""
+    found = model(x, training=False)
+    return [np.asarray(one) for one in found] if isinstance(found, list) else np.asarray(found)
+
+
 def features(model, spec, x):
     """Depth -> (B, D) float32."""
-    found = model.predict_on_batch(x)
+    found = answer(model, x)
     found = found if isinstance(found, list) else [found]
     return {depth.name: np.asarray(one) for depth, one in zip(spec.depths, found, strict=True)}
 
@@ -111,7 +117,7 @@ def inputs_of(network, model, spec, x):
     found = features(model, spec, x)
     given = {}
     if network.cut:
-        given["map"] = np.asarray(build_lower_trunk(model, spec, network.cut).predict_on_batch(x))
+        given["map"] = answer(build_lower_trunk(model, spec, network.cut), x)
     elif set(network.recipe.depths) - set(network.low):
         given["pictures"] = x
     if network.low:

@@ -20,6 +20,7 @@ from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.networks import openvino_conversion
 from headstart.testing.backbones import check_backbone, compute_vectors
+from small_nets import answer
 
 QUIET = Console(quiet=True)
 
@@ -175,9 +176,9 @@ def test_mobilenet_sees_what_keras_shows_it(mobilenet, store):
     file = mobilenet / _read_table()["mobilenet"]["file"]
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     plain = keras.applications.MobileNet(weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3))
-    wanted = plain.predict_on_batch(keras.applications.mobilenet.preprocess_input(pictures.astype(np.float32)))
+    wanted = answer(plain, keras.applications.mobilenet.preprocess_input(pictures.astype(np.float32)))
     found = compute_vectors(PLUGIN.build("mobilenet", store, weights=file), pictures)[-1]
-    assert openvino_conversion.compare_vectors(found, np.asarray(wanted))["max_relative"] < 1e-5
+    assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-5
 
 
 @pytest.mark.medium
@@ -192,19 +193,15 @@ def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monke
     found = compute_vectors(model, pictures)[-1]
     monkeypatch.setattr(file_utils, "get_file", lambda *given, **named: str(file))
     by_word = keras.applications.EfficientNetB0(include_top=False, pooling="avg", input_shape=(224, 224, 3))
-    wanted = np.asarray(by_word.predict_on_batch(pictures.astype(np.float32)))
+    wanted = answer(by_word, pictures.astype(np.float32))
     plain = keras.applications.EfficientNetB0(
         weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3)
     )
     assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-4
     # Its swish activations must not become outputs of the exported graph.
     openvino_conversion.convert_trunk(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
-    assert (
-        openvino_conversion.compare_vectors(np.asarray(plain.predict_on_batch(pictures.astype(np.float32))), wanted)[
-            "max_relative"
-        ]
-        > 0.01
-    )
+    unscaled = answer(plain, pictures.astype(np.float32))
+    assert openvino_conversion.compare_vectors(unscaled, wanted)["max_relative"] > 0.01
 
 
 PREPROCESS = {
@@ -273,6 +270,6 @@ def test_a_file_of_each_family_is_loaded_like_keras_loads_it(preset, store, tmp_
     pictures = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     make, module = getattr(keras.applications, row["class"]), getattr(keras.applications, PREPROCESS[row["family"]])
     plain = make(weights=str(file), include_top=False, pooling="avg", input_shape=(side, side, 3))
-    wanted = np.asarray(plain.predict_on_batch(module.preprocess_input(pictures.astype(np.float32))))
+    wanted = answer(plain, module.preprocess_input(pictures.astype(np.float32)))
     found = compute_vectors(PLUGIN.build(preset, store, weights=file), pictures)[-1]
     assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-4

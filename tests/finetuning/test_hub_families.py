@@ -16,6 +16,7 @@ from headstart.core.types import FeatureLevel, InputSpec
 from headstart.finetuning.network import trainable_network
 from headstart.networks import openvino_conversion
 from hub_presets import FAMILIES, OFFSET, SCALE, SIDE, pictures
+from small_nets import answer
 
 pytestmark = [  # warnings of what the tests ask of KerasHub itself
     pytest.mark.skipif(importlib.util.find_spec("keras_hub") is None, reason="KerasHub is not installed"),
@@ -94,7 +95,7 @@ def test_features_are_those_of_kerashub(family, opened):
     assert tuple(depth.name for depth in spec.depths) == FAMILIES[family][2]
     assert spec.input.size_px == SIDE and spec.input.crop_fraction == 1.0
     np.testing.assert_allclose((spec.input.mean, spec.input.std), (PLAIN.mean, PLAIN.std), rtol=1e-6)
-    vectors = found.build(store_of()).predict_on_batch(x.astype(np.float32))
+    vectors = answer(found.build(store_of()), x.astype(np.float32))
     got = {depth.name: one for depth, one in zip(spec.depths, vectors, strict=True)}
     wanted = own_features(family, whole, x)
     assert wanted

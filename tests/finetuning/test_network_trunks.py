@@ -14,7 +14,7 @@ from headstart.finetuning.network.plain_model import make_plain_model
 from headstart.finetuning.network.trainable_network import require_moved
 from headstart.images import preprocessing
 from headstart.networks import blocks
-from small_nets import descend, features, fitted, inputs_of, logits_of, raw, softmax
+from small_nets import answer, descend, features, fitted, inputs_of, logits_of, raw, softmax
 
 Y = np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]]
 
@@ -44,9 +44,9 @@ def check(model, spec, x, asked, y=Y):
     descend(net, given, y, rate=1e-2, steps=2, clip=1.0)
     require_moved(net, before, net.get(frozen=True), net.rate_factors())
     made = make_plain_model(net, model, spec)
-    probabilities = np.asarray(made.model.predict_on_batch(x))
+    probabilities = answer(made.model, x)
     np.testing.assert_allclose(probabilities, softmax(logits_of(net, given)), atol=1e-4)
-    vectors = np.asarray(made.trunk.predict_on_batch(x))
+    vectors = answer(made.trunk, x)
     np.testing.assert_allclose(softmax(vectors @ made.weights + made.bias), probabilities, atol=1e-4)
     return net
 

@@ -49,8 +49,10 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
 
 def compute_vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
     """A trunk's outputs for (n, H, W, 3) uint8 pictures, by Keras: one (n, D) float32 array a depth."""
-    outputs = model.predict_on_batch(pictures.astype(np.float32))
-    return [np.asarray(vectors) for vectors in (outputs if isinstance(outputs, list) else [outputs])]
+    import keras
+
+    outputs = model(pictures.astype(np.float32), training=False)
+    return [keras.ops.convert_to_numpy(vectors) for vectors in (outputs if isinstance(outputs, list) else [outputs])]
 
 
 def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
