@@ -17,7 +17,7 @@ from harmless import executable
 from portable import absolute_paths, unportable
 from tuning_bench import copies
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 RECIPE = "epochs=3,batch=16,rate=2e-3,augment=0.4,dropout=0.1,ema=0.9,blocks=1"
 TUNED = ("--backbones", LITE0, "--strategy", "finetune", "--recipe", RECIPE, "--folds", "2")
 
@@ -91,7 +91,6 @@ def test_curves_lie_in_event_files(fitted):
     assert [path for path in out.rglob("events.out.tfevents.*") if path.stat().st_size > 500]
 
 
-@pytest.mark.slow
 def test_a_training_that_helps_nothing_is_no_result_and_leaves_a_model(textile, tmp_path):
     data, out = copies(textile, tmp_path / "textile", 15), tmp_path / "run"
     words = ("--backbones", LITE0, "--strategy", "finetune", "--recipe", "epochs=1,rate=5e-2", "--folds", "2")
@@ -108,7 +107,6 @@ def test_a_training_that_helps_nothing_is_no_result_and_leaves_a_model(textile, 
     assert next(run.predict(sorted(data.rglob("*.jpg"))[0])).answer in (*run.dataset.class_names, "unknown")
 
 
-@pytest.mark.slow
 def test_the_same_recipe_again_is_equal_byte_for_byte(few, shared_store, tmp_path):
     words = ("fit", few, *TUNED, "--quiet")
     call(*words, "--out", tmp_path / "one", light=False)
@@ -119,7 +117,6 @@ def test_the_same_recipe_again_is_equal_byte_for_byte(few, shared_store, tmp_pat
     assert (tmp_path / "one" / "adapt" / "from_random.keras").is_file()
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_the_unbroken_one(few, tmp_path):
     words = ("fit", few, *TUNED, "--quiet")
     call(*words, "--out", tmp_path / "whole", light=False)
@@ -138,7 +135,6 @@ def test_a_run_that_is_killed_again_and_again_ends_as_the_unbroken_one(few, tmp_
     assert differing(tmp_path / "run", tmp_path / "whole") == []
 
 
-@pytest.mark.slow
 def test_control_c_hands_over_the_best_so_far(few, tmp_path):
     out = tmp_path / "run"
     words = ("fit", few, "--backbones", LITE0, "--strategy", "finetune", "--budget", "20m", "--out", out)

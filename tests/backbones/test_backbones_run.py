@@ -17,7 +17,7 @@ from headstart.testing.backbones import check_backbone, compute_vectors
 from network_files import write_onnx
 from tuning_bench import copies
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 RECIPE = "epochs=1,batch=16,rate=2e-3,augment=0,blocks=1,depths=stage4+last"
 
 
@@ -71,7 +71,6 @@ def test_its_features_are_those_of_the_tuned_network(tuned, own):
     np.testing.assert_allclose(network.predict_on_batch(pictures.astype(np.float32)), answers, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_one_task_helps_another_and_the_first_run_may_go(few, tuned, cache, tmp_path):
     copy = tmp_path / "earlier"
     shutil.copytree(tuned, copy)
@@ -94,7 +93,6 @@ def test_one_task_helps_another_and_the_first_run_may_go(few, tuned, cache, tmp_
     assert "of these 36 pictures: all its scores here are too good" in stderr
 
 
-@pytest.mark.slow
 def test_a_tuned_trunk_is_tuned_again(few, tuned, cache, tmp_path):
     recipe = "epochs=1,batch=16,rate=2e-3,augment=0,blocks=1,depths=stage4"
     words = ("fit", few[1], "--backbones", f"run:{tuned}", "--strategy", "finetune", "--recipe", recipe, "--folds", "2")

@@ -184,11 +184,13 @@ def test_every_format_tells_why_it_answers_another_class_than_the_likeliest(tmp_
     positive, threshold = ("", None) if costs else ("green", 0.02)
     rule = model_manifest.Decision(positive=positive, threshold=threshold, costs=costs)
     source, pictures = export_runs.make(tmp_path, decision=rule)
-    export_run.export_run(export_run.load_exporters(FORMATS, "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
+    formats = FORMATS if costs else ["openvino"]  # `predict.py` decides alike in all of them
+    export_run.export_run(export_run.load_exporters(formats, "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
     predictions = list(source.model.predict(pictures.files))
     assert sum(one.answer not in ("unknown", one.likeliest) for one in predictions) > 1
-    for name in FORMATS:
-        command = [sys.executable, "-I", tmp_path / "out" / name / "predict.py", *pictures.files]
+    for name in formats:
+        folder = tmp_path / "out" / name if len(formats) > 1 else tmp_path / "out"
+        command = [sys.executable, "-I", folder / "predict.py", *pictures.files]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         for row, want in zip(map(json.loads, done.stdout.splitlines()), predictions, strict=True):
             assert (row["answer"], row["likeliest"], row["plausible"]) == (
