@@ -3,8 +3,8 @@
     python -m benchmarks.cost                 # all three sets
     python -m benchmarks.cost textile-300
 
-Beside them stands the bare pass of EfficientNet-Lite0: decoding and the compiled trunk, nothing kept. Features are new in
-every run; `cold` has the weights alone, so that each trunk is converted first.
+Beside them stands the bare pass of EfficientNet-Lite0: decoding and the compiled trunk, nothing kept. Features are new
+in every run; `cold` has the weights alone, so that each trunk is converted first.
 """
 
 import argparse

@@ -268,6 +268,15 @@ def test_only_a_runs_own_pictures_can_be_asked_for(asking, own):
         assert "has no picture" in asking.get(f"/api/runs/a/pictures/{row}").json()["error"]["what"]
 
 
+@pytest.mark.parametrize("name", ["list.csv", "list.JSONL", "many.zip", "many.tar.gz"])
+def test_what_names_other_pictures_is_not_tried(asking, own, name):
+    """A table could name any file on this machine."""
+    fake_run(own, "a")
+    refused = asking.post(f"/api/runs/a/tries?file={name}", content=b"file\n/etc/passwd\n")
+    assert refused.status_code == 404 and f"`{name}` is no picture" in refused.json()["error"]["what"]
+    assert own.tasks.list_tasks() == [] and list((own.home / "tries").iterdir()) == []
+
+
 # ---------------------------------------------------------------- commands
 
 

@@ -1,6 +1,6 @@
 // All runs: what they came to, which are at work, and the way to compare them.
 
-import { encodePath, formatDay, formatDuration, replaceContent, getJson, h, stateBadge, formatScore } from "./studio-base.js";
+import { encodePath, formatDay, formatDuration, replaceContent, getJson, h, stateBadge, formatScore, formatInterval } from "./studio-base.js";
 
 export async function runsView({ main, studio, signal, again }) {
   const list = await getJson("api/runs");
@@ -40,5 +40,5 @@ function runRow(run, picking) {
     h("div", {},
       h("div", { class: "row title-row" }, h("a", { class: "title", href: `#/run/${encodePath(run.name)}` }, run.name), run.state !== "done" && stateBadge(run.state)),
       h("span", { class: "sub" }, details)),
-    score ? h("div", { class: "score" }, h("b", {}, formatScore(score)), h("span", {}, `right, n = ${score.n.toLocaleString("en-GB")}`)) : h("span"));
+    score ? h("div", { class: "score" }, h("b", {}, formatScore(score)), h("span", {}, `right, ${formatInterval(score)}`)) : h("span"));
 }
