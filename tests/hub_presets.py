@@ -197,6 +197,31 @@ def save(family, folder: Path, seed=3):
     return made
 
 
+def official(preset):
+    """A network of the size of an official preset, with drawn weights, and its side; a small tower reads texts."""
+    import keras_hub
+
+    models = keras_hub.models
+    if preset == "dinov2_small":
+        shape = {"image_shape": (518, 518, 3), "position_embedding_shape": (518, 518)}
+        size = {"patch_size": 14, "num_layers": 12, "num_heads": 6, "hidden_dim": 384, "intermediate_dim": 1536}
+        return models.DINOV2Backbone(**size, **shape), 518
+    size = {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "intermediate_dim": 3072}
+    vision = models.SigLIPVisionEncoder(**size, image_shape=(224, 224, 3))
+    text = {**_TEXT, "embedding_dim": 768, "hidden_dim": 768, "num_heads": 12}
+    return models.SigLIPBackbone(vision, models.SigLIPTextEncoder(**text, projection_dim=768)), 224
+
+
+def save_official(preset, folder: Path):
+    """A preset folder of the official size and layout, as KerasHub saves it."""
+    import keras_hub
+
+    made, side = official(preset)
+    made.save_to_preset(str(folder))
+    how = {"scale": 1 / 127.5, "offset": -1.0, "interpolation": "bicubic"}
+    keras_hub.layers.ImageConverter(image_size=(side, side), **how).save_to_preset(str(folder))
+
+
 def pictures(count=3, side=SIDE, seed=0):
     """(count, side, side, 3) uint8: slopes with noise on them."""
     rng = np.random.default_rng(seed)

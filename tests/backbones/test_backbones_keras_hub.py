@@ -120,8 +120,8 @@ def test_numbers_of_weights_are_known_before_the_weights_are_here(cache, capsys)
     assert main(["backbones", "search", "keras_hub", "dinov2", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["backbones"]
     assert len(rows) > 3 and all(row["params"] > 20e6 for row in rows)
-    assert main(["backbones", "show", "keras_hub:dinov2_small"]) == 0
-    assert f"{PLUGIN.shipped_presets()['dinov2_small']['params']:,}" in capsys.readouterr().out
+    assert main(["backbones", "show", "keras_hub:dinov2_base"]) == 0
+    assert f"{PLUGIN.shipped_presets()['dinov2_base']['params']:,}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["keras_hub:hf://org/name", "keras_hub:kaggle://keras/vit/keras/vit_base/2"])

@@ -350,6 +350,8 @@ def test_a_mirror_with_a_password_and_a_query(bring, capsys):
 
 
 def test_a_server_that_leads_away_from_https_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("HEADSTART_OFFLINE")  # what is asked is no machine at all
+
     class Answer(io.BytesIO):
         url = "http://elsewhere/x"
         status = 200

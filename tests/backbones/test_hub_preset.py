@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+import hub_server
 from headstart.backbones.keras_hub import preset_download, preset_files
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
@@ -233,6 +234,17 @@ def test_another_file_than_was_first_used_keeps_its_own_hint(mirrored, store, tm
     with pytest.raises(SetupError, match=r"is not the file that was first used here") as caught:
         preset_download.fetch_preset(WANTED, tmp_path / "again", store, QUIET)
     assert "to take the new one, delete" in caught.value.hint and caught.value.where == str(weights)
+
+
+def test_a_gated_preset_of_the_hub_is_named_as_such_and_asked_for_with_the_users_token(store, tmp_path, monkeypatch):
+    wanted = preset_download.PublishedPreset.parse("hf://facebook/dinov3-vits16-pretrain-lvd1689m")
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    with hub_server.serving() as hub:
+        hub.gated.add("facebook/dinov3-vits16-pretrain-lvd1689m")
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        with pytest.raises(SetupError, match="is gated: its publisher asks for an account") as caught:
+            preset_download.fetch_preset(wanted, tmp_path / "got", store, QUIET)
+    assert "hf auth login" in caught.value.hint and hub.tokens == {"Bearer hf_mine"}
 
 
 def test_a_password_of_the_hub_is_not_told(store, tmp_path, monkeypatch):

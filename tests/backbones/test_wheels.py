@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import venv
 import zipfile
 
 import pytest
@@ -62,11 +63,34 @@ def test_a_package_that_cannot_be_had_says_how_to_bring_it(shelf, store):
     assert "pip download --no-deps headstart-test-data==9.9" in caught.value.hint
 
 
-def test_a_python_without_pip_is_told(monkeypatch, store):
+@pytest.mark.medium
+def test_a_python_without_pip_uses_the_one_that_it_carries(shelf, store, monkeypatch):
+    """As in environments that uv makes."""
     monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SetupError, match="has no pip") as caught:
+    path = wheels.fetch_wheel("headstart-test-data", "1.0", digest(shelf), store, QUIET)
+    assert path.read_bytes() == shelf.read_bytes()
+
+
+def test_a_python_that_carries_no_pip_is_told(monkeypatch, store):
+    def refuse(*given, **named):
+        raise subprocess.CalledProcessError(1, "ensurepip")
+
+    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(venv, "create", refuse)  # as a system's Python does whose ensurepip is a package of its own
+    with pytest.raises(SetupError, match="has no pip, and carries none") as caught:
         wheels.fetch_wheel("headstart-test-data", "1.0", "0" * 64, store, QUIET)
-    assert "ensurepip" in caught.value.hint
+    assert "uv pip install pip" in caught.value.hint
+
+
+@pytest.mark.medium
+def test_offline_no_index_is_asked(shelf, store, monkeypatch):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("HEADSTART_OFFLINE", "1")
+    assert wheels.fetch_wheel("headstart-test-data", "1.0", digest(shelf), store, QUIET).is_file()
+    with pytest.raises(SetupError, match="pip could not bring") as caught:
+        wheels.fetch_wheel("headstart-test-data", "9.9", "0" * 64, store, QUIET)
+    assert "127.0.0.1" not in caught.value.what  # nobody was asked
 
 
 @pytest.mark.medium

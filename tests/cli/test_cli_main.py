@@ -234,6 +234,11 @@ def test_an_interruption_says_what_is_kept(failing, capsys):
     assert "half of it is kept" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", registry.list_plugins("commands"))
+def test_every_command_says_what_an_interruption_leaves(command):
+    assert registry.load_plugin("commands", command).interruption_note
+
+
 def test_a_bug_leaves_its_traceback_in_a_named_file(failing, tmp_path, capsys):
     failing(ZeroDivisionError("nobody expected this"))
     assert main(["failing"]) == 70

@@ -158,7 +158,7 @@ def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked
         for one in map(loading.find_backbone, loading.list_backbones())
         if one.name.startswith(("bundled:", "keras_applications:"))
     ]
-    monkeypatch.setattr(candidates, "_list_available", lambda ctx: every)
+    monkeypatch.setattr(candidates, "list_available", lambda ctx: every)
     found = candidates.list_candidates(ctx, 1, data=data)
     by_prior = sorted(every, key=lambda one: -one.spec.prior)
     cheapest = min(every, key=lambda one: one.spec.flops).name

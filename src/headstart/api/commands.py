@@ -110,7 +110,7 @@ def fit(
         if run.finished:
             _require_same_request(run, steps.ctx)
             return run
-        steps.ctx.callbacks = tuple(callbacks)
+        steps.ctx.callbacks, steps.ctx.reaches_out = tuple(callbacks), True
         earlier = run.interrupted
         steps.write_report()
         over_s = -steps.ctx.left_s()
@@ -182,6 +182,7 @@ def rank(
     from headstart.core.storage.serialization import as_json
 
     with _open_steps(data, out, console, settings) as steps:
+        steps.ctx.reaches_out = True
         return {"run": steps.ctx.run.path.as_posix(), "ranking": as_json(steps.ranking)}
 
 
@@ -282,7 +283,7 @@ def plan(
     console = console or Console()
     job, _ = _check_request(data, out, console, settings, training=True, fetching=False)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
-        steps = FitSteps(ctx)
+        steps, ctx.reaches_out = FitSteps(ctx), True
         pictures, count = steps.pictures, len(steps.pictures.uris)
         _ = steps.files_audit  # what no fit could learn from is refused
         chosen = list_candidates(ctx, steps.screening_count, data=pictures)
@@ -299,6 +300,22 @@ def plan(
             "unbounded": format_unbounded(job),
             "estimate": as_json(expected),
         }
+
+
+def recommend_backbones(data: str | Path, *, console: Console | None = None, **settings: Any) -> dict[str, Any]:
+    """Which backbones `auto` would consider for a data set, why, and what they take; nothing is fetched.
+
+    Raises what `fit` would refuse at its start.
+    """
+    from headstart.selection.candidate_overview import describe_candidates
+
+    console = console or Console()
+    job, _ = _check_request(data, None, console, settings, training=False, fetching=False)
+    with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
+        steps, ctx.reaches_out = FitSteps(ctx), True
+        pictures, count = steps.pictures, steps.screening_count
+        rows = describe_candidates(pictures, ctx=ctx, pictures=count)
+    return {"data": str(data), "pictures": len(pictures.uris), "first_pass": count, "backbones": rows}
 
 
 @contextmanager

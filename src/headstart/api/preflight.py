@@ -116,7 +116,7 @@ def _find_training_problems(job: Job, run: Path, console: Console) -> list[Probl
     """What is wrong between the recipe and the candidates, unless the run has chosen them: they may be others now."""
     from headstart.selection.candidates import list_candidates
 
-    ctx = Context(job=job, run=RunFolder(run), store=default_store(console), console=console)
+    ctx = Context(job=job, run=RunFolder(run), store=default_store(console), console=console, reaches_out=True)
     if ctx.run.find_decision("candidates") is not None:
         return []
     return [*_catch(lambda: require_trainable(job, list_candidates(ctx))), *_catch(require_tracker, job.track)]

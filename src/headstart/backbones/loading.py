@@ -22,10 +22,11 @@ from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.errors import NoOpError, SetupError, UsageError, format_nearest
-from headstart.core.storage.cache import Store
+from headstart.core.storage.cache import Store, default_store
 from headstart.core.storage.files import write_json
 from headstart.core.storage.hashing import to_plain
 from headstart.core.types import BackboneSource, BackboneSpec
+from headstart.core.types.backbone import NOT_HERE
 from headstart.networks import openvino_engine
 
 RANDOM = "random:"
@@ -60,7 +61,11 @@ def find_backbone(
         trained = find_backbone(name.removeprefix(RANDOM), opening=opening, fetching=fetching, console=console)
         return _make_random_init_control(trained)
     if is_listed(name):
-        return _resolve_listed(name)
+        backbone = _resolve_listed(name)
+        if fetching and backbone.spec.revision == NOT_HERE:
+            backbone.source.pull(backbone.preset, default_store(console or Console()), console or Console())
+            return _resolve_listed(name)
+        return backbone
     listed_names = list_backbones()
     fits = _find_by_preset(name, listed_names)
     if not fits and opening and (opened := source_lookup.open_unlisted(name, console or Console(), fetching=fetching)):

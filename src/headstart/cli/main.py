@@ -72,6 +72,8 @@ def _run_command(arguments: list[str]) -> int:
         args = parser.parse_words(arguments[1:])
     except SystemExit as end:  # --help has printed
         return int(end.code or 0)
+    if getattr(args, "offline", False):
+        os.environ["HEADSTART_OFFLINE"] = "1"
     return command(args)
 
 

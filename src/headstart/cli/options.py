@@ -78,6 +78,11 @@ def add_out(parser: argparse.ArgumentParser, help: str = "the run folder (defaul
     parser.add_argument("--out", metavar="DIR", type=parse_folder, help=help)
 
 
+def add_offline(parser: Any) -> None:
+    """Add `--offline`, which sets `HEADSTART_OFFLINE` for this process and what it starts."""
+    parser.add_argument("--offline", action="store_true", help="ask no other machine: nothing is fetched")
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add `--json` and `--quiet`."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")

@@ -23,6 +23,7 @@ class StepCommand:
         options.add_data(parser)
         options.add_settings(parser, *self.settings)
         options.add_out(parser)
+        options.add_offline(parser)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ SETTINGS = (
         "Folder or http(s) address that holds weight files under their official names.",
         "none: Keras' own addresses",
     ),
+    Setting("HEADSTART_OFFLINE", "Asks no other machine for anything, as `--offline` does.", "networks are asked"),
     Setting("HEADSTART_THREADS", "Threads for decoding, the engine and the heads.", "all cores of this process"),
     Setting("HEADSTART_API_KEY", "Key that requests to `serve` must carry.", "none: see `--api-key-file`"),
     Setting(
@@ -41,6 +42,11 @@ def read_setting(name: str) -> str | None:
     if name not in {setting.name for setting in SETTINGS}:
         raise KeyError(name)
     return os.environ.get(name) or None
+
+
+def is_offline() -> bool:
+    """Whether no other machine may be asked."""
+    return read_setting("HEADSTART_OFFLINE") not in (None, "0")
 
 
 def cache_folder() -> Path:

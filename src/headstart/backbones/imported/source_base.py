@@ -55,8 +55,8 @@ class ImportedSource(BackboneSource):
         """Whether the copy is in the store, whole."""
         return description.find_copy(self._read_description(preset, store), store) is not None
 
-    def weights_folder(self, preset: str, store: Store) -> Path:
-        """Where the copy lies or would lie in the store."""
+    def weights_folder(self, preset: str, store: Store) -> Path | None:
+        """Where the copy lies or would lie in the store; None where that is known only once it is here."""
         return store.entry_path("added", description.copy_key(self._read_description(preset, store).content))
 
     def pull(self, preset: str, store: Store, console: Any) -> Path:

@@ -72,7 +72,7 @@ def _import_files(
 ) -> ImportedBackbone:
     files = preset_files.list_files(folder)
     digests = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
-    content = compute_digest([_FORMAT, digests])
+    content = compute_digest([_FORMAT, digests, *([facts["side"]] if facts.get("side") else [])])
     name = text if facts else f"{_plain_name(text)}-{content[:8]}"
     earlier = description.find_description(SOURCE, name, store)
     if earlier and earlier.content != content:
@@ -102,7 +102,7 @@ def _store_flat(
     from headstart.networks.openvino_conversion import silence_frameworks
 
     with silence_frameworks():
-        preset = hub_preset.open_preset(folder)
+        preset = hub_preset.open_preset(folder, facts.get("side", 0))
         model, cuts = trunk.flatten_backbone(preset.backbone, preset.input, preset.task)
         params, flops = int(model.count_params()), max(1, int(cost.count_flops(model)))
     for note in preset.notes:

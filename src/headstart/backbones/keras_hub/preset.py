@@ -57,11 +57,15 @@ def require_installed() -> None:
         raise SetupError("KerasHub, which opens this backbone, is not installed", hint=hint)
 
 
-def open_preset(folder: Path) -> OpenedPreset:
-    """Open a preset; `SetupError` without KerasHub, `DataError` where it cannot be read or takes no pictures."""
+def open_preset(folder: Path, side: int = 0) -> OpenedPreset:
+    """Open a preset; `SetupError` without KerasHub, `DataError` where it cannot be read or takes no pictures.
+
+    `side` are the pixels of its pictures, where they are to be others than those that it was saved with.
+    """
     list_files(folder)
+    wanted_shape = {"image_shape": (side, side, 3)} if side else {}
     with convert_errors(folder):
-        backbone = load_keras_hub().models.Backbone.from_preset(str(folder), dtype="float32")
+        backbone = load_keras_hub().models.Backbone.from_preset(str(folder), dtype="float32", **wanted_shape)
     converter, scaling = _find_converter(folder)
     symbolic = getattr(backbone, "vision_encoder", backbone).input
     inputs = list(symbolic.values()) if isinstance(symbolic, dict) else [symbolic]
@@ -69,7 +73,7 @@ def open_preset(folder: Path) -> OpenedPreset:
     if len(inputs) != 1 or len(shape) != 3 or shape[-1] != 3:
         what = f"`{type(backbone).__name__}` takes no RGB pictures: it is no backbone for them"
         raise DataError(what, where=str(folder))
-    spec, notes = _make_input_spec(converter, shape)
+    spec, notes = _make_input_spec(converter, shape, quiet=bool(side))
     task = read_json(folder / "task.json").get("config", {}) if (folder / "task.json").is_file() else {}
     return OpenedPreset(
         backbone=backbone,
@@ -112,8 +116,8 @@ def _find_converter(folder: Path) -> tuple[Any, str]:
     return None, "the preset says nothing of it"
 
 
-def _make_input_spec(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec, tuple[str, ...]]:
-    """How pictures go in: KerasHub's `x * scale + offset` is our `(x - mean) / std`."""
+def _make_input_spec(converter: Any, shape: tuple[Any, ...], *, quiet: bool) -> tuple[InputSpec, tuple[str, ...]]:
+    """How pictures go in: KerasHub's `x * scale + offset` is our `(x - mean) / std`; `quiet` says nothing of sides."""
     network_side = shape[0] if shape[0] and shape[0] == shape[1] else 0
     if shape[0] != shape[1]:
         raise DataError(f"the preset takes pictures of {shape[0]} x {shape[1]}, not square ones")
@@ -122,7 +126,7 @@ def _make_input_spec(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec,
     notes = []
     own = converter.image_size or (0, 0)
     side = network_side or (own[0] if own[0] == own[1] else min(own)) or _SIDE_PX
-    if network_side and own[0] and network_side != own[0]:
+    if network_side and own[0] and network_side != own[0] and not quiet:
         sides = f"its preprocessor gives {own[0]} px and its network takes {network_side} px"
         notes.append(f"{sides}: {network_side} px are given")
     interpolation = converter.interpolation

@@ -18,7 +18,7 @@ from pathlib import Path
 from headstart.backbones.downloads import mirror, resumable, weights
 from headstart.backbones.huggingface import hub_api
 from headstart.backbones.keras_hub import preset_files
-from headstart.backbones.keras_hub.preset import load_keras_hub
+from headstart.backbones.keras_hub.preset import load_keras_hub, require_installed
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.settings import read_setting
@@ -28,6 +28,7 @@ from headstart.core.storage.files import format_printable, write_bytes
 SOURCE = "keras_hub"
 FetchFile = Callable[[str, Path, bool], bool]  # file, target, whether it is large -> whether there is such a file
 HF, KAGGLE = "hf://", "kaggle://"
+_KAGGLE_ADDRESS = "https://www.kaggle.com"
 _MAX_BYTES = 50_000_000
 _MAX_REASON = 200  # characters of somebody else's sentence
 _KAGGLE = re.compile(r"kaggle://[\w-]+/[\w.-]+/keras/[\w.-]+(?:/\d+)?", re.ASCII)
@@ -52,6 +53,24 @@ class PublishedPreset:
             hint = "hf://ORG/NAME, or kaggle://ORG/MODEL/keras/VARIANT/VERSION"
             raise UsageError(f"`{format_printable(text)}` is no handle of a preset", hint=hint)
         return cls(name=text, place=text.removeprefix(KAGGLE), handle=text)
+
+
+def find_address(preset: PublishedPreset) -> str:
+    """What is asked for the description of a preset, by `fetch_preset`; empty where a mirror on this machine has it.
+
+    Raises:
+        SetupError: KerasHub is not installed, or the mirror cannot give it.
+    """
+    require_installed()
+    place = f"{SOURCE}/{preset.place}/{preset_files.CONFIG}"
+    if any(path.is_file() for path in weights.local_copies(place)):
+        return ""
+    url = _KAGGLE_ADDRESS
+    if preset.handle.startswith(HF):
+        url = hub_api.Repository.parse(preset.handle.removeprefix(HF)).file_address(preset_files.CONFIG)
+    return weights.choose_address(
+        weights.WeightsFile(name=f"{SOURCE}:{preset.name}", file=place, url=url, bytes=0, md5="")
+    )
 
 
 def fetch_preset(preset: PublishedPreset, folder: Path, store: Store, console: Console) -> str:
@@ -127,7 +146,7 @@ def _fetch_plainly(
             file_facts = weights.WeightsFile(name=preset.name, file=place, url=address, bytes=0, md5="", token=token)
             return hub_api.fetch_weights(file_facts, target, store, console)
         if local is None:
-            return _fetch_small(address, target, token)
+            return _fetch_small(preset, address, target, token)
         shutil.copyfile(local, target)
         return True
 
@@ -136,6 +155,7 @@ def _fetch_plainly(
 
 def _fetch_from_kaggle(preset: PublishedPreset, console: Console) -> FetchFile:
     def fetch_file(file: str, target: Path, large: bool) -> bool:
+        resumable.require_network(_KAGGLE_ADDRESS)
         load_keras_hub()
         from keras_hub.src.utils import preset_utils
 
@@ -164,7 +184,7 @@ def _find_reason(err: BaseException) -> str:
     return format_printable(textwrap.shorten(str(err).strip().partition("\n")[0], _MAX_REASON, placeholder=" …"))
 
 
-def _fetch_small(address: str, target: Path, token: str = "") -> bool:
+def _fetch_small(preset: PublishedPreset, address: str, target: Path, token: str) -> bool:
     """A small file over the network; False where the server has none."""
     try:
         content, _ = resumable.download_small(address, most_bytes=_MAX_BYTES, token=token)
@@ -172,6 +192,9 @@ def _fetch_small(address: str, target: Path, token: str = "") -> bool:
         err.close()
         if err.code == 404:
             return False
+        if err.code in (401, 403) and address.startswith(hub_api.hub_address()):
+            repo = hub_api.Repository.parse(preset.handle.removeprefix(HF))
+            raise hub_api.explain_refusal(repo, err.code, err.headers.get("X-Error-Code")) from err
         raise SetupError(f"{resumable.hide_credentials(address)} answers {err.code}") from err
     except (OSError, ValueError, http.client.HTTPException) as err:
         reason = getattr(err, "reason", None) or err

@@ -35,7 +35,8 @@ class HuggingFace(ImportedSource):
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
-        return self.weights_folder(preset, store).is_dir()
+        folder = self.weights_folder(preset, store)
+        return folder is not None and folder.is_dir()
 
     def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The network's file, fetched again where the copy is gone.

@@ -85,6 +85,10 @@ class KerasApplications(BackboneSource):
         in_store = self.weights_folder(preset, store).is_dir()
         return in_store or any(path.is_file() for path in fetch.local_copies(self._find_row(preset)["file"]))
 
+    def find_address(self, preset: str, store: Store) -> str:
+        """See `headstart.core.types.Capabilities`."""
+        return "" if self.available(preset, store) else fetch.choose_address(self._official_file(preset))
+
     def weights_folder(self, preset: str, store: Store) -> Path:
         """Where the weights lie or would lie in the store."""
         return store.entry_path("weights", self._cache_key(preset))

@@ -35,7 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--resize", choices=("crop", "squash"), help="how pictures become squares (default: crop)")
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default: bicubic)")
     group.add_argument("--crop", metavar="X", type=parse_number, help="share of the side that is kept (default: 0.875)")
-    group.add_argument("--licence", "--license", metavar="SPDX", type=parse_name, help="of the weights")
+    group.add_argument(
+        "--licence", "--license", metavar="SPDX", type=parse_name, help="of the weights; recommend: permissive"
+    )
     group.add_argument("--trust", action="store_true", help="let the Python code in a `.keras` file run")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.cli import options
-from headstart.cli.backbones import add_remove, sync_measure, verify_prune
+from headstart.cli.backbones import add_remove, recommend, sync_measure, verify_prune
 from headstart.cli.parser import parse_name
 from headstart.core.console import Console
 from headstart.core.errors import UsageError, format_nearest
@@ -37,6 +37,7 @@ class Backbones:
     add FILE            a file of your own (.keras, .onnx, OpenVINO .xml, SavedModel folder) as a backbone;
                         or huggingface:ORG/NAME, where you want to say how it is read
     remove NAME …       take the name of such a file away
+    recommend DATA      what `auto` would consider for a data set, why, and what it takes; nothing is fetched
     sync                refresh the index of names that others publish; --from FILE|URL where there is no network
     measure [NAME …]    measure speed and memory again, of all trunks that are ready here or of the named
     verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
@@ -44,18 +45,20 @@ class Backbones:
     """
 
     name = "backbones"
-    kept = "what was fetched is kept; run the same command again and it goes on"
+    interruption_note = "what was fetched is kept; run the same command again and it goes on"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the action, the names and the options."""
         parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
-        parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
+        parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, a FILE, or DATA")
         parser.add_argument("--sha256", metavar="HEX", type=parse_name, help="sync: what the file must have")
         kind, source_help = sync_measure.parse_place_or_address, "sync: an index as a file, or its address"
         parser.add_argument("--from", metavar="FILE|URL", dest="source", type=kind, help=source_help)
         parser.add_argument("--older-than", metavar="TIME", type=_parse_age_s, help="prune: 12h, 30d, 8w")
         parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
         add_remove.add_options(parser)
+        recommend.add_options(parser)
+        options.add_offline(parser)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -76,7 +79,7 @@ class Backbones:
         return action.handle(args, default_store(console), console)
 
 
-_OWN = ("sha256", "source", "older_than", "dry_run", *add_remove.OWN)
+_OWN = ("sha256", "source", "older_than", "dry_run", *add_remove.OWN, *recommend.OWN)
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -128,6 +131,7 @@ ACTIONS = {
     "show": _Action(handle=_show_backbones, needs="NAME"),
     "pull": _Action(handle=_pull_weights, needs="NAME"),
     "add": _Action(handle=add_remove.add_file, needs="FILE", takes=add_remove.OWN),
+    "recommend": _Action(handle=recommend.recommend_backbones, needs="DATA", takes=(*recommend.OWN, "licence")),
     "remove": _Action(handle=add_remove.remove_names, needs="NAME"),
     "sync": _Action(handle=sync_measure.sync_index, takes=("source", "sha256")),
     "measure": _Action(handle=sync_measure.measure_trunks),

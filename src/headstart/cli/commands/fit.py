@@ -27,6 +27,7 @@ class Fit:
         options.add_data(parser)
         options.add_settings(parser)
         options.add_out(parser)
+        options.add_offline(parser)
         options.add_output(parser)
         parser.add_argument("--again", action="store_true", help="do a run that is in --out anew, even a finished one")
         parser.add_argument("--dry-run", action="store_true", help="print the plan and what it will take, do nothing")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headstart.cli import answer_output
+from headstart.cli import answer_output, options
 from headstart.cli.parser import parse_name
 from headstart.core.console import Console
 
@@ -36,6 +36,7 @@ class ZeroShot:
         add("--format", metavar="{csv,jsonl}", help="form of the rows (default: as --out ends, else csv)")
         add("--json", action="store_true", help="the same as --format jsonl")
         add("--out", metavar="FILE", type=answer_output.parse_table_path, help="write the rows there (default: stdout)")
+        options.add_offline(parser)
         add("--quiet", action="store_true", help="no summary on stderr")
 
     def __call__(self, args: argparse.Namespace) -> int:

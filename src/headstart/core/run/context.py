@@ -28,6 +28,7 @@ class Context:
     console: Console
     started: float = field(default_factory=time.monotonic)  # `time.monotonic()` at the start of the run
     callbacks: tuple[Any, ...] = ()  # of Keras, for the final training; no part of the job
+    reaches_out: bool = False  # `auto` may fetch recommended backbones
     keeps_times: bool = False  # of a finished run, whose steps are taken again to show them
 
     @property

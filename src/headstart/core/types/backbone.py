@@ -25,6 +25,7 @@ class PixelRanges:
 
 
 OWN_RANGES = PixelRanges()
+NOT_HERE = "not here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class BackboneSpec:
 
     name: str  # `source:preset`
     family: str  # `efficientnet_lite`, `vgg`, `resnet`, …
-    revision: str  # changes when weights, graph or pooling change
+    revision: str  # changes when weights, graph or pooling change; `NOT_HERE` where that is foreseen alone
     input: InputSpec
     depths: tuple[FeatureLevel, ...]  # from shallow to deep; the last is the penultimate layer of the source classifier
     params: int  # weights in the trunk, without the source classifier
@@ -108,6 +109,11 @@ class Capabilities(Protocol):
     def weights_folder(self, preset: str, store: Store) -> Path | None:
         """Where the weights lie or would lie in the store; None where the source keeps them elsewhere."""
         return None
+
+    def find_address(self, preset: str, store: Store) -> str:
+        """What `pull` would ask for its first file; empty where everything is on this machine, `SetupError` where
+        nothing can give it."""
+        return ""
 
     def frozen_reason(self, preset: str) -> str:
         """Why a preset is a graph for OpenVINO alone, without fine-tuning and random-init control; empty if not."""

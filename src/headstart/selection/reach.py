@@ -1,0 +1,149 @@
+"""How far `auto` reaches beyond this machine: which recommended backbones it may fetch, and why not the others.
+
+Nothing is fetched here. Publishers, or the mirror, are asked for the headers of a file, all at once, for a few seconds
+at most, and only of what limits and budget have room for.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from headstart.backbones import loading
+from headstart.backbones.downloads import resumable
+from headstart.backbones.recommended import list_recommendations
+from headstart.core.console import format_bytes, format_duration
+from headstart.core.errors import SetupError
+from headstart.core.run.time_plan import plan_time
+from headstart.core.settings import count_threads
+from headstart.features.extraction_time import GFLOP_PER_S, estimate_pass_seconds
+from headstart.selection import limits, successive_halving
+from headstart.selection.published_accuracy import expected_accuracy
+
+if TYPE_CHECKING:
+    from headstart.backbones.resolved_backbone import ResolvedBackbone
+    from headstart.core.console import Console
+    from headstart.core.run.context import Context
+    from headstart.core.storage.cache import Store
+
+FETCH_BYTES_PER_S = 10e6  # a guess
+READY_S = 15.0  # until a new trunk is built, converted and compared: 10 to 18 s of four on 2 cores
+_ANSWER_S = 3.0  # for an answer with headers,
+_ALL_ANSWERS_S = 4.0  # and for all of them, names of hosts included
+_MEMORY_S = 60.0  # for which answers hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """A recommended backbone that is not here: what fetching it and making it ready takes, and why it is left out.
+
+    Attributes:
+        why_not: Empty where it is within reach.
+        address: Who would be asked for it; empty where a mirror on this machine has it.
+    """
+
+    backbone: ResolvedBackbone
+    fetch_s: float
+    pass_s: float
+    why_not: str = ""
+    address: str = ""
+
+
+def estimate_fetch_seconds(backbone: ResolvedBackbone, store: Store) -> float:
+    """Seconds until a recommended backbone that is not here is fetched and made ready; 0 for any other."""
+    if backbone.name not in list_recommendations() or backbone.source.available(backbone.preset, store):
+        return 0.0
+    return backbone.spec.download_bytes / FETCH_BYTES_PER_S + READY_S
+
+
+def find_reach(ctx: Context, pictures: int) -> list[Reach]:
+    """The recommended backbones that are not here, each with why it is out of reach, for a first pass of `pictures`."""
+    room_s = max(plan_time(ctx.job).reach_s(ctx.left_s()), 0.0) if pictures else math.inf
+    backbones = [loading.find_backbone(name) for name in list_recommendations()]
+    rows = [
+        _judge_backbone(backbone, room_s, pictures or 1, ctx)
+        for backbone in backbones
+        if not backbone.source.available(backbone.preset, ctx.store)
+    ]
+    problems = _ask_addresses({row.address for row in rows if row.address and not row.why_not})
+    rows = [row if row.why_not else replace(row, why_not=problems.get(row.address, "")) for row in rows]
+    options = [
+        successive_halving.Option(
+            name=row.backbone.name, expected=expected_accuracy(row.backbone.spec), cost=row.fetch_s + row.pass_s
+        )
+        for row in rows
+        if not row.why_not
+    ]
+    fitting = successive_halving.make_shortlist(options, room_s, fewest=1) if options else ()
+    beside = f"does not fit the budget beside {', '.join(fitting)}, which are fetched first"
+    return [replace(row, why_not=row.why_not or (row.backbone.name not in fitting and beside) or "") for row in rows]
+
+
+def _judge_backbone(backbone: ResolvedBackbone, room_s: float, pictures: int, ctx: Context) -> Reach:
+    """What can be said of a backbone before anybody is asked."""
+    row = Reach(
+        backbone=backbone,
+        fetch_s=estimate_fetch_seconds(backbone, ctx.store),
+        pass_s=estimate_pass_seconds({backbone.name: pictures}, ctx.store),
+    )
+    expected_ms = {backbone.name: backbone.spec.flops / (GFLOP_PER_S * 1e6 * count_threads())}
+    if why := limits.format_broken_limits((backbone.spec,), ctx.job, expected_ms):
+        return replace(row, why_not=why)
+    if row.fetch_s + row.pass_s > room_s:
+        needed = f"{format_duration(row.fetch_s)} to fetch it, {format_duration(row.pass_s)} for its first pass"
+        return replace(row, why_not=f"{needed}: the budget has {format_duration(room_s)}")
+    try:
+        address = backbone.source.find_address(backbone.preset, ctx.store)
+        if address:
+            resumable.require_network(address)
+        return replace(row, address=address)
+    except SetupError as err:
+        return replace(row, why_not=err.what)
+
+
+@functools.lru_cache(maxsize=64)
+def _ask_address(address: str, period: int) -> str:
+    """Why nothing comes from an address, or empty; remembered for a `period`, so that a run asks once."""
+    return resumable.explain_unreachable(address, _ANSWER_S)
+
+
+def _ask_addresses(addresses: Collection[str]) -> dict[str, str]:
+    """Address -> why nothing comes from it, empty for those that answer; asked all at once."""
+    answers = dict.fromkeys(addresses, f"no answer within {_ALL_ANSWERS_S:.0f} s")
+    period = int(time.monotonic() // _MEMORY_S)
+
+    def ask(address: str) -> None:
+        answers[address] = _ask_address(address, period)
+
+    threads = [threading.Thread(target=ask, args=(address,), daemon=True) for address in addresses]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + _ALL_ANSWERS_S
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))
+    return dict(answers)
+
+
+def print_out_of_reach(reach: Sequence[Reach], console: Console) -> None:
+    """One line: how many are out of reach, and why the first is."""
+    rows = [row for row in reach if row.why_not]
+    if not rows:
+        return
+    count = f"{len(rows)} recommended backbone{'s are' if len(rows) > 1 else ' is'} not considered"
+    details = "; headstart backbones recommend DATA tells each" if len(rows) > 1 else ""
+    console.print_line("plan", f"{count}: {rows[0].backbone.name}, {rows[0].why_not}{details}")
+
+
+def print_downloads(backbones: Sequence[ResolvedBackbone], console: Console) -> None:
+    """One line, before anything is fetched: names, bytes and seconds."""
+    if not backbones:
+        return
+    names = ", ".join(f"{backbone.name} ({format_bytes(backbone.spec.download_bytes)})" for backbone in backbones)
+    total_bytes = sum(backbone.spec.download_bytes for backbone in backbones)
+    pace = f"about {format_duration(total_bytes / FETCH_BYTES_PER_S)} at {format_bytes(FETCH_BYTES_PER_S)}/s"
+    console.print_line("plan", f"to be fetched: {names}, {pace}; --offline does without")
