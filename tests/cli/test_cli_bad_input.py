@@ -96,8 +96,8 @@ def test_an_unknown_backbone_names_the_nearest(pictures, capsys):
 
 
 def test_a_preset_that_is_not_here_names_what_fetches_it(pictures, capsys):
-    err = failed(capsys, "fit", pictures(a=12, b=12), "--backbones", "dinov2_small", code=2)
-    assert "`dinov2_small` is not here yet" in err["what"] and "keras_hub:dinov2_small" in err["hint"]
+    err = failed(capsys, "fit", pictures(a=12, b=12), "--backbones", "dinov2_base", code=2)
+    assert "`dinov2_base` is not here yet" in err["what"] and "keras_hub:dinov2_base" in err["hint"]
 
 
 @pytest.mark.medium

@@ -72,7 +72,7 @@ def find_backbone(
         fits = [opened]
     if len(fits) != 1:
         raise _make_unknown_error(name, listed_names, fits)
-    return _resolve_listed(fits[0])
+    return find_backbone(fits[0], fetching=fetching, console=console)
 
 
 def is_listed(name: str) -> bool:
