@@ -71,7 +71,11 @@ def find_reach(ctx: Context, pictures: int) -> list[Reach]:
         if not backbone.source.available(backbone.preset, ctx.store)
     ]
     problems = _ask_addresses({row.address for row in rows if row.address and not row.why_not})
-    rows = [row if row.why_not else replace(row, why_not=problems.get(row.address, "")) for row in rows]
+    return _bar_unfitting([replace(row, why_not=row.why_not or problems.get(row.address, "")) for row in rows], room_s)
+
+
+def _bar_unfitting(rows: list[Reach], room_s: float) -> list[Reach]:
+    """The same, those barred too that have no room beside the cheapest and the most promising."""
     options = [
         successive_halving.Option(
             name=row.backbone.name, expected=expected_accuracy(row.backbone.spec), cost=row.fetch_s + row.pass_s
@@ -79,9 +83,11 @@ def find_reach(ctx: Context, pictures: int) -> list[Reach]:
         for row in rows
         if not row.why_not
     ]
-    fitting = successive_halving.make_shortlist(options, room_s, fewest=1) if options else ()
-    beside = f"does not fit the budget beside {', '.join(fitting)}, which are fetched first"
-    return [replace(row, why_not=row.why_not or (row.backbone.name not in fitting and beside) or "") for row in rows]
+    if sum(option.cost for option in options) <= room_s:
+        return rows
+    fitting = successive_halving.make_shortlist(options, room_s, fewest=1)
+    why = f"the budget has {format_duration(room_s)} for what is fetched, and more is expected of others"
+    return [row if row.why_not or row.backbone.name in fitting else replace(row, why_not=why) for row in rows]
 
 
 def _judge_backbone(backbone: ResolvedBackbone, room_s: float, pictures: int, ctx: Context) -> Reach:
