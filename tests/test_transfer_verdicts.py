@@ -42,7 +42,7 @@ def told(score):
     return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}] (n = {score.n})"
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_where_transfer_does_not_pay_it_is_said(textile, shared_store, tmp_path, seed):
     pictures = phases(textile, tmp_path / "phases", COUNT, seed)
     verdicts, rows = fit(pictures, tmp_path / "run", seed)
