@@ -308,14 +308,16 @@ def recommend_backbones(data: str | Path, *, console: Console | None = None, **s
     Raises what `fit` would refuse at its start.
     """
     from headstart.selection.candidate_overview import describe_candidates
+    from headstart.selection.candidates import list_candidates
 
     console = console or Console()
     job, _ = _check_request(data, None, console, settings, training=False, fetching=False)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps, ctx.reaches_out = FitSteps(ctx), True
-        pictures, count = steps.pictures, steps.screening_count
-        rows = describe_candidates(pictures, ctx=ctx, pictures=count)
-    return {"data": str(data), "pictures": len(pictures.uris), "first_pass": count, "backbones": rows}
+        pictures, ctx.console = steps.pictures, Console(quiet=True)
+        chosen = list_candidates(ctx, steps.screening_count, data=pictures)
+        rows = describe_candidates(pictures, chosen, ctx=ctx)
+    return {"data": str(data), "pictures": len(pictures.uris), "backbones": rows}
 
 
 @contextmanager

@@ -1,33 +1,32 @@
-"""What `auto` would consider for a data set, and why, backbone by backbone; nothing is fetched."""
+"""What `auto` would consider for a data set, and why, backbone by backbone; nothing is fetched.
+
+`fetch_s` are seconds until a backbone is here and ready, `pass_s` those of all pictures that are not in the cache.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
 from typing import Any
 
 from headstart.backbones.recommended import list_recommendations
-from headstart.core.console import Console
 from headstart.core.run.context import Context
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset
-from headstart.features.extraction_time import estimate_pass_seconds
+from headstart.features.extraction_time import count_missing_rows, estimate_pass_seconds
 from headstart.selection import candidates, reach
 from headstart.selection.published_accuracy import format_expected_accuracy
 
 _NO_ROOM = "more is expected of the others for their time, or the budget has no room for it beside them"
 
 
-def describe_candidates(data: Dataset, *, ctx: Context, pictures: int) -> list[dict[str, Any]]:
-    """Every backbone within `auto`'s sight as plain JSON, those that it would measure first.
-
-    `pictures` go through each in its first pass; `fetch_s` holds making it ready too.
-    """
-    ctx = replace(ctx, console=Console(quiet=True))
-    chosen = candidates.list_candidates(ctx, pictures, data=data)
+def describe_candidates(data: Dataset, chosen: Collection[str], *, ctx: Context) -> list[dict[str, Any]]:
+    """Every backbone within `auto`'s sight as plain JSON, the `chosen` ones first, then the quickest."""
     excluded = candidates.find_excluded(ctx)
-    away = {row.backbone.name: row for row in reach.find_reach(ctx, pictures)}
+    away = {row.backbone.name: row for row in reach.find_reach(ctx)}
+    backbones = [*candidates.list_available(ctx), *(row.backbone for row in away.values())]
+    passes = count_missing_rows(data, [backbone.name for backbone in backbones], ctx.store)
     rows = []
-    for backbone in [*candidates.list_available(ctx), *(row.backbone for row in away.values())]:
+    for backbone in backbones:
         name, spec, recommendation = backbone.name, backbone.spec, list_recommendations().get(backbone.name)
         is_here = bool(backbone.source.available(backbone.preset, ctx.store))
         out = excluded.get(name) or (away[name].why_not if name in away else "")
@@ -38,8 +37,8 @@ def describe_candidates(data: Dataset, *, ctx: Context, pictures: int) -> list[d
             "why": f"{why}; {format_expected_accuracy(spec)}" if name in chosen else out or _NO_ROOM,
             "weights_here": is_here,
             "fetch_bytes": 0 if is_here else spec.download_bytes,
-            "fetch_s": reach.estimate_fetch_seconds(backbone, ctx.store),
-            "pass_s": estimate_pass_seconds({name: pictures}, ctx.store),
+            "fetch_s": away[name].fetch_s if name in away else 0.0,
+            "pass_s": estimate_pass_seconds({name: passes[name]}, ctx.store),
             "prior": spec.prior,
             "flops": spec.flops,
             "licence": spec.licence,

@@ -54,7 +54,7 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
     if "auto" in ctx.job.backbones:
         excluded = find_excluded(ctx)
         allowed = [backbone for backbone in list_available(ctx) if backbone.name not in excluded]
-        allowed += _list_within_reach(ctx, pictures)
+        allowed += _list_within_reach(ctx, bounded=bool(pictures))
         backbones = _make_shortlist(allowed, backbones, ctx, pictures, data)
     if not backbones:
         raise _no_backbone_left(find_excluded(ctx))
@@ -142,14 +142,14 @@ def list_available(ctx: Context) -> list[ResolvedBackbone]:
     ]
 
 
-def _list_within_reach(ctx: Context, pictures: int) -> list[ResolvedBackbone]:
-    """The recommended backbones that are not here and may be fetched; one line tells of the others."""
+def _list_within_reach(ctx: Context, *, bounded: bool) -> list[ResolvedBackbone]:
+    """The recommended backbones that are not here and may be fetched; with a bound one line tells of the others."""
     if not ctx.reaches_out:
         return []
     from headstart.selection import reach
 
-    rows = reach.find_reach(ctx, pictures)
-    if pictures:
+    rows = reach.find_reach(ctx, bounded=bounded)
+    if bounded:
         reach.print_out_of_reach(rows, ctx.console)
     return [row.backbone for row in rows if not row.why_not]
 
@@ -205,7 +205,7 @@ def _print_downloads(shortlist: Sequence[str], ctx: Context) -> None:
     from headstart.selection import reach
 
     backbones = [loading.find_backbone(name) for name in shortlist if name not in ctx.job.backbones]
-    reach.print_downloads([each for each in backbones if reach.estimate_fetch_seconds(each, ctx.store)], ctx.console)
+    reach.print_downloads([each for each in backbones if reach.is_away(each, ctx.store)], ctx.console)
 
 
 def _require_unchanged(backbones: Sequence[str], ctx: Context) -> None:

@@ -1,7 +1,7 @@
 """How far `auto` reaches beyond this machine: which recommended backbones it may fetch, and why not the others.
 
 Nothing is fetched here. Publishers, or the mirror, are asked for the headers of a file, all at once, for a few seconds
-at most, and only of what limits and budget have room for.
+at most, and only of what limits and budget allow.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from headstart.core.console import format_bytes, format_duration
 from headstart.core.errors import SetupError
 from headstart.core.run.time_plan import plan_time
 from headstart.core.settings import count_threads
-from headstart.features.extraction_time import GFLOP_PER_S, estimate_pass_seconds
-from headstart.selection import limits, successive_halving
+from headstart.features.extraction_time import GFLOP_PER_S
+from headstart.selection import limits
 from headstart.selection.published_accuracy import expected_accuracy
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _MEMORY_S = 60.0  # for which answers hold
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """A recommended backbone that is not here: what fetching it and making it ready takes, and why it is left out.
+    """A recommended backbone that is not here: seconds until it is fetched and ready, and why it is left out.
 
     Attributes:
         why_not: Empty where it is within reach.
@@ -49,60 +49,34 @@ class Reach:
 
     backbone: ResolvedBackbone
     fetch_s: float
-    pass_s: float
     why_not: str = ""
     address: str = ""
 
 
-def estimate_fetch_seconds(backbone: ResolvedBackbone, store: Store) -> float:
-    """Seconds until a recommended backbone that is not here is fetched and made ready; 0 for any other."""
-    if backbone.name not in list_recommendations() or backbone.source.available(backbone.preset, store):
-        return 0.0
-    return backbone.spec.download_bytes / FETCH_BYTES_PER_S + READY_S
+def is_away(backbone: ResolvedBackbone, store: Store) -> bool:
+    """Whether a backbone is recommended and not here."""
+    return backbone.name in list_recommendations() and not backbone.source.available(backbone.preset, store)
 
 
-def find_reach(ctx: Context, pictures: int) -> list[Reach]:
-    """The recommended backbones that are not here, each with why it is out of reach, for a first pass of `pictures`."""
-    room_s = max(plan_time(ctx.job).reach_s(ctx.left_s()), 0.0) if pictures else math.inf
+def find_reach(ctx: Context, *, bounded: bool = True) -> list[Reach]:
+    """The recommended backbones that are not here, each with why it is out of reach; `bounded` by the budget."""
+    room_s = max(plan_time(ctx.job).reach_s(ctx.left_s()), 0.0) if bounded else math.inf
     backbones = [loading.find_backbone(name) for name in list_recommendations()]
-    rows = [
-        _judge_backbone(backbone, room_s, pictures or 1, ctx)
-        for backbone in backbones
-        if not backbone.source.available(backbone.preset, ctx.store)
-    ]
+    rows = [_judge_backbone(backbone, room_s, ctx) for backbone in backbones if is_away(backbone, ctx.store)]
     problems = _ask_addresses({row.address for row in rows if row.address and not row.why_not})
     return _bar_unfitting([replace(row, why_not=row.why_not or problems.get(row.address, "")) for row in rows], room_s)
 
 
-def _bar_unfitting(rows: list[Reach], room_s: float) -> list[Reach]:
-    """The same, those barred too that have no room beside the cheapest and the most promising."""
-    options = [
-        successive_halving.Option(
-            name=row.backbone.name, expected=expected_accuracy(row.backbone.spec), cost=row.fetch_s + row.pass_s
-        )
-        for row in rows
-        if not row.why_not
-    ]
-    if sum(option.cost for option in options) <= room_s:
-        return rows
-    fitting = successive_halving.make_shortlist(options, room_s, fewest=1)
-    why = f"the budget has {format_duration(room_s)} for what is fetched, and more is expected of others"
-    return [row if row.why_not or row.backbone.name in fitting else replace(row, why_not=why) for row in rows]
-
-
-def _judge_backbone(backbone: ResolvedBackbone, room_s: float, pictures: int, ctx: Context) -> Reach:
+def _judge_backbone(backbone: ResolvedBackbone, room_s: float, ctx: Context) -> Reach:
     """What can be said of a backbone before anybody is asked."""
-    row = Reach(
-        backbone=backbone,
-        fetch_s=estimate_fetch_seconds(backbone, ctx.store),
-        pass_s=estimate_pass_seconds({backbone.name: pictures}, ctx.store),
-    )
-    expected_ms = {backbone.name: backbone.spec.flops / (GFLOP_PER_S * 1e6 * count_threads())}
-    if why := limits.format_broken_limits((backbone.spec,), ctx.job, expected_ms):
+    spec = backbone.spec
+    row = Reach(backbone=backbone, fetch_s=spec.download_bytes / FETCH_BYTES_PER_S + READY_S)
+    expected_ms = {spec.name: spec.flops / (GFLOP_PER_S * 1e6 * count_threads())}
+    if why := limits.format_broken_limits((spec,), ctx.job, expected_ms):
         return replace(row, why_not=why)
-    if row.fetch_s + row.pass_s > room_s:
-        needed = f"{format_duration(row.fetch_s)} to fetch it, {format_duration(row.pass_s)} for its first pass"
-        return replace(row, why_not=f"{needed}: the budget has {format_duration(room_s)}")
+    if row.fetch_s > room_s:
+        needed, room = format_duration(row.fetch_s), format_duration(room_s)
+        return replace(row, why_not=f"{needed} until it is here and ready, the budget has {room} for that")
     try:
         address = backbone.source.find_address(backbone.preset, ctx.store)
         if address:
@@ -110,6 +84,18 @@ def _judge_backbone(backbone: ResolvedBackbone, room_s: float, pictures: int, ct
         return replace(row, address=address)
     except SetupError as err:
         return replace(row, why_not=err.what)
+
+
+def _bar_unfitting(rows: list[Reach], room_s: float) -> list[Reach]:
+    """The same, those barred too for which the cheapest, and those of which more is expected, leave no room."""
+    fitting: set[str] = set()
+    by_cost = sorted((row for row in rows if not row.why_not), key=lambda row: (row.fetch_s, row.backbone.name))
+    for row in [*by_cost[:1], *sorted(by_cost[1:], key=lambda row: -expected_accuracy(row.backbone.spec))]:
+        if row.fetch_s <= room_s:
+            room_s -= row.fetch_s
+            fitting.add(row.backbone.name)
+    why = "there is no time to fetch it too, and more is expected of others"
+    return [row if row.why_not or row.backbone.name in fitting else replace(row, why_not=why) for row in rows]
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from headstart.core.storage.cache import Store
 
 OWN = ("budget", "strategy", "max_latency", "max_size")
-_HEAD = ("backbone", "auto", "fetch", "to fetch", "first pass", "GFLOPs", "licence", "why")
+_HEAD = ("backbone", "auto", "fetch", "seconds", "pass", "GFLOPs", "licence", "why")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +64,6 @@ def _format_answer(answer: dict[str, Any]) -> str:
         for row in answer["backbones"]
         if (published := row.get("published"))
     ]
-    head = f"{answer['pictures']:,} pictures, of which {answer['first_pass']:,} go through each first"
+    head = f"{answer['pictures']:,} pictures; seconds until a backbone is here and ready, and of passing all through it"
     table = format_table(_HEAD, rows, right=range(2, 6))
     return "\n".join([head, "", table, "", "published of the recommended:", *sources])

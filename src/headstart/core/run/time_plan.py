@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from headstart.core.job import Job
 
-REACH_PART = 0.2  # of the time left: fetching recommended backbones, making them ready, and their first passes
+REACH_PART = 0.2  # of the time left: fetching recommended backbones and making them ready
 SHORTLIST_PART = 0.6  # of the time left: first passes of all shortlisted backbones together,
 SHORTLIST_PART_WHEN_TUNING = 0.06  # and where fine-tuning wants the budget
 LATER_PASSES_PART = 0.7  # of the time left after a round of screening; heads, evaluation and report need the rest
@@ -39,7 +39,7 @@ class TimePlan:
         return self.shortlist_part * left_s
 
     def reach_s(self, left_s: float) -> float:
-        """Seconds for backbones that are fetched: until they are here and ready, and their first passes."""
+        """Seconds until all recommended backbones that are fetched are here and ready."""
         return REACH_PART * left_s
 
     def later_passes_s(self, left_s: float) -> float:
