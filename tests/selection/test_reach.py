@@ -200,7 +200,7 @@ def test_the_switch_bars_every_other_machine(address, monkeypatch, tmp_path):
     ):
         with pytest.raises(SetupError, match="is not asked: HEADSTART_OFFLINE is set") as caught:
             ask()
-        assert "secret" not in caught.value.what and "--offline" in caught.value.hint
+        assert "secret" not in f"{caught.value.what} {caught.value.where}" and "--offline" in caught.value.hint
 
 
 def test_the_switch_reaches_every_source(cache, monkeypatch, capsys):

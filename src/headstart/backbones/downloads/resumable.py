@@ -102,9 +102,10 @@ def download_small(address: str, *, most_bytes: int, token: str = "") -> tuple[b
 
 def require_network(address: str) -> None:
     """Refuse to ask another machine while `HEADSTART_OFFLINE` is set, by a `SetupError`."""
-    if is_offline() and urllib.parse.urlsplit(address).hostname not in _THIS_MACHINE:
+    host = urllib.parse.urlsplit(address).hostname
+    if is_offline() and host not in _THIS_MACHINE:
         hint = "leave out --offline, or unset HEADSTART_OFFLINE; or HEADSTART_WEIGHTS_MIRROR=FOLDER with the files"
-        raise SetupError(f"`{hide_credentials(address)}` is not asked: HEADSTART_OFFLINE is set", hint=hint)
+        raise SetupError(f"{host} is not asked: HEADSTART_OFFLINE is set", where=hide_credentials(address), hint=hint)
 
 
 def explain_unreachable(address: str, timeout_s: float) -> str:
@@ -120,8 +121,8 @@ def explain_unreachable(address: str, timeout_s: float) -> str:
         return f"{hide_credentials(address)} answers {err.code}" if err.code in _GONE else ""
     except (OSError, ValueError, http.client.HTTPException) as err:
         reason = getattr(err, "reason", None) or err
-        host = hide_credentials(urllib.parse.urlsplit(address).netloc)
-        return f"{host.rpartition('@')[2]} does not answer: {reason or type(err).__name__}"
+        host = urllib.parse.urlsplit(address).netloc.rpartition("@")[2]
+        return f"{host} does not answer: {reason or type(err).__name__}"
     return ""
 
 
