@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.heads import design_matrix, prediction, softmax_regression
+from headstart.heads import cross_validation, design_matrix, prediction, softmax_regression
 from headstart.testing import heads as suite
 
 HEADS = registry.list_plugins("heads")
@@ -120,8 +120,9 @@ def test_ridge_leaves_one_out_as_if_it_had_been_refitted(dim):
 
     x, y = textured(40, dim)
     problem, strength = _Problem(x, y, None), 0.7
-    inner = problem.pull / (problem.basis.power + strength)[:, None]
-    closed = np.eye(3)[y] - problem._leave_one_out_errors(np.eye(3)[y] - problem.mean, inner, strength)
+    shrunk = problem.covariance.shrink(1.0, strength)
+    inner, leverages = shrunk.regress(problem.target), shrunk.compute_leverages(problem.rows)
+    closed = np.eye(3)[y] - problem._leave_one_out_errors(np.eye(3)[y] - problem.mean, inner, leverages)
     z = (x - problem.moments.centre) * problem.moments.inverse
     target = np.eye(3)[y]
     for i in (0, 7, 39):
@@ -138,11 +139,9 @@ def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim):
 
     x, y = textured(40, dim)
     problem, g = _Problem(x, y, None), 0.4
-    floor = g * float(problem.basis.power.sum()) / dim
-    power = (1 - g) * problem.basis.power + floor
-    outside = problem.means.T - problem.basis.to_columns(problem.mean_coordinates)
-    weights = problem.basis.to_columns(problem.mean_coordinates / power[:, None]) + outside / floor
-    scores, known = problem._leave_one_out_scores(power, problem.means @ weights, g, problem.y)
+    floor = g * problem.covariance.mean_power
+    shrunk = problem.covariance.shrink(1 - g, floor)
+    scores, known = problem._leave_one_out_scores(shrunk, shrunk.solve(problem.means.T), problem.y)
     z = (x - problem.moments.centre) * problem.moments.inverse
     assert known.all()
     for i in (0, 7, 39):
@@ -192,6 +191,35 @@ def test_neighbours_that_are_equal_count_by_their_order():
         "prior": np.full(3, 1 / 3, np.float32),
     }
     assert prediction.predict_probabilities("neighbours", arrays, x[:1]).argmax() == 2
+
+
+# ---------------------------------------------------------------- cost
+
+
+@pytest.mark.parametrize("dim", [40, 300])
+@pytest.mark.parametrize("name", ["ridge", "lda", "logistic"])
+def test_no_head_takes_an_eigen_decomposition(name, dim, monkeypatch):
+    x, y = textured(200, dim)
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: pytest.fail("ten times the time of a Cholesky factor"))
+    assert suite.fit_grid(registry.load_plugin("heads", name), suite.Sample(x, y, 3))
+
+
+def test_logistic_takes_few_steps_to_each_strength(monkeypatch):
+    steps, take = [], softmax_regression._lbfgs_direction
+    monkeypatch.setattr(softmax_regression, "_lbfgs_direction", lambda *args: steps.append(1) or take(*args))
+    x, y = textured(600, 150)
+    assert suite.fit_grid(registry.load_plugin("heads", "logistic"), suite.Sample(x, y, 3))
+    assert len(steps) <= 50  # 59 when all rows weighed alike and each strength began where the last one ended
+
+
+def test_one_search_for_neighbours_serves_all_settings(monkeypatch):
+    searches, find = [], prediction._find_nearest
+    monkeypatch.setattr(prediction, "_find_nearest", lambda *args: searches.append(1) or find(*args))
+    x, y = textured(300, 12)
+    folds = (np.arange(300) % 3)[None]
+    tuned = cross_validation.tune_head(registry.load_plugin("heads", "knn"), x, y, folds, n_classes=3)
+    assert len(tuned.grid_losses) > 1
+    assert len(searches) == 3
 
 
 # ---------------------------------------------------------------- temperature

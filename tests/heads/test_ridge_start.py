@@ -53,9 +53,11 @@ def test_left_out_errors_with_a_start_are_those_of_fitting_without_the_row(dim, 
     x, y = x[:40], y[:40]
     classes = np.array([1.0, 3.0, 0.5]) if weighted else None
     problem, strength = _Problem(x, y, classes, start), 0.7
-    learnt = problem.start_coordinates * (problem.basis.power / (problem.basis.power + strength))[:, None]
-    said = problem.sample_coordinates @ problem.start_coordinates / np.sqrt(problem.share)[:, None]
-    of_start = problem._leave_one_out_errors(said, learnt, strength)
+    shrunk = problem.covariance.shrink(1.0, strength)
+    said = problem.start_values / np.sqrt(problem.share)[:, None]
+    of_start = problem._leave_one_out_errors(
+        said, shrunk.regress(problem.start_values), shrunk.compute_leverages(problem.rows)
+    )
     z = (x - problem.moments.centre) * problem.moments.inverse
     for i in (0, 7, 39):
         rest = np.arange(40) != i

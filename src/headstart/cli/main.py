@@ -8,18 +8,14 @@ went away (as for any other tool at the head of a pipe).
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headstart import __version__
-from headstart.cli.crash_report import save_crash
-from headstart.cli.parser import Parser
-from headstart.core import extras, registry
+from headstart.core import registry
 from headstart.core.errors import HeadstartError
-from headstart.core.storage.files import explain_disk_error, format_printable
 
 if TYPE_CHECKING:
     from headstart.core.types import Command
@@ -46,11 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as err:  # the one place that may: it is told, and its traceback is kept
         if fact := _find_cause(err):
             return _report_error(fact, fact.exit_code, arguments)
+        from headstart.cli.crash_report import save_crash
+
         return _report_error(save_crash(err, arguments), BUG, arguments)
 
 
 def _find_cause(err: Exception) -> HeadstartError | None:
     """A missing extra or a disk that refuses; None for a bug."""
+    from headstart.core import extras
+    from headstart.core.storage.files import explain_disk_error
+
     if isinstance(err, ImportError):
         return extras.find_missing_extra(err)
     if isinstance(err, OSError):
@@ -65,6 +66,10 @@ def _run_command(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"headstart {__version__}")
         return 0
+    import inspect
+
+    from headstart.cli.parser import Parser
+
     command: Command = registry.load_plugin("commands", arguments[0])
     parser = Parser(prog=f"headstart {arguments[0]}", description=inspect.cleandoc(type(command).__doc__ or ""))
     command.configure(parser)
@@ -97,6 +102,8 @@ def _format_kept(arguments: list[str]) -> str:
 
 def _report_error(err: HeadstartError, code: int, arguments: list[str]) -> int:
     """Tell on both streams; one that takes no more (a closed pipe, a full disk) does not silence the other."""
+    from headstart.core.storage.files import format_printable
+
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     with contextlib.suppress(OSError):

@@ -26,7 +26,7 @@ def request_single_blas_thread() -> None:
 
 @cache
 def _make_controller() -> Any:
-    import numpy  # noqa: F401  (its library must be loaded before it can be found)
+    import scipy.linalg  # noqa: F401  (its library and numpy's must be loaded before they can be found)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

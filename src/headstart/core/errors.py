@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -76,5 +75,7 @@ def make_error(problems: Sequence[Problem]) -> HeadstartError:
 
 def format_nearest(word: str, known: Iterable[str], *, count: int = 3, cutoff: float = 0.5) -> str:
     """The known names nearest to a word, as the end of a sentence; empty when none is near."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), n=count, cutoff=cutoff)
     return f"did you mean {', '.join(f'`{name}`' for name in near)}?" if near else ""

@@ -5,7 +5,6 @@ Other packages add one by the entry point `headstart.<kind>`. Listing names and 
 
 from __future__ import annotations
 
-import ast
 import importlib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -43,9 +42,9 @@ def list_plugins(kind: str) -> tuple[str, ...]:
 
 
 def read_summary(kind: str, name: str) -> str:
-    """The first line of a plugin's docstring; a file of this package is parsed, not imported."""
+    """The first line of a plugin's docstring; a file of this package begins with it, and is read, not imported."""
     path = _plugin_files(kind).get(name)
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path else load_plugin(kind, name).__doc__
+    text = path.read_text(encoding="utf-8").split('"""')[1] if path else load_plugin(kind, name).__doc__
     return (text or "").strip().partition("\n")[0]
 
 

@@ -7,7 +7,7 @@ Legend: M pictures, D columns, C classes, K folds, R repeats, G settings of a gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -180,21 +180,46 @@ def _search_grid(
     if 2 * len(numbers) * x.nbytes > _BYTES_IN_STEP:  # fold by fold instead, so that few are held at a time
         held_out = [p_1MC[0] for p_1MC in predict_held_out(head, x, y, folds[None], grid=grid, **shared)]
         return held_out, tuple(map(mean_loss, held_out))
-    test_rows = [np.flatnonzero(folds == fold) for fold in numbers]
-    train_rows = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
     held_out, grid_losses = [], list[float]()
     with blas_threads.single_blas_thread():
-        paths = [iter(head.path(x[rows], y[rows], params=grid, **shared)) for rows in train_rows]
-        while len(held_out) < len(grid) and len(held_out) - 1 - int(np.argmin(grid_losses or [0.0])) < PATIENCE:
-            held_out.append(np.full((len(y), shared["n_classes"]), np.nan, np.float32))
-
-            def judge_fold(fold: int) -> None:
-                rows = test_rows[fold]
-                held_out[-1][rows] = prediction.predict_many([next(paths[fold])], x[rows])[0]
-
-            run_in_threads(judge_fold, range(len(numbers)), x.nbytes)
-            grid_losses.append(mean_loss(held_out[-1]))
+        for p_MC in _predict_in_step(head, x, y, folds, numbers, grid, shared):
+            held_out.append(p_MC)
+            grid_losses.append(mean_loss(p_MC))
+            if len(held_out) - 1 - int(np.argmin(grid_losses)) >= PATIENCE:
+                break
     return held_out, tuple(grid_losses)
+
+
+def _predict_in_step(
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    numbers: Sequence[int],
+    grid: Sequence[Mapping[str, Any]],
+    shared: dict[str, Any],
+) -> Iterator[np.ndarray]:
+    """(M, C) held-out probabilities of one setting after the other, all folds in step."""
+    test_rows = [np.flatnonzero(folds == fold) for fold in numbers]
+    train_rows = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
+    paths = [iter(head.path(x[rows], y[rows], params=grid, **shared)) for rows in train_rows]
+    answers: list[np.ndarray] = [np.empty(0)] * len(numbers)
+
+    def judge_fold(fold: int) -> None:
+        fitted = [next(paths[fold])]
+        if fitted[0].kind == "neighbours":  # one search answers for every setting
+            fitted += paths[fold]
+        answers[fold] = prediction.predict_many(fitted, x[test_rows[fold]])
+
+    done = 0
+    while done < len(grid):
+        run_in_threads(judge_fold, range(len(numbers)), x.nbytes)
+        for position in range(len(answers[0])):
+            p_MC = np.full((len(y), shared["n_classes"]), np.nan, np.float32)
+            for rows, answer in zip(test_rows, answers, strict=True):
+                p_MC[rows] = answer[position]
+            yield p_MC
+        done += len(answers[0])
 
 
 def judge_more_repeats(

@@ -1,8 +1,7 @@
-"""What linear heads share: standardised features as an operator, its principal directions, arrays for the runtime.
+"""What linear heads share: standardised features as an operator, arrays for the runtime.
 
 `Design` stands for z = (x - centre) / scale without holding it when large: products over blocks of rows in float32,
-sums in float64. `Basis` is its eigen-decomposition on the smaller side of the matrix, in which ridge has a closed form
-and logistic regression is well conditioned. Legend: M rows, D columns, Q directions, C classes.
+sums in float64. Legend: M rows, D columns, C classes.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ HELD_NUMBERS = 1 << 26  # up to this many standardised numbers are held in float
 _THREADED_NUMBERS = 1 << 27  # from here on blocks run in threads; below, folds do
 _BLOCK_NUMBERS = 1 << 19
 _FLAT = 1e-6  # standard deviation below this part of the mean's size is rounding, not signal
-_RANK = 1e-10  # variance below this part of the largest counts as none
 FROM_NAMES_SUFFIX = "_from_names"  # after the name of a head that starts from the names of the classes
 ABSENT = -1e6  # bias of a class that was not there to be learnt: probability 0
 
@@ -78,7 +76,7 @@ class Design:
     @property
     def dense(self) -> bool:
         """Whether the standardised features are held in float64."""
-        return self.x.size <= DENSE_NUMBERS or len(self.x) < self.x.shape[1]
+        return self.x.size <= DENSE_NUMBERS or self.wide
 
     def take_rows(self, rows: slice | np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """(B, D) standardised features of some rows."""
@@ -89,6 +87,11 @@ class Design:
         if self.root is not None:
             block *= self.root[rows, None].astype(dtype)
         return block
+
+    @property
+    def wide(self) -> bool:
+        """Whether there are more columns than rows."""
+        return bool(len(self.x) < self.x.shape[1])
 
     @cached_property
     def standardized(self) -> np.ndarray:
@@ -143,79 +146,6 @@ class Design:
         with ThreadPoolExecutor(workers) as pool:
             for start in range(0, len(slices), 4 * workers):
                 yield from pool.map(product, slices[start : start + 4 * workers])
-
-
-@dataclass(eq=False)
-class Basis:
-    """Principal directions of a design.
-
-    Attributes:
-        power: (Q,) float64 variance along each direction.
-        directions: (D, Q) orthonormal columns; None when there are more columns than rows.
-        left: (M, Q) orthonormal columns in that case, else None.
-    """
-
-    design: Design
-    power: np.ndarray
-    directions: np.ndarray | None
-    left: np.ndarray | None
-
-    @cached_property
-    def coordinates(self) -> np.ndarray:
-        """(M, Q) float64 the rows in this basis."""
-        if self.left is not None:
-            return np.asarray(self.left * np.sqrt(self.power * len(self.left)))
-        assert self.directions is not None
-        return np.asarray(self.design.standardized @ self.directions)
-
-    def take_coordinates(self, rows: np.ndarray) -> np.ndarray:
-        """(B, Q) coordinates of some rows."""
-        if self.left is not None:
-            return np.asarray(self.coordinates[rows])
-        assert self.directions is not None
-        return np.asarray(self.design.take_rows(rows) @ self.directions)
-
-    @cached_property
-    def coordinates_f32(self) -> np.ndarray | None:
-        """The coordinates in float32, half the memory to walk through; None where they are too many to hold."""
-        return self.coordinates.astype(np.float32) if self.left is not None or self.design.dense else None
-
-    def multiply(self, v: np.ndarray) -> np.ndarray:
-        """(Q, C) -> (M, C)."""
-        if self.coordinates_f32 is None:
-            return self.design.multiply(self.to_columns(v))
-        return np.asarray(self.coordinates_f32 @ v.astype(np.float32), np.float64)
-
-    def multiply_transposed(self, r: np.ndarray) -> np.ndarray:
-        """(M, C) -> (Q, C)."""
-        if self.coordinates_f32 is None:
-            return self.from_columns(self.design.multiply_transposed(r))
-        return np.asarray(self.coordinates_f32.T @ r.astype(np.float32), np.float64)
-
-    def to_columns(self, v: np.ndarray) -> np.ndarray:
-        """(Q, C) in this basis -> (D, C) of the standardised columns."""
-        if self.directions is not None:
-            return np.asarray(self.directions @ v)
-        assert self.left is not None
-        return self.design.multiply_transposed(self.left @ (v / np.sqrt(self.power * len(self.left))[:, None]))
-
-    def from_columns(self, v: np.ndarray) -> np.ndarray:
-        """(D, C) of the standardised columns -> (Q, C), its part inside the basis."""
-        if self.directions is not None:
-            return np.asarray(self.directions.T @ v)
-        assert self.left is not None
-        return np.asarray(self.left.T @ self.design.multiply(v) / np.sqrt(self.power * len(self.left))[:, None])
-
-
-def principal_basis(design: Design, gram: np.ndarray | None = None) -> Basis:
-    """Decompose a design on its smaller side; `gram` (D, D) is the mean of z z^T where it is known or approximated."""
-    n, dim = design.x.shape
-    if n < dim:
-        power, left = np.linalg.eigh(design.standardized @ design.standardized.T / n)
-        varies = power > _RANK * max(float(power[-1]), 1e-300)
-        return Basis(design, power[varies], None, left[:, varies])
-    power, directions = np.linalg.eigh(design.compute_gram() if gram is None else gram)
-    return Basis(design, np.maximum(power, 0.0), directions, None)
 
 
 def row_weights(y: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray | None:

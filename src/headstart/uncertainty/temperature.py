@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import Calibrated
+from headstart.statistics.root_finding import find_root
 
 LIMITS = 0.05, 20.0  # beyond, held-out answers are all right or no better than chance, and no temperature is right
 PARTS = 5
 ERRORS = 5  # from which on the loss itself tells how sure is too sure
 MOST = 20_000  # pictures that tell it: one number needs no more
-_STEPS = 60  # at most; some ten are taken
-_CLOSE = 1e-10  # of one over the temperature
+_STEPS = 60
 
 
 def apply_temperature(p: np.ndarray, temperature: float) -> np.ndarray:
@@ -38,8 +38,7 @@ def mean_log_loss(p: np.ndarray, y: np.ndarray) -> float:
 def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
     """The temperature of the lowest log loss between the `LIMITS`; at most `MOST` pictures, evenly spread, tell it.
 
-    The loss is convex in one over the temperature, so that its slope has one root: by Newton's steps, every second of
-    which is a halving instead, for where nearly all pictures are right the slope is almost nothing.
+    The loss is convex in one over the temperature, so that its slope has one root.
     """
     if not len(y):
         return 1.0
@@ -47,15 +46,12 @@ def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
     logits = np.log(np.maximum(np.asarray(p)[some].astype(np.float64), np.finfo(np.float32).tiny))
     logits -= logits.max(axis=1, keepdims=True)
     true_mean = float(logits[np.arange(len(some)), y[some]].mean())
-    (low, high), factor = (1 / LIMITS[1], 1 / LIMITS[0]), 1.0
-    for turn in range(_STEPS):
+
+    def measure_slope(factor: float) -> tuple[float, float]:
         mean, spread = _logit_moments(logits, factor)
-        low, high = (factor, high) if mean < true_mean else (low, factor)
-        root = factor - (mean - true_mean) / spread if spread > 0 else np.inf
-        if abs(root - factor) <= _CLOSE * factor:
-            break
-        factor = root if turn % 2 == 0 and low < root < high else float(np.sqrt(low * high))
-    return float(np.clip(1 / factor, *LIMITS))
+        return mean - true_mean, spread
+
+    return float(np.clip(1 / find_root(measure_slope, 1 / LIMITS[1], 1 / LIMITS[0]), *LIMITS))
 
 
 def fit_bounded_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:

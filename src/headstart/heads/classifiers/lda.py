@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
-from headstart.heads import design_matrix, softmax_regression
+from headstart.heads import covariance, design_matrix, softmax_regression
 from headstart.statistics.sampling import evenly_spaced
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
@@ -50,40 +50,33 @@ class Discriminant:
 
 
 class _Problem:
-    """What all shrinkages share; everything but the means lies in the basis of the within-class deviations."""
+    """What all shrinkages share."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None) -> None:
         self.present, self.y = np.unique(y, return_inverse=True)
         self.counts = np.bincount(self.y)
         self.moments = design_matrix.column_moments(x)
         self.means = design_matrix.class_means(design_matrix.Design(x, self.moments), self.y, len(self.present))
-        self.basis = design_matrix.principal_basis(
-            design_matrix.Design(x, self.moments, labels=self.y, means=self.means)
-        )
+        deviations = design_matrix.Design(x, self.moments, labels=self.y, means=self.means)
+        self.covariance = covariance.measure_covariance(deviations)
         self.prior = np.log(design_matrix.class_shares(self.y, self.present, class_weight))
-        self.mean_coordinates = self.basis.from_columns(self.means.T)  # (Q, C)
         self.rows = evenly_spaced(len(y), CALIBRATED)
-        self.sample_coordinates = self.basis.take_coordinates(self.rows)
+        self.sample = deviations.take_rows(self.rows)
 
     def solve(self, g: float, n_classes: int) -> dict[str, np.ndarray]:
         """The head's arrays for a share `g` of the identity in the covariance."""
-        dim = self.means.shape[1]
-        floor = g * max(float(self.basis.power.sum()) / dim, 1e-12)
-        power = (1 - g) * self.basis.power + floor
-        # the basis may not span all columns; outside of it the covariance is `floor`
-        outside = self.means.T - self.basis.to_columns(self.mean_coordinates)
-        weights = self.basis.to_columns(self.mean_coordinates / power[:, None]) + outside / floor  # (D, C)
-        cross = self.means @ weights
+        shrunk = self.covariance.shrink(1 - g, g * max(self.covariance.mean_power, 1e-12))
+        weights = shrunk.solve(self.means.T)  # (D, C)
         y = self.y[self.rows]
-        scores, has_others = self._leave_one_out_scores(power, cross, g, y)
-        t = 1 / dim
+        scores, has_others = self._leave_one_out_scores(shrunk, weights, y)
+        t = 1 / len(weights)
         if has_others.any():
             t = softmax_regression.fit_temperature(scores[has_others], y[has_others], offset=self.prior)
-        bias = self.prior - 0.5 * t * np.diag(cross)
+        bias = self.prior - 0.5 * t * np.einsum("cd,dc->c", self.means, weights)
         return design_matrix.linear_head_arrays(t * weights, bias, self.moments, self.present, n_classes)
 
     def _leave_one_out_scores(
-        self, power: np.ndarray, cross: np.ndarray, g: float, y: np.ndarray
+        self, shrunk: covariance.ShrunkCovariance, weights: np.ndarray, y: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """(B, C) minus half the squared Mahalanobis distances without the row; (B,) whether its class has others.
 
@@ -92,15 +85,14 @@ class _Problem:
         """
         range_B, n = np.arange(len(y)), self.counts[y]
         grown = n / np.maximum(n - 1, 1)
-        scaled = self.sample_coordinates / power
-        q_own = np.einsum("bq,bq->b", scaled, self.sample_coordinates)
-        toward = scaled @ self.mean_coordinates  # (B, C) v^T A^-1 mean
+        q_own, cross = shrunk.compute_leverages(self.rows), self.means @ weights
+        toward = self.sample @ weights  # (B, C) v^T A^-1 mean
         gap = toward[range_B, y][:, None] - toward
         between = np.diag(cross)[y][:, None] - 2 * cross[y] + np.diag(cross)
         q = q_own[:, None] + 2 * gap + between
         u = q_own[:, None] + gap
         q[range_B, y], u[range_B, y] = q_own * grown**2, q_own * grown
-        added = (1 - g) * grown / len(self.y)
+        added = shrunk.share * grown / len(self.y)
         distance = q + added[:, None] * u**2 / np.maximum(1 - added * q_own, 1e-6)[:, None]
         return -0.5 * distance, n > 1
 

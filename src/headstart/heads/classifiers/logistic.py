@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from headstart.core.types import FittedHead
-from headstart.heads import design_matrix, softmax_regression
+from headstart.heads import covariance, design_matrix, softmax_regression
 from headstart.statistics.sampling import evenly_spaced
 
 PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strength over columns per picture
-# Rows from which large sets take their principal directions: they steer, the optimum is exact.
+# Rows from which large sets take their expected curvature: it steers, the optimum is exact.
 APPROXIMATE_ROWS = 16_384
 
 
@@ -63,9 +63,9 @@ def _solve_path(
         for _ in params:
             yield np.zeros((x.shape[1], 1)), np.zeros(1)
         return
-    basis = design_matrix.principal_basis(design_matrix.Design(x, moments), gram=_approximate_gram(x, moments))
+    coordinates = covariance.make_coordinates(design_matrix.Design(x, moments), gram=_approximate_gram(x, moments))
     yield from softmax_regression.solve_path(
-        basis, y, n_classes, [float(setting["strength"]) for setting in params], weight
+        coordinates, y, n_classes, [float(setting["strength"]) for setting in params], weight
     )
 
 

@@ -1,6 +1,6 @@
 """Ridge: least squares on one-hot classes with an L2 penalty, in closed form; tunes the strength.
 
-One eigen-decomposition serves all strengths. Values become probabilities by a softmax whose temperature is fitted on
+Values become probabilities by a softmax whose temperature is fitted on
 exact leave-one-out values (Allen's PRESS). It can start from weights that something else knows, such as the names of
 the classes: the penalty then draws towards a multiple of them, of the least leave-one-out error, shrunk by how sure it
 is (non-negative garrote, Breiman 1995): where its 95 % interval holds 0 it is 0, which is plain ridge to the last bit.
@@ -15,7 +15,7 @@ import numpy as np
 
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
-from headstart.heads import design_matrix, softmax_regression
+from headstart.heads import covariance, design_matrix, softmax_regression
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.sampling import evenly_spaced
 
@@ -70,16 +70,16 @@ class _Problem:
         self.weight = np.ones(len(y)) if weight is None else weight
         self.moments = design_matrix.column_moments(x, weight)
         design = design_matrix.Design(x, self.moments, root=None if weight is None else np.sqrt(weight))
-        self.basis = design_matrix.principal_basis(design)
+        self.covariance = covariance.measure_covariance(design)
         target = np.eye(len(self.present))[self.y]
         self.mean = self.weight @ target / len(y)
-        self.pull = self.basis.multiply_transposed(np.sqrt(self.weight)[:, None] * (target - self.mean)) / len(y)
+        self.target = np.sqrt(self.weight)[:, None] * (target - self.mean)
         self.rows = evenly_spaced(len(y), CALIBRATED)
-        self.sample_coordinates = self.basis.take_coordinates(self.rows)
+        self.sample = design.take_rows(self.rows)
         self.sample_target = target[self.rows]
         self.share = self.weight[self.rows]
         self.start = self._standardize_start(start) if start is not None else np.zeros((x.shape[1], 0))
-        self.start_coordinates = self.basis.from_columns(self.start)
+        self.start_values = design.multiply(self.start)
 
     def _standardize_start(self, start: np.ndarray) -> np.ndarray:
         """(D, P) a start on standardised features: of the present classes, whose scores for a picture sum to 0."""
@@ -88,17 +88,17 @@ class _Problem:
         return np.asarray(raw_start - raw_start.mean(axis=1, keepdims=True))
 
     def solve(self, strength: float, n_classes: int) -> dict[str, np.ndarray]:
-        coordinates = self.pull / (self.basis.power + strength)[:, None]
-        weights = self.basis.to_columns(coordinates)
-        residual = self._leave_one_out_errors(self.sample_target - self.mean, coordinates, strength)
+        shrunk = self.covariance.shrink(1.0, strength)
+        leverages = shrunk.compute_leverages(self.rows)
+        weights = shrunk.regress(self.target)
+        residual = self._leave_one_out_errors(self.sample_target - self.mean, weights, leverages)
         if self.start.shape[1]:
-            learnt_start = self.start_coordinates * (self.basis.power / (self.basis.power + strength))[:, None]
-            of_start = self._leave_one_out_errors(
-                self.sample_coordinates @ self.start_coordinates / np.sqrt(self.share)[:, None], learnt_start, strength
-            )
+            learnt_start = shrunk.regress(self.start_values)
+            start_values = self.start_values[self.rows] / np.sqrt(self.share)[:, None]
+            of_start = self._leave_one_out_errors(start_values, learnt_start, leverages)
             if (multiple := _trusted_multiple(self.share[:, None] * of_start, of_start, residual)) > 0:
                 residual = residual - multiple * of_start
-                weights = weights + multiple * (self.start - self.basis.to_columns(learnt_start))
+                weights = weights + multiple * (self.start - learnt_start)
         t = self._fit_temperature(self.sample_target - residual)
         return design_matrix.linear_head_arrays(t * weights, t * self.mean, self.moments, self.present, n_classes)
 
@@ -111,12 +111,11 @@ class _Problem:
         spread = float(np.std(left_out - left_out.mean(axis=1, keepdims=True)))
         return fitted if largest_class > 2 else max(fitted, SPREAD / spread if spread > 0 else 1.0)
 
-    def _leave_one_out_errors(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
+    def _leave_one_out_errors(self, target: np.ndarray, weights: np.ndarray, leverages: np.ndarray) -> np.ndarray:
         """(B, P) errors for rows of a target (B, P), less its mean, as if each had not been learnt from."""
-        fitted = self.sample_coordinates @ inner / np.sqrt(self.share)[:, None]
-        leverage = (self.sample_coordinates**2) @ (1 / (self.basis.power + strength)) / len(self.y)
-        leverage = leverage + self.share / len(self.y)
-        return np.asarray((target - fitted) / np.maximum(1 - leverage, 1e-6)[:, None])
+        fitted = self.sample @ weights / np.sqrt(self.share)[:, None]
+        own = (leverages + self.share) / len(self.y)
+        return np.asarray((target - fitted) / np.maximum(1 - own, 1e-6)[:, None])
 
 
 def _trusted_multiple(weighted: np.ndarray, of_start: np.ndarray, residual: np.ndarray) -> float:
