@@ -83,13 +83,13 @@ class Coordinates:
     Attributes:
         root: (M, M) float64 lower Cholesky factor of Z Z^T where there are more columns than rows, else None: then the
             coordinates are the columns themselves.
-        held: (M, Q) float32, half the memory to walk through; None where they are too many to hold.
+        rows_f32: (M, Q) float32, half the memory to walk through; None where they are too many to hold.
         gram: (D, D) the mean of z z^T, or about that, where they are not held.
     """
 
     design: Design
     root: np.ndarray | None
-    held: np.ndarray | None
+    rows_f32: np.ndarray | None
     gram: np.ndarray | None
 
     @property
@@ -99,23 +99,23 @@ class Coordinates:
 
     def weigh_gram(self, weight: np.ndarray) -> np.ndarray:
         """(Q, Q) sum of the coordinates' products by row weights (M, 1); about that where they are not held."""
-        if self.held is None:
+        if self.rows_f32 is None:
             assert self.gram is not None
             return np.asarray(self.gram * weight.sum())
-        weighted = self.held * np.sqrt(weight).astype(np.float32)
+        weighted = self.rows_f32 * np.sqrt(weight).astype(np.float32)
         return np.asarray(weighted.T @ weighted)
 
     def multiply(self, v: np.ndarray) -> np.ndarray:
         """(Q, C) -> (M, C)."""
-        if self.held is None:
+        if self.rows_f32 is None:
             return self.design.multiply(v)
-        return np.asarray(self.held @ v.astype(np.float32), np.float64)
+        return np.asarray(self.rows_f32 @ v.astype(np.float32), np.float64)
 
     def multiply_transposed(self, r: np.ndarray) -> np.ndarray:
         """(M, C) -> (Q, C)."""
-        if self.held is None:
+        if self.rows_f32 is None:
             return self.design.multiply_transposed(r)
-        return np.asarray(self.held.T @ r.astype(np.float32), np.float64)
+        return np.asarray(self.rows_f32.T @ r.astype(np.float32), np.float64)
 
     def to_columns(self, v: np.ndarray) -> np.ndarray:
         """(Q, C) in these coordinates -> (D, C) of the standardised columns."""
@@ -139,9 +139,9 @@ def make_coordinates(design: Design, gram: np.ndarray | None = None) -> Coordina
     if design.wide:
         products = design.standardized @ design.standardized.T
         root = factorize(products, max(_RANK * float(np.trace(products)), 1e-300))
-    held = design.standardized if root is None and design.dense else root
-    if held is not None:
-        return Coordinates(design, root, held.astype(np.float32), None)
+    rows_f32 = design.standardized if root is None and design.dense else root
+    if rows_f32 is not None:
+        return Coordinates(design, root, rows_f32.astype(np.float32), None)
     return Coordinates(design, root, None, design.compute_gram() if gram is None else gram)
 
 

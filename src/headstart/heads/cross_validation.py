@@ -211,15 +211,15 @@ def _predict_in_step(
             fitted += paths[fold]
         answers[fold] = prediction.predict_many(fitted, x[test_rows[fold]])
 
-    done = 0
-    while done < len(grid):
+    count = 0
+    while count < len(grid):
         run_in_threads(judge_fold, range(len(numbers)), x.nbytes)
         for position in range(len(answers[0])):
             p_MC = np.full((len(y), shared["n_classes"]), np.nan, np.float32)
             for rows, answer in zip(test_rows, answers, strict=True):
                 p_MC[rows] = answer[position]
             yield p_MC
-        done += len(answers[0])
+        count += len(answers[0])
 
 
 def judge_more_repeats(
