@@ -277,9 +277,14 @@ def test_what_recommend_cannot_take_is_told(words, wrong, cache, small_textile, 
 def test_fit_fetches_a_recommended_preset_and_uses_it(shared_store, small_textile, tmp_path):
     """From an HTTP mirror: a small network in the layout of the official preset, at the side of the recommendation."""
     pytest.importorskip("keras_hub")
-    env = os.environ | cold(shared_store, tmp_path / "cache") | {"KERAS_HOME": str(tmp_path / "keras")}
+    env = (
+        os.environ
+        | cold(shared_store, tmp_path / "cache", ("weights", "trunks", "findings"))
+        | {"KERAS_HOME": str(tmp_path / "keras")}
+    )
     hub_presets.save("dinov2", tmp_path / "mirror" / "keras_hub" / "dinov2_small")
     words = ("fit", small_textile(8), "--folds", "2", "--budget", "10m", "--out", tmp_path / "run")
+    words += ("--max-latency", "150ms")  # without the dearest of the bundled
     with serving(tmp_path / "mirror") as (address, requests):
         env["HEADSTART_WEIGHTS_MIRROR"] = address
         command = [sys.executable, "-m", "headstart", *map(str, words)]
