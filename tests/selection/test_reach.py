@@ -16,8 +16,9 @@ import headstart
 import hub_presets
 import official_files
 from command_line import cold
+from headstart.api import commands
 from headstart.backbones import loading
-from headstart.backbones.downloads import resumable
+from headstart.backbones.downloads import resumable, wheels
 from headstart.backbones.licences import is_permissive
 from headstart.backbones.recommended import list_recommendations
 from headstart.backbones.sources.keras_applications import _read_table
@@ -107,6 +108,26 @@ def test_only_who_may_reaches_out(ctx, monkeypatch):
     made.reaches_out = False  # as for an audit
     candidates.list_candidates(made, 24)
     assert made.console.err.getvalue() == ""
+
+
+def test_a_fit_reaches_out_and_the_demo_does_not(cache, monkeypatch, capsys):
+    """Whose figures are of the bundled backbones; both end where the pictures cannot be had."""
+    asked = []
+    monkeypatch.setattr(
+        commands, "_open_steps", lambda *given, reaching=False, **how: asked.append(reaching) or _stop()
+    )
+    monkeypatch.setattr(wheels, "fetch_textile", lambda *given: "pictures")
+    for run in (commands.demo, lambda: commands.fit("pictures"), lambda: commands.rank("pictures")):
+        with pytest.raises(SetupError, match="far enough"):
+            run()
+    for run in (commands.audit, commands.embed):
+        with pytest.raises(SetupError, match="far enough"):
+            run("pictures")
+    assert asked == [False, True, True, False, False]
+
+
+def _stop():
+    raise SetupError("far enough")
 
 
 def test_limits_and_budget_bar_before_anybody_is_asked(ctx, cache, tmp_path, monkeypatch):

@@ -105,12 +105,26 @@ def fit(
     settings = jobs.take_settings(locals())
     if again and out is None:
         raise UsageError("`again` is about a run that is there", where="--again", hint="name its folder with --out")
-    with _open_steps(data, out, console, settings, training=True, callbacks=callbacks, again=again) as steps:
+    return _run_fit(data, out, console, settings, callbacks=callbacks, again=again, reaching=True)
+
+
+def _run_fit(
+    data: str | Path,
+    out: str | Path | None,
+    console: Console | None,
+    settings: Mapping[str, Any],
+    *,
+    callbacks: Sequence[Any] = (),
+    again: bool = False,
+    reaching: bool,
+) -> Run:
+    how: dict[str, Any] = {"training": True, "callbacks": callbacks, "again": again, "reaching": reaching}
+    with _open_steps(data, out, console, settings, **how) as steps:
         run = Run(steps.ctx.run.path)
         if run.finished:
             _require_same_request(run, steps.ctx)
             return run
-        steps.ctx.callbacks, steps.ctx.reaches_out = tuple(callbacks), True
+        steps.ctx.callbacks = tuple(callbacks)
         earlier = run.interrupted
         steps.write_report()
         over_s = -steps.ctx.left_s()
@@ -181,8 +195,7 @@ def rank(
     """Measure which backbone and depth fit the pictures; the ranking as plain JSON. `fit` explains the settings."""
     from headstart.core.storage.serialization import as_json
 
-    with _open_steps(data, out, console, settings) as steps:
-        steps.ctx.reaches_out = True
+    with _open_steps(data, out, console, settings, reaching=True) as steps:
         return {"run": steps.ctx.run.path.as_posix(), "ranking": as_json(steps.ranking)}
 
 
@@ -229,7 +242,7 @@ def demo(
     console = console or Console()
     data = fetch_textile(default_store(console), console)
     path = out or find_free_folder("textile", jobs.make_job(data=str(data), **settings))
-    return fit(data, out=path, console=console, **settings)
+    return _run_fit(data, path, console, settings, reaching=False)  # its figures are those of the bundled backbones
 
 
 def zeroshot(
@@ -281,7 +294,7 @@ def plan(
     from headstart.selection.candidates import list_candidates
 
     console = console or Console()
-    job, _ = _check_request(data, out, console, settings, training=True, fetching=False)
+    job, _ = _check_request(data, out, console, settings, training=True, fetching=False, reaching=True)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps, ctx.reaches_out = FitSteps(ctx), True
         pictures, count = steps.pictures, len(steps.pictures.uris)
@@ -330,14 +343,15 @@ def _open_steps(
     training: bool = False,
     callbacks: Sequence[Any] = (),
     again: bool = False,
+    reaching: bool = False,
 ) -> Iterator[FitSteps]:
     """The steps at their beginning, on one thread of linear algebra: no result depends on the number of cores."""
     from headstart.core import blas_threads
 
     console = console or Console()
-    job, path = _check_request(data, out, console, settings, training=training, callbacks=callbacks)
+    job, path = _check_request(data, out, console, settings, training=training, callbacks=callbacks, reaching=reaching)
     with open_run(path, job, console, again=again) as ctx, blas_threads.single_blas_thread():
-        ctx.keeps_times = not training and Run(path).finished
+        ctx.keeps_times, ctx.reaches_out = not training and Run(path).finished, reaching
         yield FitSteps(ctx)
 
 
@@ -350,12 +364,13 @@ def _check_request(
     training: bool,
     fetching: bool = True,
     callbacks: Sequence[Any] = (),
+    reaching: bool = False,
 ) -> tuple[Job, Path]:
     extras.require_extra("fit", "learning from pictures")
     job = jobs.read_settings({"data": str(data), **settings})
     path = Path(out) if out else find_free_folder(Path(job.data).resolve().name, job)
     problems = find_callback_problems(callbacks, job.strategy)
-    problems += preflight(job, path, console, training=training, fetching=fetching)
+    problems += preflight(job, path, console, training=training, fetching=fetching, reaching=reaching)
     if problems:
         raise make_error(problems)
     for doubt in jobs.find_recipe_doubts(job):

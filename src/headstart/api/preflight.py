@@ -30,11 +30,19 @@ if TYPE_CHECKING:
 TRAINING_SETTINGS = ("trials", "domain", "track", "profile")  # a probe looks at none of them
 
 
-def preflight(job: Job, run: Path, console: Console, *, training: bool = False, fetching: bool = True) -> list[Problem]:
+def preflight(
+    job: Job,
+    run: Path,
+    console: Console,
+    *,
+    training: bool = False,
+    fetching: bool = True,
+    reaching: bool = False,
+) -> list[Problem]:
     """Everything that is wrong with a request; `training` looks at what only a whole fit uses too.
 
     With `fetching` a named backbone of which nothing is known before it is here may be fetched, if nothing else is
-    wrong.
+    wrong. With `reaching` the recommended backbones count as candidates.
     """
     from headstart.data.reading.read_dataset import require_folder
 
@@ -53,7 +61,7 @@ def preflight(job: Job, run: Path, console: Console, *, training: bool = False, 
     unknown = _find_backbone_problems(job, console, fetching=fetching, only_here=bool(problems))
     problems += unknown
     if training and job.strategy != "probe" and not unknown:
-        problems += _find_training_problems(job, run, console)
+        problems += _find_training_problems(job, run, console, reaching=reaching)
     return problems
 
 
@@ -112,11 +120,11 @@ def _find_backbone_problems(job: Job, console: Console, *, fetching: bool, only_
     return [problem for name in job.backbones if name != "auto" for problem in _catch(require, name)]
 
 
-def _find_training_problems(job: Job, run: Path, console: Console) -> list[Problem]:
+def _find_training_problems(job: Job, run: Path, console: Console, *, reaching: bool) -> list[Problem]:
     """What is wrong between the recipe and the candidates, unless the run has chosen them: they may be others now."""
     from headstart.selection.candidates import list_candidates
 
-    ctx = Context(job=job, run=RunFolder(run), store=default_store(console), console=console, reaches_out=True)
+    ctx = Context(job=job, run=RunFolder(run), store=default_store(console), console=console, reaches_out=reaching)
     if ctx.run.find_decision("candidates") is not None:
         return []
     return [*_catch(lambda: require_trainable(job, list_candidates(ctx))), *_catch(require_tracker, job.track)]

@@ -21,7 +21,6 @@ class Demo:
         """Add the settings of a job and the output options."""
         options.add_settings(parser)
         options.add_out(parser, "the run folder (default: runs/<date>-textile)")
-        options.add_offline(parser)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
