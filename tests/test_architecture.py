@@ -53,6 +53,30 @@ def test_light_commands_load_nothing_heavy(words):
     assert not loaded(*words) & (HEAVY - {"numpy"} if words[0] == "backbones" else HEAVY)
 
 
+def test_help_imports_no_more_than_it_needs():
+    code = (
+        "import sys\nearlier = set(sys.modules)\nfrom headstart.cli.main import main\nmain(['--help'])\n"
+        "print(*set(sys.modules) - earlier, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stderr.split())
+    ours = {"headstart", "headstart.cli", "headstart.cli.main", "headstart.core"}
+    assert {m for m in modules if m.startswith("headstart")} == ours | {
+        "headstart.core.errors",
+        "headstart.core.registry",
+    }
+    assert not modules & {
+        "argparse",
+        "ast",
+        "dataclasses",
+        "difflib",
+        "importlib.metadata",
+        "inspect",
+        "json",
+        "shutil",
+    }
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = "import headstart, sys; print(sorted({m.partition('.')[0] for m in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

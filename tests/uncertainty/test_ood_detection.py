@@ -1,5 +1,7 @@
 """Distances that tell the foreign from the known, in bounded memory, by numpy alone."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -87,3 +89,16 @@ def test_constant_features_and_equal_pictures_are_no_trouble():
     for method in ood_detection.METHODS:
         arrays, k = ood_detection.fit_references(x, np.arange(20) % 2, method)
         assert np.isfinite(ood_detection.compute_distances(arrays, k, np.vstack([x[:1], x[:1] * 3]))).all()
+
+
+@pytest.mark.parametrize("shape", [(300, 5), (40, 60), (2, 3), (1, 4), (30, 1)])
+def test_the_covariance_is_shrunk_as_scikit_learn_shrinks_it(shape):
+    from sklearn.covariance import ledoit_wolf
+
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=shape) * rng.uniform(0.1, 5, shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn doubts a single row
+        wanted, _ = ledoit_wolf(rows, assume_centered=True)
+    assert ood_detection.estimate_covariance(rows) == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+    assert not ood_detection.estimate_covariance(np.zeros(shape)).any()

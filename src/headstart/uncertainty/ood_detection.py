@@ -96,11 +96,21 @@ def _widest_directions(z: np.ndarray) -> np.ndarray:
     return directions
 
 
+def estimate_covariance(centred: np.ndarray) -> np.ndarray:
+    """(P, P) covariance of centred rows (M, P), drawn towards a multiple of the identity (Ledoit and Wolf 2004)."""
+    rows, columns = centred.shape
+    empirical = centred.T @ centred / rows
+    mean = float(np.trace(empirical)) / columns
+    size = float(np.sum(empirical**2))
+    spread = size - columns * mean**2
+    noise = (float(np.mean(np.sum(centred**2, axis=1) ** 2)) - size) / rows
+    shrinkage = min(noise / spread, 1.0) if spread > 0 and noise > 0 else float(spread <= 0)
+    return np.asarray((1 - shrinkage) * empirical + shrinkage * mean * np.eye(columns))
+
+
 def _whitening_matrix(inside: np.ndarray) -> np.ndarray:
     """(P, P) that makes the spread inside classes equal in all directions."""
-    from sklearn.covariance import ledoit_wolf
-
-    widths, directions = np.linalg.eigh(ledoit_wolf(inside, assume_centered=True)[0])
+    widths, directions = np.linalg.eigh(estimate_covariance(inside))
     floor = max(float(widths[-1]) * 1e-10, float(np.finfo(np.float32).tiny))
     matrix: np.ndarray = directions / np.sqrt(np.maximum(widths, floor))
     return matrix

@@ -67,9 +67,10 @@ class RowStore:
         with path.open("rb") as lines:
             lines.seek(self._read_to)
             finished = lines.read().rpartition(b"\n")[0]
+        all_keys = self._map_file("keys.bin", np.uint8, KEY_BYTES)
         for line in finished.split(b"\n") if finished else ():
             block = self._parse_line(line)
-            if block is not None and not self._index_block(block):
+            if block is not None and not self._index_block(block, all_keys):
                 short.append(block)
             self._read_to += len(line) + 1
         self._starts = np.array(sorted(self._blocks), np.int64)
@@ -88,12 +89,12 @@ class RowStore:
             self.report(f"a line of the cached rows {self.folder.name[:12]} is damaged; its rows are made again")
         return None
 
-    def _index_block(self, block: _Block) -> bool:
+    def _index_block(self, block: _Block, all_keys: np.ndarray) -> bool:
         """Take a block's keys into the index; False when the file of keys ends before they do."""
-        keys = self._map_file("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n]
         self._blocks[block.start] = block
+        keys = _split_keys(all_keys[block.start : block.start + block.n])
         for row, key in enumerate(keys, block.start):
-            self._index.setdefault(key.tobytes(), row)
+            self._index.setdefault(key, row)
         return len(keys) == block.n
 
     def _forget_block(self, start: int) -> None:
@@ -129,7 +130,7 @@ class RowStore:
             return int((self._look_up(keys) < 0).sum())
 
     def _look_up(self, keys: np.ndarray) -> np.ndarray:
-        return np.fromiter((self._index.get(key.tobytes(), -1) for key in keys), np.int64, len(keys))
+        return np.fromiter((self._index.get(key, -1) for key in _split_keys(keys)), np.int64, len(keys))
 
     def _drop_damaged(self, positions: np.ndarray) -> bool:
         """Check the blocks that are pointed into; strike out damaged ones and say whether there were any."""
@@ -258,6 +259,12 @@ def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> 
 def parse_keys(digests: list[str]) -> np.ndarray:
     """SHA-256 hex digests as (M, 32) uint8."""
     return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, KEY_BYTES)
+
+
+def _split_keys(keys: np.ndarray) -> list[bytes]:
+    """Keys (M, 32) uint8 as bytes."""
+    joined = keys.tobytes()
+    return [joined[start : start + KEY_BYTES] for start in range(0, len(joined), KEY_BYTES)]
 
 
 def make_unlinked_array(shape: tuple[int, int], scratch: Path) -> np.ndarray:

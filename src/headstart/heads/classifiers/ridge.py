@@ -1,9 +1,9 @@
 """Ridge: least squares on one-hot classes with an L2 penalty, in closed form; tunes the strength.
 
-Values become probabilities by a softmax whose temperature is fitted on
-exact leave-one-out values (Allen's PRESS). It can start from weights that something else knows, such as the names of
-the classes: the penalty then draws towards a multiple of them, of the least leave-one-out error, shrunk by how sure it
-is (non-negative garrote, Breiman 1995): where its 95 % interval holds 0 it is 0, which is plain ridge to the last bit.
+Values become probabilities by a softmax whose temperature is fitted on exact leave-one-out values (Allen's PRESS). It
+can start from weights that something else knows, such as the names of the classes: the penalty then draws towards a
+multiple of them, of the least leave-one-out error, shrunk by how sure it is (non-negative garrote, Breiman 1995): where
+its 95 % interval holds 0 it is 0, which is plain ridge to the last bit.
 """
 
 from __future__ import annotations
