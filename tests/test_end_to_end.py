@@ -270,11 +270,10 @@ def test_evaluate_judges_on_another_folder(fitted, small_textile):
     assert 0 < said["learnt_from"] <= 15  # the first five of each class are among the sixty
 
 
-def test_a_small_budget_leaves_slow_candidates_out(warm, few, tmp_path):
-    _, stderr = call("fit", few, "--budget", "2s", "--out", tmp_path / "run")
-    [plan] = [line for line in stderr.splitlines() if line.startswith("plan") and "left out" in line]
-    assert "bundled:vgg16_hed" in plan
-    assert "fit the budget" in plan
+def test_a_backbone_whose_chance_is_not_worth_its_pass_is_left_out(warm, few, tmp_path):
+    _, stderr = call("fit", few, "--budget", "10m", "--out", tmp_path / "run")
+    [plan] = [line for line in stderr.splitlines() if "bundled:vgg16_hed is left out" in line]
+    assert "32 pictures through it cost 318% of all through bundled:efficientnet_lite2, and its chance" in plan
     assert headstart.load(tmp_path / "run").evaluation.split == "test"
 
 
@@ -411,7 +410,7 @@ def test_a_dry_run_writes_nothing(warm, few, tmp_path):
     stdout, _ = call("fit", few, "--backbones", LITE0, "--dry-run", "--json", "--out", tmp_path / "run")
     said = json.loads(stdout)
     assert said["pictures"] == 180
-    assert said["estimate"]["seconds"] >= 0 and "of 180 vectors come from the cache" in str(said["estimate"])
+    assert said["estimate"]["seconds"] >= 0 and "of 180 pictures pass " in str(said["estimate"])
     assert not (tmp_path / "run").exists()
 
 

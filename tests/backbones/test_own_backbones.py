@@ -54,7 +54,7 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
 
     def again():
         ctx.run = RunFolder(ctx.run.path)
-        return candidates.choose_candidates(data, ctx=ctx, pictures=24)
+        return candidates.choose_candidates(data, ctx=ctx)
 
     first = again()
     assert first == again() == ("saved_file:mine", "bundled:efficientnet_lite0")
@@ -68,5 +68,5 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
 
 def test_of_others_nothing_is_written_down(own, context, data):
     ctx = context(store=own, backbones=("bundled:efficientnet_lite0",))
-    candidates.choose_candidates(data, ctx=ctx, pictures=24)
+    candidates.choose_candidates(data, ctx=ctx)
     assert ctx.run.find_decision("own_backbones") is None

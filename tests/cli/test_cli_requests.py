@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import headstart
+import judged_sets
 from headstart.api import preflight
 from headstart.cli.main import main
 from headstart.core import extras
@@ -271,6 +272,9 @@ def test_what_the_recipe_asks_for_survives_the_screening(context, given, kept):
 
 def test_the_budget_does_not_leave_out_the_backbone_of_the_recipe(context, store):
     tight = {"strategy": "finetune", "budget": "0.001s", "store": store}  # no pace measured here has a say
-    assert candidates.list_candidates(context(**tight), 1000) == (LITE0,)
+    data = judged_sets.dataset(1000)
+    assert candidates.list_candidates(context(**tight), data) == (LITE0,)
     ctx = context(name="wanted", recipe="backbone=efficientnet_lite2", **tight)
-    assert candidates.list_candidates(ctx, 1000) == ("bundled:efficientnet_lite2",)
+    assert candidates.list_candidates(ctx, data) == ("bundled:efficientnet_lite2",)
+    ctx = context(name="levels", recipe="depths=block4", **tight)
+    assert candidates.list_candidates(ctx, data) == ("bundled:vgg16_hed",)

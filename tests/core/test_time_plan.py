@@ -10,10 +10,9 @@ def plan(**settings):
     return time_plan.plan_time(job.make_job(data="x", budget="1000", **settings))
 
 
-def test_the_first_passes_leave_the_budget_to_fine_tuning():
-    assert plan().shortlist_s(500.0) == 300.0
-    assert plan(strategy="auto").shortlist_s(500.0) == 30.0
-    assert plan().later_passes_s(100.0) == pytest.approx(70.0)
+def test_passes_leave_the_budget_to_fine_tuning():
+    assert plan().pass_s(500.0) == 300.0
+    assert plan(strategy="auto").pass_s(500.0) == 100.0
 
 
 def test_fine_tuning_has_what_is_left_without_the_reserve():

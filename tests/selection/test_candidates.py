@@ -49,9 +49,8 @@ def asked(context, warm):
 
 
 @pytest.fixture
-def data(small_textile, context, store):
-    folder = small_textile(8)
-    return read(folder, ctx=context(data=folder, store=store, name="reading"))
+def data():
+    return judged_sets.dataset(1000)
 
 
 def times(store, **ms):
@@ -67,8 +66,8 @@ EVERY = {"efficientnet_lite0": 3.0, "efficientnet_lite1": 4.0, "efficientnet_lit
 
 
 def test_size_leaves_out_and_says_the_number(asked, data):
-    ctx = asked(max_size="18MB")
-    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1)
+    ctx = asked(max_size="18MB", budget="3h")
+    assert candidates.choose_candidates(data, ctx=ctx) == (LITE0, LITE1)
     said = ctx.console.err.getvalue()
     assert f"{LITE2} is left out: 19.5 MB of weights, --max-size 18MB" in said
     assert f"{HED} is left out: 58.9 MB of weights, --max-size 18MB" in said
@@ -78,19 +77,19 @@ def test_size_leaves_out_and_says_the_number(asked, data):
 def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data, warm):
     times(warm, **EVERY)
     ctx = asked(max_latency="5ms", backbones=("auto",))
-    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1)
+    assert candidates.choose_candidates(data, ctx=ctx) == (LITE0, LITE1)
     assert f"{LITE2} is left out: 6 ms for one picture, --max-latency 5ms" in ctx.console.err.getvalue()
     assert ctx.run.find_decision("latency_ms") == {LITE0: 3.0, LITE1: 4.0}
     for entry in (warm.root / "paces").iterdir():  # measured anew, the machine would now be too slow
         (entry / "pace.json").write_text("{}")
     times(warm, **{name: 10 * ms for name, ms in EVERY.items()})
-    assert candidates.choose_candidates(data, ctx=asked(max_latency="5ms"), pictures=24) == (LITE0, LITE1)
+    assert candidates.choose_candidates(data, ctx=asked(max_latency="5ms")) == (LITE0, LITE1)
 
 
 def test_licence_bars_what_is_not_permissive(asked, data, monkeypatch):
     monkeypatch.setattr("headstart.selection.limits.is_permissive", lambda licence: licence != "MIT")
-    ctx = asked(license="permissive")
-    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1, LITE2)
+    ctx = asked(license="permissive", budget="3h")
+    assert candidates.choose_candidates(data, ctx=ctx) == (LITE0, LITE1, LITE2)
     assert f"{HED} is left out: its licence `MIT` is not permissive" in ctx.console.err.getvalue()
 
 
@@ -105,71 +104,72 @@ def test_a_named_backbone_that_is_too_slow_is_an_error(asked, data, warm):
     times(warm, **EVERY)
     ctx = asked(max_latency="5ms", backbones=("auto", "efficientnet_lite2"))
     with pytest.raises(UsageError, match=r"lite2` was named and breaks a limit: 6 ms .* --max-latency 5ms"):
-        candidates.choose_candidates(data, ctx=ctx, pictures=24)
+        candidates.choose_candidates(data, ctx=ctx)
 
 
 def test_when_nothing_is_left_the_numbers_are_told(asked, data):
     with pytest.raises(UsageError, match=r"no backbone obeys the limits: bundled:efficientnet_lite0: 13.7 MB"):
-        candidates.choose_candidates(data, ctx=asked(max_size="1MB"), pictures=24)
+        candidates.choose_candidates(data, ctx=asked(max_size="1MB"))
 
 
 def test_when_none_is_quick_enough_all_numbers_are_told(asked, data, warm):
     times(warm, **EVERY)
     with pytest.raises(UsageError, match=r"lite0: 3 ms for one picture, --max-latency 1ms; .*lite1: 4 ms"):
-        candidates.choose_candidates(data, ctx=asked(max_latency="1ms"), pictures=24)
+        candidates.choose_candidates(data, ctx=asked(max_latency="1ms"))
 
 
 def test_without_limits_nothing_is_decided_about_them(asked, data):
-    ctx = asked()
-    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1, LITE2, HED)
+    ctx = asked(budget="3h")
+    assert candidates.choose_candidates(data, ctx=ctx) == (LITE0, LITE1, LITE2)
     assert ctx.run.find_decision("limits") is None and ctx.run.find_decision("latency_ms") is None
+    said = ctx.console.err.getvalue()
+    assert f"{HED} is left out: 32 pictures through it cost 57% of all through {LITE2}, and its chance" in said
+    assert f"3 backbones are looked at: {LITE0}, {LITE1}, {LITE2}" in said
+
+
+def test_by_name_whatever_it_costs_is_taken(asked, data):
+    names = (LITE0, HED)
+    assert candidates.choose_candidates(data, ctx=asked(backbones=names, budget="2s")) == names
+    beside = asked(backbones=("auto", "vgg16_hed"), budget="3h", name="beside")
+    assert candidates.choose_candidates(data, ctx=beside) == (LITE0, LITE1, LITE2, HED)
+
+
+def test_what_has_too_few_pictures_to_be_told_apart_is_the_best_by_prior_alone(asked):
+    few = judged_sets.dataset(60)
+    assert candidates.choose_candidates(few, ctx=asked(budget="3h")) == (LITE2,)
+    training = asked(budget="3h", strategy="auto", name="training")
+    assert candidates.choose_candidates(few, ctx=training) == (LITE0, LITE2), "and the cheapest to train"
 
 
 def test_what_the_budget_has_no_room_for_is_no_candidate_and_a_resumed_run_keeps_its_list(asked, data, warm):
     times(warm, **EVERY)
-    ctx = asked(budget="2s")
-    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1, LITE2)
-    said = ctx.console.err.getvalue()
-    assert f"{HED} is left out: its pass does not fit the budget" in said
-    assert "3 backbones, at most " in said
-    resumed = asked(budget="3h")
-    assert candidates.choose_candidates(data, ctx=resumed, pictures=24) == (LITE0, LITE1, LITE2)
-    assert "3 backbones, at most " in resumed.console.err.getvalue()
-    assert candidates.choose_candidates(data, ctx=asked(budget="3h", name="other"), pictures=24) == (
-        LITE0,
-        LITE1,
-        LITE2,
-        HED,
-    )
+    ctx = asked(budget="9s")
+    assert candidates.choose_candidates(data, ctx=ctx) == (LITE0, LITE1)
+    assert f"{LITE2} is left out: its pass does not fit the budget" in ctx.console.err.getvalue()
+    assert candidates.choose_candidates(data, ctx=asked(budget="3h")) == (LITE0, LITE1)
+    assert candidates.choose_candidates(data, ctx=asked(budget="3h", name="other")) == (LITE0, LITE1, LITE2)
+    assert candidates.choose_candidates(data, ctx=asked(budget="0.1s", name="none")) == (LITE0,), "one there must be"
 
 
-def test_what_is_named_beside_auto_stays_whatever_it_takes(asked, data, warm):
-    times(warm, **EVERY)
-    ctx = asked(budget="2s", backbones=("auto", "vgg16_hed"))
-    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (HED,)
-    assert f"{LITE0}, {LITE1}, {LITE2} are left out: their passes do not fit the budget" in ctx.console.err.getvalue()
-
-
-def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked, data, monkeypatch):
+def test_the_most_promising_are_looked_at_and_no_more_than_eight(asked, data, monkeypatch):
     """As if the weights of all of Keras' networks were on this machine."""
-    ctx = asked()
+    ctx = asked(budget="1000h")
     every = [
         one
         for one in map(loading.find_backbone, loading.list_backbones())
         if one.name.startswith(("bundled:", "keras_applications:"))
     ]
     monkeypatch.setattr(candidates, "list_available", lambda ctx: every)
-    found = candidates.list_candidates(ctx, 1, data=data)
-    by_prior = sorted(every, key=lambda one: -one.spec.prior)
-    cheapest = min(every, key=lambda one: one.spec.flops).name
-    assert len(found) == 8 and cheapest in found
-    assert {one.name for one in by_prior[:5]} <= set(found)
-    assert f"and {len(every) - 11} more are left out: more is expected of the others" in ctx.console.err.getvalue()
-    assert set(candidates.list_candidates(asked(), 0)) == set(found)
+    found = candidates.list_candidates(ctx, judged_sets.dataset(20_000))
+    by_prior = sorted(every, key=lambda one: (-one.spec.prior, one.spec.flops))
+    assert len(found) == 8 and by_prior[0].name in found
+    assert HED not in found
+    assert f"{len(every) - 11} more backbones are left out for their cost" in ctx.console.err.getvalue()
+    assert len(candidates.list_candidates(asked())) == len(every), "without pictures all are listed"
 
 
 def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm, data):
-    ctx, chosen = asked(), (LITE0, HED)
+    ctx, chosen = asked(), {LITE0: 1000, HED: 1000}
     many = dataclasses.replace(data, digests=tuple(f"{number:064x}" for number in range(1000)))
     guessed = extraction_time.estimate_extraction(chosen, many, ctx)
     assert "90 GFLOP/s" in guessed.assumptions[0] and "measured" not in guessed.assumptions[0]
@@ -191,52 +191,39 @@ def keep(store, backbone, digests):
     RowStore(store.root / cache_address(key), widths).add_rows(parse_keys(list(digests)), vectors)
 
 
-def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm):
+def test_pictures_whose_vectors_are_in_the_cache_take_no_time_and_change_no_choice(asked, data, warm):
     times(warm, **EVERY)
     keep(warm, HED, data.digests)
-    assert candidates.choose_candidates(data, ctx=asked(budget="2s"), pictures=24) == (LITE0, LITE1, LITE2, HED)
-    found = extraction_time.estimate_extraction((LITE0, HED), data, asked())
-    assert "24 of 48 vectors come from the cache, and no candidate is dropped" in found.assumptions[1]
-    assert found.seconds == pytest.approx(24 * (0.003 + 1 / (extraction_time.DECODE_PER_S * count_threads())))
-    keep(warm, LITE0, data.digests[:18])
-    assert extraction_time.count_missing_rows(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
-    assert extraction_time.count_missing_rows(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
+    keep(warm, LITE2, data.digests)
+    assert candidates.choose_candidates(data, ctx=asked(budget="9s")) == (LITE0, LITE1, LITE2)
+    keep(warm, LITE0, data.digests[:900])
+    assert extraction_time.count_missing_rows(data, (LITE0, LITE1, HED), warm) == {LITE0: 100, LITE1: 1000, HED: 0}
+    assert extraction_time.count_missing_rows(data, (LITE0,), warm, np.arange(890, 910)) == {LITE0: 10}
 
 
-def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees(asked, warm):
-    """As `headstart demo` again: only the vectors of the edge detector are missing, and it is not expected to stay."""
-    many = judged_sets.dataset(1000)
-    times(warm, **EVERY)
-    for name in (LITE0, LITE1, LITE2):
-        keep(warm, name, many.digests)
-    story, named = FitSteps(asked()), FitSteps(asked(backbones=(LITE0, HED), name="named"))
-    story.pictures = named.pictures = many
-    assert story.foresee_passes((LITE0, LITE1, LITE2, HED)) == {LITE0: 0, LITE1: 0, LITE2: 0, HED: 256}
-    assert named.foresee_passes((LITE0, HED)) == {LITE0: 0, HED: 1000}
-    fresh = FitSteps(asked(name="fresh", store=Store(warm.root / "empty")))
-    fresh.pictures = many
-    assert fresh.foresee_passes((LITE0, LITE1, LITE2, HED)) == {LITE0: 256, LITE1: 1000, LITE2: 1000, HED: 256}
-
-
-def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked, data, warm):
-    times(warm, **EVERY)
-    before = candidates.choose_candidates(data, ctx=asked(budget="2s"), pictures=24)
-    keep(warm, HED, data.digests)
-    assert candidates.choose_candidates(data, ctx=asked(budget="2s"), pictures=24) == before == (LITE0, LITE1, LITE2)
-    assert candidates.choose_candidates(data, ctx=asked(budget="2s", name="other"), pictures=24) == (*before, HED)
+def test_a_plan_counts_looks_and_one_pass_of_all_pictures(asked, data, warm):
+    names = (LITE0, LITE1, LITE2)
+    story, named = FitSteps(asked(budget="3h")), FitSteps(asked(backbones=(LITE0, HED), name="named"))
+    story.pictures = named.pictures = data
+    assert story.foresee_passes(names) == {LITE0: 128, LITE1: 128, LITE2: 1000}
+    assert named.foresee_passes((LITE0, HED)) == {LITE0: 1000, HED: 1000}
+    keep(warm, LITE1, data.digests)
+    assert story.foresee_passes(names) == {LITE0: 128, LITE1: 0, LITE2: 1000}
 
 
 @pytest.mark.medium
-def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(asked, data, warm):
+def test_an_unknown_latency_is_measured_before_anything_is_embedded(asked, small_textile, context, store, warm):
+    folder = small_textile(8)
+    data = read(folder, ctx=context(data=folder, store=store, name="reading"))
     ctx = asked(max_latency="10s", backbones=(LITE0,))
-    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0,)
+    assert candidates.choose_candidates(data, ctx=ctx) == (LITE0,)
     assert 0.1 < ctx.run.find_decision("latency_ms")[LITE0] < 10_000
     assert (
         latency.read_latency_ms(loading.find_backbone(LITE0).spec, warm) == ctx.run.find_decision("latency_ms")[LITE0]
     )
     tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
     with pytest.raises(UsageError, match="was named and breaks a limit"):
-        candidates.choose_candidates(data, ctx=tight, pictures=24)
+        candidates.choose_candidates(data, ctx=tight)
 
 
 class Seen:

@@ -11,6 +11,7 @@ from headstart.core.console import Console
 from headstart.core.storage import serialization
 from headstart.core.types import Ranking
 from headstart.selection.ranking import screening
+from headstart.selection.ranking.controls import judge_controls
 from headstart.selection.ranking.rank_backbones import rank_backbones
 from judged_sets import dataset, embeddings, splits
 
@@ -31,8 +32,14 @@ def control(data, split, signal=3.0):
     return embeddings(data, "random:made:good", {"inner": signal}, rows=split.train[:100], seed=9)
 
 
+def ranked(data, split, backbones, *, ctx, controls=()):
+    """The ranking with its controls, as a fit makes it."""
+    ranking = rank_backbones(data, split, backbones, ctx=ctx)
+    return judge_controls(ranking, data, split, backbones, controls, ctx=ctx)
+
+
 def test_the_most_informative_depth_is_chosen(data, backbones, context):
-    found = rank_backbones(data, splits(data), backbones, ctx=context())
+    found = ranked(data, splits(data), backbones, ctx=context())
     assert found.chosen == "made:good@inner"
     assert [row.status for row in found.rows if row.candidate == found.chosen] == ["chosen"]
     assert found.rows[0].candidate == found.chosen
@@ -47,7 +54,7 @@ def test_the_most_informative_depth_is_chosen(data, backbones, context):
 
 
 def test_scores_have_interval_and_n_on_the_same_pictures(data, backbones, context):
-    found = rank_backbones(data, splits(data), backbones, ctx=context())
+    found = ranked(data, splits(data), backbones, ctx=context())
     for row in found.rows[:3]:
         names = [score.name for score in row.scores]
         assert names[:3] == ["log_loss", "balanced_accuracy", "accuracy"]
@@ -59,7 +66,7 @@ def test_scores_have_interval_and_n_on_the_same_pictures(data, backbones, contex
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
 def test_by_an_accuracy_more_is_better(data, backbones, context, metric):
-    found = rank_backbones(data, splits(data), backbones, ctx=context(metric=metric))
+    found = ranked(data, splits(data), backbones, ctx=context(metric=metric))
     assert found.chosen == "made:good@inner"
     assert found.rows[0].scores[0].name == metric
     assert next(row for row in found.rows if row.backbone == "made:noise").paired.high < 0
@@ -69,7 +76,7 @@ def test_a_cheap_tie_is_taken_and_called_a_tie(data, context):
     dear = embeddings(data, "made:dear", {"last": 2.0}, flops=9 * 10**9, prior=0.9)
     cheap = embeddings(data, "made:dear", {"last": 2.0}, flops=10**9)  # the same vectors
     cheap = dataclasses.replace(cheap, spec=dataclasses.replace(cheap.spec, name="made:cheap"))
-    found = rank_backbones(data, splits(data), (dear, cheap), ctx=context())
+    found = ranked(data, splits(data), (dear, cheap), ctx=context())
     assert found.chosen == "made:cheap@last"
     assert found.ties == ("made:dear@last",)
     assert {row.candidate: row.status for row in found.rows[:2]} == {
@@ -81,7 +88,7 @@ def test_a_cheap_tie_is_taken_and_called_a_tie(data, context):
 
 def test_controls_never_win_and_are_paired_on_their_own_pictures(data, backbones, context):
     split = splits(data)
-    found = rank_backbones(data, split, backbones, ctx=context(), controls=(control(data, split, signal=9.0),))
+    found = ranked(data, split, backbones, ctx=context(), controls=(control(data, split, signal=9.0),))
     controls = {row.candidate: row for row in found.rows if row.status == "control"}
     assert set(controls) == {"random:made:good@inner", "colour histogram"}
     assert found.chosen == "made:good@inner"
@@ -100,7 +107,7 @@ def test_a_backbone_that_does_not_beat_its_random_twin_is_marked(data, backbones
     )
     ctx = context()
     ctx.console = Console(err=io.StringIO())
-    found = rank_backbones(data, split, (good, noise), ctx=ctx, controls=(weak, strong))
+    found = ranked(data, split, (good, noise), ctx=ctx, controls=(weak, strong))
     marks = {row.candidate: (row.beats_random, row.over_random) for row in found.rows if row.status != "control"}
     assert [marks[name][0] for name in ("made:good@inner", "made:good@last", "made:noise@last")] == [True, True, False]
     assert marks["made:good@inner"] == marks["made:good@last"]  # of the backbone at its best depth
@@ -108,19 +115,19 @@ def test_a_backbone_that_does_not_beat_its_random_twin_is_marked(data, backbones
     assert marks["made:noise@last"][1].n == 100
     assert {row.beats_random for row in found.rows if row.status == "control"} == {None}
     lines = ctx.console.err.getvalue().splitlines()
-    assert [line.split()[1] for line in lines if "no better than random weights" in line] == ["made:noise@last"]
+    assert [line.split()[1] for line in lines if "no better than random weights" in line] == ["made:noise"]
 
 
 def test_a_twin_that_was_also_named_is_compared_on_the_few_pictures(data, backbones, context):
     split, (good, _) = splits(data), backbones
     named = embeddings(data, "random:made:good", {"inner": 9.0})
-    found = rank_backbones(data, split, (good, named), ctx=context(), controls=(control(data, split, signal=0.0),))
+    found = ranked(data, split, (good, named), ctx=context(), controls=(control(data, split, signal=0.0),))
     (gain,) = {row.over_random for row in found.rows if row.backbone == "made:good" and row.status != "control"}
     assert gain.high < 0
 
 
 def test_without_a_twin_nothing_is_marked(data, backbones, context):
-    found = rank_backbones(data, splits(data), backbones, ctx=context(), controls=(control(data, splits(data)),))
+    found = ranked(data, splits(data), backbones, ctx=context(), controls=(control(data, splits(data)),))
     assert {row.beats_random for row in found.rows if row.backbone == "made:noise"} == {None}
 
 
@@ -129,8 +136,8 @@ def test_test_labels_change_nothing(data, backbones, context):
     targets = data.targets.copy()
     targets[split.test] = np.random.default_rng(1).integers(0, 3, len(split.test))
     other = dataclasses.replace(data, targets=targets)
-    a = rank_backbones(data, split, backbones, ctx=context(name="a"), controls=(control(data, split),))
-    b = rank_backbones(other, split, backbones, ctx=context(name="b"), controls=(control(data, split),))
+    a = ranked(data, split, backbones, ctx=context(name="a"), controls=(control(data, split),))
+    b = ranked(other, split, backbones, ctx=context(name="b"), controls=(control(data, split),))
     still = [dataclasses.replace(r, rows=tuple(dataclasses.replace(x, seconds=0) for x in r.rows)) for r in (a, b)]
     assert serialization.as_json(still[0]) == serialization.as_json(still[1])
 
@@ -139,7 +146,7 @@ def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, backbones, context
     contents = []
     for name in ("a", "b"):
         ctx = context(name=name)
-        rank_backbones(data, splits(data), backbones, ctx=ctx)
+        ranked(data, splits(data), backbones, ctx=ctx)
         contents.append((ctx.make_step_folder("rank") / "value.json").read_bytes())
     assert contents[0] == contents[1]
     loaded = serialization.load_value(Ranking, ctx.make_step_folder("rank"))
@@ -150,14 +157,14 @@ def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, backbones, context
 def test_a_recorded_choice_is_kept(data, backbones, context):
     ctx = context()
     ctx.record_decision("rank/chosen", lambda: "made:good@last")
-    assert rank_backbones(data, splits(data), backbones, ctx=ctx).chosen == "made:good@last"
+    assert ranked(data, splits(data), backbones, ctx=ctx).chosen == "made:good@last"
 
 
 def test_a_part_is_used_above_the_limit_and_said(data, backbones, context, monkeypatch):
     monkeypatch.setattr("headstart.selection.ranking.rank_backbones.MAX_PICTURES", 90)
     ctx = context()
     ctx.console = Console(err=io.StringIO())
-    found = rank_backbones(data, splits(data), backbones, ctx=ctx)
+    found = ranked(data, splits(data), backbones, ctx=ctx)
     assert found.rows[0].rows_seen == 90
     assert "on 90 of 180 pictures" in ctx.console.err.getvalue()
 
@@ -165,16 +172,17 @@ def test_a_part_is_used_above_the_limit_and_said(data, backbones, context, monke
 def test_the_table_is_told_in_a_few_lines(data, backbones, context):
     split, ctx = splits(data, repeats=10), context()
     ctx.console = Console(err=io.StringIO())
-    found = rank_backbones(data, split, backbones, ctx=ctx, controls=(control(data, split),))
+    found = ranked(data, split, backbones, ctx=ctx, controls=(control(data, split),))
     lines = ctx.console.err.getvalue().splitlines()
     assert all(line.startswith("rank ") for line in lines)
     assert (
         "3 candidates on 180 pictures, 4 folds x 5 (of 10 repeats: more hardly narrow the intervals), by log loss"
         in lines[0]
     )
-    assert lines[-2].endswith(found.why)
-    assert lines[-1].endswith("best by probe: made:good@inner; best by prior: made:good (published top-1 0.700)")
-    assert len(lines) == 8
+    assert lines[4].endswith(found.why)
+    assert lines[5].endswith("best by probe: made:good@inner; best by prior: made:good (published top-1 0.700)")
+    assert lines[6].endswith("made:good is no better than random weights")
+    assert [line.split()[1] for line in lines[7:]] == ["random:made:good@inner", "colour"]
     kept = serialization.load_value(Ranking, ctx.make_step_folder("rank"))
     best = (kept.best_by_probe, kept.best_by_prior, kept.prior_why)
     assert best == ("made:good@inner", "made:good", "published top-1 0.700")
@@ -207,7 +215,6 @@ def test_given_test_pictures_are_never_screened():
 
 
 GIVEN = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
-AHEAD = {name: 240 for name, *_ in GIVEN}  # pictures that have to go through each next
 
 
 def looked_at(data, rows, given=GIVEN):
@@ -218,73 +225,81 @@ def looked_at(data, rows, given=GIVEN):
     )
 
 
-def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
+def test_screening_keeps_the_best_by_probe_and_the_best_by_prior(data, context):
     rows, ctx = screening.draw_rows(data, 120, 0), context()
     ctx.console = Console(err=io.StringIO())
-    found = screening.screen_backbones(data, looked_at(data, rows), ctx=ctx, next_passes=AHEAD)
-    assert set(found.survivors) == {"made:good", "made:twin", "made:famous"}
-    assert found.survivors[1] == "made:famous"
+    found = screening.screen_backbones(data, looked_at(data, rows), ctx=ctx)
+    best, famous = found.survivors
+    assert best in ("made:good", "made:twin") and famous == "made:famous"
     np.testing.assert_array_equal(found.pictures, rows)
-    assert sorted(row.candidate for row in found.rows) == ["made:noise@inner", "made:noise@last"]
+    assert len(found.rows) == 4 and {row.backbone for row in found.rows} | set(found.survivors) == {
+        n for n, *_ in GIVEN
+    }
     for out in found.rows:
-        assert out.status == "screened_out"
-        assert out.paired.low > 0
-        assert out.paired.n == 120
-    assert ctx.run.find_decision("rank/survivors/120") == list(found.survivors)
-    best, famous, other = found.survivors
+        assert out.status == "screened_out" and out.paired.n == 120
+        assert out.backbone != "made:noise" or out.paired.low > 0
+    assert ctx.run.find_decision("rank/survivors/120/4") == list(found.survivors)
     assert ctx.console.err.getvalue().split(None, 1)[1] == (
-        f"3 of 4 backbones go on after 120 pictures: {best} (best by probe), {famous} (best by prior), {other}\n"
+        f"2 of 4 backbones go on after 120 pictures: {best} (best by probe), {famous} (best by prior)\n"
     )
 
 
 def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
     rows = screening.draw_rows(data, 120, 0)
     first, ctx = screening.draw_rows(data, 60, 0, among=rows), context()
-    one = screening.screen_backbones(data, looked_at(data, first), ctx=ctx, next_passes=dict.fromkeys(AHEAD, 120))
+    one = screening.screen_backbones(data, looked_at(data, first), ctx=ctx)
     again = [e for e in looked_at(data, rows) if e.spec.name in one.survivors]
-    two = screening.screen_backbones(data, tuple(again), ctx=ctx, previous=one, next_passes=AHEAD)
-    assert set(two.survivors) <= set(one.survivors) and "made:famous" in two.survivors
+    two = screening.screen_backbones(data, tuple(again), ctx=ctx, previous=one)
+    assert two.survivors == one.survivors[:1], "the famous one is worse beyond chance, and adds nothing"
     gone = [row.backbone for row in two.rows]
-    assert gone[-2:] == ["made:noise"] * 2 and set(gone) | set(two.survivors) == {name for name, *_ in GIVEN}
+    assert gone[:2] == ["made:famous"] * 2 and set(gone) | set(two.survivors) == {name for name, *_ in GIVEN}
     assert {row.rows_seen for row in two.rows if row.backbone == "made:noise"} == {60}
     np.testing.assert_array_equal(two.pictures, rows)
 
 
+def test_of_the_last_two_the_second_stays_where_it_adds_and_the_prior_breaks_ties(context):
+    data = dataset(600)
+    rows = screening.draw_rows(data, 240, 0)
+
+    def hand_over(first, second, name, **settings):
+        signal, prior, seed = zip(first, second, strict=True)
+        pair = tuple(
+            embeddings(data, f"made:{n}", {"inner": x, "last": x}, prior=p, rows=rows, seed=s)
+            for n, x, p, s in zip("ab", signal, prior, seed, strict=True)
+        )
+        return screening.screen_backbones(data, pair, ctx=context(name=name, **settings)).survivors
+
+    assert hand_over((1.0, 0.7, 0), (1.0, 0.8, 1), "both") == ("made:b", "made:a")  # other views of the same classes
+    assert hand_over((1.0, 0.7, 0), (1.0, 0.8, 0), "fast", prefer="fast") == ("made:b",)  # the same view twice
+    assert hand_over((2.0, 0.7, 0), (0.0, 0.8, 1), "worse") == ("made:a",)
+    data = dataclasses.replace(data, split=tuple("train" if row in rows[:30] else "test" for row in range(600)))
+    assert hand_over((1.0, 0.7, 0), (1.0, 0.8, 1), "few") == ("made:b",)
+
+
 def test_a_killed_run_keeps_the_survivors_of_every_round(data, context):
-    """Whatever the clock and the earlier runs say by then: the pace of the second process would leave one alone."""
+    """Whatever the second process would measure: here all vectors are noise."""
     rows = screening.draw_rows(data, 120, 0)
-    seen = looked_at(data, rows)
-    whole = screening.screen_backbones(data, seen, ctx=context(budget="60s"), next_passes=AHEAD)
-    slow = tuple(dataclasses.replace(each, latency_ms=10_000) for each in seen)
-    resumed = screening.screen_backbones(data, slow, ctx=context(budget="60s"), next_passes=AHEAD)
-    assert serialization.as_json(resumed.survivors) == serialization.as_json(whole.survivors)
-    assert [row.candidate for row in resumed.rows] == [row.candidate for row in whole.rows]
-    ctx = context(budget="60s", name="other")
-    ctx.console = Console(err=io.StringIO())
-    alone = screening.screen_backbones(data, slow, ctx=ctx, next_passes=AHEAD)
-    assert alone.survivors == whole.survivors[:1]
-    assert "made:famous is left behind: what comes next would not fit the budget" in ctx.console.err.getvalue()
-    cached = screening.screen_backbones(
-        data, slow, ctx=context(budget="60s", name="third"), next_passes=dict.fromkeys(AHEAD, 0)
-    )
-    assert cached.survivors == whole.survivors  # however slow, what lies in the cache takes no time
+    whole = screening.screen_backbones(data, looked_at(data, rows), ctx=context())
+    noise = looked_at(data, rows, [(name, 0.0, prior) for name, _, prior in GIVEN])
+    assert screening.screen_backbones(data, noise, ctx=context()).survivors == whole.survivors
+    assert screening.screen_backbones(data, noise, ctx=context(name="other")).survivors != whole.survivors
 
 
 def test_the_pictures_of_a_round_are_among_those_of_the_next(context):
     data = dataset(3000)
-    three = screening.plan_draws(data, 8, ctx=context())
-    assert [len(rows) for rows in three] == [96, 256, 1024]
-    assert all(set(few.tolist()) < set(many.tolist()) for few, many in itertools.pairwise(three))
-    assert [len(rows) for rows in screening.plan_draws(data, 3, ctx=context())] == [256, 1024]
-    assert [len(rows) for rows in screening.plan_draws(data, 8, ctx=context(name="int8", precision="int8"))] == [256]
-    assert screening.plan_draws(data, 2, ctx=context()) == screening.plan_draws(dataset(600), 8, ctx=context()) == ()
+    rounds = screening.draw_rounds(data, ctx=context())
+    assert list(rounds) == [32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024] == [*map(len, rounds.values())]
+    assert all(set(few.tolist()) < set(many.tolist()) for few, many in itertools.pairwise(rounds.values()))
+    assert list(screening.draw_rounds(data, ctx=context(name="int8", precision="int8"))) == [256]
+    assert list(screening.draw_rounds(dataset(600), ctx=context())) == [32, 48, 64, 96, 128, 192]
+    assert screening.draw_rounds(dataset(79), ctx=context()) == {}
 
 
 def test_rounds_draw_from_pictures_that_no_given_split_keeps_for_judging(context):
     data = dataset(3000, split=("train", "val", "test", "test", "test") * 600)
-    found = screening.plan_draws(data, 8, ctx=context())
-    assert [len(rows) for rows in found] == [96, 256, 600]
-    assert all(data.split[row] == "train" for row in found[-1])
+    rounds = screening.draw_rounds(data, ctx=context())
+    assert list(rounds)[-1] == 512
+    assert all(data.split[row] == "train" for row in rounds[512])
 
 
 def test_copies_share_a_fold_in_screening(data, context):

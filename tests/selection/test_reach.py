@@ -14,6 +14,7 @@ import pytest
 
 import headstart
 import hub_presets
+import judged_sets
 import official_files
 from command_line import cold
 from headstart.api import commands
@@ -96,9 +97,13 @@ def test_a_recommended_preset_is_known_before_it_is_here(cache):
 def test_offline_nobody_is_asked_and_one_line_says_so(ctx, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", lambda *given: pytest.fail("somebody was asked"))
     made = ctx()
-    assert candidates.list_candidates(made, 24) == tuple(name for name in loading.list_backbones() if "bundled" in name)
+    lites = tuple(name for name in loading.list_backbones() if "bundled:efficientnet" in name)
+    assert candidates.list_candidates(made, judged_sets.dataset(1000)) == lites
     said = made.console.err.getvalue()
-    assert said.count("\n") == 1 and f"{len(list_recommendations())} recommended backbones are not considered" in said
+    assert (
+        said.count("not considered") == 1
+        and f"{len(list_recommendations())} recommended backbones are not considered" in said
+    )
     assert "HEADSTART_OFFLINE is set" in said and "headstart backbones recommend DATA" in said
     assert set(reasons(made).values()) != {""}
 
@@ -106,8 +111,8 @@ def test_offline_nobody_is_asked_and_one_line_says_so(ctx, monkeypatch):
 def test_only_who_may_reaches_out(ctx, monkeypatch):
     made = ctx()
     made.reaches_out = False  # as for an audit
-    candidates.list_candidates(made, 24)
-    assert made.console.err.getvalue() == ""
+    candidates.list_candidates(made, judged_sets.dataset(1000))
+    assert "recommended" not in made.console.err.getvalue()
 
 
 def test_a_fit_reaches_out_and_the_demo_does_not(cache, monkeypatch, capsys):
@@ -200,12 +205,13 @@ def test_what_is_fetched_is_named_before_it_is_and_what_fails_is_left_out(
     with serving(mirror) as (address, _):
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", address)
         made = ctx(data=folder)
-        chosen = candidates.choose_candidates(data, ctx=made, pictures=24)
+        chosen = candidates.choose_candidates(data, ctx=made)
     said = made.console.err.getvalue()
     line = f"to be fetched: {EFFICIENT} (24.3 MB), about 2.4 s at 10.0 MB/s; --offline does without"
     assert said.index(line) < said.index("fetch  ")
     assert "is not the file that Keras pins" in said  # over a network the pinned file alone will do
-    assert EFFICIENT not in chosen and f"{EFFICIENT} is left out" in said and len(chosen) == 4
+    assert EFFICIENT not in chosen and f"{EFFICIENT} is left out" in said
+    assert chosen == ("bundled:efficientnet_lite2",), "the best by prior of those that are here"
 
 
 # ---------------------------------------------------------------- offline
@@ -260,7 +266,8 @@ def test_recommend_tells_each_with_reason_bytes_and_seconds(cache, small_textile
     assert row["fetch_bytes"] > 2e7 and row["fetch_s"] > 15 and row["pass_s"] > 0 and row["licence"] == "Apache-2.0"
     assert row["published"]["source"] and row["published"]["transfer"]
     assert not rows[DINO]["considered"] and "answers 404" in rows[DINO]["why"]
-    assert rows["bundled:efficientnet_lite0"]["considered"]
+    assert rows["bundled:efficientnet_lite2"]["considered"], "should the other not come"
+    assert "its chance to win" in rows["bundled:efficientnet_lite0"]["why"]
     assert "--max-size 20MB" in {r["name"]: r for r in tight["backbones"]}[EFFICIENT]["why"]
     assert not list((cache.root / "weights").glob("*")) and not any("GET" in line for line in requests)
 

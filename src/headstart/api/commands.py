@@ -176,7 +176,7 @@ def embed(
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache. `fit` explains the settings."""
     with _open_steps(data, out, console, settings) as steps:
-        return {"run": steps.ctx.run.path.as_posix(), "embeddings": list(map(_format_pass, steps.embeddings))}
+        return {"run": steps.ctx.run.path.as_posix(), "embeddings": list(map(_format_pass, steps.embed_all()))}
 
 
 def _format_pass(embeddings: Embeddings) -> dict[str, Any]:
@@ -299,12 +299,12 @@ def plan(
         steps, ctx.reaches_out = FitSteps(ctx), True
         pictures, count = steps.pictures, len(steps.pictures.uris)
         _ = steps.files_audit  # what no fit could learn from is refused
-        chosen = list_candidates(ctx, steps.screening_count, data=pictures)
+        chosen = list_candidates(ctx, pictures)
         if job.from_names:
             from headstart.zero_shot.head_from_names import require_name_backbone
 
             require_name_backbone(pictures.class_names, chosen, ctx=ctx)
-        expected = estimate_extraction(chosen, pictures, ctx)
+        expected = estimate_extraction(steps.foresee_passes(chosen), pictures, ctx)
         return {
             "data": str(data),
             "pictures": count,
@@ -328,7 +328,7 @@ def recommend_backbones(data: str | Path, *, console: Console | None = None, **s
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps, ctx.reaches_out = FitSteps(ctx), True
         pictures, ctx.console = steps.pictures, Console(quiet=True)
-        chosen = list_candidates(ctx, steps.screening_count, data=pictures)
+        chosen = list_candidates(ctx, pictures)
         rows = describe_candidates(pictures, chosen, ctx=ctx)
     return {"data": str(data), "pictures": len(pictures.uris), "backbones": rows}
 

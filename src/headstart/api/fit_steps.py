@@ -6,16 +6,15 @@ so that nothing heavy is loaded before it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property, reduce
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.core.console import format_duration
 from headstart.core.run.context import Context
-from headstart.core.run.time_plan import format_unbounded, plan_time
+from headstart.core.run.time_plan import format_unbounded
 from headstart.core.storage.serialization import save_value
 
 if TYPE_CHECKING:
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from headstart.core import types
     from headstart.runtime.usage_log import UsageReference
     from headstart.selection.ranking.screening import Screening
+    from headstart.selection.successive_halving import Option
 
 T = TypeVar("T")
 
-SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random-init controls see no more
-CONTROL_PART, CONTROL_LEAST = 6, 96  # random-init controls see a sixth of the training pictures, to stay cheap
+CONTROL_PART, CONTROL_LEAST, CONTROL_MOST = 6, 96, 256  # a random-init control sees a sixth of the training pictures
 
 
 class FitSteps:
@@ -60,20 +59,13 @@ class FitSteps:
         self.ctx.record_decision("data", lambda: digest, why)
         return audit
 
-    @property
-    def screening_count(self) -> int:
-        """How many pictures go through every candidate before one is dropped, as reckoned."""
-        from headstart.selection.successive_halving import LEAST, plan_rounds
-
-        return SCREEN_PICTURES if plan_rounds(LEAST, len(self.pictures.uris)) else len(self.pictures.uris)
-
     @cached_property
     def candidates(self) -> tuple[str, ...]:
         """Backbones to measure, their weights at hand."""
         from headstart.selection.candidates import choose_candidates
 
         _ = self.files_audit  # a hopeless data set stops before weights are fetched
-        names = self._take_step("candidates", choose_candidates, self.pictures, pictures=self.screening_count)
+        names = self._take_step("candidates", choose_candidates, self.pictures)
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require_start_from_names
 
@@ -118,56 +110,65 @@ class FitSteps:
         return entry["planned_s"]
 
     def foresee_passes(self, names: tuple[str, ...]) -> dict[str, int]:
-        """How many pictures are likely to go through each candidate: screening will keep most of them from some."""
+        """How many pictures are likely to go through each candidate: all of them through the best by prior alone."""
+        from headstart.selection.ranking.screening import draw_rounds
+        from headstart.selection.successive_halving import best_by_prior
+
+        count = self._plan_round(names, None)
+        if not count:
+            return self._count_missing_rows(self.pictures, names)
+        passes = self._count_missing_rows(self.pictures, names, draw_rounds(self.pictures, ctx=self.ctx)[count])
+        leader = best_by_prior(self._make_options(names))
+        return passes | self._count_missing_rows(self.pictures, [leader])
+
+    def _make_options(self, names: Iterable[str]) -> list[Option]:
         from headstart.backbones import loading
-        from headstart.features.extraction_time import estimate_pass_seconds
+        from headstart.selection.published_accuracy import make_option
+
+        return [make_option(loading.find_backbone(name).spec) for name in names]
+
+    def _plan_round(self, names: tuple[str, ...], screening: Screening | None) -> int:
+        """Pictures that the next round of screening looks at, 0 where all go on or one is left."""
+        from headstart.backbones import loading
+        from headstart.data.splits import estimate_training_count
         from headstart.selection import successive_halving
-        from headstart.selection.published_accuracy import expected_accuracy
+        from headstart.selection.ranking.screening import draw_rounds
 
-        passes, survivors = dict[str, int](), names
-        for rows in self._draw_screening_rows(len(names)):
-            if len(survivors) < successive_halving.LEAST:
-                break
-            passes |= self._count_missing_rows(self.pictures, survivors, rows)
-            costs = {
-                name: estimate_pass_seconds({name: n - passes[name]}, self.ctx.store)
-                for name, n in self._count_missing_rows(self.pictures, survivors).items()
-            }
-            options = [
-                successive_halving.Option(name=n, expected=expected_accuracy(loading.find_backbone(n).spec), cost=cost)
-                for n, cost in costs.items()
-            ]
-            later_s = plan_time(self.ctx.job).later_passes_s(self.ctx.left_s())
-            survivors = successive_halving.predict_survivors(options, later_s)
-        return passes | self._count_missing_rows(self.pictures, survivors)
-
-    def _draw_screening_rows(self, backbones: int) -> tuple[Any, ...]:
-        from headstart.selection.ranking.screening import plan_draws
-
-        return plan_draws(self.pictures, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
+        if "auto" not in self.ctx.job.backbones:
+            return 0
+        free = {loading.find_backbone(name).name for name in self.ctx.job.backbones if name != "auto"}
+        earlier: dict[str, Any] = {}
+        if screening:
+            looks = {row.backbone: row.flops * row.rows_seen for row in screening.rows}
+            lost = sum(cost for name, cost in looks.items() if name not in free)
+            earlier = {"seen": len(screening.pictures), "lost": float(lost)}
+        pictures, probing = self.pictures, self.ctx.job.strategy == "probe"
+        training = estimate_training_count(pictures, self.ctx.job) if probing else 0  # both are tried by fine-tuning
+        sizes = list(draw_rounds(pictures, ctx=self.ctx))
+        options = self._make_options(names)
+        return successive_halving.plan_round(options, len(pictures.uris), training, sizes, free=free, **earlier)
 
     @cached_property
     def screening(self) -> Screening | None:
         """Which backbones go on, judged on few pictures in one round or several; None when all go on."""
-        from headstart.selection.ranking.screening import screen_backbones
-        from headstart.selection.successive_halving import LEAST
+        from headstart.selection.ranking import screening as rounds
 
         names, screening = self.candidates, None
-        draws = self._draw_screening_rows(len(names))
-        if not draws and self.ctx.job.precision != "f32":
-            self.ctx.console.print_line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
-        for rows, next_rows in pairwise((*draws, self._all_rows)):
-            if len(names) < LEAST:
-                break
+        while count := self._plan_round(names, screening):
+            rows = rounds.draw_rounds(self.data, ctx=self.ctx)[count]
             embeddings = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
-            passes = {"previous": screening, "next_passes": self._count_missing_rows(self.data, names, next_rows)}
-            screening = self._take_step(f"screen {len(rows)}", screen_backbones, self.data, embeddings, **passes)
+            step = f"screen {count}"
+            screening = self._take_step(step, rounds.screen_backbones, self.data, embeddings, previous=screening)
+            if len(names) == 2:
+                break
             names = screening.survivors
+        if screening is None and self.ctx.job.precision != "f32":
+            self.ctx.console.print_line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
         return screening
 
     @cached_property
-    def embeddings(self) -> tuple[types.Embeddings, ...]:
-        """Features of all pictures through the surviving backbones, cheapest first."""
+    def survivors(self) -> tuple[str, ...]:
+        """The backbones that all training pictures go through."""
         from headstart.finetuning.trainable_candidates import add_trainable
 
         names = self.candidates
@@ -177,8 +178,23 @@ class FitSteps:
                 from headstart.zero_shot.head_from_names import keep_name_backbone
 
                 names = keep_name_backbone(names, self.candidates, ctx=self.ctx)
-        embeddings = [self._extract_features(name, self._all_rows) for name in names]
-        return tuple(sorted(embeddings, key=lambda e: (e.spec.flops, e.spec.name)))
+        return names
+
+    @cached_property
+    def embeddings(self) -> tuple[types.Embeddings, ...]:
+        """Features through the survivors, cheapest first: of all pictures where the audit or class names need them,
+        else of those that train."""
+        rows = self._all_rows if self.ctx.job.from_names else self.splits.train
+        audited = self._audited_embeddings
+        others = [self._extract_features(name, rows) for name in self.survivors if name != audited.spec.name]
+        return tuple(sorted([audited, *others], key=lambda e: (e.spec.flops, e.spec.name)))
+
+    @cached_property
+    def _audited_embeddings(self) -> types.Embeddings:
+        """Of all pictures, through the survivor of known worth of which most is expected: it is likely handed over."""
+        from headstart.selection.candidates import backbone_for_audit
+
+        return self._extract_features(backbone_for_audit(self.survivors, best=True), self._all_rows)
 
     def _count_missing_rows(self, data: types.Dataset, names: Iterable[str], rows: Any = None) -> dict[str, int]:
         from headstart.features.extraction_time import count_missing_rows
@@ -205,21 +221,22 @@ class FitSteps:
 
     @cached_property
     def vectors_audit(self) -> types.Audit:
-        """The audit by the vectors of the cheapest survivor of known worth."""
-        return self._audit_vectors({e.spec.name: e for e in self.embeddings})
+        """The audit by vectors of all pictures."""
+        return self._audit_vectors(self._audited_embeddings)
 
     @cached_property
     def quick_vectors_audit(self) -> types.Audit:
         """The same by the cheapest candidate, for those who want no more than an audit."""
-        return self._audit_vectors(dict.fromkeys(self.candidates))
-
-    def _audit_vectors(self, candidates: Mapping[str, types.Embeddings | None]) -> types.Audit:
-        from headstart.data.audit import audit_dataset
         from headstart.selection.candidates import backbone_for_audit
 
-        name = backbone_for_audit(candidates)
-        vectors = {"embeddings": candidates[name] or self._extract_features(name, self._all_rows)}
-        return self._take_step("audit_vectors", audit_dataset, self.data, before=self.files_audit, **vectors)
+        return self._audit_vectors(self._extract_features(backbone_for_audit(self.candidates), self._all_rows))
+
+    def _audit_vectors(self, embeddings: types.Embeddings) -> types.Audit:
+        from headstart.data.audit import audit_dataset
+
+        return self._take_step(
+            "audit_vectors", audit_dataset, self.data, before=self.files_audit, embeddings=embeddings
+        )
 
     @cached_property
     def splits(self) -> types.Splits:
@@ -234,26 +251,35 @@ class FitSteps:
         return self._take_step("splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened)
 
     @cached_property
-    def controls(self) -> tuple[types.Embeddings, ...]:
-        """The random-init controls of the surviving backbones, on a few training pictures, the cheapest first."""
-        from headstart.backbones import loading
-        from headstart.selection.ranking.screening import draw_rows
-
-        count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
-        rows = draw_rows(self.data, count, self.ctx.seed, among=self.splits.train)
-        names = [embeddings.spec.name for embeddings in self.embeddings]
-        trainable = [name for name in names if not loading.find_backbone(name).frozen_reason]  # others have no control
-        return tuple(self._extract_features(f"random:{name}", rows) for name in trainable)
-
-    @cached_property
-    def ranking(self) -> types.Ranking:
+    def comparison(self) -> types.Ranking:
         """All candidates on the same folds."""
         from headstart.selection.ranking.rank_backbones import rank_backbones
 
         survivors = {embeddings.spec.name for embeddings in self.embeddings}
         screened = tuple(row for row in self.screening.rows if row.backbone not in survivors) if self.screening else ()
-        values = (self.data, self.splits, self.embeddings)
-        return self._take_step("rank", rank_backbones, *values, controls=self.controls, screened=screened)
+        return self._take_step("rank", rank_backbones, self.data, self.splits, self.embeddings, screened=screened)
+
+    @cached_property
+    def controls(self) -> tuple[types.Embeddings, ...]:
+        """The random-init control of the chosen backbone, on a few training pictures, where there is time for it."""
+        from headstart.backbones import loading
+        from headstart.selection.ranking import controls
+        from headstart.selection.ranking.screening import draw_rows
+
+        count = min(CONTROL_MOST, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
+        rows = draw_rows(self.data, count, self.ctx.seed, among=self.splits.train)
+        chosen = loading.find_backbone(self.comparison.chosen.rpartition("@")[0])
+        if chosen.frozen_reason or not controls.has_room(self.data, chosen.name, rows, ctx=self.ctx):
+            return ()
+        return (self._extract_features(f"random:{chosen.name}", rows),)
+
+    @cached_property
+    def ranking(self) -> types.Ranking:
+        """The candidates, and beside them what should do badly."""
+        from headstart.selection.ranking.controls import judge_controls
+
+        values = (self.comparison, self.data, self.splits, self.embeddings, self.controls)
+        return self._take_step("controls", judge_controls, *values)
 
     @cached_property
     def name_initialization(self) -> types.NameInitialization | None:
@@ -297,10 +323,17 @@ class FitSteps:
             self._extract_features(make_backbone(network, self.ctx.run.path), rows) for network, rows in passes
         )
 
-    @property
+    @cached_property
     def all_embeddings(self) -> tuple[types.Embeddings, ...]:
-        """Features through the backbones and through the tuned network."""
-        return self.embeddings + self.tuned_embeddings
+        """Features through the backbones, of all pictures where the probe reads them, and through the tuned network."""
+        read = {feature.backbone for feature in self.probe.features}
+        full = [each.spec.name for each in self.embeddings if each.spec.name in read]
+        by_name = {name: self._extract_features(name, self._all_rows) for name in full}
+        return (*(by_name.get(each.spec.name, each) for each in self.embeddings), *self.tuned_embeddings)
+
+    def embed_all(self) -> tuple[types.Embeddings, ...]:
+        """Features of all pictures through the survivors."""
+        return tuple(self._extract_features(name, self._all_rows) for name in self.survivors)
 
     @cached_property
     def adapted(self) -> types.FitResult:

@@ -49,30 +49,28 @@ def count_missing_rows(
     return counts
 
 
-def estimate_extraction(chosen: tuple[str, ...], data: Dataset, ctx: Context) -> Estimate:
-    """Seconds and download for passing the pictures through each candidate, and what that rests on."""
+def estimate_extraction(passes: Mapping[str, int], data: Dataset, ctx: Context) -> Estimate:
+    """Seconds and download for passing so many pictures through each candidate, and what that rests on."""
     from headstart.backbones import loading
 
-    backbones = [loading.find_backbone(name) for name in chosen]
-    passes = count_missing_rows(data, chosen, ctx.store)
+    backbones = [loading.find_backbone(name) for name in passes]
     missing = [b for b in backbones if not b.source.available(b.preset, ctx.store)]
     return Estimate(
         seconds=estimate_pass_seconds(passes, ctx.store),
         bytes=sum(backbone.spec.download_bytes for backbone in missing),
         assumptions=(
             _format_basis(backbones, ctx.store),
-            f"{_format_cached(passes, len(set(data.digests)))}, and no candidate is dropped after screening",
+            _format_passes(passes, len(set(data.digests))),
             f"{len(missing)} of {len(backbones)} backbones must be fetched first",
-            "the random-init controls, which see a sixth of the pictures, 96 to 256, are not counted",
+            "the random-init control, which sees a sixth of the pictures, 96 to 256, is not counted",
             *_list_uncounted(ctx.job),
         ),
     )
 
 
-def _format_cached(passes: Mapping[str, int], pictures: int) -> str:
-    vectors = len(passes) * pictures
-    cached = vectors - sum(passes.values())
-    return f"{cached:,} of {vectors:,} vectors come from the cache" if cached else "nothing comes from the cache"
+def _format_passes(passes: Mapping[str, int], pictures: int) -> str:
+    counts = ", ".join(f"{count:,} through {name}" for name, count in passes.items())
+    return f"of {pictures:,} pictures pass {counts}; of others vectors are in the cache, or they are not looked at"
 
 
 def _list_uncounted(job: Job) -> list[str]:

@@ -22,8 +22,8 @@ from headstart.finetuning.network.trainable_network import HeadStart
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
 from headstart.selection.cv_problem import CvProblem
-from headstart.selection.published_accuracy import expected_accuracy
-from headstart.selection.successive_halving import Finalist, Option
+from headstart.selection.published_accuracy import make_option
+from headstart.selection.successive_halving import Finalist
 
 HEAD = "logistic"
 STARTS = 3  # backbones that networks start from
@@ -79,7 +79,7 @@ def choose_backbones(
     specs = [e.spec for e in embeddings if e.spec.name in {point.backbone for point in points}]
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
     losses = {row.backbone: float(place) for place, row in reversed(list(enumerate(probed)))}
-    options = [Option(name=spec.name, expected=expected_accuracy(spec), cost=spec.flops) for spec in specs]
+    options = map(make_option, specs)
     chosen = successive_halving.choose_finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
         names = ", ".join(f"{backbone.name} ({backbone.why})" for backbone in chosen)

@@ -16,7 +16,7 @@ from headstart.features.extraction_time import count_missing_rows, estimate_pass
 from headstart.selection import candidates, reach
 from headstart.selection.published_accuracy import format_expected_accuracy
 
-_NO_ROOM = "more is expected of the others for their time, or the budget has no room for it beside them"
+_NO_ROOM = "its chance to win beside the others is not worth a look, or the budget has no room for its pass"
 
 
 def describe_candidates(data: Dataset, chosen: Collection[str], *, ctx: Context) -> list[dict[str, Any]]:

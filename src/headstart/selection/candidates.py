@@ -1,9 +1,9 @@
 """Which backbones are measured, and what that will take.
 
 `auto` looks at the bundled backbones, at those of other sources whose weights are on this machine, none of the user's
-own, and at the recommended ones within reach, and puts at most eight on a shortlist, as far as the budget has room for
-their first passes; named backbones are taken as they are. What breaks a limit of the job is left out by `auto`, and an
-error where it was named.
+own, and at the recommended ones within reach. Of those whose pass of all pictures fits the budget it takes the ones
+whose chance to win is worth a look; named backbones are taken as they are. What breaks a limit of the job is left out
+by `auto`, and an error where it was named.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.core import recipe as recipes
-from headstart.core.console import format_bytes, format_duration
+from headstart.core.console import format_bytes
 from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 from headstart.core.run.time_plan import plan_time
-from headstart.features.extraction_time import count_missing_rows, estimate_extraction, estimate_pass_seconds
+from headstart.features.extraction_time import count_missing_rows, estimate_pass_seconds
 from headstart.selection import limits
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
 
-_SHOWN = 3  # backbones in the error that none is left
+_SHOWN = 3  # backbones that are left out, in messages
 
 
 def require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
@@ -37,10 +37,10 @@ def require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapp
         raise UsageError(f"`{backbone.name}` was named and breaks a limit: {why}", where="--backbones", hint=hint)
 
 
-def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = None) -> tuple[str, ...]:
+def list_candidates(ctx: Context, data: Dataset | None = None) -> tuple[str, ...]:
     """Canonical names of the candidates, cheapest first, each once; none that is known to break a limit.
 
-    What the budget has no room for, at `pictures` of `data` not yet in the cache, is left out; 0 sets no bound.
+    With `data` those are left out, aloud, whose pass has no room in the budget or that are not worth a look.
 
     Raises:
         UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
@@ -54,10 +54,12 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
     if "auto" in ctx.job.backbones:
         excluded = find_excluded(ctx)
         allowed = [backbone for backbone in list_available(ctx) if backbone.name not in excluded]
-        allowed += _list_within_reach(ctx, bounded=bool(pictures))
-        backbones = _make_shortlist(allowed, backbones, ctx, pictures, data)
+        allowed += _list_within_reach(ctx, bounded=data is not None)
+        backbones |= {backbone.name: backbone for backbone in allowed}
     if not backbones:
         raise _no_backbone_left(find_excluded(ctx))
+    if data is not None and "auto" in ctx.job.backbones:
+        return _choose_field(backbones, {backbone.name for backbone in asked_for}, data, ctx)
     return tuple(sorted(backbones, key=lambda name: (backbones[name].spec.flops, name)))
 
 
@@ -73,55 +75,46 @@ def find_excluded(ctx: Context) -> dict[str, str]:
     return {name: why for name, why in problems.items() if why}
 
 
-def _make_shortlist(
-    available: Sequence[ResolvedBackbone],
-    named: Mapping[str, ResolvedBackbone],
-    ctx: Context,
-    pictures: int,
-    data: Dataset | None,
-) -> dict[str, ResolvedBackbone]:
-    """The most promising within reach, and those that were named; the clock has no say in what a recipe names."""
-    from headstart.selection import successive_halving
-    from headstart.selection.published_accuracy import expected_accuracy
+def _choose_field(
+    backbones: Mapping[str, ResolvedBackbone], named: set[str], data: Dataset, ctx: Context
+) -> tuple[str, ...]:
+    """Those worth a look, what was named or training needs among them; the clock has no say in that."""
+    from headstart.selection import reach, successive_halving
+    from headstart.selection.published_accuracy import make_option
+    from headstart.selection.ranking.screening import draw_rounds
 
-    backbones = {backbone.name: backbone for backbone in available} | dict(named)
-    if not backbones:
-        return {}
-    recipe = str(recipes.parse_fields(ctx.job.recipe).get("backbone", ""))
-    room_s = plan_time(ctx.job).shortlist_s(ctx.left_s()) if pictures else math.inf
-    required = {name for name in backbones if name in named or (recipe and recipes.is_backbone_named(recipe, name))}
-    passes = _count_passes(backbones, pictures or 1, data, ctx)
-    options = [
-        successive_halving.Option(
-            name=name,
-            expected=expected_accuracy(backbone.spec),
-            cost=estimate_pass_seconds({name: passes[name]}, ctx.store),
-        )
-        for name, backbone in backbones.items()
-    ]
-    shortlisted = successive_halving.make_shortlist(options, room_s, required=required)
-    if pictures:
-        left_out = [name for name in backbones if name not in shortlisted]
-        _print_left_out(left_out, len(shortlisted) >= successive_halving.MOST, ctx.console)
-    return {name: backbones[name] for name in shortlisted}
+    required = named | _find_training_backbones(backbones.values(), ctx.job)
+    room_s, passes = plan_time(ctx.job).pass_s(ctx.left_s()), count_missing_rows(data, backbones, ctx.store)
+    fitting = {name for name in passes if estimate_pass_seconds({name: passes[name]}, ctx.store) <= room_s} | required
+    cheapest = min(backbones.values(), key=lambda backbone: (backbone.spec.flops, backbone.name)).name
+    options = [make_option(backbones[name].spec) for name in fitting or {cheapest}]
+    here = [option for option in options if not reach.is_away(backbones[option.name], ctx.store)]
+    required |= {successive_halving.best_by_prior(here)} if here else set()  # what is to be fetched may not come
+    sizes = list(draw_rounds(data, ctx=ctx))
+    field = successive_halving.choose_field(options, len(data.uris), sizes, required=required, free=named)
+    too_long = sorted(set(backbones) - {option.name for option in options})
+    _print_left_out(dict.fromkeys(too_long, "its pass does not fit the budget") | dict(field.left_out), ctx.console)
+    return field.names
 
 
-def _count_passes(names: Iterable[str], pictures: int, data: Dataset | None, ctx: Context) -> dict[str, float]:
-    """How many pictures have to go through each in its first pass: of `pictures` the part that is not in the cache."""
-    if data is None or ctx.job.precision != "f32":  # another precision has vectors of its own
-        return dict.fromkeys(names, pictures)
-    total = len(set(data.digests))
-    return {name: pictures * count / total for name, count in count_missing_rows(data, names, ctx.store).items()}
+def _find_training_backbones(backbones: Iterable[ResolvedBackbone], job: Job) -> set[str]:
+    """Those that a recipe names; else the cheapest to train, with the feature levels of the recipe."""
+    recipe = recipes.parse_fields(job.recipe)
+    name, levels = str(recipe.get("backbone", "")), set(recipe.get("depths", ()))
+    if name:
+        return {backbone.name for backbone in backbones if recipes.is_backbone_named(name, backbone.name)}
+    able = [b for b in backbones if not b.frozen_reason and levels <= {level.name for level in b.spec.depths}]
+    if job.strategy == "probe" or not able:
+        return set()
+    return {min(able, key=lambda backbone: (backbone.spec.flops, backbone.name)).name}
 
 
-def _print_left_out(names: Sequence[str], full: bool, console: Console) -> None:
-    if not names:
-        return
-    others = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    verb, passes = ("is", "its pass does") if len(names) == 1 else ("are", "their passes do")
-    why = "more is expected of the others for their time, or there is no room for all"
-    why = why if full else f"{passes} not fit the budget"
-    console.print_line("plan", f"{', '.join(names[:_SHOWN])}{others} {verb} left out: {why}")
+def _print_left_out(left_out: Mapping[str, str], console: Console) -> None:
+    """Each with its reason, as far as a few lines go."""
+    for name, why in list(left_out.items())[:_SHOWN]:
+        console.print_line("plan", f"{name} is left out: {why}")
+    if len(left_out) > _SHOWN:
+        console.print_line("plan", f"{len(left_out) - _SHOWN} more backbones are left out for their cost")
 
 
 def list_available(ctx: Context) -> list[ResolvedBackbone]:
@@ -172,26 +165,29 @@ def _no_backbone_left(excluded: Mapping[str, str]) -> UsageError:
     return UsageError(f"no backbone obeys the limits: {reasons}", hint="raise the limit, or name backbones that fit")
 
 
-def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[str, ...]:
-    """The candidates, their weights at hand; of `auto`'s those whose passes of `pictures` the budget has room for.
+def choose_candidates(data: Dataset, *, ctx: Context) -> tuple[str, ...]:
+    """The candidates, their weights at hand; of `auto`'s those that the budget has room for and are worth a look.
 
     Raises:
         UsageError: A name is unknown, a named backbone breaks a limit, or all do.
         SetupError: The weights of a named backbone, or those of all, cannot be had.
         DataError: One of the user's own is another than when the run began.
     """
+    from headstart.backbones import loading
+
     if limits.has_limits(ctx.job):
         why = "backbones that break a limit of the job, as known so far"
         excluded = ctx.record_decision("limits", lambda: find_excluded(ctx), why)
         for name, problem in excluded.items():
             ctx.console.print_line("plan", f"{name} is left out: {problem}")
-    why = "the most promising backbones whose first passes fit the budget, and those that were named"
-    shortlist = tuple(ctx.record_decision("shortlist", lambda: list(list_candidates(ctx, pictures, data=data)), why))
+    why = "backbones whose passes fit the budget and are worth a look, and those that were named"
+    shortlist = tuple(ctx.record_decision("shortlist", lambda: list(list_candidates(ctx, data)), why))
     _print_downloads(shortlist, ctx)
-    extraction = estimate_extraction(shortlist, data, ctx)
-    fetch = f", after fetching {format_bytes(extraction.bytes)}" if extraction.bytes else ""
-    count = f"{len(shortlist)} backbone{'s' if len(shortlist) > 1 else ''}"
-    ctx.console.print_line("plan", f"{count}, at most {format_duration(extraction.seconds)} of embedding{fetch}")
+    backbones = [loading.find_backbone(name) for name in shortlist]
+    fetched_bytes = sum(b.spec.download_bytes for b in backbones if not b.source.available(b.preset, ctx.store))
+    fetch = f", after fetching {format_bytes(fetched_bytes)}" if fetched_bytes else ""
+    count = f"{len(shortlist)} backbone{'s are' if len(shortlist) > 1 else ' is'} looked at{fetch}"
+    ctx.console.print_line("plan", f"{count}: {', '.join(shortlist)}")
     why = "backbones whose weights could be had"
     fetched = ctx.record_decision("candidates", lambda: _fetch_weights(shortlist, ctx), why)
     _require_unchanged(fetched, ctx)
@@ -296,14 +292,17 @@ def _fetch_weights(names: tuple[str, ...], ctx: Context) -> list[str]:
     return fetched
 
 
-def backbone_for_audit(names: Iterable[str]) -> str:
-    """Whose vectors the audit looks at: the cheapest with a published accuracy, else the cheapest.
+def backbone_for_audit(names: Iterable[str], *, best: bool = False) -> str:
+    """Whose vectors the audit looks at: the cheapest, or the best by prior, of those with a published accuracy if any.
 
     What is near to what decides the splits, and a network of unknown worth sees likeness where there is none.
     """
     from headstart.backbones import loading
-    from headstart.selection.published_accuracy import is_published
+    from headstart.selection.published_accuracy import is_published, make_option
+    from headstart.selection.successive_halving import best_by_prior
 
     specs = [loading.find_backbone(name).spec for name in names]
     published = [spec for spec in specs if is_published(spec)] or specs
+    if best:
+        return best_by_prior(map(make_option, published))
     return min(published, key=lambda spec: (spec.flops, spec.name)).name

@@ -10,6 +10,7 @@ import math
 
 from headstart.core import registry
 from headstart.core.types import BackboneSpec
+from headstart.selection.successive_halving import Option
 
 UNPUBLISHED = ("a guess", "that of")  # how `prior_source` begins where no figure is of the backbone itself
 
@@ -25,6 +26,11 @@ def expected_accuracy(spec: BackboneSpec) -> float:
     if is_published(spec) or source not in registry.list_plugins("backbones"):
         return spec.prior
     return math.nan if registry.load_plugin("backbones", source).is_users_own else spec.prior
+
+
+def make_option(spec: BackboneSpec) -> Option:
+    """A backbone as the rule of choice sees it."""
+    return Option(name=spec.name, expected=expected_accuracy(spec), cost=spec.flops)
 
 
 def format_expected_accuracy(spec: BackboneSpec) -> str:

@@ -1,9 +1,13 @@
 """The rule by which a backbone is chosen, on plain values: what is measured, what goes on, what is fine-tuned.
 
 A published accuracy and a probe on few pictures err in different ways, and no score of transferability is best on every
-set of pictures (Agostinelli et al., ECCV 2022; Chaves et al., 2023), so neither decides alone. Probes on more and more
-pictures halve the field (Karnin et al., ICML 2013; Jamieson and Talwalkar, AISTATS 2016), the best by prior always goes
-on, and both are fine-tuned (Renggli et al., CVPR 2022), the cheapest beside.
+set of pictures (Agostinelli et al., ECCV 2022; Chaves et al., 2023), so neither decides alone. A backbone is looked at
+where its chance to win is worth its passes. Probes on more and more pictures halve the field (Karnin et al., ICML 2013;
+Jamieson and Talwalkar, AISTATS 2016), and the best by prior goes on. Of those that are fine-tuned the best by probe and
+by prior are two (Renggli et al., CVPR 2022), the cheapest is the third.
+
+What the looks at all others may cost is a third of the pass of all pictures through the best by prior, so that by plan
+at most a quarter of all passes is of backbones that are not handed over. Cost is counted in operations.
 
 All are pure: the same values give the same choice, in whatever order they come. Equal merits go by cost, then by name.
 """
@@ -13,20 +17,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
-FEWEST, MOST = 4, 8  # backbones on a shortlist, where there are as many
-ROUNDS = (96, 256, 1_024)  # pictures that a round of halving looks at
-WHOLE = 2.5  # a round sees at most this part of all pictures, else halving is not worth its probes
-LEAST = 3  # backbones from which on halving is worth it,
-EARLY = 6  # and from which on its first round is
-NO_ROOM = "what comes next would not fit the budget"  # why one is dropped that is not worse
+MOST = 8  # backbones that are looked at
+LOST = 1 / 4  # of all passes at most are of backbones that are not handed over
+SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024)  # pictures that a round may look at
+A_CLASS = 4  # pictures of each class that a round needs to tell backbones apart, where that is no more than
+ENOUGH = 256
+SPREAD = 0.5  # standard deviation, in log-odds, by which a difference of published accuracies may be off
 BY_PROBE, BY_PRIOR, CHEAPEST = "best by probe", "best by prior", "cheapest to train"  # why one is a finalist,
 NEXT = "next by probe"  # where those are fewer than was asked for
-A_CLASS = 4  # pictures of each class that a round needs to tell backbones apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +38,8 @@ class Option:
     """A backbone before it is measured.
 
     Attributes:
-        expected: Quality that is expected of it, higher is better, on any one scale; NaN, unknown, ranks last.
-        cost: Of taking it, lower is better, in the unit of the caller's `room`: seconds of its pass, operations.
+        expected: Accuracy that is expected of it, 0..1; NaN, unknown, ranks last.
+        cost: Operations for one picture.
     """
 
     name: str
@@ -64,72 +68,109 @@ def best_by_prior(options: Iterable[Option]) -> str:
     return min(_require_distinct_names(options), key=_promise_key).name
 
 
-def make_shortlist(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """The backbones that are looked at, the cheapest first; and why the others are not."""
+
+    names: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+
+def estimate_chance(option: Option, leader: Option) -> float:
+    """How likely an option is to do better than the leader, by what is expected of both: 0.5 for equals.
+
+    The log-odds of transfer accuracy are linear in those of ImageNet accuracy (Kornblith et al., CVPR 2019); `SPREAD`
+    is how far one set of pictures may be off.
+    """
+    if math.isnan(option.expected):
+        return 0.5 if math.isnan(leader.expected) else 0.0
+    if math.isnan(leader.expected):
+        return 1.0
+    return NormalDist(sigma=SPREAD).cdf(_log_odds(option.expected) - _log_odds(leader.expected))
+
+
+def choose_field(
     options: Iterable[Option],
-    room: float = math.inf,
+    pictures: int,
+    sizes: Sequence[int],
     *,
     required: Iterable[str] = (),
-    fewest: int = FEWEST,
-    most: int = MOST,
-) -> tuple[str, ...]:
-    """The backbones that are worth measuring, the most promising first; `required` whatever they cost.
+    free: Iterable[str] = (),
+) -> Field:
+    """The backbones that are worth a look at a few of the `pictures`; the best by prior and `required` always are, and
+    those that the user named, whose operations are `free`: they count for nothing.
 
-    The cheapest is always among them. The others are taken by what is expected of them, each whose cost leaves room for
-    the list to reach `fewest` with the cheapest of the rest: one dear backbone does not stand for all. A `ValueError`
-    where there is no option, two share a name, or `required` names none of them.
+    `sizes` are those that a round may have.
+
+    Of the others those stay whose smallest look takes no more than its chance to win of what all looks may cost, of
+    them the most promising, and they enter by chance for cost as long as all rounds have room. A `ValueError` where
+    there is no option, two share a name, or `required` names none of them.
     """
-    all_options, required_names = _require_distinct_names(options), set(required)
-    if unknown := required_names - {option.name for option in all_options}:
+    by_name, always = {option.name: option for option in _require_distinct_names(options)}, {*required, *free}
+    if unknown := always - set(by_name):
         raise ValueError(f"no options: {sorted(unknown)}")
-    chosen = [option for option in all_options if option.name in required_names]
-    by_cost = sorted((option for option in all_options if option.name not in required_names), key=_cost_key)
-    if by_cost and (not chosen or (_sum_costs([*chosen, by_cost[0]]) <= room and len(chosen) < most)):
-        chosen.append(by_cost.pop(0))
-    reachable = next(
-        (n for n in range(fewest, 0, -1) if _sum_costs([*chosen, *by_cost[: max(0, n - len(chosen))]]) <= room), 0
-    )
-    for option in sorted(by_cost, key=_promise_key):
-        if len(chosen) >= most:
-            break
-        rest_by_cost = [other for other in by_cost if other not in chosen and other != option]
-        if _sum_costs([*chosen, option, *rest_by_cost[: max(0, reachable - len(chosen) - 1)]]) <= room:
-            chosen.append(option)
-    return tuple(option.name for option in sorted(chosen, key=_promise_key))
+    leader, left_out = by_name[best_by_prior(by_name.values())], dict[str, str]()
+    field, fewest = [by_name[name] for name in sorted({*always, leader.name})], min(sizes, default=0)
+    chances = {name: estimate_chance(option, leader) for name, option in by_name.items()}
+    worthwhile: list[Option] = []
+    for option in sorted(by_name.values(), key=_promise_key):
+        look, chance = fewest * option.cost, chances[option.name]
+        if option in field:
+            continue
+        if not fewest:
+            left_out[option.name] = f"{pictures:,} pictures are too few to tell it from {leader.name}"
+        elif look > chance * _allow(leader, pictures):
+            cost = (
+                f"{fewest} pictures through it cost {look / (leader.cost * pictures):.0%} of all through {leader.name}"
+            )
+            left_out[option.name] = f"{cost}, and its chance to be better is {chance:.1%}"
+        else:
+            worthwhile.append(option)
+    for option in sorted(worthwhile[: MOST - 1], key=lambda o: (o.cost / chances[o.name], *_promise_key(o))):
+        if fewest * _pace([*field, option], leader, free) * _count_rounds(len(field) + 1) <= _allow(leader, pictures):
+            field.append(option)
+    chosen = {option.name for option in field}
+    left_out |= {o.name: "more is expected of the others for their cost" for o in worthwhile if o.name not in chosen}
+    return Field(names=tuple(o.name for o in sorted(field, key=lambda o: (o.cost, o.name))), left_out=left_out)
 
 
-def plan_rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, ...]:
-    """How many pictures each round of halving looks at, ascending, before those that are left see all.
+def list_sizes(most: int, classes: int) -> list[int]:
+    """How many pictures a round may look at: some of each class, and no more than `most`."""
+    return [n for n in SIZES if min(A_CLASS * classes, ENOUGH) <= n <= most]
 
-    Some of each class, but for the last; empty where all may as well see all pictures at once.
+
+def plan_round(
+    options: Sequence[Option],
+    pictures: int,
+    training: int,
+    sizes: Sequence[int],
+    *,
+    seen: int = 0,
+    lost: float = 0.0,
+    free: Iterable[str] = (),
+) -> int:
+    """How many pictures the next round looks at, one of `sizes` or again as many as were `seen`; 0 for no round.
+
+    Each round has an equal part of what is left (Karnin et al.). The last two need none where all `training` pictures
+    may as well go through both. `lost` operations went to those that stayed behind; what the user named is `free`: its
+    operations count for nothing.
     """
-    if backbones < LEAST:
-        return ()
-    counts = [n for n in ROUNDS if n * WHOLE <= pictures and (n != ROUNDS[0] or backbones >= EARLY)]
-    if ROUNDS[1] not in counts:
-        return ()
-    return tuple(n for n in counts if n >= A_CLASS * classes) or (counts[-1],)
-
-
-def predict_survivors(options: Iterable[Option], room: float = math.inf) -> tuple[str, ...]:
-    """Who is likely to go on after a round: the better half by what is expected, as far as their costs have room."""
-    by_promise = sorted(_require_distinct_names(options), key=_promise_key)
-    survivors = by_promise[: (len(by_promise) + 1) // 2]
-    while len(survivors) > 1 and _sum_costs(survivors) > room:
-        survivors.pop()
-    return tuple(option.name for option in survivors)
+    if len(options) < 2:
+        return 0
+    leader = next(option for option in options if option.name == best_by_prior(options))
+    pace, allowance = _pace(options, leader, set(free)), _allow(leader, pictures) - lost
+    if len(options) == 2 and training * pace <= allowance:
+        return 0
+    rounds = _count_rounds(len(options))
+    return max((n for n in sizes if n > seen and (n - seen) * pace * rounds <= allowance - seen * pace), default=seen)
 
 
 def halve_options(
-    options: Iterable[Option],
-    candidates: Sequence[CandidateLosses],
-    *,
-    clusters: np.ndarray | None = None,
-    room: float = math.inf,
+    options: Iterable[Option], candidates: Sequence[CandidateLosses], *, clusters: np.ndarray | None = None
 ) -> Halving:
-    """Who goes on after a round: whom the paired interval cannot tell from the best, at most the better half.
+    """Who goes on after a round: at most half, but two at least; none that the paired interval tells from the best.
 
-    The best by prior goes on beside them. Where not all fit, the last of them stay behind, the best by prior last;
-    the best by probe goes on at any cost. `candidates` have each one's held-out losses at its best level, under the
+    The best by prior goes on beside them. `candidates` have each one's held-out losses at its best level, under the
     options' names, else a `ValueError`; `clusters` (N,) are of the whole data set.
     """
     by_name = {option.name: option for option in _require_distinct_names(options)}
@@ -141,14 +182,12 @@ def halve_options(
     best, dropped = by_loss[0], dict[str, str]()
     differences = {c.name: paired_difference(c, best, clusters) for c in by_loss}
     tied = [c.name for c in by_loss if differences[c.name].low <= 0]
-    better_half = tied[: (len(by_loss) + 1) // 2]
-    survivors = list(dict.fromkeys([best.name, best_by_prior(by_name.values()), *better_half]))
+    most = max(2, (len(by_loss) + 1) // 2)
+    survivors = list(dict.fromkeys([best.name, best_by_prior(by_name.values()), *tied]))[:most]
     for name in (c.name for c in by_loss if c.name not in survivors):
         value, low, high = differences[name]
         reason = f"its loss is {value:.3f} [{low:.3f}, {high:.3f}] above that of {best.name}"
         dropped[name] = f"{reason}, and it is not among the better half" if name in tied else reason
-    while len(survivors) > 1 and _sum_costs(by_name[name] for name in survivors) > room:
-        dropped[survivors.pop()] = NO_ROOM
     return Halving(survivors=tuple(survivors), dropped=dropped)
 
 
@@ -200,10 +239,20 @@ def _promise_key(option: Option) -> tuple[float, float, str]:
     return (math.inf if math.isnan(option.expected) else -option.expected, option.cost, option.name)
 
 
-def _cost_key(option: Option) -> tuple[float, float, str]:
-    return (option.cost, *_promise_key(option)[::2])
+def _pace(options: Iterable[Option], leader: Option, free: Iterable[str]) -> float:
+    """Operations that one more picture costs, without those of the leader and of what is free."""
+    return math.fsum(option.cost for option in options if option != leader and option.name not in free)
 
 
-def _sum_costs(options: Iterable[Option]) -> float:
-    """Exact to the last bit, so that the order of adding does not matter."""
-    return math.fsum(option.cost for option in options)
+def _count_rounds(backbones: int) -> int:
+    return math.ceil(math.log2(backbones))
+
+
+def _allow(leader: Option, pictures: int) -> float:
+    """Operations that the looks at all may cost, where the leader's pass is handed over."""
+    return LOST / (1 - LOST) * leader.cost * pictures
+
+
+def _log_odds(share: float) -> float:
+    bounded = min(max(share, 1e-6), 1 - 1e-6)
+    return math.log(bounded / (1 - bounded))

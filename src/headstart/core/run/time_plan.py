@@ -1,7 +1,7 @@
 """How the budget is split: every part of it in one place, as pure functions of seconds that read no clock.
 
-A probe spends most of its time in passes of pictures through backbones, then in heads. Fine-tuning keeps its first
-passes short: half of what is left goes into trying recipes on one fold, a quarter into judging the best on more folds,
+A probe spends most of its time in passes of pictures through backbones, then in heads. Fine-tuning keeps its passes
+short: half of what is left goes into trying recipes on one fold, a quarter into judging the best on more folds,
 the last into the final training and the same network from random weights. Measuring and exporting have a reserve.
 Nested cross-validation comes after all training and has only what that left.
 """
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from headstart.core.job import Job
 
 REACH_PART = 0.2  # of the time left: fetching recommended backbones and making them ready
-SHORTLIST_PART = 0.6  # of the time left: first passes of all shortlisted backbones together,
-SHORTLIST_PART_WHEN_TUNING = 0.06  # and where fine-tuning wants the budget
-LATER_PASSES_PART = 0.7  # of the time left after a round of screening; heads, evaluation and report need the rest
+PASS_PART = 0.6  # of the time left: all pictures through a backbone that may be handed over,
+PASS_PART_WHEN_TUNING = 0.2  # and where fine-tuning wants the budget
 RESERVE_PART = 0.08  # of the whole budget, for measuring and exporting
 AUGMENTATION_PART = 0.1  # of fine-tuning's time, for measuring which augmentations keep the label
 TRYING_END, JUDGING_END, FINISHING_END = 0.5, 0.75, 1.0  # parts of fine-tuning's time by whose end a phase is over
@@ -30,21 +29,17 @@ class TimePlan:
     """The split of one budget."""
 
     budget_s: float  # seconds in all
-    shortlist_part: float  # of the time left, for the first passes of the shortlisted backbones
+    pass_part: float  # of the time left, for all pictures through what is handed over
     combination_margin: float  # how often a combination of feature levels must fit the time left; 0 whatever is left
     nested_margin: float = NESTED_MARGIN  # how often nested cross-validation must fit; 0 whatever is left
 
-    def shortlist_s(self, left_s: float) -> float:
-        """Seconds for the first passes of all shortlisted backbones together."""
-        return self.shortlist_part * left_s
+    def pass_s(self, left_s: float) -> float:
+        """Seconds for all pictures through what is handed over."""
+        return self.pass_part * left_s
 
     def reach_s(self, left_s: float) -> float:
         """Seconds until all recommended backbones that are fetched are here and ready."""
         return REACH_PART * left_s
-
-    def later_passes_s(self, left_s: float) -> float:
-        """Seconds for the further passes of the backbones that a round of screening leaves."""
-        return left_s * LATER_PASSES_PART
 
     def has_room_for_combination(self, expected_s: float, left_s: float) -> bool:
         """Whether there is time for a head on a combination of feature levels."""
@@ -79,9 +74,9 @@ def format_unbounded(job: Job) -> str:
 
 def plan_time(job: Job) -> TimePlan:
     """How a budget is split; no clock has a say in the heads beside a given recipe, so that two runs are equal."""
-    part, margin = SHORTLIST_PART, COMBINATION_MARGIN
+    part, margin = PASS_PART, COMBINATION_MARGIN
     if job.strategy != "probe":
-        part, margin = SHORTLIST_PART_WHEN_TUNING, COMBINATION_MARGIN_WHEN_TUNING
+        part, margin = PASS_PART_WHEN_TUNING, COMBINATION_MARGIN_WHEN_TUNING
     if job.recipe:
-        return TimePlan(budget_s=job.budget_s, shortlist_part=part, combination_margin=0.0, nested_margin=0.0)
-    return TimePlan(budget_s=job.budget_s, shortlist_part=part, combination_margin=margin)
+        return TimePlan(budget_s=job.budget_s, pass_part=part, combination_margin=0.0, nested_margin=0.0)
+    return TimePlan(budget_s=job.budget_s, pass_part=part, combination_margin=margin)

@@ -71,12 +71,12 @@ def list_combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: 
     widest = min(WIDEST, LARGEST // max(rows, 1))
     best = _best_levels(ranking, embeddings)
     chosen = make_feature(embeddings, ranking.chosen)
-    levels = _list_levels(embeddings, chosen.backbone)
+    levels = list_levels(embeddings, chosen.backbone)
     inner, last = levels[:-1], levels[-1]
     proposals = [levels, inner, (chosen, last)]
     others = [f for f in best if f.backbone != chosen.backbone]
     if others:
-        proposals += [(chosen, others[0]), (*inner, *_list_levels(embeddings, others[0].backbone)[:-1])]
+        proposals += [(chosen, others[0]), (*inner, *list_levels(embeddings, others[0].backbone)[:-1])]
     if len(others) > 1:
         proposals.append((chosen, *others[:2]))
     combinations: dict[frozenset[Feature], tuple[Feature, ...]] = {}
@@ -106,7 +106,8 @@ def filter_by_limits(
     return allowed
 
 
-def _list_levels(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Feature, ...]:
+def list_levels(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Feature, ...]:
+    """The feature levels of a backbone, shallow to deep."""
     spec = next(e.spec for e in embeddings if e.spec.name == backbone)
     return tuple(Feature(backbone=backbone, depth=d.name, dim=d.dim) for d in spec.depths)
 

@@ -1,32 +1,30 @@
-"""Screen many backbones on a few pictures, so that only those worth it see all of them.
+"""Screen backbones on few pictures, so that only those worth it see all of them.
 
 Successive halving (`headstart.selection.successive_halving`): the better half goes on to more pictures, and the best by
-prior too. A round's pictures are among those of the next. The last stay behind when their passes, by the pace just
-measured, would not fit the budget. No test split is drawn from the pictures used.
+prior too. A round's pictures are among those of the next. After the last one it is judged what would be handed over:
+each backbone alone, or two side by side. No test split is drawn from the pictures used.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headstart.core.run.context import Context
-from headstart.core.run.time_plan import plan_time
 from headstart.core.types import Dataset, Embeddings, RankRow
+from headstart.data.splits import estimate_training_count
 from headstart.selection import successive_halving
 from headstart.selection.cv_problem import CvProblem, make_cv_problem
-from headstart.selection.published_accuracy import expected_accuracy
-from headstart.selection.ranking.probe_scores import (
-    ProbeScores,
-    judge_levels,
-)
-from headstart.selection.successive_halving import Option
-from headstart.statistics.paired_selection import choose_candidate, paired_difference
+from headstart.selection.probe import candidate_heads, head_selection
+from headstart.selection.published_accuracy import make_option
+from headstart.selection.ranking.probe_scores import judge_levels
+from headstart.statistics.paired_selection import TOLERANCE, CandidateLosses, choose_candidate, paired_difference
 
 FOLDS = 5
+WHOLE = 2.5  # a round sees at most this part of all pictures, where none are given for judging
 CALIBRATED = 256  # pictures of the one round in int8: another draw would calibrate, and so embed, all anew
 
 
@@ -63,39 +61,39 @@ def draw_rows(data: Dataset, count: int, seed: int, among: np.ndarray | None = N
     return np.sort(order[np.argsort(place, kind="stable")[:count]]).astype(np.int64)
 
 
-def plan_draws(data: Dataset, backbones: int, *, ctx: Context) -> tuple[np.ndarray, ...]:
-    """(M,) int64 rows for each round, each among those of the next; none where all may see everything at once."""
-    sizes = successive_halving.plan_rounds(backbones, len(data.uris), len(data.class_names))
-    if ctx.job.precision != "f32" and sizes:
-        sizes = (CALIBRATED,)
-    drawn: list[np.ndarray] = []
-    for count in reversed(sizes):
-        rows = draw_rows(data, count, ctx.seed, among=drawn[0] if drawn else None)
-        if not drawn or len(rows) < len(drawn[0]):
-            drawn.insert(0, rows)
-    return tuple(drawn)
+def draw_rounds(data: Dataset, *, ctx: Context) -> dict[int, np.ndarray]:
+    """(M,) int64 rows for each size that a round may have, each among those of the next; the smallest come first."""
+    learnable = sum(split in ("", "train") for split in data.split)
+    most = learnable if any(data.split) else int(learnable / WHOLE)
+    sizes = successive_halving.list_sizes(most, len(data.class_names))
+    rounds, among = dict[int, np.ndarray](), None
+    for count in reversed(sizes if ctx.job.precision == "f32" else [n for n in sizes if n == CALIBRATED]):
+        rounds[count] = among = draw_rows(data, count, ctx.seed, among=among)
+    return dict(reversed(rounds.items()))
 
 
 def screen_backbones(
-    data: Dataset,
-    embeddings: tuple[Embeddings, ...],
-    *,
-    ctx: Context,
-    previous: Screening | None = None,
-    next_passes: Mapping[str, int],
+    data: Dataset, embeddings: tuple[Embeddings, ...], *, ctx: Context, previous: Screening | None = None
 ) -> Screening:
-    """One round: judge backbones on the pictures that they were all given.
+    """One round: judge backbones on the pictures that they were all given; `embeddings` are all of the same rows.
 
-    `embeddings` are all of the same rows; `next_passes` counts the pictures that go through each next, cached ones not.
+    Of more than two the better half goes on; of two it is told whether one alone is handed over.
     """
     rows = np.asarray(embeddings[0].rows)
     problem = make_screening_problem(data, rows, ctx)
     judged, clusters = [judge_levels(e, problem) for e in embeddings], problem.clusters
     best = {levels[0].row.backbone: min(levels, key=lambda s: s.losses.mean_loss) for levels in judged}
     choice = choose_candidate([b.losses for b in best.values()], clusters=clusters, metric=problem.metric)
-    options = [_make_option(e, next_passes[e.spec.name]) for e in embeddings]
+    options = [make_option(e.spec) for e in embeddings]
+    losses = [dataclasses.replace(b.losses, name=name) for name, b in best.items()]
     survivors: list[str] = ctx.record_decision(
-        f"rank/survivors/{len(rows)}", lambda: _choose_survivors(options, best, clusters, ctx), choice.why
+        f"rank/survivors/{len(rows)}/{len(embeddings)}",
+        lambda: (
+            list(successive_halving.halve_options(options, losses, clusters=clusters).survivors)
+            if len(embeddings) > 2
+            else _choose_handed_over(data, embeddings, losses, problem, ctx)
+        ),
+        choice.why,
     )
     leader = best[survivors[0]].losses
     dropped_rows = [
@@ -113,23 +111,34 @@ def screen_backbones(
     return Screening(pictures=rows, survivors=tuple(survivors), rows=(*dropped_rows, *earlier_rows))
 
 
-def _make_option(embeddings: Embeddings, pictures: int) -> Option:
-    """A backbone with the seconds that its next pass takes by the pace just measured."""
-    seconds = float(np.nan_to_num(embeddings.latency_ms)) / 1000 * pictures
-    return Option(name=embeddings.spec.name, expected=expected_accuracy(embeddings.spec), cost=seconds)
-
-
-def _choose_survivors(
-    options: list[Option], best: Mapping[str, ProbeScores], clusters: np.ndarray, ctx: Context
+def _choose_handed_over(
+    data: Dataset, embeddings: tuple[Embeddings, ...], losses: list[CandidateLosses], problem: CvProblem, ctx: Context
 ) -> list[str]:
-    candidates = [dataclasses.replace(b.losses, name=name) for name, b in best.items()]
-    halving = successive_halving.halve_options(
-        options, candidates, clusters=clusters, room=plan_time(ctx.job).later_passes_s(ctx.left_s())
-    )
-    for name, why in halving.dropped.items():
-        if why == successive_halving.NO_ROOM:
-            ctx.console.print_line("screen", f"{name} is left behind: {why}")
-    return list(halving.survivors)
+    """Of two backbones both, where side by side they do not lose to the one that would answer alone.
+
+    That is the best by prior, unless the other is better beyond chance: on few pictures a probe knows less. Beside it
+    the second gains with the number of pictures, so it stays behind only where both lose as much as the paired rule
+    heeds. Under 20 training pictures a class features are not combined.
+    """
+    prior = successive_halving.best_by_prior(make_option(e.spec) for e in embeddings)
+    other = next(e.spec.name for e in embeddings if e.spec.name != prior)
+    by_name = {candidate.name: candidate for candidate in losses}
+    if paired_difference(by_name[other], by_name[prior], problem.clusters).high < 0:
+        prior, other = other, prior
+    if estimate_training_count(data, ctx.job) < candidate_heads.SOME * len(data.class_names):
+        return [prior]
+    alone = [embedded for embedded in embeddings if embedded.spec.name == prior]
+    lead = _judge_side_by_side(embeddings, problem) - _judge_side_by_side(alone, problem)
+    tolerance = TOLERANCE["accurate"] if problem.prefer == "accurate" else -TOLERANCE["fast"]
+    return [prior, other] if lead < tolerance else [prior]
+
+
+def _judge_side_by_side(embeddings: Sequence[Embeddings], problem: CvProblem) -> float:
+    """The mean loss of a head on the inner levels of all, or on their last ones, whichever does better."""
+    levels = [candidate_heads.list_levels(embeddings, each.spec.name) for each in embeddings]
+    sets = [[f for of_one in levels for f in of_one[:-1] or of_one], [of_one[-1] for of_one in levels]]
+    heads = [head_selection.tune_heads((candidate_heads.SCOUT,), tuple(s), embeddings, problem) for s in sets]
+    return min(float(np.nanmean(entry.tuned.losses)) for entries in heads for entry in entries)
 
 
 def _print_survivors(survivors: list[str], by_prior: str, count: int, pictures: int, ctx: Context) -> None:
