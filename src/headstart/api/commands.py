@@ -321,15 +321,13 @@ def recommend_backbones(data: str | Path, *, console: Console | None = None, **s
     Raises what `fit` would refuse at its start.
     """
     from headstart.selection.candidate_overview import describe_candidates
-    from headstart.selection.candidates import list_candidates
 
     console = console or Console()
     job, _ = _check_request(data, None, console, settings, training=False, fetching=False)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps, ctx.reaches_out = FitSteps(ctx), True
         pictures, ctx.console = steps.pictures, Console(quiet=True)
-        chosen = list_candidates(ctx, pictures)
-        rows = describe_candidates(pictures, chosen, ctx=ctx)
+        rows = describe_candidates(pictures, ctx=ctx)
     return {"data": str(data), "pictures": len(pictures.uris), "backbones": rows}
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from headstart.backbones.recommended import list_recommendations
@@ -16,25 +15,24 @@ from headstart.features.extraction_time import count_missing_rows, estimate_pass
 from headstart.selection import candidates, reach
 from headstart.selection.published_accuracy import format_expected_accuracy
 
-_NO_ROOM = "its chance to win beside the others is not worth a look, or the budget has no room for its pass"
 
-
-def describe_candidates(data: Dataset, chosen: Collection[str], *, ctx: Context) -> list[dict[str, Any]]:
-    """Every backbone within `auto`'s sight as plain JSON, the `chosen` ones first, then the quickest."""
-    excluded = candidates.find_excluded(ctx)
+def describe_candidates(data: Dataset, *, ctx: Context) -> list[dict[str, Any]]:
+    """Every backbone within `auto`'s sight as plain JSON, those that it would look at first, then the quickest."""
+    field = candidates.choose_field(data, ctx=ctx)
     away = {row.backbone.name: row for row in reach.find_reach(ctx)}
+    left_out = {name: row.why_not for name, row in away.items() if row.why_not}
+    left_out |= dict(field.left_out) | candidates.find_excluded(ctx)
     backbones = [*candidates.list_available(ctx), *(row.backbone for row in away.values())]
     passes = count_missing_rows(data, [backbone.name for backbone in backbones], ctx.store)
     rows = []
     for backbone in backbones:
         name, spec, recommendation = backbone.name, backbone.spec, list_recommendations().get(backbone.name)
         is_here = bool(backbone.source.available(backbone.preset, ctx.store))
-        out = excluded.get(name) or (away[name].why_not if name in away else "")
         why = recommendation.kind if recommendation else "its weights are here" if is_here else "comes by package"
         facts = {
             "name": name,
-            "considered": name in chosen,
-            "why": f"{why}; {format_expected_accuracy(spec)}" if name in chosen else out or _NO_ROOM,
+            "considered": name in field.names,
+            "why": f"{why}; {format_expected_accuracy(spec)}" if name in field.names else left_out.get(name, ""),
             "weights_here": is_here,
             "fetch_bytes": 0 if is_here else spec.download_bytes,
             "fetch_s": away[name].fetch_s if name in away else 0.0,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
+    from headstart.selection.successive_halving import Field
 
 _SHOWN = 3  # backbones that are left out, in messages
 
@@ -45,6 +46,16 @@ def list_candidates(ctx: Context, data: Dataset | None = None) -> tuple[str, ...
     Raises:
         UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
     """
+    if data is not None and "auto" in ctx.job.backbones:
+        field = choose_field(data, ctx=ctx)
+        _print_left_out(field.left_out, ctx.console)
+        return field.names
+    backbones = _find_allowed(ctx, bounded=False)
+    return tuple(sorted(backbones, key=lambda name: (backbones[name].spec.flops, name)))
+
+
+def _find_allowed(ctx: Context, *, bounded: bool) -> dict[str, ResolvedBackbone]:
+    """The backbones that were named, and those of `auto` that obey the limits; `bounded` by the time to fetch them."""
     from headstart.backbones import loading
 
     asked_for = [loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"]
@@ -54,13 +65,11 @@ def list_candidates(ctx: Context, data: Dataset | None = None) -> tuple[str, ...
     if "auto" in ctx.job.backbones:
         excluded = find_excluded(ctx)
         allowed = [backbone for backbone in list_available(ctx) if backbone.name not in excluded]
-        allowed += _list_within_reach(ctx, bounded=data is not None)
+        allowed += _list_within_reach(ctx, bounded=bounded)
         backbones |= {backbone.name: backbone for backbone in allowed}
     if not backbones:
         raise _no_backbone_left(find_excluded(ctx))
-    if data is not None and "auto" in ctx.job.backbones:
-        return _choose_field(backbones, {backbone.name for backbone in asked_for}, data, ctx)
-    return tuple(sorted(backbones, key=lambda name: (backbones[name].spec.flops, name)))
+    return backbones
 
 
 def find_excluded(ctx: Context) -> dict[str, str]:
@@ -75,14 +84,18 @@ def find_excluded(ctx: Context) -> dict[str, str]:
     return {name: why for name, why in problems.items() if why}
 
 
-def _choose_field(
-    backbones: Mapping[str, ResolvedBackbone], named: set[str], data: Dataset, ctx: Context
-) -> tuple[str, ...]:
-    """Those worth a look, what was named or training needs among them; the clock has no say in that."""
+def choose_field(data: Dataset, *, ctx: Context) -> Field:
+    """Those worth a look, what was named or training needs among them, in which the clock has no say; and the others.
+
+    Raises what `list_candidates` raises.
+    """
+    from headstart.backbones import loading
     from headstart.selection import reach, successive_halving
     from headstart.selection.published_accuracy import make_option
     from headstart.selection.ranking.screening import draw_rounds
 
+    backbones = _find_allowed(ctx, bounded=True)
+    named = {loading.find_backbone(name).name for name in ctx.job.backbones if name != "auto"}
     required = named | _find_training_backbones(backbones.values(), ctx.job)
     room_s, passes = plan_time(ctx.job).pass_s(ctx.left_s()), count_missing_rows(data, backbones, ctx.store)
     fitting = {name for name in passes if estimate_pass_seconds({name: passes[name]}, ctx.store) <= room_s} | required
@@ -93,8 +106,8 @@ def _choose_field(
     sizes = list(draw_rounds(data, ctx=ctx))
     field = successive_halving.choose_field(options, len(data.uris), sizes, required=required, free=named)
     too_long = sorted(set(backbones) - {option.name for option in options})
-    _print_left_out(dict.fromkeys(too_long, "its pass does not fit the budget") | dict(field.left_out), ctx.console)
-    return field.names
+    why = dict.fromkeys(too_long, "its pass does not fit the budget")
+    return successive_halving.Field(names=field.names, left_out=why | dict(field.left_out))
 
 
 def _find_training_backbones(backbones: Iterable[ResolvedBackbone], job: Job) -> set[str]:
