@@ -339,14 +339,17 @@ def test_classes_left_out_tell_of_near_strangers_and_the_verdict_says_so(context
     assert trained.verdict.answer == "unclear"
 
 
-@pytest.mark.parametrize("head", ["knn", "lda", "logistic", "nearest_mean", "ridge", "ridge_from_names"])
+@pytest.mark.parametrize("head", ["ensemble", "knn", "lda", "logistic", "nearest_mean", "ridge", "ridge_from_names"])
 def test_every_head_is_fitted_anew_without_a_class(context, head):
     data = dataset(300)
     split = splits(data)
     backbone = embeddings(data, "made:good", {"last": 2.0})
     adapted = adapt(data, split, backbone)
-    plugin = registry.load_plugin("heads", head.removesuffix("_from_names"))
-    params = next(iter(plugin.grid(len(split.train), 12, 3)))
+    member = {"head": "ridge", "columns": [[0, 12]], "share": 0.5, "params": {"strength": 1.0}}
+    params = {"members": [member, member | {"head": "lda", "params": {"shrinkage": 0.5}}]}
+    if head != "ensemble":
+        plugin = registry.load_plugin("heads", head.removesuffix("_from_names"))
+        params = next(iter(plugin.grid(len(split.train), 12, 3)))
     adapted = dataclasses.replace(adapted, fitted=dataclasses.replace(adapted.fitted, head=head, params=params))
     judged = evaluated(data, split, backbone, adapted)
     found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=context(class_weight="balanced"))

@@ -17,7 +17,7 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.settings import count_threads
 from headstart.core.types import Head
-from headstart.heads import prediction
+from headstart.heads import ensemble, prediction
 from headstart.statistics.losses import per_picture_loss
 
 _WORTH_BYTES = 6_000_000  # below, threads wait for the interpreter: as long on the wall and a third more of the CPU
@@ -248,7 +248,11 @@ def resize_params(params: Mapping[str, Any], size: int, full: int) -> Mapping[st
 
     Strengths are in parts of D / M, so they grow as pictures get fewer; neighbours are at most half the pictures.
     """
-    resize = {"strength": lambda value: value * (full / size), "k": lambda value: min(value, max(size // 2, 1))}
+    resize: dict[str, Callable[[Any], Any]] = {
+        "strength": lambda value: value * (full / size),
+        "k": lambda value: min(value, max(size // 2, 1)),
+        ensemble.MEMBERS: lambda members: [m | {"params": resize_params(m["params"], size, full)} for m in members],
+    }
     return {name: resize[name](value) if name in resize else value for name, value in params.items()}
 
 

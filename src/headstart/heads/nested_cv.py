@@ -28,6 +28,17 @@ class Candidate:
     cost: float
 
 
+Choice = tuple[Candidate, cross_validation.TunedSetting]
+Choose = Callable[[Sequence[Candidate], Sequence[cross_validation.TunedSetting], np.ndarray], Choice]
+
+
+def _choose_least_loss(
+    candidates: Sequence[Candidate], tuned: Sequence[cross_validation.TunedSetting], inner: np.ndarray
+) -> Choice:
+    best = int(np.argmin([np.nanmean(t.losses) for t in tuned]))
+    return candidates[best], tuned[best]
+
+
 def run_nested_cv(
     candidates: Sequence[Candidate],
     y: np.ndarray,
@@ -35,7 +46,7 @@ def run_nested_cv(
     *,
     n_classes: int,
     metric: str = "log_loss",
-    choose: Callable[[Sequence[Candidate], Sequence[cross_validation.TunedSetting]], int] | None = None,
+    choose: Choose | None = None,
     calibrate: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None,
     class_weight: np.ndarray | None = None,
     seed: int = 0,
@@ -43,8 +54,9 @@ def run_nested_cv(
     """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
 
     The inner folds are the outer ones (M,), at least three, without the one that judges, so clusters stay whole.
-    `choose` says which wins by their inner results; by default the least mean loss. `calibrate` makes the winner's
-    answers (B, C) as sure as it should be, by inner positions (M',) and the answers there (1, M', C).
+    `choose` gives what wins by their inner results and folds, one of them or a pool of several; by default the least
+    mean loss. `calibrate` makes the winner's answers (B, C) as sure as it should be, by inner positions (M',) and the
+    answers there (1, M', C).
     Returns (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
     """
     probabilities = np.full((len(y), n_classes), np.nan, np.float32)
@@ -56,12 +68,11 @@ def run_nested_cv(
         tuned = [
             cross_validation.tune_head(c.head, c.x, y, inner, metric=metric, grid=c.grid, **shared) for c in candidates
         ]
-        best = choose(candidates, tuned) if choose else int(np.argmin([np.nanmean(t.losses) for t in tuned]))
-        winner = candidates[best]
+        winner, setting = (choose or _choose_least_loss)(candidates, tuned, inner)
         with blas_threads.single_blas_thread():
             p = cross_validation.fit_and_predict(
-                winner.head, winner.x, y, train_rows, test_rows, grid=[tuned[best].params], **shared
+                winner.head, winner.x, y, train_rows, test_rows, grid=[setting.params], **shared
             )[0]
-        probabilities[test_rows] = calibrate(train_rows, tuned[best].held_out[:, train_rows], p) if calibrate else p
+        probabilities[test_rows] = calibrate(train_rows, setting.held_out[:, train_rows], p) if calibrate else p
         chosen.append(winner.name)
     return probabilities, tuple(chosen)

@@ -19,6 +19,7 @@ from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
 from headstart.core.types import FitResult, Score
 from headstart.finetuning.tracking.mlflow_tracker import MlflowTracker, RunResult
+from headstart.heads.ensemble import MEMBERS, format_params
 from headstart.runtime import mlflow_model
 
 
@@ -61,7 +62,7 @@ def _list_params(adapted: FitResult, job: Job) -> Iterator[tuple[str, str]]:
     yield "chosen.head", adapted.fitted.head
     yield "chosen.strategy", adapted.strategy
     for name, value in adapted.fitted.params.items():
-        yield f"chosen.{name}", str(value)
+        yield f"chosen.{name}", format_params(adapted.fitted.params) if name == MEMBERS else str(value)
 
 
 def _list_metrics(scores: tuple[Score, ...]) -> Iterator[tuple[str, float]]:

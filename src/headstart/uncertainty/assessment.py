@@ -18,7 +18,7 @@ from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import predict_rows
-from headstart.heads import cross_validation
+from headstart.heads import cross_validation, ensemble
 from headstart.heads.decision_rule import apply_decision, make_decision
 from headstart.statistics import metrics
 from headstart.statistics.intervals import make_share_score
@@ -176,7 +176,8 @@ class _AssessmentInputs:
         A head that starts from the names of the classes starts from nothing.
         """
         fitted, count = self.adapted.fitted, int(y[learnt].max()) + 1
-        head = registry.load_plugin("heads", fitted.head if fitted.head in registry.list_plugins("heads") else "ridge")
+        name = fitted.head if fitted.head in registry.list_plugins("heads") else "ridge"
+        head = ensemble.Ensemble() if fitted.head == ensemble.NAME else registry.load_plugin("heads", name)
         params = cross_validation.resize_params(fitted.params, len(learnt), len(self.splits.train))
         balanced = self.job.class_weight == "balanced"
         weight = cross_validation.balanced_class_weights(y[learnt], count) if balanced else None

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.types import HeadRow, Ranking, RankRow, Score
+from headstart.heads.ensemble import format_params
 from headstart.reporting import formatting
 from headstart.reporting.charts import ChartPoint, draw_cost_and_score, draw_score_by_place
 from headstart.reporting.report_data import ReportInput
@@ -148,7 +149,7 @@ def _head_view(row: HeadRow, columns: list[str]) -> dict[str, Any]:
     return {
         "row": row,
         "features": list(levels.items()),
-        "params": ", ".join(f"{name} {format_value(value)}" for name, value in row.params.items()),
+        "params": format_params(row.params),
         "scores": [scores.get(name) for name in columns],
         "status": STATUS.get(row.status, row.status),
     }

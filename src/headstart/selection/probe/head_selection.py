@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,12 +19,10 @@ from headstart.core.types import Dataset, Embeddings, Feature, Head, HeadRow, Na
 from headstart.features import feature_matrix
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import sum_flops
-from headstart.heads import cross_validation
+from headstart.heads import cross_validation, ensemble
 from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
-from headstart.heads.nested_cv import Candidate, run_nested_cv
 from headstart.selection.cv_problem import CvProblem, make_cv_problem
 from headstart.statistics.paired_selection import CandidateLosses, PairedChoice, choose_candidate
-from headstart.uncertainty import temperature
 
 SCORES = ("balanced_accuracy", "accuracy")
 MOST = 20_000  # pictures on which heads are compared; the winner learns from all
@@ -46,6 +43,8 @@ def make_training_problem(
 
 def load_head(head: str, features: Sequence[Feature], problem: CvProblem) -> Head:
     """The head of a name, on its start where it has one: 0 for columns of which the names say nothing."""
+    if head == ensemble.NAME:
+        return ensemble.Ensemble()
     loaded: Head = registry.load_plugin("heads", head.removesuffix(FROM_NAMES_SUFFIX))
     if not head.endswith(FROM_NAMES_SUFFIX):
         return loaded
@@ -92,15 +91,13 @@ def tune_heads(
 
 def choose_head(entries: Sequence[HeadResult], problem: CvProblem) -> PairedChoice:
     """The paired rule of `headstart.statistics.paired_selection` on the pictures that folds judged."""
-    return _choose([(e.name, e.tuned, e.flops) for e in entries], problem)
-
-
-def _choose(entries: Sequence[tuple[str, cross_validation.TunedSetting, float]], problem: CvProblem) -> PairedChoice:
     candidates = []
-    for name, tuned, cost in entries:
-        judged = np.isfinite(tuned.losses)
+    for entry in entries:
+        judged = np.isfinite(entry.tuned.losses)
         candidates.append(
-            CandidateLosses(name=name, rows=problem.rows[judged], losses=tuned.losses[judged], cost=float(cost))
+            CandidateLosses(
+                name=entry.name, rows=problem.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops)
+            )
         )
     return choose_candidate(candidates, prefer=problem.prefer, clusters=problem.clusters, metric=problem.metric)
 
@@ -147,33 +144,3 @@ def _make_head_row(entry: HeadResult, choice: PairedChoice, winner: str, problem
         flops=entry.flops,
         seconds=entry.seconds,
     )
-
-
-def judge_nested(
-    tried: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], problem: CvProblem
-) -> tuple[np.ndarray, Mapping[str, int]]:
-    """Judge the whole search: every outer fold chooses head, setting, features and temperature anew from the others.
-
-    Returns (M, C) float32 held-out probabilities, and how often each candidate was chosen.
-    """
-    candidates = []
-    for name, features in tried:
-        head, x = load_head(name, features, problem), join_columns(embeddings, features, problem.rows)
-        grid = list(head.grid(len(x), x.shape[1], problem.n_classes))
-        title, cost = f"{name} on {feature_matrix.format_features(features)}", sum_flops(embeddings, features)
-        candidates.append(Candidate(name=title, x=x, head=head, grid=grid, cost=float(cost)))
-
-    def choose(among: Sequence[Candidate], results: Sequence[cross_validation.TunedSetting]) -> int:
-        entries = [(c.name, result, c.cost) for c, result in zip(among, results, strict=True)]
-        return [c.name for c in among].index(_choose(entries, problem).winner)
-
-    def calibrate(rows: np.ndarray, inner: np.ndarray, p: np.ndarray) -> np.ndarray:
-        clusters = problem.clusters[problem.rows[rows]]
-        calibrated = temperature.choose_temperature(inner, problem.y[rows], clusters, problem.seed)
-        return temperature.apply_temperature(p, calibrated.temperature)
-
-    hooks: dict[str, Any] = {"choose": choose, "calibrate": calibrate}
-    probabilities, chosen = run_nested_cv(
-        candidates, problem.y, problem.folds[0], metric=problem.metric, **hooks, **problem.shared
-    )
-    return probabilities, {name: chosen.count(name) for name in dict.fromkeys(chosen)}

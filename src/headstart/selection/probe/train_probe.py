@@ -30,9 +30,9 @@ from headstart.core.types import (
 )
 from headstart.features import feature_matrix
 from headstart.features.embeddings import join_columns
-from headstart.heads import cross_validation, prediction
+from headstart.heads import cross_validation, ensemble, prediction
 from headstart.selection.cv_problem import CvProblem
-from headstart.selection.probe import candidate_heads, fit_result, head_selection
+from headstart.selection.probe import candidate_heads, ensemble_trial, fit_result, head_selection
 from headstart.selection.probe.head_selection import HeadResult
 from headstart.selection.probe.learning_curve import learning_curve
 from headstart.statistics.paired_selection import PairedChoice
@@ -64,13 +64,22 @@ def train_probe(
     entry = next(e for e in entries if e.name == winner)
     if len(entry.tuned.held_out) < len(problem.folds):  # a replayed choice that this machine would not have made
         entry = head_selection.judge_repeats(entry, embeddings, problem)
+    why, trial = choice.why, None
+    if len(strategy.heads) > 1:
+        pool = [*entries, *_judge_levels(entry, entries, ranking, embeddings, problem)]
+        trial = ensemble_trial.try_ensemble(entry, pool, embeddings, problem)
+    if trial is not None:
+        entries, why = [*entries, trial.entry], f"{why}; {trial.choice.why}"
+        choice = head_selection.choose_head(entries, problem)
+        if ctx.record_decision("adapt/ensemble", lambda: trial.is_better, trial.choice.why):
+            winner, entry = trial.entry.name, trial.entry
     head, p_train = _fit_winner(entry, data, splits, embeddings, problem, ctx)
     adapted = FitResult(
         strategy="probe",
         features=entry.features,
         fitted=head,
         tried=head_selection.make_head_rows(entries, choice, winner, problem),
-        why=f"{choice.why}; {strategy.why}",
+        why=f"{why}; {strategy.why}",
         cv_rows=problem.rows,
         cv_probabilities=np.asarray(entry.tuned.held_out[0]),
         train_probabilities=p_train,
@@ -114,6 +123,23 @@ def _try_heads(
         best = min(scouts, key=lambda e: float(np.nanmean(e.tuned.losses)))
         scouts += head_selection.tune_heads(candidate_heads.AFTER_SCOUT, best.features, embeddings, problem)
     return head_selection.repeat_close([*entries, *scouts], embeddings, problem)
+
+
+def _judge_levels(
+    single: HeadResult,
+    entries: Sequence[HeadResult],
+    ranking: Ranking,
+    embeddings: Sequence[Embeddings],
+    problem: CvProblem,
+) -> list[HeadResult]:
+    """The other levels of the trunks that a head reads, by the probe that they were ranked with."""
+    trunks, judged = {f.backbone for f in single.features}, {e.features for e in entries}
+    levels = []
+    for row in candidate_heads.list_judged_rows(ranking, embeddings):
+        features = (candidate_heads.make_feature(embeddings, row.candidate),)
+        if row.backbone in trunks and features not in judged:
+            levels += head_selection.tune_heads((row.probe,), features, embeddings, problem)
+    return levels
 
 
 def _count_work(features: Sequence[Feature]) -> int:
@@ -161,7 +187,7 @@ def _print_result(
 ) -> None:
     score = problem.average_scores(problem.metric, entry.tuned.held_out)
     balanced = adapted.curve[-1].score
-    tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
+    tuned = ensemble.format_params(adapted.fitted.params)
     ctx.console.print_line(
         "adapt",
         f"{entry.name}{f' ({tuned})' if tuned else ''}: {problem.metric.replace('_', ' ')} {score.value:.3f} "
