@@ -67,13 +67,15 @@ class ShrunkCovariance:
 
     def compute_leverages(self, rows: np.ndarray) -> np.ndarray:
         """(B,) z^T A^-1 z of some rows, summed in float32: of one over rows they move the last digits alone."""
-        from scipy.linalg import solve_triangular
+        from scipy.linalg.lapack import strtri, strtrs
 
         factor, n = self.factor.astype(np.float32), len(self.design.x)
-        sides = np.eye(n, dtype=np.float32)[:, rows] if self.design.wide else self.design.take_rows(rows, np.float32).T
-        roots = solve_triangular(factor, sides, lower=True, overwrite_b=True, check_finite=False)
-        squares = np.einsum("qb,qb->b", roots, roots).astype(np.float64)
-        return np.asarray((1 - self.floor * squares) * n / self.share if self.design.wide else squares)
+        if self.design.wide:
+            inverse = strtri(factor, lower=1, overwrite_c=1)[0][:, rows]
+            squares = np.einsum("qb,qb->b", inverse, inverse).astype(np.float64)
+            return np.asarray((1 - self.floor * squares) * n / self.share)
+        roots, _ = strtrs(factor, self.design.take_rows(rows, np.float32).T, lower=1, overwrite_b=1)
+        return np.asarray(np.einsum("qb,qb->b", roots, roots), np.float64)
 
 
 @dataclass(eq=False)
@@ -151,4 +153,4 @@ def factorize(matrix: np.ndarray, floor: float) -> np.ndarray:
 
     shifted = np.array(matrix)
     shifted[np.diag_indices_from(shifted)] += floor
-    return np.asarray(cholesky(shifted, lower=True, overwrite_a=True, check_finite=False))
+    return np.asarray(cholesky(shifted.T, lower=True, overwrite_a=True, check_finite=False))  # LAPACK's order: no copy

@@ -80,6 +80,8 @@ class Design:
 
     def take_rows(self, rows: slice | np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """(B, D) standardised features of some rows."""
+        if "standardized" in self.__dict__:
+            return np.asarray(self.standardized[rows].astype(dtype, copy=False))
         block: np.ndarray = np.asarray(self.x[rows], dtype) - self.moments.centre.astype(dtype)
         block *= self.moments.inverse.astype(dtype)
         if self.labels is not None:
