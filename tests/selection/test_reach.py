@@ -176,6 +176,15 @@ def test_a_mirror_gives_what_it_holds(ctx, cache, tmp_path, monkeypatch):
     assert not list(cache.root.rglob("*.h5"))
 
 
+def test_a_named_preset_that_breaks_a_limit_is_refused_before_it_is_fetched(cache, small_textile, tmp_path, capsys):
+    words = ["fit", str(small_textile(8)), "--backbones", "dinov2_small", "--out", str(tmp_path / "run")]
+    assert main([*words, "--max-size", "20MB"]) == 2
+    assert f"`{DINO}` was named and breaks a limit: 86.5 MB of weights" in capsys.readouterr().err
+    assert main(words) == 3  # within the limits it is fetched, before anything starts
+    assert "www.kaggle.com is not asked: HEADSTART_OFFLINE is set" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_who_does_not_answer_holds_nobody_up(ctx, monkeypatch):
     monkeypatch.setattr(reach, "_ANSWER_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:

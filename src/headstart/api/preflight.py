@@ -109,6 +109,12 @@ def _find_backbone_problems(job: Job, console: Console, *, fetching: bool, only_
 
     def require(name: str) -> None:
         try:
+            known_backbone = loading.find_backbone(name, opening=False)
+        except UsageError:  # it is in no list, and has to be opened
+            pass
+        else:  # a limit that it breaks is told before it is fetched
+            require_within_limits(known_backbone, job, {})
+        try:
             may_fetch = fetching and not only_here
             backbone = loading.find_for_option("--backbones", name, fetching=may_fetch, console=console)
         except source_lookup.NotHere:
