@@ -136,7 +136,9 @@ def test_without_time_no_combination_is_tried_and_it_is_said(data, split, backbo
     found = adapt(data, split, backbones, ctx)
     assert {len(row.features) for row in found.tried if row.head != "ensemble"} == {1}
     assert "left out for lack of time" in ctx.console.err.getvalue()
-    assert '"adapt/combination/0", "value": false' in (ctx.run.path / "decisions.jsonl").read_text()
+    decisions = (ctx.run.path / "decisions.jsonl").read_text()
+    assert '"adapt/combination/0", "value": false' in decisions
+    assert '"adapt/levels", "value": false' in decisions
 
 
 def validated(adapted, data, split, backbones, ctx):

@@ -66,7 +66,7 @@ def train_probe(
         entry = head_selection.judge_repeats(entry, embeddings, problem)
     why, trial = choice.why, None
     if len(strategy.heads) > 1:
-        pool = [*entries, *_judge_levels(entry, entries, ranking, embeddings, problem)]
+        pool = [*entries, *_judge_levels(entry, entries, ranking, embeddings, problem, ctx)]
         trial = ensemble_trial.try_ensemble(entry, pool, embeddings, problem)
     if trial is not None:
         entries, why = [*entries, trial.entry], f"{why}; {trial.choice.why}"
@@ -131,15 +131,22 @@ def _judge_levels(
     ranking: Ranking,
     embeddings: Sequence[Embeddings],
     problem: CvProblem,
+    ctx: Context,
 ) -> list[HeadResult]:
-    """The other levels of the trunks that a head reads, by the probe that they were ranked with."""
+    """The other levels of the trunks that a head reads, by the probe that they were ranked with, if time is left."""
     trunks, judged = {f.backbone for f in single.features}, {e.features for e in entries}
-    levels = []
-    for row in candidate_heads.list_judged_rows(ranking, embeddings):
-        features = (candidate_heads.make_feature(embeddings, row.candidate),)
-        if row.backbone in trunks and features not in judged:
-            levels += head_selection.tune_heads((row.probe,), features, embeddings, problem)
-    return levels
+    levels = {
+        (candidate_heads.make_feature(embeddings, row.candidate),): row
+        for row in candidate_heads.list_judged_rows(ranking, embeddings)
+        if row.backbone in trunks
+    }
+    rows = {features: row for features, row in levels.items() if features not in judged}
+    room, expected_s = plan_time(ctx.job).has_room_for_combination, sum(row.seconds for row in rows.values())
+    why = "is there time to try the other levels"
+    if not ctx.record_decision("adapt/levels", lambda: room(expected_s, ctx.left_s()), why):
+        return []
+    tried = (head_selection.tune_heads((r.probe,), features, embeddings, problem) for features, r in rows.items())
+    return [entry for results in tried for entry in results]
 
 
 def _count_work(features: Sequence[Feature]) -> int:
