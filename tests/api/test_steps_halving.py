@@ -5,6 +5,7 @@ The vectors are made up; the rounds, the probes, the decisions and the draw of t
 
 import dataclasses
 from functools import cached_property
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from headstart.api.fit_steps import FitSteps
 from headstart.core.storage import serialization
 from headstart.selection.successive_halving import Option
-from judged_sets import dataset, embeddings
+from judged_sets import dataset, embeddings, splits
 
 KNOWN = {  # signal, prior and what the vectors are drawn by: the first three have the same ones
     "made:best": (1.5, 0.70, 0),
@@ -126,3 +127,15 @@ def test_backbones_that_are_named_see_all_pictures_at_once(data, context):
     assert story.screening is None
     assert story.survivors == tuple(KNOWN)
     assert [len(e.rows) for e in story.embed_all()] == [2600] * len(KNOWN)
+
+
+def test_pictures_that_judge_go_once_through_what_the_head_reads_and_no_other(data, context, monkeypatch):
+    monkeypatch.setattr("headstart.selection.candidates.backbone_for_audit", lambda names, best: "made:famous")
+    for read in ("made:famous", "made:best"):
+        story = Told(context(name=read), data)
+        story.splits, story.survivors, story.tuned_embeddings = splits(data), ("made:best", "made:famous"), ()
+        story.probe = SimpleNamespace(features=(SimpleNamespace(backbone=read),))
+        rows = {each.spec.name: len(each.rows) for each in story.all_embeddings}
+        first = [("made:famous", 2600), ("made:best", 1950)]  # the one that is audited, and the training pictures
+        assert story.passes == (first if read == "made:famous" else [*first, ("made:best", 2600)])
+        assert rows == {"made:famous": 2600, "made:best": 1950 if read == "made:famous" else 2600}

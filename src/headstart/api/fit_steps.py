@@ -154,9 +154,12 @@ class FitSteps:
         from headstart.selection.ranking import screening as rounds
 
         names, screening = self.candidates, None
+        embeddings: tuple[types.Embeddings, ...] = ()
         while count := self._plan_round(names, screening):
-            rows = rounds.draw_rounds(self.data, ctx=self.ctx)[count]
-            embeddings = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
+            embeddings = tuple(each for each in embeddings if each.spec.name in names)
+            if screening is None or count > len(screening.pictures):
+                rows = rounds.draw_rounds(self.data, ctx=self.ctx)[count]
+                embeddings = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
             step = f"screen {count}"
             screening = self._take_step(step, rounds.screen_backbones, self.data, embeddings, previous=screening)
             if len(names) == 2:
@@ -327,8 +330,8 @@ class FitSteps:
     def all_embeddings(self) -> tuple[types.Embeddings, ...]:
         """Features through the backbones, of all pictures where the probe reads them, and through the tuned network."""
         read = {feature.backbone for feature in self.probe.features}
-        full = [each.spec.name for each in self.embeddings if each.spec.name in read]
-        by_name = {name: self._extract_features(name, self._all_rows) for name in full}
+        partial = [each.spec.name for each in self.embeddings if len(each.rows) < len(self._all_rows)]
+        by_name = {name: self._extract_features(name, self._all_rows) for name in partial if name in read}
         return (*(by_name.get(each.spec.name, each) for each in self.embeddings), *self.tuned_embeddings)
 
     def embed_all(self) -> tuple[types.Embeddings, ...]:
