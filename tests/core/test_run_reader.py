@@ -37,19 +37,6 @@ def test_a_value_is_read_once_and_what_is_damaged_is_said(run):
         run.find(Exported)
 
 
-def test_a_stage_taken_twice_has_the_seconds_of_both(context):
-    ctx = context(name="twice")
-    with ctx.time_step("embed") as entry:
-        sum(range(3_000_000))
-        entry["latency_ms"] = 7.0
-    first = RunReader(ctx.run.path).timings["embed"]
-    with ctx.time_step("embed"):
-        pass
-    both = RunReader(ctx.run.path).timings["embed"]
-    assert both["latency_ms"] == 7.0
-    assert first["cpu_s"] < both["cpu_s"] < 2 * first["cpu_s"] and first["wall_s"] < both["wall_s"]
-
-
 FORGED = ("[]", "null", "3", "{", "[" * 100_000, '{"read": 1}', '{"read": {"wall_s": "x"}}', '{"vectors": {"last": 1}}')
 
 

@@ -30,7 +30,6 @@ class Context:
     callbacks: tuple[Any, ...] = ()  # of Keras, for the final training; no part of the job
     reaches_out: bool = False  # `auto` may fetch recommended backbones
     keeps_times: bool = False  # of a finished run, whose steps are taken again to show them
-    timed: set[str] = field(default_factory=set)  # stages of which this process has recorded a time
 
     @property
     def seed(self) -> int:
@@ -51,10 +50,7 @@ class Context:
 
     @contextmanager
     def time_step(self, stage: str) -> Iterator[dict[str, float]]:
-        """Record a stage's wall and CPU seconds in `timings.json`, and what else of clocks the block puts in.
-
-        A stage that is taken twice, as a pass and its vectors from the cache, has the seconds of both.
-        """
+        """Record a stage's wall and CPU seconds in `timings.json`, and what else of clocks the block puts in."""
         wall, cpu, entry = time.monotonic(), time.process_time(), dict[str, float]()
         yield entry
         path = self.run.path / "timings.json"
@@ -63,8 +59,5 @@ class Context:
             timings |= RunReader(self.run.path).timings
         if self.keeps_times and stage in timings:
             return
-        earlier = timings.get(stage, {}) if stage in self.timed else {}
-        spent = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu}
-        timings[stage] = {**earlier, **{name: earlier.get(name, 0.0) + s for name, s in spent.items()}, **entry}
-        self.timed.add(stage)
+        timings[stage] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu, **entry}
         write_json(path, timings)
