@@ -215,8 +215,8 @@ def _doubt(place, method, x, p, truth):
     own = conformal.compute_scores(p, "least_ambiguous")[np.arange(len(truth)), truth]
     more = {
         "known": known,
-        "thresholds": conformal.compute_thresholds(own, truth, 3, 0.8, by_class=False),
-        "floors": conformal.compute_thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,  # no picture lies on it
+        "thresholds": conformal.compute_thresholds(own, truth, 3, 0.8, by_class=False) + 1e-4,  # no picture lies on it
+        "floors": conformal.compute_thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,
     }
     save_file(arrays | more, place / "doubt.safetensors")
     return model_manifest.UncertaintyEntry(
