@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, NameInitialization, Score
+from headstart.core.types import Dataset, Head, NameInitialization, Score
 from headstart.heads import cross_validation, repeated_cv
 from headstart.statistics.intervals import Interval
 
@@ -26,6 +28,7 @@ class CvProblem:
         class_weight: (C,) float64 or None.
         split: Of the scores: `cv` or `screen`.
         names: What the names of the classes say, if heads may start from it.
+        tuned_heads: By what they learnt from, heads tuned so far and the seconds that it took.
     """
 
     rows: np.ndarray
@@ -39,6 +42,19 @@ class CvProblem:
     seed: int
     split: str = "cv"
     names: NameInitialization | None = None
+    tuned_heads: dict[bytes, tuple[cross_validation.TunedSetting, float]] = field(default_factory=dict)
+
+    def tune_head(self, head: Head, x: np.ndarray) -> tuple[cross_validation.TunedSetting, float]:
+        """The head's best setting for x (M, D) on the first repeat, and its search's seconds; done once in a run."""
+        digest = hashlib.sha256(head.name.encode())
+        for values in (x, self.y, self.folds[0], self.rows):
+            digest.update(np.ascontiguousarray(values).data)
+        key = digest.digest()
+        if key not in self.tuned_heads:
+            started = time.monotonic()
+            tuned = cross_validation.tune_head(head, x, self.y, self.folds[:1], metric=self.metric, **self.shared)
+            self.tuned_heads[key] = tuned, time.monotonic() - started
+        return self.tuned_heads[key]
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -79,4 +95,5 @@ def make_cv_problem(
         class_weight=cross_validation.balanced_class_weights(y, classes) if balanced else None,
         seed=ctx.seed,
         split=split,
+        tuned_heads=ctx.tuned_heads,
     )

@@ -29,6 +29,7 @@ class Context:
     started: float = field(default_factory=time.monotonic)  # `time.monotonic()` at the start of the run
     callbacks: tuple[Any, ...] = ()  # of Keras, for the final training; no part of the job
     reaches_out: bool = False  # `auto` may fetch recommended backbones
+    tuned_heads: dict[bytes, Any] = field(default_factory=dict)  # so far in this process, by what they learnt from
     keeps_times: bool = False  # of a finished run, whose steps are taken again to show them
 
     @property

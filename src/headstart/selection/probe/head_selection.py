@@ -80,11 +80,7 @@ def tune_heads(
     x, results = join_columns(embeddings, features, problem.rows), []
     cost = sum_flops(embeddings, features)
     for head in heads:
-        started = time.monotonic()
-        tuned = cross_validation.tune_head(
-            load_head(head, features, problem), x, problem.y, problem.folds[:1], metric=problem.metric, **problem.shared
-        )
-        seconds = time.monotonic() - started
+        tuned, seconds = problem.tune_head(load_head(head, features, problem), x)
         results.append(HeadResult(head=head, features=features, flops=cost, tuned=tuned, seconds=seconds))
     return results
 

@@ -102,8 +102,12 @@ def judge_levels(embeddings: Embeddings, problem: CvProblem, probes: tuple[str, 
 
 
 def _tune_probe(probe: str, x: np.ndarray, problem: CvProblem) -> cross_validation.TunedSetting:
-    return cross_validation.tune_head(
-        registry.load_plugin("heads", probe), x, problem.y, problem.folds, metric=problem.metric, **problem.shared
+    head = registry.load_plugin("heads", probe)
+    tuned, _ = problem.tune_head(head, x)
+    if len(problem.folds) == 1:
+        return tuned
+    return cross_validation.judge_more_repeats(
+        tuned, head, x, problem.y, problem.folds[1:], metric=problem.metric, **problem.shared
     )
 
 
