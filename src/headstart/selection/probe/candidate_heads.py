@@ -115,8 +115,7 @@ def list_levels(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Featur
 def _best_levels(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[Feature]:
     best: dict[str, Feature] = {}
     for row in list_judged_rows(ranking, embeddings):
-        if row.backbone in ranking.survivors:
-            best.setdefault(row.backbone, make_feature(embeddings, row.candidate))
+        best.setdefault(row.backbone, make_feature(embeddings, row.candidate))
     return list(best.values())
 
 
