@@ -17,7 +17,7 @@ from headstart.networks import openvino_engine
 def main() -> None:
     """Run it."""
     root = Path(sys.argv[1])
-    uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
+    uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix in (".jpg", ".png"))
     found = loading.find_backbone(LITE0)
     probes = np.stack([preprocessing.decode_picture((root / uri).read_bytes(), found.spec.input) for uri in uris[:8]])
     folder = loading.make_trunk_folder(found, Store(cache_folder()), Console(quiet=True), probes)
