@@ -84,8 +84,8 @@ def pictures(count=6, seed=1):
 
 def answer(model, x):
     """What a model gives as numpy, one array an output; run as it stands, for tracing a graph takes far longer."""
-    found = model(x, training=False)
-    return [np.asarray(one) for one in found] if isinstance(found, list) else np.asarray(found)
+    outputs = model(x, training=False)
+    return [np.asarray(output) for output in outputs] if isinstance(outputs, list) else np.asarray(outputs)
 
 
 def features(model, spec, x):

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 
 import pytest
 
@@ -37,26 +36,19 @@ def test_heads_are_found_without_import():
     assert registry.read_summary("heads", "logistic")
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_plugin_of_another_package_is_listed_and_loaded(packed, tmp_path):
+def test_a_plugin_of_another_package_is_listed_and_loaded(tmp_path):
     files = {
         "other.py": '"""A head of another package."""\n\nclass Other:\n    "Answers at random."\n\nPLUGIN = Other()\n',
         "other-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: other\nVersion: 1.0\n",
         "other-1.0.dist-info/entry_points.txt": "[headstart.heads]\nrandom = other:PLUGIN\n",
     }
-    place = tmp_path / ("other.whl" if packed else "site")
-    if packed:
-        with zipfile.ZipFile(place, "w") as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-    else:
-        (place / "other-1.0.dist-info").mkdir(parents=True)
-        for name, text in files.items():
-            (place / name).write_text(text)
+    (tmp_path / "other-1.0.dist-info").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
     code = (
         "from headstart.core import registry as r; print(*r.list_plugins('heads'), r.read_summary('heads', 'random'))"
     )
-    env = {**os.environ, "PYTHONPATH": str(place)}
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout == "knn lda logistic nearest_mean random ridge Answers at random.\n"
 

@@ -296,7 +296,8 @@ def plan(
     console = console or Console()
     job, _ = _check_request(data, out, console, settings, training=True, fetching=False, reaching=True)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
-        steps, ctx.reaches_out = FitSteps(ctx), True
+        ctx.reaches_out = True
+        steps = FitSteps(ctx)
         pictures, count = steps.pictures, len(steps.pictures.uris)
         _ = steps.files_audit  # what no fit could learn from is refused
         chosen = list_candidates(ctx, pictures)
@@ -325,8 +326,9 @@ def recommend_backbones(data: str | Path, *, console: Console | None = None, **s
     console = console or Console()
     job, _ = _check_request(data, None, console, settings, training=False, fetching=False)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
-        steps, ctx.reaches_out = FitSteps(ctx), True
-        pictures, ctx.console = steps.pictures, Console(quiet=True)
+        ctx.reaches_out = True
+        pictures = FitSteps(ctx).pictures
+        ctx.console = Console(quiet=True)  # its lines are the table's rows
         rows = describe_candidates(pictures, ctx=ctx)
     return {"data": str(data), "pictures": len(pictures.uris), "backbones": rows}
 

@@ -103,22 +103,24 @@ class FitSteps:
     @cached_property
     def planned_seconds(self) -> float:
         """Seconds that the whole run is expected to take, told before they are spent."""
+        names = self.candidates  # steps of their own
         with self.ctx.time_step("plan") as entry:
-            entry["planned_s"] = self.estimate_seconds(self.candidates)
+            entry["planned_s"] = self.estimate_seconds(names)
         line = f"about {format_duration(entry['planned_s'])} for the whole run{format_unbounded(self.ctx.job)}"
         self.ctx.console.print_line("plan", line)
         return entry["planned_s"]
 
     def foresee_passes(self, names: tuple[str, ...]) -> dict[str, int]:
         """How many pictures are likely to go through each candidate: all of them through the best by prior alone."""
-        from headstart.selection.ranking.screening import draw_rounds
+        from headstart.selection.ranking import screening as rounds
         from headstart.selection.successive_halving import best_by_prior
 
-        count = self._plan_round(names, None)
+        options = self._make_options(names)
+        count = rounds.plan_round(self.pictures, options, None, ctx=self.ctx)
         if not count:
             return self._count_missing_rows(self.pictures, names)
-        passes = self._count_missing_rows(self.pictures, names, draw_rounds(self.pictures, ctx=self.ctx)[count])
-        leader = best_by_prior(self._make_options(names))
+        passes = self._count_missing_rows(self.pictures, names, rounds.draw_rounds(self.pictures, ctx=self.ctx)[count])
+        leader = best_by_prior(options)
         return passes | self._count_missing_rows(self.pictures, [leader])
 
     def _make_options(self, names: Iterable[str]) -> list[Option]:
@@ -127,27 +129,6 @@ class FitSteps:
 
         return [make_option(loading.find_backbone(name).spec) for name in names]
 
-    def _plan_round(self, names: tuple[str, ...], screening: Screening | None) -> int:
-        """Pictures that the next round of screening looks at, 0 where all go on or one is left."""
-        from headstart.backbones import loading
-        from headstart.data.splits import estimate_training_count
-        from headstart.selection import successive_halving
-        from headstart.selection.ranking.screening import draw_rounds
-
-        if "auto" not in self.ctx.job.backbones:
-            return 0
-        free = {loading.find_backbone(name).name for name in self.ctx.job.backbones if name != "auto"}
-        earlier: dict[str, Any] = {}
-        if screening:
-            looks = {row.backbone: row.flops * row.rows_seen for row in screening.rows}
-            lost = sum(cost for name, cost in looks.items() if name not in free)
-            earlier = {"seen": len(screening.pictures), "lost": float(lost)}
-        pictures, probing = self.pictures, self.ctx.job.strategy == "probe"
-        training = estimate_training_count(pictures, self.ctx.job) if probing else 0  # both are tried by fine-tuning
-        sizes = list(draw_rounds(pictures, ctx=self.ctx))
-        options = self._make_options(names)
-        return successive_halving.plan_round(options, len(pictures.uris), training, sizes, free=free, **earlier)
-
     @cached_property
     def screening(self) -> Screening | None:
         """Which backbones go on, judged on few pictures in one round or several; None when all go on."""
@@ -155,7 +136,7 @@ class FitSteps:
 
         names, screening = self.candidates, None
         embeddings: tuple[types.Embeddings, ...] = ()
-        while count := self._plan_round(names, screening):
+        while count := rounds.plan_round(self.pictures, self._make_options(names), screening, ctx=self.ctx):
             embeddings = tuple(each for each in embeddings if each.spec.name in names)
             if screening is None or count > len(screening.pictures):
                 rows = rounds.draw_rounds(self.data, ctx=self.ctx)[count]

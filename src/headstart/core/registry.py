@@ -6,7 +6,6 @@ Other packages add one by the entry point `headstart.<kind>`. Listing names and 
 from __future__ import annotations
 
 import importlib
-import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,21 +33,11 @@ def _plugin_files(kind: str) -> dict[str, Path]:
     return {name: path for name, path in files.items() if "\nPLUGIN" in path.read_text(encoding="utf-8")}
 
 
-@cache
+@cache  # every installed package's metadata is read for it
 def _entry_points(kind: str) -> dict[str, EntryPoint]:
-    if not _is_offered(kind):
-        return {}
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group=f"headstart.{kind}")}
-
-
-def _is_offered(kind: str) -> bool:
-    """Whether a package on the path may have entry points of a kind: a tenth of importlib.metadata's time to say no."""
-    folders = [Path(folder) for folder in sys.path]
-    declarations = (file for folder in folders for file in folder.glob("*.*-info/entry_points.txt"))
-    in_archive = any(folder.is_file() for folder in folders)  # only importlib looks inside
-    return in_archive or any(f"[headstart.{kind}]" in file.read_text("utf-8", "replace") for file in declarations)
 
 
 def list_plugins(kind: str) -> tuple[str, ...]:

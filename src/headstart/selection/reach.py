@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from headstart.core.storage.cache import Store
 
 FETCH_BYTES_PER_S = 10e6  # a guess
-READY_S = 15.0  # until a new trunk is built, converted and compared: 10 to 18 s of four on 2 cores
+READY_S = 15.0  # a guess: bundled trunks are built, converted and compared in 4 to 8 s on 2 cores, these are larger
 _ANSWER_S = 3.0  # for an answer with headers,
 _ALL_ANSWERS_S = 4.0  # and for all of them, names of hosts included
 _MEMORY_S = 60.0  # for which answers hold

@@ -72,6 +72,28 @@ def draw_rounds(data: Dataset, *, ctx: Context) -> dict[int, np.ndarray]:
     return dict(reversed(rounds.items()))
 
 
+def plan_round(
+    data: Dataset, options: Sequence[successive_halving.Option], previous: Screening | None, *, ctx: Context
+) -> int:
+    """Pictures that the next round looks at, 0 where all `options` go on or one is left; no clock has a say."""
+    from headstart.backbones import loading
+
+    if "auto" not in ctx.job.backbones:
+        return 0
+    free = {loading.find_backbone(name).name for name in ctx.job.backbones if name != "auto"}
+    training = estimate_training_count(data, ctx.job) if ctx.job.strategy == "probe" else 0  # tuning tries both
+    looks = {row.backbone: float(row.flops * row.rows_seen) for row in (previous.rows if previous else ())}
+    return successive_halving.plan_round(
+        options,
+        len(data.uris),
+        training,
+        list(draw_rounds(data, ctx=ctx)),
+        seen=len(previous.pictures) if previous else 0,
+        lost=sum(cost for name, cost in looks.items() if name not in free),
+        free=free,
+    )
+
+
 def screen_backbones(
     data: Dataset, embeddings: tuple[Embeddings, ...], *, ctx: Context, previous: Screening | None = None
 ) -> Screening:
