@@ -1,9 +1,9 @@
-"""Run every benchmark of speed and memory that the README and the docs quote, one by one (about 25 minutes)."""
+"""Run every benchmark of speed and memory that the README and the docs quote, one by one."""
 
 import subprocess
 import sys
 
-PARTS = ("startup", "embed --growth", "fit", "heads --million", "memory", "finetune", "serve")
+PARTS = ("startup", "cost", "embed --growth", "fit", "heads --million", "memory", "finetune", "predict", "serve")
 
 for part in PARTS:
     print(f"\n== python -m benchmarks.{part}", flush=True)
