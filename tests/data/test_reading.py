@@ -12,11 +12,12 @@ from PIL import Image
 
 from headstart.core.console import Console
 from headstart.core.errors import DataError
-from headstart.core.storage.serialization import load_value
+from headstart.core.storage.hashing import compute_digest
+from headstart.core.storage.serialization import load_value, save_value
 from headstart.core.types import Dataset
 from headstart.data.reading import file_inspection
 from headstart.data.reading.folder_layout import find_judged_folder
-from headstart.data.reading.read_dataset import read_dataset
+from headstart.data.reading.read_dataset import compute_dataset_digest, read_dataset
 from headstart.images import preprocessing
 from headstart.testing.image_files import encode_picture, write_image_files
 
@@ -92,6 +93,28 @@ def test_order_and_digest_do_not_depend_on_the_file_system(read, tmp_path):
     assert (one.uris, one.digest) == (two.uris, two.digest)
     picture(tmp_path / "two" / "b" / "2.png", 77)
     assert read(tmp_path / "two").digest != one.digest
+
+
+def test_groups_times_and_weights_come_back_and_change_the_digest_only_where_they_are_set(read, tmp_path):
+    data = read(tree(tmp_path / "set", "a/1.png", "b/2.png", "b/3.png"))
+    parts = (data.uris, data.digests, data.targets, data.split, data.class_names)
+    columns = {"groups": ("p1", "p2", ""), "times": np.array([3.0, 1.5, 2.0]), "weights": np.array([0.5, 1.0, 1.5])}
+    plain = load_value(Dataset, tmp_path / "run" / "read")
+    assert plain.groups == plain.unlabelled == () and plain.times is plain.weights is None
+    assert data.digest == compute_dataset_digest(*parts) == compute_digest([*parts[:2], [0, 1, 1], *parts[3:]])
+    assert len({data.digest, *(compute_dataset_digest(*parts, **{n: v}) for n, v in columns.items())}) == 4
+    save_value(dataclasses.replace(data, **columns, unlabelled=("new/4.png",)), tmp_path / "again")
+    back = load_value(Dataset, tmp_path / "again")
+    assert back.groups == columns["groups"] and back.unlabelled == ("new/4.png",)
+    assert back.times.tolist() == [3.0, 1.5, 2.0] and back.weights.tolist() == [0.5, 1.0, 1.5]
+
+
+def test_a_run_from_before_groups_still_opens(read, tmp_path):
+    data = read(tree(tmp_path / "set", "a/1.png", "b/2.png"))
+    path = tmp_path / "run" / "read" / "value.json"
+    later = ("groups", "times", "weights", "unlabelled")
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k not in later}))
+    assert load_value(Dataset, path.parent).digest == data.digest
 
 
 def test_a_second_look_takes_facts_from_the_cache(read, tmp_path, monkeypatch):

@@ -149,8 +149,26 @@ def _build_dataset(root: str, listing: FolderListing, answers: list[FileInspecti
         class_names=names,
         facts=_gather_facts(used),
         excused=tuple(sorted(skipped, key=lambda file: os.fsencode(file.uri))),
-        digest=compute_digest([uris, digests, targets.tolist(), split, names]),
+        digest=compute_dataset_digest(uris, digests, targets, split, names),
     )
+
+
+def compute_dataset_digest(
+    uris: Sequence[str],
+    digests: Sequence[str],
+    targets: np.ndarray,
+    split: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    groups: Sequence[str] = (),
+    times: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> str:
+    """What a data set is known by: groups, times (N,) and weights (N,) change it only where there are any."""
+    values: list[Any] = [uris, digests, targets.tolist(), split, class_names]
+    columns = {"groups": list(groups)} if groups else {}
+    columns |= {n: v.tolist() for n, v in (("times", times), ("weights", weights)) if v is not None}
+    return compute_digest([*values, columns] if columns else values)
 
 
 def _skip_outside(uri: str, layout: FolderLayout) -> SkippedFile:
