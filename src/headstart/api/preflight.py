@@ -44,12 +44,12 @@ def preflight(
     With `fetching` a named backbone of which nothing is known before it is here may be fetched, if nothing else is
     wrong. With `reaching` the recommended backbones count as candidates.
     """
-    from headstart.data.reading.read_dataset import require_folder
+    from headstart.data.reading.records import require_readable
 
     data = Path(job.data)
     problems = [
         *jobs.find_problems(job),
-        *_catch(require_folder, data),
+        *_catch(require_readable, job),
         *_catch(require_outside, run, data),
         *_catch(require_free_folder, run),
     ]

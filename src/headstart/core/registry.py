@@ -19,6 +19,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 KINDS = {
     "backbones": "backbones/sources",
     "heads": "heads/classifiers",
+    "readers": "data/readers",
     "data_checks": "data/checks",
     "model_checks": "finetuning/checks",
     "exporters": "exporting/formats",

@@ -1,0 +1,1 @@
+"""The forms in which labelled pictures come, one file each."""

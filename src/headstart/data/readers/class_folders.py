@@ -1,0 +1,123 @@
+"""A folder with one sub-folder a class, or `train/` `val/` `test/` above them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from headstart.core.errors import DataError, format_nearest
+from headstart.core.job import Job
+from headstart.core.storage.files import format_printable
+from headstart.core.types import SkippedFile
+from headstart.data.reading.file_inspection import lower_suffix
+from headstart.data.reading.file_walk import FolderListing, list_files
+from headstart.data.reading.folder_layout import FolderLayout, detect_layout
+from headstart.data.reading.records import FOLDERS, Labelling, Listing, Record
+
+_FORM = "give the folder that holds one sub-folder a class, or train/ val/ test/ above them"
+
+
+class ClassFolders:
+    """Folders tell class and given split."""
+
+    name = FOLDERS
+    settings = frozenset[str]()
+
+    def recognises(self, location: str) -> bool:
+        """Any folder may be one."""
+        return Path(location).expanduser().is_dir()
+
+    def require_readable(self, location: str, job: Job) -> None:
+        """Refuse what is no folder that can be listed."""
+        _require_folder(Path(location))
+
+    def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
+        """All files below the folder; their place tells class and split."""
+        root = _require_folder(Path(location))
+        listing = list_files(root, leave_out)
+        return Listing(
+            name=os.path.basename(os.path.realpath(root)),  # noqa: PTH119
+            root=root,
+            uris=listing.uris,
+            skipped=listing.skipped,
+            label_pictures=partial(_label_pictures, root, listing),
+        )
+
+
+def _require_folder(folder: Path) -> str:
+    """The folder's absolute path; a `DataError` where it is not there, is a file, or cannot be listed."""
+    path = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay as they are given
+    name, where = format_printable(str(folder)), format_printable(str(path))
+    try:
+        if not path.exists():
+            beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+            hint = format_nearest(path.name, beside) or _FORM
+            raise DataError(f"there is no folder `{name}`", where=where, hint=hint)
+        if not path.is_dir():
+            raise DataError(f"`{name}` is a file, not a folder", where=where, hint=_FORM)
+        os.scandir(path).close()
+    except OSError as err:
+        raise DataError(f"the folder `{name}` cannot be listed: {err.strerror}", where=where) from err
+    return str(path)
+
+
+def _label_pictures(
+    root: str, listing: FolderListing, pictures: Sequence[str], skipped: Sequence[SkippedFile]
+) -> Labelling:
+    layout = detect_layout(pictures)
+    places = {uri: place for uri in pictures if (place := layout.find_place(uri)) is not None}
+    outside = [_skip_outside(uri, layout) for uri in pictures if uri not in places]
+    _require_classes(root, listing, pictures, skipped, [class_name for _, class_name in places.values()])
+    return Labelling(
+        records=[Record(uri, (class_name,), split) for uri, (split, class_name) in places.items()],
+        class_names=layout.list_classes(places, [*skipped, *outside], listing.folders),
+        skipped=outside,
+        split_names={split: uri.partition("/")[0] for uri, (split, _) in places.items() if split},
+    )
+
+
+def _skip_outside(uri: str, layout: FolderLayout) -> SkippedFile:
+    place = "in a class folder below train/, val/ or test/" if layout.splits else "in a class folder"
+    return SkippedFile(uri=uri, reason="outside_a_class", detail=f"the picture does not lie {place}")
+
+
+def _require_classes(
+    root: str,
+    listing: FolderListing,
+    pictures: Sequence[str],
+    skipped: Sequence[SkippedFile],
+    picture_classes: Sequence[str],
+) -> None:
+    folder, hint = format_printable(root), _FORM
+    if not pictures:
+        what = f"there is no usable picture in `{folder}`: {_format_contents(listing, skipped)}"
+    elif not picture_classes:
+        what = f"all {len(pictures):,} pictures lie directly in `{folder}`, none in a sub-folder named for its class"
+    elif len(set(picture_classes)) < 2:
+        name, hint = format_printable(picture_classes[0]), f"at least two are needed; {_FORM}"
+        what = f"only one class has usable pictures: `{name}` with {len(picture_classes):,}"
+        what = f"{what}; {_format_contents(listing, skipped)}"
+        below = [folder for folder in listing.folders if os.path.dirname(folder) == picture_classes[0]]  # noqa: PTH120
+        hint = f"at least two are needed; give `{folder}/{name}` if its sub-folders are classes" if below else hint
+    else:
+        return
+    raise DataError(what, where=folder, hint=hint)
+
+
+def _format_contents(listing: FolderListing, skipped: Sequence[SkippedFile]) -> str:
+    suffixes = Counter(lower_suffix(uri) or "without a suffix" for uri in listing.uris)
+    files = ", ".join(
+        f"{n:,} {format_printable(name)}" for name, n in sorted(suffixes.items(), key=lambda x: (-x[1], x[0]))[:6]
+    )
+    reasons = Counter(file.reason for file in skipped)
+    why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
+    top = [format_printable(name) for name in listing.folders if "/" not in name]
+    more = f" and {len(top) - 8:,} more" if len(top) > 8 else ""
+    folders = f"{len(top):,} sub-folders ({', '.join(top[:8])}{more})" if top else "no sub-folders"
+    return f"it holds {f'files: {files}' if files else 'no files'}; {folders}" + (f"; {why}" if why else "")
+
+
+PLUGIN = ClassFolders()

@@ -1,0 +1,87 @@
+"""What a reader gives: the files of a data set, and what is said of each: labels, split, group, weight, time.
+
+A reader is a file in `headstart.data.readers`. It knows one form of data, and opens no picture; `read_dataset` does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from headstart.core import registry
+from headstart.core.job import Job
+from headstart.core.types import SkippedFile
+
+FOLDERS = "class_folders"  # reads whatever no other reader recognises
+
+
+class Record(NamedTuple):
+    """One labelled picture."""
+
+    uri: str  # relative to the root, `/` between parts
+    labels: tuple[str, ...]  # as texts; several for several labels, none where the label is missing
+    split: str = ""  # `train`, `val`, `test` or empty
+    group: str = ""  # what it belongs to, such as a patient; empty where nothing says so
+    weight: float = 1.0
+    time_s: float = math.nan  # seconds since 1970, or any number that grows with time
+
+
+@dataclass(slots=True, kw_only=True)
+class Labelling:
+    """What is said of the usable pictures."""
+
+    records: list[Record]
+    class_names: tuple[str, ...] = ()  # classes that are there without a picture too
+    skipped: list[SkippedFile] = field(default_factory=list)  # usable pictures that nothing can be learnt from
+    unlabelled: list[str] = field(default_factory=list)  # uris of pictures without a label
+    split_names: dict[str, str] = field(default_factory=dict)  # `test` -> how the data set calls it
+
+
+@dataclass(slots=True, kw_only=True)
+class Listing:
+    """The files of a data set, before any is opened."""
+
+    name: str  # of the data set
+    root: str  # absolute; root + "/" + uri is where a picture lies
+    uris: list[str]  # files to be inspected, sorted by bytes, each once
+    skipped: list[SkippedFile]  # files, or rows of a table, that are not
+    # From the uris that are usable pictures and all skipped files to what is said of them; raises DataError.
+    label_pictures: Callable[[Sequence[str], Sequence[SkippedFile]], Labelling]
+
+
+class Reader(Protocol):
+    """A file in `headstart.data.readers`: `PLUGIN` has these attributes."""
+
+    name: str
+    settings: frozenset[
+        str
+    ]  # settings of a job that say how this form is read; given for another form they are refused
+
+    def recognises(self, location: str) -> bool:
+        """Whether a location holds this form; told by names alone, and False where there is nothing."""
+
+    def require_readable(self, location: str, job: Job) -> None:
+        """Refuse what cannot be read, before anything starts; raises DataError or UsageError."""
+
+    def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
+        """List the files, but for folders whose real paths are in `leave_out`; raises DataError."""
+
+
+def find_reader(location: str) -> Reader:
+    """The reader that recognises a location; that of class folders where no other does."""
+    names = sorted(registry.list_plugins("readers"), key=lambda name: name == FOLDERS)
+    readers: Iterable[Reader] = (registry.load_plugin("readers", name) for name in names)
+    return next(reader for reader in readers if reader.name == FOLDERS or reader.recognises(location))
+
+
+def require_readable(job: Job) -> None:
+    """Refuse data that no reader can read; raises DataError."""
+    find_reader(job.data).require_readable(job.data, job)
+
+
+def sort_by_bytes(uris: Iterable[str]) -> list[str]:
+    """Uris in the order of their bytes, which no locale and no file system changes."""
+    return sorted(uris, key=os.fsencode)
