@@ -140,8 +140,20 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
         class_names=names,
         facts=_gather_facts(used),
         excused=tuple(sorted(skipped, key=lambda file: os.fsencode(file.uri))),
-        digest=compute_dataset_digest(uris, digests, targets, split, names),
+        digest=compute_dataset_digest(uris, digests, targets, split, names, **of_records),
+        unlabelled=tuple(sort_by_bytes(labelling.unlabelled)),
+        **of_records,
     )
+
+
+def _gather_columns(records: Sequence[Record]) -> dict[str, Any]:
+    """Groups, times and weights of the records, where any of them has one."""
+    times, weights = (np.array([getattr(record, name) for record in records]) for name in ("time_s", "weight"))
+    return {
+        "groups": tuple(record.group for record in records) if any(record.group for record in records) else (),
+        "times": times if np.isfinite(times).any() else None,
+        "weights": weights / weights.mean() if (weights != weights[0]).any() else None,
+    }
 
 
 def compute_dataset_digest(
