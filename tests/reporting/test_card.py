@@ -164,7 +164,7 @@ def test_all_sections_are_there_in_order(made):
 
 def test_leaks_of_given_splits_stand_beside_the_score(made):
     given = made()
-    assert "near-duplicates stay on one side" in section(format_card(given), "Training data")
+    assert "such pictures stay on one side" in section(format_card(given), "Training data")
     pairs = np.stack([np.asarray(given.splits.train)[:4], np.asarray(given.evaluation.rows)[:4]], axis=1)
     leaky = dataclasses.replace(given, splits=dataclasses.replace(given.splits, given=True, straddling=pairs))
     card = format_card(leaky)

@@ -1,5 +1,7 @@
 """Audit: run every data check, keep its outcome, and cluster the pictures that must stay together.
 
+Near-duplicates are clustered first, and groups (patients, sites) joined with them.
+
 Phase `files` runs on what the files tell, phase `vectors` on the embeddings and keeps the links of the first.
 A finding of severity `error` stops the run, with all others of its kind.
 """
@@ -20,6 +22,7 @@ from headstart.core.storage.files import format_printable
 from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome
 from headstart.data.check_base import format_count
 from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
+from headstart.data.groups import find_groups, join_clusters
 
 
 def audit_dataset(
@@ -60,7 +63,8 @@ def _cluster_rows(data: Dataset, outcomes: Iterable[Outcome]) -> tuple[np.ndarra
     same = [data.digests[a] == data.digests[b] for a, b in links]
     pairs, exact = np.array(links, np.int64).reshape(-1, 2), np.array(same, bool)
     n = len(data.uris)
-    return find_capped_clusters(n, pairs[exact], pairs[~exact], cap=chain_cap(n))
+    clusters, refused = find_capped_clusters(n, pairs[exact], pairs[~exact], cap=chain_cap(n))
+    return (join_clusters(clusters, find_groups(data)) if data.groups else clusters), refused
 
 
 def _print_outcomes(audit: Audit, refused: int, console: Console) -> None:

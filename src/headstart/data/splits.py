@@ -1,13 +1,14 @@
 """Splits: which pictures train and which test, drawn after the audit so that near-duplicates stay on one side.
 
-Given splits are kept, and what straddles them is reported. Otherwise a test split is drawn by class, if classes that
-have enough in it hold half of all pictures; the others are named. Folds are drawn inside `train`, repeated where
-pictures are few, and fewer where a class has fewer unlike pictures than folds.
+Given splits are kept, and what straddles them is reported. Otherwise the newest pictures are the test, where times
+are known, or one is drawn by class, if classes that have enough in it hold half of all pictures; the others are named.
+Folds are drawn inside `train`, repeated where pictures are few, and fewer where a class has fewer clusters than folds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
 from headstart.data.duplicates.copy_detection import find_first_copies
+from headstart.data.groups import find_groups, find_newest, join_clusters
 from headstart.data.stratified_group_split import deal_clusters
 
 LEAST_TEST = 10  # pictures of a class in a test split that is drawn, from which on it has enough
@@ -25,15 +27,17 @@ MOST_NAMED = 5  # classes with fewer
 REPEATS = ((200, 10), (500, 3))
 REPEATS_WITHOUT_TEST = 3  # at least, when cross-validation is all there is
 _ATTEMPTS = 20
+_YEARS = 1e8, 1e11  # seconds since 1970 of the years 1973 to 5138
 
 
 def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndarray | None = None) -> Splits:
     """Keep the given splits or draw them by `clusters` (N,) int64 of the audit.
 
-    Rows that helped to choose backbones (`screened`, (M,)) stay out of a drawn test split, with their clusters.
+    Clusters hold near-duplicates and groups whole. Rows that helped to choose backbones (`screened`, (M,)) stay out of
+    a drawn test split, with their clusters.
 
     Raises:
-        DataError: A class's pictures are all copies of one, so that it cannot be cross-validated.
+        DataError: A class's pictures are all of one group or copies of one, so that it cannot be cross-validated.
     """
     clusters, why = _loosen_clusters(data, np.asarray(clusters, np.int64))
     if any(data.split):
@@ -51,7 +55,7 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         given=any(data.split),
         straddling=find_straddling(part, clusters),
         seed=ctx.seed,
-        why="; ".join([*why, why_tested, why_folds]),
+        why="; ".join([*_format_groups(data, clusters), *why, why_tested, why_folds]),
     )
     serialization.save_value(splits, ctx.make_step_folder("splits"))
     ctx.console.print_line("splits", splits.why)
@@ -63,6 +67,8 @@ def estimate_training_count(data: Dataset, job: Job) -> int:
     targets, in_train = np.asarray(data.targets), np.array([split in ("", "train") for split in data.split], bool)
     counts = np.bincount(targets[in_train], minlength=len(data.class_names))
     test_counts = np.floor(counts * job.test_size + 0.5).astype(np.int64)
+    if data.times is not None:
+        test_counts = np.bincount(targets[find_newest(data, job.test_size)], minlength=len(data.class_names))
     if in_train.all() and _is_worth_testing(test_counts, counts):
         counts = counts - test_counts
     return int(counts.sum())
@@ -97,36 +103,52 @@ def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, l
     if not single_cluster_classes:
         return clusters, []
     is_loosened = np.isin(clusters, np.unique(clusters[np.isin(targets, single_cluster_classes)]))
-    loosened = np.where(is_loosened, find_first_copies(data.digests), clusters)
+    copies = find_first_copies(data.digests)
+    loosened = np.where(is_loosened, join_clusters(copies, find_groups(data)) if data.groups else copies, clusters)
     stuck = [c for c in single_cluster_classes if len(np.unique(loosened[learn & (targets == c)])) < 2]
     if stuck:
         names = ", ".join(f"`{data.class_names[c]}`" for c in stuck)
+        bond = "of one group or copies" if data.groups else "copies of one"
         raise DataError(
-            f"all pictures to learn from in {names} are copies of one: no cross-validation is possible",
+            f"all pictures to learn from in {names} are {bond}: no cross-validation is possible",
             hint="add different pictures to the class, merge it with another, or remove it",
         )
     names = ", ".join(f"`{data.class_names[c]}`" for c in single_cluster_classes)
-    return loosened, [f"all pictures of {names} look alike: only their exact copies are kept together"]
+    bond = "their groups and exact copies are" if data.groups else "their exact copies are"
+    return loosened, [f"all pictures of {names} look alike: only {bond} kept together"]
+
+
+def _format_groups(data: Dataset, clusters: np.ndarray) -> list[str]:
+    if not data.groups:
+        return []
+    count, joined = len(set(data.groups) - {""}), len(np.unique(find_groups(data))) - len(np.unique(clusters))
+    near = f", {joined:,} of them joined to another by near-duplicates" if joined else ""
+    return [f"{count:,} groups kept whole{near}"]
 
 
 def _read_given_splits(data: Dataset) -> tuple[np.ndarray, str]:
     side = np.array([("train", "val", "test").index(name) for name in data.split], np.int64)
     sizes = [f"{name} {int((side == number).sum()):,}" for number, name in enumerate(("train", "val", "test"))]
-    return side, f"splits as given: {', '.join(size for size in sizes if not size.endswith(' 0'))}"
+    ignored = "" if data.times is None else " (times are not used)"
+    return side, f"splits as given{ignored}: {', '.join(size for size in sizes if not size.endswith(' 0'))}"
 
 
 def _draw_test_split(
     data: Dataset, clusters: np.ndarray, job: Job, seed: int, screened: np.ndarray | None
 ) -> tuple[np.ndarray, str]:
-    """Every class by its share; those that would keep fewer unlike pictures than there are folds stay whole."""
+    """The newest pictures, or every class by its share; classes left with fewer clusters than folds stay whole."""
     size = job.test_size
     side, targets = np.zeros(len(data.uris), np.int64), np.asarray(data.targets)
     if size == 0:
         return side, "no test split, as asked"
     is_kept = np.isin(clusters, clusters[np.asarray([] if screened is None else screened, np.int64)])
     needed = {c: min(job.folds, len(np.unique(clusters[targets == c]))) for c in np.unique(targets)}
+    newest = find_newest(data, size)
     while True:
-        part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([seed, 1]), first=is_kept)
+        if data.times is None:
+            part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([seed, 1]), first=is_kept)
+        else:
+            part = (np.isin(clusters, clusters[newest]) & ~is_kept).astype(np.int64)
         unlike = {c: len(np.unique(clusters[(part == 0) & (targets == c)])) for c in needed}
         is_stuck = np.isin(targets, [c for c, count in unlike.items() if count < needed[c]]) & ~is_kept
         if not is_stuck.any():
@@ -136,12 +158,25 @@ def _draw_test_split(
     few = [int(c) for c in np.unique(targets) if tested[c] < LEAST_TEST]
     if not _is_worth_testing(tested, np.bincount(targets, minlength=len(tested))):
         least = min(few, key=lambda c: tested[c])
+        if data.times is not None and not newest.any():
+            return side, "no test split: all pictures are of the same time"
         why = f"class `{data.class_names[least]}` {tested[least]} of the {LEAST_TEST} pictures it needs"
         return side, f"no test split: {size:.0%} would leave {why}"
     side[part == 1] = 2
     counts = f"at least {tested[tested >= LEAST_TEST].min()} of each {'other ' if few else ''}class"
     shortage = f"; few or none of {_format_counts(few, tested, data)}: what is said of them is vague" if few else ""
-    return side, f"{int(tested.sum()):,} of {len(side):,} pictures for the test, {counts}{shortage}"
+    pictures = f"{int(tested.sum()):,} of {len(side):,} pictures"
+    if data.times is not None:
+        times = np.asarray(data.times)[part == 1]
+        pictures = f"the newest {pictures}, of {_format_time(times.min())} to {_format_time(times.max())},"
+    return side, f"{pictures} for the test, {counts}{shortage}"
+
+
+def _format_time(seconds: float) -> str:
+    """A date where the seconds can be since 1970, else the number."""
+    if not _YEARS[0] < seconds < _YEARS[1]:
+        return f"{seconds:g} s"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "minutes")[:16].removesuffix(" 00:00")
 
 
 def _is_worth_testing(tested: np.ndarray, counts: np.ndarray) -> bool:
@@ -164,29 +199,38 @@ def _draw_folds(
     targets, train_clusters = np.asarray(data.targets)[train], clusters[train]
     cluster_counts = {int(c): len(np.unique(train_clusters[targets == c])) for c in np.unique(targets)}
     least = min(cluster_counts, key=lambda c: cluster_counts[c])
-    count = max(2, min(most, cluster_counts[least]))
+    asked = max(2, min(most, cluster_counts[least]))
     repeats = next((times for below, times in REPEATS if len(train) < below), 1)
     repeats = repeats if tested else max(repeats, REPEATS_WITHOUT_TEST)
     folds = np.full((repeats, len(data.uris)), -1, np.int16)
-    for repeat in range(repeats):
-        folds[repeat, train] = _draw_folds_once(targets, train_clusters, count, [seed, 2, repeat])
+    for count in range(asked, 1, -1):
+        drawn = [_draw_folds_once(targets, train_clusters, count, [seed, 2, repeat]) for repeat in range(repeats)]
+        fold_of_row = [draw for draw in drawn if draw is not None]
+        if len(fold_of_row) == repeats:
+            break
+    else:
+        raise DataError(
+            f"{'groups' if data.groups else 'copies'} under several labels tie the classes together: no folds let "
+            "every class be learnt in each",
+            hint="give more groups" if data.groups else "keep each picture under its right label, remove other copies",
+        )
+    folds[:, train] = fold_of_row
     times = "once" if repeats == 1 else f"{repeats} times"
     sentence = f"{count}-fold cross-validation {times} inside {len(train):,} pictures"
     if count < most:
-        fewest = f"class `{data.class_names[least]}` has {cluster_counts[least]} unlike pictures"
+        unit = "groups" if data.groups else "unlike pictures"
+        fewest = f"class `{data.class_names[least]}` has {cluster_counts[least]} {unit}"
+        fewest = fewest if count == asked else "larger ones tie the classes together"
         sentence += f" ({most} folds asked for, {fewest})"
     return folds, sentence
 
 
-def _draw_folds_once(targets: np.ndarray, clusters: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
-    """(M,) folds in which no class lies whole in one, so that all are learnt in every fold."""
+def _draw_folds_once(targets: np.ndarray, clusters: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray | None:
+    """(M,) folds, none empty and no class whole in one, so that all are learnt in every fold; None if none is drawn."""
     for attempt in range(_ATTEMPTS):
         folds = deal_clusters(targets, clusters, (1 / count,) * count, np.random.default_rng([*seed, attempt]))
         table = np.zeros((int(targets.max()) + 1, count), np.int64)
         np.add.at(table, (targets, folds), 1)
-        if ((table > 0).sum(axis=1)[np.unique(targets)] > 1).all():
+        if table.any(axis=0).all() and ((table > 0).sum(axis=1)[np.unique(targets)] > 1).all():
             return folds
-    raise DataError(
-        f"copies under several labels tie the classes together: no {count} folds let every class be learnt in each",
-        hint="keep each picture under its right label and remove the other copies",
-    )
+    return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.types import Dataset
+from headstart.data.groups import find_groups, find_learnable
 from headstart.data.splits import estimate_training_count
 from headstart.features.extraction import extract_features
 from headstart.images.preprocessing import CROP_LOSS, RESIZES, measure_crop_loss
@@ -32,13 +33,13 @@ DECISION = "read/resize"
 
 def find_resize_rows(data: Dataset, *, ctx: Context) -> np.ndarray | None:
     """(M,) int64 rows by which the way is chosen; None where the job names one or shapes make no difference."""
-    learnable = np.flatnonzero([split in ("", "train") for split in data.split])
+    learnable = find_learnable(data, ctx.job.test_size)
     loss = measure_crop_loss(data.facts.width_px[learnable], data.facts.height_px[learnable])
     if ctx.job.resize != "auto" or loss.sum() <= CROP_LOSS * len(loss):
         return None
     needs_test_split = estimate_training_count(data, ctx.job) < len(learnable)  # none is drawn from these rows
     usable = len(learnable) * (1 - ctx.job.test_size) / 2 if needs_test_split else len(learnable)
-    return draw_rows(data, min(PICTURES, int(usable)), ctx.seed)
+    return draw_rows(data, min(PICTURES, int(usable)), ctx.seed, learnable, find_groups(data))
 
 
 def choose_resize(data: Dataset, backbones: Iterable[str], rows: np.ndarray, *, ctx: Context) -> Dataset:

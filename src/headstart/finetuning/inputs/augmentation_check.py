@@ -65,14 +65,22 @@ class AugmentationCheck:
 
 
 def find_safe_domain(
-    features: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, y: np.ndarray, *, n_classes: int, seed: int = 0
+    features: Callable[[np.ndarray], np.ndarray],
+    pictures: np.ndarray,
+    y: np.ndarray,
+    *,
+    n_classes: int,
+    clusters: np.ndarray | None = None,
+    seed: int = 0,
 ) -> AugmentationCheck:
     """Choose the domain of the augmentation by what keeps the label.
 
     `features` are of a frozen trunk: pictures (n, S, S, 3) uint8 -> (n, D) float32; inner feature levels tell most, for
-    the last one was taught that a mirror image is the same. `y` are the (n,) int64 classes.
+    the last one was taught that a mirror image is the same. `y` are the (n,) int64 classes; no fold tears one of
+    `clusters` (n,) apart.
     """
-    n, fold = len(y), np.random.default_rng([seed, 31]).permutation(len(y)) % _FOLDS
+    n, labels = len(y), np.unique(np.arange(len(y)) if clusters is None else clusters, return_inverse=True)[1]
+    fold = (np.random.default_rng([seed, 31]).permutation(int(labels.max(initial=0)) + 1) % _FOLDS)[labels]
     guess = float(np.bincount(y).max() / n) if n else 1.0
     plain = features(pictures) if n >= _LEAST else np.empty((0, 0), np.float32)
     p = _held_out_probabilities(plain, plain, y, fold, n_classes) if n >= _LEAST else np.empty((0, n_classes))

@@ -52,7 +52,12 @@ def _measure_domain(setup: TrainingSetup) -> str:
         return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
     check = find_safe_domain(
-        extract, pictures, training_set.targets[sample], n_classes=training_set.problem.n_classes, seed=ctx.seed
+        extract,
+        pictures,
+        training_set.targets[sample],
+        n_classes=training_set.problem.n_classes,
+        clusters=training_set.problem.clusters[training_set.rows[sample]],
+        seed=ctx.seed,
     )
     ctx.console.print_line("adapt", f"augmentation as for {check.why}")
     return check.domain

@@ -114,11 +114,12 @@ def _format_data(card: CardInput) -> str:
     rarest = sorted(np.argsort(counts[0], kind="stable")[:_MOST_ROWS].tolist())
     rows = [[md.format_code(names[c]), *(f"{count[c]:,}" for count in counts)] for c in rarest]
     rows.append([f"all {len(names):,}", *(f"{len(r):,}" for r in filled_sides.values())])
-    near_duplicates = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
+    count = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
+    bond = "are of a group with an earlier one or look like it" if data.groups else "look like an earlier one"
     origin = "The folder gave the splits" if splits.given else md.format_sentence(_capitalise(splits.why).rstrip("."))
     lines = [
         f"Name {md.format_code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
-        f"{origin}. {near_duplicates:,} pictures look like an earlier one; {_format_straddling(card)}.",
+        f"{origin}. {count:,} pictures {bond}; {_format_straddling(card)}.",
         f"{len(data.excused):,} files on disk were not used"
         + ("; the report names each with the reason." if data.excused else "."),
     ]
@@ -132,7 +133,7 @@ def _format_data(card: CardInput) -> str:
 
 def _format_straddling(card: CardInput) -> str:
     count = len(np.unique(np.asarray(card.splits.straddling)[:, 1]))
-    return f"{count:,} of them lie in another split than that one" if count else "near-duplicates stay on one side"
+    return f"{count:,} of them lie in another split than that one" if count else "such pictures stay on one side"
 
 
 def _format_few(count: int, ending: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, RankRow
+from headstart.data.groups import find_groups, find_learnable, join_clusters
 from headstart.data.splits import estimate_training_count
 from headstart.selection import successive_halving
 from headstart.selection.cv_problem import CvProblem, make_cv_problem
@@ -42,33 +43,41 @@ class Screening:
     rows: tuple[RankRow, ...]
 
 
-def draw_rows(data: Dataset, count: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
+def draw_rows(
+    data: Dataset, count: int, seed: int, among: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> np.ndarray:
     """(M,) int64 ascending, a stratified draw; a small class keeps at least two pictures where `count` allows.
 
     By default from the rows that no given split keeps for judging; all of them where there are no more than `count`.
+    Of `groups` (N,) few are drawn whole, not many in part, as those touched stay out of the test split; a small class
+    keeps two of them.
     """
     if among is None:
-        among = np.flatnonzero([split in ("", "train") for split in data.split])
+        among = find_learnable(data, 0)
     if len(among) <= count:
         return np.sort(np.asarray(among, np.int64))
     order = np.random.default_rng([seed, count]).permutation(np.sort(among))
+    labels = order if groups is None else groups[order]
+    _, first, group = np.unique(labels, return_index=True, return_inverse=True)
+    order, labels = order[np.argsort(first[group], kind="stable")], np.sort(first[group])
     place = np.empty(len(order))
     targets = np.asarray(data.targets)[order]
     for c in np.unique(targets):
         inside = np.flatnonzero(targets == c)
         place[inside] = (np.arange(len(inside)) + 0.5) / len(inside)
-        place[inside[:2]] = -1.0  # first in line
+        place[inside[np.unique(labels[inside], return_index=True)[1][:2]]] = -1.0  # first in line
     return np.sort(order[np.argsort(place, kind="stable")[:count]]).astype(np.int64)
 
 
 def draw_rounds(data: Dataset, *, ctx: Context) -> dict[int, np.ndarray]:
     """(M,) int64 rows for each size that a round may have, each among those of the next; the smallest come first."""
-    learnable = sum(split in ("", "train") for split in data.split)
-    most = learnable if any(data.split) else int(learnable / WHOLE)
+    among = find_learnable(data, ctx.job.test_size)
+    is_judged = any(data.split) or len(among) < len(data.uris)
+    most = len(among) if is_judged else int(len(among) / WHOLE)
     sizes = successive_halving.list_sizes(most, len(data.class_names))
-    rounds, among = dict[int, np.ndarray](), None
+    rounds, groups = dict[int, np.ndarray](), find_groups(data)
     for count in reversed(sizes if ctx.job.precision == "f32" else [n for n in sizes if n == CALIBRATED]):
-        rounds[count] = among = draw_rows(data, count, ctx.seed, among=among)
+        rounds[count] = among = draw_rows(data, count, ctx.seed, among, groups)
     return dict(reversed(rounds.items()))
 
 
@@ -173,24 +182,27 @@ def _print_survivors(survivors: list[str], by_prior: str, count: int, pictures: 
 
 
 def make_screening_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> CvProblem:
-    """Folds for pictures whose audit is not finished: stratified, equal fingerprints together.
+    """Folds for pictures whose audit is not finished: stratified, groups and equal fingerprints together.
 
     A fingerprint that a tenth of the pictures share (blank ones) tells nothing and binds nothing together.
     """
     targets, clusters = np.asarray(data.targets), _cluster_by_fingerprint(data, rows)
-    smallest_class = int(np.bincount(targets[rows])[np.unique(targets[rows])].min())
-    count = max(2, min(FOLDS, ctx.job.folds, smallest_class))
+    least = min(len(np.unique(clusters[rows[targets[rows] == c]])) for c in np.unique(targets[rows]))
+    count = max(2, min(FOLDS, ctx.job.folds, least))
     folds = np.full((1, len(targets)), -1, np.int16)
     order = rows[np.random.default_rng([ctx.seed, len(rows)]).permutation(len(rows))]
     fold_of_cluster: dict[int, int] = {}
     for c in np.unique(targets[rows]):
-        for place, row in enumerate(order[targets[order] == c]):
-            folds[0, row] = fold_of_cluster.setdefault(int(clusters[row]), place % count)
+        labels = clusters[order[targets[order] == c]].tolist()
+        places = {cluster: place for place, cluster in enumerate(dict.fromkeys(labels))}
+        fold_of_cluster = {cluster: place % count for cluster, place in places.items()} | fold_of_cluster
+    folds[0, rows] = [fold_of_cluster[cluster] for cluster in clusters[rows].tolist()]
     return make_cv_problem(rows, data, folds, clusters, ctx=ctx, split="screen")
 
 
 def _cluster_by_fingerprint(data: Dataset, rows: np.ndarray) -> np.ndarray:
-    """(N,) a number for each perceptual hash, of its own where too many of `rows` share it."""
-    same = np.unique(data.facts.phash, return_inverse=True)[1]
+    """(N,) the first row with the same perceptual hash, its own where too many of `rows` share it; groups joined."""
+    _, first, same = np.unique(data.facts.phash, return_index=True, return_inverse=True)
     common = np.bincount(same[rows], minlength=int(same.max()) + 1) > len(rows) / 10
-    return np.where(common[same], len(same) + np.arange(len(same)), same)
+    clusters = np.where(common[same], np.arange(len(same)), first[same])
+    return join_clusters(clusters, find_groups(data)) if data.groups else clusters
