@@ -95,7 +95,7 @@ def sizes(width, height):
             "D008",
             audit_sets.from_targets([0, 1, 1], notes=("alpha on white", "", "alpha on white")),
             "tip",
-            "2 pictures converted to 8-bit RGB: alpha on white 2",
+            "2 pictures are no plain 8-bit RGB: alpha on white 2",
         ),
         ("D009", audit_sets.from_targets(TWENTY), "passed", "no two of 2 classes"),
         ("D009", nest("images"), "passed", "no two of 2 classes"),

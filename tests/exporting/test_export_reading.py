@@ -23,6 +23,8 @@ SPECS = [
     InputSpec(size_px=48, resize="pad", channels="bgr", mean=(103.9, 116.8, 123.7)),
     InputSpec(size_px=40, resize="pad", ranges=PixelRanges(integers=(0, 65535), floats=(0.0, 255.0))),
     InputSpec(size_px=40, ranges=PixelRanges(integers=(0, 40000), floats=(-100.0, 200.0))),
+    InputSpec(size_px=40, ranges=PixelRanges(integers=(0, 40000), floats=(-100.0, 200.0), precise=True)),
+    InputSpec(size_px=48, resize="pad", mean=(103.9, 116.8, 123.7), ranges=PixelRanges(precise=True)),
 ]
 
 
@@ -116,7 +118,7 @@ def test_a_picture_is_read_as_in_training(name):
         SPECS, predict_template.decode(PICTURES[name], [decoding_rule(spec) for spec in SPECS]), strict=True
     ):
         assert np.array_equal(got, preprocessing.decode_picture(PICTURES[name], spec)), spec
-        assert got.shape == (spec.size_px, spec.size_px, 3) and got.dtype == np.uint8
+        assert got.shape == (spec.size_px, spec.size_px, 3) and got.dtype == spec.dtype
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", PICTURES["png"][:200], PICTURES["large jpeg"][:2000]])

@@ -9,7 +9,7 @@ from PIL import Image
 
 import headstart
 from headstart.core.errors import DataError, UsageError
-from headstart.images.codecs import Picture
+from headstart.images.codecs import open_picture
 from headstart.runtime import model
 from headstart.runtime.inputs.picture_inputs import read_pictures
 from headstart.testing.tiny_model import write_tiny_model
@@ -83,7 +83,7 @@ def test_a_picture_of_pillow_is_turned_as_its_file(tmp_path, orientation):
     exif[0x0112] = orientation
     image.save(tmp_path / "turned.png", exif=exif)
     (content,) = read_pictures(Image.open(tmp_path / "turned.png"))
-    read = [Picture(each) for each in (content.read_bytes(), (tmp_path / "turned.png").read_bytes())]
+    read = [open_picture(each) for each in (content.read_bytes(), (tmp_path / "turned.png").read_bytes())]
     first, second = (np.asarray(picture.turn_upright(picture.decode_rgb())) for picture in read)
     np.testing.assert_array_equal(first, second)
 

@@ -41,7 +41,7 @@ def run(tmp_path_factory):
 def test_the_model_keeps_range_and_way(run):
     manifest = read_manifest(run / "model")
     [trunk] = manifest.trunks
-    assert trunk.input.ranges == PixelRanges(integers=(0.0, 4095.0), floats=(0.0, 1.0))
+    assert trunk.input.ranges == PixelRanges(integers=(0.0, 4095.0), floats=(0.0, 1.0), precise=True)
     assert (trunk.input.resize, manifest.resize_reason) == ("pad", "as asked for")
     assert "224 px, pad" in (run / "README.md").read_text()
     [strange] = (run / "doubt").glob("bundled*.json")

@@ -173,8 +173,8 @@ def make_trunk_folder(
     trained on. If not, a warning says so.
 
     Args:
-        pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For `int8`
-            up to 256, which it is calibrated on.
+        pictures: (8, H, W, 3) uint8 or float32, real ones, as the trunk's input wants them: parity is measured on them.
+            For `int8` up to 256, which it is calibrated on.
         precision: `f32` or `int8`.
         maps: Also give the map (B, h, w, c) under the pooling of every depth but the last, `map_<depth>`; f32 only.
 
@@ -232,15 +232,16 @@ def load_engine(
 ) -> openvino_engine.Engine | Any:
     """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said.
 
-    With `cut`, a level but the last, only the part up to it runs: the map there, (b, h, w, c), then the pooled features
-    of each level up to it.
+    It takes pictures of the type of `pictures`. With `cut`, a level but the last, only the part up to it runs: the map
+    there, (b, h, w, c), then the pooled features of each level up to it.
     """
     if openvino_engine.find_openvino_version() is None:
         return _load_keras_engine(trunk, store, console, pictures, precision, cut)
     path = make_trunk_folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
-    engine = openvino_engine.Engine(path, threads=threads, outputs=cut_outputs(trunk.spec, cut) if cut else None)
+    outputs, dtype = cut_outputs(trunk.spec, cut) if cut else None, str(pictures.dtype)
+    engine = openvino_engine.Engine(path, threads=threads, outputs=outputs, dtype=dtype)
     if not cut and precision == "f32" and _is_of_source(trunk):
-        compile_single = partial(openvino_engine.Engine, path, threads=threads, batch=1)
+        compile_single = partial(openvino_engine.Engine, path, threads=threads, batch=1, dtype=dtype)
         measurement = partial(latency.measure_latency, engine, compile_single, pictures)
         latency.measure_once(trunk.spec, store, measurement, threads=threads, engine=openvino_engine.engine_name())
     return engine

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 KINDS = {
+    "picture_formats": "images/formats",
     "backbones": "backbones/sources",
     "heads": "heads/classifiers",
     "readers": "data/readers",

@@ -22,7 +22,7 @@ from headstart.explanation.exact_cam import exact_class_map
 from headstart.explanation.example_store import ExampleStore, Neighbour
 from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, TrunkInputs
 from headstart.explanation.map_arithmetic import Box
-from headstart.images.codecs import Picture
+from headstart.images.codecs import open_picture
 from headstart.images.preprocessing import read_bytes
 from headstart.runtime.model import Model, load
 
@@ -234,7 +234,7 @@ def likeliest_class(prediction: Prediction) -> str:
 
 def thumbnail_of(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
     """(h, w, 3) uint8 of a picture file, upright, its longer side at most `most` px."""
-    picture = Picture(content)
+    picture = open_picture(content)
     image = picture.decode_rgb(least=min(most, min(picture.size)))
     image.thumbnail((most, most))
     return np.asarray(picture.turn_upright(image))

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from headstart.explanation.feature_maps import MapColumns, add_map_outputs
 from headstart.explanation.map_arithmetic import Box
 from headstart.heads import prediction
 from headstart.images import preprocessing
-from headstart.images.codecs import Picture
+from headstart.images.codecs import open_picture
 from headstart.networks.openvino_engine import Engine
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model
@@ -32,7 +33,7 @@ class TrunkInputs:
 
     name: str  # the file, or the name under which it came
     size: tuple[int, int]  # width and height in px, upright
-    pictures: tuple[np.ndarray, ...]  # (S, S, 3) uint8 a trunk
+    pictures: tuple[np.ndarray, ...]  # (S, S, 3) uint8 or float32 a trunk
     boxes: tuple[Box, ...]  # the part that each trunk sees, in px of the upright picture
 
     @property
@@ -75,9 +76,8 @@ class FeatureMapModel:
             columns: list[MapColumns] = []
             edit = partial(add_map_outputs, columns=columns)
             path = self.model.folder / trunk.ir
-            trunks.append(
-                (Engine(path, threads=count_threads(), batch=INFERENCE_BATCH, edit=edit, mapped=False), columns)
-            )
+            settings: Any = {"threads": count_threads(), "batch": INFERENCE_BATCH, "dtype": trunk.input.dtype}
+            trunks.append((Engine(path, **settings, edit=edit, mapped=False), columns))
         return tuple(trunks)
 
     @property
@@ -96,7 +96,7 @@ class FeatureMapModel:
         Raises:
             PictureError: It cannot be read.
         """
-        picture = Picture(content)
+        picture = open_picture(content)
         specs = [trunk.input for trunk in self.model.manifest.trunks]
         decoded = tuple(preprocessing.decode_picture(content, spec) for spec in specs)
         width, height = picture.size
@@ -115,14 +115,14 @@ class FeatureMapModel:
         return FeatureMapPass(features=self._join_features(outputs)[0], parts=self._list_columns(outputs), chunk=chunk)
 
     def class_margins(self, pictures: Sequence[np.ndarray], position: int) -> np.ndarray:
-        """(B,) float64 logit margins of a class, for (B, S, S, 3) uint8 pictures a trunk; see `logit_margin`."""
+        """(B,) float64 logit margins of a class, for (B, S, S, 3) pictures a trunk; see `logit_margin`."""
         probabilities = prediction.predict_probabilities(
             self.model.manifest.head.kind, self.model.arrays, self.compute_features(pictures)
         )
         return map_arithmetic.logit_margin(probabilities, position)
 
     def compute_features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, D) float32 of many pictures, (B, S, S, 3) uint8 a trunk."""
+        """(B, D) float32 of many pictures, (B, S, S, 3) a trunk."""
         return self._join_features(self._run_trunks(pictures))
 
     def _run_trunks(self, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:

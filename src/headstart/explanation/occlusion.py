@@ -49,20 +49,25 @@ def occlusion_map(map_model: FeatureMapModel, maps: TrunkInputs, position: int) 
 def blend_masks(
     maps: TrunkInputs, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool
 ) -> list[np.ndarray]:
-    """(B, S, S, 3) uint8 a trunk: the picture where a mask (B, g, g) over `maps.box` is 1, `instead` where it is 0."""
+    """(B, S, S, 3) a trunk: the picture where a mask (B, g, g) over `maps.box` is 1, `instead` where it is 0."""
     blended = []
     for sharp, soft, box in zip(maps.pictures, instead, maps.boxes, strict=True):
         parts = [_sample_mask(mask, maps.box, box, len(sharp), smooth)[..., None] for mask in masks]
         blended.append(
-            np.stack([np.round(soft + part * (sharp.astype(np.float32) - soft)).astype(np.uint8) for part in parts])
+            np.stack([_as_levels(soft + part * (sharp.astype(np.float32) - soft), sharp.dtype) for part in parts])
         )
     return blended
+
+
+def _as_levels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Levels of a type: bytes are rounded, floats keep their fractions."""
+    return (np.round(values) if dtype == np.uint8 else values).astype(dtype)
 
 
 def _margins_through(map_model: FeatureMapModel, maps: TrunkInputs, masks: np.ndarray, position: int) -> np.ndarray:
     """(B,) logit margin of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
-    colours = tuple(np.round(picture.mean(axis=(0, 1))).astype(np.uint8) for picture in maps.pictures)
+    colours = tuple(_as_levels(picture.mean(axis=(0, 1)), picture.dtype) for picture in maps.pictures)
     margins = [
         map_model.class_margins(blend_masks(maps, part, colours, smooth=smooth), position)
         for part in (masks[start : start + INFERENCE_BATCH] for start in range(0, len(masks), INFERENCE_BATCH))

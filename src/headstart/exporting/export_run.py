@@ -213,7 +213,7 @@ def _sample_pictures(pictures: Pictures, count: int) -> Pictures:
 
 
 def _decode_calibration(source: ExportSource, pictures: Pictures) -> list[np.ndarray]:
-    """One array (n, H, W, 3) uint8 an input, of the pictures that an 8-bit version is calibrated on."""
+    """One array (n, H, W, 3) an input, of the pictures that an 8-bit version is calibrated on."""
     sample = evenly_spaced(len(pictures.calibration), CALIBRATION)
     files = [os.fspath(file) for file in pictures.calibration]
     batches = (

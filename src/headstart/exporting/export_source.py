@@ -34,7 +34,7 @@ class Exporter:
     """A format.
 
     `write(source, folder, precision, pictures, metadata)` writes the model's file. `pictures` calibrate int8, one array
-    (n, H, W, 3) uint8 an input, else there are none; `metadata` is JSON. It raises SetupError where it cannot.
+    (n, H, W, 3) an input, else there are none; `metadata` is JSON. It raises SetupError where it cannot.
     """
 
     name: str  # the word of `--to`

@@ -58,9 +58,10 @@ def silence():
 
 
 def decode(content, rules):
-    """Bytes of a picture file -> (size_px, size_px, 3) uint8 RGB for each rule of `model.json`, upright.
+    """Bytes of a picture file -> (size_px, size_px, 3) RGB for each rule of `model.json`, upright.
 
-    ValueError with the reason where it cannot be read.
+    uint8, or float32 0..255 with fractions for a model of deeper pictures. ValueError with the reason where it cannot
+    be read.
     """
     try:
         return [_decode(content, rule) for rule in rules]
@@ -78,11 +79,51 @@ def _decode(content, rule):
         extent = drafted[1][2:] if drafted else image.size
     layout = _pixel_layout(image)
     image.load()
+    turn = TURNS.get(_orientation(image))
+    if rule["ranges"]["precise"]:
+        return _fit_levels(_to_levels(image, layout, content, rule["ranges"]), extent, rule, turn)
     flat = _to_rgb(image, rule["ranges"])
     if ";16" in layout and not layout.startswith(("I", "F", "LA")):
         flat = _low_bytes(flat, image, content, rule["ranges"])
-    turn, small = TURNS.get(_orientation(image)), _resize_to_input(flat, extent, rule)
+    small = _resize_to_input(flat, extent, rule)
     return np.asarray(small.transpose(Image.Transpose[turn]) if turn else small)
+
+
+def _fit_levels(levels, extent, rule, turn):
+    """Levels (h, w, 1 or 3) float32 as (size_px, size_px, 3), each band resized by itself."""
+    bands = []
+    for at in range(3):
+        band = Image.fromarray(np.ascontiguousarray(levels[..., at % levels.shape[2]]))
+        small = _resize_to_input(band, extent, rule, at)
+        bands.append(np.asarray(small.transpose(Image.Transpose[turn]) if turn else small))
+    return np.clip(np.stack(bands, axis=-1), 0, 255)
+
+
+def _to_levels(image, layout, content, ranges):
+    """What the sensor saw as (h, w, 1 or 3) float32 0..255, every value kept."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        return _scale_precisely(values, *_find_ends(values, ranges))[..., None]
+    if ";16" not in layout or layout.startswith(("I", "LA")) or image.mode not in ("RGB", "RGBA"):
+        return np.asarray(_to_rgb(image, ranges)).astype(np.float32)
+    values = np.asarray(image).astype(np.uint16) * 256 + np.asarray(_swap_bytes(content))
+    if image.has_transparency_data:
+        share = np.asarray(image.convert("RGBA"))[..., 3:] / np.float32(255)
+        if image.mode != "RGB":
+            values, share = values[..., :-1], values[..., -1:] / np.float32(65535)
+        if share.min() < 1:
+            white = (ranges["integers"] or (0, 65535))[1]
+            values = white + (values - np.float32(white)) * share
+    return _scale_precisely(values, *(ranges["integers"] or _own_integers(values)))
+
+
+def _scale_precisely(values, low, high):
+    _require_inside(values, low, high)
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, low)
+    levels = values.astype(np.float32 if values.dtype in (np.int8, np.uint8, np.int16, np.uint16) else np.float64)
+    levels = (levels - low) * (255.0 / (high - low) if high != low else 0.0)
+    return np.clip(levels, 0, 255).astype(np.float32)
 
 
 def _open_image(content):
@@ -120,10 +161,15 @@ def _low_bytes(high, image, content, ranges):
     ends = ranges["integers"] or (0, 4095 if values.max(initial=0) < 4096 else 65535)
     if tuple(ends) == (0, 65535):
         return high
+    return Image.fromarray(_to_bytes(values + np.asarray(_to_rgb(_swap_bytes(content), ranges)), *ends))
+
+
+def _swap_bytes(content):
+    """The low bytes of 16-bit colour."""
     again = _open_image(content)
     again.tile = [tile._replace(args=_other_byte(tile.args)) for tile in again.tile]
     again.load()
-    return Image.fromarray(_to_bytes(values + np.asarray(_to_rgb(again, ranges)), *ends))
+    return again
 
 
 def _other_byte(args):
@@ -137,7 +183,8 @@ def _other_byte(args):
 def _to_rgb(image, ranges):
     """8-bit RGB: transparency on white, deep grey by its range, the first frame of several."""
     if image.mode.startswith(("I", "F")):
-        return _scale_levels(np.asarray(image), ranges)
+        values = np.asarray(image)
+        return Image.fromarray(_to_bytes(values, *_find_ends(values, ranges))).convert("RGB")
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
@@ -148,30 +195,36 @@ def _to_rgb(image, ranges):
     return image.convert("RGB")
 
 
-def _scale_levels(values, ranges):
-    """Grey of more than 8 bits, by the training pictures' range; without one, by that which this file seems to have."""
+def _find_ends(values, ranges):
+    """Black and white of more than 8 bits: the training pictures', or without one what this file seems to have."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise ValueError("no value in it is a finite number")
+    if values.dtype.kind != "f":
+        return ranges["integers"] or _own_integers(values)
     low, high = float(finite.min()), float(finite.max())
-    if values.dtype.kind == "f":
-        own = (0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high)
-    else:
-        own = (0.0, 4095.0 if high <= 4095 else 65535.0) if low >= 0 and high <= 65535 else (low, high)
-    ends = ranges["floats" if values.dtype.kind == "f" else "integers"] or own
-    return Image.fromarray(_to_bytes(values, *ends)).convert("RGB")
+    return ranges["floats"] or ((0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high))
+
+
+def _own_integers(values):
+    low, high = float(values.min()), float(values.max())
+    return (0.0, 4095.0 if high <= 4095 else 65535.0) if low >= 0 and high <= 65535 else (low, high)
+
+
+def _require_inside(values, low, high):
+    if np.mean(np.isfinite(values) & ((values < low) | (values > high))) > 0.5:
+        raise ValueError(f"more than half of its values lie outside {low:g} to {high:g}, the range in training")
 
 
 def _to_bytes(values, low, high):
+    _require_inside(values, low, high)
     finite = np.isfinite(values)
-    if np.mean(finite & ((values < low) | (values > high))) > 0.5:
-        raise ValueError(f"more than half of its values lie outside {low:g} to {high:g}, the range in training")
     factor = np.float32(255.0 / (high - low) if high > low else 0.0)
     scaled = (np.where(finite, values, low).astype(np.float32) - np.float32(low)) * factor + 0.5
     return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
-def _resize_to_input(image, extent, rule):
+def _resize_to_input(image, extent, rule, band=0):
     """`squash`: to the square. `pad`: longer side to size_px, in the middle. `crop`: the middle, and only that.
 
     For `crop` the shorter side becomes size_px / crop_fraction.
@@ -182,7 +235,8 @@ def _resize_to_input(image, extent, rule):
     if rule["resize"] == "pad":
         scale = size / max(width, height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        canvas = Image.new("RGB", (size, size), tuple(rule["pad_rgb"]))
+        colour = tuple(rule["pad_rgb"])
+        canvas = Image.new(image.mode, (size, size), colour if image.mode == "RGB" else colour[band])
         small = image.resize(inner, FILTERS[kind], box=(0, 0, width, height))
         canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
         return canvas
@@ -207,7 +261,7 @@ class Model:
             self.run = load(pathlib.Path(folder) / self.told["file"], self.told)
 
     def inputs(self, content):
-        """Name -> (1, size_px, size_px, 3) uint8 of a picture file's bytes; ValueError where it cannot be read."""
+        """Name -> (1, size_px, size_px, 3) of a picture file's bytes; ValueError where it cannot be read."""
         return {
             name: picture[None] for name, picture in zip(self.names, decode(content, self.told["inputs"]), strict=True)
         }

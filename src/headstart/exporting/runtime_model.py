@@ -22,7 +22,7 @@ from headstart.core.model_manifest import Calibration, HeadEntry, Manifest, Trun
 from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
-from headstart.core.types import Exported, InputSpec, PixelRanges
+from headstart.core.types import Exported, InputSpec
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.decision_rule import make_decision
 from headstart.images.preprocessing import make_change_error
@@ -148,7 +148,7 @@ def _input_for_new_pictures(data: Dataset, spec: BackboneSpec) -> InputSpec:
     """As the set was read; values beyond 8 bits that none of its pictures has are scaled by their format's range."""
     seen = data.adapt_input(spec.input)
     integers, floats = seen.ranges.integers or (0.0, 65535.0), seen.ranges.floats or (0.0, 1.0)
-    return replace(seen, ranges=PixelRanges(integers=integers, floats=floats))
+    return replace(seen, ranges=replace(seen.ranges, integers=integers, floats=floats))
 
 
 def cut_graph(source: Path, target: Path, keep: list[int]) -> None:

@@ -26,16 +26,17 @@ _FILE = "pictures.npy"
 
 
 def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, console: Console) -> np.ndarray:
-    """Rows (M,) of a data set as (M, size_px, size_px, 3) uint8, not to be written to.
+    """Rows (M,) of a data set as (M, size_px, size_px, 3) of `spec.dtype`, not to be written to.
 
     Raises:
         DataError: A file vanished, changed or cannot be decoded any more.
         SetupError: The disk has no room for them.
     """
     rows, spec = np.asarray(rows, np.int64), data.adapt_input(spec)
-    shape = (len(rows), spec.size_px, spec.size_px, 3)
-    if math.prod(shape) <= IN_MEMORY:
-        pixels = np.empty(shape, np.uint8)
+    shape, dtype = (len(rows), spec.size_px, spec.size_px, 3), np.dtype(spec.dtype)
+    size_bytes = math.prod(shape) * dtype.itemsize
+    if size_bytes <= IN_MEMORY:
+        pixels = np.empty(shape, dtype)
         at = 0
         for part in _iterate_decoded(data, rows, spec, console):
             pixels[at : at + len(part)] = part
@@ -44,8 +45,8 @@ def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Sto
         return pixels
 
     def write(folder: Path) -> None:
-        require_room(folder, math.prod(shape), f"{len(rows):,} decoded pictures")
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        require_room(folder, size_bytes, f"{len(rows):,} decoded pictures")
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
         # Written, not mapped: a full disk is an error.
         with translate_disk_errors(folder), (folder / _FILE).open("wb") as out:
             np.lib.format.write_array_header_1_0(out, header)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import OWN_RANGES, PixelRanges
-from headstart.images.codecs import FLOAT, NOTES, Picture
+from headstart.images.codecs import DEEP, FLOAT, NOTES, open_picture
 
 REVISION = 2
 BINS = 64
@@ -54,7 +54,7 @@ class ImageDescriptors:
 
 def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageDescriptors:
     """Facts of a picture from the bytes of its file; PictureError where it cannot be read to its end."""
-    picture = Picture(content, ranges=ranges)
+    picture = open_picture(content, ranges=ranges)
     image = picture.decode_rgb(least=_SMALL)
     factor = min(image.size) // _SMALL
     small = picture.turn_upright(image.reduce(factor) if factor > 1 else image)
@@ -137,6 +137,7 @@ def measure_ranges(facts: Sequence[ImageDescriptors]) -> PixelRanges:
     """
     floats, integers = _join_ranges(facts, is_float=True), _join_ranges(facts, is_float=False)
     return PixelRanges(
+        precise=any(fact.notes >> bit & 1 for fact in facts for bit in DEEP),
         integers=_widen_range(integers, [2.0**bits - 1 for bits in (8, 10, 12, 14, 16)]),
         floats=_widen_range(floats, [1.0, 255.0]),
     )

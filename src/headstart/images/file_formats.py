@@ -4,20 +4,17 @@ missing.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-HEAD_BYTES = 32
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")
+from headstart.core import registry
+
+HEAD_BYTES = 352
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
-_SIGNATURES = (
-    (rb"\xff\xd8\xff", "JPEG"),
-    (rb"\x89PNG\r\n\x1a\n", "PNG"),
-    (rb"GIF8[79]a", "GIF"),
-    (rb"RIFF....WEBP", "WebP"),
-    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
-    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "BMP"),
-)
 _OTHERS = (
     (rb"....ftyp(hei|hev|mif1|msf1)", "HEIC"),
     (rb"....ftyp(avif|avis)", "AVIF"),
@@ -41,7 +38,28 @@ class PictureError(Exception):
         self.detail = detail
 
 
-def detect_format(head: bytes) -> str:
+@dataclass(frozen=True, kw_only=True)
+class PictureFormat:
+    """A file of `headstart.images.formats`: which files it reads, and how one is opened.
+
+    `find_name(head)` is the format's name where a file's first `HEAD_BYTES` bytes announce it, else empty.
+    `open(content, max_pixels, ranges)` gives a `headstart.images.codecs.Picture`, its header checked and nothing
+    decoded; it raises PictureError.
+    """
+
+    names: tuple[str, ...]
+    find_name: Callable[[bytes], str]
+    open: Callable[[bytes, int, Any], Any]
+
+
+@functools.cache
+def list_formats() -> tuple[PictureFormat, ...]:
+    """All formats, those of other packages too."""
+    names = registry.list_plugins("picture_formats")
+    return tuple(registry.load_plugin("picture_formats", name) for name in names)
+
+
+def detect_format(head: bytes) -> PictureFormat:
     """The format that a file's first `HEAD_BYTES` bytes announce.
 
     Raises:
@@ -49,13 +67,14 @@ def detect_format(head: bytes) -> str:
     """
     if not head:
         raise PictureError("empty_file", "the file has no bytes")
-    for pattern, name in _SIGNATURES:
-        if re.match(pattern, head, re.DOTALL):
-            return name
+    for picture_format in list_formats():
+        if picture_format.find_name(head):
+            return picture_format
     for pattern, name in _OTHERS:
         if re.match(pattern, head, re.DOTALL):
             raise PictureError("unreadable", f"{name} is not read; convert it to JPEG or PNG")
-    raise PictureError("not_a_picture", f"the content is none of {', '.join(FORMATS)}")
+    known = ", ".join(name for picture_format in list_formats() for name in picture_format.names)
+    raise PictureError("not_a_picture", f"the content is none of {known}")
 
 
 def is_cut_short(content: bytes, kind: str) -> bool:

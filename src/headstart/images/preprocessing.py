@@ -1,8 +1,9 @@
-"""Picture files -> (B, H, W, 3) uint8 RGB, as a trunk's `InputSpec` wants them, in parallel and in bounded memory.
+"""Picture files -> (B, H, W, 3) RGB, as a trunk's `InputSpec` wants them, in parallel and in bounded memory.
 
 `fit` and `predict` both decode here, so a model sees the same numbers in training and in use. A JPEG is decoded at
 reduced size as long as its shorter side stays at least twice what the resize needs. Resizing is antialiased; only the
-part that the centre crop keeps is computed, with the margin that the filter looks at.
+part that the centre crop keeps is computed, with the margin that the filter looks at. A set with pictures beyond 8 bits
+is decoded, scaled and resized in float32 from end to end; for all others uint8 is exact and faster.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -22,7 +23,7 @@ from PIL import Image
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.types import InputSpec
-from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, Picture
+from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, open_picture
 from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format
 
 REVISION = 1  # raise it when `decode_picture` gives other numbers for the same bytes
@@ -39,13 +40,15 @@ def decoder_revision() -> str:
 
 
 def decode_picture(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """A picture file's bytes as a trunk's input: (size_px, size_px, 3) uint8 RGB, upright.
+    """A picture file's bytes as a trunk's input: (size_px, size_px, 3) RGB of `spec.dtype`, upright.
 
     Raises:
         PictureError: It cannot be read to its end, or has more than `max_pixels`.
     """
-    picture = Picture(content, max_pixels, spec.ranges)
+    picture = open_picture(content, max_pixels, spec.ranges)
     side = math.ceil(spec.size_px / spec.crop_fraction) if spec.resize == "crop" else spec.size_px
+    if spec.ranges.precise:
+        return _fit_levels(picture.decode_levels(least=2 * side), picture.extent, spec, picture.turn_upright)
     image = picture.decode_rgb(least=2 * side)
     return np.asarray(picture.turn_upright(_resize_to_spec(image, picture.extent, spec)))
 
@@ -53,18 +56,42 @@ def decode_picture(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIX
 def fit_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
     """A decoded picture (h, w, 3) uint8 RGB as a trunk's input (size_px, size_px, 3)."""
     height, width = picture.shape[:2]
+    if spec.ranges.precise:
+        return _fit_levels(picture.astype(np.float32), (width, height), spec, lambda image: image)
     return np.asarray(_resize_to_spec(Image.fromarray(picture), (float(width), float(height)), spec))
 
 
-def _resize_to_spec(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
-    """Squash, pad, or shorter side to `size_px / crop_fraction` and centre crop; `ratio`: source pixels for one."""
+def _fit_levels(
+    levels: np.ndarray, extent: tuple[float, float], spec: InputSpec, turn: Callable[[Image.Image], Image.Image]
+) -> np.ndarray:
+    """Levels (h, w, 1 or 3) float32 as (size_px, size_px, 3) float32 0..255, each band resized by itself."""
+    bands = [
+        np.asarray(
+            turn(
+                _resize_to_spec(
+                    Image.fromarray(np.ascontiguousarray(levels[..., at % levels.shape[2]])), extent, spec, at
+                )
+            )
+        )
+        for at in range(3)
+        if at < levels.shape[2] or spec.resize == "pad"
+    ]
+    fitted = np.stack(bands, axis=-1) if len(bands) == 3 else np.repeat(bands[0][..., None], 3, axis=-1)
+    return np.clip(fitted, 0, 255, out=fitted)
+
+
+def _resize_to_spec(image: Image.Image, extent: tuple[float, float], spec: InputSpec, band: int = 0) -> Image.Image:
+    """Squash, pad, or shorter side to `size_px / crop_fraction` and centre crop; `ratio`: source pixels for one.
+
+    An RGB picture, or one `band` of floats.
+    """
     size, (width, height) = spec.size_px, extent
     if spec.resize == "squash":
         return image.resize((size, size), _FILTERS[spec.interpolation], box=(0, 0, width, height))
     if spec.resize == "pad":
         scale = size / max(width, height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        canvas = Image.new("RGB", (size, size), spec.pad_rgb)
+        canvas = Image.new(image.mode, (size, size), spec.pad_rgb if image.mode == "RGB" else spec.pad_rgb[band])
         small = image.resize(inner, _FILTERS[spec.interpolation], box=(0, 0, width, height))
         canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
         return canvas
@@ -142,7 +169,7 @@ def decode_batches(
     """Decode rows (M,) of `uris` below `root` in parallel, in order; at most `ahead` batches wait beside the current.
 
     Yields:
-        Rows (b,) int64 and their pictures (b, size_px, size_px, 3) uint8; the last batch may be smaller.
+        Rows (b,) int64 and their pictures (b, size_px, size_px, 3) of `spec.dtype`; the last batch may be smaller.
 
     Raises:
         DataError: A file vanished, changed (by `digests`, SHA-256 hex) or cannot be decoded any more.
@@ -154,7 +181,7 @@ def decode_batches(
     try:
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
-            pictures = np.empty((len(part), spec.size_px, spec.size_px, 3), dtype=np.uint8)
+            pictures = np.empty((len(part), spec.size_px, spec.size_px, 3), dtype=spec.dtype)
             jobs = [
                 pool.submit(_decode_into, pictures[at : at + _SLICE], root, uris, part[at : at + _SLICE], spec, digests)
                 for at in range(0, len(part), _SLICE)

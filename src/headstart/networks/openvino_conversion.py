@@ -92,7 +92,7 @@ def convert_trunk(
 
     Args:
         model: The frozen `keras.Model`: an unpooled output (B, h, w, c) for each of `maps`, then one (B, D) a depth.
-        pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
+        pictures: (n, H, W, 3) uint8 or float32 0..255, real ones; the first eight are used.
 
     Raises:
         SetupError: The backend cannot export, or the engines disagree.
@@ -113,7 +113,8 @@ def prove_parity(
     other: str,
 ) -> None:
     """Hold `trunk.xml` on pictures (n, H, W, 3) against `other`'s vectors (n, D) an output, and write `parity.json`."""
-    vectors = next(v for _, v in openvino_engine.Engine(folder / "trunk.xml", threads=1).run([(None, probes)]))
+    engine = openvino_engine.Engine(folder / "trunk.xml", threads=1, dtype=str(probes.dtype))
+    vectors = next(v for _, v in engine.run([(None, probes)]))
     differences = {name: compare_vectors(a, b) for name, a, b in zip(names, vectors, expected, strict=True)}
     require_parity(spec, differences, other)
     facts = {"compared_with": other, "pictures": len(probes), "versions": list_versions()}
@@ -198,7 +199,7 @@ def require_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], 
 
 
 def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
-    """An int8 version of a trunk, calibrated on up to 256 pictures (n, H, W, 3) uint8; SetupError without NNCF."""
+    """An int8 version of a trunk, calibrated on up to 256 pictures (n, H, W, 3); SetupError without NNCF."""
     ov = openvino_engine.load_openvino()
     try:
         with openvino_engine.without_telemetry(), redirect_stdout(sys.stderr):  # its log is no result
@@ -207,13 +208,14 @@ def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
         hint = extras.format_install_command("int8")
         raise SetupError("precision `int8` needs NNCF, which is not installed", hint=hint) from err
     used = pictures[:CALIBRATION]
-    model = ov.Core().read_model(source)
+    model, dtype = ov.Core().read_model(source), str(used.dtype)
+    openvino_engine.set_input_type(model, dtype)
     with silence_frameworks(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
         quantised = nncf.quantize(model, nncf.Dataset([picture[None] for picture in used]), subset_size=len(used))
     openvino_engine.save_graph(quantised, folder / "trunk.xml")
     batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
     both = [
-        list(zip(*(v for _, v in openvino_engine.Engine(path, threads=1).run(batches)), strict=True))
+        list(zip(*(v for _, v in openvino_engine.Engine(path, threads=1, dtype=dtype).run(batches)), strict=True))
         for path in (folder / "trunk.xml", source)
     ]
     names = [output.get_any_name() for output in model.outputs]

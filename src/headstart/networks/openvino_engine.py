@@ -94,6 +94,13 @@ def save_graph(graph: Any, path: Path, *, half_precision: bool = False, keep_nam
     load_openvino().save_model(graph, path, compress_to_fp16=half_precision)
 
 
+def set_input_type(model: Any, dtype: str) -> None:
+    """Make an `openvino.Model` take its pictures as `uint8` or `float32`; what converts them becomes a no-op."""
+    ov = load_openvino()
+    model.get_parameters()[0].set_element_type(ov.Type(np.dtype(dtype)))
+    model.validate_nodes_and_infer_types()
+
+
 @dataclass(slots=True)
 class _Batch:
     """A batch on its way: the caller's key, its vectors, and how many pictures are still to come."""
@@ -104,13 +111,14 @@ class _Batch:
 
 
 class Engine:
-    """A compiled trunk with one input (B, H, W, 3) uint8; its attribute `shape` is (H, W, 3).
+    """A compiled trunk with one input (B, H, W, 3) of `dtype`; its attribute `shape` is (H, W, 3).
 
     Args:
         batch: Pictures that callers should hand over at once. 1 compiles for the shortest answer to one picture,
             otherwise for the most pictures a second; the vectors are the same.
         outputs: Names of the outputs to compute, in this order; None for all, in the file's order.
         size_px: Height and width of a picture where they are not those of the file; the trunk must be convolutional.
+        dtype: Of the pictures: `uint8`, or `float32` 0..255 with fractions.
         edit: Changes the graph, of one picture, before it is compiled; None leaves it as it is.
         mapped: Weights stay pages of the file; one that is then written over in place would end the process.
 
@@ -126,6 +134,7 @@ class Engine:
         batch: int = INFERENCE_BATCH,
         outputs: Sequence[str] | None = None,
         size_px: int | None = None,
+        dtype: str = "uint8",
         edit: Callable[[Any], Any] | None = None,
         mapped: bool = True,
     ) -> None:
@@ -146,18 +155,19 @@ class Engine:
             file_shape = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
             self.shape = file_shape if size_px is None else (size_px, size_px, 3)
             model.reshape({0: [1, *self.shape]})
+            set_input_type(model, dtype)
             model = edit(model) if edit else model
             self._compiled = core.compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError) as err:
             raise SetupError(f"OpenVINO cannot compile the trunk: {err}", where=str(ir_path)) from err
-        self.batch = batch
+        self.batch, self.dtype = batch, np.dtype(dtype)
         self._shapes = tuple(tuple(output.shape)[1:] for output in self._compiled.outputs)
         self._requests = [self._compiled.create_infer_request() for _ in range(2 * streams)]
         self._tensor = ov.Tensor
         self._held: list[Any] = [None] * len(self._requests)
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
-        """Vectors batch by batch, in order, for pairs of a key and pictures (b, H, W, 3) uint8; one `run` at a time.
+        """Vectors batch by batch, in order, for pairs of a key and pictures (b, H, W, 3); one `run` at a time.
 
         Yields:
             The key and one float32 array an output, (b, D) or for a feature map (b, h, w, c), owned by the caller.
@@ -189,9 +199,9 @@ class Engine:
 
     def _accept_batch(self, key: Any, pictures: np.ndarray) -> _Batch:
         count = len(pictures)
-        if pictures.dtype != np.uint8 or pictures.shape[1:] != self.shape or not count:
+        if pictures.dtype != self.dtype or pictures.shape[1:] != self.shape or not count:
             what = f"pictures are {pictures.dtype} {pictures.shape}"
-            raise ValueError(f"{what}, the trunk takes uint8 (b, *{self.shape})")
+            raise ValueError(f"{what}, the trunk takes {self.dtype} (b, *{self.shape})")
         return _Batch(key, tuple(np.empty((count, *shape), np.float32) for shape in self._shapes), count)
 
     def _start_picture(

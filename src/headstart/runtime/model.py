@@ -66,9 +66,16 @@ class Model:
             SetupError: OpenVINO is missing or cannot compile a trunk.
         """
         if batch not in self._engines:
-            paths = (self.folder / trunk.ir for trunk in self.manifest.trunks)
-            engines = (Engine(path, threads=count_threads(), batch=batch, mapped=False) for path in paths)
-            self._engines[batch] = tuple(engines)
+            self._engines[batch] = tuple(
+                Engine(
+                    self.folder / trunk.ir,
+                    threads=count_threads(),
+                    batch=batch,
+                    dtype=trunk.input.dtype,
+                    mapped=False,
+                )
+                for trunk in self.manifest.trunks
+            )
         return self._engines[batch]
 
     def predict(

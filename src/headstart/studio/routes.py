@@ -228,12 +228,12 @@ def wait_for_task(studio: Studio, task: Task, seconds: float) -> dict[str, Any]:
 
 def make_thumbnail(path: Path) -> Response:
     """A picture file as a small JPEG; 404 where it cannot be read any more."""
-    from headstart.images.codecs import Picture
+    from headstart.images.codecs import open_picture
     from headstart.images.file_formats import PictureError
     from headstart.images.preprocessing import read_bytes
 
     try:
-        picture = Picture(read_bytes(str(path)))
+        picture = open_picture(read_bytes(str(path)))
         image = picture.decode_rgb(least=_SIDE_PX)
         image.thumbnail((_SIDE_PX, _SIDE_PX))
         image = picture.turn_upright(image)

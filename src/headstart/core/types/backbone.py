@@ -22,6 +22,7 @@ class PixelRanges:
 
     integers: tuple[float, float] | None = None
     floats: tuple[float, float] | None = None
+    precise: bool = field(default=False, metadata={"digest": "unless default"})  # levels keep their fractions
 
 
 OWN_RANGES = PixelRanges()
@@ -30,7 +31,7 @@ NOT_HERE = "not here"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """How a picture becomes a trunk's input: (B, size_px, size_px, 3) uint8, RGB.
+    """How a picture becomes a trunk's input: (B, size_px, size_px, 3) RGB 0..255, of `dtype`.
 
     Scaling is part of the trunk's own graph: `x = (channels(x) * scale - mean) / std`.
     """
@@ -44,6 +45,11 @@ class InputSpec:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # three numbers, in the order of `channels`
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)  # three numbers, in the order of `channels`
     ranges: PixelRanges = field(default=OWN_RANGES, metadata={"digest": "unless default"})
+
+    @property
+    def dtype(self) -> str:
+        """`uint8`, or for a set with pictures beyond 8 bits `float32`."""
+        return "float32" if self.ranges.precise else "uint8"
 
     @property
     def pad_rgb(self) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ def _check_conversions(check: Check, audit_input: AuditInput) -> Outcome:
     ranges = audit_input.data.reading.ranges
     scaled = f"; {format_ranges(ranges)}" if ranges != OWN_RANGES else ""
     others = f", and {len(kinds) - MOST_KINDS} other kinds" if len(kinds) > MOST_KINDS else ""
-    sentence = f"{format_count(len(rows))} converted to 8-bit RGB: {conversions}{others}{scaled}"
+    sentence = f"{format_count(len(rows))} are no plain 8-bit RGB: {conversions}{others}{scaled}"
     return check.make_tip(sentence, "see that nothing is lost; predictions convert the same way", rows=rows)
 
 

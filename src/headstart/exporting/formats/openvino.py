@@ -41,7 +41,7 @@ _FILE = "model.xml"
 
 
 def write_graph(source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str) -> None:
-    """Write `model.xml` and its `.bin`; the graph takes pictures as uint8."""
+    """Write `model.xml` and its `.bin`; the graph takes pictures as the run's trunks do: uint8 or float32."""
     with tempfile.TemporaryDirectory(dir=source.draft) as place:
         graph = _build_graph(source, _trunk_files(source, Path(place), precision, pictures))
         graph.set_rt_info(metadata, ["headstart"])
@@ -62,7 +62,7 @@ def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: li
 
 
 def _build_graph(source: ExportSource, files: list[Path]) -> Any:
-    """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C), and uncertainty."""
+    """One `openvino.Model`: pictures -> `probabilities` (B, C), and uncertainty."""
     ov = load_openvino()
     from openvino import opset13 as ops
 
@@ -70,7 +70,9 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     parameters = {}
     for graph_input in given:
         parameters[graph_input.name] = ops.parameter(
-            [-1, graph_input.spec.size_px, graph_input.spec.size_px, 3], np.uint8, name=graph_input.name
+            [-1, graph_input.spec.size_px, graph_input.spec.size_px, 3],
+            np.dtype(graph_input.spec.dtype).type,
+            name=graph_input.name,
         )
         parameters[graph_input.name].output(0).set_names({graph_input.name})
     features: dict[tuple[str, str], Any] = {}

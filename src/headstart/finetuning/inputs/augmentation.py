@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from headstart.core.recipe import DOMAINS
 _REVISION = 1  # raise it when the same seed gives other pixels
 Seed = int | Sequence[int]
 _AHEAD = 2  # batches
+_BICUBIC = Image.Resampling.BICUBIC
 _SLICE = 4  # pictures a task changes
 _LUMA = np.array([0.299, 0.587, 0.114])
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -82,7 +83,7 @@ def list_operations(domain: str, strength: float) -> dict[str, float]:
 
 
 def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]) -> np.ndarray:
-    """Change each of (B, S, S, 3) uint8 pictures by draws from its own seed; a new array."""
+    """Change each of (B, S, S, 3) uint8 or float32 pictures by draws from its own seed; a new array."""
     augmented = np.empty_like(pictures)
     for place, seed in enumerate(seeds):
         augmented[place] = _augment_picture(pictures[place], policy, np.random.default_rng(seed))
@@ -92,7 +93,7 @@ def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]
 def augment_batches(
     jobs: Iterable[tuple[Any, np.ndarray, Sequence[Seed] | None]], policy: Policy, *, threads: int
 ) -> Iterator[tuple[Any, np.ndarray]]:
-    """Change batch after batch, in parallel, in order: key, pictures (b, S, S, 3) uint8, seeds (None: as is)."""
+    """Change batch after batch, in parallel, in order: key, pictures (b, S, S, 3), seeds (None: as is)."""
     if not policy.operations:
         yield from ((key, pictures) for key, pictures, _ in jobs)
         return
@@ -153,16 +154,22 @@ def _warp_picture(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.n
     matrix = scale * rotation @ np.array([[1.0, shear], [0.0, 1.0]])
     reach = np.abs(matrix).sum(1) * side / 2 + np.abs(shift) - side / 2  # how far outside the picture is looked
     margin = min(max(0, math.ceil(reach.max())) + 2, side - 1)
-    image = Image.fromarray(np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode=fill))  # type: ignore[call-overload]
+    padded: np.ndarray = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode=fill)  # type: ignore[call-overload]
     middle = side / 2 + margin + shift
     if turn or shear:
         offset = middle - matrix @ np.full(2, side / 2)
         affine = (*matrix[0], offset[0], *matrix[1], offset[1])
-        warped = image.transform((side, side), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
-    else:
-        low, high = middle - scale * side / 2, middle + scale * side / 2
-        warped = image.resize((side, side), Image.Resampling.BICUBIC, box=(*low, *high))
-    return np.asarray(warped)
+        return _map_bands(padded, lambda image: image.transform((side, side), Image.Transform.AFFINE, affine, _BICUBIC))
+    low, high = middle - scale * side / 2, middle + scale * side / 2
+    return _map_bands(padded, lambda image: image.resize((side, side), _BICUBIC, box=(*low, *high)))
+
+
+def _map_bands(picture: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """Pillow takes bytes as RGB, and floats one band at a time."""
+    if picture.dtype == np.uint8:
+        return np.asarray(change(Image.fromarray(picture)))
+    bands = [np.asarray(change(Image.fromarray(np.ascontiguousarray(picture[..., at])))) for at in range(3)]
+    return np.asarray(np.clip(np.stack(bands, axis=-1), 0, 255))
 
 
 def _recolour_picture(picture: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
@@ -177,6 +184,8 @@ def _recolour_picture(picture: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
     matrix = bright * contrast * saturate @ np.linalg.inv(_YIQ) @ turn @ _YIQ
     grey = float(picture.reshape(-1, 3).mean(0) @ _LUMA)
     offset = bright * (1 - contrast) * grey
+    if picture.dtype != np.uint8:
+        return np.asarray(np.clip(picture @ matrix.T + offset, 0, 255), np.float32)
     rows = [number for row in matrix for number in (*row, offset)]
     return np.asarray(Image.fromarray(picture).convert("RGB", tuple(rows)))
 
@@ -189,6 +198,6 @@ def _erase_box(picture: np.ndarray, area: float, ratio: float, at: np.ndarray, e
     sides = np.sqrt(area * np.array([ratio, 1 / ratio])) * side
     low = np.rint(np.clip(at * side - sides / 2, 0, side)).astype(int)
     high = np.rint(np.clip(at * side + sides / 2, 0, side)).astype(int)
-    picture = picture.copy()
-    picture[low[0] : high[0], low[1] : high[1]] = np.rint(picture.reshape(-1, 3).mean(0)).astype(np.uint8)
+    picture, colour = picture.copy(), picture.reshape(-1, 3).mean(0)
+    picture[low[0] : high[0], low[1] : high[1]] = colour if picture.dtype != np.uint8 else np.rint(colour)
     return picture

@@ -75,7 +75,7 @@ def find_safe_domain(
 ) -> AugmentationCheck:
     """Choose the domain of the augmentation by what keeps the label.
 
-    `features` are of a frozen trunk: pictures (n, S, S, 3) uint8 -> (n, D) float32; inner feature levels tell most, for
+    `features` are of a frozen trunk: pictures (n, S, S, 3) -> (n, D) float32; inner feature levels tell most, for
     the last one was taught that a mirror image is the same. `y` are the (n,) int64 classes; no fold tears one of
     `clusters` (n,) apart.
     """

@@ -86,7 +86,7 @@ class PooledFeed(_BatchFeed):
 
 
 class PictureFeed(_BatchFeed):
-    """Trains on (N, S, S, 3) uint8 pictures, augmented anew each time, through the trunk `below` the cut if any."""
+    """Trains on (N, S, S, 3) pictures, augmented anew each time, through the trunk `below` the cut if any."""
 
     def __init__(
         self, *, pictures: np.ndarray, below: LowerTrunk | None = None, low: Sequence[str] = (), **shared: Any

@@ -50,7 +50,7 @@ class LowerTrunk:
     def run_batches(
         self, batches: Iterator[tuple[Any, np.ndarray]], low: Sequence[str] = ()
     ) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
-        """The key of each batch (b, H, W, 3) uint8, and float32 `map` (b, h, w, c) and, with `low`, `pooled` (b, D)."""
+        """The key of each batch (b, H, W, 3), and float32 `map` (b, h, w, c) and, with `low`, `pooled` (b, D)."""
         for batch in batches:
             with self.turn:  # to the end of the batch: while a caller rests, nothing of it is in the engine
                 ((key, outputs),) = self.engine.run(iter([batch]))

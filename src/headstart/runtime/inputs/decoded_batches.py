@@ -49,7 +49,7 @@ class Chunk:
     """B files on their way through the trunks."""
 
     files: list[Source]
-    pictures: list[np.ndarray]  # (B, H, W, 3) uint8 for each input; zeros where the file could not be read
+    pictures: list[np.ndarray]  # (B, H, W, 3) of its `dtype` for each input; zeros where the file could not be read
     errors: dict[int, str] = field(default_factory=dict)  # position -> why the file could not be read
     features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)  # (backbone, depth) -> (B, D) float32
 
@@ -60,8 +60,9 @@ def decode_chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threa
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         while files_of_chunk := list(itertools.islice(source, batch)):
-            shapes = [(len(files_of_chunk), spec.size_px, spec.size_px, 3) for spec in inputs]
-            chunk = Chunk(files_of_chunk, [np.zeros(shape, dtype=np.uint8) for shape in shapes])
+            count = len(files_of_chunk)
+            pictures = [np.zeros((count, spec.size_px, spec.size_px, 3), dtype=spec.dtype) for spec in inputs]
+            chunk = Chunk(files_of_chunk, pictures)
             waiting.append((chunk, [pool.submit(_decode_file, chunk, at, inputs) for at in range(len(files_of_chunk))]))
             if len(waiting) * batch > FILES_AHEAD:
                 yield _await_chunk(*waiting.popleft())

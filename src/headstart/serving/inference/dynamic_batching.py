@@ -154,7 +154,7 @@ class InferenceWorker:
         self._deliver_results([(image, result)])
 
     def _prepare_input(self, upload: object, spec: InputSpec) -> np.ndarray:
-        """(1, H, W, 3) uint8."""
+        """(1, H, W, 3) of `spec.dtype`."""
         if isinstance(upload, DecodedImage):
             return preprocessing.fit_array(upload.picture, spec)[np.newaxis]
         assert isinstance(upload, Content)

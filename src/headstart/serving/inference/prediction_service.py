@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 
 from headstart.core.types import Prediction
-from headstart.images.codecs import Picture
+from headstart.images.codecs import open_picture
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Content
 from headstart.serving.http import request_bodies
@@ -84,7 +84,7 @@ def _require_few_pixels(uploads: Sequence[Upload], limits: Limits) -> None:
     for upload in uploads:
         with contextlib.suppress(PictureError):
             total += math.prod(
-                Picture(upload.read_bytes(), limits.pixels).size
+                open_picture(upload.read_bytes(), limits.pixels).size
                 if isinstance(upload, Content)
                 else upload.picture.shape[:2]
             )

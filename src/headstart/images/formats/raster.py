@@ -1,0 +1,255 @@
+"""JPEG, PNG, BMP, GIF, WebP and TIFF, read by Pillow.
+
+The first frame counts; transparency is laid on white; CMYK and other colour spaces become RGB without their ICC
+profile. Of 16-bit colour Pillow keeps the high bytes: the low ones are read by a second pass with the other byte order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from headstart.core.types import PixelRanges
+from headstart.images.codecs import (
+    ALPHA,
+    BITS_16,
+    CMYK,
+    FLOAT,
+    NO_EXIF,
+    Picture,
+    Samples,
+    fit_to_uint8,
+    require_few_pixels,
+    require_finite_value,
+)
+from headstart.images.file_formats import HEAD_BYTES, PictureError, PictureFormat, count_passes, is_cut_short
+
+MAX_PASSES = 50  # of a progressive JPEG; encoders make about ten
+
+_BANDS = "grey, RGB, RGB with transparency and CMYK are read"
+_SIGNATURES = (
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"GIF8[79]a", "GIF"),
+    (rb"RIFF....WEBP", "WebP"),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
+    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "BMP"),
+)
+_READERS: dict[str, Any] = {
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "PNG": PngImagePlugin.PngImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+
+
+class RasterPicture(Picture):
+    """An opened file; see `Picture`."""
+
+    def __init__(self, content: bytes, max_pixels: int, ranges: PixelRanges) -> None:
+        super().__init__(ranges)
+        self.format = find_name(content[:HEAD_BYTES])
+        self._content = content
+        self._max_pixels = max_pixels
+        with self._translate_errors():
+            self._image = self._open_image()
+            self.size = self._image.size
+        self.extent = self.size
+
+    def _open_image(self) -> ImageFile.ImageFile:
+        image: ImageFile.ImageFile = _READERS[self.format](io.BytesIO(self._content))
+        require_few_pixels(*image.size, self._max_pixels)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _require_known_bands(image)
+        many = "progressive" in image.info and self._content.count(b"\xff\xda") > MAX_PASSES  # quick, and seldom
+        if many and count_passes(self._content, MAX_PASSES) > MAX_PASSES:
+            raise PictureError("unreadable", f"its data go over the picture more than {MAX_PASSES} times")
+        return image
+
+    @contextlib.contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """Turn whatever a reader raises on bad bytes (Pillow has no common class for it) into a PictureError."""
+        try:
+            with _silence_pillow():
+                yield
+        except PictureError:
+            raise
+        except Image.DecompressionBombError as err:
+            raise PictureError("too_many_pixels", str(err)) from err
+        except Exception as err:
+            if "truncated" in str(err).lower() or isinstance(err, EOFError) or is_cut_short(self._content, self.format):
+                raise PictureError("truncated", f"the {self.format} data ends early") from err
+            detail = f"damaged {self.format}: {err or type(err).__name__}"
+            if "unknown pixel mode" in detail:
+                detail = f"the TIFF has bands or bits that are not read; {_BANDS}"
+            raise PictureError("unreadable", detail.replace("\n", " ")) from err
+
+    def count_frames(self) -> int:
+        """How many frames or pages the file has."""
+        with self._translate_errors():
+            return int(getattr(self._image, "n_frames", 1))
+
+    def decode_rgb(self, least: int = 0) -> Image.Image:
+        """8-bit RGB, not yet upright; a JPEG perhaps at 1/2, 1/4 or 1/8, its shorter side at least `least` px."""
+        with self._translate_errors():
+            raw_mode = self._load(least)
+            if self._image.mode.startswith(("I", "F")):
+                samples = self._read_deep_grey()
+                return Image.fromarray(fit_to_uint8(samples.values[..., 0], *self.find_ends(samples))).convert("RGB")
+            image = self._flatten_transparency(self._image)
+            return self._recover_low_bytes(image, raw_mode) if _has_low_bytes(raw_mode) else image
+
+    def decode_samples(self, least: int = 0) -> Samples:
+        """See `Picture.decode_samples`; a JPEG is reduced as by `decode_rgb`."""
+        with self._translate_errors():
+            raw_mode = self._load(least)
+            if self._image.mode.startswith(("I", "F")):
+                return self._read_deep_grey()
+            if _has_low_bytes(raw_mode) and not raw_mode.startswith("LA") and self._image.mode in ("RGB", "RGBA"):
+                return self._read_deep_colour()
+            return Samples(values=np.asarray(self._flatten_transparency(self._image)))
+
+    def _load(self, least: int) -> str:
+        """Decode, and tell how a pixel is laid out in the file."""
+        if least and self.format == "JPEG":
+            drafted = self._image.draft(None, (least, least))
+            self.extent = drafted[1][2:] if drafted else self.size
+        args = self._image.tile[0].args if self._image.tile else ""
+        self._image.load()
+        return str(args[0] if isinstance(args, tuple) else args)
+
+    def read_orientation(self) -> int:
+        """The EXIF orientation, 1 to 8; 1 where none can be read. Right only after `decode_rgb`."""
+        try:
+            with _silence_pillow():
+                return int(self._image.getexif().get(0x0112, 1))
+        except Exception:  # broken metadata of a sound picture: told as a note
+            self.notes.add(NO_EXIF)
+            return 1
+
+    def _flatten_transparency(self, image: Image.Image) -> Image.Image:
+        if image.mode == "RGB" and "transparency" not in image.info:
+            return image
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            alpha = rgba.getchannel("A")
+            if alpha.getextrema()[0] == 255:
+                return rgba.convert("RGB")
+            self.notes.add(ALPHA)
+            white = Image.new("RGB", rgba.size, "white")
+            white.paste(rgba, mask=alpha)
+            return white
+        if image.mode == "CMYK":
+            self.notes.add(CMYK)
+        return image.convert("RGB")
+
+    def _recover_low_bytes(self, high: Image.Image, raw_mode: str) -> Image.Image:
+        """Pillow keeps the high byte of 16-bit colour, which is enough where black to white are all 16 bits."""
+        self.notes.add(BITS_16)
+        if raw_mode.startswith("LA") or ALPHA in self.notes:
+            return high
+        values = np.asarray(high).astype(np.uint16) * 256
+        self.deep_values = values + 255
+        ends = self.ranges.integers or (0, 4095 if values.max(initial=0) < 4096 else 65535)
+        if ends == (0, 65535):
+            return high
+        return Image.fromarray(fit_to_uint8(values + np.asarray(self._flatten_transparency(self._load_low())), *ends))
+
+    def _load_low(self) -> Image.Image:
+        """The low bytes of 16-bit colour."""
+        again = self._open_image()
+        again.tile = [tile._replace(args=_swap_byte_order(tile.args)) for tile in again.tile]
+        again.load()
+        return again
+
+    def _read_deep_colour(self) -> Samples:
+        self.notes.add(BITS_16)
+        values = np.asarray(self._image).astype(np.uint16) * 256 + np.asarray(self._load_low())
+        if not self._image.has_transparency_data:
+            return Samples(values=values, kind="integers")
+        if self._image.mode == "RGB":  # one colour stands for transparency
+            share = np.asarray(self._image.convert("RGBA"))[..., 3:] / np.float32(255)
+        else:
+            values, share = values[..., :-1], values[..., -1:] / np.float32(65535)
+        if share.min() < 1:
+            self.notes.add(ALPHA)
+            white = (self.ranges.integers or (0, 65535))[1]
+            values = white + (values - np.float32(white)) * share
+        return Samples(values=values, kind="integers")
+
+    def _read_deep_grey(self) -> Samples:
+        values = np.asarray(self._image)
+        require_finite_value(values)
+        is_float = values.dtype.kind == "f"
+        self.notes.add(FLOAT if is_float else BITS_16)
+        return Samples(values=values[..., None], kind="floats" if is_float else "integers")
+
+
+def _require_known_bands(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse a TIFF with a band that is no grey, no colour and no transparency: Pillow would drop it, or take it so."""
+    tags = image.tag_v2
+    count, colours, extra = tags.get(277, 1), {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262, 1), 1), tags.get(338, ())
+    if count > colours and not (count == colours + 1 and extra in ((1,), (2,))):
+        kinds = "a 4th band whose meaning it does not say" if count == 4 else f"{count} bands"
+        raise PictureError("unreadable", f"the TIFF has {kinds}; {_BANDS}")
+
+
+def _has_low_bytes(raw_mode: str) -> bool:
+    return ";16" in raw_mode and not raw_mode.startswith("I")
+
+
+def _swap_byte_order(args: Any) -> Any:
+    """The same layout read with the other byte order, which makes Pillow keep the low byte."""
+    if isinstance(args, tuple):
+        return (_swap_byte_order(args[0]), *args[1:])
+    layout, _, order = str(args).rpartition(";16")
+    return f"{layout};16{'L' if order == 'B' else 'B'}"
+
+
+_quiet_lock = threading.Lock()
+_quiet_threads: list[int] = []
+_QUIET: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+@contextlib.contextmanager
+def _silence_pillow() -> Iterator[None]:
+    """Pillow's warnings off the terminal while any thread reads; `warnings.catch_warnings` is not safe with threads."""
+    with _quiet_lock:
+        if not _quiet_threads:
+            warnings.filters.insert(0, _QUIET)  # type: ignore[attr-defined]
+        _quiet_threads.append(threading.get_ident())
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_threads.pop()
+            if not _quiet_threads:
+                with contextlib.suppress(ValueError):
+                    warnings.filters.remove(_QUIET)  # type: ignore[attr-defined]
+
+
+def find_name(head: bytes) -> str:
+    """The format that the first bytes announce; empty for none of these."""
+    return next((name for pattern, name in _SIGNATURES if re.match(pattern, head, re.DOTALL)), "")
+
+
+PLUGIN = PictureFormat(names=tuple(name for _, name in _SIGNATURES), find_name=find_name, open=RasterPicture)
