@@ -18,6 +18,7 @@ from headstart.core.errors import UsageError, make_error
 from headstart.core.run.opening import find_free_folder, open_run
 from headstart.core.run.time_plan import format_unbounded
 from headstart.core.storage.cache import default_store
+from headstart.core.storage.locations.names import resolve_location
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -368,7 +369,7 @@ def _check_request(
 ) -> tuple[Job, Path]:
     extras.require_extra("fit", "learning from pictures")
     job = jobs.read_settings({"data": str(data), **settings})
-    path = Path(out) if out else find_free_folder(Path(job.data).resolve().name, job)
+    path = Path(out) if out else find_free_folder(Path(resolve_location(job.data)).name, job)
     problems = find_callback_problems(callbacks, job.strategy)
     problems += preflight(job, path, console, training=training, fetching=fetching, reaching=reaching)
     if problems:

@@ -46,11 +46,10 @@ def preflight(
     """
     from headstart.data.reading.records import require_readable
 
-    data = Path(job.data)
     problems = [
         *jobs.find_problems(job),
         *_catch(require_readable, job),
-        *_catch(require_outside, run, data),
+        *_catch(require_outside, run, job.data),
         *_catch(require_free_folder, run),
     ]
     if jobs.find_problems(job):  # the rest is asked by these values

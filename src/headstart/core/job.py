@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, get_args
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
 from headstart.core.storage.files import read_json, write_json, write_text
+from headstart.core.storage.locations.names import is_absolute, resolve_location
 
 Metric = Literal["log_loss", "accuracy", "balanced_accuracy"]
 Strategy = Literal["probe", "auto", "finetune", "lora", "norms", "scratch"]
@@ -307,7 +308,7 @@ def format_differences(here: Job, other: Job) -> list[str]:
 
 
 def _resolve_paths(job: Job) -> dict[str, str]:
-    return {name: str(Path(path).expanduser().resolve()) for name in PATH_SETTINGS if (path := getattr(job, name))}
+    return {name: resolve_location(path) for name in PATH_SETTINGS if (path := getattr(job, name))}
 
 
 def _format_value(value: Any) -> str:
@@ -326,9 +327,7 @@ def write_job(job: Job, path: Path) -> None:
 def write_run_job(job: Job, run: Path) -> None:
     """Write a job into a run folder: absolute paths by their last part, for they tell of the machine."""
     names: dict[str, Any] = {
-        name: Path(path).name or "data"
-        for name, path in _resolve_paths(job).items()
-        if Path(getattr(job, name)).expanduser().is_absolute()
+        name: Path(path).name or "data" for name, path in _resolve_paths(job).items() if is_absolute(getattr(job, name))
     }
     write_job(dataclasses.replace(job, **names), run / "job.toml")
 

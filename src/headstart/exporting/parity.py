@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ import numpy as np
 from headstart.core.errors import GateFailed, SetupError
 from headstart.core.types import AccuracyChange
 from headstart.exporting.conversion_process import child_environment, last_words
-from headstart.images.preprocessing import make_change_error
+from headstart.images.file_formats import PictureError
+from headstart.images.preprocessing import make_change_error, read_bytes
+from headstart.runtime.inputs.decoded_batches import Content
 from headstart.statistics.intervals import paired_interval
 
 if TYPE_CHECKING:
@@ -32,11 +35,11 @@ _LONGEST_S = 3600
 class Pictures:
     """Real pictures to compare on."""
 
-    files: tuple[Path, ...]  # M
+    files: tuple[str | Path, ...]  # M locations
     truth: np.ndarray  # (M,) int64 classes
     clusters: np.ndarray | None  # (M,) labels of near-duplicates
     origin: str  # `test`, `val`, `train` or `data`
-    calibration: tuple[Path, ...]  # of an 8-bit version; none of `files` where that can be
+    calibration: tuple[str | Path, ...]  # of an 8-bit version; none of `files` where that can be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,9 +52,9 @@ class Answers:
     time: dict[str, float]  # `p50_ms` and `p95_ms`, of an export
 
 
-def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
+def ask_run(model: Model, files: Sequence[str | Path], *, declines: bool) -> Answers:
     """Answers of the run's saved model; without `declines`, always a class."""
-    predictions = list(model.predict(files, errors="rows"))
+    predictions = list(model.predict([Content(file, file) for file in map(str, files)], errors="rows"))
     if wrong := next((prediction for prediction in predictions if prediction.error), None):
         raise make_change_error("", wrong.uri, wrong.error)
     chances = np.array([[prediction.probabilities[name] for name in model.class_names] for prediction in predictions])
@@ -67,7 +70,7 @@ def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
     )
 
 
-def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], name: str) -> Answers:
+def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[str | Path], name: str) -> Answers:
     """Answers of an export, by `predict.py` in its folder, with nothing of this process around it.
 
     Raises:
@@ -76,9 +79,14 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], 
     """
     command = [sys.executable, "-I", str((folder / "predict.py").resolve()), "-", "--time", str(TURNS)]
     env = child_environment()
-    names = b"".join(os.fsencode(file.resolve()) + b"\0" for file in files)
     try:
-        child = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
+        with tempfile.TemporaryDirectory() as scratch:
+            places = [
+                name if Path(name).is_file() else _copy_file(name, f"{scratch}/{at}")
+                for at, name in enumerate(map(str, files))
+            ]
+            names = b"".join(os.fsencode(Path(place).resolve()) + b"\0" for place in places)
+            child = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
     except subprocess.TimeoutExpired as err:
         why = f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures"
         raise _export_failure(name, why) from err
@@ -96,6 +104,17 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], 
         novelty=np.array([row.get("novelty", np.nan) for row in answers], np.float64),
         time=time,
     )
+
+
+def _copy_file(location: str, copy: str) -> str:
+    """A picture of an archive or an object store as a file, under its own suffix."""
+    try:
+        content = read_bytes(location)
+    except PictureError as err:
+        raise make_change_error("", location, err.detail) from err
+    copy += os.path.splitext(location)[1]  # noqa: PTH122
+    Path(copy).write_bytes(content)
+    return copy
 
 
 def _export_failure(name: str, why: str) -> SetupError:

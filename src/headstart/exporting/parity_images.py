@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +12,9 @@ import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
-from headstart.core.storage.hashing import file_digest
 from headstart.exporting.parity import Pictures
+from headstart.images.file_formats import PictureError
+from headstart.images.preprocessing import read_bytes
 from headstart.statistics.sampling import evenly_spaced
 
 if TYPE_CHECKING:
@@ -40,13 +43,13 @@ def pictures_of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, ca
     )
 
 
-def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
-    files = tuple(Path(data.root) / data.uris[row] for row in rows)
+def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[str, ...]:
+    files = tuple(os.path.join(data.root, data.uris[row]) for row in rows)  # noqa: PTH118 - no file system's
     for file, row in zip(files, rows, strict=True):
         try:
-            fault = "" if file_digest(file) == data.digests[row] else "is another one now"
-        except OSError:
-            fault = "cannot be read any more" if file.exists() else "is gone"
+            fault = "" if hashlib.sha256(read_bytes(file)).hexdigest() == data.digests[row] else "is another one now"
+        except PictureError as err:
+            fault = "is gone" if isinstance(err.__cause__, FileNotFoundError) else "cannot be read any more"
         if fault:
             raise DataError(
                 f"an export is compared on the run's own pictures, and `{format_printable(data.uris[row])}` {fault}",

@@ -22,6 +22,7 @@ from PIL import Image
 
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
+from headstart.core.storage.locations import read_inside
 from headstart.core.types import InputSpec
 from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, open_picture
 from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format
@@ -127,21 +128,25 @@ def visible_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, f
 
 
 def read_bytes(path: str) -> bytes:
-    """A picture file's bytes; a file that is no picture is not read beyond its first bytes.
+    """A picture's bytes, wherever it lies; what is no picture is not read beyond its first bytes.
 
     Raises:
         PictureError: It cannot be opened or read, is no picture, or has more than `MAX_BYTES`.
+        HeadstartError: Its archive is damaged, or its object store does not answer.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as handle:  # no Path object for each of millions
-            facts = os.fstat(handle.fileno())
-            if not stat.S_ISREG(facts.st_mode):
-                raise PictureError("not_a_picture", "it is not a regular file")
-            detect_format(handle.read(HEAD_BYTES))
-            handle.seek(0)
-            if facts.st_size > MAX_BYTES:
-                raise PictureError("unreadable", f"{facts.st_size:,} bytes are more than {MAX_BYTES:,}")
-            return handle.read()
+        try:
+            with open(path, "rb", opener=_open_without_waiting) as handle:  # no Path object for each of millions
+                facts = os.fstat(handle.fileno())
+                if not stat.S_ISREG(facts.st_mode):
+                    raise PictureError("not_a_picture", "it is not a regular file")
+                detect_format(handle.read(HEAD_BYTES))
+                handle.seek(0)
+                if facts.st_size > MAX_BYTES:
+                    raise PictureError("unreadable", f"{facts.st_size:,} bytes are more than {MAX_BYTES:,}")
+                return handle.read()
+        except (NotADirectoryError, FileNotFoundError):  # in an archive or an object store, or nowhere
+            return read_inside(path, detect_format, HEAD_BYTES, MAX_BYTES)
     except PermissionError as err:
         raise PictureError("permission", "reading it is not permitted") from err
     except OSError as err:

@@ -226,8 +226,8 @@ def wait_for_task(studio: Studio, task: Task, seconds: float) -> dict[str, Any]:
     return describe_task(studio, task) | {"result": studio.tasks.read_results(task)}
 
 
-def make_thumbnail(path: Path) -> Response:
-    """A picture file as a small JPEG; 404 where it cannot be read any more."""
+def make_thumbnail(path: str | Path) -> Response:
+    """A picture as a small JPEG; 404 where it cannot be read any more."""
     from headstart.images.codecs import open_picture
     from headstart.images.file_formats import PictureError
     from headstart.images.preprocessing import read_bytes
@@ -238,7 +238,9 @@ def make_thumbnail(path: Path) -> Response:
         image.thumbnail((_SIDE_PX, _SIDE_PX))
         image = picture.turn_upright(image)
     except PictureError as err:
-        return JSONResponse({"error": {"type": "DataError", "what": str(err), "where": path.name, "hint": None}}, 404)
+        return JSONResponse(
+            {"error": {"type": "DataError", "what": str(err), "where": Path(path).name, "hint": None}}, 404
+        )
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)
     return Response(out.getvalue(), media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})

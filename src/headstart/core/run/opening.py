@@ -18,6 +18,7 @@ from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.storage.cache import default_store
 from headstart.core.storage.files import list_visible_names, make_portable_name
+from headstart.core.storage.locations.names import is_absolute, is_reachable, is_remote, resolve_location
 
 
 def find_free_folder(name: str, job: Job | None = None) -> Path:
@@ -38,13 +39,13 @@ def _holds_job(path: Path, job: Job) -> bool:
         return False
 
 
-def require_outside(run: Path, data: Path) -> Path:
+def require_outside(run: Path, data: str) -> Path:
     """The run folder; raises UsageError where it lies in the data folder or in another run."""
     for above in run.resolve().parents:
         if (above / "format.json").is_file() and (above / "job.toml").is_file():
             what, hint = f"the run folder `{run}` lies in the run `{above}`", "name a folder beside it with `--out`"
             raise UsageError(what, where="--out", hint=hint)
-    if run.resolve().is_relative_to(data.resolve()):
+    if not is_remote(data) and run.resolve().is_relative_to(resolve_location(data)):
         hint = "name a folder outside the pictures with `--out`"
         raise UsageError(f"the run folder `{run}` lies in the data folder", where="--out", hint=hint)
     return run
@@ -74,18 +75,18 @@ def _format_differences(path: Path, job: Job) -> list[str]:
     """As `jobs.format_differences`; of a run that came from another machine the last parts of its paths count."""
     stored = jobs.read_job(path / "job.toml")
     if not (path / jobs.LOCAL_FILE).is_file():
-        paths = {name: (Path(getattr(stored, name)), getattr(job, name)) for name in jobs.PATH_SETTINGS}
+        paths = {name: (getattr(stored, name), getattr(job, name)) for name in jobs.PATH_SETTINGS}
         same: dict[str, Any] = {
             n: here
             for n, (there, here) in paths.items()
-            if not there.is_absolute() and there.name == _take_last_part(here)
+            if not is_absolute(there) and Path(there).name == _take_last_part(here)
         }
         stored = dataclasses.replace(stored, **same)
     return jobs.format_differences(job, stored)
 
 
 def _take_last_part(path: str) -> str:
-    return Path(path).resolve().name if path else ""
+    return Path(resolve_location(path)).name if path else ""
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def open_run(path: Path, job: Job, console: Console, *, again: bool = False) -> 
             begun = False
         if not begun:
             jobs.write_run_job(job, path)
-        if Path(job.data).expanduser().is_dir():
+        if is_reachable(job.data):
             jobs.write_local_paths(job, path)
         try:
             yield Context(job=job, run=run, store=default_store(console), console=console)

@@ -16,6 +16,7 @@ from headstart.core import types
 from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
 from headstart.core.storage.files import read_json
+from headstart.core.storage.locations.names import is_absolute
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -74,7 +75,7 @@ class RunReader:
 
     def _locate_pictures(self, root: str) -> str:
         """Where the pictures lie: the run's own files keep their folder's name alone, older runs the path."""
-        return root if Path(root).is_absolute() else jobs.read_local_paths(self.path).get("data", root)
+        return root if is_absolute(root) else jobs.read_local_paths(self.path).get("data", root)
 
     def read(self, kind: type[T]) -> T:
         """A value of the run; raises DataError where the run has not come to it yet, or it is damaged."""

@@ -11,9 +11,11 @@ from pathlib import Path
 from headstart.core.errors import DataError, format_nearest
 from headstart.core.job import Job
 from headstart.core.storage.files import format_printable
+from headstart.core.storage.locations import list_location
+from headstart.core.storage.locations.listing import FolderListing
+from headstart.core.storage.locations.names import is_reachable, split_archive
 from headstart.core.types import SkippedFile
 from headstart.data.reading.file_inspection import lower_suffix
-from headstart.data.reading.file_walk import FolderListing, list_files
 from headstart.data.reading.folder_layout import FolderLayout, detect_layout
 from headstart.data.reading.records import FOLDERS, Labelling, Listing, Record
 
@@ -27,17 +29,17 @@ class ClassFolders:
     settings = frozenset[str]()
 
     def recognises(self, location: str) -> bool:
-        """Any folder may be one."""
-        return Path(location).expanduser().is_dir()
+        """Any folder or archive may be one."""
+        return is_reachable(location)
 
     def require_readable(self, location: str, job: Job) -> None:
         """Refuse what is no folder that can be listed."""
-        _require_folder(Path(location))
+        _require_root(location)
 
     def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
         """All files below the folder; their place tells class and split."""
-        root = _require_folder(Path(location))
-        listing = list_files(root, leave_out)
+        root = _require_root(location)
+        listing = list_location(root, leave_out)
         return Listing(
             name=os.path.basename(os.path.realpath(root)),  # noqa: PTH119
             root=root,
@@ -47,17 +49,19 @@ class ClassFolders:
         )
 
 
-def _require_folder(folder: Path) -> str:
-    """The folder's absolute path; a `DataError` where it is not there, is a file, or cannot be listed."""
-    path = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay as they are given
-    name, where = format_printable(str(folder)), format_printable(str(path))
+def _require_root(location: str) -> str:
+    """The absolute path of a folder or an archive; a `DataError` where it is not there or cannot be listed."""
+    path = Path(os.path.abspath(Path(location).expanduser()))  # noqa: PTH100 - links stay as they are given
+    name, where = format_printable(location), format_printable(str(path))
     try:
+        if split_archive(str(path)):
+            return str(path)
         if not path.exists():
             beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
             hint = format_nearest(path.name, beside) or _FORM
             raise DataError(f"there is no folder `{name}`", where=where, hint=hint)
         if not path.is_dir():
-            raise DataError(f"`{name}` is a file, not a folder", where=where, hint=_FORM)
+            raise DataError(f"`{name}` is a file, not a folder or an archive", where=where, hint=_FORM)
         os.scandir(path).close()
     except OSError as err:
         raise DataError(f"the folder `{name}` cannot be listed: {err.strerror}", where=where) from err

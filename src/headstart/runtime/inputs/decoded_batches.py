@@ -29,7 +29,7 @@ class Content:
     """A picture that comes under a name of its own: of an archive, over a wire, or a file that a table names."""
 
     name: str
-    content: bytes | Path | PictureError  # of the picture file, or where it lies, or why it could not be had
+    content: bytes | str | Path | PictureError  # of the picture file, or where it lies, or why it could not be had
 
     def __str__(self) -> str:
         return self.name
@@ -38,7 +38,7 @@ class Content:
         """Raises `PictureError` where they could not be had."""
         if isinstance(self.content, PictureError):
             raise self.content
-        return read_bytes(os.fspath(self.content)) if isinstance(self.content, Path) else self.content
+        return self.content if isinstance(self.content, bytes) else read_bytes(os.fspath(self.content))
 
 
 Source = Path | Content

@@ -9,25 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.core.types import SkippedFile
-
-_LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information"})
-
-
-@dataclass(slots=True)
-class FolderListing:
-    """Below a folder: files to be inspected (`/` between parts, sorted by bytes), the others, folders not hidden."""
-
-    uris: list[str] = field(default_factory=list)
-    skipped: list[SkippedFile] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-
-    def skip_file(self, uri: str, reason: str, detail: str) -> None:
-        """Put a file aside."""
-        self.skipped.append(SkippedFile(uri=uri, reason=reason, detail=detail))
+from headstart.core.storage.locations.listing import HIDDEN, FolderListing, is_hidden_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +23,7 @@ class _Folder:
     hidden: bool
 
 
-def list_files(root: str, leave_out: frozenset[str] = frozenset()) -> FolderListing:
+def list_folder(root: str, leave_out: frozenset[str] = frozenset()) -> FolderListing:
     """List everything below a readable folder, but for folders whose real paths are in `leave_out` (the run's own)."""
     listing = FolderListing()
     waiting = [_Folder(root, "", frozenset({_read_identity(root)}), False)]
@@ -55,8 +40,7 @@ def list_files(root: str, leave_out: frozenset[str] = frozenset()) -> FolderList
             below = _note_entry(folder, entry, leave_out, listing)
             if below is not None:
                 waiting.append(below)
-    listing.uris.sort(key=os.fsencode)
-    listing.folders.sort(key=os.fsencode)
+    listing.sort_names()
     return listing
 
 
@@ -65,7 +49,7 @@ def _note_entry(
 ) -> _Folder | None:
     """Note one entry; a folder to be entered is returned."""
     uri = folder.uri + entry.name
-    hidden = folder.hidden or entry.name.startswith(".") or entry.name.lower() in _LEFT_BEHIND
+    hidden = folder.hidden or is_hidden_name(entry.name)
     try:
         mode = entry.stat().st_mode if entry.is_symlink() else _read_mode(entry)
     except OSError as err:
@@ -74,7 +58,7 @@ def _note_entry(
     if stat.S_ISDIR(mode) and not (hidden and entry.is_symlink()):
         return _enter_folder(folder, entry, uri, hidden, leave_out, listing)
     if hidden:
-        listing.skip_file(uri, "hidden", "hidden files and folders are not read")
+        listing.skip_file(uri, "hidden", HIDDEN)
     elif stat.S_ISREG(mode):
         listing.uris.append(uri)
     else:
