@@ -47,6 +47,15 @@ def told(inputs):
     return number % N, number // N
 
 
+def test_a_label_counts_as_much_as_its_picture_weighs():
+    weights = np.linspace(0.1, 2, N).astype(np.float32)
+    weighted = MapFeed(maps=MAPS, positions=np.arange(N), y=Y, n_classes=3, recipe=PLAIN, weights=weights)
+    for inputs, soft, hard in weighted.epoch(1):
+        pictures, _ = told(inputs)
+        assert np.array_equal(soft, np.eye(3, dtype=np.float32)[Y[pictures]] * weights[pictures, None])
+        assert np.array_equal(hard, Y[pictures])
+
+
 def test_labels_come_with_their_pictures_and_low_features_with_their_view():
     for inputs, soft, hard in feed(low=("stage1", "stage0")).epoch(1):
         picture, view = told(inputs)

@@ -133,12 +133,15 @@ def test_ridge_leaves_one_out_as_if_it_had_been_refitted(dim):
         assert np.allclose(closed[i], (z[i] - mean) @ w + target[rest].mean(axis=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dim", [10, 80])
-def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim):
+def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim, weighted):
     from headstart.heads.classifiers.lda import _Problem
 
     x, y = textured(40, dim)
-    problem, g = _Problem(x, y, None), 0.4
+    weight = np.random.default_rng(1).uniform(0.2, 3, 40) if weighted else np.ones(40)
+    weight /= weight.mean()
+    problem, g = _Problem(x, y, None, weight if weighted else None), 0.4
     floor = g * problem.covariance.mean_power
     shrunk = problem.covariance.shrink(1 - g, floor)
     scores, known = problem._leave_one_out_scores(shrunk, shrunk.solve(problem.means.T), problem.y)
@@ -146,9 +149,9 @@ def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim):
     assert known.all()
     for i in (0, 7, 39):
         rest = np.arange(40) != i
-        means = np.stack([z[rest & (y == c)].mean(axis=0) for c in range(3)])
+        means = np.stack([np.average(z[rest & (y == c)], axis=0, weights=weight[rest & (y == c)]) for c in range(3)])
         within = z[rest] - means[y[rest]]
-        covariance = (1 - g) * within.T @ within / 40 + floor * np.eye(dim)
+        covariance = (1 - g) * (within.T * weight[rest]) @ within / 40 + floor * np.eye(dim)
         gap = z[i] - means
         wanted = -0.5 * np.einsum("cd,cd->c", gap, np.linalg.solve(covariance, gap.T).T)
         # a common term of all classes does not matter

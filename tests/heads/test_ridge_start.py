@@ -5,7 +5,7 @@ import pytest
 
 from headstart.core import registry
 from headstart.heads.classifiers.ridge import Ridge, _Problem, _trusted_multiple
-from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
+from headstart.heads.design_matrix import FROM_NAMES_SUFFIX, row_weights
 from headstart.testing import heads as suite
 
 RIDGE = registry.load_plugin("heads", "ridge")
@@ -52,7 +52,7 @@ def test_left_out_errors_with_a_start_are_those_of_fitting_without_the_row(dim, 
     x, y, start = truth(dim, 3)
     x, y = x[:40], y[:40]
     classes = np.array([1.0, 3.0, 0.5]) if weighted else None
-    problem, strength = _Problem(x, y, classes, start), 0.7
+    problem, strength = _Problem(x, y, row_weights(y, classes), start), 0.7
     shrunk = problem.covariance.shrink(1.0, strength)
     said = problem.start_values / np.sqrt(problem.share)[:, None]
     of_start = problem._leave_one_out_errors(

@@ -60,6 +60,21 @@ def test_depths_that_know_different_things_are_put_side_by_side(adapted, data, s
     assert {row.head for row in adapted.tried if len(row.features) == 1} == set(candidate_heads.HEADS["many"])
 
 
+def test_pictures_of_little_weight_are_hardly_learnt_from_and_count_in_the_scores_all_the_same(data, split, context):
+    only = embeddings(data, "made:one", {"inner": 3.0}, dim=20)
+    wrong = np.arange(len(data.uris)) % 3 == 0
+    mislabelled = dataclasses.replace(data, targets=np.where(wrong, (data.targets + 1) % 3, data.targets))
+    weighted = dataclasses.replace(mislabelled, weights=np.where(wrong, 0.05, 1.0))
+    plain = adapt(mislabelled, split, (only,), context())
+    result = adapt(weighted, split, (only,), context(name="weighted"))
+    is_train, y = wrong[split.train], data.targets[split.train]
+    right, plain_right = ((each.train_probabilities.argmax(axis=1) == y)[is_train] for each in (result, plain))
+    assert right.mean() > 0.9 > 0.8 > plain_right.mean()
+    assert {row.head for row in result.tried if len(row.features) == 1} == {*candidate_heads.HEADS["many"]} - {"knn"}
+    score = next(s for s in result.tried[0].scores if s.name == "accuracy")
+    assert score.value < 0.75 and score.n == len(split.train)  # mislabelled pictures are counted in full
+
+
 def test_a_depth_without_signal_is_not_added(data, split, context):
     only = embeddings(data, "made:one", {"inner": 3.0, "last": 0.0}, dim=40)
     found = adapt(data, split, (only,), context())

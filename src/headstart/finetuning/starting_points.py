@@ -136,7 +136,7 @@ def fit_start(
     x = join_columns(embeddings, point.features, rows)
     params = cross_validation.resize_params(point.params, len(rows), point.pictures)
     with blas_threads.single_blas_thread():
-        heads = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **problem.shared)
+        heads = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **problem.make_settings(rows))
         head: FittedHead = next(iter(heads))
     moments = design_matrix.column_moments(x)
     scale = np.where(moments.inverse > 0, 1 / np.where(moments.inverse > 0, moments.inverse, 1.0), 1.0)

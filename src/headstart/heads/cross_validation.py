@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.core import blas_threads
 from headstart.core.settings import count_threads
-from headstart.core.types import Head
+from headstart.core.types import FittedHead, Head
 from headstart.heads import ensemble, prediction
 from headstart.statistics.losses import per_picture_loss
 
@@ -52,23 +52,24 @@ def predict_held_out(
     n_classes: int,
     grid: Sequence[Mapping[str, Any]],
     class_weight: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """(G, R, M, C) float32 probabilities of every picture by heads that had not seen it; NaN where a fold is -1.
 
-    `x` (M, D) float32, `y` (M,) int64, `folds` (R, M), `class_weight` (C,) float64. A repeat of fewer than two folds is
-    a `ValueError`.
+    `x` (M, D) float32, `y` (M,) int64, `folds` (R, M), `class_weight` (C,) and `sample_weight` (M,) float64. A repeat
+    of fewer than two folds is a `ValueError`.
     """
     folds = np.atleast_2d(folds)
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    shared |= {"sample_weight": sample_weight}
     probabilities = np.full((len(grid), len(folds), len(y), n_classes), np.nan, np.float32)
 
     def judge_fold(task: tuple[int, int]) -> None:
         repeat, fold = task
         test_rows = np.flatnonzero(folds[repeat] == fold)
         train_rows = np.flatnonzero((folds[repeat] != fold) & (folds[repeat] >= 0))
-        probabilities[:, repeat, test_rows] = fit_and_predict(
-            head, x, y, train_rows, test_rows, grid=grid, n_classes=n_classes, class_weight=class_weight, seed=seed
-        )
+        probabilities[:, repeat, test_rows] = fit_and_predict(head, x, y, train_rows, test_rows, grid=grid, **shared)
 
     with blas_threads.single_blas_thread():
         run_in_threads(judge_fold, _list_folds(folds), x.nbytes)
@@ -86,12 +87,27 @@ def fit_and_predict(
     n_classes: int,
     class_weight: np.ndarray | None,
     seed: int,
+    sample_weight: np.ndarray | None = None,
 ) -> np.ndarray:
     """(G, B, C) float32 for `test_rows` (B,) by heads that learn from `train_rows`; positions in x (M, D)."""
-    fitted = head.path(
-        x[train_rows], y[train_rows], n_classes=n_classes, params=grid, class_weight=class_weight, seed=seed
-    )
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    fitted = fit_rows(head, x, y, train_rows, params=grid, sample_weight=sample_weight, **shared)
     return prediction.predict_many(list(fitted), x[test_rows])
+
+
+def fit_rows(
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    rows: np.ndarray | slice,
+    *,
+    sample_weight: np.ndarray | None,
+    **shared: Any,
+) -> Iterator[FittedHead]:
+    """Heads that learn from `rows` of x (M, D); a head that cannot weigh pictures by `sample_weight` (M,) does not."""
+    if sample_weight is not None and "weights" not in head.cannot:
+        shared["sample_weight"] = sample_weight[rows]
+    return head.path(x[rows], y[rows], **shared)
 
 
 def count_folds(folds: np.ndarray) -> int:
@@ -138,6 +154,7 @@ def tune_head(
     n_classes: int,
     metric: str = "log_loss",
     class_weight: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
     seed: int = 0,
     grid: Sequence[Mapping[str, Any]] | None = None,
 ) -> TunedSetting:
@@ -149,6 +166,7 @@ def tune_head(
     folds = np.atleast_2d(folds)
     grid = list(head.grid(len(y), x.shape[1], n_classes) if grid is None else grid)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    shared |= {"sample_weight": sample_weight}
     held_out, grid_losses = _search_grid(head, x, y, folds[0], grid, metric, shared)
     best = int(np.argmin(grid_losses))
     tuned = _make_tuned(grid[best], held_out[best][None], metric, y, grid_losses)
@@ -202,7 +220,7 @@ def _predict_in_step(
     """(M, C) held-out probabilities of one setting after the other, all folds in step."""
     test_rows = [np.flatnonzero(folds == fold) for fold in numbers]
     train_rows = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
-    paths = [iter(head.path(x[rows], y[rows], params=grid, **shared)) for rows in train_rows]
+    paths = [iter(fit_rows(head, x, y, rows, params=grid, **shared)) for rows in train_rows]
     answers: list[np.ndarray] = [np.empty(0)] * len(numbers)
 
     def judge_fold(fold: int) -> None:

@@ -150,11 +150,14 @@ class Design:
                 yield from pool.map(product, slices[start : start + 4 * workers])
 
 
-def row_weights(y: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray | None:
-    """(M,) the weight of each row's class, scaled to 1 on average; None when all are equal."""
-    if class_weight is None:
+def row_weights(
+    y: np.ndarray, class_weight: np.ndarray | None, sample_weight: np.ndarray | None = None
+) -> np.ndarray | None:
+    """(M,) each row's own weight times that of its class, scaled to 1 on average; None when all are equal."""
+    if class_weight is None and sample_weight is None:
         return None
-    weight = np.asarray(class_weight, np.float64)[y]
+    weight = np.ones(len(y)) if class_weight is None else np.asarray(class_weight, np.float64)[y]
+    weight = weight if sample_weight is None else weight * np.asarray(sample_weight, np.float64)
     return np.asarray(weight / weight.mean())
 
 
@@ -174,15 +177,21 @@ def linear_head_arrays(
     return {"weights": raw_weights, "bias": raw_bias}
 
 
-def class_means(design: Design, y: np.ndarray, n_classes: int) -> np.ndarray:
-    """(C, D) float64 means of the standardised rows of each class; every class is present."""
-    counts = np.bincount(y, minlength=n_classes)
-    return design.multiply_transposed(np.eye(n_classes)[y] / counts[y][:, None]).T
+def class_means(design: Design, y: np.ndarray, n_classes: int, weight: np.ndarray | None = None) -> np.ndarray:
+    """(C, D) float64 means of the standardised rows of each class, by `weight` (M,); every class is present."""
+    mass = np.bincount(y, weights=weight, minlength=n_classes)
+    parts = np.eye(n_classes)[y] / mass[y][:, None]
+    return design.multiply_transposed(parts if weight is None else parts * weight[:, None]).T
 
 
-def class_shares(y: np.ndarray, present: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray:
-    """(P,) share of each present class in `y` (M,), positions in `present`, times its weight; sums to 1."""
-    shares = np.bincount(y, minlength=len(present)).astype(np.float64)
+def class_shares(
+    y: np.ndarray, present: np.ndarray, class_weight: np.ndarray | None, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """(P,) share of each present class in `y` (M,), positions in `present`, times its weight; sums to 1.
+
+    `weight` (M,) is the rows' own.
+    """
+    shares = np.bincount(y, weights=weight, minlength=len(present)).astype(np.float64)
     if class_weight is not None:
         shares *= np.asarray(class_weight, np.float64)[present]
     return np.asarray(shares / shares.sum())

@@ -46,9 +46,11 @@ class Ensemble:
         params: Sequence[Mapping[str, Any]],
         class_weight: np.ndarray | None,
         seed: int,
+        sample_weight: np.ndarray | None = None,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
         shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+        shared |= {} if sample_weight is None else {"sample_weight": sample_weight}
         for setting in params:
             weights, bias, size = np.zeros((x.shape[1], n_classes)), np.zeros(n_classes), 0
             for member in setting[MEMBERS]:

@@ -49,6 +49,7 @@ def run_nested_cv(
     choose: Choose | None = None,
     calibrate: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None,
     class_weight: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
@@ -61,6 +62,7 @@ def run_nested_cv(
     """
     probabilities = np.full((len(y), n_classes), np.nan, np.float32)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    shared |= {"sample_weight": sample_weight}
     chosen = []
     for fold in (int(k) for k in np.unique(folds) if k >= 0):
         inner = np.where(folds == fold, -1, folds)

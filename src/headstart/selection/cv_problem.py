@@ -26,6 +26,7 @@ class CvProblem:
         clusters: (N,) labels of near-duplicates, of the whole data set.
         prefer: `accurate` or `fast`.
         class_weight: (C,) float64 or None.
+        sample_weight: (N,) float64 of the whole data set, or None.
         split: Of the scores: `cv` or `screen`.
         names: What the names of the classes say, if heads may start from it.
         tuned_heads: By what they learnt from, heads tuned so far and the seconds that it took.
@@ -40,6 +41,7 @@ class CvProblem:
     prefer: str
     class_weight: np.ndarray | None
     seed: int
+    sample_weight: np.ndarray | None = None
     split: str = "cv"
     names: NameInitialization | None = None
     tuned_heads: dict[bytes, tuple[cross_validation.TunedSetting, float]] = field(default_factory=dict)
@@ -59,7 +61,13 @@ class CvProblem:
     @property
     def shared(self) -> dict[str, Any]:
         """What every call of `cross_validation` gets."""
-        return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
+        return self.make_settings(self.rows)
+
+    def make_settings(self, rows: np.ndarray) -> dict[str, Any]:
+        """The same for a fit to other rows (B,) of the data set."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        settings = {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
+        return {**settings, "sample_weight": weight}
 
     def average_scores(self, name: str, held_RMC: np.ndarray) -> Score:
         """A score of held-out probabilities and the ends of its interval, averaged over the repeats."""
@@ -94,6 +102,7 @@ def make_cv_problem(
         prefer=ctx.job.prefer,
         class_weight=cross_validation.balanced_class_weights(y, classes) if balanced else None,
         seed=ctx.seed,
+        sample_weight=None if data.weights is None else np.asarray(data.weights),
         split=split,
         tuned_heads=ctx.tuned_heads,
     )

@@ -170,6 +170,22 @@ def check_class_weight(head: Head) -> None:
     _expect(after > unweighted + 0.01 or plain.params.get("k") == 1, head, "class weights change nothing")
 
 
+def check_sample_weight(head: Head) -> None:
+    """A picture of weight 3 counts as three pictures, unless the head says that it cannot weigh pictures."""
+    if "weights" in head.cannot:
+        return
+    on = make_sample(300, 5, 3, apart=1.5)
+    weight = np.where((on.y == 0) | (on.x[:, 0] > np.median(on.x[:, 0])), 3, 1)
+    copies = Sample(np.repeat(on.x, weight, axis=0), np.repeat(on.y, weight), 3)
+    shared: dict[str, Any] = {"n_classes": 3, "params": head.grid(300, 5, 3), "class_weight": None, "seed": 0}
+    weighted = head.path(on.x, on.y, sample_weight=weight / weight.mean(), **shared)
+    for fits in zip(weighted, head.path(copies.x, copies.y, **shared), fit_grid(head, on), strict=True):
+        p, of_copies, unweighted = (predict_probabilities(fitted, on.x) for fitted in fits)
+        gap, change = np.abs(p - of_copies).max(), np.abs(p - unweighted).max()
+        _expect(change > 0.1, head, "sample weights change nothing")
+        _expect(gap < 0.2 * change, head, f"weights move an answer by {change:.3f}, copies by {gap:.3f} more or less")
+
+
 def check_determinism(head: Head) -> None:
     """The same features and seed give the same arrays, bit for bit; nothing given is changed."""
     on = make_sample(90, 40)
@@ -202,6 +218,7 @@ CHECKS: tuple[Callable[[Head], None], ...] = (
     check_missing_class,
     check_odd_shapes,
     check_class_weight,
+    check_sample_weight,
     check_determinism,
     check_batches,
 )

@@ -88,10 +88,13 @@ class Head(Protocol):
         params: Sequence[Mapping[str, Any]],
         class_weight: np.ndarray | None,
         seed: int,
+        sample_weight: np.ndarray | None = None,
     ) -> Iterator[FittedHead]:
         """Fit one head for each of `params` of `grid`, in their order, sharing work (a decomposition, a warm start).
 
         `x` (M, D) float32 is raw, `y` (M,) int64 in 0..C-1 may lack a class, `class_weight` is (C,) float64.
+        `sample_weight` (M,) float64 multiplies it; it is given only where there is one, and only to a head whose
+        `cannot` has no `weights`.
         """
 
 

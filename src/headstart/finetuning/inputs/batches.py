@@ -25,13 +25,25 @@ Batch = tuple[Inputs, np.ndarray, np.ndarray]
 
 
 class _BatchFeed:
-    """The order of the (n,) `positions` among all pictures, their labels, and mixing; a subclass gives the inputs."""
+    """The order of the (n,) `positions` among all pictures, their labels, and mixing; a subclass gives the inputs.
 
-    def __init__(self, *, positions: np.ndarray, y: np.ndarray, n_classes: int, recipe: Recipe) -> None:
+    `weights` (n,) are how much each picture's label counts in the loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        positions: np.ndarray,
+        y: np.ndarray,
+        n_classes: int,
+        recipe: Recipe,
+        weights: np.ndarray | None = None,
+    ) -> None:
         if len(positions) != len(y) or not len(y):
             raise ValueError(f"{len(positions)} positions and {len(y)} classes: there must be as many, at least one")
         self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y, np.int64)
         self.recipe, self.n_classes, self.n = recipe, n_classes, len(y)
+        self.weights = None if weights is None else np.asarray(weights, np.float32)
         self.batch = min(recipe.batch, self.n)
         self.steps = self.n // self.batch
 
@@ -40,6 +52,8 @@ class _BatchFeed:
         rng = np.random.default_rng([self.recipe.seed, _MIX, number])
         for drawn, inputs in self._make_inputs(number, self._draw_batches(number)):
             soft = np.eye(self.n_classes, dtype=np.float32)[self.y[drawn]]
+            if self.weights is not None:
+                soft *= self.weights[drawn, None]
             inputs, soft = mix_batch(inputs, soft, self.recipe, rng)
             yield inputs, soft, soft.argmax(axis=1)
 

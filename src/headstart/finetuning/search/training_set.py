@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.features.embeddings import find_positions
+from headstart.heads import design_matrix
 from headstart.selection.cv_problem import CvProblem
 
 _JUDGED = "among those that the frozen probe was judged by"
@@ -34,6 +35,15 @@ class TrainingSet:
     def targets(self) -> np.ndarray:
         """(M,) int64 their classes."""
         return np.asarray(np.asarray(self.data.targets)[self.rows], np.int64)
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """(M,) float64, how much each counts, 1 on average; None where all count alike."""
+        return (
+            None
+            if self.data.weights is None
+            else design_matrix.row_weights(self.targets, None, np.asarray(self.data.weights)[self.rows])
+        )
 
     @cached_property
     def _class_of_row(self) -> Mapping[int, int]:

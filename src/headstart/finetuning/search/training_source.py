@@ -34,13 +34,15 @@ class Source:
     shared: dict[str, Any]  # what feeds and held-out batches of this kind are made from
     targets: np.ndarray  # (M,) int64 classes of all training pictures
     n_classes: int
+    weights: np.ndarray | None  # (M,) float64, how much each counts; or None
     notes: tuple[str, ...]  # choices, with their numbers
 
     def make_feed(self, positions: np.ndarray, recipe: Recipe) -> Any:
         """Batches to learn from."""
         make: Any = _FEEDS[self.kind]
-        y, n_classes = self.targets[positions], self.n_classes
-        return make(**self.shared, positions=positions, y=y, n_classes=n_classes, recipe=recipe)
+        weights = None if self.weights is None else self.weights[positions]
+        labels = {"y": self.targets[positions], "n_classes": self.n_classes, "weights": weights}
+        return make(**self.shared, **labels, positions=positions, recipe=recipe)
 
     def make_held_out(self, positions: np.ndarray) -> Any:
         """Batches to be judged by."""
@@ -82,6 +84,7 @@ class TrainingSources:
                 shared={**shared, "low": network.low} if kind != "pooled" else shared,
                 targets=self.training_set.targets,
                 n_classes=self.networks.n_classes,
+                weights=self.training_set.weights,
                 notes=(note,),
             )
         return self._sources[key]

@@ -40,10 +40,11 @@ class Discriminant:
         params: Sequence[Mapping[str, Any]],
         class_weight: np.ndarray | None,
         seed: int,
+        sample_weight: np.ndarray | None = None,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
-            problem = _Problem(x, y, class_weight)
+            problem = _Problem(x, y, class_weight, design_matrix.row_weights(y, None, sample_weight))
         yield from design_matrix.fit_path(
             self.name, params, n_classes, lambda setting: problem.solve(float(setting["shrinkage"]), n_classes)
         )
@@ -52,16 +53,21 @@ class Discriminant:
 class _Problem:
     """What all shrinkages share."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None) -> None:
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None, weight: np.ndarray | None = None
+    ) -> None:
         self.present, self.y = np.unique(y, return_inverse=True)
-        self.counts = np.bincount(self.y)
+        self.counts, self.mass = np.bincount(self.y), np.bincount(self.y, weights=weight)
+        self.weight = np.ones(len(y)) if weight is None else weight
         self.moments = design_matrix.column_moments(x)
-        self.means = design_matrix.class_means(design_matrix.Design(x, self.moments), self.y, len(self.present))
-        deviations = design_matrix.Design(x, self.moments, labels=self.y, means=self.means)
+        self.means = design_matrix.class_means(design_matrix.Design(x, self.moments), self.y, len(self.present), weight)
+        root = None if weight is None else np.sqrt(weight)
+        deviations = design_matrix.Design(x, self.moments, root=root, labels=self.y, means=self.means)
         self.covariance = covariance.measure_covariance(deviations)
-        self.prior = np.log(design_matrix.class_shares(self.y, self.present, class_weight))
+        self.prior = np.log(design_matrix.class_shares(self.y, self.present, class_weight, weight))
         self.rows = evenly_spaced(len(y), CALIBRATED)
-        self.sample = deviations.take_rows(self.rows)
+        self.share = self.weight[self.rows]
+        self.sample = deviations.take_rows(self.rows) / np.sqrt(self.share)[:, None]
 
     def solve(self, g: float, n_classes: int) -> dict[str, np.ndarray]:
         """The head's arrays for a share `g` of the identity in the covariance."""
@@ -71,7 +77,9 @@ class _Problem:
         scores, has_others = self._leave_one_out_scores(shrunk, weights, y)
         t = 1 / len(weights)
         if has_others.any():
-            t = softmax_regression.fit_temperature(scores[has_others], y[has_others], offset=self.prior)
+            t = softmax_regression.fit_temperature(
+                scores[has_others], y[has_others], weight=self.share[has_others], offset=self.prior
+            )
         bias = self.prior - 0.5 * t * np.einsum("cd,dc->c", self.means, weights)
         return design_matrix.linear_head_arrays(t * weights, bias, self.moments, self.present, n_classes)
 
@@ -83,18 +91,18 @@ class _Problem:
         With v = z - mean(own), A the covariance and a v v^T what the row adds to it, Sherman and Morrison give
         (z - m)^T (A - a v v^T)^-1 (z - m) = q + a u^2 / (1 - a v^T A^-1 v), u = v^T A^-1 (z - m).
         """
-        range_B, n = np.arange(len(y)), self.counts[y]
-        grown = n / np.maximum(n - 1, 1)
-        q_own, cross = shrunk.compute_leverages(self.rows), self.means @ weights
+        range_B, mass, has_others = np.arange(len(y)), self.mass[y], self.counts[y] > 1
+        grown = mass / np.where(has_others, mass - self.share, 1)
+        q_own, cross = shrunk.compute_leverages(self.rows) / self.share, self.means @ weights
         toward = self.sample @ weights  # (B, C) v^T A^-1 mean
         gap = toward[range_B, y][:, None] - toward
         between = np.diag(cross)[y][:, None] - 2 * cross[y] + np.diag(cross)
         q = q_own[:, None] + 2 * gap + between
         u = q_own[:, None] + gap
         q[range_B, y], u[range_B, y] = q_own * grown**2, q_own * grown
-        added = shrunk.share * grown / len(self.y)
+        added = shrunk.share * self.share * grown / len(self.y)
         distance = q + added[:, None] * u**2 / np.maximum(1 - added * q_own, 1e-6)[:, None]
-        return -0.5 * distance, n > 1
+        return -0.5 * distance, has_others
 
 
 PLUGIN = Discriminant()

@@ -39,10 +39,12 @@ class Logistic:
         params: Sequence[Mapping[str, Any]],
         class_weight: np.ndarray | None,
         seed: int,
+        sample_weight: np.ndarray | None = None,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
         moments, (present, local) = design_matrix.column_moments(x), np.unique(y, return_inverse=True)
-        solutions = _solve_path(x, moments, local, len(present), params, design_matrix.row_weights(y, class_weight))
+        weight = design_matrix.row_weights(y, class_weight, sample_weight)
+        solutions = _solve_path(x, moments, local, len(present), params, weight)
 
         def solve(each: Mapping[str, Any]) -> dict[str, np.ndarray]:
             weights, bias = next(solutions)

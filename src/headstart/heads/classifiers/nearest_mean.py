@@ -38,40 +38,47 @@ class NearestMean:
         params: Sequence[Mapping[str, Any]],
         class_weight: np.ndarray | None,
         seed: int,
+        sample_weight: np.ndarray | None = None,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
-            arrays = _fit_means(x, y, n_classes, class_weight)
+            arrays = _fit_means(x, y, n_classes, class_weight, design_matrix.row_weights(y, None, sample_weight))
         yield from design_matrix.fit_path(self.name, params, n_classes, lambda setting: arrays)
 
 
-def _fit_means(x: np.ndarray, y: np.ndarray, n_classes: int, class_weight: np.ndarray | None) -> dict[str, np.ndarray]:
+def _fit_means(
+    x: np.ndarray, y: np.ndarray, n_classes: int, class_weight: np.ndarray | None, weight: np.ndarray | None
+) -> dict[str, np.ndarray]:
     present, local = np.unique(y, return_inverse=True)
     moments = design_matrix.column_moments(x)
     design = design_matrix.Design(x, moments)
-    means = design_matrix.class_means(design, local, len(present))
-    prior = np.log(design_matrix.class_shares(local, present, class_weight))
+    means = design_matrix.class_means(design, local, len(present), weight)
+    prior = np.log(design_matrix.class_shares(local, present, class_weight, weight))
     rows = evenly_spaced(len(y), CALIBRATED)
-    scores, has_others = leave_one_out_scores(design.take_rows(rows), local[rows], means, np.bincount(local))
+    share = np.ones(len(rows)) if weight is None else weight[rows]
+    scores = leave_one_out_scores(design.take_rows(rows), local[rows], means, np.bincount(local, weights=weight), share)
+    has_others = np.bincount(local)[local[rows]] > 1
     t = 1 / x.shape[1]
     if has_others.any():
-        t = softmax_regression.fit_temperature(scores[has_others], local[rows][has_others], offset=prior)
+        t = softmax_regression.fit_temperature(
+            scores[has_others], local[rows][has_others], weight=share[has_others], offset=prior
+        )
     bias = prior - 0.5 * t * np.einsum("cd,cd->c", means, means)
     return design_matrix.linear_head_arrays(t * means.T, bias, moments, present, n_classes)
 
 
 def leave_one_out_scores(
-    z: np.ndarray, y: np.ndarray, means: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Minus half the squared distance to every mean, each picture left out of its own class's mean.
+    z: np.ndarray, y: np.ndarray, means: np.ndarray, mass: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """(B, C) minus half the squared distance to every mean, each picture left out of its own class's mean.
 
-    `z` (B, D) standardised, `means` (C, D), `counts` (C,) pictures behind each. Returns (B, C), and (B,) whether the
-    picture's class has other pictures.
+    `z` (B, D) standardised, `means` (C, D), `mass` (C,) weight of the pictures behind each, `share` (B,) that of each
+    picture; a picture that is its class alone is not left out.
     """
     scores = -0.5 * (np.einsum("bd,bd->b", z, z)[:, None] - 2 * z @ means.T + np.einsum("cd,cd->c", means, means))
-    rows, has_others = np.arange(len(y)), counts[y] > 1
-    scores[rows, y] *= (counts[y] / np.maximum(counts[y] - 1, 1)) ** 2
-    return scores, has_others
+    others = mass[y] - share
+    scores[np.arange(len(y)), y] *= (mass[y] / np.where(others > 1e-9 * mass[y], others, mass[y])) ** 2
+    return np.asarray(scores)
 
 
 PLUGIN = NearestMean()

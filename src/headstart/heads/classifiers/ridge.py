@@ -52,10 +52,11 @@ class Ridge:
         params: Sequence[Mapping[str, Any]],
         class_weight: np.ndarray | None,
         seed: int,
+        sample_weight: np.ndarray | None = None,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
-            problem = _Problem(x, y, class_weight, self.start)
+            problem = _Problem(x, y, design_matrix.row_weights(y, class_weight, sample_weight), self.start)
         yield from design_matrix.fit_path(
             self.name, params, n_classes, lambda setting: problem.solve(float(setting["strength"]), n_classes)
         )
@@ -63,10 +64,9 @@ class Ridge:
 
 class _Problem:
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None, start: np.ndarray | None = None
+        self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, start: np.ndarray | None = None
     ) -> None:
         self.present, self.y = np.unique(y, return_inverse=True)
-        weight = design_matrix.row_weights(y, class_weight)
         self.weight = np.ones(len(y)) if weight is None else weight
         self.moments = design_matrix.column_moments(x, weight)
         design = design_matrix.Design(x, self.moments, root=None if weight is None else np.sqrt(weight))

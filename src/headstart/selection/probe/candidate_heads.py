@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headstart.core import registry
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Ranking, RankRow, Splits
 from headstart.features import feature_matrix
@@ -46,7 +47,10 @@ def choose_strategy(data: Dataset, splits: Splits) -> Strategy:
         return Strategy(HEADS["few"], False, f"{reason}: nearest class mean, and no claim can rest on so few")
     if typical < SOME:
         return Strategy(HEADS["some"], False, f"{reason}: a linear head whose strength alone is tuned")
-    return Strategy(HEADS["many"], True, reason)
+    heads = HEADS["many"]
+    if data.weights is not None:
+        heads = tuple(name for name in heads if "weights" not in registry.load_plugin("heads", name).cannot)
+    return Strategy(heads, True, reason)
 
 
 def make_feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:

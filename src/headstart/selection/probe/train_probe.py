@@ -177,8 +177,8 @@ def _fit_winner(
         feature_matrix.open_columns(embeddings, entry.features, rows, ctx.make_step_folder("adapt")) as x,
         blas_threads.single_blas_thread(),
     ):
-        path = head.path(x, y, n_classes=problem.n_classes, params=[params], class_weight=weight, seed=problem.seed)
-        fitted: FittedHead = next(iter(path))
+        settings = problem.make_settings(rows) | {"class_weight": weight, "params": [params]}
+        fitted: FittedHead = next(iter(cross_validation.fit_rows(head, x, y, slice(None), **settings)))
         chunks = feature_matrix.row_chunks(x)
         p_train = np.concatenate([prediction.predict_probabilities(fitted.kind, fitted.arrays, c) for c in chunks])
     if fitted.kind == "linear" and not np.any(fitted.arrays["weights"]):
