@@ -36,6 +36,7 @@ def grouped_sets(draw):
     for copy, original in rng.integers(0, len(targets), (draw(st.integers(0, 6)), 2)):
         digests[copy] = digests[original]
     times = rng.integers(0, draw(st.sampled_from([3, 50, 10_000])), len(targets)) * DAY
+    times[rng.random(len(targets)) < 0.1] = np.nan
     columns = {"times": times} if draw(st.booleans()) else {}
     return grouped(targets, names, digests=digests, **columns)
 
@@ -132,6 +133,9 @@ def test_the_newest_pictures_are_the_test_in_whole_groups_and_ties(context):
     assert "the newest 41 of 200 pictures, of 2023-11-14 to 2023-12-03, for the test" in splits.why
     assert find_learnable(data, 0.2).tolist() == splits.train.tolist()
     assert estimate_training_count(data, context(name="b").job) == len(splits.train)
+    times[:7] = np.nan
+    splits = draw_splits(data, find_groups(data), ctx=context(name="untimed"))
+    assert splits.test.tolist() == [3, *range(160, 200)] and "7 without a time count as old" in splits.why
     same = dataclasses.replace(data, times=np.zeros(200))
     assert (
         "no test split: all pictures are of the same time"

@@ -17,7 +17,7 @@ from headstart.core.storage.serialization import load_value, save_value
 from headstart.core.types import Dataset
 from headstart.data.reading import file_inspection
 from headstart.data.reading.folder_layout import find_judged_folder
-from headstart.data.reading.read_dataset import compute_dataset_digest, read_dataset
+from headstart.data.reading.read_dataset import _format_summary, compute_dataset_digest, read_dataset
 from headstart.images import preprocessing
 from headstart.testing.image_files import encode_picture, write_image_files
 
@@ -98,7 +98,7 @@ def test_order_and_digest_do_not_depend_on_the_file_system(read, tmp_path):
 def test_groups_times_and_weights_come_back_and_change_the_digest_only_where_they_are_set(read, tmp_path):
     data = read(tree(tmp_path / "set", "a/1.png", "b/2.png", "b/3.png"))
     parts = (data.uris, data.digests, data.targets, data.split, data.class_names)
-    columns = {"groups": ("p1", "p2", ""), "times": np.array([3.0, 1.5, 2.0]), "weights": np.array([0.5, 1.0, 1.5])}
+    columns = {"groups": ("p1", "p2", ""), "times": np.array([3.0, 1.5, np.nan]), "weights": np.array([0.5, 1.0, 1.5])}
     plain = load_value(Dataset, tmp_path / "run" / "read")
     assert plain.groups == plain.unlabelled == () and plain.times is plain.weights is None
     assert data.digest == compute_dataset_digest(*parts) == compute_digest([*parts[:2], [0, 1, 1], *parts[3:]])
@@ -106,7 +106,21 @@ def test_groups_times_and_weights_come_back_and_change_the_digest_only_where_the
     save_value(dataclasses.replace(data, **columns, unlabelled=("new/4.png",)), tmp_path / "again")
     back = load_value(Dataset, tmp_path / "again")
     assert back.groups == columns["groups"] and back.unlabelled == ("new/4.png",)
-    assert back.times.tolist() == [3.0, 1.5, 2.0] and back.weights.tolist() == [0.5, 1.0, 1.5]
+    assert (
+        back.times[:2].tolist() == [3.0, 1.5] and np.isnan(back.times[2]) and back.weights.tolist() == [0.5, 1.0, 1.5]
+    )
+
+
+def test_pictures_without_a_label_are_counted_and_kept_apart(read, context, tmp_path):
+    folder = tree(tmp_path / "set", "train/a/1.png", "train/b/2.png", "train/Unlabeled/3.png", "test/un_labelled/4.png")
+    picture(folder / "test" / "a" / "5.png", 5)
+    (folder / "train" / "Unlabeled" / "note.txt").write_text("who knows")
+    data = read(folder)
+    assert data.class_names == ("a", "b") and len(data.uris) == 3
+    assert data.unlabelled == ("test/un_labelled/4.png", "train/Unlabeled/3.png")
+    rows = list(csv.DictReader((tmp_path / "run" / "read" / "files.csv").read_text().splitlines()))
+    assert Counter(row["use"] for row in rows) == {"used": 3, "unlabelled": 2, "not_a_picture": 1}
+    assert "2 without a label kept apart" in _format_summary(data, {})
 
 
 def test_a_run_from_before_groups_still_opens(read, tmp_path):

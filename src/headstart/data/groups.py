@@ -28,14 +28,14 @@ def join_clusters(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def find_newest(data: Dataset, size: float) -> np.ndarray:
     """(N,) bool: the newest part by time, about `size` of all; none without times, with given splits or for 0.
 
-    A group is as new as its newest picture. What is equally new stays together, so the part is as near to `size` as the
-    times allow.
+    A group is as new as its newest picture, one without a time is the oldest. What is equally new stays together, so
+    the part is as near to `size` as the times allow.
     """
     n = len(data.uris)
     if data.times is None or any(data.split) or size == 0:
         return np.zeros(n, bool)
     groups, latest = find_groups(data), np.full(n, -np.inf)
-    np.maximum.at(latest, groups, np.asarray(data.times))
+    np.fmax.at(latest, groups, np.asarray(data.times))
     moments, counts = np.unique(latest[groups], return_counts=True)
     if len(moments) < 2:
         return np.zeros(n, bool)

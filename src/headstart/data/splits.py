@@ -168,7 +168,9 @@ def _draw_test_split(
     pictures = f"{int(tested.sum()):,} of {len(side):,} pictures"
     if data.times is not None:
         times = np.asarray(data.times)[part == 1]
-        pictures = f"the newest {pictures}, of {_format_time(times.min())} to {_format_time(times.max())},"
+        untimed = int(np.isnan(np.asarray(data.times)).sum())
+        pictures = f"the newest {pictures}, of {_format_time(np.nanmin(times))} to {_format_time(np.nanmax(times))},"
+        shortage += f"; {untimed:,} without a time count as old" if untimed else ""
     return side, f"{pictures} for the test, {counts}{shortage}"
 
 

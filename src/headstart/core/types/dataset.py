@@ -67,7 +67,7 @@ class Dataset:
     digest: str  # SHA-256 over uris, digests, targets, splits, class names, and groups, times and weights if any
     reading: PictureReading = PLAIN_READING
     groups: tuple[str, ...] = ()  # N names of what each picture is of (patient, site, video; empty = its own), or none
-    times: np.ndarray | None = None  # (N,) float64, seconds; the newest are tested on
+    times: np.ndarray | None = None  # (N,) float64, seconds, NaN where unknown; the newest are tested on
     weights: np.ndarray | None = None  # (N,) float64, positive, mean 1: how much a picture counts in training
     unlabelled: tuple[str, ...] = ()  # paths relative to `root` of pictures without a label: kept apart, not learnt
 

@@ -169,8 +169,10 @@ def compute_dataset_digest(
 ) -> str:
     """What a data set is known by: groups, times (N,) and weights (N,) change it only where there are any."""
     values: list[Any] = [uris, digests, targets.tolist(), split, class_names]
-    columns = {"groups": list(groups)} if groups else {}
-    columns |= {n: v.tolist() for n, v in (("times", times), ("weights", weights)) if v is not None}
+    columns: dict[str, Any] = {"groups": list(groups)} if groups else {}
+    for name, values_of_rows in (("times", times), ("weights", weights)):
+        if values_of_rows is not None:  # a missing time is NaN
+            columns[name] = [value if np.isfinite(value) else None for value in values_of_rows.tolist()]
     return compute_digest([*values, columns] if columns else values)
 
 
@@ -196,6 +198,8 @@ def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
         named = {split: f" (`{format_printable(name)}`)" for split, name in split_names.items() if name != split}
         splits = [f"{split} {counts[split]:,}{named.get(split, '')}" for split in ("train", "val", "test")]
         parts.append(f"given splits {', '.join(splits)}")
+    if data.unlabelled:
+        parts.append(f"{len(data.unlabelled):,} without a label kept apart")
     if data.excused:
         reasons = Counter(file.reason for file in data.excused).most_common()
         why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons)
@@ -213,5 +217,6 @@ def _format_table(data: Dataset) -> bytes:
         for uri, name, split, measured in zip(data.uris, classes, data.split, measures, strict=True)
     ]
     rows += [(file.uri, file.reason, "", "", "", "", "", "", file.detail) for file in data.excused]
+    rows += [(uri, "unlabelled", "", "", "", "", "", "", "kept apart, not learnt from") for uri in data.unlabelled]
     rows.sort(key=lambda row: os.fsencode(row[0]))
     return format_csv([header, *rows])
