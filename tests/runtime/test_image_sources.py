@@ -13,9 +13,9 @@ import pytest
 
 from headstart.cli.main import main
 from headstart.core.errors import DataError
-from headstart.core.storage import unpacking
+from headstart.core.storage import tables, unpacking
 from headstart.images.file_formats import PictureError
-from headstart.runtime.inputs import archives, path_tables
+from headstart.runtime.inputs import archives
 from headstart.runtime.inputs.image_sources import NamedSource, read_sources
 
 
@@ -252,7 +252,7 @@ def test_a_table_that_cannot_be_read(tmp_path, name):
 def test_a_table_with_a_long_line(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text("file," + "x" * 200_000 + "\na.png,1\n")
     assert names(tmp_path / "t.csv") == ["a.png"]
-    monkeypatch.setattr(path_tables, "_CELL", 300_000)
+    monkeypatch.setattr(tables, "_CELL", 300_000)
     (tmp_path / "t.csv").write_text("file," + "x" * 400_000 + "\na.png,1\n")
     before = csv.field_size_limit(300_000)
     with pytest.raises(DataError, match="cannot be read: field larger than field limit"):

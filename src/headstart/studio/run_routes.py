@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import format_printable, read_json, translate_disk_errors
+from headstart.core.storage.tables import is_table
 from headstart.runtime.inputs.archives import is_archive
-from headstart.runtime.inputs.path_tables import is_table
 from headstart.studio import command_lines
 from headstart.studio.event_stream import stream_events
 from headstart.studio.image_folders import MAX_FILE

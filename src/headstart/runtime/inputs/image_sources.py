@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from headstart.core.errors import DataError, UsageError
+from headstart.core.storage import tables
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables
 from headstart.runtime.inputs.decoded_batches import Content, Source, list_entries, walk_paths
@@ -45,7 +46,7 @@ def read_sources(
         path = Path(name.text)
         if name.pattern and glob.has_magic(name.text) and not os.path.lexists(path):
             yield from _match_pattern(name.text)
-        elif path_tables.is_table(path) and not path.is_dir():
+        elif tables.is_table(path) and not path.is_dir():
             yield from path_tables.read_rows(path, path_tables.find_column(path, column), root)
         elif archives.is_archive(path) and not path.is_dir():
             yield from archives.read_members(path)
@@ -61,12 +62,12 @@ def require_readable_tables(names: Iterable[str], *, column: str | None, root: P
         DataError: A table cannot be read or has no such column.
         SetupError: A table is Parquet, and pyarrow is not installed.
     """
-    tables = [path for path in map(Path, names) if path_tables.is_table(path) and not path.is_dir()]
-    for path in tables:
+    table_paths = [path for path in map(Path, names) if tables.is_table(path) and not path.is_dir()]
+    for path in table_paths:
         path_tables.find_column(path, column)
-    if not tables and (column is not None or root is not None):
+    if not table_paths and (column is not None or root is not None):
         option = "--column" if column is not None else "--root"
-        hint = f"tables end in {', '.join(path_tables.SUFFIXES)}"
+        hint = f"tables end in {', '.join(tables.SUFFIXES)}"
         raise UsageError(f"`{option}` is for tables, and no FILE is one", where=option, hint=hint)
     if root is not None and not root.is_dir():
         raise DataError(f"there is no folder `{root}`", where="--root")
