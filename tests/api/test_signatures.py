@@ -21,7 +21,15 @@ from headstart.core import recipe as recipes
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {option.name: option for option in jobs.list_options()}
 STEPS = ("audit", "embed", "rank", "demo")
-LOOSER = {"budget", "backbones", "recipe", "max_latency", "max_size", "costs"}  # numbers, lists and paths go too
+LOOSER = {
+    "budget",
+    "backbones",
+    "recipe",
+    "max_latency",
+    "max_size",
+    "costs",
+    "images",
+}  # numbers, lists and paths go too
 
 
 def test_fit_shows_every_setting_with_its_type_and_default():

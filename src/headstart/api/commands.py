@@ -61,13 +61,21 @@ def fit(
     resize: jobs.Resize = "auto",
     no_thumbnails: bool = False,
     costs: str | Path = "",
+    images: str | Path = "",
+    path: str = "",
+    target: str = "",
+    split: str = "",
+    group: str = "",
+    weight: str = "",
+    time: str = "",
+    merge_labels: bool = False,
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
     The same job on the same folder `out` resumes an unfinished run, and opens a finished one.
 
     Args:
-        data: Folder with one sub-folder a class, or with train/ val/ test/ above them.
+        data: Folder with one sub-folder a class, or with train/ val/ test/ above them; or a table of labels.
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
         callbacks: Of Keras, for the final training of the network.
@@ -96,6 +104,14 @@ def fit(
         resize: how pictures become square; auto measures it where a crop would lose much.
         no_thumbnails: keep no small copies of pictures: not in the run, its page or its heat maps.
         costs: CSV file: first row and column class names, cell = cost of answering column for row.
+        images: folder where the relative paths of a table start; its own folder when empty.
+        path: column of a table with the paths of pictures; found by its name when empty.
+        target: column of a table with the labels; found by its name when empty.
+        split: column of a table with train, val or test; found by its name when empty.
+        group: column of a table with what belongs together, such as a patient; by its name when empty.
+        weight: column of a table with how much a picture counts in training.
+        time: column of a table with dates or numbers that grow with time; found by its name when empty.
+        merge_labels: labels that differ by spaces, case or number format alone are one class.
 
     Raises:
         UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.

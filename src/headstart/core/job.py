@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,8 @@ Resize = Literal["auto", "crop", "pad", "squash"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
 FilePath: TypeAlias = str  # a setting of this type names a file; who answers for others checks it
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-PATH_SETTINGS = ("data", "costs")
+PATH_SETTINGS = ("data", "costs", "images")
+READING_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")  # of a table
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -45,7 +47,11 @@ def _option(default: Any, help: str, kind: Any = None) -> Any:
 class Job:
     """One request: what to learn from, with what, for how long, and how to judge."""
 
-    data: str = field(metadata={"help": "folder with one sub-folder a class, or with train/ val/ test/ above them"})
+    data: str = field(
+        metadata={
+            "help": "folder with one sub-folder a class, or with train/ val/ test/ above them; or a table of labels"
+        }
+    )
     budget: str = _option("5m", "time to spend: 90s, 5m, 1h; a bare number is seconds")
     backbones: tuple[str, ...] = _option(("auto",), "auto, or names with commas between them")
     strategy: Strategy = _option(
@@ -76,6 +82,14 @@ class Job:
     )
     no_thumbnails: bool = _option(False, "keep no small copies of pictures: not in the run, its page or its heat maps")
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
+    images: FilePath = _option("", "folder where the relative paths of a table start; its own folder when empty")
+    path: str = _option("", "column of a table with the paths of pictures; found by its name when empty")
+    target: str = _option("", "column of a table with the labels; found by its name when empty")
+    split: str = _option("", "column of a table with train, val or test; found by its name when empty")
+    group: str = _option("", "column of a table with what belongs together, such as a patient; by its name when empty")
+    weight: str = _option("", "column of a table with how much a picture counts in training")
+    time: str = _option("", "column of a table with dates or numbers that grow with time; found by its name when empty")
+    merge_labels: bool = _option(False, "labels that differ by spaces, case or number format alone are one class")
 
     @property
     def budget_s(self) -> float:
@@ -120,6 +134,14 @@ class Settings(TypedDict, total=False):
     resize: Resize
     no_thumbnails: bool
     costs: str | Path
+    images: str | Path
+    path: str
+    target: str
+    split: str
+    group: str
+    weight: str
+    time: str
+    merge_labels: bool
 
 
 _NAMES = [option.name for option in dataclasses.fields(Job)]
@@ -250,8 +272,7 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
     for name in set(_QUANTITIES) & set(values):
         values[name] = _format_quantity(values[name])
-    if isinstance(values.get("costs"), Path):
-        values["costs"] = str(values["costs"])
+    values |= {name: str(values[name]) for name in PATH_SETTINGS if isinstance(values.get(name), Path)}
     if isinstance(values.get("recipe"), recipes.Recipe):
         values["recipe"] = recipes.format_all_fields(values["recipe"])
     elif isinstance(values.get("recipe"), Mapping):
@@ -334,15 +355,30 @@ def write_run_job(job: Job, run: Path) -> None:
 
 def write_local_paths(job: Job, run: Path) -> None:
     """Note beside a run's job where its paths lead on this machine."""
-    write_json(run / LOCAL_FILE, _resolve_paths(job))
+    write_json(run / LOCAL_FILE, _read_local_json(run) | _resolve_paths(job))
+
+
+def write_picture_root(root: str, run: Path) -> None:
+    """Note where the pictures of a run start on this machine, which a table may say other than by its own place."""
+    if (paths := _read_local_json(run)).get("data") not in (None, root, os.path.realpath(root)):
+        write_json(run / LOCAL_FILE, paths | {"pictures": root})
 
 
 def read_local_paths(run: Path) -> dict[str, str]:
     """Where the paths of a run's job lead on this machine; empty where nothing says so, as after the run was moved."""
+    return {name: path for name, path in _read_local_json(run).items() if name in PATH_SETTINGS}
+
+
+def read_picture_root(run: Path) -> str | None:
+    """Where the pictures of a run start on this machine; None where nothing says so."""
+    paths = _read_local_json(run)
+    return paths.get("pictures", paths.get("data"))
+
+
+def _read_local_json(run: Path) -> dict[str, str]:
     try:
-        paths = read_json(run / LOCAL_FILE)
-        return {name: str(paths[name]) for name in PATH_SETTINGS if name in paths}
-    except (OSError, ValueError, TypeError):
+        return {name: str(path) for name, path in read_json(run / LOCAL_FILE).items()}
+    except (OSError, ValueError, AttributeError):
         return {}
 
 

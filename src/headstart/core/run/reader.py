@@ -75,7 +75,7 @@ class RunReader:
 
     def _locate_pictures(self, root: str) -> str:
         """Where the pictures lie: the run's own files keep their folder's name alone, older runs the path."""
-        return root if is_absolute(root) else jobs.read_local_paths(self.path).get("data", root)
+        return root if is_absolute(root) else jobs.read_picture_root(self.path) or root
 
     def read(self, kind: type[T]) -> T:
         """A value of the run; raises DataError where the run has not come to it yet, or it is damaged."""

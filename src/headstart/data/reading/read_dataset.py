@@ -18,6 +18,7 @@ import numpy as np
 
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError
+from headstart.core.job import write_picture_root
 from headstart.core.run.reader import RunReader
 from headstart.core.settings import count_threads
 from headstart.core.storage.csv_tables import format_csv
@@ -69,6 +70,7 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
     started = time.monotonic()
     leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
     listing = find_reader(str(location)).list_pictures(str(location), ctx.job, leave_out)
+    write_picture_root(listing.root, ctx.run.path)
     inspector = FileInspector(listing.root, ctx.store)
     with ctx.console.show_progress("read", len(listing.uris), "files") as progress:
         answers = list(inspector.inspect_files(listing.uris, count_threads(), progress))
@@ -79,6 +81,8 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
     data = replace(_build_dataset(listing, labelling, answers), reading=_make_reading(ctx.job.resize, ranges))
     summary = _format_summary(data, labelling.split_names)
     ctx.console.print_line("read", f"{summary}, {format_duration(time.monotonic() - started)}")
+    for note in labelling.notes:
+        ctx.console.print_line("read", note)
     if ranges != OWN_RANGES:
         ctx.console.print_line(
             "read", f"values beyond 8 bits a channel: {format_ranges(ranges)}, in all pictures alike"

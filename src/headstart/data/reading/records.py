@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from headstart.core import registry
-from headstart.core.job import Job
+from headstart.core.errors import UsageError
+from headstart.core.job import READING_SETTINGS, Job, format_flag
 from headstart.core.types import SkippedFile
 
 FOLDERS = "class_folders"  # reads whatever no other reader recognises
@@ -37,6 +38,7 @@ class Labelling:
     class_names: tuple[str, ...] = ()  # classes that are there without a picture too
     skipped: list[SkippedFile] = field(default_factory=list)  # usable pictures that nothing can be learnt from
     unlabelled: list[str] = field(default_factory=list)  # uris of pictures without a label
+    notes: list[str] = field(default_factory=list)  # what else a person should know, a line each
     split_names: dict[str, str] = field(default_factory=dict)  # `test` -> how the data set calls it
 
 
@@ -78,8 +80,14 @@ def find_reader(location: str) -> Reader:
 
 
 def require_readable(job: Job) -> None:
-    """Refuse data that no reader can read; raises DataError."""
-    find_reader(job.data).require_readable(job.data, job)
+    """Refuse data that no reader can read, and settings that its form does not have; raises DataError or UsageError."""
+    reader = find_reader(job.data)
+    idle = [name for name in READING_SETTINGS if getattr(job, name) and name not in reader.settings]
+    if idle:
+        flags = ", ".join(f"`{format_flag(name)}`" for name in idle)
+        problem = f"{flags} would do nothing: `{job.data}` is read as {reader.name.replace('_', ' ')}"
+        raise UsageError(problem, where=format_flag(idle[0]), hint="leave it out, or give a table of labels as DATA")
+    reader.require_readable(job.data, job)
 
 
 def sort_by_bytes(uris: Iterable[str]) -> list[str]:

@@ -30,7 +30,7 @@ def is_absolute(location: str) -> bool:
 def is_reachable(location: str) -> bool:
     """Whether something is there; another machine is not asked."""
     path = Path(location).expanduser()
-    return is_remote(location) or path.is_dir() or split_archive(str(path)) is not None
+    return is_remote(location) or path.exists() or split_archive(str(path)) is not None
 
 
 def resolve_location(location: str) -> str:

@@ -1,0 +1,197 @@
+"""A table with a picture's path and label in each row: CSV, TSV, JSON Lines or Parquet."""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import DataError, Problem, format_nearest, make_error
+from headstart.core.job import READING_SETTINGS, Job, format_flag
+from headstart.core.storage import tables
+from headstart.core.storage.files import format_printable
+from headstart.core.types import SkippedFile
+from headstart.data.reading.annotations import Annotations, find_base, list_annotated
+from headstart.data.reading.folder_layout import find_split
+from headstart.data.reading.label_texts import format_value, split_labels
+from headstart.data.reading.records import Listing, Record
+
+# What a column is for -> names by which it is found where no setting names it, in this order; separators do not count.
+NAMES = {
+    "path": "path filepath imagepath file filename imagefile imagename image img picture photo uri imageid",
+    "target": "label labels class classname classlabel target category categories diagnosis dx species y",
+    "split": "split subset partition set fold",
+    "group": "group groupid patient patientid subject subjectid site siteid video videoid plot plotid",
+    "weight": "sampleweight",  # a column `weight` is more often that of a body
+    "time": "time timestamp datetime date acquisitiondate",
+}
+_SKIPS = {"split": "no_split", "weight": "no_weight", "time": "no_time"}
+
+
+class Table:
+    """Each row is a picture."""
+
+    name = "table"
+    settings = frozenset(READING_SETTINGS)
+
+    def recognises(self, location: str) -> bool:
+        """By its suffix."""
+        path = Path(location).expanduser()
+        return tables.is_table(path) and path.is_file()
+
+    def require_readable(self, location: str, job: Job) -> None:
+        """Refuse a table without the columns that are needed, or asked for."""
+        path = Path(location).expanduser()
+        choose_columns(path, tables.read_columns(path), job)
+        find_base(path, job)
+
+    def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
+        """The pictures of all rows."""
+        path = Path(location).expanduser()
+        columns = choose_columns(path, tables.read_columns(path), job)
+        return list_annotated(read_annotations(path, columns, job), job, leave_out)
+
+
+def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]:
+    """What each column is for -> its name.
+
+    Raises:
+        DataError: A column that a setting names is not there, or none is that of paths or labels; with all problems.
+    """
+    column_list = ", ".join(f"`{format_printable(name)}`" for name in names[:20]) or "none"
+    table, problems, columns = f"the table `{format_printable(path.name)}`", list[Problem](), dict[str, str]()
+    plain = {re.sub(r"[\W_]+", "", name).lower(): name for name in reversed(names)}
+    for use, known_names in NAMES.items():
+        requested = getattr(job, use)
+        by_name = next((plain[word] for word in known_names.split() if word in plain), None)
+        if requested and requested not in names:
+            hint = f"{format_nearest(requested, names)} its columns: {column_list}".strip()
+            problems.append(Problem(format_flag(use), f"{table} has no column `{requested}`", hint, DataError))
+        elif column := requested or by_name:
+            columns[use] = column
+    if "target" not in columns and not job.target and len(names) == 2 and "path" in columns:
+        columns["target"] = next(name for name in names if name != columns["path"])
+    for use, content in (("path", "paths of pictures"), ("target", "labels")):
+        if use not in columns and not getattr(job, use):
+            hint = f"name it with {format_flag(use)}; its columns: {column_list}"
+            hint += "; is its first line a header?" if any(re.search(r"\.\w{3,4}$", name) for name in names) else ""
+            problems.append(
+                Problem(format_flag(use), f"no column of {table} is known by its name as {content}", hint, DataError)
+            )
+    if problems:
+        raise make_error(problems)
+    return columns
+
+
+def read_annotations(path: Path, columns: dict[str, str], job: Job) -> Annotations:
+    """Read all rows; a value that a setting's column needs and does not have skips its row.
+
+    A column that was found by its name alone skips no row: it is left out, with a note, where a value is not right.
+    """
+    uses = list(columns)
+    numbers, skipped, values = array("q"), list[SkippedFile](), [list[Any]() for _ in uses]
+    appends, texts = [column.append for column in values], dict[Any, Any]()
+    for number, row in tables.read_rows(path, list(columns.values())):
+        if isinstance(row, tables.MalformedRow):
+            skipped.append(SkippedFile(uri=f"{path.name}:{number}", reason="malformed_row", detail=str(row)))
+            continue
+        numbers.append(number)
+        for append, value in zip(appends, row, strict=True):
+            append(texts.setdefault(value, value) if isinstance(value, str) and len(value) < 40 else value)
+    del texts
+    by_use = dict(zip(uses, values, strict=True))
+    column_list = ", ".join(f"{use} `{format_printable(name)}`" for use, name in columns.items())
+    notes = [f"{len(numbers) + len(skipped):,} rows in `{format_printable(path.name)}`; columns: {column_list}"]
+    parsed, wrong = _parse_columns(by_use, columns, job, notes)
+    paths = [format_value(value) for value in by_use["path"]]
+    labels = _map_repeated(split_labels, by_use["target"])
+    records, kept_numbers = list[Record](), array("q")
+    for at, (text, number) in enumerate(zip(paths, numbers, strict=True)):
+        if not text.strip():
+            detail = f"row {number} has no path in column `{columns['path']}`"
+            skipped.append(SkippedFile(uri=f"{path.name}:{number}", reason="no_path", detail=detail))
+        elif at in wrong:
+            use, value = wrong[at]
+            detail = f"row {number}: column `{columns[use]}` holds `{format_printable(str(value))}`"
+            skipped.append(SkippedFile(uri=text, reason=_SKIPS[use], detail=detail))
+        else:
+            extra = {field: column[at] for field, column in parsed.items()}
+            records.append(Record(text, labels[at], **extra))
+            kept_numbers.append(number)
+    return Annotations(source=path, records=records, numbers=kept_numbers, skipped=skipped, notes=notes)
+
+
+def _map_repeated(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+    """A function over values of which many are the same text."""
+    answers = dict[Any, Any]()
+    results = []
+    for value in values:
+        if not isinstance(value, str):
+            results.append(function(value))
+            continue
+        if (answer := answers.get(value, answers)) is answers:
+            answer = answers[value] = function(value)
+        results.append(answer)
+    return results
+
+
+def _parse_columns(
+    by_use: dict[str, list[Any]], columns: dict[str, str], job: Job, notes: list[str]
+) -> tuple[dict[str, list[Any]], dict[int, tuple[str, Any]]]:
+    """Values by the field of a record that they are for; rows whose value is wrong, with use and value."""
+    parsers = {"split": _parse_split, "group": format_value, "weight": _parse_weight, "time": _parse_time_s}
+    parsed, wrong = dict[str, list[Any]](), dict[int, tuple[str, Any]]()
+    for use, parse in parsers.items():
+        if use not in by_use:
+            continue
+        results = _map_repeated(parse, by_use[use])
+        bad = [at for at, result in enumerate(results) if result is None]
+        if bad and not getattr(job, use) and (use != "split" or len(bad) == len(results)):
+            first = format_printable(str(by_use[use][bad[0]]))
+            why = f"{len(bad):,} of its values are none, such as `{first}`"
+            notes.append(f"column `{columns[use]}` is not taken as {use}: {why}; {format_flag(use)} asks for it")
+            continue
+        if results and len(bad) == len(results):
+            problem = f"no value of column `{columns[use]}` is a {use}: `{format_printable(str(by_use[use][0]))}`"
+            hint = "train, val and test are known" if use == "split" else "numbers are needed, or for times dates"
+            raise DataError(problem, where=format_flag(use), hint=hint)
+        wrong |= {at: (use, by_use[use][at]) for at in bad}
+        parsed["time_s" if use == "time" else use] = results
+    return parsed, wrong
+
+
+def _parse_split(value: Any) -> str | None:
+    return find_split(format_value(value))
+
+
+def _parse_weight(value: Any) -> float | None:
+    weight = _parse_float(value)
+    return weight if weight is not None and weight > 0 else None
+
+
+def _parse_float(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _parse_time_s(value: Any) -> float | None:
+    """Seconds since 1970 of a date, in UTC where it names no zone; a number stays as it is."""
+    if (number := _parse_float(value)) is not None:
+        return number
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+PLUGIN = Table()

@@ -1,0 +1,158 @@
+"""What a file of labels says, row by row -> a listing in which every row is a picture, or is skipped with a reason.
+
+Tables and the exports of labelling tools come here alike. A file in two rows is taken once; under two labels it is
+not taken at all. Rows without a label are kept apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstart.core.errors import DataError, format_nearest
+from headstart.core.job import Job, format_flag
+from headstart.core.storage.files import format_printable
+from headstart.core.storage.locations import list_location
+from headstart.core.storage.locations.names import is_reachable, is_remote
+from headstart.core.types import SkippedFile
+from headstart.data.reading import label_texts
+from headstart.data.reading.records import Labelling, Listing, Record, sort_by_bytes
+from headstart.data.reading.root_search import PictureRoot, find_root
+from headstart.images.file_formats import SUFFIXES
+
+SHOWN = 5  # skipped rows that are told one by one
+
+
+@dataclass(slots=True, kw_only=True)
+class Annotations:
+    """R rows of a file of labels; `records` hold the paths as they are written there."""
+
+    source: Path
+    records: list[Record]
+    numbers: Sequence[int]  # R numbers of rows or lines, as the source counts them
+    skipped: list[SkippedFile] = field(default_factory=list)  # rows that have no record
+    notes: list[str] = field(default_factory=list)  # what was found in it, told as it is
+    entries: str = "rows"  # what the source has, as messages call them
+
+
+def find_base(source: Path, job: Job) -> str:
+    """Where relative paths start: the folder of `--images`, or that of the source; DataError where there is none."""
+    if not job.images:
+        return os.path.dirname(os.path.abspath(source))  # noqa: PTH100, PTH120 - links stay as they are
+    if is_remote(job.images):
+        return job.images.rstrip("/")
+    folder = Path(os.path.abspath(Path(job.images).expanduser()))  # noqa: PTH100
+    if not is_reachable(str(folder)):
+        beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        hint = format_nearest(folder.name, beside) or None
+        problem = f"there is no folder `{format_printable(job.images)}`"
+        raise DataError(problem, where=format_flag("images"), hint=hint)
+    return str(folder)
+
+
+def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]) -> Listing:
+    """The pictures that rows name.
+
+    Raises:
+        DataError: There is no row, or none of the pictures is where its row says; with the folder where they are.
+    """
+    source, records = annotations.source, annotations.records
+    if not records:
+        reasons = "; ".join(dict.fromkeys(row.detail for row in annotations.skipped[:SHOWN]))
+        problem = f"`{format_printable(source.name)}` names no picture{f': {reasons}' if reasons else ''}"
+        raise DataError(problem, where=format_printable(str(source)))
+    root = find_root([record.uri for record in records], find_base(source, job), str(source))
+    uris = root.make_uris([record.uri for record in records])
+    records = [Record(uri, *record[1:]) for uri, record in zip(uris, records, strict=True)]
+    chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers)
+    notes = [*annotations.notes, *root.notes]
+    if job.images and not is_remote(root.base) and (others := _count_others(root, uris, leave_out)):
+        notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
+    return Listing(
+        name=source.stem,
+        root=root.path,
+        uris=sort_by_bytes([*chosen, *unlabelled]),
+        skipped=annotations.skipped + skipped,
+        label_pictures=_make_labeller(chosen, notes, source, job),
+    )
+
+
+def _count_others(root: PictureRoot, uris: Sequence[str], leave_out: frozenset[str]) -> int:
+    row_uris = set(uris)
+    files = list_location(root.base, leave_out).uris
+    prefix = os.path.relpath(root.base, root.path) + "/" if root.base != root.path else ""
+    return sum(Path(uri).suffix.lower() in SUFFIXES and prefix + uri not in row_uris for uri in files)
+
+
+def _drop_repeated_rows(
+    records: Sequence[Record], numbers: Sequence[int]
+) -> tuple[dict[str, Record], list[str], list[SkippedFile]]:
+    """Pictures by uri, uris without a label, and rows that say again, or otherwise, what another row said."""
+    chosen, first, skipped = dict[str, Record](), dict[str, int](), list[SkippedFile]()
+    contradicted = dict[str, list[int]]()
+    for number, record in zip(numbers, records, strict=True):
+        if record.labels and chosen.setdefault(record.uri, record) is record:
+            first[record.uri] = number
+        elif record.labels and chosen[record.uri].labels != record.labels:
+            contradicted.setdefault(record.uri, [first[record.uri]]).append(number)
+        elif record.labels:
+            skipped.append(_skip_copy(record.uri, number, first[record.uri]))
+    labelled = set(first)
+    for uri, rows in contradicted.items():
+        texts = (
+            [", ".join(record.labels) for record in records if record.uri == uri] if len(contradicted) <= SHOWN else []
+        )
+        labels = f": {', '.join(f'`{format_printable(text)}`' for text in dict.fromkeys(texts))}" if texts else ""
+        for number in rows:
+            others = ", ".join(f"{other}" for other in rows if other != number)
+            detail = f"row {number} gives it another label than row {others}{labels}"
+            skipped.append(SkippedFile(uri=uri, reason="two_labels", detail=detail))
+        del chosen[uri]
+    unlabelled = list[str]()
+    for number, record in zip(numbers, records, strict=True):
+        if not record.labels and first.setdefault(record.uri, number) == number and record.uri not in labelled:
+            unlabelled.append(record.uri)
+        elif not record.labels:
+            skipped.append(_skip_copy(record.uri, number, first[record.uri]))
+    return chosen, unlabelled, skipped
+
+
+def _skip_copy(uri: str, number: int, earlier: int) -> SkippedFile:
+    return SkippedFile(uri=uri, reason="duplicate_row", detail=f"row {number} names the picture of row {earlier} again")
+
+
+def _make_labeller(
+    chosen: dict[str, Record], notes: list[str], source: Path, job: Job
+) -> Callable[[Sequence[str], Sequence[SkippedFile]], Labelling]:
+    def label_pictures(pictures: Sequence[str], skipped: Sequence[SkippedFile]) -> Labelling:
+        records = [chosen[uri] for uri in pictures if uri in chosen]
+        unlabelled = [uri for uri in pictures if uri not in chosen]
+        records, label_notes = label_texts.clean_labels(records, merge=job.merge_labels)
+        task, why = label_texts.infer_task([record.labels for record in records])
+        _require_classes(records, skipped, task, why, source)
+        rows = [f"{row.reason.replace('_', ' ')}: `{format_printable(row.uri)}`: {row.detail}" for row in skipped]
+        more = [f"and {len(rows) - SHOWN:,} more such: read/files.csv has each"] if len(rows) > SHOWN else []
+        return Labelling(records=records, unlabelled=unlabelled, notes=[*notes, *label_notes, *rows[:SHOWN], *more])
+
+    return label_pictures
+
+
+def _require_classes(
+    records: Sequence[Record], skipped: Sequence[SkippedFile], task: str, why: str, source: Path
+) -> None:
+    name, place = format_printable(source.name), format_printable(str(source))
+    reasons = Counter(row.reason.replace("_", " ") for row in skipped).most_common()
+    not_used = "; not used: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons) if reasons else ""
+    if not records:
+        raise DataError(f"`{name}` names no usable picture with a label{not_used}", where=place)
+    if task != "classification":
+        problem = f"the targets of `{name}` ask for {task}, which is not learnt: {why}"
+        raise DataError(problem, where=place, hint="name a column with one label a picture with --target")
+    classes = {record.labels[0] for record in records}
+    if len(classes) < 2:
+        (label,) = classes
+        problem = f"only one class has usable pictures: `{format_printable(label)}` with {len(records):,}{not_used}"
+        raise DataError(problem, where=place, hint="at least two are needed; --target names another column of labels")

@@ -1,0 +1,271 @@
+"""Tables of labels: every row is a picture or has a reason, and what a person writes wrong is told."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.core.errors import DataError, HeadstartError
+from headstart.core.job import Job
+from headstart.data.reading.label_texts import infer_task
+from headstart.data.reading.read_dataset import read_dataset
+from headstart.data.reading.records import require_readable
+
+
+@pytest.fixture
+def read(context, store):
+    """A function that reads a table with an empty cache."""
+    return lambda table, **settings: read_dataset(str(table), ctx=context(data=table, store=store, **settings))
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Six pictures below `img`."""
+    for number in range(6):
+        path = tmp_path / "img" / f"{'ab'[number % 2]}{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+    return tmp_path / "img"
+
+
+NAMES = [f"{'ab'[number % 2]}{number}.png" for number in range(6)]
+LABELS = ["cat", "dog"] * 3
+
+
+def write_csv(path: Path, *rows: object, delimiter: str = ",") -> Path:
+    with path.open("w", newline="") as handle:
+        csv.writer(handle, delimiter=delimiter).writerows(rows)
+    return path
+
+
+def write_form(path: Path, columns: dict[str, list]) -> Path:
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if path.suffix == ".parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table(columns), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        write_csv(
+            path, list(columns), *(row.values() for row in rows), delimiter="\t" if path.suffix == ".tsv" else ","
+        )
+    return path
+
+
+def manifest(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "read" / "files.csv").read_text().splitlines(keepends=True)))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.parquet"])
+def test_every_form_gives_the_same_data_set(read, pictures, tmp_path, name):
+    columns = {
+        "Image": NAMES,
+        "class name": LABELS,
+        "Patient_ID": [1, 1, 2, 2, 3, 3],
+        "sample_weight": [1, 1, 1, 1, 1, 3],
+    }
+    data = read(write_form(tmp_path / name, columns), images=str(pictures))
+    assert data.uris == tuple(sorted(NAMES)) and data.root == str(pictures) and data.name == "t"
+    assert [data.class_names[target] for target in data.targets] == ["cat"] * 3 + ["dog"] * 3
+    assert data.groups == ("1", "2", "3", "1", "2", "3")
+    np.testing.assert_allclose(data.weights, np.array([1, 1, 1, 1, 1, 3]) * 6 / 8)
+    assert {row["use"] for row in manifest(tmp_path / "run")} == {"used"}
+
+
+def test_given_splits_and_times_are_kept(read, pictures, tmp_path):
+    rows = [
+        (name, label, split, day)
+        for name, label, split, day in zip(
+            NAMES,
+            LABELS,
+            ["Training", "train", "Validation", "val", "TEST", "test"],
+            ["2024-01-01", "2024-01-02T10:00:00+01:00", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-06"],
+            strict=True,
+        )
+    ]
+    data = read(write_csv(pictures / "labels.csv", ("file", "label", "fold", "date"), *rows))
+    assert dict(zip(data.uris, data.split, strict=True)) == dict(
+        zip(NAMES, ["train", "train", "val", "val", "test", "test"], strict=True)
+    )
+    assert dict(zip(data.uris, data.times, strict=True))["b1.png"] == 1704186000.0
+
+
+def test_every_row_is_in_the_manifest_with_its_reason(read, pictures, tmp_path, capsys):
+    table = write_csv(
+        tmp_path / "labels.csv",
+        ("path", "label", "when"),
+        *((f"img/{name}", label, at) for at, (name, label) in enumerate(zip(NAMES[:4], LABELS[:4], strict=True), 1)),
+        ("img/a0.png", "cat", 9),  # again
+        ("img/a4.png", "cat", 9),
+        ("./img/a4.png", "dog", 9),  # two labels
+        ("img/gone.png", "cat", 9),
+        ("", "cat", 9),
+        ("img/b5.png", "nan", 9),  # no label
+        ("img/a2.png", "", 9),  # named before
+        ("img/b1.png", "dog", "soon"),  # no time
+    )
+    data = read(table, time="when")
+    rows = manifest(tmp_path / "run")
+    assert len(rows) == 12
+    assert sorted((row["file"], row["use"]) for row in rows if row["use"] != "used") == [
+        ("img/a0.png", "duplicate_row"),
+        ("img/a2.png", "duplicate_row"),
+        ("img/a4.png", "two_labels"),
+        ("img/a4.png", "two_labels"),
+        ("img/b1.png", "no_time"),
+        ("img/b5.png", "unlabelled"),
+        ("img/gone.png", "unreadable"),
+        ("labels.csv:10", "no_path"),
+    ]
+    assert data.unlabelled == ("img/b5.png",) and len(data.uris) == 4
+    notes = [row["note"] for row in rows if row["use"] == "two_labels"]
+    assert notes == [
+        "row 7 gives it another label than row 8: `cat`, `dog`",
+        "row 8 gives it another label than row 7: `cat`, `dog`",
+    ]
+
+
+def test_five_skipped_rows_are_told_and_the_others_counted(context, store, pictures, tmp_path, capsys):
+    from headstart.core.console import Console
+
+    rows = [(name, label) for name, label in zip(NAMES, LABELS, strict=True)] + [(f"{n}.png", "cat") for n in range(7)]
+    table = write_csv(tmp_path / "labels.csv", ("path", "label"), *rows)
+    ctx = context(data=table, store=store, images=str(pictures))
+    ctx.console = Console()
+    read_dataset(str(table), ctx=ctx)
+    text = capsys.readouterr().err
+    assert text.count("No such file") == 5 and "and 2 more such: read/files.csv has each" in text
+    assert "13 rows in `labels.csv`; columns: path `path`, target `label`" in text
+
+
+def test_labels_that_differ_by_spelling_alone_are_told_and_merged_when_asked(read, pictures, tmp_path):
+    labels = ["cat", " Cat", "cat", "1", "1.0", "01"]
+    table = write_csv(tmp_path / "labels.csv", ("path", "label"), *zip(NAMES, labels, strict=True))
+    apart = read(table, images=str(pictures))
+    assert apart.class_names == (" Cat", "01", "1", "1.0", "cat")
+    merged = read(table, images=str(pictures), merge_labels=True, name="merged")
+    assert merged.class_names == ("1", "cat") and np.bincount(merged.targets).tolist() == [3, 3]
+
+
+def test_spellings_are_told(context, store, pictures, tmp_path, capsys):
+    from headstart.core.console import Console
+
+    table = write_csv(tmp_path / "t.csv", ("path", "label"), *zip(NAMES, ["cat", "Cat ", "dog"] * 2, strict=True))
+    ctx = context(data=table, store=store, images=str(pictures))
+    ctx.console = Console()
+    read_dataset(str(table), ctx=ctx)
+    assert "`cat` (2) = `Cat ` (2); --merge-labels takes them as one" in capsys.readouterr().err
+
+
+def test_a_column_that_is_not_there_shows_the_nearest_and_all_problems_at_once(pictures, tmp_path):
+    table = write_csv(tmp_path / "labels.csv", ("filename", "diagnosis", "patient"), ("a0.png", "x", "p"))
+    with pytest.raises(DataError) as caught:
+        require_readable(Job(data=str(table), target="diagnoses", group="patients"))
+    assert "no column `diagnoses`" in caught.value.what and "no column `patients`" in caught.value.what
+    assert "`diagnosis`" in caught.value.hint and "its columns: `filename`, `diagnosis`, `patient`" in caught.value.hint
+    unknown = write_csv(tmp_path / "x.csv", ("img/a0.png", "cat", "5"), ("img/b1.png", "dog", "5"))
+    with pytest.raises(DataError, match="as paths of pictures.*as labels") as caught:
+        require_readable(Job(data=str(unknown)))
+    assert "is its first line a header?" in caught.value.hint
+
+
+def test_the_folder_where_the_paths_exist_is_named(read, pictures, tmp_path):
+    rows = [("path", "label"), *((f"img/{name}", label) for name, label in zip(NAMES, LABELS, strict=True))]
+    with pytest.raises(DataError) as caught:
+        read(write_csv(pictures / "labels.csv", *rows))
+    assert caught.value.hint == f"--images {tmp_path} makes them exist"
+    (tmp_path / "tables").mkdir()
+    rows = [("path", "label"), *((f"/old/disk/img/{name}", label) for name, label in zip(NAMES, LABELS, strict=True))]
+    with pytest.raises(DataError) as caught:
+        read(write_csv(tmp_path / "tables" / "labels.csv", *rows), images=str(tmp_path))
+    assert "without `/old/disk/`" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda name: name.removesuffix(".png"), ""),
+        (lambda name: f" {name} ", ""),
+        (lambda name: f"..\\img\\{name}", ""),
+        (lambda name: f"../img/{name}", ""),
+    ],
+)
+def test_paths_are_read_as_people_write_them(read, pictures, tmp_path, change, where):
+    rows = [(change(name), label) for name, label in zip(NAMES, LABELS, strict=True)]
+    data = read(write_csv(pictures / "labels.csv", ("path", "label"), *rows))
+    assert len(data.uris) == 6 and not data.excused
+    assert {Path(data.root, uri) for uri in data.uris} == {pictures / name for name in NAMES}
+
+
+def test_absolute_paths_outside_the_table_share_a_root(read, pictures, tmp_path):
+    (tmp_path / "tables").mkdir()
+    rows = [(str(pictures / name), label) for name, label in zip(NAMES, LABELS, strict=True)]
+    data = read(write_csv(tmp_path / "tables" / "labels.csv", ("path", "label"), *rows))
+    assert data.root == str(tmp_path) and data.uris[0] == "img/a0.png"
+
+
+def test_a_table_of_three_rows_is_read_and_one_class_refused(read, pictures):
+    table = write_csv(pictures / "labels.csv", ("path", "label"), *zip(NAMES[:3], ["a", "b", "a"], strict=True))
+    assert len(read(table).uris) == 3
+    table = write_csv(pictures / "one.csv", ("path", "label"), *zip(NAMES[:3], ["a", "a", "a"], strict=True))
+    with pytest.raises(DataError, match="only one class has usable pictures: `a` with 3"):
+        read(table, name="one")
+    (pictures / "none.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match="names no picture"):
+        read(pictures / "none.csv", name="none")
+
+
+def test_a_column_found_by_its_name_costs_no_row(read, pictures):
+    rows = zip(NAMES, LABELS, range(6), ["late"] * 6, strict=True)
+    data = read(write_csv(pictures / "labels.csv", ("path", "label", "fold", "time"), *rows))
+    assert len(data.uris) == 6 and not any(data.split) and data.times is None
+    with pytest.raises(DataError, match="no value of column `fold` is a split"):
+        read(pictures / "labels.csv", split="fold", name="asked")
+
+
+def test_settings_of_a_table_are_refused_for_folders(tmp_path, pictures):
+    with pytest.raises(HeadstartError, match="`--target` would do nothing: .* is read as class folders"):
+        require_readable(Job(data=str(tmp_path), target="label"))
+    with pytest.raises(DataError, match="there is no folder `imgs`"):
+        require_readable(Job(data=str(write_csv(tmp_path / "t.csv", ("path", "label"))), images="imgs"))
+
+
+def test_pictures_in_no_row_are_counted(context, store, pictures, tmp_path, capsys):
+    from headstart.core.console import Console
+
+    table = write_csv(tmp_path / "t.csv", ("path", "label"), *zip(NAMES[:4], LABELS[:4], strict=True))
+    ctx = context(data=table, store=store, images=str(pictures))
+    ctx.console = Console()
+    read_dataset(str(table), ctx=ctx)
+    assert "2 pictures below" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (["a", "b", "3"], "classification"),
+        ([str(number) for number in range(20)], "classification"),
+        ([str(number) for number in range(21)], "regression"),
+        (["0.5", "1"], "regression"),
+        (["1", "nan-like"], "classification"),
+    ],
+)
+def test_the_task_is_inferred_with_a_reason(labels, task):
+    assert infer_task([(label,) for label in labels])[0] == task
+    found = infer_task([("a", "b"), ("a",)])
+    assert found == ("multilabel", "a picture has up to 2 labels")
+
+
+def test_an_unlabelled_folder_is_no_class(read, tmp_path, pictures):
+    for name, folder in zip(NAMES, ["cat", "dog", "cat", "dog", "Unlabeled", "unlabelled"], strict=True):
+        (tmp_path / "set" / folder).mkdir(parents=True, exist_ok=True)
+        (pictures / name).rename(tmp_path / "set" / folder / name)
+    data = read(tmp_path / "set")
+    assert data.class_names == ("cat", "dog")
+    assert data.unlabelled == ("Unlabeled/a4.png", "unlabelled/b5.png")
+    assert [row["use"] for row in manifest(tmp_path / "run")].count("unlabelled") == 2
