@@ -59,6 +59,8 @@ def fit(
     max_size: str | float = "",
     from_names: bool = False,
     resize: jobs.Resize = "auto",
+    window: str = "",
+    slice: str = "",
     no_thumbnails: bool = False,
     costs: str | Path = "",
     images: str | Path = "",
@@ -102,6 +104,8 @@ def fit(
         max_size: bytes that the trunks' weights may have in float32: 50MB, 1GB.
         from_names: also try a head that starts from the class names; fetches a sentence model.
         resize: how pictures become square; auto measures it where a crop would lose much.
+        window: of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; the file's own by default.
+        slice: of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default.
         no_thumbnails: keep no small copies of pictures: not in the run, its page or its heat maps.
         costs: CSV file: first row and column class names, cell = cost of answering column for row.
         images: folder where the relative paths of a table start; its own folder when empty.

@@ -57,9 +57,9 @@ def parse_log_path(text: str) -> Path:
 
 def _require_no_picture(text: str, kind: str, option: str, usual: str) -> Path:
     """A picture's name would be one too many among FILE."""
-    from headstart.images.file_formats import SUFFIXES
+    from headstart.images.file_formats import has_picture_suffix
 
-    if Path(text).suffix.lower() in SUFFIXES:
+    if has_picture_suffix(text):
         raise UsageError(f"`{text}` is the name of a picture, not of {kind}", where=option, hint=f"{option} {usual}")
     return parse_path(text)
 

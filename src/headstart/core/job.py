@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
+from headstart.core.picture_settings import parse_slice, parse_window
 from headstart.core.storage.files import read_json, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, resolve_location
 
@@ -80,6 +81,12 @@ class Job:
     resize: Resize = _option(
         "auto", "how pictures become square; auto measures it where a crop would lose much", Resize
     )
+    window: str = _option(
+        "", "of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; the file's own by default"
+    )
+    slice: str = _option(
+        "", "of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default"
+    )
     no_thumbnails: bool = _option(False, "keep no small copies of pictures: not in the run, its page or its heat maps")
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
     images: FilePath = _option("", "folder where the relative paths of a table start; its own folder when empty")
@@ -132,6 +139,8 @@ class Settings(TypedDict, total=False):
     max_size: str | float
     from_names: bool
     resize: Resize
+    window: str
+    slice: str
     no_thumbnails: bool
     costs: str | Path
     images: str | Path
@@ -176,6 +185,7 @@ def parse_bytes(text: str, where: str = "--max-size") -> float:
 
 
 _QUANTITIES = {"budget": parse_duration_s, "max_latency": parse_latency_ms, "max_size": parse_bytes}  # text -> number
+_TEXTS: dict[str, Any] = {**_QUANTITIES, "window": parse_window, "slice": parse_slice}
 
 
 def list_options() -> tuple[dataclasses.Field[Any], ...]:
@@ -239,7 +249,7 @@ def _find_recipe_problems(job: Job) -> list[Problem]:
 
 def _find_quantity_problems(job: Job) -> list[Problem]:
     problems = []
-    for name, parse in _QUANTITIES.items():
+    for name, parse in _TEXTS.items():
         text = getattr(job, name)
         try:
             if text or name == "budget":

@@ -15,9 +15,11 @@ from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import to_plain
 from headstart.core.types import InputSpec
 from headstart.exporting.export_source import Exporter, ExportSource, decoding_rule, graph_inputs
+from headstart.images import medical_values
 
 FORMAT = 1
 _MARKS = re.compile(r"# ---- the runtime\n.*?# ---- the runtime ends here\n", re.S)
+_MEDICAL = re.compile(r"# ---- DICOM and NIfTI\n.*?# ---- DICOM and NIfTI end here\n", re.S)
 _OURS = "# mypy: ignore-errors\n"
 _READING = (
     "a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least twice what the resize needs",
@@ -98,7 +100,9 @@ def write_export_files(folder: Path, content: dict[str, Any], exporter: Exporter
     """Write the files beside the model."""
     write_text(folder / "model.json", json.dumps(content, indent=2) + "\n")
     template = Path(__file__).with_name("predict_template.py").read_text(encoding="utf-8")
-    write_text(folder / "predict.py", _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
+    medical = Path(medical_values.__file__).read_text(encoding="utf-8").split('"""', 2)[2]  # without its docstring
+    script = _MEDICAL.sub(lambda _: medical, _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
+    write_text(folder / "predict.py", script)
     pins = [f"{name}=={find_version(name)}" for name in ("numpy", "pillow", *exporter.packages)]
     write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
     write_text(folder / "README.md", _format_readme(content, exporter))

@@ -1,9 +1,10 @@
 # mypy: ignore-errors
 """Answer for pictures with the model in this folder: `python predict.py a.jpg b.png` prints one JSON line a picture.
 
-Needs what `requirements.txt` names and nothing else. `-` instead of names reads them from standard input, one a line
-(or with NUL between them); `--time 30` prints how long the model alone takes for the first that can be read, in
-milliseconds. `Model(folder).predict(content)` does the same from Python, for the bytes of a picture file.
+Needs what `requirements.txt` names and nothing else; for DICOM pydicom too, for NIfTI nibabel. `-` instead of names
+reads them from standard input, one a line (or with NUL between them); `--time 30` prints how long the model alone
+takes for the first that can be read, in milliseconds. `Model(folder).predict(content)` does the same from Python, for
+the bytes of a picture file.
 """
 
 import argparse
@@ -19,6 +20,19 @@ import time
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+# ---- DICOM and NIfTI
+from headstart.images.medical_values import (
+    Volume,
+    choose_place,
+    count_dicom_frames,
+    find_medical_format,
+    open_dicom,
+    read_dicom_values,
+    split_slice,
+)
+
+# ---- DICOM and NIfTI end here
 
 HERE = pathlib.Path(__file__).resolve().parent
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -71,6 +85,8 @@ def decode(content, rules):
 
 def _decode(content, rule):
     size = rule["size_px"]
+    if medical := find_medical_format(content[:400]):
+        return _decode_medical(medical, content, rule)
     side = math.ceil(size / rule["crop_fraction"]) if rule["resize"] == "crop" else size
     image = _open_image(content)
     extent = image.size
@@ -87,6 +103,26 @@ def _decode(content, rule):
         flat = _low_bytes(flat, image, content, rule["ranges"])
     small = _resize_to_input(flat, extent, rule)
     return np.asarray(small.transpose(Image.Transpose[turn]) if turn else small)
+
+
+def _decode_medical(medical, content, rule):
+    """A frame of a DICOM file, or a slice of a NIfTI volume."""
+    ranges, (plane, where) = rule["ranges"], split_slice(rule["ranges"]["slice"])
+    if medical == "DICOM":
+        file = open_dicom(content)
+        values, kind, ends = read_dicom_values(file, choose_place(count_dicom_frames(file), where), ranges["window"])
+    else:
+        volume = Volume(content, plane)
+        values, kind, ends = volume.read_slice(choose_place(volume.count, where), ranges["window"])
+    extent = values.shape[1::-1]
+    if extent[0] * extent[1] > MAX_PIXELS:
+        raise ValueError(f"{extent[0]} x {extent[1]} px is more than {MAX_PIXELS // 1_000_000} megapixels")
+    ends = ends or (_find_ends(values, ranges, kind) if kind else None)
+    if ranges["precise"]:
+        return _fit_levels(_scale_precisely(values, *ends) if kind else values.astype(np.float32), extent, rule, None)
+    levels = _to_bytes(values, *ends) if kind else values
+    image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels).convert("RGB")
+    return np.asarray(_resize_to_input(image, extent, rule))
 
 
 def _fit_levels(levels, extent, rule, turn):
@@ -114,14 +150,13 @@ def _to_levels(image, layout, content, ranges):
         if share.min() < 1:
             white = (ranges["integers"] or (0, 65535))[1]
             values = white + (values - np.float32(white)) * share
-    return _scale_precisely(values, *(ranges["integers"] or _own_integers(values)))
+    return _scale_precisely(values, *_find_ends(values, ranges, "integers"))
 
 
 def _scale_precisely(values, low, high):
-    _require_inside(values, low, high)
     if values.dtype.kind == "f":
         values = np.where(np.isfinite(values), values, low)
-    levels = values.astype(np.float32 if values.dtype in (np.int8, np.uint8, np.int16, np.uint16) else np.float64)
+    levels = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     levels = (levels - low) * (255.0 / (high - low) if high != low else 0.0)
     return np.clip(levels, 0, 255).astype(np.float32)
 
@@ -161,7 +196,9 @@ def _low_bytes(high, image, content, ranges):
     ends = ranges["integers"] or (0, 4095 if values.max(initial=0) < 4096 else 65535)
     if tuple(ends) == (0, 65535):
         return high
-    return Image.fromarray(_to_bytes(values + np.asarray(_to_rgb(_swap_bytes(content), ranges)), *ends))
+    values += np.asarray(_to_rgb(_swap_bytes(content), ranges))
+    _require_inside(values, *ends)
+    return Image.fromarray(_to_bytes(values, *ends))
 
 
 def _swap_bytes(content):
@@ -195,20 +232,19 @@ def _to_rgb(image, ranges):
     return image.convert("RGB")
 
 
-def _find_ends(values, ranges):
+def _find_ends(values, ranges, kind=""):
     """Black and white of more than 8 bits: the training pictures', or without one what this file seems to have."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise ValueError("no value in it is a finite number")
-    if values.dtype.kind != "f":
-        return ranges["integers"] or _own_integers(values)
     low, high = float(finite.min()), float(finite.max())
-    return ranges["floats"] or ((0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high))
-
-
-def _own_integers(values):
-    low, high = float(values.min()), float(values.max())
-    return (0.0, 4095.0 if high <= 4095 else 65535.0) if low >= 0 and high <= 65535 else (low, high)
+    kind = kind or ("floats" if values.dtype.kind == "f" else "integers")
+    if kind == "floats":
+        usual = (0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high)
+    else:
+        usual = (0.0, 4095.0 if high <= 4095 else 65535.0) if low >= 0 and high <= 65535 else (low, high)
+    _require_inside(values, *(ranges[kind] or usual))
+    return ranges[kind] or usual
 
 
 def _require_inside(values, low, high):
@@ -217,9 +253,8 @@ def _require_inside(values, low, high):
 
 
 def _to_bytes(values, low, high):
-    _require_inside(values, low, high)
     finite = np.isfinite(values)
-    factor = np.float32(255.0 / (high - low) if high > low else 0.0)
+    factor = np.float32(255.0 / (high - low) if high != low else 0.0)
     scaled = (np.where(finite, values, low).astype(np.float32) - np.float32(low)) * factor + 0.5
     return np.clip(scaled, 0, 255).astype(np.uint8)
 

@@ -56,12 +56,14 @@ class Picture:
         size: Width and height in px as stored, before EXIF orientation.
         extent: Width and height of the picture in pixels of what was decoded; a reduced scale may not be whole.
         notes: Positions in `NOTES` of what was done so far.
+        frame: Which of several frames or slices is decoded, from 0.
         group: What the file says that it belongs to (a patient), as a 64-bit digest; 0 where it says nothing.
         deep_values: Values beyond 8 bits that take the set's range, once decoded.
     """
 
     format: str
     size: tuple[int, int]
+    frame: int = 0
     group: int = 0
 
     def __init__(self, ranges: PixelRanges) -> None:
@@ -90,7 +92,7 @@ class Picture:
     def decode_rgb(self, least: int = 0) -> Image.Image:
         """8-bit RGB, not yet upright, perhaps at a reduced scale as `decode_samples`."""
         samples = self.decode_samples(least)
-        values = samples.values if not samples.kind else fit_to_uint8(samples.values, *self.find_ends(samples))
+        values = samples.values if not samples.kind else fit_to_uint8(samples.values, *self._require_ends(samples))
         return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).convert("RGB")
 
     def decode_levels(self, least: int = 0) -> np.ndarray:
@@ -98,7 +100,14 @@ class Picture:
         samples = self.decode_samples(least)
         if not samples.kind:
             return samples.values.astype(np.float32)
-        return fit_to_levels(samples.values, *self.find_ends(samples))
+        return fit_to_levels(samples.values, *self._require_ends(samples))
+
+    def _require_ends(self, samples: Samples) -> tuple[float, float]:
+        """Black and white; what a window cuts away is meant to go, what lies outside of the set's range is not."""
+        low, high = self.find_ends(samples)
+        if samples.ends is None:
+            require_inside(samples.values, low, high)
+        return low, high
 
     def find_ends(self, samples: Samples) -> tuple[float, float]:
         """Black and white of samples beyond 8 bits."""
@@ -166,8 +175,9 @@ def _own_integer_range(values: np.ndarray) -> tuple[float, float]:
     return (0, 4095 if high <= 4095 else 65535) if low >= 0 and high <= 65535 else (low, high)
 
 
-def _require_inside(values: np.ndarray, finite: Any, low: float, high: float) -> None:
-    if np.mean(finite & ((values < min(low, high)) | (values > max(low, high)))) > OUTSIDE:
+def require_inside(values: np.ndarray, low: float, high: float) -> None:
+    """Refuse, by a PictureError, a picture of quite another range."""
+    if np.mean(np.isfinite(values) & ((values < low) | (values > high))) > OUTSIDE:
         what = f"more than half of its values lie outside {low:,g} to {high:,g}, the range of the training pictures"
         raise PictureError("unreadable", what)
 
@@ -175,7 +185,6 @@ def _require_inside(values: np.ndarray, finite: Any, low: float, high: float) ->
 def fit_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Scaled, rounded and clipped to uint8; what is no number becomes black."""
     finite = np.isfinite(values)
-    _require_inside(values, finite, low, high)
     factor = 255.0 / (high - low) if high != low else 0.0
     levels = (np.where(finite, values, low).astype(np.float32) - np.float32(low)) * np.float32(factor) + 0.5
     return np.asarray(np.clip(levels, 0, 255), np.uint8)
@@ -184,12 +193,8 @@ def fit_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
 def fit_to_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Scaled and clipped to float32 0..255, one rounding a value; what is no number becomes black."""
     if values.dtype.kind == "f":
-        finite = np.isfinite(values)
-        _require_inside(values, finite, low, high)
-        values = np.where(finite, values, low)
-    else:
-        _require_inside(values, np.True_, low, high)
-    levels: Any = values.astype(np.float32 if values.dtype in (np.int8, np.uint8, np.int16, np.uint16) else np.float64)
+        values = np.where(np.isfinite(values), values, low)
+    levels: Any = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     if low:
         levels -= low
     levels *= 255.0 / (high - low) if high != low else 0.0

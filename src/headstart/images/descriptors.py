@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -16,9 +16,10 @@ from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import OWN_RANGES, PixelRanges
 from headstart.images.codecs import DEEP, FLOAT, NOTES, open_picture
 
-REVISION = 2
+REVISION = 3
 BINS = 64
-ROW_WIDTH = BINS + 4 + 8
+ROW_WIDTH = BINS + 4 + 4 + 9
+_SHIFTS = (48, 32, 16, 0)
 _SMALL = 64
 _HASH_SIDE = 32
 
@@ -31,8 +32,10 @@ class ImageDescriptors:
         phash: 64-bit perceptual hash.
         histogram: (64,) float32, 4 x 4 x 4 RGB colour histogram, sums to 1.
         grey_std: Standard deviation of the grey levels 0..255.
-        frames: Frames or pages in the file; the first one is used.
+        frames: Frames, pages or slices in the file.
         notes: Bit `i` set: `codecs.NOTES[i]` was done.
+        frame: The one that is used, from 0.
+        group: What the file says that it belongs to (a patient), as a 64-bit digest; 0 where it says nothing.
         value_range: Smallest and largest value beyond 8 bits a channel, but for a stray few; None without such.
     """
 
@@ -43,13 +46,19 @@ class ImageDescriptors:
     grey_std: float
     frames: int
     notes: int
+    frame: int = 0
+    group: int = 0
     value_range: tuple[float, float] | None = None
 
     @property
     def note(self) -> str:
         """What was done to read the picture; empty when nothing."""
         parts = [text for bit, text in enumerate(NOTES) if self.notes >> bit & 1]
-        return "; ".join(parts + ([f"first of {self.frames} frames"] if self.frames > 1 else []))
+        return "; ".join(parts + ([self._frame_note] if self.frames > 1 else []))
+
+    @property
+    def _frame_note(self) -> str:
+        return f"number {self.frame + 1} of {self.frames} frames" if self.frame else f"first of {self.frames} frames"
 
 
 def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageDescriptors:
@@ -68,6 +77,8 @@ def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageD
         grey_std=float(np.asarray(grey).std(dtype=np.float64)),
         frames=picture.count_frames(),
         notes=sum(1 << bit for bit in picture.notes),
+        frame=picture.frame,
+        group=picture.group,
         value_range=picture.measure_range(),
     )
 
@@ -108,35 +119,42 @@ def cache_key(ranges: PixelRanges) -> str:
 
 def to_row(facts: ImageDescriptors) -> np.ndarray:
     """Facts as (ROW_WIDTH,) float32; integers in parts of 16 bits, which float32 holds exactly."""
-    parts = [facts.phash >> shift & 0xFFFF for shift in (48, 32, 16, 0)]
-    numbers = [facts.width_px, facts.height_px, facts.grey_std, facts.frames, facts.notes]
+    parts = [digest >> shift & 0xFFFF for digest in (facts.phash, facts.group) for shift in _SHIFTS]
+    numbers = [facts.width_px, facts.height_px, facts.grey_std, facts.frames, facts.frame, facts.notes]
     numbers += [facts.value_range is not None, *(facts.value_range or (0.0, 0.0))]
     return np.concatenate([facts.histogram, np.array(parts + numbers, dtype=np.float32)])
 
 
 def from_row(row: np.ndarray) -> ImageDescriptors:
     """The facts that `to_row` wrote."""
-    p3, p2, p1, p0, width, height, grey_std, frames, notes, is_deep, low, high = row[BINS:].tolist()
+    phash, group = (
+        sum(int(part) << shift for part, shift in zip(parts, _SHIFTS, strict=True))
+        for parts in (row[BINS : BINS + 4].tolist(), row[BINS + 4 : BINS + 8].tolist())
+    )
+    width, height, grey_std, frames, frame, notes, is_deep, low, high = row[BINS + 8 :].tolist()
     return ImageDescriptors(
         width_px=int(width),
         height_px=int(height),
-        phash=int(p3) << 48 | int(p2) << 32 | int(p1) << 16 | int(p0),
+        phash=phash,
         histogram=np.array(row[:BINS], dtype=np.float32),
         grey_std=grey_std,
         frames=int(frames),
+        frame=int(frame),
+        group=group,
         notes=int(notes),
         value_range=(low, high) if is_deep else None,
     )
 
 
-def measure_ranges(facts: Sequence[ImageDescriptors]) -> PixelRanges:
+def measure_ranges(facts: Sequence[ImageDescriptors], rules: PixelRanges = OWN_RANGES) -> PixelRanges:
     """Black and white of a set's pictures beyond 8 bits a channel, so that all are scaled alike.
 
     Whole numbers take the smallest of 8, 10, 12, 14 and 16 bits that holds every picture, floats 0..1 or 0..255;
-    where those do not hold them, from the smallest to the largest value of the set.
+    where those do not hold them, from the smallest to the largest value of the set. `rules` say what was asked for.
     """
     floats, integers = _join_ranges(facts, is_float=True), _join_ranges(facts, is_float=False)
-    return PixelRanges(
+    return replace(
+        rules,
         precise=any(fact.notes >> bit & 1 for fact in facts for bit in DEEP),
         integers=_widen_range(integers, [2.0**bits - 1 for bits in (8, 10, 12, 14, 16)]),
         floats=_widen_range(floats, [1.0, 255.0]),
@@ -157,4 +175,7 @@ def _widen_range(ends: tuple[float, float] | None, usual_ends: Sequence[float]) 
 def format_ranges(ranges: PixelRanges) -> str:
     """`0 to 4,095 is black to white`."""
     ends = [f"{low:,.6g} to {high:,.6g}" for low, high in filter(None, (ranges.integers, ranges.floats))]
-    return f"{' and of floats '.join(ends)} is black to white"
+    measured = f"{' and of floats '.join(ends)} is black to white" if ends else ""
+    windows = {"": "", "none": "no window of a file is applied"}
+    window = windows.get(ranges.window, f"the window {ranges.window.replace(',', ', ')} (center, width) is applied")
+    return "; ".join(filter(None, (measured, window))) or "the windows of the files are black to white"

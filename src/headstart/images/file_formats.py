@@ -8,12 +8,31 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from headstart.core import registry
+from headstart.images.medical_values import MEDICAL_HEAD
 
-HEAD_BYTES = 352
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+HEAD_BYTES = MEDICAL_HEAD
+SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".dcm",
+        ".dicom",
+        ".ima",
+        ".nii",
+    }
+)
 
 _OTHERS = (
     (rb"....ftyp(hei|hev|mif1|msf1)", "HEIC"),
@@ -36,6 +55,11 @@ class PictureError(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def has_picture_suffix(name: str) -> bool:
+    """Whether a file is called as a picture."""
+    return PurePath(name).suffix.lower() in SUFFIXES or name.lower().endswith(".nii.gz")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelRanges:
-    """Which values of pictures beyond 8 bits a channel become black and white; None scales each file by its own."""
+    """How values of pictures are read: which become black and white beyond 8 bits a channel, and of which part.
+
+    Ends that are None scale each file by its own.
+    """
 
     integers: tuple[float, float] | None = None
     floats: tuple[float, float] | None = None
     precise: bool = field(default=False, metadata={"digest": "unless default"})  # levels keep their fractions
+    window: str = field(default="", metadata={"digest": "unless default"})  # `CENTER,WIDTH`, `none`, or the file's own
+    slice: str = field(default="", metadata={"digest": "unless default"})  # of a volume or a file of many frames
 
 
 OWN_RANGES = PixelRanges()

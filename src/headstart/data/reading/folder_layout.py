@@ -16,8 +16,7 @@ from pathlib import Path
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.types import SkippedFile
-from headstart.data.reading.file_inspection import lower_suffix
-from headstart.images.file_formats import SUFFIXES
+from headstart.images.file_formats import has_picture_suffix
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trainval", "trn"), "train"),
@@ -77,7 +76,7 @@ class FolderLayout:
 
 
 def _is_meant_as_picture(file: SkippedFile) -> bool:
-    return file.reason == "not_a_picture" and lower_suffix(file.uri) in SUFFIXES
+    return file.reason == "not_a_picture" and has_picture_suffix(file.uri)
 
 
 def detect_layout(pictures: Iterable[str]) -> FolderLayout:

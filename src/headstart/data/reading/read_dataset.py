@@ -19,16 +19,17 @@ import numpy as np
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError
 from headstart.core.job import write_picture_root
+from headstart.core.picture_settings import parse_window
 from headstart.core.run.reader import RunReader
 from headstart.core.settings import count_threads
 from headstart.core.storage.csv_tables import format_csv
 from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import OWN_RANGES, Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
+from headstart.core.types import Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
 from headstart.data.reading.file_inspection import FileInspection, FileInspector
 from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
-from headstart.images.descriptors import format_ranges, from_row, measure_ranges
+from headstart.images.descriptors import ImageDescriptors, format_ranges, from_row, measure_ranges
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
@@ -71,22 +72,23 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
     leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
     listing = find_reader(str(location)).list_pictures(str(location), ctx.job, leave_out)
     write_picture_root(listing.root, ctx.run.path)
-    inspector = FileInspector(listing.root, ctx.store)
+    rules = PixelRanges(window=parse_window(ctx.job.window), slice=ctx.job.slice)
+    inspector = FileInspector(listing.root, ctx.store, rules)
     with ctx.console.show_progress("read", len(listing.uris), "files") as progress:
         answers = list(inspector.inspect_files(listing.uris, count_threads(), progress))
     labelling = _label_pictures(listing, answers)
-    answers, ranges = _scale_alike(listing.root, labelling, answers, ctx)
-    if ranges != OWN_RANGES:
+    answers, ranges = _scale_alike(listing.root, labelling, answers, rules, ctx)
+    if ranges != rules:
         labelling = _label_pictures(listing, answers)  # a picture may have vanished meanwhile
     data = replace(_build_dataset(listing, labelling, answers), reading=_make_reading(ctx.job.resize, ranges))
     summary = _format_summary(data, labelling.split_names)
     ctx.console.print_line("read", f"{summary}, {format_duration(time.monotonic() - started)}")
     for note in labelling.notes:
         ctx.console.print_line("read", note)
-    if ranges != OWN_RANGES:
-        ctx.console.print_line(
-            "read", f"values beyond 8 bits a channel: {format_ranges(ranges)}, in all pictures alike"
-        )
+    if ranges.precise:
+        ctx.console.print_line("read", f"values beyond 8 bits a channel, none lost: {format_ranges(ranges)}")
+    if data.groups and not any(record.group for record in labelling.records):
+        ctx.console.print_line("read", _format_own_groups(data))
     return data
 
 
@@ -103,14 +105,14 @@ def _make_reading(resize: str, ranges: PixelRanges) -> PictureReading:
 
 
 def _scale_alike(
-    root: str, labelling: Labelling, answers: list[FileInspection | SkippedFile], ctx: Context
+    root: str, labelling: Labelling, answers: list[FileInspection | SkippedFile], rules: PixelRanges, ctx: Context
 ) -> tuple[list[FileInspection | SkippedFile], PixelRanges]:
     """Pictures beyond 8 bits a channel get one range, measured on all of them, and are described anew in it."""
     labelled = {record.uri for record in labelling.records}
     pictures = [answer for answer in answers if isinstance(answer, FileInspection) and answer.uri in labelled]
     facts = {picture.uri: from_row(picture.row) for picture in pictures}
     deep = {uri for uri, fact in facts.items() if fact.value_range}
-    ranges = measure_ranges(list(facts.values()))
+    ranges = measure_ranges(list(facts.values()), rules)
     if not deep:
         return answers, ranges
     with ctx.console.show_progress("read", len(deep), "files") as progress:
@@ -131,7 +133,8 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
     positions = {name: position for position, name in enumerate(names)}
     targets = np.array([positions[name] for name in classes], dtype=np.int64)
     split = tuple(record.split for record in labelling.records)
-    of_records = _gather_columns(labelling.records)
+    facts = [from_row(picture.row) for picture in used]
+    of_records = _gather_columns(labelling.records, facts)
     return Dataset(
         name=listing.name,
         root=listing.root,
@@ -142,7 +145,7 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
         targets=targets,
         split=split,
         class_names=names,
-        facts=_gather_facts(used),
+        facts=_gather_facts(used, facts),
         excused=tuple(sorted(skipped, key=lambda file: os.fsencode(file.uri))),
         digest=compute_dataset_digest(uris, digests, targets, split, names, **of_records),
         unlabelled=tuple(sort_by_bytes(labelling.unlabelled)),
@@ -150,11 +153,14 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
     )
 
 
-def _gather_columns(records: Sequence[Record]) -> dict[str, Any]:
-    """Groups, times and weights of the records, where any of them has one."""
+def _gather_columns(records: Sequence[Record], facts: Sequence[ImageDescriptors]) -> dict[str, Any]:
+    """Groups, times and weights of the records, where any has one; else the groups that the files themselves tell."""
+    groups = tuple(record.group for record in records)
+    if not any(groups):
+        groups = tuple(f"{fact.group:016x}" if fact.group else "" for fact in facts)
     times, weights = (np.array([getattr(record, name) for record in records]) for name in ("time_s", "weight"))
     return {
-        "groups": tuple(record.group for record in records) if any(record.group for record in records) else (),
+        "groups": groups if any(groups) else (),
         "times": times if np.isfinite(times).any() else None,
         "weights": weights / weights.mean() if (weights != weights[0]).any() else None,
     }
@@ -180,8 +186,15 @@ def compute_dataset_digest(
     return compute_digest([*values, columns] if columns else values)
 
 
-def _gather_facts(pictures: Sequence[FileInspection]) -> DatasetFacts:
-    facts = [from_row(picture.row) for picture in pictures]
+def _format_own_groups(data: Dataset) -> str:
+    inside = [group for group in data.groups if group]
+    which = "all pictures" if len(inside) == len(data.uris) else f"{len(inside):,} of {len(data.uris):,} pictures"
+    return (
+        f"{which} are grouped by what their files say: {len(set(inside)):,} patients; each stays on one side of a split"
+    )
+
+
+def _gather_facts(pictures: Sequence[FileInspection], facts: Sequence[ImageDescriptors]) -> DatasetFacts:
     return DatasetFacts(
         width_px=np.array([fact.width_px for fact in facts], dtype=np.int32),
         height_px=np.array([fact.height_px for fact in facts], dtype=np.int32),

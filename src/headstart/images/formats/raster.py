@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import threading
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,8 +36,10 @@ from headstart.images.codecs import (
     fit_to_uint8,
     require_few_pixels,
     require_finite_value,
+    require_inside,
 )
 from headstart.images.file_formats import HEAD_BYTES, PictureError, PictureFormat, count_passes, is_cut_short
+from headstart.images.quiet_reading import silence_readers
 
 MAX_PASSES = 50  # of a progressive JPEG; encoders make about ten
 
@@ -89,7 +89,7 @@ class RasterPicture(Picture):
     def _translate_errors(self) -> Iterator[None]:
         """Turn whatever a reader raises on bad bytes (Pillow has no common class for it) into a PictureError."""
         try:
-            with _silence_pillow():
+            with silence_readers():
                 yield
         except PictureError:
             raise
@@ -114,7 +114,8 @@ class RasterPicture(Picture):
             raw_mode = self._load(least)
             if self._image.mode.startswith(("I", "F")):
                 samples = self._read_deep_grey()
-                return Image.fromarray(fit_to_uint8(samples.values[..., 0], *self.find_ends(samples))).convert("RGB")
+                grey = fit_to_uint8(samples.values[..., 0], *self._require_ends(samples))
+                return Image.fromarray(grey).convert("RGB")
             image = self._flatten_transparency(self._image)
             return self._recover_low_bytes(image, raw_mode) if _has_low_bytes(raw_mode) else image
 
@@ -140,7 +141,7 @@ class RasterPicture(Picture):
     def read_orientation(self) -> int:
         """The EXIF orientation, 1 to 8; 1 where none can be read. Right only after `decode_rgb`."""
         try:
-            with _silence_pillow():
+            with silence_readers():
                 return int(self._image.getexif().get(0x0112, 1))
         except Exception:  # broken metadata of a sound picture: told as a note
             self.notes.add(NO_EXIF)
@@ -172,7 +173,9 @@ class RasterPicture(Picture):
         ends = self.ranges.integers or (0, 4095 if values.max(initial=0) < 4096 else 65535)
         if ends == (0, 65535):
             return high
-        return Image.fromarray(fit_to_uint8(values + np.asarray(self._flatten_transparency(self._load_low())), *ends))
+        values += np.asarray(self._flatten_transparency(self._load_low()))
+        require_inside(values, *ends)
+        return Image.fromarray(fit_to_uint8(values, *ends))
 
     def _load_low(self) -> Image.Image:
         """The low bytes of 16-bit colour."""
@@ -223,28 +226,6 @@ def _swap_byte_order(args: Any) -> Any:
         return (_swap_byte_order(args[0]), *args[1:])
     layout, _, order = str(args).rpartition(";16")
     return f"{layout};16{'L' if order == 'B' else 'B'}"
-
-
-_quiet_lock = threading.Lock()
-_quiet_threads: list[int] = []
-_QUIET: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-
-
-@contextlib.contextmanager
-def _silence_pillow() -> Iterator[None]:
-    """Pillow's warnings off the terminal while any thread reads; `warnings.catch_warnings` is not safe with threads."""
-    with _quiet_lock:
-        if not _quiet_threads:
-            warnings.filters.insert(0, _QUIET)  # type: ignore[attr-defined]
-        _quiet_threads.append(threading.get_ident())
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_threads.pop()
-            if not _quiet_threads:
-                with contextlib.suppress(ValueError):
-                    warnings.filters.remove(_QUIET)  # type: ignore[attr-defined]
 
 
 def find_name(head: bytes) -> str:

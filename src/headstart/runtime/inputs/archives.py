@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from headstart.core.storage.unpacking import GROWTH, count_allowed_bytes
-from headstart.images.file_formats import HEAD_BYTES, SUFFIXES, PictureError, detect_format
+from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format, has_picture_suffix
 from headstart.runtime.inputs.decoded_batches import Content
 
 MEMBER_BYTES = 100_000_000  # a picture file in an archive may have
@@ -116,7 +116,7 @@ def _make_unreadable(name: str, why: str) -> Content:
 def _is_picture(member: str) -> bool:
     inside = PurePosixPath(member.replace("\\", "/"))
     hidden = any(part.startswith(".") and part.strip(".") for part in inside.parts) or "__MACOSX" in inside.parts
-    return inside.suffix.lower() in SUFFIXES and not hidden
+    return has_picture_suffix(inside.name) and not hidden
 
 
 def _format_error(err: BaseException) -> str:

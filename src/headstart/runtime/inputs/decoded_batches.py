@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.types import InputSpec
-from headstart.images.file_formats import SUFFIXES, PictureError
+from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format, has_picture_suffix
 from headstart.images.preprocessing import decode_picture, read_bytes
 
 FILES_AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
@@ -95,7 +95,7 @@ def list_entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def walk_paths(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are named; a folder's pictures, told by their suffix, in sorted order, sub-folders included.
+    """Files as they are named; a folder's pictures, told by their suffix (DICOM may lack it), sorted, sub-folders too.
 
     A named file is handed on whatever its suffix, and a folder that cannot be listed too: its row says so. Links to
     folders are not followed inside a folder, so a loop of links ends.
@@ -115,5 +115,17 @@ def _walk_folder(folder: Path) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk_folder(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in SUFFIXES:
+        elif has_picture_suffix(entry.name) or _is_bare_dicom(entry):
             yield Path(entry.path)
+
+
+def _is_bare_dicom(entry: os.DirEntry[str]) -> bool:
+    """Whether a file without a suffix (`IM0001`, or a UID) is DICOM, as scanners write it."""
+    suffix = Path(entry.name).suffix[1:]
+    if suffix and not suffix.isdecimal():
+        return False
+    try:
+        with open(entry.path, "rb") as handle:  # noqa: PTH123
+            return "DICOM" in detect_format(handle.read(HEAD_BYTES)).names
+    except (OSError, PictureError):
+        return False

@@ -1,0 +1,48 @@
+"""Settings of a job that say how deep and medical pictures are read: a window of values, and a slice or frame."""
+
+from __future__ import annotations
+
+from headstart.core.errors import UsageError
+
+WINDOWS = {  # center and width in Hounsfield units, as radiologists commonly use them
+    "brain": (40, 80),
+    "lung": (-600, 1500),
+    "mediastinum": (50, 350),
+    "abdomen": (50, 400),
+    "liver": (30, 150),
+    "bone": (400, 1800),
+}
+PLANES = ("sagittal", "coronal", "axial")  # in the order of the axes that stand upright on them: right, front, up
+_WHERE = ("first", "middle", "last")
+
+
+def parse_window(text: str) -> str:
+    """`CENTER,WIDTH` of a window as it is asked for: a preset's name, two numbers, `none`, or empty for the file's own.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if text in ("", "none"):
+        return text
+    parts = WINDOWS[text] if text in WINDOWS else text.split(",")
+    try:
+        center, width = map(float, parts)
+        if not 0 < width < 1e9 or not abs(center) < 1e9:
+            raise ValueError
+    except ValueError:
+        hint = f"write CENTER,WIDTH, none or one of {', '.join(WINDOWS)}"
+        raise UsageError(f"`{text}` is no window", where="--window", hint=hint) from None
+    return f"{center:g},{width:g}"
+
+
+def parse_slice(text: str) -> tuple[str, str]:
+    """Plane and place of `[PLANE:]PLACE`; empty is `axial:middle`.
+
+    Raises:
+        UsageError: There is no such plane, or the place is no word and no number from 1.
+    """
+    plane, _, place = (text or "middle").rpartition(":")
+    if (plane or "axial") not in PLANES or not (place in _WHERE or (place.isdecimal() and int(place) > 0)):
+        hint = f"write {', '.join(_WHERE)} or a number from 1, after axial:, coronal: or sagittal: for NIfTI"
+        raise UsageError(f"`{text}` is no slice", where="--slice", hint=hint)
+    return plane or "axial", place

@@ -1,0 +1,43 @@
+"""Libraries that read pictures warn of whatever is odd in a file: off the terminal and out of the logs.
+
+What they say may repeat a patient's data; what matters of it is told as the reason why a file is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+_LOGGERS = ("pydicom", "nibabel.global")
+_FILTER: Any = ("ignore", None, Warning, re.compile(r"(PIL|pydicom|nibabel)\."), 0)
+_lock = threading.Lock()
+_readers: list[int] = []
+
+
+@contextlib.contextmanager
+def silence_readers() -> Iterator[None]:
+    """Hold warnings back while any thread reads; `warnings.catch_warnings` is not safe with threads."""
+    with _lock:
+        if not _readers:
+            warnings.filters.insert(0, _FILTER)  # type: ignore[attr-defined]
+            _set_loggers(disabled=True)
+        _readers.append(threading.get_ident())
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers.pop()
+            if not _readers:
+                _set_loggers(disabled=False)
+                with contextlib.suppress(ValueError):
+                    warnings.filters.remove(_FILTER)  # type: ignore[attr-defined]
+
+
+def _set_loggers(*, disabled: bool) -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).disabled = disabled

@@ -1,0 +1,233 @@
+"""DICOM and NIfTI: what the sensor saw reaches a trunk's input, windowed and upright, and no name goes with it."""
+
+import gzip
+import io
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import data as pydicom_data
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.sequence import Sequence
+
+from headstart.core.errors import UsageError
+from headstart.core.picture_settings import WINDOWS, parse_slice, parse_window
+from headstart.core.types import InputSpec, PixelRanges
+from headstart.exporting import predict_template
+from headstart.exporting.export_source import decoding_rule
+from headstart.images.codecs import open_picture
+from headstart.images.descriptors import describe_picture, from_row, to_row
+from headstart.images.file_formats import PictureError
+from headstart.images.preprocessing import decode_picture
+from headstart.testing.medical_files import make_dicom, make_nifti, shipped_dicom
+
+
+@cache
+def shipped(name):
+    return shipped_dicom(name)
+
+
+def read(content, **rules):
+    picture = open_picture(content, ranges=PixelRanges(precise=True, **rules))
+    return picture.decode_levels()
+
+
+def test_hounsfield_units_survive_to_the_levels():
+    file = pydicom.dcmread(io.BytesIO(shipped("CT_small.dcm")))
+    units = file.pixel_array.astype(np.int64) * int(file.RescaleSlope) + int(file.RescaleIntercept)
+    samples = open_picture(shipped("CT_small.dcm")).decode_samples()
+    assert samples.kind == "integers" and (samples.values[..., 0] == units).all()
+    levels = read(shipped("CT_small.dcm"), integers=(-1024.0, 255.0 * 16 - 1024.0))  # a power of two a level
+    assert (levels[..., 0] * np.float32(16) - 1024 == units).all()
+    spec = InputSpec(size_px=128, crop_fraction=1.0, ranges=PixelRanges(integers=(-1024.0, 3056.0), precise=True))
+    tensor = decode_picture(shipped("CT_small.dcm"), spec)
+    assert tensor.dtype == np.float32 and (tensor == levels).all()
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "examples_overlay.dcm", "693_J2KI.dcm"])
+def test_the_first_window_of_a_file_is_that_of_pydicom(name):
+    file = pydicom.dcmread(io.BytesIO(shipped(name)))
+    values = apply_modality_lut(file.pixel_array, file)
+    shown = apply_voi_lut(values, file, index=0)
+    half = 2 ** (file.BitsStored - 1)
+    ends = np.array([-half, half - 1] if file.PixelRepresentation else [0, 2 * half - 1])
+    low, high = ends * float(file.get("RescaleSlope", 1)) + float(file.get("RescaleIntercept", 0))
+    expected = (shown - low) / (high - low) * 255
+    np.testing.assert_allclose(read(shipped(name))[..., 0], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_every_window_function_is_that_of_pydicom(function):
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    content = make_dicom(values, WindowCenter=1000, WindowWidth=700, VOILUTFunction=function)
+    shown = apply_voi_lut(values, pydicom.dcmread(io.BytesIO(content)))
+    np.testing.assert_allclose(read(content)[..., 0], shown / (2**16 - 1) * 255, atol=2e-3)
+
+
+def test_a_voi_table_is_applied():
+    values = np.arange(16, dtype=np.uint16).reshape(4, 4)
+    table = Dataset()
+    table.LUTDescriptor = [16, 0, 8]
+    table.add_new("LUTData", "OW", np.arange(255, 255 - 160, -10, dtype="<u2").tobytes())
+    content = make_dicom(values, VOILUTSequence=Sequence([table]))
+    np.testing.assert_array_equal(read(content)[..., 0].ravel(), np.arange(255, 255 - 160, -10))
+
+
+def test_a_window_that_is_asked_for_wins():
+    values = np.array([[-200, -150, 50, 250, 300]], np.int16).repeat(5, 0)
+    content = make_dicom(values, WindowCenter=0, WindowWidth=10)
+    levels = read(content, window=parse_window("abdomen"))[0, :, 0]
+    np.testing.assert_allclose(levels, [0, 0, 127.5, 255, 255])
+    assert (read(content, window="none", integers=(-200.0, 300.0))[0, :, 0] == [0, 25.5, 127.5, 229.5, 255]).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_monochrome1_is_bright_where_values_are_small(bits):
+    values = np.arange(64, dtype=f"uint{bits}").reshape(8, 8)
+    window = {"WindowCenter": 32.0, "WindowWidth": 64}
+    plain, inverted = (
+        read(make_dicom(values, PhotometricInterpretation=f"MONOCHROME{kind}", **window)) for kind in (2, 1)
+    )
+    np.testing.assert_allclose(plain + inverted, 255, atol=1e-4)
+    assert inverted[0, 0, 0] > 250
+    bare = read(make_dicom(values, PhotometricInterpretation="MONOCHROME1"))
+    assert bare[0, 0, 0] > 254.99 and (np.diff(bare[..., 0].ravel()) < 0).all()
+
+
+def test_per_frame_rescaling_and_windows_are_those_of_the_frame():
+    frames = np.stack([np.full((4, 4), value, np.uint16) for value in (10, 20, 30)])
+    groups = []
+    for slope in (1, 2, 3):
+        scale, window, group = Dataset(), Dataset(), Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = slope, 0, "US"
+        window.WindowCenter, window.WindowWidth, window.VOILUTFunction = 127.5, 255, "LINEAR_EXACT"
+        group.PixelValueTransformationSequence, group.FrameVOILUTSequence = Sequence([scale]), Sequence([window])
+        groups.append(group)
+    content = make_dicom(frames, PerFrameFunctionalGroupsSequence=Sequence(groups))
+    for where, level in (("first", 10), ("middle", 40), ("last", 90), ("2", 40)):
+        assert (read(content, slice=where) == level).all()
+    facts = from_row(to_row(describe_picture(content)))
+    assert (facts.frames, facts.frame) == (3, 1) and "number 2 of 3 frames" in facts.note
+    with pytest.raises(PictureError, match="it has 3 frames or slices, and number 4 is asked for"):
+        read(content, slice="4")
+
+
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_jpeg_dcmtk.dcm", "SC_rgb_rle.dcm", "SC_rgb_dcmtk_+eb+cy+np.dcm", "examples_ybr_color.dcm"]
+)
+def test_colour_is_rgb(name):
+    file = pydicom.dcmread(io.BytesIO(shipped(name)))
+    frame = pydicom.pixels.pixel_array(file, index=int(file.get("NumberOfFrames") or 1) // 2)
+    picture = open_picture(shipped(name))
+    assert (np.asarray(picture.decode_rgb()) == frame).all() and not picture.notes
+
+
+def test_a_palette_is_applied():
+    file = pydicom.dcmread(io.BytesIO(shipped("examples_palette.dcm")))
+    expected = pydicom.pixels.apply_color_lut(file.pixel_array, file) / np.float32(257)
+    np.testing.assert_allclose(read(shipped("examples_palette.dcm")), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_bigendian.dcm"]
+)
+def test_lossless_compression_loses_nothing(name):
+    assert (read(shipped(name)) == read(shipped("MR_small.dcm"))).all()
+
+
+def test_the_group_is_a_digest_of_the_patient_then_of_the_study():
+    values = np.zeros((8, 8), np.uint16)
+
+    def group(**elements):
+        return open_picture(make_dicom(values, **elements)).group
+
+    ann, bob = group(PatientID="ANN-1"), group(PatientID="BOB-2")
+    assert ann != bob and ann == group(PatientID="ANN-1 ", StudyInstanceUID="1.2.3")
+    assert group(PatientID="ANN-1", IssuerOfPatientID="other clinic") != ann
+    assert group(PatientID="", StudyInstanceUID="1.2.3") == group(StudyInstanceUID="1.2.3") not in (ann, 0)
+    assert from_row(to_row(describe_picture(make_dicom(values, PatientID="ANN-1")))).group == ann
+
+
+VOLUME = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)  # x right, y front, z up
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("axial:middle", VOLUME[:, ::-1, 3].T),
+        ("", VOLUME[:, ::-1, 3].T),
+        ("coronal:2", VOLUME[:, 1, ::-1].T),
+        ("sagittal:last", VOLUME[3, :, ::-1].T),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_slice_is_upright_however_the_file_stores_it(rule, expected, turned, packed):
+    volume, affine = VOLUME, np.eye(4)
+    if turned:  # stored as z, x, y with x and z from right and from above
+        volume, affine = VOLUME[::-1, :, ::-1].transpose(2, 0, 1), np.zeros((4, 4))
+        affine[2, 0], affine[0, 1], affine[1, 2], affine[3, 3] = -1, -1, 1, 1
+    content = make_nifti(volume, affine)
+    samples = open_picture(
+        gzip.compress(content) if packed else content, ranges=PixelRanges(slice=rule)
+    ).decode_samples()
+    assert samples.kind == "integers" and (samples.values[..., 0] == expected).all()
+
+
+def test_scaled_nifti_is_floats_and_takes_a_window():
+    content = make_nifti(VOLUME, np.eye(4), slope=0.5, inter=-10.0)
+    samples = open_picture(content).decode_samples()
+    assert samples.kind == "floats" and (samples.values[..., 0] == VOLUME[:, ::-1, 3].T * 0.5 - 10).all()
+    assert read(content, window="0,20").max() == 255.0
+
+
+@pytest.mark.parametrize("precise", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda: shipped("CT_small.dcm"),
+        lambda: shipped("MR_small_jp2klossless.dcm"),
+        lambda: shipped("SC_rgb_jpeg_dcmtk.dcm"),
+        lambda: shipped("rtdose.dcm"),
+        lambda: make_dicom(VOLUME[0].astype(np.uint16), PhotometricInterpretation="MONOCHROME1"),
+        lambda: make_nifti(VOLUME, np.eye(4)),
+        lambda: gzip.compress(make_nifti(VOLUME.astype(np.float32), np.eye(4))),
+    ],
+)
+def test_an_export_reads_them_alike(content, precise):
+    ranges = PixelRanges(integers=(0.0, 2000000.0), precise=precise)
+    specs = [InputSpec(size_px=24, ranges=ranges), InputSpec(size_px=24, resize="pad", ranges=ranges)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, of odd files
+        decoded = predict_template.decode(content(), [decoding_rule(spec) for spec in specs])
+    for spec, picture in zip(specs, decoded, strict=True):
+        assert picture.dtype == spec.dtype and (picture == decode_picture(content(), spec)).all()
+
+
+def test_settings_are_words_or_numbers():
+    assert parse_window("lung") == "-600,1500" and parse_window(" 40, 80") == "40,80" and parse_window("") == ""
+    assert set(WINDOWS) >= {"brain", "lung", "bone"} and parse_slice("coronal:7") == ("coronal", "7")
+    for text in ("40", "40,0", "a,b", "nan,3", "heart", "1,2,3"):
+        with pytest.raises(UsageError, match="is no window"):
+            parse_window(text)
+    for text in ("top", "axial:", "axial:0", "round:middle", "axial:-1"):
+        with pytest.raises(UsageError, match="is no slice"):
+            parse_slice(text)
+
+
+def test_all_files_that_pydicom_ships_are_read_or_refused_in_our_words(capfd):
+    counts = {True: 0, False: 0}
+    for path in sorted(Path(pydicom_data.__file__).parent.rglob("*")):
+        if path.suffix in (".dcm", "") and path.is_file():
+            try:
+                describe_picture(path.read_bytes())
+                counts[True] += 1
+            except PictureError as err:
+                assert err.reason in ("truncated", "unreadable", "not_a_picture")
+                counts[False] += 1
+    assert counts[True] > 50
+    assert "pydicom" not in capfd.readouterr().err
