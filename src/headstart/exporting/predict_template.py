@@ -107,13 +107,13 @@ def _decode(content, rule):
 
 def _decode_medical(medical, content, rule):
     """A frame of a DICOM file, or a slice of a NIfTI volume."""
-    ranges, (plane, where) = rule["ranges"], split_slice(rule["ranges"]["slice"])
+    ranges, (plane, place) = rule["ranges"], split_slice(rule["ranges"]["slice"])
     if medical == "DICOM":
         file = open_dicom(content)
-        values, kind, ends = read_dicom_values(file, choose_place(count_dicom_frames(file), where), ranges["window"])
+        values, kind, ends = read_dicom_values(file, choose_place(count_dicom_frames(file), place), ranges["window"])
     else:
         volume = Volume(content, plane)
-        values, kind, ends = volume.read_slice(choose_place(volume.count, where), ranges["window"])
+        values, kind, ends = volume.read_slice(choose_place(volume.count, place), ranges["window"])
     extent = values.shape[1::-1]
     if extent[0] * extent[1] > MAX_PIXELS:
         raise ValueError(f"{extent[0]} x {extent[1]} px is more than {MAX_PIXELS // 1_000_000} megapixels")

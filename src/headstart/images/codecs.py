@@ -178,8 +178,8 @@ def _own_integer_range(values: np.ndarray) -> tuple[float, float]:
 def require_inside(values: np.ndarray, low: float, high: float) -> None:
     """Refuse, by a PictureError, a picture of quite another range."""
     if np.mean(np.isfinite(values) & ((values < low) | (values > high))) > OUTSIDE:
-        what = f"more than half of its values lie outside {low:,g} to {high:,g}, the range of the training pictures"
-        raise PictureError("unreadable", what)
+        detail = f"more than half of its values lie outside {low:,g} to {high:,g}, the range of the training pictures"
+        raise PictureError("unreadable", detail)
 
 
 def fit_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -97,8 +97,8 @@ def detect_format(head: bytes) -> PictureFormat:
     for pattern, name in _OTHERS:
         if re.match(pattern, head, re.DOTALL):
             raise PictureError("unreadable", f"{name} is not read; convert it to JPEG or PNG")
-    known = ", ".join(name for picture_format in list_formats() for name in picture_format.names)
-    raise PictureError("not_a_picture", f"the content is none of {known}")
+    names = ", ".join(name for picture_format in list_formats() for name in picture_format.names)
+    raise PictureError("not_a_picture", f"the content is none of {names}")
 
 
 def is_cut_short(content: bytes, kind: str) -> bool:

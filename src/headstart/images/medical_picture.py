@@ -26,8 +26,8 @@ class MedicalPicture(Picture):
             try:
                 importlib.import_module(self.package)
             except ImportError:
-                what = f"{self.format} needs `{self.package}` of the extra `medical`, which is not installed"
-                raise PictureError("unreadable", f"{what}: {extras.format_install_command('medical')}") from None
+                detail = f"{self.format} needs `{self.package}` of the extra `medical`, which is not installed"
+                raise PictureError("unreadable", f"{detail}: {extras.format_install_command('medical')}") from None
             self.open_file(content)
         require_few_pixels(*self.size, max_pixels)
         self.extent = self.size

@@ -47,8 +47,8 @@ def find_medical_format(head: bytes) -> str:
 
 def choose_place(count: int, where: str) -> int:
     """The place, from 0, of `first`, `middle`, `last` or a number from 1 among so many frames or slices."""
-    named = {"first": 0, "middle": count // 2, "last": count - 1}
-    place = named[where] if where in named else int(where) - 1
+    places = {"first": 0, "middle": count // 2, "last": count - 1}
+    place = places[where] if where in places else int(where) - 1
     if not 0 <= place < count:
         raise MedicalError("unreadable", f"it has {count} frames or slices, and number {where} is asked for")
     return place
@@ -146,9 +146,9 @@ def _require_pixels(file: Any) -> None:
         available = False
     if not available:
         package = "python-gdcm" if syntax in BY_GDCM else "pylibjpeg-openjpeg"
-        known = f"pip install {package}" if syntax in BY_GDCM or syntax.startswith("1.2.840.10008.1.2.4.20") else ""
+        remedy = f"pip install {package}" if syntax in BY_GDCM or syntax.startswith("1.2.840.10008.1.2.4.20") else ""
         detail = f"its pixels are compressed as {syntax.name}, and no installed package reads it"
-        raise MedicalError("unreadable", f"{detail}: {known}" if known else detail)
+        raise MedicalError("unreadable", f"{detail}: {remedy}" if remedy else detail)
 
 
 def _read_grey(file: Any, place: int, window: str, values: Any) -> tuple[Any, str, Any]:

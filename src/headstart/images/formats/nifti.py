@@ -19,10 +19,10 @@ class NiftiPicture(MedicalPicture):
 
     def open_file(self, content: bytes) -> None:
         """Parse the header."""
-        plane, where = split_slice(self.ranges.slice)
+        plane, place = split_slice(self.ranges.slice)
         self._volume = Volume(content, plane)
         self.size, self.frames = self._volume.size, self._volume.count
-        self.frame = choose_place(self.frames, where)
+        self.frame = choose_place(self.frames, place)
 
     def read_values(self) -> Samples:
         """Read the slice."""
