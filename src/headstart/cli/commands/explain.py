@@ -83,12 +83,15 @@ def _require_apart(arguments: Sequence[str], out: Path) -> None:
     Raises:
         UsageError: A picture lies in `out`, or `out` in a folder of pictures.
     """
+    from headstart.core.storage.locations.names import is_remote
     from headstart.runtime.inputs.archives import is_archive
     from headstart.runtime.inputs.decoded_batches import Content
     from headstart.runtime.inputs.image_sources import NamedSource, read_sources
 
     for word in arguments:
         path = Path(word)
+        if is_remote(word):
+            continue
         if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
             fact = f"the folder `{out}` lies among the pictures of `{word}`"
             raise UsageError(fact, where="--out", hint="name a folder beside them with `--out`")

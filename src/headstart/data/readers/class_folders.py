@@ -12,9 +12,9 @@ from pathlib import Path
 from headstart.core.errors import DataError, format_nearest
 from headstart.core.job import Job
 from headstart.core.storage.files import format_printable
-from headstart.core.storage.locations import list_location
+from headstart.core.storage.locations import list_location, require_address
 from headstart.core.storage.locations.listing import FolderListing
-from headstart.core.storage.locations.names import is_reachable, split_archive
+from headstart.core.storage.locations.names import is_reachable, is_remote, split_archive
 from headstart.core.types import SkippedFile
 from headstart.data.reading.file_inspection import lower_suffix
 from headstart.data.reading.folder_layout import FolderLayout, detect_layout
@@ -52,7 +52,9 @@ class ClassFolders:
 
 
 def _require_root(location: str) -> str:
-    """The absolute path of a folder or an archive; a `DataError` where it is not there or cannot be listed."""
+    """The whole location of a folder, an archive or a bucket; a `HeadstartError` where it cannot be listed."""
+    if is_remote(location):
+        return require_address(location)
     path = Path(os.path.abspath(Path(location).expanduser()))  # noqa: PTH100 - links stay as they are given
     name, where = format_printable(location), format_printable(str(path))
     try:

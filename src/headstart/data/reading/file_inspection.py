@@ -17,6 +17,7 @@ import numpy as np
 
 from headstart.core.console import Progress
 from headstart.core.storage.cache import Store
+from headstart.core.storage.locations import count_readers
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import OWN_RANGES, PixelRanges, SkippedFile
 from headstart.images import descriptors
@@ -76,11 +77,13 @@ class FileInspector:
 
     def _inspect_in_parallel(self, uris: list[str], threads: int) -> Iterator[FileInspection | SkippedFile]:
         waiting: deque[Future[list[FileInspection | SkippedFile]]] = deque()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
+        readers = count_readers(self.root, threads)
+        chunk = _CHUNK if readers == threads else 1  # each of many readers waits for its own file
+        pool = ThreadPoolExecutor(readers, thread_name_prefix="look")
         try:
-            for start in range(0, len(uris), _CHUNK):
-                waiting.append(pool.submit(self._inspect_chunk, uris[start : start + _CHUNK]))
-                if len(waiting) > 4 * threads:
+            for start in range(0, len(uris), chunk):
+                waiting.append(pool.submit(self._inspect_chunk, uris[start : start + chunk]))
+                if len(waiting) > 4 * readers:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()

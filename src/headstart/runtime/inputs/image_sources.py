@@ -16,8 +16,10 @@ from pathlib import Path
 
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import tables
+from headstart.core.storage.locations import localize, require_address
+from headstart.core.storage.locations.names import is_remote
 from headstart.images.file_formats import PictureError
-from headstart.runtime.inputs import archives, path_tables
+from headstart.runtime.inputs import archives, path_tables, remote_sources
 from headstart.runtime.inputs.decoded_batches import Content, Source, list_entries, walk_paths
 
 
@@ -44,7 +46,9 @@ def read_sources(
     """
     for name in names:
         path = Path(name.text)
-        if name.pattern and glob.has_magic(name.text) and not os.path.lexists(path):
+        if is_remote(name.text):
+            yield from _read_remote(name.text, column)
+        elif name.pattern and glob.has_magic(name.text) and not os.path.lexists(path):
             yield from _match_pattern(name.text)
         elif tables.is_table(path) and not path.is_dir():
             yield from path_tables.read_rows(path, path_tables.find_column(path, column), root)
@@ -62,15 +66,27 @@ def require_readable_tables(names: Iterable[str], *, column: str | None, root: P
         DataError: A table cannot be read or has no such column.
         SetupError: A table is Parquet, and pyarrow is not installed.
     """
-    table_paths = [path for path in map(Path, names) if tables.is_table(path) and not path.is_dir()]
-    for path in table_paths:
-        path_tables.find_column(path, column)
-    if not table_paths and (column is not None or root is not None):
+    table_names = [name for name in names if tables.is_table(path := Path(name)) and not path.is_dir()]
+    for name in table_names:
+        path_tables.find_column(Path(localize(require_address(name)) if is_remote(name) else name), column)
+    if not table_names and (column is not None or root is not None):
         option = "--column" if column is not None else "--root"
         hint = f"tables end in {', '.join(tables.SUFFIXES)}"
         raise UsageError(f"`{option}` is for tables, and no FILE is one", where=option, hint=hint)
     if root is not None and not root.is_dir():
         raise DataError(f"there is no folder `{root}`", where="--root")
+
+
+def _read_remote(address: str, column: str | None) -> Iterator[Source]:
+    """Pictures at an address; relative paths of a table start from its own folder there."""
+    if not tables.is_table(Path(address)):
+        yield from remote_sources.read_address(address)
+        return
+    table = Path(localize(require_address(address)))
+    rows = path_tables.read_rows(table, path_tables.find_column(table, column))
+    base = address.rpartition("/")[0]
+    places = (row if isinstance(row.content, PictureError) else Content(row.name, f"{base}/{row.name}") for row in rows)
+    yield from remote_sources.fetch_ahead(places)
 
 
 def _match_pattern(pattern: str) -> Iterator[Source]:

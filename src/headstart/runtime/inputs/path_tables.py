@@ -12,6 +12,7 @@ from pathlib import Path
 from headstart.core.errors import DataError, format_nearest
 from headstart.core.storage import csv_tables, tables
 from headstart.core.storage.files import format_printable
+from headstart.core.storage.locations.names import is_remote
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Content
 
@@ -42,7 +43,9 @@ def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Con
     for number, row in tables.read_rows(path, [column]):
         if isinstance(row, tables.MalformedRow):
             yield Content(f"{path}:{number}", PictureError("unreadable", row))
-        elif not isinstance(value := row[0], str) or not value:
+        elif isinstance(value := row[0], str) and is_remote(value):
+            yield Content(value, value)
+        elif not isinstance(value, str) or not value:
             yield Content(f"{path}:{number}", PictureError("unreadable", f"the column `{column}` holds no path here"))
         else:
             restored = csv_tables.restore_cell(value)  # a row of `predict --out` may come back

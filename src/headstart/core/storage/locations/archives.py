@@ -64,8 +64,8 @@ class _Zip:
             self._add_member(info)
         allowed_bytes = count_allowed_bytes(Path(path))
         if sum(self.sizes.values()) > allowed_bytes:
-            what = f"would unpack to more than the {allowed_bytes:,} bytes that an archive of its size may"
-            raise _make_damage_error(path, what)
+            problem = f"would unpack to more than the {allowed_bytes:,} bytes that an archive of its size may"
+            raise _make_damage_error(path, problem)
 
     def _add_member(self, info: zipfile.ZipInfo) -> None:
         name, mode = info.filename.replace("\\", "/"), info.external_attr >> 16
@@ -128,8 +128,10 @@ def _require_end(path: str, end: int) -> None:
             raise tarfile.ReadError("the header of a member is damaged")
 
 
-def _make_damage_error(path: str, what: str) -> DataError:
-    return DataError(f"the archive `{format_printable(path)}` {what}", where=format_printable(path), hint=_PACK_AGAIN)
+def _make_damage_error(path: str, problem: str) -> DataError:
+    return DataError(
+        f"the archive `{format_printable(path)}` {problem}", where=format_printable(path), hint=_PACK_AGAIN
+    )
 
 
 def _clean_name(name: str) -> str:
@@ -189,8 +191,8 @@ def _unpack_tar(path: str, label: str, opener: Any) -> str:
                 while block := packed.read1(_COPIED):  # what there is, where the rest is cut off
                     count += len(block)
                     if count > allowed_bytes:
-                        what = f"unpacks to more than the {allowed_bytes:,} bytes that an archive of its size may"
-                        raise _make_damage_error(label, what)
+                        problem = f"unpacks to more than the {allowed_bytes:,} bytes that an archive of its size may"
+                        raise _make_damage_error(label, problem)
                     plain.write(block)
         except (EOFError, zlib.error, lzma.LZMAError, OSError, ValueError) as err:
             if isinstance(err, OSError) and err.errno is not None:

@@ -37,15 +37,15 @@ def is_hidden_name(name: str) -> bool:
 
 def list_names(names: Iterable[str], folders: Iterable[str] = ()) -> FolderListing:
     """A listing of files that are known by their names alone; `folders` are those that may be empty."""
-    listing, seen = FolderListing(), set(folders)
+    listing, all_folders = FolderListing(), set(folders)
     for name in names:
         parts = name.split("/")
         if any(map(is_hidden_name, parts)):
             listing.skip_file(name, "hidden", HIDDEN)
             continue
         listing.uris.append(name)
-        while (name := name.rpartition("/")[0]) and name not in seen:
-            seen.add(name)
-    listing.folders = [folder for folder in seen if not any(map(is_hidden_name, folder.split("/")))]
+        while (name := name.rpartition("/")[0]) and name not in all_folders:
+            all_folders.add(name)
+    listing.folders = [folder for folder in all_folders if not any(map(is_hidden_name, folder.split("/")))]
     listing.sort_names()
     return listing
