@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from headstart.core.types import SkippedFile
 from headstart.data.reading.annotations import Annotations, find_base, list_annotated
 from headstart.data.reading.folder_layout import find_split
 from headstart.data.reading.label_texts import format_value, split_labels
-from headstart.data.reading.records import Listing, Record
+from headstart.data.reading.records import Listing
 
 # What a column is for -> names by which it is found where no setting names it, in this order; separators do not count.
 NAMES = {
@@ -29,7 +29,9 @@ NAMES = {
     "weight": "sampleweight",  # a column `weight` is more often that of a body
     "time": "time timestamp datetime date acquisitiondate",
 }
-_SKIPS = {"split": "no_split", "weight": "no_weight", "time": "no_time"}
+_FIELDS = {"split": "splits", "group": "groups", "weight": "weights", "time": "times"}  # of `Annotations`
+_PART = 10_000  # rows that are turned into columns together
+_TEXTS = 100_000  # different texts that are looked for again
 
 
 class Table:
@@ -92,37 +94,45 @@ def read_annotations(path: Path, columns: dict[str, str], job: Job) -> Annotatio
 
     A column that was found by its name alone skips no row: it is left out, with a note, where a value is not right.
     """
-    uses = list(columns)
-    numbers, skipped, values = array("q"), list[SkippedFile](), [list[Any]() for _ in uses]
-    appends, texts = [column.append for column in values], dict[Any, Any]()
-    for number, row in tables.read_rows(path, list(columns.values())):
-        if isinstance(row, tables.MalformedRow):
-            skipped.append(SkippedFile(uri=f"{path.name}:{number}", reason="malformed_row", detail=str(row)))
-            continue
-        numbers.append(number)
-        for append, value in zip(appends, row, strict=True):
-            append(texts.setdefault(value, value) if isinstance(value, str) and len(value) < 40 else value)
-    del texts
-    by_use = dict(zip(uses, values, strict=True))
+    numbers, values, skipped = _read_columns(path, list(columns.values()))
+    by_use = dict(zip(columns, values, strict=True))
     column_list = ", ".join(f"{use} `{format_printable(name)}`" for use, name in columns.items())
     notes = [f"{len(numbers) + len(skipped):,} rows in `{format_printable(path.name)}`; columns: {column_list}"]
     parsed, wrong = _parse_columns(by_use, columns, job, notes)
-    paths = [format_value(value) for value in by_use["path"]]
-    labels = _map_repeated(split_labels, by_use["target"])
-    records, kept_numbers = list[Record](), array("q")
-    for at, (text, number) in enumerate(zip(paths, numbers, strict=True)):
-        if not text.strip():
-            detail = f"row {number} has no path in column `{columns['path']}`"
-            skipped.append(SkippedFile(uri=f"{path.name}:{number}", reason="no_path", detail=detail))
-        elif at in wrong:
-            use, value = wrong[at]
-            detail = f"row {number}: column `{columns[use]}` holds `{format_printable(str(value))}`"
-            skipped.append(SkippedFile(uri=text, reason=_SKIPS[use], detail=detail))
-        else:
-            extra = {field: column[at] for field, column in parsed.items()}
-            records.append(Record(text, labels[at], **extra))
-            kept_numbers.append(number)
-    return Annotations(source=path, records=records, numbers=kept_numbers, skipped=skipped, notes=notes)
+    paths = [value if isinstance(value, str) else format_value(value) for value in by_use["path"]]
+    wrong |= {at: ("path", "") for at, text in enumerate(paths) if not text or text.isspace()}
+    for at, (use, value) in sorted(wrong.items()):
+        detail = f"row {numbers[at]}: column `{columns[use]}` holds `{format_printable(str(value))}`"
+        uri = f"{path.name}:{numbers[at]}" if use == "path" else paths[at]
+        skipped.append(SkippedFile(uri=uri, reason=f"no_{use}", detail=detail))
+    parsed |= {"paths": paths, "labels": _map_repeated(split_labels, by_use["target"]), "numbers": numbers}
+    if wrong:
+        fit = [at not in wrong for at in range(len(paths))]
+        parsed = {name: list(compress(column, fit)) for name, column in parsed.items()}
+    return Annotations(source=path, skipped=skipped, notes=notes, **parsed)
+
+
+def _read_columns(path: Path, names: list[str]) -> tuple[list[int], list[list[Any]], list[SkippedFile]]:
+    """Numbers of the rows, a list of values for each column, and the rows that are malformed."""
+    numbers, skipped, values = list[int](), list[SkippedFile](), [list[Any]() for _ in names]
+    texts, rows = dict[str, str](), tables.read_rows(path, names)
+    while part := list(islice(rows, _PART)):
+        sound = [row for row in part if not isinstance(row[1], tables.MalformedRow)]
+        if len(sound) < len(part):
+            skipped += [
+                SkippedFile(uri=f"{path.name}:{number}", reason="malformed_row", detail=str(row))
+                for number, row in part
+                if isinstance(row, tables.MalformedRow)
+            ]
+        numbers += [number for number, _ in sound]
+        for column, cells in zip(values, zip(*(row for _, row in sound), strict=True), strict=False):
+            if set(map(type, cells)) == {str}:  # a text that is there often is kept once
+                column += map(texts.setdefault, cells, cells)
+            else:
+                column += cells
+        if len(texts) > _TEXTS:
+            texts.clear()
+    return numbers, values, skipped
 
 
 def _map_repeated(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
@@ -142,7 +152,7 @@ def _map_repeated(function: Callable[[Any], Any], values: Iterable[Any]) -> list
 def _parse_columns(
     by_use: dict[str, list[Any]], columns: dict[str, str], job: Job, notes: list[str]
 ) -> tuple[dict[str, list[Any]], dict[int, tuple[str, Any]]]:
-    """Values by the field of a record that they are for; rows whose value is wrong, with use and value."""
+    """Values by the field of `Annotations` that they are for; rows whose value is wrong, with use and value."""
     parsers = {"split": _parse_split, "group": format_value, "weight": _parse_weight, "time": _parse_time_s}
     parsed, wrong = dict[str, list[Any]](), dict[int, tuple[str, Any]]()
     for use, parse in parsers.items():
@@ -160,7 +170,7 @@ def _parse_columns(
             hint = "train, val and test are known" if use == "split" else "numbers are needed, or for times dates"
             raise DataError(problem, where=format_flag(use), hint=hint)
         wrong |= {at: (use, by_use[use][at]) for at in bad}
-        parsed["time_s" if use == "time" else use] = results
+        parsed[_FIELDS[use]] = results
     return parsed, wrong
 
 

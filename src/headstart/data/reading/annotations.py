@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 from headstart.core.errors import DataError, format_nearest
@@ -28,14 +29,25 @@ SHOWN = 5  # skipped rows that are told one by one
 
 @dataclass(slots=True, kw_only=True)
 class Annotations:
-    """R rows of a file of labels; `records` hold the paths as they are written there."""
+    """R rows of a file of labels, column by column; a column that it does not have is empty."""
 
     source: Path
-    records: list[Record]
+    paths: list[str]  # R paths as they are written there
+    labels: list[tuple[str, ...]]
     numbers: Sequence[int]  # R numbers of rows or lines, as the source counts them
-    skipped: list[SkippedFile] = field(default_factory=list)  # rows that have no record
-    notes: list[str] = field(default_factory=list)  # what was found in it, told as it is
-    entries: str = "rows"  # what the source has, as messages call them
+    splits: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    weights: Sequence[float] = ()
+    times: Sequence[float] = ()
+    skipped: list[SkippedFile] = field(default_factory=list)  # rows beside these R
+    notes: list[str] = field(default_factory=list)  # what a person should know of the source, a line each
+
+    def make_records(self, uris: Sequence[str]) -> list[Record]:
+        """R records, with the uris that their paths turned out to be."""
+        columns = (self.splits, self.groups, self.weights, self.times)
+        defaults = tuple(Record._field_defaults.values())
+        filled = (column or repeat(default) for column, default in zip(columns, defaults, strict=True))
+        return list(map(Record._make, zip(uris, self.labels, *filled)))  # noqa: B905 - repeats have no end
 
 
 def find_base(source: Path, job: Job) -> str:
@@ -59,15 +71,14 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     Raises:
         DataError: There is no row, or none of the pictures is where its row says; with the folder where they are.
     """
-    source, records = annotations.source, annotations.records
-    if not records:
+    source = annotations.source
+    if not annotations.paths:
         reasons = "; ".join(dict.fromkeys(row.detail for row in annotations.skipped[:SHOWN]))
         problem = f"`{format_printable(source.name)}` names no picture{f': {reasons}' if reasons else ''}"
         raise DataError(problem, where=format_printable(str(source)))
-    root = find_root([record.uri for record in records], find_base(source, job), str(source))
-    uris = root.make_uris([record.uri for record in records])
-    records = [Record(uri, *record[1:]) for uri, record in zip(uris, records, strict=True)]
-    chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers)
+    root = find_root(annotations.paths, find_base(source, job), str(source))
+    uris = root.make_uris(annotations.paths)
+    chosen, unlabelled, skipped = _drop_repeated_rows(annotations.make_records(uris), annotations.numbers)
     notes = [*annotations.notes, *root.notes]
     if job.images and not is_remote(root.base) and (others := _count_others(root, uris, leave_out)):
         notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
@@ -92,32 +103,32 @@ def _drop_repeated_rows(
 ) -> tuple[dict[str, Record], list[str], list[SkippedFile]]:
     """Pictures by uri, uris without a label, and rows that say again, or otherwise, what another row said."""
     chosen, first, skipped = dict[str, Record](), dict[str, int](), list[SkippedFile]()
-    contradicted = dict[str, list[int]]()
+    contradicted, blank = dict[str, list[int]](), list[tuple[str, int]]()
     for number, record in zip(numbers, records, strict=True):
-        if record.labels and chosen.setdefault(record.uri, record) is record:
-            first[record.uri] = number
-        elif record.labels and chosen[record.uri].labels != record.labels:
-            contradicted.setdefault(record.uri, [first[record.uri]]).append(number)
-        elif record.labels:
-            skipped.append(_skip_copy(record.uri, number, first[record.uri]))
-    labelled = set(first)
+        uri = record.uri
+        if not record.labels:
+            blank.append((uri, number))
+        elif (earlier := chosen.setdefault(uri, record)) is record:
+            first[uri] = number
+        elif earlier.labels != record.labels:
+            contradicted.setdefault(uri, [first[uri]]).append(number)
+        else:
+            skipped.append(_skip_copy(uri, number, first[uri]))
     for uri, rows in contradicted.items():
-        texts = (
-            [", ".join(record.labels) for record in records if record.uri == uri] if len(contradicted) <= SHOWN else []
-        )
-        labels = f": {', '.join(f'`{format_printable(text)}`' for text in dict.fromkeys(texts))}" if texts else ""
-        for number in rows:
-            others = ", ".join(f"{other}" for other in rows if other != number)
-            detail = f"row {number} gives it another label than row {others}{labels}"
-            skipped.append(SkippedFile(uri=uri, reason="two_labels", detail=detail))
+        skipped += [_skip_contradiction(uri, number, rows) for number in rows]
         del chosen[uri]
-    unlabelled = list[str]()
-    for number, record in zip(numbers, records, strict=True):
-        if not record.labels and first.setdefault(record.uri, number) == number and record.uri not in labelled:
-            unlabelled.append(record.uri)
-        elif not record.labels:
-            skipped.append(_skip_copy(record.uri, number, first[record.uri]))
-    return chosen, unlabelled, skipped
+    unlabelled = dict[str, int]()
+    for uri, number in blank:
+        earlier_number = first.get(uri) or unlabelled.setdefault(uri, number)
+        if earlier_number != number:
+            skipped.append(_skip_copy(uri, number, earlier_number))
+    return chosen, list(unlabelled), skipped
+
+
+def _skip_contradiction(uri: str, number: int, rows: Sequence[int]) -> SkippedFile:
+    others = ", ".join(str(other) for other in rows if other != number)
+    detail = f"row {number} gives it another label than row {others}"
+    return SkippedFile(uri=uri, reason="two_labels", detail=detail)
 
 
 def _skip_copy(uri: str, number: int, earlier: int) -> SkippedFile:
