@@ -64,9 +64,8 @@ def main() -> None:
         seconds, cpu_seconds = time.monotonic() - started, time.process_time() - cpu
     assert len(labelling.records) == ROWS
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        f"{form}, {ROWS:,} rows: {seconds:.1f} s ({cpu_seconds:.1f} s of CPU), {peak / 1e6:.2f} GB at most ({before / 1e6:.2f} GB before)"
-    )
+    memory = f"{peak / 1e6:.2f} GB at most ({before / 1e6:.2f} GB before)"
+    print(f"{form}, {ROWS:,} rows: {seconds:.1f} s ({cpu_seconds:.1f} s of CPU), {memory}")
 
 
 if __name__ == "__main__":
