@@ -136,7 +136,9 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("--class-weight", "balanced", "--positive", "bad", "--costs", "c.csv", "--recipe", "blocks=2, rate=1e-3"),
         *("--trials", "4", "--domain", "digits", "--track", "tensorboard", "--profile", "--from-names"),
         *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB", "--coverage", "0.8"),
-        *("--resize", "pad", "--no-thumbnails"),
+        *("--resize", "pad", "--no-thumbnails", "--window", "lung", "--slice", "middle", "--images", "pictures"),
+        *("--path", "file", "--target", "kind", "--split", "part", "--group", "patient", "--weight", "w"),
+        *("--time", "date", "--merge-labels"),
     ]
     data, settings = options.read_request(parser.parse_words(words))
     assert data == "DATA"

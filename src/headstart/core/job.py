@@ -82,7 +82,7 @@ class Job:
         "auto", "how pictures become square; auto measures it where a crop would lose much", Resize
     )
     window: str = _option(
-        "", "of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; the file's own by default"
+        "", "of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; that of each picture by default"
     )
     slice: str = _option(
         "", "of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default"
