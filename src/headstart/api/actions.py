@@ -125,7 +125,9 @@ def drift(
     folder = model.load(Path(run)).folder
     reference = usage_log.read_reference(folder)
     if reference is None:
-        what = f"the model `{folder}` has no reference to compare with: an older headstart made it"
+        what = (
+            f"the model `{folder}` has no reference to compare with: no picture judged it, or it is of an older version"
+        )
         hint = "the command that made the run, given again, adds it"
         raise DataError(what, where=str(folder / usage_log.NAME), hint=hint)
     paths = list(map(Path, [logs] if isinstance(logs, str | Path) else logs))

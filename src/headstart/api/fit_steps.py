@@ -42,12 +42,23 @@ class FitSteps:
     @cached_property
     def pictures(self) -> types.Dataset:
         """The pictures as they were read, and the files that are skipped."""
+        from headstart.data.groups import can_judge
         from headstart.data.reading.read_dataset import read_dataset
         from headstart.heads.decision_rule import require_rule
+        from headstart.selection.probe.prototypes import require_possible
 
         data = self._take_step("read", read_dataset, self.ctx.job.data)
         require_rule(self.ctx.job, data.class_names)
+        if not can_judge(data):
+            require_possible(self.ctx.job)
         return data
+
+    @cached_property
+    def is_judged(self) -> bool:
+        """Whether there are pictures to compare and judge by; else a model is fitted of which nothing is claimed."""
+        from headstart.data.groups import can_judge
+
+        return can_judge(self.pictures)
 
     @cached_property
     def files_audit(self) -> types.Audit:
@@ -76,6 +87,8 @@ class FitSteps:
     def _resize_rows(self) -> Any:
         from headstart.selection.resize_choice import find_resize_rows
 
+        if not self.is_judged:
+            return None
         return find_resize_rows(self.pictures, ctx=self.ctx)
 
     @cached_property
@@ -156,6 +169,10 @@ class FitSteps:
         from headstart.finetuning.trainable_candidates import add_trainable
 
         names = self.candidates
+        if not self.is_judged:
+            from headstart.selection.candidates import backbone_for_audit
+
+            return (backbone_for_audit(names, best=True),)
         if self.screening:
             names = add_trainable(self.screening.survivors, self.candidates, ctx=self.ctx)
             if self.ctx.job.from_names:
@@ -260,8 +277,11 @@ class FitSteps:
     @cached_property
     def ranking(self) -> types.Ranking:
         """The candidates, and beside them what should do badly."""
+        from headstart.selection.probe.prototypes import choose_by_prior
         from headstart.selection.ranking.controls import judge_controls
 
+        if not self.is_judged:
+            return self._take_step("rank", choose_by_prior, self.embeddings[0])
         values = (self.comparison, self.data, self.splits, self.embeddings, self.controls)
         return self._take_step("controls", judge_controls, *values)
 
@@ -279,15 +299,18 @@ class FitSteps:
     @cached_property
     def probe(self) -> types.FitResult:
         """The head that won on frozen features."""
+        from headstart.selection.probe.prototypes import fit_prototypes
         from headstart.selection.probe.train_probe import train_probe
 
+        if not self.is_judged:
+            return self._take_step("adapt", fit_prototypes, self.data, self.splits, self.ranking, self.embeddings[0])
         values = (self.data, self.splits, self.ranking, self.embeddings)
         return self._take_step("adapt", train_probe, *values, names=self.name_initialization)
 
     @cached_property
     def tuning(self) -> types.FineTuningResult | None:
         """All fine-tuning; None when the probe alone is asked for."""
-        if self.ctx.job.strategy == "probe":
+        if self.ctx.job.strategy == "probe" or not self.is_judged:
             return None
         from headstart.finetuning.fine_tune import fine_tune
 
@@ -329,7 +352,7 @@ class FitSteps:
         if self.tuning is not None:
             values = (result, self.tuning, self.data, self.splits, self.tuned_embeddings)
             result = assemble_fit_result(*values, ctx=self.ctx)
-        if result.strategy != "probe":
+        if result.strategy != "probe" or not self.is_judged:
             return result
         inputs = (result, self.data, self.splits, self.ranking, self.embeddings)
         return self._take_step("nested", validate_nested, *inputs, names=self.name_initialization)
@@ -338,7 +361,11 @@ class FitSteps:
     def evaluation(self) -> types.Evaluation:
         """The test split, touched once."""
         from headstart.evaluation.evaluate_model import evaluate_model
+        from headstart.evaluation.unjudged import refuse_claims
 
+        if not self.is_judged:
+            assert self.adapted is not None  # what nothing is claimed of
+            return self._take_step("evaluate", refuse_claims, self.data, self.splits)
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.ranking)
         baselines = {"controls": self.controls, "probe": self.probe, "names": self.name_initialization}
         return self._take_step("evaluate", evaluate_model, *values, **baselines)
@@ -360,10 +387,12 @@ class FitSteps:
         )
 
     @cached_property
-    def uncertainty(self) -> types.UncertaintyReport:
-        """When the model should not be believed."""
+    def uncertainty(self) -> types.UncertaintyReport | None:
+        """When the model should not be believed; None where nothing can tell."""
         from headstart.uncertainty.assessment import assess_uncertainty
 
+        if not self.is_judged:
+            return None
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
         return self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
 
@@ -376,11 +405,13 @@ class FitSteps:
         return self._take_step("export", export_runtime_model, *values, uncertainty=self.uncertainty)
 
     @cached_property
-    def drift_reference(self) -> UsageReference:
-        """What the model in use is compared with."""
+    def drift_reference(self) -> UsageReference | None:
+        """What the model in use is compared with; None where nothing was held out."""
         from headstart.evaluation.drift.drift_reference import write_drift_reference
 
         assert self.exported is not None  # the saved model answers
+        if not self.is_judged:
+            return None
         values = (self.data, self.all_embeddings, self.adapted, self.evaluation)
         return self._take_step("drift", write_drift_reference, *values)
 
@@ -407,7 +438,7 @@ class FitSteps:
 
         assert self.planned_seconds  # the time is told before it is spent
         assert self.exported is not None  # the page says how to use the model, so the model comes first
-        assert self.drift_reference is not None  # what `headstart drift` compares with
+        _ = self.drift_reference  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
         assert self.card.is_file()
         path = self._take_step("report", write_report, computed_now=True)

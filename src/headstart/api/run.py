@@ -40,13 +40,15 @@ class Run(RunReader):
         """Whether every step of a fit is done and all that it left is whole."""
         from headstart.runtime import usage_log
 
-        if not all(any(self.path.glob(pattern)) for _, pattern in DONE_FILES):
-            return False
         try:
-            is_whole = all(self.find(kind) is not None for kind in FOLDERS if kind is not Audit)
+            is_judged = not self.evaluation.refusal
+            left_out = {Audit} if is_judged else {Audit, UncertaintyReport}
+            is_whole = all(self.find(kind) is not None for kind in FOLDERS if kind not in left_out)
+            patterns = [pattern for step, pattern in DONE_FILES if is_judged or step != "doubt"]
+            is_whole = is_whole and all(any(self.path.glob(pattern)) for pattern in patterns)
             is_whole = is_whole and len(self.audits) == len(AUDIT_PHASES) and bool(self.manifest.class_names)
             is_tracked = "track" in self.timings or self.job.track != "mlflow"
-            has_reference = usage_log.read_reference(self.model_folder) is not None
+            has_reference = not is_judged or usage_log.read_reference(self.model_folder) is not None
         except DataError:
             return False
         return is_whole and has_reference and is_tracked

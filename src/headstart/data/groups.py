@@ -11,6 +11,8 @@ import numpy as np
 from headstart.core.types import Dataset
 from headstart.data.duplicates.clusters import find_clusters
 
+FEW = 5  # pictures a class
+
 
 def find_groups(data: Dataset) -> np.ndarray:
     """(N,) int64, the smallest row of each row's group; a picture without a group is one of its own."""
@@ -47,3 +49,13 @@ def find_learnable(data: Dataset, test_size: float) -> np.ndarray:
     """(M,) int64 rows that neither a given split nor their time keeps for judging."""
     in_train = np.array([split in ("", "train") for split in data.split], bool)
     return np.flatnonzero(in_train & ~find_newest(data, test_size))
+
+
+def can_judge(data: Dataset) -> bool:
+    """Whether folds or a test can be drawn: not where a class has one picture and most have fewer than five.
+
+    Where others have more, or splits are given, the data check D003 asks for more pictures of that class instead.
+    """
+    counts = np.bincount(np.asarray(data.targets))
+    counts = counts[counts > 0]
+    return bool(any(data.split) or counts.min() > 1 or np.median(counts) >= FEW)

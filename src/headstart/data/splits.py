@@ -18,7 +18,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
 from headstart.data.duplicates.copy_detection import find_first_copies
-from headstart.data.groups import find_groups, find_newest, join_clusters
+from headstart.data.groups import can_judge, find_groups, find_newest, join_clusters
 from headstart.data.stratified_group_split import deal_clusters
 
 LEAST_TEST = 10  # pictures of a class in a test split that is drawn, from which on it has enough
@@ -39,6 +39,8 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
     Raises:
         DataError: A class's pictures are all of one group or copies of one, so that it cannot be cross-validated.
     """
+    if not can_judge(data):
+        return _keep_all(data, np.asarray(clusters, np.int64), ctx)
     clusters, why = _loosen_clusters(data, np.asarray(clusters, np.int64))
     if any(data.split):
         part, why_tested = _read_given_splits(data)
@@ -56,6 +58,25 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         straddling=find_straddling(part, clusters),
         seed=ctx.seed,
         why="; ".join([*_format_groups(data, clusters), *why, why_tested, why_folds]),
+    )
+    serialization.save_value(splits, ctx.make_step_folder("splits"))
+    ctx.console.print_line("splits", splits.why)
+    return splits
+
+
+def _keep_all(data: Dataset, clusters: np.ndarray, ctx: Context) -> Splits:
+    """No test split and no folds: all is learnt from."""
+    n = len(data.uris)
+    splits = Splits(
+        train=np.arange(n),
+        val=np.empty(0, np.int64),
+        test=np.empty(0, np.int64),
+        folds=np.full((1, n), -1, np.int16),
+        clusters=clusters,
+        given=False,
+        straddling=np.empty((0, 2), np.int64),
+        seed=ctx.seed,
+        why=f"all {n:,} pictures are learnt from and none judges: a class has a single one",
     )
     serialization.save_value(splits, ctx.make_step_folder("splits"))
     ctx.console.print_line("splits", splits.why)

@@ -44,7 +44,8 @@ class ReportInput:
     latencies_ms: Mapping[str, float] = field(default_factory=dict)  # name -> of a picture, where this run measured it
     ranking: Ranking | None = None
     adapted: FitResult | None = None
-    evaluation: Evaluation | None = None
+    evaluation: Evaluation | None = None  # None too where nothing could judge
+    refusal: str = ""  # then why nothing is claimed
     exported: Exported | None = None
     uncertainty: UncertaintyReport | None = None
     explained: Explained | None = None  # what the run keeps to explain its answers by; None in an older run
@@ -68,7 +69,8 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
             f"the run `{run.path}` has not read its pictures yet: there is nothing to report",
             hint="run the command that made it again: it resumes",
         )
-    ranking, costs = run.find(Ranking), run.find_costs()
+    ranking, costs, evaluation = run.find(Ranking), run.find_costs(), run.find(Evaluation)
+    refusal = evaluation.refusal if evaluation else ""
     backbones = _find_backbones(ranking)
     return ReportInput(
         job=ctx.job,
@@ -82,7 +84,8 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
         },
         ranking=ranking,
         adapted=run.find(FitResult),
-        evaluation=run.find(Evaluation),
+        evaluation=None if refusal else evaluation,
+        refusal=refusal,
         exported=run.find(Exported),
         uncertainty=run.find(UncertaintyReport),
         explained=run.find(Explained),

@@ -69,7 +69,7 @@ class AblationRow:
 class Evaluation:
     """The measured model."""
 
-    split: str  # which split the headline is of: `test`, `val`, or `cv` when nothing could be held out
+    split: str  # of the headline: `test`, `val`, `cv` when nothing could be held out, `none` when nothing can judge
     scores: tuple[Score, ...]  # all splits' scores of the model; per class with `subject`
     baselines: tuple[Score, ...]  # the same metrics of the baselines; `subject` names them
     confusion: np.ndarray  # (C, C) int64, true class by answered class, on `split`
@@ -84,6 +84,11 @@ class Evaluation:
     rival_classes: tuple[int, ...] = ()  # of each of `suspects` the class that they say instead
     rival_probabilities: tuple[float, ...] = ()  # of these classes, held out
     nested: bool = False  # whether nested cross-validation judges: each fold by a search that did not see it
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing is claimed of the model; empty where it was judged."""
+        return self.verdicts[0].sentence if self.split == "none" else ""
 
     @property
     def is_optimistic(self) -> bool:

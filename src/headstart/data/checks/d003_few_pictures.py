@@ -6,6 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Finding, Outcome
 from headstart.data.check_base import Check, count_per_class, find_learning_rows, format_count, format_uris
+from headstart.data.groups import can_judge
 
 LEAST = 2  # one picture cannot be both learnt from and judged
 
@@ -39,7 +40,9 @@ def _make_hopeless_finding(check: Check, audit_input: AuditInput, rows: np.ndarr
     pictures = f"{format_count(len(class_rows))}{place}{examples}"
     sentence = f"class `{data.class_names[label]}` has {pictures}: it cannot be cross-validated"
     fix = f"add pictures to it (at least {audit_input.folds}), merge it with another class, or remove it"
-    return check.make_finding("error", sentence, fix, rows=class_rows, uris=[data.uris[row] for row in class_rows])
+    severity = "error" if can_judge(data) else "warning"
+    fix += "" if severity == "error" else "; until then the model is fitted, and nothing is claimed of it"
+    return check.make_finding(severity, sentence, fix, rows=class_rows, uris=[data.uris[row] for row in class_rows])
 
 
 PLUGIN = Check("D003", "few pictures in a class", "files", _check_few_pictures)

@@ -7,7 +7,7 @@ import numpy as np
 from headstart.core.types import AuditInput, Dataset, Finding, Outcome
 from headstart.data.check_base import Check, find_learning_rows, format_count, format_names, format_uris
 from headstart.data.duplicates.clusters import group_rows
-from headstart.data.groups import find_groups
+from headstart.data.groups import can_judge, find_groups
 
 
 def _check_groups(check: Check, audit_input: AuditInput) -> Outcome:
@@ -45,7 +45,7 @@ def _find_single_group_classes(check: Check, data: Dataset, groups: np.ndarray) 
     findings = []
     for label, name in enumerate(data.class_names):
         rows = learning[targets[learning] == label]
-        if len(rows) < 2 or len(np.unique(groups[rows])) > 1:
+        if len(rows) < 2 or not can_judge(data) or len(np.unique(groups[rows])) > 1:
             continue
         sentence = (
             f"all {format_count(len(rows))} of class `{name}` to learn from are of one group, "

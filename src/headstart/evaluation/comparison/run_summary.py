@@ -68,6 +68,9 @@ def read_run_summary(path: Path) -> RunSummary:
     RunFolder(path).require_run()
     run = RunReader(path)
     data, evaluation, features = run.dataset, run.evaluation, run.adapted.features
+    if evaluation.refusal:
+        hint = "`headstart evaluate` measures both on labelled pictures"
+        raise DataError(f"no picture judged the run `{path}`: there is nothing to compare", hint=hint)
     rows, split = np.asarray(evaluation.rows, np.int64), evaluation.split
     probabilities = np.asarray(evaluation.probabilities)
     return RunSummary(

@@ -42,7 +42,7 @@ _HOW_TO_USE = (
 
 def format_card_body(card: CardInput) -> str:
     """All sections."""
-    card_slices = slices.make_slices(card)
+    card_slices = [] if card.evaluation.refusal else slices.make_slices(card)
     limits = "## Limits found\n\n" + md.format_bullets(limitations.list_limitations(card, card_slices))
     description = (_format_opening(card), _format_intended_use(card), _format_data(card))
     quality = (_format_results(card, card_slices), _format_uncertainty(card), limits)
@@ -66,16 +66,25 @@ def _format_split(card: CardInput) -> str:
 
 def _format_opening(card: CardInput) -> str:
     scores, names = _headline_scores(card), card.dataset.class_names
-    accuracy, balanced = scores["accuracy"], scores["balanced_accuracy"]
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    opening = (
+        f"# Picture classifier {md.escape_markup(card.dataset.name)}\n\n"
+        f"It tells {len(names):,} classes apart: {', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}."
+    )
+    if card.evaluation.refusal:
+        return f"{opening}\n\n{_format_refusal(card)}\n"
+    accuracy, balanced = scores["accuracy"], scores["balanced_accuracy"]
     verdict = next((v for v in card.evaluation.verdicts if v.code == "headline"), None)
     return (
-        f"# Picture classifier {md.escape_markup(card.dataset.name)}\n\n"
-        f"It tells {len(names):,} classes apart: {', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}. Accuracy "
+        f"{opening} Accuracy "
         f"{md.format_interval(accuracy)}, balanced accuracy {md.format_interval(balanced)} on {_format_split(card)} "
         f"(n = {accuracy.n:,}); brackets are 95 % intervals everywhere.\n"
         + (f"\n{_capitalise(md.format_sentence(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
     )
+
+
+def _format_refusal(card: CardInput) -> str:
+    return f"{_capitalise(md.format_sentence(card.evaluation.refusal))}."
 
 
 def _capitalise(text: str) -> str:
@@ -94,10 +103,12 @@ def _format_intended_use(card: CardInput) -> str:
         if abstains
         else "It always names one of its classes, whatever a picture shows: keep other pictures away from it."
     )
+    shares = "the shares of wrong ones are below, class by class"
+    shares = "how often it is wrong is not known" if card.evaluation.refusal else shares
     lines = [
         "For single pictures that show one of its classes and were made as those of "
         f"{md.format_code(card.dataset.name)} were. {sentence}",
-        "An answer is a suggestion with a probability, not a fact; the shares of wrong ones are below, class by class.",
+        f"An answer is a suggestion with a probability, not a fact; {shares}.",
         "Not for pictures of other things or from other sources without measuring it there first "
         "(`headstart evaluate RUN FOLDER`), and not for decisions about people without a person who decides.",
     ]
@@ -143,6 +154,8 @@ def _format_few(count: int, ending: str) -> str:
 
 def _format_results(card: CardInput, card_slices: list[Slice]) -> str:
     scores, classes = _headline_scores(card), len(card.dataset.class_names)
+    if card.evaluation.refusal:
+        return f"## Results\n\n{_format_refusal(card)}\n"
     overall_rows = [(s.replace("_", " "), *_format_value_and_n(scores[s])) for s in _SCORES if s in scores]
     parts = [
         f"## Results\n\nOn {_format_split(card)}.\n",

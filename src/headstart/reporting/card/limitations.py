@@ -34,14 +34,20 @@ _HOPED = {
 
 def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
     """Sentences, the weightiest first."""
+    if card.evaluation.refusal:
+        judged = [f"Not measured: {md.format_sentence(card.evaluation.refusal)}."]
+    else:
+        judged = [
+            *_format_judging_pictures(card),
+            *_format_weak_classes(card),
+            *_format_weak_slices(card_slices),
+            *_format_shortcuts(card),
+            *_format_verdicts(card),
+            *_format_unnoticed_kinds(card),
+            *_format_label_suspects(card),
+        ]
     return [
-        *_format_judging_pictures(card),
-        *_format_weak_classes(card),
-        *_format_weak_slices(card_slices),
-        *_format_shortcuts(card),
-        *_format_verdicts(card),
-        *_format_unnoticed_kinds(card),
-        *_format_label_suspects(card),
+        *judged,
         *_format_audit_issues(card),
         "Drift: nothing here speaks for pictures that come later, from another camera, place or time. "
         "`headstart drift` tests whether what is asked in use still looks like what was learnt from.",

@@ -38,7 +38,9 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
     """What the template `result.html` shows."""
     evaluation = report.evaluation
     if evaluation is None:
-        return {"headline": "This run has not come to its result yet", "main": [], "table": None, "verdicts": []}
+        headline = "The model was fitted, and nothing is claimed of it"
+        headline = headline if report.refusal else "This run has not come to its result yet"
+        return {"headline": headline, "lead": report.refusal, "main": [], "table": None, "verdicts": []}
     by_name = {s.name: s for s in evaluation.scores if not s.subject and s.split == evaluation.split}
     return {
         "headline": _format_headline(by_name.get("accuracy"), evaluation, report.splits),
