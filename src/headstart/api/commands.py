@@ -104,7 +104,7 @@ def fit(
         max_size: bytes that the trunks' weights may have in float32: 50MB, 1GB.
         from_names: also try a head that starts from the class names; fetches a sentence model.
         resize: how pictures become square; auto measures it where a crop would lose much.
-        window: of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; the file's own by default.
+        window: of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; that of each picture by default.
         slice: of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default.
         no_thumbnails: keep no small copies of pictures: not in the run, its page or its heat maps.
         costs: CSV file: first row and column class names, cell = cost of answering column for row.
