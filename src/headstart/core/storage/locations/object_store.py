@@ -24,7 +24,7 @@ from headstart.core import extras
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.settings import cache_folder, is_offline
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import count_free_bytes, format_printable
+from headstart.core.storage.files import count_free_bytes, format_printable, make_portable_name
 from headstart.core.storage.locations.listing import FolderListing, list_names
 
 IN_FLIGHT = 32  # objects that are read at the same time
@@ -136,7 +136,7 @@ def read_object(address: str, accept: Callable[[bytes], object], head_bytes: int
 
 
 def fetch_file(address: str) -> str:
-    """Where an object lies on this machine, once it was fetched whole into the cache; it keeps its suffix.
+    """Where an object lies on this machine, once it was fetched whole into the cache, under its own name.
 
     Raises:
         DataError: It is not there.
@@ -155,7 +155,7 @@ def forget_versions() -> None:
 
 
 def _fetch(address: str) -> str:
-    name = f"content{Path(address).suffix.lower()}"
+    name = make_portable_name(address.rpartition("/")[2])
 
     def write(folder: Path) -> None:
         with _translating(address), (folder / name).open("wb") as out:
