@@ -1,0 +1,108 @@
+"""From a folder, an archive and a bucket to the same model: fits, predictions, and what they leave in files."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart
+from headstart.cli.main import main
+from headstart.core.console import Console
+from headstart.core.run.reader import RunReader
+from headstart.core.storage.locations import object_store
+from object_servers import S3_KEYS, serve_s3
+
+SETTINGS = {"backbones": "bundled:efficientnet_lite0", "budget": "10m"}
+pytestmark = pytest.mark.medium
+
+
+@pytest.fixture(scope="module")
+def place(textile, tmp_path_factory):
+    """A folder with `set`, the same as `set.zip`, and both in the bucket `shop` of a server."""
+    place = tmp_path_factory.mktemp("places")
+    with serve_s3() as server:
+        files = [path for name in ("global", "local") for path in sorted((textile / name).glob("*.jpg"))[:12]]
+        contents = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
+        for name, content in contents.items():
+            (place / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / "set" / name).write_bytes(content)
+        with zipfile.ZipFile(place / "set.zip", "w") as archive:
+            for name, content in reversed(contents.items()):
+                archive.writestr(name, content)
+        table = "file,label\n" + "".join(f"{name},{name.partition('/')[0]}\n" for name in contents)
+        server.put("shop", {f"sets/textile/{name}": content for name, content in contents.items()})
+        server.client().put_object(Bucket="shop", Key="sets/textile/labels.csv", Body=table.encode())
+        server.client().put_object(Bucket="shop", Key="sets/set.zip", Body=(place / "set.zip").read_bytes())
+        yield place, server
+
+
+@pytest.fixture(scope="module")
+def runs(place):
+    """Fits of the folder, the zip file and the bucket."""
+    folder, _ = place
+    data = {"folder": folder / "set", "zip": folder / "set.zip", "s3": "s3://shop/sets/textile"}
+    fit = {
+        name: headstart.fit(where, out=folder / name, console=Console(quiet=True), **SETTINGS)
+        for name, where in data.items()
+    }
+    return folder, fit
+
+
+def test_a_fit_of_an_archive_and_of_a_bucket_is_that_of_the_folder(runs):
+    _, fit = runs
+    folder = fit["folder"]
+    for name in ("zip", "s3"):
+        run = fit[name]
+        assert run.dataset.digests == folder.dataset.digests and run.dataset.uris == folder.dataset.uris
+        assert run.evaluation.scores == folder.evaluation.scores
+        assert np.array_equal(run.evaluation.probabilities, folder.evaluation.probabilities)
+        assert (run.path / "model" / "head.safetensors").read_bytes() == (
+            folder.path / "model" / "head.safetensors"
+        ).read_bytes()
+        reader = RunReader(run.path)
+        assert reader.read_feature_digests() == RunReader(folder.path).read_feature_digests()
+        assert reader.find_latency_ms(SETTINGS["backbones"]) is None  # all vectors came from the cache
+
+
+def test_the_same_command_downloads_nothing_again_and_an_export_reads_the_bucket(runs, place):
+    folder, fit = runs
+    _, server = place
+    server.requests.clear()
+    object_store.forget_versions()
+    headstart.fit("s3://shop/sets/textile", out=folder / "s3", console=Console(quiet=True), **SETTINGS)
+    assert server.requests == {"list": 1}
+    (export,) = headstart.export(fit["s3"], "openvino", folder / "openvino", console=Console(quiet=True))
+    assert export["label_agreement"] == 1.0
+
+
+def test_no_credential_and_no_bucket_is_in_a_run_folder(runs):
+    _, fit = runs
+    for path in fit["s3"].path.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not any(value.encode() in content for value in list(S3_KEYS.values())[:2])
+        assert path.name == ".local.json" or b"shop" not in content, path
+
+
+@pytest.mark.parametrize(
+    "name", ("s3://shop/sets/textile", "s3://shop/sets/textile/labels.csv", "s3://shop/sets/set.zip")
+)
+def test_predictions_of_a_bucket_are_those_of_the_folder(name, runs, capsys):
+    folder, fit = runs
+    answers = {}
+    for where in (str(folder / "set"), name):
+        assert main(["predict", str(fit["folder"].path), where, "--quiet"]) == 0
+        rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+        answers[where] = sorted((Path(row["file"]).name, row["answer"]) for row in rows)
+    assert len(answers[name]) == 24 and answers[name] == answers[str(folder / "set")]
+
+
+def test_a_table_in_a_bucket_is_a_data_set(place, runs, context):
+    from headstart.data.reading.read_dataset import read_dataset
+
+    _, fit = runs
+    data = read_dataset("s3://shop/sets/textile/labels.csv", ctx=context("s3://shop/sets/textile/labels.csv"))
+    assert sorted(data.digests) == sorted(fit["folder"].dataset.digests)
+    assert data.root == "s3://shop/sets/textile" and data.class_names == ("global", "local")
