@@ -58,7 +58,7 @@ def test_every_file_of_the_zoo_is_used_or_excused_for_its_reason(read, tmp_path)
     assert set(found) == on_disk(tmp_path / "zoo")
     assert len(data.uris) + len(data.excused) == len(expected)
     assert all(one.detail for one in data.excused)
-    assert data.class_names == ("broken", "other", "scene")
+    assert data.class_names == ("broken", "other", "scans", "scene")
     assert Counter(data.class_names[t] for t in data.targets) == Counter(u.split("/")[0] for u in data.uris)
 
 
@@ -341,7 +341,7 @@ def test_the_closing_line_counts(context, store, tmp_path, capsys):
     ctx.console = Console()
     read_dataset(tmp_path / "zoo", ctx=ctx)
     line = capsys.readouterr().err
-    assert line.startswith("read        38 pictures in 2 classes (1 more without any), 24 files skipped (7 truncated, ")
+    assert line.startswith("read        56 pictures in 3 classes (1 more without any), 42 files skipped (12 unreadable, ")
 
 
 def test_two_reads_write_the_same_bytes(read, tmp_path):

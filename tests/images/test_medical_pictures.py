@@ -2,6 +2,9 @@
 
 import gzip
 import io
+import re
+import subprocess
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
@@ -231,3 +234,46 @@ def test_all_files_that_pydicom_ships_are_read_or_refused_in_our_words(capfd):
                 counts[False] += 1
     assert counts[True] > 50
     assert "pydicom" not in capfd.readouterr().err
+
+
+MISSING = """
+import sys
+sys.modules[sys.argv[1]] = None
+from headstart.images.codecs import open_picture
+from headstart.images.file_formats import PictureError
+from headstart.testing.medical_files import make_nifti, shipped_dicom
+import numpy as np
+try:
+    content = open(sys.argv[2], "rb").read()
+    open_picture(content).decode_rgb()
+except PictureError as err:
+    print(err)
+"""
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("module", "name", "answer"),
+    [
+        ("gdcm", "MR_small_jpeg_ls_lossless.dcm", "compressed as JPEG-LS Lossless Image Compression.*python-gdcm"),
+        ("pydicom", "CT_small.dcm", r"DICOM needs `pydicom` of the extra `medical`.*pip install .*\[medical\]"),
+        ("nibabel", "volume.nii", "NIfTI needs `nibabel` of the extra `medical`"),
+    ],
+)
+def test_what_is_not_installed_is_named(module, name, answer, tmp_path):
+    (tmp_path / name).write_bytes(make_nifti(VOLUME, np.eye(4)) if name == "volume.nii" else shipped(name))
+    command = [sys.executable, "-c", MISSING, module, str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(answer, done.stdout), done
+
+
+def test_a_value_that_pydicom_warns_of_is_not_repeated(capfd, caplog):
+    """A date that is none, a name that is too long: pydicom warns with the value, and logs it."""
+    content = make_dicom(np.zeros((8, 8), np.uint16), PatientID="X" * 60, StudyInstanceUID="1.2.3")
+    odd = content.replace(b"X" * 60, b"PLANTED\\" + b"Y" * 52).replace(b"1.2.3\0", b"PLANT\0")
+    with caplog.at_level("DEBUG"):
+        assert open_picture(odd).group
+        with pytest.raises(PictureError) as caught:
+            open_picture(odd.replace(b"MONOCHROME2 ", b"PLANTED     ")).decode_rgb()
+    said = " ".join([str(caught.value), *caplog.messages, *capfd.readouterr()])
+    assert "PLANT" not in said and caught.value.__cause__ is None and caught.value.__suppress_context__

@@ -22,7 +22,7 @@ class MedicalPicture(Picture):
 
     def __init__(self, content: bytes, max_pixels: int, ranges: PixelRanges) -> None:
         super().__init__(ranges)
-        with _translate_errors():
+        with self._translate_errors():
             try:
                 importlib.import_module(self.package)
             except ImportError:
@@ -46,19 +46,22 @@ class MedicalPicture(Picture):
 
     def decode_samples(self, least: int = 0) -> Samples:
         """See `Picture.decode_samples`."""
-        with _translate_errors():
+        with self._translate_errors():
             samples = self.read_values()
         if samples.kind:
             require_finite_value(samples.values)
             self.notes.add(FLOAT if samples.kind == "floats" else BITS_16)
         return samples
 
-
-@contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
-    """A `PictureError` without what caused it, whose text may repeat the file's."""
-    try:
-        with silence_readers():
-            yield
-    except MedicalError as err:
-        raise PictureError(err.reason, str(err)) from None
+    @contextlib.contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """A `PictureError` without what caused it, whose text may repeat the file's."""
+        try:
+            with silence_readers():
+                yield
+        except PictureError:
+            raise
+        except MedicalError as err:
+            raise PictureError(err.reason, str(err)) from None
+        except Exception as err:
+            raise PictureError("unreadable", f"damaged {self.format}: {type(err).__name__}") from None

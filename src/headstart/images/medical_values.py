@@ -76,7 +76,7 @@ def open_dicom(content: bytes) -> Any:
         if DICOMDIR in (meta.get("MediaStorageSOPClassUID"), file.get("SOPClassUID")):
             raise MedicalError("not_a_picture", "a DICOMDIR lists files and holds no picture")
         if not any(name in file for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-            kind = getattr(file.get("SOPClassUID"), "name", "")
+            kind = _name_uid(file.get("SOPClassUID"), "")
             if "Rows" in file or "Image Storage" in kind:
                 raise MedicalError("truncated", "it describes a picture, and has no pixels")
             raise MedicalError("not_a_picture", f"{kind or 'DICOM without a picture'}: it has no pixels")
@@ -95,6 +95,12 @@ def open_dicom(content: bytes) -> Any:
     return file
 
 
+def _name_uid(uid: Any, otherwise: str) -> str:
+    """What DICOM calls it; one that it does not know is a value of the file."""
+    name = str(getattr(uid, "name", ""))
+    return otherwise if not name or name == str(uid) else name
+
+
 def count_dicom_frames(file: Any) -> int:
     """How many frames a file has; one where it does not say."""
     try:
@@ -109,8 +115,8 @@ def read_dicom_values(file: Any, place: int, window: str) -> tuple[Any, str, Any
     `window` is empty for the file's own, `none`, or `CENTER,WIDTH`.
     """
     pixels: Any = importlib.import_module("pydicom.pixels")
-    _require_pixels(file)
     try:
+        _require_pixels(file)
         values = pixels.pixel_array(file, index=place)
         if file.PhotometricInterpretation == "PALETTE COLOR":
             values = pixels.apply_color_lut(values, file)
@@ -121,7 +127,7 @@ def read_dicom_values(file: Any, place: int, window: str) -> tuple[Any, str, Any
     except MedicalError:
         raise
     except Exception as err:
-        name = file.file_meta.TransferSyntaxUID.name
+        name = _name_uid(file.file_meta.TransferSyntaxUID, "of an unknown kind")
         raise MedicalError("unreadable", f"its pixels ({name}) cannot be decoded: {type(err).__name__}") from None
 
 
@@ -129,7 +135,7 @@ def _require_pixels(file: Any) -> None:
     """Refuse pixels that are fewer or more than announced, and a compression that nothing installed reads."""
     pixels: Any = importlib.import_module("pydicom.pixels")
     syntax = file.file_meta.TransferSyntaxUID
-    if not syntax.is_compressed:
+    if syntax in importlib.import_module("pydicom.uid").UncompressedTransferSyntaxes:
         name = next(name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in file)
         try:
             expected, length = int(pixels.utils.get_expected_length(file)), len(file[name].value)
@@ -147,7 +153,7 @@ def _require_pixels(file: Any) -> None:
     if not available:
         package = "python-gdcm" if syntax in BY_GDCM else "pylibjpeg-openjpeg"
         remedy = f"pip install {package}" if syntax in BY_GDCM or syntax.startswith("1.2.840.10008.1.2.4.20") else ""
-        detail = f"its pixels are compressed as {syntax.name}, and no installed package reads it"
+        detail = f"its pixels are compressed as {_name_uid(syntax, 'nothing known')}, and no installed package reads it"
         raise MedicalError("unreadable", f"{detail}: {remedy}" if remedy else detail)
 
 

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-_LOGGERS = ("pydicom", "nibabel.global")
 _FILTER: Any = ("ignore", None, Warning, re.compile(r"(PIL|pydicom|nibabel)\."), 0)
 _lock = threading.Lock()
 _readers: list[int] = []
@@ -25,7 +24,7 @@ def silence_readers() -> Iterator[None]:
     with _lock:
         if not _readers:
             warnings.filters.insert(0, _FILTER)  # type: ignore[attr-defined]
-            _set_loggers(disabled=True)
+            _set_logging(heard=False)
         _readers.append(threading.get_ident())
     try:
         yield
@@ -33,11 +32,11 @@ def silence_readers() -> Iterator[None]:
         with _lock:
             _readers.pop()
             if not _readers:
-                _set_loggers(disabled=False)
+                _set_logging(heard=True)
                 with contextlib.suppress(ValueError):
                     warnings.filters.remove(_FILTER)  # type: ignore[attr-defined]
 
 
-def _set_loggers(*, disabled: bool) -> None:
-    for name in _LOGGERS:
-        logging.getLogger(name).disabled = disabled
+def _set_logging(*, heard: bool) -> None:
+    logging.getLogger("pydicom").propagate = heard  # its own handler does nothing, and those below hand on to it
+    logging.getLogger("nibabel.global").disabled = not heard

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from headstart.testing.medical_files import make_medical_files
+
 WIDTH, HEIGHT = 96, 64
 
 
@@ -153,7 +155,7 @@ def _write_hidden(folder: Path, put: Callable[[str, bytes], None]) -> dict[str, 
 
 
 def write_image_files(folder: Path) -> dict[str, str]:
-    """Write the zoo with its classes `scene`, `other` and `broken`, the last without a usable picture.
+    """Write the zoo with its classes `scene`, `scans`, `other` and `broken`, the last without a usable picture.
 
     Gives path below the folder -> reason for which it must be excused, empty for those to be used; every file on disk.
     """
@@ -169,6 +171,9 @@ def write_image_files(folder: Path) -> dict[str, str]:
         put(f"scene/{name}", content)
     for name, (content, reason) in make_broken_files().items():
         put(f"broken/{name}", content, reason)
+    grey = np.asarray(Image.fromarray(make_scene()).convert("L"))
+    for name, (content, reason) in make_medical_files(grey).items():
+        put(f"{'broken' if reason else 'scans'}/{name}", content, reason)
     other = Image.fromarray(255 - make_scene())
     put("other/deep/er/one.png", encode_picture(other, "PNG"))
     put("other/two.jpg", encode_picture(other, "JPEG"))
