@@ -1,8 +1,13 @@
-"""Object stores on this machine: moto's S3 server, an emulator of Google's, and a small one of Azure's requests."""
+"""Object stores on this machine: moto's of S3, which speaks Google's XML too, and a small one of Azure's requests."""
 
+import base64
 import contextlib
+import hashlib
+import html
+import http.server
 import logging
 import threading
+import urllib.parse
 from collections import Counter
 
 import pytest
@@ -39,7 +44,7 @@ class S3Server:
         client = self.client()
         client.create_bucket(Bucket=bucket)
         for name, content in files.items():
-            client.put_object(Bucket=bucket, Key=name, Body=content)
+            client.put_object(Bucket=bucket, Key=name, Body=content, ACL="public-read")
 
     def client(self):
         import boto3
@@ -70,3 +75,85 @@ def serve_s3():
             yield server
         finally:
             server.close()
+
+
+class _BlobHandler(http.server.BaseHTTPRequestHandler):
+    """List Blobs and Get Blob of Azure's REST interface, as obstore asks for them."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        server, address = self.server, urllib.parse.urlsplit(self.path)
+        query, name = dict(urllib.parse.parse_qsl(address.query)), urllib.parse.unquote(address.path)
+        server.asked.append((self.command, name, query, dict(self.headers)))
+        container, _, blob = name.removeprefix("/").partition("/")
+        if not self.headers.get("Authorization", "").startswith("SharedKey shop:"):
+            return self._answer(403, b"")
+        if container not in server.containers:
+            return self._answer(404, b"<Error><Code>ContainerNotFound</Code></Error>")
+        if query.get("comp") == "list":
+            return self._answer(200, self._list(server.containers[container], query))
+        content = server.containers[container].get(blob)
+        return self._answer(404, b"") if content is None else self._answer(200, content)
+
+    do_HEAD = do_GET
+
+    def _list(self, blobs, query):
+        """Two names a page, so that the marker of the next is used."""
+        names = [name for name in sorted(blobs) if name.startswith(query.get("prefix", ""))]
+        start = int(query.get("marker") or 0)
+        rows = "".join(
+            f"<Blob><Name>{html.escape(name)}</Name><Properties><Last-Modified>{_MOMENT}</Last-Modified>"
+            f"<Content-Length>{len(blobs[name])}</Content-Length><Etag>{_make_etag(blobs[name])}</Etag>"
+            f"<Content-Type>image/png</Content-Type></Properties></Blob>"
+            for name in names[start : start + 2]
+        )
+        marker = str(start + 2) if start + 2 < len(names) else ""
+        return (
+            f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>{rows}</Blobs>'
+            f"<NextMarker>{marker}</NextMarker></EnumerationResults>"
+        ).encode()
+
+    def _answer(self, status, content):
+        self.send_response(status)
+        headers = {"Content-Length": len(content), "Last-Modified": _MOMENT, "ETag": _make_etag(content)}
+        for name, value in headers.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+_MOMENT = "Tue, 01 Dec 2026 10:00:00 GMT"
+
+
+def _make_etag(content):
+    return f'"{hashlib.md5(content).hexdigest()}"'
+
+
+@contextlib.contextmanager
+def serve(handler, **attributes):
+    """A threaded HTTP server on this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.__dict__.update(attributes)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.contextmanager
+def serve_azure(containers):
+    """A server of containers, name -> name -> bytes, and the environment that leads there."""
+    with serve(_BlobHandler, containers=containers, asked=[]) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AZURE_STORAGE_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        patch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "shop")
+        patch.setenv("AZURE_STORAGE_ACCOUNT_KEY", base64.b64encode(b"planted azure key").decode())
+        yield server

@@ -325,6 +325,8 @@ def _make_store_error(kind: str, err: Exception, address: str, problem: str) -> 
         return _make_credentials_error(base)
     if kind == "throttling":
         problem, hint = f"{problem}: {base} asks for fewer requests, also after {RETRIES} retries", _AGAIN
+    elif base.startswith("http") and kind == "refusal":
+        hint = "only a server that speaks WebDAV lists its files: name a table or an archive there"
     elif kind == "region":
         problem, hint = f"{problem}: the bucket lies in another region", "set AWS_REGION"
     elif kind == "refusal":
