@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -13,7 +14,6 @@ import pydicom
 import pytest
 
 import headstart
-from headstart.core.console import Console
 from headstart.core.model_manifest import read_manifest
 from headstart.core.run.reader import RunReader
 from headstart.core.types import Dataset, Splits
@@ -34,6 +34,7 @@ PLANTED = {
     "StudyInstanceUID": "1.2.826.99887766.1",
 }
 IDENTITY = "PID5550123"
+DOCS = Path(__file__).parents[1] / "docs" / "medical.md"
 WORDS = (*PLANTED.values(), "Zyxwvutson", "Quuxman", IDENTITY, "Planted")
 PATIENTS, PICTURES = 6, 3
 
@@ -61,35 +62,32 @@ def list_new_files(folder, since):
 
 
 @pytest.fixture(scope="module")
-def scans(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scans")
+def place(tmp_path_factory):
+    """A folder in which the example of `docs/medical.md` can run."""
+    root = tmp_path_factory.mktemp("clinic")
     for kind in ("CT_small.dcm", "MR_small.dcm"):
-        folder = root / "set" / kind[:2]
+        folder = root / "scans" / kind[:2]
         folder.mkdir(parents=True)
         for number, content in enumerate(cut_scans(kind)):
             (folder / f"IM{number:04}").write_bytes(content)
-    whole = (root / "set" / "CT" / "IM0000").read_bytes()
-    (root / "set" / "CT" / "cut.dcm").write_bytes(whole[: len(whole) * 2 // 3])
-    (root / "set" / "CT" / "plan.dcm").write_bytes(shipped_dicom("rtplan.dcm"))
+    content = (root / "scans" / "CT" / "IM0000").read_bytes()
+    (root / "scans" / "CT" / "cut.dcm").write_bytes(content[: len(content) * 2 // 3])
+    (root / "scans" / "CT" / "plan.dcm").write_bytes(shipped_dicom("rtplan.dcm"))
     odd = make_dicom(np.zeros((8, 8), np.uint16), PatientID=IDENTITY, Rows=4, **PLANTED)
-    (root / "set" / "MR" / "odd.dcm").write_bytes(odd)
+    (root / "scans" / "MR" / "odd.dcm").write_bytes(odd)
+    (root / "new").mkdir()
+    (root / "new" / "IM0003").write_bytes((root / "scans" / "MR" / "IM0003").read_bytes())
     return root
 
 
 @pytest.fixture(scope="module")
-def run(scans):
-    """The run, what was said, and when it began."""
+def run(place):
+    """The run of the example in the docs, what was said, and when it began."""
+    [example] = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)
     began, said = time.time(), io.StringIO()
-    with contextlib.redirect_stderr(said):
-        path = headstart.fit(
-            scans / "set",
-            out=scans / "run",
-            backbones="bundled:efficientnet_lite0",
-            folds=2,
-            window="none",
-            budget="2m",
-        ).path
-    return path, said.getvalue(), began
+    with contextlib.chdir(place), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        exec(compile(example, DOCS.name, "exec"), {})
+    return place / "run", said.getvalue(), began
 
 
 def test_pictures_are_deep_patients_are_whole_and_the_rest_is_told(run):
@@ -107,50 +105,53 @@ def test_pictures_are_deep_patients_are_whole_and_the_rest_is_told(run):
         group: {splits.clusters[row] for row in np.flatnonzero(np.equal(data.groups, group))} for group in data.groups
     }
     assert all(len(labels) == 1 for labels in clusters.values()) and len(set.union(*clusters.values())) > PATIENTS
-    assert "none lost" in said
+    assert "none lost" in said and re.search(r"new/IM0003 MR \{", said)
 
 
-def test_nothing_of_a_patient_is_written_anywhere(run, scans, monkeypatch, tmp_path, capfd):
+def test_nothing_of_a_patient_is_written_anywhere(run, place, monkeypatch, tmp_path, capfd):
     path, said, began = run
     monkeypatch.chdir(tmp_path)
-    (row,) = headstart.predict(path, scans / "set" / "MR" / "odd.dcm", errors="rows")
+    (row,) = headstart.predict(path, place / "scans" / "MR" / "odd.dcm", errors="rows")
     assert row.error
     from headstart.cli.main import main
 
-    assert main(["predict", str(path), str(scans / "set" / "CT"), "--usage", "usage.jsonl"]) in (0, 1)
-    assert main(["explain", str(path), str(scans / "set" / "CT" / "IM0000"), "--out", str(tmp_path / "page")]) == 0
-    written = [file for root in (path, tmp_path) for file in root.rglob("*") if file.is_file()]
+    assert main(["predict", str(path), str(place / "scans" / "CT"), "--usage", "usage.jsonl"]) in (0, 1)
+    assert main(["explain", str(path), str(place / "scans" / "CT" / "IM0000"), "--out", str(tmp_path / "page")]) == 0
+    written = [
+        file for root in (path, path.parent / "for-the-clinic", tmp_path) for file in root.rglob("*") if file.is_file()
+    ]
     written += list_new_files(Path(os.environ["HEADSTART_CACHE"]), began)
     assert len(written) > 30
     texts = [(str(file), file.read_bytes()) for file in written] + [
         ("terminal", "".join([said, *capfd.readouterr()]).encode())
     ]
+    assert all(word.encode() in (place / "scans" / "CT" / "IM0000").read_bytes() for word in WORDS)
     for word in WORDS:
         for name, content in texts:
             assert word.encode() not in content and word.encode("utf-16-le") not in content, f"{word} in {name}"
 
 
-def test_a_served_answer_is_that_of_the_run(run, scans):
+def test_a_served_answer_is_that_of_the_run(run, place):
     path, _, _ = run
-    content = (scans / "set" / "MR" / "IM0003").read_bytes()
-    (expected,) = headstart.predict(path, scans / "set" / "MR" / "IM0003")
+    content = (place / "scans" / "MR" / "IM0003").read_bytes()
+    (expected,) = headstart.predict(path, place / "scans" / "MR" / "IM0003")
     with Service(f"scans={path}") as service:
         [row] = service.predict(("IM0003", content)).json()["answers"]
     assert row["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     assert expected.likeliest == "MR"
 
 
-def test_an_export_is_checked_on_the_scans(run, tmp_path):
-    path, _, _ = run
-    [export] = headstart.export(path, to="openvino", out=tmp_path / "out", console=Console(quiet=True))
+def test_an_export_is_checked_on_the_scans(run, place):
+    export = json.loads((place / "for-the-clinic" / "export.json").read_text())
     assert export["parity_max_abs"] < 1e-4 and export["compared"] > 5
-    told = json.loads((tmp_path / "out" / "model.json").read_text())
-    assert told["inputs"][0]["ranges"]["precise"] and told["inputs"][0]["ranges"]["window"] == "none"
+    rules = json.loads((place / "for-the-clinic" / "model.json").read_text())["inputs"][0]["ranges"]
+    assert rules["precise"] and rules["window"] == "none"
+    assert f"{place}" not in (place / "for-the-clinic" / "predict.py").read_text()
 
 
-def test_the_model_keeps_the_rules_of_reading(run, scans):
+def test_the_model_keeps_the_rules_of_reading(run, place):
     path, _, _ = run
     [trunk] = read_manifest(path / "model").trunks
     assert trunk.input.ranges.precise and trunk.input.ranges.window == "none"
-    tensor = decode_picture((scans / "set" / "CT" / "IM0001").read_bytes(), trunk.input)
+    tensor = decode_picture((place / "scans" / "CT" / "IM0001").read_bytes(), trunk.input)
     assert tensor.dtype == np.float32 and (tensor != np.rint(tensor)).any()

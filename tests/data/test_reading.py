@@ -341,7 +341,9 @@ def test_the_closing_line_counts(context, store, tmp_path, capsys):
     ctx.console = Console()
     read_dataset(tmp_path / "zoo", ctx=ctx)
     line = capsys.readouterr().err
-    assert line.startswith("read        56 pictures in 3 classes (1 more without any), 42 files skipped (12 unreadable, ")
+    assert line.startswith(
+        "read        56 pictures in 3 classes (1 more without any), 42 files skipped (12 unreadable, "
+    )
 
 
 def test_two_reads_write_the_same_bytes(read, tmp_path):
