@@ -53,10 +53,9 @@ class _Problem:
     def compute_residual(self, scores: np.ndarray) -> np.ndarray:
         return np.asarray(self.weight * (softmax_rows(scores) - self.target))
 
-    def compute_gradient(self, theta: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        r_MC = self.compute_residual(scores)
-        pull = self.coordinates.multiply_transposed(r_MC)
-        return np.concatenate([pull + self.strength * theta[:-1], r_MC.sum(axis=0, keepdims=True)])
+    def compute_gradient(self, theta: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        pull = self.coordinates.multiply_transposed(residual)
+        return np.concatenate([pull + self.strength * theta[:-1], residual.sum(axis=0, keepdims=True)])
 
     def compute_scores(self, theta: np.ndarray) -> np.ndarray:
         return np.asarray(self.coordinates.multiply(theta[:-1]) + theta[-1])
@@ -90,12 +89,21 @@ class _Scale(NamedTuple):
         return np.concatenate([inner, v[-1:] / self.intercept])
 
 
+class _Point(NamedTuple):
+    """Where the search stands; scores and their residual are kept, for each costs as much as a step."""
+
+    theta: np.ndarray
+    scores: np.ndarray  # (M, C)
+    residual: np.ndarray  # (M, C)
+
+
 def solve_path(
     coordinates: Coordinates,
     y: np.ndarray,
     n_classes: int,
     strengths: Sequence[float],
     weight: np.ndarray | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Weights (D, P) on the standardised features and intercept (P,) for each strength, best from strong to weak.
 
@@ -109,33 +117,33 @@ def solve_path(
     move, moved = np.zeros_like(theta), np.zeros_like(scores)
     for strength in strengths:
         problem = _Problem(coordinates, target, (share / len(y))[:, None], strength)
-        length = _search_line(problem, theta, scores, move, moved)  # on the way that the last strength took
-        start, start_scores = theta + length * move, scores + length * moved
-        end, end_scores = _minimize(problem, start, start_scores)
-        move, moved, theta, scores = end - theta, end_scores - scores, end, end_scores
+        start = _Point(theta, scores, problem.compute_residual(scores))
+        slope = float(np.vdot(start.residual, moved)) + strength * float(np.vdot(theta[:-1], move[:-1]))
+        _, start = _search_line(problem, start, move, moved, slope)  # on the way that the last strength took
+        end = _minimize(problem, start, tolerance)
+        move, moved, theta, scores = end.theta - theta, end.scores - scores, end.theta, end.scores
         yield coordinates.to_columns(theta[:-1]), theta[-1] - theta[-1].mean()
 
 
-def _minimize(problem: _Problem, theta: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """L-BFGS in scaled variables from a start; the end and its scores."""
-    scale = problem.make_scale(scores)
-    gradient = scale.scale_gradient(problem.compute_gradient(theta, scores))
+def _minimize(problem: _Problem, point: _Point, tolerance: float) -> _Point:
+    """L-BFGS in scaled variables from a start to where the objective is within `tolerance` of its least."""
+    scale = problem.make_scale(point.scores)
+    gradient = scale.scale_gradient(problem.compute_gradient(point.theta, point.residual))
     pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
     for _ in range(MAX_STEPS):
-        if np.vdot(gradient, gradient) <= 2 * TOLERANCE:
+        if np.vdot(gradient, gradient) <= 2 * tolerance:
             break
         direction = _lbfgs_direction(gradient, pairs)
         move = scale.to_move(direction)
-        moved = problem.compute_scores(move)
-        length = _search_line(problem, theta, scores, move, moved)
-        theta, scores = theta + length * move, scores + length * moved
-        new_gradient = scale.scale_gradient(problem.compute_gradient(theta, scores))
+        slope = float(np.vdot(gradient, direction))
+        length, point = _search_line(problem, point, move, problem.compute_scores(move), slope)
+        new_gradient = scale.scale_gradient(problem.compute_gradient(point.theta, point.residual))
         step, change = length * direction, new_gradient - gradient
         rise = float(np.vdot(step, change))
         if rise > 0:
             pairs = [*pairs[-MEMORY + 1 :], (step, change, 1 / rise)]
         gradient = new_gradient
-    return theta, scores
+    return point
 
 
 def _lbfgs_direction(gradient: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
@@ -154,31 +162,31 @@ def _lbfgs_direction(gradient: np.ndarray, pairs: list[tuple[np.ndarray, np.ndar
 
 
 def _search_line(
-    problem: _Problem, theta: np.ndarray, scores: np.ndarray, move: np.ndarray, moved: np.ndarray
-) -> float:
-    """A length at which the slope along the line has halved; the objective is convex, so the slope rises."""
-    inner = problem.strength * float(np.sum(theta[:-1] * move[:-1]))
-    square = problem.strength * float(np.sum(move[:-1] ** 2))
+    problem: _Problem, point: _Point, move: np.ndarray, moved: np.ndarray, start: float
+) -> tuple[float, _Point]:
+    """A length at which the slope along the line, `start` at 0, has halved, and the point there.
 
-    def slope(length: float) -> float:
-        return float(np.vdot(problem.compute_residual(scores + length * moved), moved)) + inner + length * square
-
-    start = slope(0.0)
+    The objective is convex, so the slope rises.
+    """
+    inner = problem.strength * float(np.vdot(point.theta[:-1], move[:-1]))
+    square = problem.strength * float(np.vdot(move[:-1], move[:-1]))
     low, low_slope, high, high_slope, length = 0.0, start, np.inf, np.inf, 1.0
     for _ in range(40):
-        now = slope(length)
-        if abs(now) <= 0.5 * abs(start):
+        scores = point.scores + length * moved
+        residual = problem.compute_residual(scores)
+        slope = float(np.vdot(residual, moved)) + inner + length * square
+        if abs(slope) <= 0.5 * abs(start):
             break
-        if now < 0:
-            low, low_slope = length, now
+        if slope < 0:
+            low, low_slope = length, slope
         else:
-            high, high_slope = length, now
+            high, high_slope = length, slope
         if np.isinf(high):
             length *= 3.0
         else:
             cut = low - low_slope * (high - low) / (high_slope - low_slope)
             length = min(max(cut, low + 0.1 * (high - low)), high - 0.1 * (high - low))
-    return length
+    return length, _Point(point.theta + length * move, scores, residual)
 
 
 def fit_temperature(
