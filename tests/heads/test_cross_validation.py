@@ -5,7 +5,8 @@ import pytest
 
 from headstart.core import registry
 from headstart.core.types import FittedHead
-from headstart.heads import cross_validation
+from headstart.heads import cross_validation, softmax_regression
+from headstart.heads.ensemble import Ensemble
 from headstart.statistics.losses import log_losses
 from headstart.testing.heads import make_sample
 
@@ -84,7 +85,9 @@ def test_the_search_looks_at_the_first_repeat_alone_and_keeps_its_best():
     grid = logistic().grid(120, 12, 3)
     first = cross_validation.predict_held_out(logistic(), on.x, on.y, fold[:1], n_classes=3, grid=grid)
     means = [log_losses(on.y, p[0]).mean() for p in first]
-    assert found.grid_losses == pytest.approx(means[: len(found.grid_losses)])
+    tried = np.isfinite(found.grid_losses)
+    assert tried.sum() >= 3
+    assert np.abs(np.subtract(found.grid_losses, means)[tried]).max() < 1e-3  # those of exact heads
     assert found.params == grid[int(np.argmin(means))]
     assert found.held_out.shape == (3, 120, 3)
     assert found.losses == pytest.approx(np.mean([log_losses(on.y, p) for p in found.held_out], axis=0))
@@ -96,8 +99,55 @@ def test_large_sets_are_searched_fold_by_fold_to_the_same_setting(monkeypatch):
     monkeypatch.setattr(cross_validation, "_BYTES_IN_STEP", 0)
     by_fold = cross_validation.tune_head(logistic(), on.x, on.y, fold, n_classes=3)
     assert by_fold.params == in_step.params
-    assert np.allclose(by_fold.held_out, in_step.held_out, atol=1e-6)
-    assert by_fold.grid_losses[: len(in_step.grid_losses)] == pytest.approx(in_step.grid_losses, abs=1e-6)
+    assert np.allclose(by_fold.held_out, in_step.held_out, atol=5e-3)
+    assert np.nanmax(np.abs(np.subtract(by_fold.grid_losses, in_step.grid_losses))) < 1e-3
+
+
+class Bowl(Memory):
+    """A head whose loss is least at one setting of its grid and rises on both sides."""
+
+    def __init__(self, best, at_once=False):
+        self.best, self.at_once, self.fitted = best, at_once, []
+
+    def grid(self, n_train, dim, n_classes):
+        return [{"strength": float(at)} for at in range(7)]
+
+    def path(self, x, y, *, n_classes, params, class_weight, seed):
+        for each in list(params) if self.at_once else params:
+            self.fitted.append(int(each["strength"]))
+            bias = np.array([0, abs(each["strength"] - self.best)], np.float32)
+            arrays = {"weights": np.zeros((x.shape[1], n_classes), np.float32), "bias": bias}
+            yield FittedHead(head="memory", kind="linear", params=each, arrays=arrays, trainable_params=1)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("columns", [3, 60])
+@pytest.mark.parametrize(("best", "narrow", "wide"), [(0, 5, 3), (2, 4, 3), (3, 3, 4), (6, 4, 6)])
+def test_a_search_goes_from_the_middle_to_the_best_and_stops_beside_it(best, narrow, wide, columns, at_once):
+    x, y, head = np.ones((24, columns), np.float32), np.zeros(24, int), Bowl(best, at_once)
+    tuned = cross_validation.tune_head(head, x, y, folds(24), n_classes=2)
+    assert tuned.params == {"strength": best}
+    tried = np.flatnonzero(np.isfinite(tuned.grid_losses))
+    assert {max(best - 1, 0), best, min(best + 1, 6)} <= set(tried)
+    assert len(tried) == (narrow if columns == 3 else wide)
+    assert len(head.fitted) == 4 * len(tried)  # once in each fold
+
+
+def test_heads_are_solved_loosely_where_they_are_judged_alone(monkeypatch):
+    steps, take = [], softmax_regression._lbfgs_direction
+    monkeypatch.setattr(softmax_regression, "_lbfgs_direction", lambda *args: steps.append(1) or take(*args))
+    on, fold, setting = make_sample(300, 60, apart=2.0), folds(300), {"strength": 0.02}
+    shared = {"n_classes": 3, "grid": [setting]}
+    exact = cross_validation.predict_held_out(logistic(), on.x, on.y, fold, **shared)[0, 0]
+    exact_steps = len(steps)
+    judged = cross_validation.tune_head(logistic(), on.x, on.y, fold, **shared)
+    assert len(steps) - exact_steps < 0.7 * exact_steps
+    gap = judged.losses - log_losses(on.y, exact)
+    assert abs(gap.mean()) < 5e-4
+    members = [{"head": "logistic", "columns": [[0, 60]], "share": 1.0, "params": setting, "name": "logistic"}]
+    pool = cross_validation.loosen_head(Ensemble())
+    answers = cross_validation.predict_held_out(pool, on.x, on.y, fold, n_classes=3, grid=[{"members": members}])
+    assert np.allclose(answers[0], judged.held_out, atol=1e-5)
 
 
 def test_one_fold_is_refused():

@@ -215,6 +215,23 @@ def test_logistic_takes_few_steps_to_each_strength(monkeypatch):
     assert len(steps) <= 50  # 59 when all rows weighed alike and each strength began where the last one ended
 
 
+def test_a_step_of_logistic_takes_two_softmaxes_at_most(monkeypatch):
+    count = {"steps": 0, "softmaxes": 0}
+
+    def counted(name, function):
+        def call(*args):
+            count[name] += 1
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr(softmax_regression, "_lbfgs_direction", counted("steps", softmax_regression._lbfgs_direction))
+    monkeypatch.setattr(softmax_regression, "softmax_rows", counted("softmaxes", softmax_regression.softmax_rows))
+    x, y = textured(600, 150)
+    assert suite.fit_grid(registry.load_plugin("heads", "logistic"), suite.Sample(x, y, 3))
+    assert count["softmaxes"] < 2 * count["steps"]  # 3.6 when slope and gradient took their own
+
+
 def test_one_search_for_neighbours_serves_all_settings(monkeypatch):
     searches, find = [], prediction._find_nearest
     monkeypatch.setattr(prediction, "_find_nearest", lambda *args: searches.append(1) or find(*args))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ _WORTH_BYTES = 6_000_000  # below, threads wait for the interpreter: as long on 
 _BYTES_AT_ONCE = 1_500_000_000  # of copies that folds make while they run side by side
 _COPIES = 4
 _BYTES_IN_STEP = 600_000_000  # of all folds together, while they go through the grid in step
-PATIENCE = 1  # settings without gain after which a search ends
+JUDGED = 1e-6  # nats to which a head is solved that is judged and not handed over: its mean loss moves by under 0.0005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +35,7 @@ class TunedSetting:
     Attributes:
         held_out: (R, M, C) float32 held-out probabilities with it.
         losses: (M,) float64 of each picture, averaged over the repeats that judged it; NaN where none did.
-        grid_losses: Mean loss on the first repeat of each setting of the grid that was tried.
+        grid_losses: Mean loss on the first repeat of each setting of the grid; NaN where it was not tried.
     """
 
     params: Mapping[str, Any]
@@ -160,17 +161,23 @@ def tune_head(
 ) -> TunedSetting:
     """Search the grid (by default the head's) on the first repeat; the other repeats are of the winner alone.
 
-    From the strongest to the weakest regularisation, in step on all folds, until `PATIENCE` settings in a row are no
-    better than the best before: the weak ones are the slowest to fit. Shapes as of `predict_held_out`.
+    From the middle towards less loss, in step on all folds, until both neighbours of the best have more: for more
+    columns than pictures from the second strongest setting. Heads are solved to `JUDGED`. Shapes as of
+    `predict_held_out`.
     """
-    folds = np.atleast_2d(folds)
+    folds, head = np.atleast_2d(folds), loosen_head(head)
     grid = list(head.grid(len(y), x.shape[1], n_classes) if grid is None else grid)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
     shared |= {"sample_weight": sample_weight}
     held_out, grid_losses = _search_grid(head, x, y, folds[0], grid, metric, shared)
-    best = int(np.argmin(grid_losses))
+    best = int(np.nanargmin(grid_losses))
     tuned = _make_tuned(grid[best], held_out[best][None], metric, y, grid_losses)
     return judge_more_repeats(tuned, head, x, y, folds[1:], metric=metric, **shared) if len(folds) > 1 else tuned
+
+
+def loosen_head(head: Head) -> Head:
+    """The head as it is judged, solved to `JUDGED`."""
+    return ensemble.loosen_head(head, JUDGED)
 
 
 def _make_tuned(
@@ -188,56 +195,78 @@ def _search_grid(
     grid: Sequence[Mapping[str, Any]],
     metric: str,
     shared: dict[str, Any],
-) -> tuple[list[np.ndarray], tuple[float, ...]]:
-    """Held-out probabilities (M, C) and mean loss of each setting, as long as they get better."""
+) -> tuple[Mapping[int, np.ndarray], tuple[float, ...]]:
+    """Held-out probabilities (M, C) of the settings that were tried; the mean loss of each, NaN where it was not."""
+    losses = [np.nan] * len(grid)
 
-    def mean_loss(p_MC: np.ndarray) -> float:
-        return float(np.nanmean(average_losses(metric, y, p_MC[None])))
+    def judge_setting(position: int, p_MC: np.ndarray) -> None:
+        losses[position] = float(np.nanmean(average_losses(metric, y, p_MC[None])))
 
     numbers = [fold for _, fold in _list_folds(folds[None])]
     if 2 * len(numbers) * x.nbytes > _BYTES_IN_STEP:  # fold by fold instead, so that few are held at a time
-        held_out = [p_1MC[0] for p_1MC in predict_held_out(head, x, y, folds[None], grid=grid, **shared)]
-        return held_out, tuple(map(mean_loss, held_out))
-    held_out, grid_losses = [], list[float]()
+        of_grid = predict_held_out(head, x, y, folds[None], grid=grid, **shared)
+        for number, p_1MC in enumerate(of_grid):
+            judge_setting(number, p_1MC[0])
+        return {number: p_1MC[0] for number, p_1MC in enumerate(of_grid)}, tuple(losses)
+    held_out, search = dict[int, np.ndarray](), _StepwiseSearch(head, x, y, folds, numbers, grid, shared)
+    untried = [min(1 if len(y) < x.shape[1] else len(grid) // 2, len(grid) - 1)]
     with blas_threads.single_blas_thread():
-        for p_MC in _predict_in_step(head, x, y, folds, numbers, grid, shared):
-            held_out.append(p_MC)
-            grid_losses.append(mean_loss(p_MC))
-            if len(held_out) - 1 - int(np.argmin(grid_losses)) >= PATIENCE:
-                break
-    return held_out, tuple(grid_losses)
+        while untried:
+            position = untried[0]
+            if position not in held_out:
+                held_out |= search.predict_setting(position)
+            judge_setting(position, held_out[position])
+            best = int(np.nanargmin(losses))
+            untried = [n for n in (best + 1, best - 1) if 0 <= n < len(grid) and np.isnan(losses[n])]
+    return held_out, tuple(losses)
 
 
-def _predict_in_step(
-    head: Head,
-    x: np.ndarray,
-    y: np.ndarray,
-    folds: np.ndarray,
-    numbers: Sequence[int],
-    grid: Sequence[Mapping[str, Any]],
-    shared: dict[str, Any],
-) -> Iterator[np.ndarray]:
-    """(M, C) held-out probabilities of one setting after the other, all folds in step."""
-    test_rows = [np.flatnonzero(folds == fold) for fold in numbers]
-    train_rows = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
-    paths = [iter(fit_rows(head, x, y, rows, params=grid, **shared)) for rows in train_rows]
-    answers: list[np.ndarray] = [np.empty(0)] * len(numbers)
+class _StepwiseSearch:
+    """One setting after the other, all folds in step; each fold's path goes on where the last setting left it."""
 
-    def judge_fold(fold: int) -> None:
-        fitted = [next(paths[fold])]
-        if fitted[0].kind == "neighbours":  # one search answers for every setting
-            fitted += paths[fold]
-        answers[fold] = prediction.predict_many(fitted, x[test_rows[fold]])
+    def __init__(
+        self,
+        head: Head,
+        x: np.ndarray,
+        y: np.ndarray,
+        folds: np.ndarray,
+        numbers: Sequence[int],
+        grid: Sequence[Mapping[str, Any]],
+        shared: dict[str, Any],
+    ) -> None:
+        self.x, self.grid = x, grid
+        self.shape = (len(y), shared["n_classes"])
+        self.asked = list[Mapping[str, Any]]()  # settings so far: paths walk through it while it grows
+        self.test_rows = [np.flatnonzero(folds == fold) for fold in numbers]
+        train_rows = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
+        self.fit = [partial(fit_rows, head, x, y, rows, **shared) for rows in train_rows]
+        self.paths = [iter(fit(params=self.asked)) for fit in self.fit]
 
-    count = 0
-    while count < len(grid):
-        run_in_threads(judge_fold, range(len(numbers)), x.nbytes)
-        for position in range(len(answers[0])):
-            p_MC = np.full((len(y), shared["n_classes"]), np.nan, np.float32)
-            for rows, answer in zip(test_rows, answers, strict=True):
-                p_MC[rows] = answer[position]
-            yield p_MC
-        count += len(answers[0])
+    def predict_setting(self, position: int) -> dict[int, np.ndarray]:
+        """(M, C) held-out probabilities of a setting of the grid; of all where one search for neighbours tells them."""
+        self.asked.append(self.grid[position])
+        answers: list[dict[int, np.ndarray]] = [{} for _ in self.paths]
+
+        def judge_fold(fold: int) -> None:
+            fitted = {position: self._fit_next(fold)}
+            if fitted[position].kind == "neighbours":
+                fitted = dict(enumerate(self.fit[fold](params=self.grid)))
+            predicted = prediction.predict_many(list(fitted.values()), self.x[self.test_rows[fold]])
+            answers[fold] = dict(zip(fitted, predicted, strict=True))
+
+        run_in_threads(judge_fold, range(len(self.paths)), self.x.nbytes)
+        held_out = {number: np.full(self.shape, np.nan, np.float32) for number in answers[0]}
+        for rows, answer in zip(self.test_rows, answers, strict=True):
+            for number, p_BC in answer.items():
+                held_out[number][rows] = p_BC
+        return held_out
+
+    def _fit_next(self, fold: int) -> FittedHead:
+        fitted = next(self.paths[fold], None)
+        if fitted is None:  # a head that drew all its settings at once
+            self.paths[fold] = iter(self.fit[fold](params=self.asked[-1:]))
+            fitted = next(self.paths[fold])
+        return fitted
 
 
 def judge_more_repeats(

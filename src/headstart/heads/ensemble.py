@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.types import FittedHead
+from headstart.core.types import FittedHead, Head, IterativeHead
 from headstart.heads.prediction import softmax
 
 NAME = "ensemble"
@@ -32,6 +32,13 @@ class Ensemble:
 
     name = NAME
     cannot: Mapping[str, str] = {"multilabel": "classes exclude each other", "regression": "it tells classes apart"}
+
+    def __init__(self, tolerance: float | None = None) -> None:
+        self.tolerance = tolerance
+
+    def with_tolerance(self, tolerance: float) -> Ensemble:
+        """See `headstart.core.types.IterativeHead`."""
+        return Ensemble(tolerance)
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Nothing: who belongs to it is searched outside."""
@@ -56,12 +63,19 @@ class Ensemble:
             for member in setting[MEMBERS]:
                 columns = np.concatenate([np.arange(first, last) for first, last in member["columns"]])
                 head = registry.load_plugin("heads", member["head"])
+                if self.tolerance is not None:
+                    head = loosen_head(head, self.tolerance)
                 fitted = next(iter(head.path(x[:, columns], y, params=[member["params"]], **shared)))
                 weights[columns] += member["share"] * fitted.arrays["weights"]
                 bias += member["share"] * fitted.arrays["bias"]
                 size += fitted.trainable_params
             arrays = {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}
             yield FittedHead(head=NAME, kind="linear", params=dict(setting), arrays=arrays, trainable_params=size)
+
+
+def loosen_head(head: Head, tolerance: float) -> Head:
+    """The head solved to a tolerance, where it is solved in steps."""
+    return head.with_tolerance(tolerance) if isinstance(head, IterativeHead) else head
 
 
 def select_members(log_p_KMC: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ the line search works on the scores. Each strength starts from the solution of t
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,13 +101,13 @@ def solve_path(
     coordinates: Coordinates,
     y: np.ndarray,
     n_classes: int,
-    strengths: Sequence[float],
+    strengths: Iterable[float],
     weight: np.ndarray | None = None,
     tolerance: float = TOLERANCE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Weights (D, P) on the standardised features and intercept (P,) for each strength, best from strong to weak.
+    """Weights (D, P) on the standardised features and intercept (P,) for each strength, drawn one by one.
 
-    `y` (M,) has classes 0..P-1, all present, at least two.
+    `y` (M,) has classes 0..P-1, all present, at least two. `tolerance` is in nats of the objective left.
     """
     theta = np.zeros((coordinates.width + 1, n_classes))
     share = np.ones(len(y)) if weight is None else weight
@@ -119,7 +119,8 @@ def solve_path(
         problem = _Problem(coordinates, target, (share / len(y))[:, None], strength)
         start = _Point(theta, scores, problem.compute_residual(scores))
         slope = float(np.vdot(start.residual, moved)) + strength * float(np.vdot(theta[:-1], move[:-1]))
-        _, start = _search_line(problem, start, move, moved, slope)  # on the way that the last strength took
+        sign = -1.0 if slope > 0 else 1.0  # on the way that the last strength took, or back
+        _, start = _search_line(problem, start, sign * move, sign * moved, sign * slope)
         end = _minimize(problem, start, tolerance)
         move, moved, theta, scores = end.theta - theta, end.scores - scores, end.theta, end.scores
         yield coordinates.to_columns(theta[:-1]), theta[-1] - theta[-1].mean()

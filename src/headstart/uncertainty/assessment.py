@@ -178,6 +178,7 @@ class _AssessmentInputs:
         fitted, count = self.adapted.fitted, int(y[learnt].max()) + 1
         name = fitted.head if fitted.head in registry.list_plugins("heads") else "ridge"
         head = ensemble.Ensemble() if fitted.head == ensemble.NAME else registry.load_plugin("heads", name)
+        head = cross_validation.loosen_head(head)
         params = cross_validation.resize_params(fitted.params, len(learnt), len(self.splits.train))
         balanced = self.job.class_weight == "balanced"
         weight = cross_validation.balanced_class_weights(y[learnt], count) if balanced else None

@@ -19,7 +19,16 @@ from headstart.core.types.dataset import Dataset, DatasetFacts, PictureReading, 
 from headstart.core.types.embedding import Embeddings, EmbedKey
 from headstart.core.types.explanation import Explained, MapRow
 from headstart.core.types.export import AccuracyChange, Export, Exported
-from headstart.core.types.head import CurvePoint, Feature, FittedHead, Head, HeadRow, NameInitialization, StartingHead
+from headstart.core.types.head import (
+    CurvePoint,
+    Feature,
+    FittedHead,
+    Head,
+    HeadRow,
+    IterativeHead,
+    NameInitialization,
+    StartingHead,
+)
 from headstart.core.types.prediction import UNKNOWN, Prediction, ZeroShotPrediction
 from headstart.core.types.ranking import Ranking, RankRow
 from headstart.core.types.result import (
@@ -52,7 +61,8 @@ __all__ += ["Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow"]
 __all__ += ["AccuracyChange", "Export", "Exported"]
-__all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "NameInitialization", "StartingHead"]
+__all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "IterativeHead", "NameInitialization"]
+__all__ += ["StartingHead"]
 __all__ += ["UNKNOWN", "Prediction", "ZeroShotPrediction"]
 __all__ += ["RankRow", "Ranking"]
 __all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport", "list_verdicts"]

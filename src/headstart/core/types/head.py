@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from headstart.core.types.score import Score
 
@@ -92,6 +92,7 @@ class Head(Protocol):
     ) -> Iterator[FittedHead]:
         """Fit one head for each of `params` of `grid`, in their order, sharing work (a decomposition, a warm start).
 
+        A search lengthens `params` by what the answers so far ask for, while heads are drawn: a loop over it goes on.
         `x` (M, D) float32 is raw, `y` (M,) int64 in 0..C-1 may lack a class, `class_weight` is (C,) float64.
         `sample_weight` (M,) float64 multiplies it; it is given only where there is one, and only to a head whose
         `cannot` has no `weights`.
@@ -103,3 +104,11 @@ class StartingHead(Protocol):
 
     def starting(self, weights: np.ndarray) -> Head:
         """The same head, drawn towards a multiple of `weights`, (D, C) on raw features, chosen from the pictures."""
+
+
+@runtime_checkable
+class IterativeHead(Protocol):
+    """What a `Head` may have besides: it is solved in steps, of which a judge needs the first alone."""
+
+    def with_tolerance(self, tolerance: float) -> Head:
+        """The same head, solved until the mean loss that it minimises is within `tolerance` nats of its least."""

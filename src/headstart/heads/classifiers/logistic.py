@@ -21,10 +21,17 @@ APPROXIMATE_ROWS = 16_384
 
 
 class Logistic:
-    """See the module."""
+    """Solved to a tolerance in nats a picture."""
 
     name = "logistic"
     cannot: Mapping[str, str] = {"multilabel": "a softmax gives one class", "regression": "a softmax gives classes"}
+
+    def __init__(self, tolerance: float = softmax_regression.TOLERANCE) -> None:
+        self.tolerance = tolerance
+
+    def with_tolerance(self, tolerance: float) -> Logistic:
+        """See `headstart.core.types.IterativeHead`."""
+        return Logistic(tolerance)
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Strengths in parts of D / M: a prior whose scores spread alike for any number of columns."""
@@ -44,7 +51,7 @@ class Logistic:
         """See `headstart.core.types.Head`."""
         moments, (present, local) = design_matrix.column_moments(x), np.unique(y, return_inverse=True)
         weight = design_matrix.row_weights(y, class_weight, sample_weight)
-        solutions = _solve_path(x, moments, local, len(present), params, weight)
+        solutions = _solve_path(x, moments, local, len(present), params, weight, self.tolerance)
 
         def solve(each: Mapping[str, Any]) -> dict[str, np.ndarray]:
             weights, bias = next(solutions)
@@ -60,15 +67,15 @@ def _solve_path(
     n_classes: int,
     params: Sequence[Mapping[str, Any]],
     weight: np.ndarray | None,
+    tolerance: float,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if n_classes == 1:
         for _ in params:
             yield np.zeros((x.shape[1], 1)), np.zeros(1)
         return
     coordinates = covariance.make_coordinates(design_matrix.Design(x, moments), gram=_approximate_gram(x, moments))
-    yield from softmax_regression.solve_path(
-        coordinates, y, n_classes, [float(setting["strength"]) for setting in params], weight
-    )
+    strengths = (float(setting["strength"]) for setting in params)
+    yield from softmax_regression.solve_path(coordinates, y, n_classes, strengths, weight, tolerance)
 
 
 def _approximate_gram(x: np.ndarray, moments: design_matrix.Moments) -> np.ndarray | None:

@@ -44,7 +44,8 @@ def _predict_on_part(
 ) -> np.ndarray:
     """(DRAWS, M, C) probabilities by heads that learnt from a part of each fold's training pictures."""
     probabilities = np.full((DRAWS, len(x), problem.n_classes), np.nan, np.float32)
-    fold, head = problem.folds[0], load_head(entry.head, entry.features, problem)
+    fold = problem.folds[0]
+    head = cross_validation.loosen_head(load_head(entry.head, entry.features, problem))
 
     def judge_fold(task: tuple[int, int]) -> None:
         draw, k = task
