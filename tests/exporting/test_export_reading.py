@@ -185,7 +185,7 @@ def test_predict_py_names_the_plausible_classes_that_headstart_does(score):
 
 def test_what_is_no_picture_is_told_in_words(tmp_path, monkeypatch, capsys):
     (tmp_path / "text.jpg").write_text("words")
-    rule = {"name": "picture", "size_px": 32, "resize": "crop", "crop_fraction": 0.875}
+    rule = {"name": "picture", "size_px": 32, "resize": "crop", "crop_fraction": 0.875, "ranges": {"n_bands": 0}}
     told = {"inputs": [rule], "class_names": ["a"], "file": "m"}
     (tmp_path / "model.json").write_text(json.dumps(told))
     monkeypatch.setattr(predict_template, "load", lambda path, told: None)

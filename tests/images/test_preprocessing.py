@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import os
 import shutil
@@ -154,13 +155,16 @@ def store_bands(count, photometric, extra=None):
 
 @pytest.mark.parametrize(
     ("bands", "said"),
-    [((4, 2, (0,)), "4th band"), ((4, 2), "4th band"), ((5, 2, (0, 0)), "5 bands"), ((4, 1, (0, 0, 0)), "band")],
+    [((4, 2, (0,)), "of 4 bands"), ((4, 2), "of 4 bands"), ((5, 2, (0, 0)), "of 5 bands"), ((4, 1, (0, 0, 0)), "4")],
 )
-def test_a_tiff_of_more_bands_than_are_read_is_refused(bands, said):
-    for read in (describe_picture, lambda content: decode_picture(content, SPEC)):
+def test_a_tiff_of_more_bands_is_refused_where_the_training_pictures_are_colour(bands, said):
+    colour = PixelRanges(integers=(0.0, 65535.0))
+    spec = dataclasses.replace(SPEC, ranges=colour)
+    for read in (lambda content: describe_picture(content, colour), lambda content: decode_picture(content, spec)):
         with pytest.raises(PictureError, match=said) as refused:
             read(store_bands(*bands))
-        assert refused.value.reason == "unreadable" and "grey, RGB" in refused.value.detail
+        assert refused.value.reason == "unreadable" and "are grey or colour" in refused.value.detail
+    assert describe_picture(store_bands(*bands)).n_bands == bands[0]
     assert decode_picture(store_bands(4, 2, (2,)), SPEC).shape == (48, 48, 3)
     assert (decode_picture(store_bands(3, 2), SPEC) == 90).all()
 

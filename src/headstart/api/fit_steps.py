@@ -377,7 +377,7 @@ class FitSteps:
         from headstart.features.extraction import extract_features
         from headstart.uncertainty.ood_images import make_ood_images
 
-        pictures = replace(make_ood_images(self.ctx.store), reading=self.data.reading)
+        pictures = replace(make_ood_images(self.ctx.store), reading=self.data.reading.without_bands())
         networks = (self.tuning.network,) if self.tuning else ()
         names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
         trunks = [tuned_network.find_backbone(name, networks, self.ctx.run.path) for name in names]

@@ -28,9 +28,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "parquet": ("pyarrow",),
     "cloud": ("obstore",),
     "medical": ("pydicom", "nibabel", "gdcm"),
-    "geo": ("rasterio",),
     "hub": ("keras_hub", "huggingface_hub"),
     "int8": ("nncf",),
+    "geo": ("rasterio",),
     "mlflow": ("mlflow", "pandas", "sqlalchemy", "alembic"),
 }
 _CHOSEN = {"tensorflow"}  # which backend Keras has is the user's choice; Keras itself tells when it is not there

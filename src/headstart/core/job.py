@@ -87,6 +87,7 @@ class Job:
     slice: str = _option(
         "", "of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default"
     )
+    bands: str = _option("auto", "bands of every picture that are read, by number: 4,3,2 for red, green and blue")
     no_thumbnails: bool = _option(False, "keep no small copies of pictures: not in the run, its page or its heat maps")
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
     images: FilePath = _option("", "folder where the relative paths of a table start; its own folder when empty")
@@ -102,6 +103,11 @@ class Job:
     def budget_s(self) -> float:
         """The budget in seconds."""
         return parse_duration_s(self.budget)
+
+    @property
+    def chosen_bands(self) -> tuple[int, ...]:
+        """The bands that are read, the first is 1; empty for all that vary."""
+        return parse_bands(self.bands)
 
     @property
     def max_latency_ms(self) -> float:
@@ -141,6 +147,7 @@ class Settings(TypedDict, total=False):
     resize: Resize
     window: str
     slice: str
+    bands: str | Sequence[int]
     no_thumbnails: bool
     costs: str | Path
     images: str | Path
@@ -184,8 +191,17 @@ def parse_bytes(text: str, where: str = "--max-size") -> float:
     return size_bytes
 
 
+def parse_bands(text: str) -> tuple[int, ...]:
+    """`4,3,2` as numbers of bands from 1, each once; empty for `auto`; raises UsageError."""
+    parts = [] if text == "auto" else text.split(",")
+    bands = tuple(int(part) for part in parts if re.fullmatch(r"\s*[1-9]\d{0,3}\s*", part))
+    if len(bands) < len(parts) or len(set(bands)) < len(bands):
+        raise UsageError(f"`{text}` names no bands", where="--bands", hint="write auto, or numbers from 1 as in 4,3,2")
+    return bands
+
+
 _QUANTITIES = {"budget": parse_duration_s, "max_latency": parse_latency_ms, "max_size": parse_bytes}  # text -> number
-_TEXTS: dict[str, Any] = {**_QUANTITIES, "window": parse_window, "slice": parse_slice}
+_TEXTS: dict[str, Any] = {**_QUANTITIES, "window": parse_window, "slice": parse_slice, "bands": parse_bands}
 
 
 def list_options() -> tuple[dataclasses.Field[Any], ...]:
@@ -252,7 +268,7 @@ def _find_quantity_problems(job: Job) -> list[Problem]:
     for name, parse in _TEXTS.items():
         text = getattr(job, name)
         try:
-            if text or name == "budget":
+            if text or name in ("budget", "bands"):
                 parse(text)
         except UsageError as err:
             problems.append(Problem(format_flag(name), f"{name}: {err.what}: {err.hint}", HINT))
@@ -283,6 +299,8 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     for name in set(_QUANTITIES) & set(values):
         values[name] = _format_quantity(values[name])
     values |= {name: str(values[name]) for name in PATH_SETTINGS if isinstance(values.get(name), Path)}
+    if isinstance(values.get("bands"), tuple):
+        values["bands"] = ",".join(map(str, values["bands"]))
     if isinstance(values.get("recipe"), recipes.Recipe):
         values["recipe"] = recipes.format_all_fields(values["recipe"])
     elif isinstance(values.get("recipe"), Mapping):

@@ -70,4 +70,5 @@ def make_thumbnails(data: Dataset, rows: np.ndarray) -> list[bytes]:
     """JPEG of each picture, at most 96 px; empty where its file cannot be read any more."""
     paths = [os.path.join(data.root, data.uris[row]) for row in rows.tolist()]  # noqa: PTH118 - names of any bytes
     with ThreadPoolExecutor(count_threads(), thread_name_prefix="thumbnail") as pool:
-        return list(pool.map(lambda path: small.make_jpeg_thumbnail(path, SIDE_PX, _QUALITY), paths))
+        ranges = data.reading.ranges
+        return list(pool.map(lambda path: small.make_jpeg_thumbnail(path, SIDE_PX, _QUALITY, ranges), paths))

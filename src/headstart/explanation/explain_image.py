@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.core.errors import UsageError, format_nearest
-from headstart.core.types import Prediction
+from headstart.core.types import PixelRanges, Prediction
 from headstart.explanation import example_store, heatmap_overlay, map_arithmetic, occlusion
 from headstart.explanation.exact_cam import exact_class_map
 from headstart.explanation.example_store import ExampleStore, Neighbour
@@ -211,7 +211,7 @@ class Explainer:
             elsewhere=heat_map.elsewhere,
             size=maps.size,
             box=maps.box,
-            picture=thumbnail_of(content),
+            picture=thumbnail_of(content, self.map_model.model.manifest.trunks[0].input.ranges),
             neighbours=alike,
             prototypes=store.list_prototypes(name, map_pass.features) if store else (),
             compared=examples if isinstance(examples, str) else NOTHING_ALIKE if nearest and not alike else "",
@@ -232,9 +232,9 @@ def likeliest_class(prediction: Prediction) -> str:
     return prediction.likeliest or max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
 
 
-def thumbnail_of(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
+def thumbnail_of(content: bytes, ranges: PixelRanges, most: int = SHOWN_PX) -> np.ndarray:
     """(h, w, 3) uint8 of a picture file, upright, its longer side at most `most` px."""
-    picture = open_picture(content)
+    picture = open_picture(content, ranges=ranges)
     image = picture.decode_rgb(least=min(most, min(picture.size)))
     image.thumbnail((most, most))
     return np.asarray(picture.turn_upright(image))

@@ -15,16 +15,17 @@ from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import to_plain
 from headstart.core.types import InputSpec
 from headstart.exporting.export_source import Exporter, ExportSource, decoding_rule, graph_inputs
-from headstart.images import medical_values
+from headstart.images import band_values, medical_values
 
 FORMAT = 1
 _MARKS = re.compile(r"# ---- the runtime\n.*?# ---- the runtime ends here\n", re.S)
-_MEDICAL = re.compile(r"# ---- DICOM and NIfTI\n.*?# ---- DICOM and NIfTI end here\n", re.S)
+_FORMATS = re.compile(r"# ---- formats\n.*?# ---- formats end here\n", re.S)
 _OURS = "# mypy: ignore-errors\n"
 _READING = (
     "a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least twice what the resize needs",
     "the first frame counts; EXIF orientation is applied; transparency is laid on white; no colour profile is used",
     "more than 8 bits a channel: the two values in `ranges` become black and white; without them, the file's own",
+    "a picture of many bands: each of `bands` is scaled by its own two values, and `mix` sums them to red, green, blue",
     "colour of 16 bits whose range is 0 to 65535: its high byte is taken",
     "resizing is antialiased, by Pillow's filter of the name",
 )
@@ -100,10 +101,12 @@ def write_export_files(folder: Path, content: dict[str, Any], exporter: Exporter
     """Write the files beside the model."""
     write_text(folder / "model.json", json.dumps(content, indent=2) + "\n")
     template = Path(__file__).with_name("predict_template.py").read_text(encoding="utf-8")
-    medical = Path(medical_values.__file__).read_text(encoding="utf-8").split('"""', 2)[2]  # without its docstring
-    script = _MEDICAL.sub(lambda _: medical, _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
+    texts = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in (medical_values, band_values)]
+    formats = "".join(text.split('"""', 2)[2] for text in texts)  # without their docstrings
+    script = _FORMATS.sub(lambda _: formats, _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
     write_text(folder / "predict.py", script)
-    pins = [f"{name}=={find_version(name)}" for name in ("numpy", "pillow", *exporter.packages)]
+    bands = ("rasterio",) if any(entry["ranges"]["n_bands"] for entry in content["inputs"]) else ()
+    pins = [f"{name}=={find_version(name)}" for name in ("numpy", "pillow", *bands, *exporter.packages)]
     write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
     write_text(folder / "README.md", _format_readme(content, exporter))
 

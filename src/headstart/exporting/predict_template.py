@@ -17,11 +17,22 @@ import pathlib
 import sys
 import tempfile
 import time
+import warnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-# ---- DICOM and NIfTI
+# ---- formats
+from headstart.images.band_values import (
+    is_array,
+    is_tiff,
+    load_array,
+    mix_bands,
+    open_geotiff,
+    read_geotiff,
+    reduce_array,
+    reduce_size,
+)
 from headstart.images.medical_values import (
     Volume,
     choose_place,
@@ -32,7 +43,7 @@ from headstart.images.medical_values import (
     split_slice,
 )
 
-# ---- DICOM and NIfTI end here
+# ---- formats end here
 
 HERE = pathlib.Path(__file__).resolve().parent
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -85,9 +96,12 @@ def decode(content, rules):
 
 def _decode(content, rule):
     size = rule["size_px"]
+    side = math.ceil(size / rule["crop_fraction"]) if rule["resize"] == "crop" else size
+    if rule["ranges"]["n_bands"]:
+        levels = _read_bands(content, rule["ranges"], 2 * side)
+        return _fit_levels(levels, levels.shape[1::-1], rule, None)
     if medical := find_medical_format(content[:400]):
         return _decode_medical(medical, content, rule)
-    side = math.ceil(size / rule["crop_fraction"]) if rule["resize"] == "crop" else size
     image = _open_image(content)
     extent = image.size
     if content.startswith(b"\xff\xd8\xff"):  # a JPEG is decoded at 1/2, 1/4 or 1/8, never below twice of what is needed
@@ -123,6 +137,30 @@ def _decode_medical(medical, content, rule):
     levels = _to_bytes(values, *ends) if kind else values
     image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels).convert("RGB")
     return np.asarray(_resize_to_input(image, extent, rule))
+
+
+def _read_bands(content, ranges, least):
+    """A picture of many bands as (h, w, 3) float32: each band scaled by its range, then summed by the weights."""
+    with contextlib.ExitStack() as stack:
+        if is_array(content):
+            picture = load_array(content)
+            (height, width, count), read = picture.shape, reduce_array
+        elif is_tiff(content):
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # it warns of pictures without a place on the ground
+            picture = stack.enter_context(open_geotiff(content))
+            height, width, count, read = picture.height, picture.width, picture.count, read_geotiff
+        else:
+            height, width, count = 0, 0, "grey or colour, and no"
+        if count != ranges["n_bands"]:
+            raise ValueError(f"it has {count} bands, the training pictures have {ranges['n_bands']}")
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} x {height} px is more than {MAX_PIXELS // 1_000_000} megapixels")
+        values, valid = read(picture, ranges["bands"], reduce_size((width, height), least))
+    for at, band in enumerate(ranges["bands"]):
+        if not valid[..., at].any():
+            raise ValueError(f"no value of band {band} is data")
+    return mix_bands(values, valid, ranges["band_ranges"], ranges["mix"])
 
 
 def _fit_levels(levels, extent, rule, turn):

@@ -58,6 +58,7 @@ class Picture:
         notes: Positions in `NOTES` of what was done so far.
         frame: Which of several frames or slices is decoded, from 0.
         group: What the file says that it belongs to (a patient), as a 64-bit digest; 0 where it says nothing.
+        n_bands: Bands of a file of many; 0 for grey and colour.
         deep_values: Values beyond 8 bits that take the set's range, once decoded.
     """
 
@@ -65,6 +66,7 @@ class Picture:
     size: tuple[int, int]
     frame: int = 0
     group: int = 0
+    n_bands: int = 0
 
     def __init__(self, ranges: PixelRanges) -> None:
         self.ranges = ranges
@@ -148,6 +150,9 @@ def open_picture(content: bytes, max_pixels: int = MAX_PIXELS, ranges: PixelRang
         PictureError: It is not a readable picture, or has more than `max_pixels`.
     """
     picture: Picture = detect_format(content[:HEAD_BYTES]).open(content, max_pixels, ranges)
+    if ranges != OWN_RANGES and picture.n_bands != ranges.n_bands and not (ranges.bands and not ranges.n_bands):
+        kinds = [f"of {count} bands" if count else "grey or colour" for count in (picture.n_bands, ranges.n_bands)]
+        raise PictureError("unreadable", f"it is {kinds[0]}, the training pictures are {kinds[1]}")
     return picture
 
 

@@ -16,9 +16,9 @@ from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import OWN_RANGES, PixelRanges
 from headstart.images.codecs import DEEP, FLOAT, NOTES, open_picture
 
-REVISION = 3
+REVISION = 4
 BINS = 64
-ROW_WIDTH = BINS + 4 + 4 + 9
+ROW_WIDTH = BINS + 4 + 4 + 10
 _SHIFTS = (48, 32, 16, 0)
 _SMALL = 64
 _HASH_SIDE = 32
@@ -36,6 +36,7 @@ class ImageDescriptors:
         notes: Bit `i` set: `codecs.NOTES[i]` was done.
         frame: The one that is used, from 0.
         group: What the file says that it belongs to (a patient), as a 64-bit digest; 0 where it says nothing.
+        n_bands: Bands of a file of many; 0 for grey and colour.
         value_range: Smallest and largest value beyond 8 bits a channel, but for a stray few; None without such.
     """
 
@@ -49,11 +50,13 @@ class ImageDescriptors:
     frame: int = 0
     group: int = 0
     value_range: tuple[float, float] | None = None
+    n_bands: int = 0
 
     @property
     def note(self) -> str:
         """What was done to read the picture; empty when nothing."""
         parts = [text for bit, text in enumerate(NOTES) if self.notes >> bit & 1]
+        parts += [f"{self.n_bands} bands"] if self.n_bands else []
         return "; ".join(parts + ([self._frame_note] if self.frames > 1 else []))
 
     @property
@@ -80,6 +83,7 @@ def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageD
         frame=picture.frame,
         group=picture.group,
         value_range=picture.measure_range(),
+        n_bands=picture.n_bands,
     )
 
 
@@ -121,7 +125,7 @@ def to_row(facts: ImageDescriptors) -> np.ndarray:
     """Facts as (ROW_WIDTH,) float32; integers in parts of 16 bits, which float32 holds exactly."""
     parts = [digest >> shift & 0xFFFF for digest in (facts.phash, facts.group) for shift in _SHIFTS]
     numbers = [facts.width_px, facts.height_px, facts.grey_std, facts.frames, facts.frame, facts.notes]
-    numbers += [facts.value_range is not None, *(facts.value_range or (0.0, 0.0))]
+    numbers += [facts.value_range is not None, *(facts.value_range or (0.0, 0.0)), facts.n_bands]
     return np.concatenate([facts.histogram, np.array(parts + numbers, dtype=np.float32)])
 
 
@@ -131,7 +135,7 @@ def from_row(row: np.ndarray) -> ImageDescriptors:
         sum(int(part) << shift for part, shift in zip(parts, _SHIFTS, strict=True))
         for parts in (row[BINS : BINS + 4].tolist(), row[BINS + 4 : BINS + 8].tolist())
     )
-    width, height, grey_std, frames, frame, notes, is_deep, low, high = row[BINS + 8 :].tolist()
+    width, height, grey_std, frames, frame, notes, is_deep, low, high, n_bands = row[BINS + 8 :].tolist()
     return ImageDescriptors(
         width_px=int(width),
         height_px=int(height),
@@ -143,6 +147,7 @@ def from_row(row: np.ndarray) -> ImageDescriptors:
         group=group,
         notes=int(notes),
         value_range=(low, high) if is_deep else None,
+        n_bands=int(n_bands),
     )
 
 

@@ -24,8 +24,10 @@ from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import read_inside
 from headstart.core.types import InputSpec
+from headstart.images.band_values import is_tiff
 from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, open_picture
 from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format
+from headstart.images.formats import geotiff
 
 REVISION = 1  # raise it when `decode_picture` gives other numbers for the same bytes
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -130,6 +132,8 @@ def visible_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, f
 def read_bytes(path: str) -> bytes:
     """A picture's bytes, wherever it lies; what is no picture is not read beyond its first bytes.
 
+    A TIFF of more than `MAX_BYTES` is read at a reduced size, as the bytes of a smaller one.
+
     Raises:
         PictureError: It cannot be opened or read, is no picture, or has more than `MAX_BYTES`.
         HeadstartError: Its archive is damaged, or its object store does not answer.
@@ -140,8 +144,11 @@ def read_bytes(path: str) -> bytes:
                 facts = os.fstat(handle.fileno())
                 if not stat.S_ISREG(facts.st_mode):
                     raise PictureError("not_a_picture", "it is not a regular file")
-                detect_format(handle.read(HEAD_BYTES))
+                head = handle.read(HEAD_BYTES)
+                detect_format(head)
                 handle.seek(0)
+                if facts.st_size > MAX_BYTES and is_tiff(head):
+                    return geotiff.read_reduced(path)
                 if facts.st_size > MAX_BYTES:
                     raise PictureError("unreadable", f"{facts.st_size:,} bytes are more than {MAX_BYTES:,}")
                 return handle.read()

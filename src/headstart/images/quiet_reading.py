@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-_FILTER: Any = ("ignore", None, Warning, re.compile(r"(PIL|pydicom|nibabel)\."), 0)
+_FILTER: Any = ("ignore", None, Warning, re.compile(r"(PIL|pydicom|nibabel|rasterio)(\.|$)"), 0)
 _lock = threading.Lock()
 _readers: list[int] = []
 

@@ -6,15 +6,16 @@ import io
 
 from PIL import Image
 
+from headstart.core.types import PixelRanges
 from headstart.images.codecs import open_picture
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import read_bytes
 
 
-def make_jpeg_thumbnail(path: str, most: int, quality: int) -> bytes:
+def make_jpeg_thumbnail(path: str, most: int, quality: int, ranges: PixelRanges) -> bytes:
     """A picture file as upright JPEG of at most `most` px; empty where the file cannot be read any more."""
     try:
-        picture = open_picture(read_bytes(path))
+        picture = open_picture(read_bytes(path), ranges=ranges)
         image = picture.decode_rgb(least=most)
         image.thumbnail((most, most), Image.Resampling.BICUBIC)
         image = picture.turn_upright(image)

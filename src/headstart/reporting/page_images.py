@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Dataset
+from headstart.core.types import Dataset, PixelRanges
 from headstart.images import thumbnails
 
 SIDE_PX = 104
@@ -57,12 +57,13 @@ class Thumbnails:
         row = int(row)
         uri = self.data.uris[row]
         if row not in self._made and not self.left_out:
-            self._made[row] = self._pool.submit(_encode_thumbnail, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
+            path = os.path.join(self.data.root, uri)  # noqa: PTH118 - names of any bytes
+            self._made[row] = self._pool.submit(_encode_thumbnail, path, self.data.reading.ranges)
         label = self.data.class_names[int(self.data.targets[row])]
         name, file, label = map(format_printable, (uri, uri.rpartition("/")[2], label))
         return Thumbnail(name=name, file=file, label=label, note=note, _made=self._made.get(row))
 
 
-def _encode_thumbnail(path: str) -> str:
-    jpeg = thumbnails.make_jpeg_thumbnail(path, SIDE_PX, _QUALITY)  # empty: the page says that the file is gone
+def _encode_thumbnail(path: str, ranges: PixelRanges) -> str:
+    jpeg = thumbnails.make_jpeg_thumbnail(path, SIDE_PX, _QUALITY, ranges)  # empty: the page says that the file is gone
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""

@@ -28,6 +28,10 @@ class PixelRanges:
     precise: bool = field(default=False, metadata={"digest": "unless default"})  # levels keep their fractions
     window: str = field(default="", metadata={"digest": "unless default"})  # `CENTER,WIDTH`, `none`, or the file's own
     slice: str = field(default="", metadata={"digest": "unless default"})  # of a volume or a file of many frames
+    n_bands: int = field(default=0, metadata={"digest": "unless default"})  # of every file; 0 for grey and colour
+    bands: tuple[int, ...] = field(default=(), metadata={"digest": "unless default"})  # B of them, the first is 1
+    band_ranges: tuple[tuple[float, float], ...] = field(default=(), metadata={"digest": "unless default"})  # B ends
+    mix: tuple[tuple[float, ...], ...] = field(default=(), metadata={"digest": "unless default"})  # 3 x B weights
 
 
 OWN_RANGES = PixelRanges()

@@ -45,6 +45,10 @@ class PictureReading:
     reason: str = ""  # why so
     ranges: PixelRanges = OWN_RANGES  # measured once on the whole set
 
+    def without_bands(self) -> PictureReading:
+        """The same for pictures of grey or colour, whose levels take the place of mixed bands."""
+        return replace(self, ranges=replace(self.ranges, n_bands=0, bands=(), band_ranges=(), mix=()))
+
 
 PLAIN_READING = PictureReading()
 

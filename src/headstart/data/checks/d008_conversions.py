@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from headstart.core.types import OWN_RANGES, AuditInput, Outcome
+from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count
 from headstart.images.descriptors import format_ranges
 
@@ -19,7 +19,7 @@ def _check_conversions(check: Check, audit_input: AuditInput) -> Outcome:
     kinds = Counter(notes[row] for row in rows).most_common()
     conversions = ", ".join(f"{note} {n:,}" for note, n in kinds[:MOST_KINDS])
     ranges = audit_input.data.reading.ranges
-    scaled = f"; {format_ranges(ranges)}" if ranges != OWN_RANGES else ""
+    scaled = f"; {format_ranges(ranges)}" if ranges.integers or ranges.floats else ""
     others = f", and {len(kinds) - MOST_KINDS} other kinds" if len(kinds) > MOST_KINDS else ""
     sentence = f"{format_count(len(rows))} are no plain 8-bit RGB: {conversions}{others}{scaled}"
     return check.make_tip(sentence, "see that nothing is lost; predictions convert the same way", rows=rows)

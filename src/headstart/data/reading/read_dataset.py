@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.console import format_duration
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, UsageError
 from headstart.core.job import write_picture_root
 from headstart.core.picture_settings import parse_window
 from headstart.core.run.reader import RunReader
@@ -26,9 +26,11 @@ from headstart.core.storage.csv_tables import format_csv
 from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
+from headstart.core.types import OWN_RANGES, Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
+from headstart.data.reading import band_reading
 from headstart.data.reading.file_inspection import FileInspection, FileInspector
 from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
+from headstart.data.reading.scenes import find_scenes
 from headstart.images.descriptors import ImageDescriptors, format_ranges, from_row, measure_ranges
 
 if TYPE_CHECKING:
@@ -72,20 +74,25 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
     leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
     listing = find_reader(str(location)).list_pictures(str(location), ctx.job, leave_out)
     write_picture_root(listing.root, ctx.run.path)
-    rules = PixelRanges(window=parse_window(ctx.job.window), slice=ctx.job.slice)
+    rules = PixelRanges(window=parse_window(ctx.job.window), slice=ctx.job.slice, bands=ctx.job.chosen_bands)
     inspector = FileInspector(listing.root, ctx.store, rules)
     with ctx.console.show_progress("read", len(listing.uris), "files") as progress:
         answers = list(inspector.inspect_files(listing.uris, count_threads(), progress))
     labelling = _label_pictures(listing, answers)
-    answers, ranges = _scale_alike(listing.root, labelling, answers, rules, ctx)
-    if ranges != rules:
-        labelling = _label_pictures(listing, answers)  # a picture may have vanished meanwhile
+    of_one_count, ranges = _read_bands_alike(listing.root, labelling, answers, ctx)
+    if of_one_count is not answers:
+        labelling, answers = _label_pictures(listing, of_one_count), of_one_count
+    if not ranges.n_bands:
+        answers, ranges = _scale_alike(listing.root, labelling, answers, rules, ctx)
+        if ranges != rules:
+            labelling = _label_pictures(listing, answers)  # a picture may have vanished meanwhile
+    labelling = _group_by_scene(listing.root, labelling, ctx)
     data = replace(_build_dataset(listing, labelling, answers), reading=_make_reading(ctx.job.resize, ranges))
     summary = _format_summary(data, labelling.split_names)
     ctx.console.print_line("read", f"{summary}, {format_duration(time.monotonic() - started)}")
     for note in labelling.notes:
         ctx.console.print_line("read", note)
-    if ranges.precise:
+    if ranges.precise and not ranges.n_bands:
         ctx.console.print_line("read", f"values beyond 8 bits a channel, none lost: {format_ranges(ranges)}")
     if data.groups and not any(record.group for record in labelling.records):
         ctx.console.print_line("read", _format_own_groups(data))
@@ -98,10 +105,47 @@ def _label_pictures(listing: Listing, answers: Sequence[FileInspection | Skipped
     return listing.label_pictures(pictures, listing.skipped + skipped)
 
 
+def _group_by_scene(root: str, labelling: Labelling, ctx: Context) -> Labelling:
+    """GeoTIFF pictures without groups of their own are grouped by where they lie on the ground."""
+    if any(record.group for record in labelling.records):
+        return labelling
+    scenes = find_scenes(root, [record.uri for record in labelling.records])
+    if scenes is None:
+        return labelling
+    ctx.console.print_line("read", scenes.reason)
+    pairs = zip(labelling.records, scenes.groups, strict=True)
+    return replace(labelling, records=[record._replace(group=group) for record, group in pairs])
+
+
 def _make_reading(resize: str, ranges: PixelRanges) -> PictureReading:
     if resize == "auto":
         return PictureReading(ranges=ranges)
     return PictureReading(resize=resize, reason="as asked for", ranges=ranges)
+
+
+def _read_bands_alike(
+    root: str, labelling: Labelling, answers: list[FileInspection | SkippedFile], ctx: Context
+) -> tuple[list[FileInspection | SkippedFile], PixelRanges]:
+    """Pictures of many bands are described anew in the bands and ranges of the set; other counts are skipped."""
+    rows = {answer.uri: answer.row for answer in answers if isinstance(answer, FileInspection)}
+    counts = {uri: from_row(row).n_bands for uri, row in rows.items()}
+    if not any(counts.values()) and not ctx.job.chosen_bands:
+        return answers, OWN_RANGES
+    n_bands = band_reading.find_band_count({record.uri: counts[record.uri] for record in labelling.records})
+    again: dict[str, FileInspection | SkippedFile] = {
+        file.uri: file for file in band_reading.skip_other_counts(counts, n_bands)
+    }
+    ranges = OWN_RANGES
+    if n_bands:
+        uris = [uri for uri, count in counts.items() if count == n_bands]
+        measured = [r.uri for r in labelling.records if r.split != "test" and counts[r.uri] == n_bands]
+        ranges = band_reading.choose_bands(root, measured or uris, n_bands, ctx.job.chosen_bands, ctx.console)
+        with ctx.console.show_progress("read", len(uris), "files") as progress:
+            inspections = FileInspector(root, ctx.store, ranges).inspect_files(uris, count_threads(), progress)
+            again |= {answer.uri: answer for answer in inspections}
+    elif ctx.job.chosen_bands:
+        raise UsageError("the pictures are grey or colour: there are no bands to choose", where="--bands")
+    return [again.get(answer.uri, answer) for answer in answers], ranges
 
 
 def _scale_alike(

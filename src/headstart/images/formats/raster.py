@@ -39,11 +39,11 @@ from headstart.images.codecs import (
     require_inside,
 )
 from headstart.images.file_formats import HEAD_BYTES, PictureError, PictureFormat, count_passes, is_cut_short
+from headstart.images.formats.geotiff import GeotiffPicture
 from headstart.images.quiet_reading import silence_readers
 
 MAX_PASSES = 50  # of a progressive JPEG; encoders make about ten
 
-_BANDS = "grey, RGB, RGB with transparency and CMYK are read"
 _SIGNATURES = (
     (rb"\xff\xd8\xff", "JPEG"),
     (rb"\x89PNG\r\n\x1a\n", "PNG"),
@@ -78,8 +78,6 @@ class RasterPicture(Picture):
     def _open_image(self) -> ImageFile.ImageFile:
         image: ImageFile.ImageFile = _READERS[self.format](io.BytesIO(self._content))
         require_few_pixels(*image.size, self._max_pixels)
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            _require_known_bands(image)
         many = "progressive" in image.info and self._content.count(b"\xff\xda") > MAX_PASSES  # quick, and seldom
         if many and count_passes(self._content, MAX_PASSES) > MAX_PASSES:
             raise PictureError("unreadable", f"its data go over the picture more than {MAX_PASSES} times")
@@ -100,7 +98,7 @@ class RasterPicture(Picture):
                 raise PictureError("truncated", f"the {self.format} data ends early") from err
             detail = f"damaged {self.format}: {err or type(err).__name__}"
             if "unknown pixel mode" in detail:
-                detail = f"the TIFF has bands or bits that are not read; {_BANDS}"
+                detail = "the TIFF has bits a channel that are not read; 8, 16 and 32 are"
             raise PictureError("unreadable", detail.replace("\n", " ")) from err
 
     def count_frames(self) -> int:
@@ -207,13 +205,19 @@ class RasterPicture(Picture):
         return Samples(values=values[..., None], kind="floats" if is_float else "integers")
 
 
-def _require_known_bands(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Refuse a TIFF with a band that is no grey, no colour and no transparency: Pillow would drop it, or take it so."""
-    tags = image.tag_v2
-    count, colours, extra = tags.get(277, 1), {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262, 1), 1), tags.get(338, ())
-    if count > colours and not (count == colours + 1 and extra in ((1,), (2,))):
-        kinds = "a 4th band whose meaning it does not say" if count == 4 else f"{count} bands"
-        raise PictureError("unreadable", f"the TIFF has {kinds}; {_BANDS}")
+def _has_many_bands(content: bytes) -> bool:
+    """Whether a TIFF has a band that is no grey, no colour and no transparency: Pillow would drop it, or take it so."""
+    stream = io.BytesIO(content)
+    try:
+        with silence_readers():
+            tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if content[2:3] == b"+" else 8))
+            stream.seek(tags.next)
+            tags.load(stream)
+            count, extra = tags.get(277, 1), tags.get(338, ())
+            colours = {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262, 1), 1)
+        return bool(count > colours and not (count == colours + 1 and extra in ((1,), (2,))))
+    except Exception:  # whatever bad bytes make Pillow raise; opening it tells the reason
+        return False
 
 
 def _has_low_bytes(raw_mode: str) -> bool:
@@ -233,4 +237,11 @@ def find_name(head: bytes) -> str:
     return next((name for pattern, name in _SIGNATURES if re.match(pattern, head, re.DOTALL)), "")
 
 
-PLUGIN = PictureFormat(names=tuple(name for _, name in _SIGNATURES), find_name=find_name, open=RasterPicture)
+def open_raster(content: bytes, max_pixels: int, ranges: PixelRanges) -> Picture:
+    """A picture of grey or colour, or a TIFF of many bands; with `ranges.bands` any TIFF is read as its bands."""
+    if find_name(content[:HEAD_BYTES]) == "TIFF" and (ranges.bands or _has_many_bands(content)):
+        return GeotiffPicture(content, max_pixels, ranges)
+    return RasterPicture(content, max_pixels, ranges)
+
+
+PLUGIN = PictureFormat(names=tuple(name for _, name in _SIGNATURES), find_name=find_name, open=open_raster)
