@@ -11,6 +11,7 @@ from PIL import Image
 from headstart.core.errors import DataError, HeadstartError
 from headstart.core.job import Job
 from headstart.data.reading.label_texts import infer_task
+from headstart.data.reading.memory_data import write_memory_data
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.data.reading.records import require_readable
 
@@ -206,7 +207,7 @@ def test_absolute_paths_outside_the_table_share_a_root(read, pictures, tmp_path)
     (tmp_path / "tables").mkdir()
     rows = [(str(pictures / name), label) for name, label in zip(NAMES, LABELS, strict=True)]
     data = read(write_csv(tmp_path / "tables" / "labels.csv", ("path", "label"), *rows))
-    assert data.root == str(tmp_path) and data.uris[0] == "img/a0.png"
+    assert data.root == str(pictures) and data.uris[0] == "a0.png"
 
 
 def test_a_table_of_three_rows_is_read_and_one_class_refused(read, pictures):
@@ -269,3 +270,68 @@ def test_an_unlabelled_folder_is_no_class(read, tmp_path, pictures):
     assert data.class_names == ("cat", "dog")
     assert data.unlabelled == ("Unlabeled/a4.png", "unlabelled/b5.png")
     assert [row["use"] for row in manifest(tmp_path / "run")].count("unlabelled") == 2
+
+
+def test_a_table_in_memory_is_one_data_set_whatever_library_it_is_of(store, pictures, tmp_path, read):
+    import pandas
+    import pyarrow
+
+    columns = {
+        "image": [str(pictures / name) for name in NAMES],
+        "label": LABELS,
+        "patient": [1.0, 1.0, 2.0, 2.0, None, 3.0],
+    }
+    forms = [columns, pandas.DataFrame(columns), pyarrow.table(columns), polars_like(columns)]
+    tables = {write_memory_data(form, None, store) for form in forms}
+    assert len({table.read_text().replace("NaN", "null") for table, _ in tables}) == 1 and not any(
+        has for _, has in tables
+    )
+    data = read(next(iter(tables))[0])
+    assert data.uris == tuple(sorted(NAMES)) and data.groups == ("1", "2", "", "1", "2", "3")
+    with pytest.raises(DataError, match="`set` is no data to learn from"):
+        write_memory_data({"a"}, None, store)
+
+
+def polars_like(columns):
+    """What Polars gives: columns by name, each with `to_list`."""
+
+    class Series(list):
+        def to_list(self):
+            return list(self)
+
+    class Frame:
+        columns = ()
+
+        def __getitem__(self, name):
+            return Series(self._columns[name])
+
+    frame = Frame()
+    frame._columns, frame.columns = columns, list(columns)
+    return frame
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).integers(0, 256, (4, 9, 11, 3), dtype=np.uint8),
+        np.random.default_rng(0).integers(0, 256, (4, 9, 11), dtype=np.uint8),
+        np.random.default_rng(0).integers(0, 65536, (4, 9, 11), dtype=np.uint16),
+        np.random.default_rng(0).normal(0, 1000, (4, 9, 11)).astype(np.float32),
+    ],
+)
+def test_arrays_of_pictures_survive_bit_for_bit(store, read, values):
+    table, has_pictures = write_memory_data(values, np.array([0, 1, 0, 1]), store)
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    assert has_pictures and [row["label"] for row in rows] == [0, 1, 0, 1]
+    for row, picture in zip(rows, values, strict=True):
+        with Image.open(table.parent / row["image"]) as image:
+            np.testing.assert_array_equal(np.asarray(image), picture)
+    data = read(table)
+    assert data.class_names == ("0", "1") and len(data.uris) == 4
+    with pytest.raises(DataError, match="4 pictures have 3 labels"):
+        write_memory_data(values, [1, 2, 3], store)
+
+
+def test_arrays_that_would_lose_values_are_refused(store):
+    with pytest.raises(DataError, match="float64"):
+        write_memory_data(np.zeros((2, 4, 4)), [0, 1], store)

@@ -31,7 +31,8 @@ INTERRUPTED_EARLIER = "Ctrl-C ended the search of this run earlier; --again give
 
 
 def fit(
-    data: str | Path,
+    data: Any,
+    labels: Any = None,
     *,
     out: str | Path | None = None,
     console: Console | None = None,
@@ -79,6 +80,9 @@ def fit(
 
     Args:
         data: Folder with one sub-folder a class, or with train/ val/ test/ above them; or a table of labels.
+            A table may be a file, or of pandas, Polars or Arrow; there relative paths start at `images`, or the current
+            folder. Or an array of pictures (N, height, width) or (N, height, width, 3).
+        labels: Of an array of pictures, N of them.
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
         callbacks: Of Keras, for the final training of the network.
@@ -125,10 +129,25 @@ def fit(
         DataError: The pictures cannot be used as they are.
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
-    settings = jobs.take_settings(locals())
+    settings: Mapping[str, Any] = jobs.take_settings(locals())
     if again and out is None:
         raise UsageError("`again` is about a run that is there", where="--again", hint="name its folder with --out")
+    data, settings = _write_memory_data(data, labels, console or Console(), settings)
     return _run_fit(data, out, console, settings, callbacks=callbacks, again=again, reaching=True)
+
+
+def _write_memory_data(
+    data: Any, labels: Any, console: Console, settings: Mapping[str, Any]
+) -> tuple[str | Path, Mapping[str, Any]]:
+    """Where data lies, in the cache if it was in memory, and the settings with the folder where its paths start."""
+    from headstart.data.reading.memory_data import is_in_memory, write_memory_data
+
+    if not is_in_memory(data):
+        if labels is not None:
+            raise UsageError("labels go with an array of pictures or a table in memory", where="labels")
+        return data, settings
+    table, has_pictures = write_memory_data(data, labels, default_store(console))
+    return table, settings if has_pictures or settings["images"] else {**settings, "images": str(Path.cwd())}
 
 
 def _run_fit(

@@ -92,10 +92,12 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
 
 
 def _count_others(root: PictureRoot, uris: Sequence[str], leave_out: frozenset[str]) -> int:
-    row_uris = set(uris)
+    row_paths = {os.path.join(root.path, uri) for uri in uris}  # noqa: PTH118 - any bytes
     files = list_location(root.base, leave_out).uris
-    prefix = os.path.relpath(root.base, root.path) + "/" if root.base != root.path else ""
-    return sum(Path(uri).suffix.lower() in SUFFIXES and prefix + uri not in row_uris for uri in files)
+    return sum(
+        Path(uri).suffix.lower() in SUFFIXES and os.path.join(root.base, uri) not in row_paths  # noqa: PTH118
+        for uri in files
+    )
 
 
 def _drop_repeated_rows(

@@ -24,7 +24,7 @@ class PictureRoot:
     """A root below which all pictures lie."""
 
     path: str  # absolute, or the address of a store
-    base: str  # where relative paths start, at or below `path`
+    base: str  # where relative paths start
     repair: Callable[[str], str] | None = None  # of a path as it is written
     notes: tuple[str, ...] = ()
 
@@ -37,7 +37,7 @@ class PictureRoot:
 
 
 def find_root(paths: Sequence[str], base: str, source: str) -> PictureRoot:
-    """Where pictures lie: below `base`, or below the folder that it and all absolute paths share.
+    """Where pictures lie: below `base`, or below the folder that all share where paths lead out of it.
 
     Raises:
         DataError: No path of a sample leads to a file; the hint names a folder where they would.
@@ -54,10 +54,8 @@ def find_root(paths: Sequence[str], base: str, source: str) -> PictureRoot:
         if not note and not _any_exists(sample, base):
             _raise_elsewhere(sample, Path(base), source)
     repaired = paths if repair is None else list(map(repair, paths))
-    outside = set[str]()
-    if not is_remote(base):
-        outside = {os.path.dirname(_locate(base, path)) for path in repaired if not _is_plain(path)}  # noqa: PTH120
-    root = os.path.commonpath([base, *outside]) if outside else base
+    places = {"" if _is_plain(path) else os.path.dirname(_locate(base, path)) for path in repaired}  # noqa: PTH120
+    root = base if is_remote(base) else os.path.commonpath([place or base for place in places])
     return PictureRoot(root, base, repair, (note,) if note else ())
 
 
