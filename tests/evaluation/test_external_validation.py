@@ -206,3 +206,15 @@ def test_pictures_unlike_those_learnt_from_raise_no_warning(tmp_path, context, c
     result = headstart.evaluate(write_run(tmp_path / "run", data, context), data)
     assert (result["learnt_from"], result["look_alikes"], list(result["absent"])) == (0, 0, [])
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_table_is_judged_as_its_folder_is(model, folder, tmp_path):
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(folder.rglob("*.png"))]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["path,label", *rows, "gone.png,red", "data/red/0.png,red"]) + "\n")
+    one, other = (headstart.evaluate(model, place, console=QUIET) for place in (folder, table))
+    assert one["scores"] == other["scores"] and one["confusion"] == other["confusion"]
+    assert {name for name, _ in other["excused"]} == {"data/red/0.png", "gone.png"}
+    table.write_text("\n".join(["path,label,split", *(f"{row},{'test' if 'red' in row else 'train'}" for row in rows)]))
+    with pytest.raises(DataError, match="only one class"):
+        headstart.evaluate(model, table, target="split", console=QUIET, split="label")

@@ -241,14 +241,19 @@ def rank(
         return {"run": steps.ctx.run.path.as_posix(), "ranking": as_json(steps.ranking)}
 
 
-def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
-    """Judge a saved model on another labelled folder; nothing is trained. Copies of training pictures are counted."""
+def evaluate(
+    run: str | Path | Run, data: str | Path, *, console: Console | None = None, **settings: Unpack[jobs.Settings]
+) -> dict[str, Any]:
+    """Judge a saved model on other labelled pictures; nothing is trained. Copies of training pictures are counted.
+
+    `settings` say how a table is read: `images`, `path`, `target`, `split` and `merge_labels` of `fit`.
+    """
     from headstart.core.storage.serialization import as_json
     from headstart.evaluation.external_validation import find_training_overlap, validate_externally
 
-    console = console or Console()
-    evaluation = validate_externally(Path(run), Path(data), console=console)
-    overlap = find_training_overlap(Path(run), Path(data), evaluation.class_names)
+    console, job = console or Console(), jobs.make_job(data=str(data), **settings)
+    evaluation = validate_externally(Path(run), Path(data), job=job, console=console)
+    overlap = find_training_overlap(Path(run), Path(data), evaluation.class_names, job)
     if overlap.copies or overlap.look_alikes:
         console.print_warning(
             f"the model learnt from {overlap.copies:,} of these pictures, and {overlap.look_alikes:,} others look like "

@@ -16,12 +16,14 @@ import numpy as np
 
 from headstart.core.console import Console
 from headstart.core.errors import DataError, format_nearest
+from headstart.core.job import Job
 from headstart.core.run.reader import RunReader
 from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable
 from headstart.core.types import PixelRanges, Score, Splits
 from headstart.data.duplicates.copy_detection import match_pictures
 from headstart.data.reading.folder_layout import find_judged_folder
+from headstart.data.reading.records import FOLDERS, Listing, find_reader, require_used_settings
 from headstart.evaluation.held_out_scores import format_absent_classes
 from headstart.images.descriptors import ImageDescriptors, describe_picture
 from headstart.images.file_formats import PictureError
@@ -44,14 +46,14 @@ class ExternalValidation:
     absent: tuple[str, ...]  # classes without a judged picture: balanced accuracy and macro scores are of the others
 
 
-def validate_externally(model: Path, folder: Path, *, console: Console) -> ExternalValidation:
-    """Score a saved model on a folder with one sub-folder a class.
+def validate_externally(model: Path, folder: Path, *, job: Job | None = None, console: Console) -> ExternalValidation:
+    """Score a saved model on a folder with one sub-folder a class, or a table of labels that `job` says how to read.
 
     Raises:
         DataError: The folder has no picture, or a class that the model does not know.
     """
     runtime_model = runtime.load(model)
-    files, y, excused = read_labelled_folder(folder, runtime_model.class_names)
+    files, y, excused = read_labelled_folder(folder, runtime_model.class_names, job)
     p, answers, read, uncertainties = [], [], [], []
     with console.show_progress("evaluate", len(files)) as progress:
         start = 0
@@ -115,14 +117,20 @@ def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], co
     console.print_line("evaluate", ", ".join(parts))
 
 
-def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
-    """Pictures of a labelled folder in sorted order with their classes, and the files that are no pictures.
+def read_labelled_folder(
+    folder: Path, names: tuple[str, ...], job: Job | None = None
+) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
+    """Pictures of a labelled folder or table in sorted order with their classes, and files and rows that are not used.
 
-    Where the folder gives splits, `test` is taken, or `val` where there is no `test`.
+    Where splits are given, `test` is taken, or `val` where there is no `test`. `job` says how a table is read.
 
     Raises:
         DataError: There is no picture, or a class that the model does not know.
     """
+    job = job or Job(data=str(folder))
+    require_used_settings(job)
+    if (reader := find_reader(job.data)).name != FOLDERS:
+        return _read_annotated(reader.list_pictures(job.data, job, frozenset()), folder, names)
     if not folder.is_dir():
         hint = "give the folder that holds one sub-folder a class"
         raise DataError(f"there is no folder `{format_printable(str(folder))}`", hint=hint)
@@ -143,6 +151,19 @@ def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Pat
     return files, np.array(y, np.int64), excused
 
 
+def _read_annotated(
+    listing: Listing, source: Path, names: tuple[str, ...]
+) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
+    labelling = listing.label_pictures(listing.uris, listing.skipped)
+    splits = {record.split for record in labelling.records}
+    judged = next((split for split in ("test", "val") if split in splits), None)
+    records = [record for record in labelling.records if judged is None or record.split == judged]
+    places = {label: _class_position(source / label, names) for record in records for label in record.labels}
+    files = [Path(listing.root, record.uri) for record in records]
+    excused = [(format_printable(row.uri), f"{row.reason.replace('_', ' ')}: {row.detail}") for row in listing.skipped]
+    return files, np.array([places[record.labels[0]] for record in records], np.int64), excused
+
+
 def _class_position(place: Path, names: tuple[str, ...]) -> int:
     if place.name not in names:
         hint = format_nearest(place.name, names) or f"the model knows {', '.join(names)}"
@@ -153,7 +174,8 @@ def _class_position(place: Path, names: tuple[str, ...]) -> int:
 
 
 def _relative_name(folder: Path, file: Path) -> str:
-    return format_printable(file.relative_to(folder).as_posix())
+    base = folder if folder.is_dir() else folder.parent
+    return format_printable((file.relative_to(base) if file.is_relative_to(base) else file).as_posix())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +186,9 @@ class TrainingOverlap:
     look_alikes: int  # of other bytes, such as the same picture saved again
 
 
-def find_training_overlap(run: Path, folder: Path, class_names: tuple[str, ...]) -> TrainingOverlap:
+def find_training_overlap(
+    run: Path, folder: Path, class_names: tuple[str, ...], job: Job | None = None
+) -> TrainingOverlap:
     """Count judged pictures of a folder that are, or look like, a training picture; a model folder alone counts none.
 
     By the rule of the audit's near-duplicates: mirrored, turned and cropped copies are often not seen.
@@ -174,7 +198,7 @@ def find_training_overlap(run: Path, folder: Path, class_names: tuple[str, ...])
     if splits is None:
         return TrainingOverlap(copies=0, look_alikes=0)
     data = reader.dataset
-    files, _, _ = read_labelled_folder(folder, class_names)
+    files, _, _ = read_labelled_folder(folder, class_names, job)
     with ThreadPoolExecutor(count_threads()) as pool:
         pictures = list(filter(None, pool.map(partial(_describe_file, ranges=data.reading.ranges), files)))
     digests, facts = zip(*pictures, strict=True)

@@ -19,8 +19,9 @@ class Evaluate:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, DATA and the output options."""
         parser.add_argument("run", metavar="RUN", type=parse_name, help="a run folder")
-        help_text = "folder with one class a sub-folder, as in the run"
+        help_text = "folder with one class a sub-folder, as in the run, or a table of labels"
         parser.add_argument("data", metavar="DATA", type=parse_name, help=help_text)
+        options.add_settings(parser, "images", "path", "target", "split", "merge_labels")
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -28,7 +29,7 @@ class Evaluate:
         from headstart.api import commands
 
         console = options.make_console(args)
-        result = commands.evaluate(args.run, args.data, console=console)
+        result = commands.evaluate(args.run, args.data, console=console, **options.read_settings(args))
         console.print_result(format_scores(result), result)
         return 0
 
