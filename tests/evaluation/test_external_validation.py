@@ -215,6 +215,11 @@ def test_a_table_is_judged_as_its_folder_is(model, folder, tmp_path):
     one, other = (headstart.evaluate(model, place, console=QUIET) for place in (folder, table))
     assert one["scores"] == other["scores"] and one["confusion"] == other["confusion"]
     assert {name for name, _ in other["excused"]} == {"data/red/0.png", "gone.png"}
-    table.write_text("\n".join(["path,label,split", *(f"{row},{'test' if 'red' in row else 'train'}" for row in rows)]))
-    with pytest.raises(DataError, match="only one class"):
-        headstart.evaluate(model, table, target="split", console=QUIET, split="label")
+    table.write_text(
+        "\n".join(["path,label,split", *(f"{row},{'test' if 'blue' in row else 'train'}" for row in rows)])
+    )
+    judged = headstart.evaluate(model, table, console=QUIET)
+    assert {score["n"] for score in judged["scores"] if score["name"] == "accuracy"} == {3}
+    with pytest.raises(DataError, match="no column `lable`.*") as caught:
+        headstart.evaluate(model, table, target="lable", console=QUIET)
+    assert "`label`" in caught.value.hint
