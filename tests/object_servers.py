@@ -42,7 +42,7 @@ class S3Server:
     def put(self, bucket, files):
         """Make a bucket of names and bytes."""
         client = self.client()
-        client.create_bucket(Bucket=bucket)
+        client.create_bucket(Bucket=bucket)  # which may be there
         for name, content in files.items():
             client.put_object(Bucket=bucket, Key=name, Body=content, ACL="public-read")
 

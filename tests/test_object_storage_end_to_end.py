@@ -15,6 +15,7 @@ from headstart.core.run.reader import RunReader
 from headstart.core.storage.locations import object_store
 from object_servers import S3_KEYS, serve_s3
 
+ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"backbones": "bundled:efficientnet_lite0", "budget": "10m"}
 pytestmark = pytest.mark.medium
 
@@ -36,19 +37,24 @@ def place(textile, tmp_path_factory):
         server.put("shop", {f"sets/textile/{name}": content for name, content in contents.items()})
         server.client().put_object(Bucket="shop", Key="sets/textile/labels.csv", Body=table.encode())
         server.client().put_object(Bucket="shop", Key="sets/set.zip", Body=(place / "set.zip").read_bytes())
+        server.put("shop", {f"new/{name}": content for name, content in contents.items() if name.startswith("local/")})
         yield place, server
 
 
 @pytest.fixture(scope="module")
 def runs(place):
-    """Fits of the folder, the zip file and the bucket."""
+    """Fits of the folder, of the zip file, and of the bucket by the example of the docs."""
     folder, _ = place
-    data = {"folder": folder / "set", "zip": folder / "set.zip", "s3": "s3://shop/sets/textile"}
-    fit = {
-        name: headstart.fit(where, out=folder / name, console=Console(quiet=True), **SETTINGS)
-        for name, where in data.items()
-    }
-    return folder, fit
+    data = {"folder": folder / "set", "zip": folder / "set.zip"}
+    console = Console(quiet=True)
+    fit = {name: headstart.fit(path, out=folder / name, console=console, **SETTINGS) for name, path in data.items()}
+    example = (ROOT / "docs" / "object-storage.md").read_text().partition("```sh")[2].partition("```")[0]
+    commands = [line.split() for line in example.splitlines() if line.startswith("headstart ")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert [main(words[1:]) for words in commands] == [0, 0, 0]
+    assert {words[1] for words in commands} == {"audit", "fit", "predict"}
+    return folder, fit | {"s3": headstart.Run(folder / "runs" / "shop")}
 
 
 def test_a_fit_of_an_archive_and_of_a_bucket_is_that_of_the_folder(runs):
@@ -72,10 +78,19 @@ def test_the_same_command_downloads_nothing_again_and_an_export_reads_the_bucket
     _, server = place
     server.requests.clear()
     object_store.forget_versions()
-    headstart.fit("s3://shop/sets/textile", out=folder / "s3", console=Console(quiet=True), **SETTINGS)
+    headstart.fit("s3://shop/sets/textile", out=fit["s3"].path, console=Console(quiet=True), **SETTINGS)
     assert server.requests == {"list": 1}
     (export,) = headstart.export(fit["s3"], "openvino", folder / "openvino", console=Console(quiet=True))
     assert export["label_agreement"] == 1.0
+
+
+def test_the_example_of_the_docs_answers_for_new_pictures(runs):
+    folder, _ = runs
+    rows = list(csv.DictReader(io.StringIO((folder / "answers.csv").read_text())))
+    assert [row["file"] for row in rows] == [
+        f"s3://shop/new/local/{name}" for name in sorted(p.name for p in (folder / "set" / "local").iterdir())
+    ]
+    assert sum(row["answer"] == "local" for row in rows) >= 10
 
 
 def test_no_credential_and_no_bucket_is_in_a_run_folder(runs):
