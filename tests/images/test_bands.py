@@ -94,10 +94,11 @@ def test_a_mix_weighs_every_band_and_inflating_the_first_convolution_is_the_same
         mix = np.array(make_mix(count))
         assert mix.shape == (3, count) and (mix.sum(axis=0) > 0).all()
         np.testing.assert_allclose(mix.sum(axis=1), 1)
-    assert make_mix(3) == IDENTITY and make_mix(6, ascending=True)[0][-1] == 0.5
-    torch_like = np.random.default_rng(1)
-    kernel, x = torch_like.normal(size=(3, 3, 3, 8)), torch_like.normal(size=(16, 16, 6))
-    mix = np.array(make_mix(6, ascending=True))
+    assert make_mix(3) == IDENTITY and make_mix(1) == ((1.0,),) * 3 and make_mix(2)[2] == (0.5, 0.5)
+    assert make_mix(6)[1] == (0, 0.5, 0, 0, 0.5, 0)
+    rng = np.random.default_rng(1)
+    kernel, x = rng.normal(size=(3, 3, 3, 8)), rng.normal(size=(16, 16, 6))
+    mix = np.array(make_mix(6))
 
     def convolve(pixels, weights):
         windows = np.lib.stride_tricks.sliding_window_view(pixels, (3, 3), axis=(0, 1))  # (14, 14, C, 3, 3)

@@ -47,7 +47,7 @@ class BandPicture(Picture):
             if self.ranges.bands and not valid[..., at].any():
                 raise PictureError("unreadable", f"no value of band {band} is data")
         ends = self.ranges.band_ranges or measure_ranges([np.where(valid, values, np.nan).reshape(-1, len(bands))])
-        return mix_bands(values, valid, ends, self.ranges.mix or make_mix(len(bands), ascending=not self.ranges.bands))
+        return mix_bands(values, valid, ends, self.ranges.mix or make_mix(len(bands)))
 
     def decode_rgb(self, least: int = 0) -> Image.Image:
         """The mix as an 8-bit picture."""
@@ -93,16 +93,12 @@ def measure_ranges(samples: Sequence[np.ndarray]) -> tuple[Range, ...]:
     return tuple((low, high) for low, high in ends)
 
 
-def make_mix(n_bands: int, *, ascending: bool = False) -> tuple[tuple[float, ...], ...]:
-    """Weights of bands in red, green and blue, three rows of B that sum to 1: thirds of neighbouring bands.
+def make_mix(n_bands: int) -> tuple[tuple[float, ...], ...]:
+    """Weights of bands in red, green and blue, three rows of B that sum to 1.
 
-    With `ascending` wavelengths the last third becomes red; three bands are red, green and blue as they come.
+    Bands take turns in red, green and blue, as timm inflates a first convolution (Wightman 2019), and each channel is
+    the mean of its own; one without any is the mean of all.
     """
-    mix = np.ones((3, n_bands))
-    if n_bands > 2:
-        thirds = np.array_split(np.arange(n_bands), 3)
-        mix = np.array([np.isin(np.arange(n_bands), third) for third in thirds], float)
-    elif n_bands == 2:
-        mix = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    mix /= mix.sum(axis=1, keepdims=True)
-    return tuple(map(tuple, (mix[::-1] if ascending and n_bands > 3 else mix).tolist()))
+    turns = np.arange(n_bands) % 3 == np.arange(3)[:, None]
+    mix = np.where(turns.any(axis=1, keepdims=True) & (n_bands > 1), turns, True).astype(float)
+    return tuple(map(tuple, (mix / mix.sum(axis=1, keepdims=True)).tolist()))

@@ -79,7 +79,7 @@ def choose_bands(
         n_bands=n_bands,
         bands=names,
         band_ranges=tuple(ends[at] if not math.isnan(ends[at][0]) else (0.0, 0.0) for at in taken),
-        mix=make_mix(len(names), ascending=not chosen),
+        mix=make_mix(len(names)),
     )
 
 
