@@ -156,6 +156,16 @@ def test_without_a_network_the_store_that_does_not_answer_is_named(bucket, monke
     assert "the endpoint's environment variable" in error.value.hint
 
 
+def test_without_credentials_the_variables_to_set_are_named(bucket, monkeypatch):
+    for name in S3_KEYS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")  # asked by who has no key
+    object_store._make_store.cache_clear()
+    with pytest.raises(SetupError, match=f"there are no credentials for s3://{bucket}") as error:
+        list_location(f"s3://{bucket}/set")
+    assert "AWS_SECRET_ACCESS_KEY" in error.value.hint and "AWS_SKIP_SIGNATURE" in error.value.hint
+
+
 def test_other_machines_are_not_asked_when_offline(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example.com")
     with pytest.raises(SetupError, match=f"s3://{bucket} is not asked: HEADSTART_OFFLINE is set"):

@@ -42,6 +42,9 @@ _CREDENTIALS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true",
 }
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+_ASKS_MACHINE = re.compile(
+    r"169\.254\.169\.254|metadata\.google|/latest/|redential"
+)  # a cloud's own for its credentials
 _STREAMED = 1_000_000  # bytes from which an object is looked at before all of it is there
 _SPARE = 200_000_000  # bytes of the disk that are left free
 _AGAIN = "the same command goes on: what was read comes from the cache"
@@ -314,7 +317,7 @@ def _find_kind(err: Exception) -> str:
         return "missing"
     if isinstance(err, PermissionError) or type(err).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
         return "permission"
-    if "169.254.169.254" in text or "metadata.google" in text or "redential" in text:
+    if _ASKS_MACHINE.search(text):
         return "credentials"
     return by_status.get(status, "region" if status == "301" else "refusal" if status else "network")
 
