@@ -138,7 +138,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB", "--coverage", "0.8"),
         *("--resize", "pad", "--no-thumbnails", "--window", "lung", "--slice", "middle", "--images", "pictures"),
         *("--path", "file", "--target", "kind", "--split", "part", "--group", "patient", "--weight", "w"),
-        *("--time", "date", "--merge-labels"),
+        *("--time", "date", "--merge-labels", "--bands", "4,3,2"),
     ]
     data, settings = options.read_request(parser.parse_words(words))
     assert data == "DATA"
@@ -149,6 +149,18 @@ def test_options_of_fit_are_the_fields_of_a_job():
     assert settings["seed"] == 3
     assert settings["test_size"] == 0.0
     assert job.make_job(data=data, **settings).budget_s == 90
+
+
+@pytest.mark.parametrize("command", ["audit", "embed", "rank"])
+def test_commands_that_read_data_take_the_settings_of_reading(command):
+    parser = Parser(prog=f"headstart {command}", description=None)
+    registry.load_plugin("commands", command).configure(parser)
+    words = ["labels.csv", "--images", "pictures", "--target", "kind", "--window", "lung", "--bands", "4,3,2"]
+    data, settings = options.read_request(parser.parse_words(words))
+    assert (data, settings) == (
+        "labels.csv",
+        {"images": "pictures", "target": "kind", "window": "lung", "bands": "4,3,2"},
+    )
 
 
 def test_what_is_not_given_is_left_to_the_job():

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
+from headstart.core.job import READING_SETTINGS
 from headstart.core.storage.files import format_printable
 
 RESUME_NOTE = "what is done is kept; run the same command again to resume"
@@ -15,13 +16,13 @@ class StepCommand:
     """A command of `headstart.api.commands` that is named like its function."""
 
     name: str
-    settings: tuple[str, ...]  # of a job, those that matter here
+    settings: tuple[str, ...]  # of a job, those that matter here besides how DATA is read
     interruption_note = RESUME_NOTE
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add DATA, the settings that matter here, and the output options."""
+        """Add DATA, the settings that matter here, how DATA is read, and the output options."""
         options.add_data(parser)
-        options.add_settings(parser, *self.settings)
+        options.add_settings(parser, *self.settings, *READING_SETTINGS)
         options.add_out(parser)
         options.add_offline(parser)
         options.add_output(parser)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError, Problem, format_nearest, make_error
-from headstart.core.job import READING_SETTINGS, Job, format_flag
+from headstart.core.job import TABLE_SETTINGS, Job, format_flag
 from headstart.core.storage import tables
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import localize, require_address
@@ -41,7 +41,7 @@ class Table:
     """Each row is a picture."""
 
     name = "table"
-    settings = frozenset(READING_SETTINGS)
+    settings = frozenset(TABLE_SETTINGS)
 
     def recognises(self, location: str) -> bool:
         """By its suffix."""

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from headstart.core import registry
 from headstart.core.errors import UsageError
-from headstart.core.job import READING_SETTINGS, Job, format_flag
+from headstart.core.job import TABLE_SETTINGS, Job, format_flag
 from headstart.core.types import SkippedFile
 
 FOLDERS = "class_folders"  # reads whatever no other reader recognises
@@ -88,7 +88,7 @@ def require_readable(job: Job) -> None:
 def require_used_settings(job: Job) -> None:
     """Refuse settings that the form of the data does not have; raises UsageError."""
     reader = find_reader(job.data)
-    idle = [name for name in READING_SETTINGS if getattr(job, name) and name not in reader.settings]
+    idle = [name for name in TABLE_SETTINGS if getattr(job, name) and name not in reader.settings]
     if idle:
         flags = ", ".join(f"`{format_flag(name)}`" for name in idle)
         problem = f"{flags} would do nothing: `{job.data}` is read as {reader.name.replace('_', ' ')}"
