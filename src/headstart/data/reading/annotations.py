@@ -76,7 +76,7 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
         reasons = "; ".join(dict.fromkeys(row.detail for row in annotations.skipped[:SHOWN]))
         problem = f"`{format_printable(source.name)}` names no picture{f': {reasons}' if reasons else ''}"
         raise DataError(problem, where=format_printable(str(source)))
-    root = find_root(annotations.paths, find_base(source, job), str(source))
+    root = find_root(annotations.paths, find_base(source, job), str(source), trim=bool(job.images))
     uris = root.make_uris(annotations.paths)
     chosen, unlabelled, skipped = _drop_repeated_rows(annotations.make_records(uris), annotations.numbers)
     notes = [*annotations.notes, *root.notes]
@@ -129,7 +129,7 @@ def _drop_repeated_rows(
 
 def _skip_contradiction(uri: str, number: int, rows: Sequence[int]) -> SkippedFile:
     others = ", ".join(str(other) for other in rows if other != number)
-    detail = f"row {number} gives it another label than row {others}"
+    detail = f"row {number} gives it another label than row {others}" if others else f"row {number} has several answers"
     return SkippedFile(uri=uri, reason="two_labels", detail=detail)
 
 

@@ -63,7 +63,7 @@ class Reader(Protocol):
     ]  # settings of a job that say how this form is read; given for another form they are refused
 
     def recognises(self, location: str) -> bool:
-        """Whether a location holds this form; told by names alone, and False where there is nothing."""
+        """Whether a location holds this form; told by names and first bytes, and False where there is nothing."""
 
     def require_readable(self, location: str, job: Job) -> None:
         """Refuse what cannot be read, before anything starts; raises DataError or UsageError."""

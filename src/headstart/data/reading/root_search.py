@@ -36,8 +36,10 @@ class PictureRoot:
         return [_relate(self.base, path, self.path) for path in repaired]
 
 
-def find_root(paths: Sequence[str], base: str, source: str) -> PictureRoot:
+def find_root(paths: Sequence[str], base: str, source: str, *, trim: bool = False) -> PictureRoot:
     """Where pictures lie: below `base`, or below the folder that all share where paths lead out of it.
+
+    With `trim` paths may begin with folders of another machine, which are left out.
 
     Raises:
         DataError: No path of a sample leads to a file; the hint names a folder where they would.
@@ -50,7 +52,7 @@ def find_root(paths: Sequence[str], base: str, source: str) -> PictureRoot:
     repair, note = None, ""
     if Path(base).is_dir():
         sample = list(dict.fromkeys(paths[:: max(1, len(paths) // _SAMPLE)]))
-        repair, note = next(_find_repairs(sample, base), (None, ""))
+        repair, note = next(_find_repairs(sample, base, trim=trim), (None, ""))
         if not note and not _any_exists(sample, base):
             _raise_elsewhere(sample, Path(base), source)
     repaired = paths if repair is None else list(map(repair, paths))
@@ -77,7 +79,7 @@ def _any_exists(paths: Sequence[str], base: str) -> bool:
     return any(os.path.lexists(path) or split_archive(path) for path in full_paths)
 
 
-def _find_repairs(sample: Sequence[str], base: str) -> Iterator[tuple[Callable[[str], str], str]]:
+def _find_repairs(sample: Sequence[str], base: str, *, trim: bool) -> Iterator[tuple[Callable[[str], str], str]]:
     """Ways to write paths that exist, where none does as it is written."""
     if _any_exists(sample, base):
         return
@@ -86,6 +88,9 @@ def _find_repairs(sample: Sequence[str], base: str) -> Iterator[tuple[Callable[[
         (lambda path: path.strip().replace("\\", "/"), "paths have backslashes, read as /"),
         *((_make_suffix_repair(suffix), f"paths have no suffix; `{suffix}` is added") for suffix in _list_suffixes()),
     ]
+    if trim and (cut := _find_leading_parts(sample[0], Path(base))):
+        note = f"paths begin with `{format_printable(cut)}`, which is left out"
+        repairs.append((lambda path: path.replace("\\", "/").removeprefix(cut), note))
     for repair, note in repairs:
         if _any_exists([repair(path) for path in sample], base):
             yield repair, note
@@ -110,7 +115,7 @@ def _raise_elsewhere(sample: Sequence[str], base: Path, source: str) -> None:
     if elsewhere is not None:
         hint = f"--images {format_printable(str(elsewhere))} makes them exist"
     elif (cut := _find_leading_parts(sample[0], base)) is not None:
-        hint = f"without `{format_printable(cut)}` at their beginning they exist: take it off in the table"
+        hint = f"--images {format_printable(str(base))} leaves out `{format_printable(cut)}` at their beginning"
     raise DataError(problem, where=format_printable(source), hint=hint)
 
 
