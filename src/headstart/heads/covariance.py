@@ -65,7 +65,7 @@ class ShrunkCovariance:
             return self.solve(self.design.multiply_transposed(r) / len(r))
         return self.design.multiply_transposed(cho_solve((self.factor, True), r, check_finite=False)) / len(r)
 
-    def compute_leverages(self, rows: np.ndarray) -> np.ndarray:
+    def compute_leverages(self, rows: slice | np.ndarray) -> np.ndarray:
         """(B,) z^T A^-1 z of some rows, summed in float32: of one over rows they move the last digits alone."""
         from scipy.linalg.lapack import strtri, strtrs
 

@@ -90,6 +90,16 @@ class Design:
             block *= self.root[rows, None].astype(dtype)
         return block
 
+    def subtract_means(self, labels: np.ndarray, means: np.ndarray, root: np.ndarray | None) -> Design:
+        """The design less the mean of each row's class, rows times `root`; takes over the rows that this one holds."""
+        deviations = Design(self.x, self.moments, root=root, labels=labels, means=means)
+        if (rows := self.__dict__.pop("standardized", None)) is not None:
+            rows -= means[labels]
+            if root is not None:
+                rows *= root[:, None]
+            deviations.__dict__["standardized"] = rows
+        return deviations
+
     @property
     def wide(self) -> bool:
         """Whether there are more columns than rows."""

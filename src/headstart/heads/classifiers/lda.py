@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 from headstart.heads import covariance, design_matrix, softmax_regression
-from headstart.statistics.sampling import evenly_spaced
+from headstart.statistics.sampling import spread_rows
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
 SHRINKAGES = (0.95, 0.8, 0.5, 0.2, 0.05, 0.01)
@@ -60,14 +60,16 @@ class _Problem:
         self.counts, self.mass = np.bincount(self.y), np.bincount(self.y, weights=weight)
         self.weight = np.ones(len(y)) if weight is None else weight
         self.moments = design_matrix.column_moments(x)
-        self.means = design_matrix.class_means(design_matrix.Design(x, self.moments), self.y, len(self.present), weight)
-        root = None if weight is None else np.sqrt(weight)
-        deviations = design_matrix.Design(x, self.moments, root=root, labels=self.y, means=self.means)
+        design = design_matrix.Design(x, self.moments)
+        self.means = design_matrix.class_means(design, self.y, len(self.present), weight)
+        deviations = design.subtract_means(self.y, self.means, None if weight is None else np.sqrt(weight))
         self.covariance = covariance.measure_covariance(deviations)
         self.prior = np.log(design_matrix.class_shares(self.y, self.present, class_weight, weight))
-        self.rows = evenly_spaced(len(y), CALIBRATED)
+        self.rows = spread_rows(len(y), CALIBRATED)
         self.share = self.weight[self.rows]
-        self.sample = deviations.take_rows(self.rows) / np.sqrt(self.share)[:, None]
+        self.sample = deviations.take_rows(self.rows)
+        if weight is not None:
+            self.sample = self.sample / np.sqrt(self.share)[:, None]
 
     def solve(self, g: float, n_classes: int) -> dict[str, np.ndarray]:
         """The head's arrays for a share `g` of the identity in the covariance."""

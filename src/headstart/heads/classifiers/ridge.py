@@ -17,7 +17,7 @@ from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 from headstart.heads import covariance, design_matrix, softmax_regression
 from headstart.statistics.intervals import mean_interval
-from headstart.statistics.sampling import evenly_spaced
+from headstart.statistics.sampling import spread_rows
 
 CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
 SPREAD = 0.5  # of the scores, at least, where no class has three pictures: `python -m benchmarks.few_labels`
@@ -74,7 +74,7 @@ class _Problem:
         target = np.eye(len(self.present))[self.y]
         self.mean = self.weight @ target / len(y)
         self.target = np.sqrt(self.weight)[:, None] * (target - self.mean)
-        self.rows = evenly_spaced(len(y), CALIBRATED)
+        self.rows = spread_rows(len(y), CALIBRATED)
         self.sample = design.take_rows(self.rows)
         self.sample_target = target[self.rows]
         self.share = self.weight[self.rows]

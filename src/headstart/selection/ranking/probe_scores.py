@@ -55,9 +55,12 @@ def judge_features(
     flops: int = 0,
     prior: float = 0.0,
 ) -> ProbeScores:
-    """Cross-validate probes, by default those of `choose_probes`, on x (M, D) float32, one row a picture."""
+    """Cross-validate probes on x (M, D) float32, one row a picture: by default those of `choose_probes`.
+
+    In a screening round these are the linear ones alone, by which backbones are compared.
+    """
     started = time.monotonic()
-    probes = probes or choose_probes(*x.shape)
+    probes = probes or tuple(p for p in choose_probes(*x.shape) if p in LINEAR or problem.split == "cv")
     tuned = {probe: _tune_probe(probe, x, problem) for probe in probes if probe in LINEAR}
     best = min(tuned, key=lambda p: float(tuned[p].losses.mean()))
     names = dict.fromkeys((problem.metric, "balanced_accuracy", "accuracy"))
