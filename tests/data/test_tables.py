@@ -151,6 +151,9 @@ def test_labels_that_differ_by_spelling_alone_are_told_and_merged_when_asked(rea
     assert apart.class_names == (" Cat", "01", "1", "1.0", "cat")
     merged = read(table, images=str(pictures), merge_labels=True, name="merged")
     assert merged.class_names == ("1", "cat") and np.bincount(merged.targets).tolist() == [3, 3]
+    again = write_csv(tmp_path / "again.csv", ("path", "label"), *zip(NAMES, labels, strict=True), (NAMES[0], "CAT "))
+    twice = read(again, images=str(pictures), merge_labels=True, name="twice")
+    assert [file.reason for file in twice.excused if file.uri == NAMES[0]] == ["duplicate_row"]
 
 
 def test_spellings_are_told(context, store, pictures, tmp_path, capsys):

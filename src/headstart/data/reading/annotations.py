@@ -78,8 +78,9 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
         raise DataError(problem, where=format_printable(str(source)))
     root = find_root(annotations.paths, find_base(source, job), str(source), trim=bool(job.images))
     uris = root.make_uris(annotations.paths)
-    chosen, unlabelled, skipped = _drop_repeated_rows(annotations.make_records(uris), annotations.numbers)
-    notes = [*annotations.notes, *root.notes]
+    records, label_notes = label_texts.clean_labels(annotations.make_records(uris), merge=job.merge_labels)
+    chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers)
+    notes = [*annotations.notes, *root.notes, *label_notes]
     if job.images and not is_remote(root.base) and (others := _count_others(root, uris, leave_out)):
         notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
     return Listing(
@@ -87,7 +88,7 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
         root=root.path,
         uris=sort_by_bytes([*chosen, *unlabelled]),
         skipped=annotations.skipped + skipped,
-        label_pictures=_make_labeller(chosen, notes, source, job),
+        label_pictures=_make_labeller(chosen, notes, source),
     )
 
 
@@ -138,17 +139,16 @@ def _skip_copy(uri: str, number: int, earlier: int) -> SkippedFile:
 
 
 def _make_labeller(
-    chosen: dict[str, Record], notes: list[str], source: Path, job: Job
+    chosen: dict[str, Record], notes: list[str], source: Path
 ) -> Callable[[Sequence[str], Sequence[SkippedFile]], Labelling]:
     def label_pictures(pictures: Sequence[str], skipped: Sequence[SkippedFile]) -> Labelling:
         records = [chosen[uri] for uri in pictures if uri in chosen]
         unlabelled = [uri for uri in pictures if uri not in chosen]
-        records, label_notes = label_texts.clean_labels(records, merge=job.merge_labels)
         task, why = label_texts.infer_task([record.labels for record in records])
         _require_classes(records, skipped, task, why, source)
         rows = [f"{row.reason.replace('_', ' ')}: `{format_printable(row.uri)}`: {row.detail}" for row in skipped]
         more = [f"and {len(rows) - SHOWN:,} more such: read/files.csv has each"] if len(rows) > SHOWN else []
-        return Labelling(records=records, unlabelled=unlabelled, notes=[*notes, *label_notes, *rows[:SHOWN], *more])
+        return Labelling(records=records, unlabelled=unlabelled, notes=[*notes, *rows[:SHOWN], *more])
 
     return label_pictures
 
