@@ -201,7 +201,7 @@ def test_look_alikes_beyond_the_cap_are_not_chained_and_it_is_said(context, caps
 
 
 def test_hopeless_classes_stop_the_run_all_at_once(context):
-    data = audit_sets.from_targets([0] * 20 + [1, 2] + [3] * 3)
+    data = audit_sets.from_targets([0] * 20 + [1, 2] + [3] * 20)
     with pytest.raises(DataError) as caught:
         audit_dataset(data, ctx=context())
     assert "class `class1` has 1 picture (`class1/00020.png`)" in caught.value.what
