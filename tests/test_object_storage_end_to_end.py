@@ -93,6 +93,16 @@ def test_the_example_of_the_docs_answers_for_new_pictures(runs):
     assert sum(row["answer"] == "local" for row in rows) >= 10
 
 
+@pytest.mark.parametrize("name", ("s3://shop/sets/textile", "set.zip"))
+def test_evaluate_judges_on_a_bucket_and_an_archive_as_on_the_folder(name, runs, monkeypatch):
+    folder, fit = runs
+    monkeypatch.chdir(folder)
+    there = headstart.evaluate(fit["folder"], name, console=Console(quiet=True))
+    own = headstart.evaluate(fit["folder"], "set", console=Console(quiet=True))
+    assert there["scores"] == own["scores"] and there["confusion"] == own["confusion"] and there["learnt_from"] == 24
+    assert [row for row in there["excused"] if row[0] != "labels.csv"] == own["excused"] == []
+
+
 def test_no_credential_and_no_bucket_is_in_a_run_folder(runs):
     _, fit = runs
     for path in fit["s3"].path.rglob("*"):

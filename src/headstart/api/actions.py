@@ -95,7 +95,7 @@ def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bo
     if data is not None:
         from headstart.evaluation.external_validation import read_labelled_folder
 
-        files, truth, _ = read_labelled_folder(Path(data), source.model.class_names)
+        files, truth, _ = read_labelled_folder(data, source.model.class_names)
         return parity_images.pictures_of_folder(files, truth, calibrating=calibrating)
     run = Run(source.run)
     return parity_images.pictures_of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)

@@ -18,7 +18,7 @@ from headstart.core.errors import UsageError, make_error
 from headstart.core.run.opening import find_free_folder, open_run
 from headstart.core.run.time_plan import format_unbounded
 from headstart.core.storage.cache import default_store
-from headstart.core.storage.locations.names import resolve_location
+from headstart.core.storage.locations.names import is_remote, resolve_location
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -252,14 +252,14 @@ def evaluate(
     from headstart.evaluation.external_validation import find_training_overlap, validate_externally
 
     console, job = console or Console(), jobs.make_job(data=str(data), **settings)
-    evaluation = validate_externally(Path(run), Path(data), job=job, console=console)
-    overlap = find_training_overlap(Path(run), Path(data), evaluation.class_names, job)
+    evaluation = validate_externally(Path(run), data, job=job, console=console)
+    overlap = find_training_overlap(Path(run), data, evaluation.class_names, job)
     if overlap.copies or overlap.look_alikes:
         console.print_warning(
             f"the model learnt from {overlap.copies:,} of these pictures, and {overlap.look_alikes:,} others look like "
             "one that it learnt from: the scores are too good"
         )
-    origin = {"run": Path(run).as_posix(), "data": Path(data).as_posix()}
+    origin = {"run": Path(run).as_posix(), "data": str(data) if is_remote(str(data)) else Path(data).as_posix()}
     counts = {"learnt_from": overlap.copies, "look_alikes": overlap.look_alikes}
     return {**origin, **counts, **as_json(evaluation)}
 

@@ -6,11 +6,12 @@ The model answers as it would for `predict`, its own threshold or costs included
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -20,19 +21,22 @@ from headstart.core.job import Job
 from headstart.core.run.reader import RunReader
 from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable
+from headstart.core.storage.locations.names import is_remote, split_archive
 from headstart.core.types import PixelRanges, Score, Splits
 from headstart.data.duplicates.copy_detection import match_pictures
 from headstart.data.reading.folder_layout import find_judged_folder
 from headstart.data.reading.records import FOLDERS, Listing, find_reader, require_used_settings
 from headstart.evaluation.held_out_scores import format_absent_classes
 from headstart.images.descriptors import ImageDescriptors, describe_picture
-from headstart.images.file_formats import PictureError
+from headstart.images.file_formats import SUFFIXES, PictureError
 from headstart.images.preprocessing import read_bytes
 from headstart.runtime import model as runtime
-from headstart.runtime.inputs.decoded_batches import walk_paths
+from headstart.runtime.inputs.decoded_batches import Content, Source, walk_paths
 from headstart.statistics import metrics
 from headstart.statistics.intervals import make_score, make_share_score
 from headstart.uncertainty.conformal import size_interval
+
+_NO_PICTURE = "not a picture in a class folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,8 +50,10 @@ class ExternalValidation:
     absent: tuple[str, ...]  # classes without a judged picture: balanced accuracy and macro scores are of the others
 
 
-def validate_externally(model: Path, folder: Path, *, job: Job | None = None, console: Console) -> ExternalValidation:
-    """Score a saved model on a folder with one sub-folder a class, or a table of labels that `job` says how to read.
+def validate_externally(
+    model: Path, folder: Path | str, *, job: Job | None = None, console: Console
+) -> ExternalValidation:
+    """Score a saved model on class folders, also of an archive or a bucket, or a table that `job` says how to read.
 
     Raises:
         DataError: The folder has no picture, or a class that the model does not know.
@@ -60,7 +66,7 @@ def validate_externally(model: Path, folder: Path, *, job: Job | None = None, co
         for chunk in runtime_model.extract_features(iter(files)):
             readable = [i for i in range(len(chunk.files)) if i not in chunk.errors]
             errors = sorted(chunk.errors.items())
-            excused += [(_relative_name(folder, Path(str(chunk.files[i]))), why) for i, why in errors]
+            excused += [(_relative_name(str(folder), str(chunk.files[i])), why) for i, why in errors]
             if readable:
                 chunk_probabilities = runtime_model.predict_probabilities(chunk)
                 p.append(chunk_probabilities[readable])
@@ -118,8 +124,8 @@ def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], co
 
 
 def read_labelled_folder(
-    folder: Path, names: tuple[str, ...], job: Job | None = None
-) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
+    folder: Path | str, names: tuple[str, ...], job: Job | None = None
+) -> tuple[list[Source], np.ndarray, list[tuple[str, str]]]:
     """Pictures of a labelled folder or table in sorted order with their classes, and files and rows that are not used.
 
     Where splits are given, `test` is taken, or `val` where there is no `test`. `job` says how a table is read.
@@ -130,13 +136,20 @@ def read_labelled_folder(
     job = job or Job(data=str(folder))
     require_used_settings(job)
     if (reader := find_reader(job.data)).name != FOLDERS:
-        return _read_annotated(reader.list_pictures(job.data, job, frozenset()), folder, names)
+        return _read_annotated(reader.list_pictures(job.data, job, frozenset()), job.data, names)
+    if is_remote(job.data) or split_archive(job.data):
+        listing = reader.list_pictures(job.data, job, frozenset())
+        no_pictures = [uri for uri in listing.uris if PurePosixPath(uri).suffix.lower() not in SUFFIXES]
+        listing.uris = sorted(set(listing.uris) - set(no_pictures))
+        pictures_inside, classes, excused = _read_annotated(listing, job.data, names)
+        return pictures_inside, classes, excused + [(format_printable(uri), _NO_PICTURE) for uri in no_pictures]
+    folder = Path(folder)
     if not folder.is_dir():
         hint = "give the folder that holds one sub-folder a class"
         raise DataError(f"there is no folder `{format_printable(str(folder))}`", hint=hint)
     root = find_judged_folder(folder, names)
     places = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files, y = list[Path](), list[int]()
+    files, y = list[Source](), list[int]()
     for place in places:
         pictures = list(walk_paths([place]))
         files += pictures
@@ -147,19 +160,20 @@ def read_labelled_folder(
         hint = f"one sub-folder a class is needed: {', '.join(names)}"
         raise DataError(f"there is no picture in a sub-folder of `{format_printable(str(root))}`", hint=hint)
     others = sorted({p for p in root.rglob("*") if p.is_file()} - set(files))
-    excused = [(_relative_name(folder, p), "not a picture in a class folder") for p in others]
+    excused = [(_relative_name(str(folder), str(p)), _NO_PICTURE) for p in others]
     return files, np.array(y, np.int64), excused
 
 
 def _read_annotated(
-    listing: Listing, source: Path, names: tuple[str, ...]
-) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
+    listing: Listing, source: str, names: tuple[str, ...]
+) -> tuple[list[Source], np.ndarray, list[tuple[str, str]]]:
     labelling = listing.label_pictures(listing.uris, listing.skipped)
     splits = {record.split for record in labelling.records}
     judged = next((split for split in ("test", "val") if split in splits), None)
     records = [record for record in labelling.records if judged is None or record.split == judged]
-    places = {label: _class_position(source / label, names) for record in records for label in record.labels}
-    files = [Path(listing.root, record.uri) for record in records]
+    places = {label: _class_position(Path(source) / label, names) for record in records for label in record.labels}
+    paths = [os.path.join(listing.root, record.uri) for record in records]  # noqa: PTH118 - no file system's
+    files: list[Source] = [Content(path, path) for path in paths]
     excused = [(format_printable(row.uri), f"{row.reason.replace('_', ' ')}: {row.detail}") for row in listing.skipped]
     return files, np.array([places[record.labels[0]] for record in records], np.int64), excused
 
@@ -173,9 +187,9 @@ def _class_position(place: Path, names: tuple[str, ...]) -> int:
     return names.index(place.name)
 
 
-def _relative_name(folder: Path, file: Path) -> str:
-    base = folder if folder.is_dir() else folder.parent
-    return format_printable((file.relative_to(base) if file.is_relative_to(base) else file).as_posix())
+def _relative_name(data: str, file: str) -> str:
+    base = data if is_remote(data) or split_archive(data) or Path(data).is_dir() else os.path.dirname(data)  # noqa: PTH120
+    return format_printable(file.removeprefix(f"{base.rstrip('/')}/"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +201,7 @@ class TrainingOverlap:
 
 
 def find_training_overlap(
-    run: Path, folder: Path, class_names: tuple[str, ...], job: Job | None = None
+    run: Path, folder: Path | str, class_names: tuple[str, ...], job: Job | None = None
 ) -> TrainingOverlap:
     """Count judged pictures of a folder that are, or look like, a training picture; a model folder alone counts none.
 
@@ -206,7 +220,7 @@ def find_training_overlap(
     return TrainingOverlap(copies=int(copies.sum()), look_alikes=int(look_alikes.sum()))
 
 
-def _describe_file(file: Path, ranges: PixelRanges) -> tuple[str, ImageDescriptors] | None:
+def _describe_file(file: Source, ranges: PixelRanges) -> tuple[str, ImageDescriptors] | None:
     try:
         content = read_bytes(str(file))
         return hashlib.sha256(content).hexdigest(), describe_picture(content, ranges)

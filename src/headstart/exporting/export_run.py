@@ -215,7 +215,7 @@ def _sample_pictures(pictures: Pictures, count: int) -> Pictures:
 def _decode_calibration(source: ExportSource, pictures: Pictures) -> list[np.ndarray]:
     """One array (n, H, W, 3) an input, of the pictures that an 8-bit version is calibrated on."""
     sample = evenly_spaced(len(pictures.calibration), CALIBRATION)
-    files = [os.fspath(file) for file in pictures.calibration]
+    files = [str(file) for file in pictures.calibration]
     batches = (
         preprocessing.decode_batches("", files, sample, entry.spec, batch=len(sample), threads=count_threads())
         for entry in graph_inputs(source.manifest)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from headstart.statistics.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from headstart.core.types import Dataset, Evaluation, Splits
+    from headstart.runtime.inputs.decoded_batches import Source
 
 MOST = 1000
 CALIBRATION = 256
@@ -59,13 +59,14 @@ def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[str, ...]
     return files
 
 
-def pictures_of_folder(files: Sequence[Path], truth: np.ndarray, *, calibrating: bool) -> Pictures:
+def pictures_of_folder(files: Sequence[Source], truth: np.ndarray, *, calibrating: bool) -> Pictures:
     """Labelled pictures that were named for it; every other one calibrates where that is needed."""
+    places = tuple(map(str, files))
     judging = slice(1, None, 2) if calibrating and len(files) > 1 else slice(None)
     return Pictures(
-        files=tuple(files)[judging],
+        files=places[judging],
         truth=np.asarray(truth)[judging],
         clusters=None,
         origin="data",
-        calibration=tuple(files)[::2] if calibrating else (),
+        calibration=places[::2] if calibrating else (),
     )
