@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 
 import headstart
+from headstart.api.run import Run
 from headstart.testing.band_files import N_BANDS, make_bands, write_geotiff
 from serving_bench import Service
 
 pytest.importorskip("rasterio")
 pytestmark = pytest.mark.medium
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "satellite.md"
-EACH = 12  # pictures of a class
+EACH = 8  # pictures of a class
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def example(textile, tmp_path_factory):
 
 
 def test_tiles_that_touch_are_split_together(example):
-    data = example[1]["run"].dataset
+    data = Run(example[0] / "run").dataset
     ranges = data.reading.ranges
     assert (ranges.n_bands, ranges.bands) == (N_BANDS, (3, 2, 1))
     groups = dict(zip(data.uris, data.groups, strict=True))
@@ -55,14 +56,14 @@ def test_tiles_that_touch_are_split_together(example):
 def test_the_saved_model_the_service_and_the_export_answer_alike(example):
     folder, names = example
     files = [folder / "fields" / name / "03.tif" for name in ("damaged", "sound")]
-    answers = headstart.predict(names["run"], files)
+    answers = headstart.predict(folder / "run", files)
     assert names["prediction"].answer in ("damaged", "sound")
-    [report] = [json.loads((folder / "onnx" / "export.json").read_text())]
+    [report] = [json.loads((folder / "exported" / "export.json").read_text())]
     assert report["parity_max_abs"] < 1e-4
     with Service(f"fields={folder / 'run'}") as service:
         for file, answer in zip(files, answers, strict=True):
             reply = service.client.post("/v1/predict", files={"files": (file.name, file.read_bytes(), "image/tiff")})
-            [row] = reply.json()["predictions"]
+            [row] = reply.json()["answers"]
             assert row["answer"] == answer.answer
             assert row["probabilities"] == pytest.approx(answer.probabilities, abs=1e-5)
         refused = service.client.post(
@@ -71,15 +72,15 @@ def test_the_saved_model_the_service_and_the_export_answer_alike(example):
         assert "of 2 bands, the training pictures are of 5 bands" in refused.text
         assert service.stop() == 0, service.lines[-5:]
     command = [sys.executable, "predict.py", *map(str, files)]
-    out = subprocess.run(command, cwd=folder / "onnx", capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(command, cwd=folder / "exported", capture_output=True, text=True, check=True).stdout
     for line, answer in zip(out.splitlines(), answers, strict=True):
         assert json.loads(line)["probabilities"] == pytest.approx(answer.probabilities, abs=1e-5)
-    assert "rasterio==" in (folder / "onnx" / "requirements.txt").read_text()
+    assert "rasterio==" in (folder / "exported" / "requirements.txt").read_text()
 
 
 def test_an_explanation_shows_the_mixed_bands(example):
-    folder, names = example
+    folder, _ = example
     file = folder / "fields" / "damaged" / "05.tif"
-    explanation = names["run"].explain(file)
+    [explanation] = headstart.explain(folder / "run", [file])
     assert explanation.size == (128, 128) and explanation.picture.std() > 10
     assert explanation.picture[:3].max() <= 40  # no data is black, but for what resizing mixes
