@@ -94,5 +94,5 @@ def cut_blocks(bounds: np.ndarray) -> np.ndarray:
 def _find_place(path: str) -> tuple[str, tuple[float, float, float, float]] | None:
     try:
         return read_place(path if os.path.isfile(path) else read_bytes(path))  # noqa: PTH113 - names of any bytes
-    except PictureError:
+    except (PictureError, UnicodeError):  # a name of any bytes
         return None
