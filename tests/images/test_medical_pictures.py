@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,13 +22,16 @@ from pydicom.sequence import Sequence
 from headstart.core.errors import UsageError
 from headstart.core.picture_settings import WINDOWS, parse_slice, parse_window
 from headstart.core.types import InputSpec, PixelRanges
+from headstart.explanation.feature_map_model import FeatureMapModel
 from headstart.exporting import predict_template
 from headstart.exporting.export_source import decoding_rule
 from headstart.images.codecs import open_picture
 from headstart.images.descriptors import describe_picture, from_row, to_row
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import decode_picture
+from headstart.runtime.model import load
 from headstart.testing.medical_files import make_dicom, make_nifti, shipped_dicom
+from headstart.testing.tiny_model import write_tiny_model
 
 
 @cache
@@ -234,6 +239,23 @@ def test_all_files_that_pydicom_ships_are_read_or_refused_in_our_words(capfd):
                 counts[False] += 1
     assert counts[True] > 50
     assert "pydicom" not in capfd.readouterr().err
+
+
+def test_an_explanation_knows_the_slice(tmp_path):
+    model = load(write_tiny_model(tmp_path / "model"))
+    entry = model.manifest.trunks[0]
+    entry = replace(entry, input=replace(entry.input, ranges=PixelRanges(slice="sagittal:2", precise=True)))
+    model.manifest = replace(model.manifest, trunks=(entry,))
+    seen = FeatureMapModel(model).decode_picture("", make_nifti(VOLUME, np.eye(4)))
+    assert seen.size == (5, 6) and seen.pictures[0].dtype == np.float32
+
+
+def test_many_threads_decode_alike():
+    names = ["MR_small_jpeg_ls_lossless.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg_dcmtk.dcm", "MR_small_RLE.dcm"]
+    expected = {name: read(shipped(name)) for name in names}
+    with ThreadPoolExecutor(8) as pool:
+        for name, levels in zip(names * 20, pool.map(lambda name: read(shipped(name)), names * 20), strict=True):
+            assert (levels == expected[name]).all()
 
 
 MISSING = """

@@ -96,8 +96,8 @@ class FeatureMapModel:
         Raises:
             PictureError: It cannot be read.
         """
-        picture = open_picture(content)
         specs = [trunk.input for trunk in self.model.manifest.trunks]
+        picture = open_picture(content, ranges=specs[0].ranges)
         decoded = tuple(preprocessing.decode_picture(content, spec) for spec in specs)
         width, height = picture.size
         size = (height, width) if picture.read_orientation() >= _SIDEWAYS else (width, height)
