@@ -26,7 +26,7 @@ _READING = (
     "the first frame counts; EXIF orientation is applied; transparency is laid on white; no colour profile is used",
     "more than 8 bits a channel: the two values in `ranges` become black and white; without them, the file's own",
     "a picture of many bands: each of `bands` is scaled by its own two values, and `mix` sums them to red, green, blue",
-    "with `precise` levels are float32 and keep their fractions; without, the high byte of colour of 0 to 65535 is taken",
+    "with `precise` levels are float32 with fractions; without, the high byte of colour of 0 to 65535 is taken",
     "DICOM, NIfTI: `window` and `slice` say which values and which frame or slice; empty is the file's own, the middle",
     "resizing is antialiased, by Pillow's filter of the name",
 )
