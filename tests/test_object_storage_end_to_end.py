@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -35,7 +36,13 @@ def place(textile, tmp_path_factory):
                 archive.writestr(name, content)
         table = "file,label\n" + "".join(f"{name},{name.partition('/')[0]}\n" for name in contents)
         server.put("shop", {f"sets/textile/{name}": content for name, content in contents.items()})
-        server.client().put_object(Bucket="shop", Key="sets/textile/labels.csv", Body=table.encode())
+        coco = {"categories": [{"id": at, "name": name} for at, name in enumerate(("global", "local"))]}
+        coco["images"] = [{"id": at, "file_name": name} for at, name in enumerate(contents)]
+        coco["annotations"] = [
+            {"image_id": at, "category_id": int(name.startswith("local"))} for at, name in enumerate(contents)
+        ]
+        for name, text in {"labels.csv": table, "coco.json": json.dumps(coco)}.items():
+            server.client().put_object(Bucket="shop", Key=f"sets/textile/{name}", Body=text.encode())
         server.client().put_object(Bucket="shop", Key="sets/set.zip", Body=(place / "set.zip").read_bytes())
         server.put("shop", {f"new/{name}": content for name, content in contents.items() if name.startswith("local/")})
         yield place, server
@@ -100,7 +107,7 @@ def test_evaluate_judges_on_a_bucket_and_an_archive_as_on_the_folder(name, runs,
     there = headstart.evaluate(fit["folder"], name, console=Console(quiet=True))
     own = headstart.evaluate(fit["folder"], "set", console=Console(quiet=True))
     assert there["scores"] == own["scores"] and there["confusion"] == own["confusion"] and there["learnt_from"] == 24
-    assert [row for row in there["excused"] if row[0] != "labels.csv"] == own["excused"] == []
+    assert [row for row in there["excused"] if row[0] not in ("labels.csv", "coco.json")] == own["excused"] == []
 
 
 def test_no_credential_and_no_bucket_is_in_a_run_folder(runs):
@@ -124,10 +131,12 @@ def test_predictions_of_a_bucket_are_those_of_the_folder(name, runs, capsys):
     assert len(answers[name]) == 24 and answers[name] == answers[str(folder / "set")]
 
 
-def test_a_table_in_a_bucket_is_a_data_set(place, runs, context):
+@pytest.mark.parametrize("name", ("labels.csv", "coco.json"))
+def test_a_file_of_labels_in_a_bucket_is_a_data_set(name, runs, context):
     from headstart.data.reading.read_dataset import read_dataset
 
     _, fit = runs
-    data = read_dataset("s3://shop/sets/textile/labels.csv", ctx=context("s3://shop/sets/textile/labels.csv"))
+    address = f"s3://shop/sets/textile/{name}"
+    data = read_dataset(address, ctx=context(address))
     assert sorted(data.digests) == sorted(fit["folder"].dataset.digests)
     assert data.root == "s3://shop/sets/textile" and data.class_names == ("global", "local")

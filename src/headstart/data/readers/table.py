@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import compress, islice
 from pathlib import Path
@@ -15,8 +14,6 @@ from headstart.core.errors import DataError, Problem, format_nearest, make_error
 from headstart.core.job import TABLE_SETTINGS, Job, format_flag
 from headstart.core.storage import tables
 from headstart.core.storage.files import format_printable
-from headstart.core.storage.locations import localize, require_address
-from headstart.core.storage.locations.names import is_remote
 from headstart.core.types import SkippedFile
 from headstart.data.reading.annotations import Annotations, find_base, list_annotated
 from headstart.data.reading.folder_layout import find_split
@@ -46,27 +43,19 @@ class Table:
     def recognises(self, location: str) -> bool:
         """By its suffix."""
         path = Path(location).expanduser()
-        return tables.is_table(path) and (is_remote(location) or path.is_file())
+        return tables.is_table(path) and path.is_file()
 
     def require_readable(self, location: str, job: Job) -> None:
         """Refuse a table without the columns that are needed, or asked for."""
-        path, job = _find_table(location, job)
+        path = Path(location).expanduser()
         choose_columns(path, tables.read_columns(path), job)
         find_base(path, job)
 
     def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
         """The pictures of all rows."""
-        path, job = _find_table(location, job)
+        path = Path(location).expanduser()
         columns = choose_columns(path, tables.read_columns(path), job)
         return list_annotated(read_annotations(path, columns, job), job, leave_out)
-
-
-def _find_table(location: str, job: Job) -> tuple[Path, Job]:
-    """The file of a table; relative paths of one in an object store start from its own folder there."""
-    if not is_remote(location):
-        return Path(location).expanduser(), job
-    path = Path(localize(require_address(location)))
-    return path, replace(job, images=job.images or location.rpartition("/")[0])
 
 
 def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]:

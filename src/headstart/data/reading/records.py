@@ -8,14 +8,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
 
 from headstart.core import registry
 from headstart.core.errors import UsageError
 from headstart.core.job import TABLE_SETTINGS, Job, format_flag
+from headstart.core.storage import tables
+from headstart.core.storage.locations import localize, require_address
+from headstart.core.storage.locations.names import is_remote
 from headstart.core.types import SkippedFile
 
+_FETCHED = (*tables.SUFFIXES, ".json", ".xml")  # single files, which are fetched before they are read
 FOLDERS = "class_folders"  # reads whatever no other reader recognises
 
 
@@ -72,8 +77,29 @@ class Reader(Protocol):
         """List the files, but for folders whose real paths are in `leave_out`; raises DataError."""
 
 
+class _FetchedReader:
+    """Reads a copy of a file in an object store; relative paths in it start from its own folder there."""
+
+    def __init__(self, address: str) -> None:
+        self._path, self._folder = localize(require_address(address)), address.rpartition("/")[0]
+        self._reader = find_reader(self._path)
+        self.name, self.settings = self._reader.name, self._reader.settings
+
+    def recognises(self, location: str) -> bool:
+        return self._reader.recognises(self._path)
+
+    def require_readable(self, location: str, job: Job) -> None:
+        self._reader.require_readable(self._path, replace(job, images=job.images or self._folder))
+
+    def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
+        job = replace(job, images=job.images or self._folder)
+        return self._reader.list_pictures(self._path, job, leave_out)
+
+
 def find_reader(location: str) -> Reader:
     """The reader that recognises a location; that of class folders where no other does."""
+    if is_remote(location) and PurePosixPath(location).suffix.lower() in _FETCHED:
+        return _FetchedReader(location)
     names = sorted(registry.list_plugins("readers"), key=lambda name: name == FOLDERS)
     readers: Iterable[Reader] = (registry.load_plugin("readers", name) for name in names)
     return next(reader for reader in readers if reader.name == FOLDERS or reader.recognises(location))
