@@ -51,6 +51,8 @@ def split_costs(run: Path, cost: Cost) -> Counter[str]:
         name = rest.rpartition(" ")[0]
         if word == "embed":
             word = TWINS if name.startswith("random:") else HANDED if name in chosen else DROPPED
+        if word == "foreign":  # pictures of other things through the model's backbones
+            word = HANDED
         parts[word] += entry.get("cpu_s", 0.0)
     parts["start and end"] = cost.cpu_s - sum(parts.values())
     return parts

@@ -70,6 +70,18 @@ def test_vector_pairs_equal_brute_force(dim):
         assert (np.diff(distances) >= 0).all()
 
 
+def test_vectors_are_projected_without_an_eigen_decomposition_and_nearly_as_well(monkeypatch):
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(300, 400)) * 0.97 ** np.arange(400)
+    unit = near_duplicate_search.to_unit_vectors(vectors.astype(np.float32))
+    widths = np.linalg.eigvalsh(unit.T.astype(float) @ unit)
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: pytest.fail("ten times the time"))
+    small = near_duplicate_search._project_vectors(unit)
+    assert small.shape == (300, 64)
+    assert np.sum(small**2) / widths.sum() > 0.98 * widths[-64:].sum() / widths.sum()
+    assert (np.linalg.norm(small, axis=1) <= np.linalg.norm(unit, axis=1) + 1e-6).all()  # it lengthens none
+
+
 def test_loneliness_counts_neighbours_not_itself():
     vectors = near_duplicate_search.to_unit_vectors(np.eye(12, dtype=np.float32))
     far = near_duplicate_search.measure_isolation(vectors, 1)
