@@ -60,7 +60,7 @@ def whole(run: Path, root: Path, scratch: Path) -> np.ndarray:
     started = clocks()
     batch, found = batch_prediction.choose_batch(read_sources([NamedSource(text=str(root))]))
     made_by = {"batch": batch}
-    table = resumable_table.open_table(scratch / "rows.csv", "csv", model.class_names, made_by, mode="overwrite")
+    table = resumable_table.open_table(scratch / "rows.csv", "csv", model.layout, made_by, mode="overwrite")
     done = batch_prediction.answer_all(model, found, table, batch=batch)
     spent = clocks() - started
     assert done.answered == COUNT

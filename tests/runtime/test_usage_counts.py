@@ -37,7 +37,7 @@ def test_ctrl_c_keeps_the_counts_of_rows_that_stay(saved, paint, tmp_path, monke
 
     log, table = (
         tmp_path / "log.jsonl",
-        resumable_table.open_table(tmp_path / "rows", form, model.class_names, KNOWN, mode="new"),
+        resumable_table.open_table(tmp_path / "rows", form, model.layout, KNOWN, mode="new"),
     )
     batch, found = batch_prediction.choose_batch(pictures())
     with pytest.raises(KeyboardInterrupt):

@@ -106,8 +106,9 @@ def test_an_answer_that_is_not_the_likeliest_class_tells_why(tmp_path, paint, re
     for folder in (write_tiny_model(tmp_path / "plain", decision=rule), doubting(tmp_path / "doubting")):
         made = dataclasses.replace(model_manifest.read_manifest(folder), decision=rule)
         model_manifest.write_manifest(made, folder)
-        for prediction in load(folder, declines=False).predict(files):
-            row = row_object(prediction)
+        model = load(folder, declines=False)
+        for prediction in model.predict(files):
+            row = row_object(prediction, model.layout)
             top = max(prediction.probabilities, key=prediction.probabilities.get)
             assert (row["answer"], row["likeliest"]) == ("blue", top)
             assert row["confidence"] == pytest.approx(prediction.probabilities[top], abs=1e-6)

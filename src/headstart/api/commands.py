@@ -72,6 +72,7 @@ def fit(
     group: str = "",
     weight: str = "",
     time: str = "",
+    task: jobs.TaskName = "auto",
     merge_labels: bool = False,
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
@@ -121,6 +122,7 @@ def fit(
         group: column of a table with what belongs together, such as a patient; by its name when empty.
         weight: column of a table with how much a picture counts in training.
         time: column of a table with dates or numbers that grow with time; found by its name when empty.
+        task: what is learnt from the labels; auto tells it by them.
         merge_labels: labels that differ by spaces, case or number format alone are one class.
 
     Raises:

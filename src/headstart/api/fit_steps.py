@@ -12,6 +12,7 @@ from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from headstart.api.preflight import require_fitting_settings
 from headstart.core.console import format_duration
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import format_unbounded
@@ -42,15 +43,10 @@ class FitSteps:
     @cached_property
     def pictures(self) -> types.Dataset:
         """The pictures as they were read, and the files that are skipped."""
-        from headstart.data.groups import can_judge
         from headstart.data.reading.read_dataset import read_dataset
-        from headstart.heads.decision_rule import require_rule
-        from headstart.selection.probe.prototypes import require_possible
 
         data = self._take_step("read", read_dataset, self.ctx.job.data)
-        require_rule(self.ctx.job, data.class_names)
-        if not can_judge(data):
-            require_possible(self.ctx.job)
+        require_fitting_settings(self.ctx.job, data)
         return data
 
     @cached_property
@@ -292,7 +288,8 @@ class FitSteps:
 
         values = (self.data, self.splits, self.embeddings)
         if not self.ctx.job.from_names:
-            head_from_names.advise_start_from_names(*values, ctx=self.ctx)
+            if self.data.learning_task.has_classes:
+                head_from_names.advise_start_from_names(*values, ctx=self.ctx)
             return None
         return self._take_step("names", head_from_names.initialize_head_from_names, *values)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
-from headstart.core.errors import HeadstartError, NoOpError, Problem, SetupError, UsageError, format_nearest
+from headstart.core.errors import HeadstartError, NoOpError, Problem, SetupError, UsageError, format_nearest, make_error
 from headstart.core.job import Job, format_flag
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
@@ -26,6 +26,7 @@ from headstart.finetuning.trainable_candidates import has_levels, list_trainable
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
     from headstart.core.console import Console
+    from headstart.core.types import Dataset, Task
 
 TRAINING_SETTINGS = ("trials", "domain", "track", "profile")  # a probe looks at none of them
 
@@ -85,6 +86,38 @@ def find_unused_settings(job: Job) -> list[Problem]:
         what = "trials has no effect with a recipe: that one is trained as given"
         return [Problem(format_flag("trials"), what, "leave out --trials")]
     return []
+
+
+def require_fitting_settings(job: Job, data: Dataset) -> None:
+    """Refuse settings that do not go with the labels: an error with all of them."""
+    from headstart.data.groups import can_judge
+    from headstart.heads.decision_rule import require_rule
+    from headstart.selection.probe.prototypes import require_possible
+
+    if problems := find_task_problems(job, data.learning_task):
+        raise make_error(problems)
+    require_rule(job, data.class_names)
+    if not can_judge(data):
+        require_possible(job)
+
+
+def find_task_problems(job: Job, task: Task) -> list[Problem]:
+    """Every setting that does not go with what the targets are, one sentence each."""
+    if task.has_classes:
+        return []
+    default, why = Job(data=job.data), f"is about classes, and the targets are {task.answers}"
+    problems = [
+        Problem(format_flag(name), f"{name} {why}", f"leave out {format_flag(name)}")
+        for name in ("class_weight", "positive", "costs", "from_names")
+        if getattr(job, name) != getattr(default, name)
+    ]
+    if job.strategy != "probe":
+        sentence = f"strategy `{job.strategy}` trains networks for classes alone, and the targets are {task.answers}"
+        problems.append(Problem("--strategy", sentence, "--strategy probe fits a head on frozen features"))
+    if job.metric not in (default.metric, *task.metrics):
+        sentence = f"metric `{job.metric}` does not judge {task.answers}"
+        problems.append(Problem("--metric", sentence, f"--metric {' or '.join(task.metrics)}"))
+    return problems
 
 
 def find_callback_problems(callbacks: Any, strategy: str) -> list[Problem]:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from headstart.runtime.inputs.picture_inputs import PictureInput
     from headstart.runtime.model import Errors
 
-HEADLINE = ("accuracy", "balanced_accuracy")
-
 
 class Run(RunReader):
     """A run folder that is finished or on its way; itself a path to it, for all that takes one.
@@ -112,9 +110,9 @@ class Run(RunReader):
         return list_verdicts(self.evaluation, self.find(UncertaintyReport))
 
     def headline(self) -> list[Score]:
-        """Accuracy and balanced accuracy of the split that judges."""
-        split = self.evaluation.split
-        return [s for name in HEADLINE for s in self.scores if s.name == name and s.split == split]
+        """The main scores of the split that judges: accuracy and balanced accuracy, or those of numbers."""
+        split, names = self.evaluation.split, self.dataset.learning_task.headline
+        return [s for name in names for s in self.scores if s.name == name and s.split == split]
 
     def decision_scores(self) -> list[Score]:
         """What `--positive` or `--costs` asked for: precision and recall of the class, or mean costs."""

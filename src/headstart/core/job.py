@@ -22,9 +22,10 @@ from headstart.core.picture_settings import parse_slice, parse_window
 from headstart.core.storage.files import read_json, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, resolve_location
 
-Metric = Literal["log_loss", "accuracy", "balanced_accuracy"]
+Metric = Literal["log_loss", "accuracy", "balanced_accuracy", "r2"]
 Strategy = Literal["probe", "auto", "finetune", "lora", "norms", "scratch"]
 Tracker = Literal["none", "tensorboard", "mlflow"]
+TaskName = Literal["auto", "classification", "regression"]
 Preference = Literal["accurate", "fast"]
 Precision = Literal["f32", "int8"]
 ClassWeight = Literal["none", "balanced"]
@@ -98,6 +99,7 @@ class Job:
     group: str = _option("", "column of a table with what belongs together, such as a patient; by its name when empty")
     weight: str = _option("", "column of a table with how much a picture counts in training")
     time: str = _option("", "column of a table with dates or numbers that grow with time; found by its name when empty")
+    task: TaskName = _option("auto", "what is learnt from the labels; auto tells it by them", TaskName)
     merge_labels: bool = _option(False, "labels that differ by spaces, case or number format alone are one class")
 
     @property
@@ -158,6 +160,7 @@ class Settings(TypedDict, total=False):
     group: str
     weight: str
     time: str
+    task: TaskName
     merge_labels: bool
 
 

@@ -70,7 +70,7 @@ class UncertaintyEntry:
 
     coverage: float  # share of pictures whose true class is in their set, as asked for
     promise: float  # the share that theory guarantees; 0 where nothing is
-    score: str  # one of `headstart.uncertainty.conformal.SCORES`, by which the sets are made
+    score: str  # as `UncertaintyReport.score`: by which the sets, or the intervals of numbers, are made
     kept: float  # share of known pictures, at least, whose true class the test of plausibility keeps
     novelty: str  # one of `headstart.uncertainty.ood_detection.METHODS`, or empty where nothing measures it
     neighbour: int  # which nearest reference tells the distance
@@ -86,8 +86,8 @@ class Manifest:
 
     format: int  # version of this layout
     headstart: str  # version that wrote it
-    task: str  # `classification`
-    class_names: tuple[str, ...]  # C names, in the order of the probabilities
+    task: str  # one of `headstart.core.types.TASKS`
+    class_names: tuple[str, ...]  # C names, in the order of the probabilities; the one of a number
     trunks: tuple[TrunkEntry, ...]  # each once
     features: tuple[Feature, ...]  # the head's input, concatenated in this order
     head: HeadEntry

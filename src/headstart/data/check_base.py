@@ -22,9 +22,13 @@ class Check:
     name: str
     phase: str
     look: Callable[[Check, AuditInput], Outcome]
+    of_classes: bool = False  # whether it asks about classes
 
     def __call__(self, audit_input: AuditInput) -> Outcome:
         """Look at the data and say how it ended."""
+        task = audit_input.data.learning_task
+        if self.of_classes and not task.has_classes:
+            return self.make_not_applicable(f"the targets are {task.answers}, and it asks about classes")
         return self.look(self, audit_input)
 
     def make_passed(self, why: str) -> Outcome:

@@ -19,6 +19,7 @@ from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
 from headstart.data.duplicates.copy_detection import find_first_copies
 from headstart.data.groups import can_judge, find_groups, find_newest, join_clusters
+from headstart.data.strata import Strata, find_strata
 from headstart.data.stratified_group_split import deal_clusters
 
 LEAST_TEST = 10  # pictures of a class in a test split that is drawn, from which on it has enough
@@ -85,11 +86,11 @@ def _keep_all(data: Dataset, clusters: np.ndarray, ctx: Context) -> Splits:
 
 def estimate_training_count(data: Dataset, job: Job) -> int:
     """How many pictures a draw is going to leave for training; near-duplicates are not known yet."""
-    targets, in_train = np.asarray(data.targets), np.array([split in ("", "train") for split in data.split], bool)
-    counts = np.bincount(targets[in_train], minlength=len(data.class_names))
+    strata, in_train = find_strata(data), np.array([split in ("", "train") for split in data.split], bool)
+    counts = np.bincount(strata.labels[in_train], minlength=len(strata.names))
     test_counts = np.floor(counts * job.test_size + 0.5).astype(np.int64)
     if data.times is not None:
-        test_counts = np.bincount(targets[find_newest(data, job.test_size)], minlength=len(data.class_names))
+        test_counts = np.bincount(strata.labels[find_newest(data, job.test_size)], minlength=len(strata.names))
     if in_train.all() and _is_worth_testing(test_counts, counts):
         counts = counts - test_counts
     return int(counts.sum())
@@ -117,7 +118,7 @@ def count_straddling(splits: Splits, rows: np.ndarray) -> int:
 def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Keep only exact copies together where likeness makes a whole class one cluster, such as an empty belt."""
     learn = np.array([side in ("", "train") for side in data.split], bool)
-    targets = np.asarray(data.targets)
+    targets, class_names, word = find_strata(data)
     single_cluster_classes = [
         c for c in np.unique(targets[learn]) if len(np.unique(clusters[learn & (targets == c)])) < 2
     ]
@@ -128,13 +129,13 @@ def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, l
     loosened = np.where(is_loosened, join_clusters(copies, find_groups(data)) if data.groups else copies, clusters)
     stuck = [c for c in single_cluster_classes if len(np.unique(loosened[learn & (targets == c)])) < 2]
     if stuck:
-        names = ", ".join(f"`{data.class_names[c]}`" for c in stuck)
+        names = ", ".join(f"`{class_names[c]}`" for c in stuck)
         bond = "of one group or copies" if data.groups else "copies of one"
         raise DataError(
             f"all pictures to learn from in {names} are {bond}: no cross-validation is possible",
-            hint="add different pictures to the class, merge it with another, or remove it",
+            hint=f"add different pictures to the {word}, merge it with another, or remove it",
         )
-    names = ", ".join(f"`{data.class_names[c]}`" for c in single_cluster_classes)
+    names = ", ".join(f"`{class_names[c]}`" for c in single_cluster_classes)
     bond = "their groups and exact copies are" if data.groups else "their exact copies are"
     return loosened, [f"all pictures of {names} look alike: only {bond} kept together"]
 
@@ -159,7 +160,8 @@ def _draw_test_split(
 ) -> tuple[np.ndarray, str]:
     """The newest pictures, or every class by its share; classes left with fewer clusters than folds stay whole."""
     size = job.test_size
-    side, targets = np.zeros(len(data.uris), np.int64), np.asarray(data.targets)
+    side, strata = np.zeros(len(data.uris), np.int64), find_strata(data)
+    targets = strata.labels
     if size == 0:
         return side, "no test split, as asked"
     is_kept = np.isin(clusters, clusters[np.asarray([] if screened is None else screened, np.int64)])
@@ -175,17 +177,17 @@ def _draw_test_split(
         if not is_stuck.any():
             break
         is_kept |= np.isin(clusters, clusters[is_stuck])
-    tested = np.bincount(targets[part == 1], minlength=len(data.class_names))
+    tested = np.bincount(targets[part == 1], minlength=len(strata.names))
     few = [int(c) for c in np.unique(targets) if tested[c] < LEAST_TEST]
     if not _is_worth_testing(tested, np.bincount(targets, minlength=len(tested))):
         least = min(few, key=lambda c: tested[c])
         if data.times is not None and not newest.any():
             return side, "no test split: all pictures are of the same time"
-        why = f"class `{data.class_names[least]}` {tested[least]} of the {LEAST_TEST} pictures it needs"
+        why = f"{strata.word} `{strata.names[least]}` {tested[least]} of the {LEAST_TEST} pictures it needs"
         return side, f"no test split: {size:.0%} would leave {why}"
     side[part == 1] = 2
-    counts = f"at least {tested[tested >= LEAST_TEST].min()} of each {'other ' if few else ''}class"
-    shortage = f"; few or none of {_format_counts(few, tested, data)}: what is said of them is vague" if few else ""
+    counts = f"at least {tested[tested >= LEAST_TEST].min()} of each {'other ' if few else ''}{strata.word}"
+    shortage = f"; few or none of {_format_counts(few, tested, strata)}: what is said of them is vague" if few else ""
     pictures = f"{int(tested.sum()):,} of {len(side):,} pictures"
     if data.times is not None:
         times = np.asarray(data.times)[part == 1]
@@ -210,8 +212,8 @@ def _is_worth_testing(tested: np.ndarray, counts: np.ndarray) -> bool:
     return bool((tested > 0).sum() > 1 and 2 * counts[tested >= LEAST_TEST].sum() >= counts.sum())
 
 
-def _format_counts(few: Sequence[int], tested: np.ndarray, data: Dataset) -> str:
-    names = [f"`{data.class_names[c]}` ({tested[c]})" for c in sorted(few, key=lambda c: tested[c])]
+def _format_counts(few: Sequence[int], tested: np.ndarray, strata: Strata) -> str:
+    names = [f"`{strata.names[c]}` ({tested[c]})" for c in sorted(few, key=lambda c: tested[c])]
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
 
@@ -219,7 +221,8 @@ def _format_counts(few: Sequence[int], tested: np.ndarray, data: Dataset) -> str
 def _draw_folds(
     data: Dataset, clusters: np.ndarray, train: np.ndarray, most: int, seed: int, *, tested: bool
 ) -> tuple[np.ndarray, str]:
-    targets, train_clusters = np.asarray(data.targets)[train], clusters[train]
+    strata, train_clusters = find_strata(data), clusters[train]
+    targets = strata.labels[train]
     cluster_counts = {int(c): len(np.unique(train_clusters[targets == c])) for c in np.unique(targets)}
     least = min(cluster_counts, key=lambda c: cluster_counts[c])
     asked = max(2, min(most, cluster_counts[least]))
@@ -242,7 +245,7 @@ def _draw_folds(
     sentence = f"{count}-fold cross-validation {times} inside {len(train):,} pictures"
     if count < most:
         unit = "groups" if data.groups else "unlike pictures"
-        fewest = f"class `{data.class_names[least]}` has {cluster_counts[least]} {unit}"
+        fewest = f"{strata.word} `{strata.names[least]}` has {cluster_counts[least]} {unit}"
         fewest = fewest if count == asked else "larger ones tie the classes together"
         sentence += f" ({most} folds asked for, {fewest})"
     return folds, sentence

@@ -19,6 +19,7 @@ from headstart.features.embeddings import find_positions, join_columns, take_vec
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads import cross_validation
 from headstart.statistics import metrics
+from headstart.statistics.losses import is_gain
 from headstart.statistics.sampling import evenly_spaced
 
 MAJORITY, NEIGHBOURS, NAMES = "majority class", "kNN", "class names alone, no label"
@@ -90,8 +91,9 @@ def _search_neighbours(rows: np.ndarray, inputs: BaselineInputs) -> cross_valida
 
 def _tune_head(name: str, x: np.ndarray, rows: np.ndarray, inputs: BaselineInputs) -> cross_validation.TunedSetting:
     head, folds = registry.load_plugin("heads", name), np.asarray(inputs.splits.folds)[:1, rows]
-    y, n_classes = np.asarray(inputs.data.targets)[rows], len(inputs.data.class_names)
-    return cross_validation.tune_head(head, x, y, folds, n_classes=n_classes, seed=inputs.seed)
+    y, n_classes = np.asarray(inputs.data.targets)[rows], len(inputs.data.output_names)
+    metric = inputs.data.learning_task.metrics[0]
+    return cross_validation.tune_head(head, x, y, folds, n_classes=n_classes, metric=metric, seed=inputs.seed)
 
 
 def _answer_by_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarray:
@@ -134,12 +136,13 @@ def make_feature_sets(
 def _best_depth(control: Embeddings, ranking: Ranking) -> str:
     """The depth at which ranking measured the random trunk best, to be fair to it."""
     rows = [row for row in ranking.rows if row.backbone == control.spec.name and row.status == "control"]
-    sign = -1 if ranking.metric.endswith("accuracy") else 1
+    sign = -1 if is_gain(ranking.metric) else 1
     return min(rows, key=lambda row: sign * row.scores[0].value).depth if rows else control.spec.depths[-1].name
 
 
 def _cross_validate_features(x: np.ndarray, rows: np.ndarray, inputs: BaselineInputs) -> JudgedSplit:
-    p_MC = _tune_head("logistic", x, rows, inputs).held_out[0]
+    task = inputs.data.learning_task
+    p_MC = _tune_head(task.probes[0] if task.probes else "logistic", x, rows, inputs).held_out[0]
     return JudgedSplit(
         split="screen",
         rows=rows,
@@ -147,5 +150,6 @@ def _cross_validate_features(x: np.ndarray, rows: np.ndarray, inputs: BaselineIn
         p=p_MC,
         answers=np.argmax(p_MC, axis=1),
         clusters=np.asarray(inputs.splits.clusters)[rows],
+        task=task,
         n_folds=cross_validation.count_folds(inputs.splits.folds),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,22 @@ def write_scores(evaluation: Evaluation, path: Path) -> None:
 
 
 def write_predictions(parts: Sequence[JudgedSplit], data: Dataset, path: Path) -> None:
-    """One row a held-out picture: where, label, answer and the probability of each class."""
+    """One row a held-out picture: where, label, answer and the probability of each class; of numbers these alone."""
+    if not data.learning_task.has_classes:
+        write_bytes(path, format_csv([["split", "uri", "truth", "answer"], *_list_numbers(parts, data)]))
+        return
     header = ["split", "uri", "truth", "answer", *(f"p {name}" for name in data.class_names)]
     names, rows = data.class_names, []
     for part in (p for p in parts if p.split != "train"):
         for row, y, answer, p in zip(part.rows, part.y, part.answers, part.p, strict=True):
             rows.append([part.split, data.uris[row], names[y], names[answer], *(f"{v:.6g}" for v in p.tolist())])
     write_bytes(path, format_csv([header, *rows]))
+
+
+def _list_numbers(parts: Sequence[JudgedSplit], data: Dataset) -> Iterator[list[Any]]:
+    for part in (p for p in parts if p.split != "train"):
+        for row, y, answer in zip(part.rows, part.y, part.p[:, 0], strict=True):
+            yield [part.split, data.uris[row], f"{y:.8g}", f"{answer:.8g}"]
 
 
 def _format_cell(value: Any) -> Any:

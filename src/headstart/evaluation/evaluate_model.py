@@ -24,7 +24,7 @@ from headstart.core.types import (
     Splits,
     Verdict,
 )
-from headstart.evaluation import ablation, baselines, transfer_verdicts, verdicts
+from headstart.evaluation import ablation, baselines, regression, transfer_verdicts, verdicts
 from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
@@ -68,11 +68,36 @@ def evaluate_model(
     scores = [score for part in judged_splits.values() for score in score_split(part, data, answer_rule, ctx.seed)]
     scores += score_without_straddling(headline, data, splits, ctx.seed)
     inputs = BaselineInputs(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, seed=ctx.seed)
-    ablation_rows, ablation_verdicts = _make_ablation(inputs, adapted, embeddings)
     feature_sets = baselines.make_feature_sets(inputs, ranking, controls)
+    if data.learning_task.has_classes:
+        evaluation = _measure_classes(judged_splits, scores, feature_sets, inputs, adapted, names, answer_rule)
+        line = _format_line(evaluation)
+    else:
+        is_nested = _is_nested(headline, adapted)
+        evaluation = regression.measure_numbers(judged_splits, scores, feature_sets, inputs, is_nested=is_nested)
+        line = regression.format_line(evaluation)
+    folder = ctx.make_step_folder("evaluate")
+    serialization.save_value(evaluation, folder)
+    write_scores(evaluation, folder / "scores.csv")
+    write_predictions(list(judged_splits.values()), data, folder / "predictions.csv")
+    ctx.console.print_line("evaluate", line)
+    return evaluation
+
+
+def _measure_classes(
+    judged_splits: dict[str, JudgedSplit],
+    scores: list[Score],
+    feature_sets: dict[str, JudgedSplit],
+    inputs: BaselineInputs,
+    adapted: FitResult,
+    names: NameInitialization | None,
+    answer_rule: Decision,
+) -> Evaluation:
+    headline, data = next(iter(judged_splits.values())), inputs.data
+    ablation_rows, ablation_verdicts = _make_ablation(inputs, adapted, inputs.embeddings)
     confusion = metrics.confusion_matrix(headline.y, headline.answers, len(data.class_names))
     suspects = find_suspect_labels(judged_splits)
-    evaluation = Evaluation(
+    return Evaluation(
         split=headline.split,
         scores=tuple(scores),
         baselines=tuple(_score_baselines(headline, feature_sets, inputs, names, answer_rule)),
@@ -89,12 +114,6 @@ def evaluate_model(
         paid=ablation_rows,
         nested=_is_nested(headline, adapted),
     )
-    folder = ctx.make_step_folder("evaluate")
-    serialization.save_value(evaluation, folder)
-    write_scores(evaluation, folder / "scores.csv")
-    write_predictions(list(judged_splits.values()), data, folder / "predictions.csv")
-    ctx.console.print_line("evaluate", _format_line(evaluation))
-    return evaluation
 
 
 def _is_nested(headline: JudgedSplit, adapted: FitResult) -> bool:

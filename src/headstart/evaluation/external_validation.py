@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from headstart.core.console import Console
-from headstart.core.errors import DataError, format_nearest
+from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.job import Job
 from headstart.core.run.reader import RunReader
 from headstart.core.settings import count_threads
@@ -59,6 +59,7 @@ def validate_externally(
         DataError: The folder has no picture, or a class that the model does not know.
     """
     runtime_model = runtime.load(model)
+    require_classes(runtime_model)
     files, y, excused = read_labelled_folder(folder, runtime_model.class_names, job)
     p, answers, read, uncertainties = [], [], [], []
     with console.show_progress("evaluate", len(files)) as progress:
@@ -121,6 +122,15 @@ def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], co
         parts.append(format_score("unknown", "declined as unknown"))
     parts += [f"{len(excused):,} files skipped"] if excused else []
     console.print_line("evaluate", ", ".join(parts))
+
+
+def require_classes(model: runtime.Model) -> None:
+    """Refuse to judge a model of numbers on folders, whose names are classes, by a UsageError."""
+    if model.layout.is_number:
+        what = f"this model answers with a number, `{model.class_names[0]}`, and folders name classes"
+        raise UsageError(
+            what, where="FOLDER", hint="compare the column `answer` of headstart predict with your numbers"
+        )
 
 
 def read_labelled_folder(

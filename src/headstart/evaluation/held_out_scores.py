@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core.job import Job
 from headstart.core.model_manifest import Decision
-from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
+from headstart.core.types import CLASSIFICATION, Dataset, Embeddings, FitResult, Score, Splits, Task
 from headstart.data.splits import count_straddling
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.cross_validation import count_folds
@@ -35,10 +35,11 @@ class JudgedSplit:
 
     split: str  # `test`, `val`, `cv` or `train`
     rows: np.ndarray  # (M,) int64
-    y: np.ndarray  # (M,) int64 labels
-    p: np.ndarray  # (M, C) float32 probabilities
+    y: np.ndarray  # (M,) int64 labels, or float64 numbers
+    p: np.ndarray  # (M, C) float32 probabilities, or (M, 1) numbers
     answers: np.ndarray  # (M,) int64
     clusters: np.ndarray  # (M,) int64
+    task: Task = CLASSIFICATION
     n_folds: int = 0  # whose models judge, each other pictures; 0 where one model answers for all
 
     def select(self, which: np.ndarray) -> JudgedSplit:
@@ -53,6 +54,7 @@ class JudgedSplit:
             self.p,
             split=self.split,
             class_names=class_names,
+            task=self.task,
             answers=self.answers,
             clusters=self.clusters,
             seed=seed,
@@ -109,6 +111,7 @@ def judge_splits(
                 p=p,
                 answers=apply_decision(answer_rule, data.class_names, p),
                 clusters=clusters,
+                task=data.learning_task,
                 n_folds=count_folds(splits.folds) if split == "cv" else 0,
             )
     return judged_splits
@@ -138,12 +141,12 @@ def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, s
 
 def list_caveats(part: JudgedSplit, data: Dataset, splits: Splits, scores: Sequence[Score]) -> tuple[str, ...]:
     """What of a split's pictures makes its scores say less than they seem to: leaks, and classes that it lacks."""
-    caveats, targets = [], np.asarray(data.targets)
+    caveats, targets, task = [], np.asarray(data.targets), data.learning_task
     if count := count_straddling(splits, part.rows):
-        apart = next((s for s in scores if s.subject == WITHOUT_STRADDLING and s.name == "accuracy"), None)
+        apart = next((s for s in scores if s.subject == WITHOUT_STRADDLING and s.name == task.headline[0]), None)
         rest = f", the other {apart.n:,} have {apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}]" if apart else ""
         caveats.append(f"{count:,} of these look like a picture of another split{rest}")
-    if absent := [data.class_names[c] for c in np.setdiff1d(targets[splits.train], part.y)]:
+    if task.has_classes and (absent := [data.class_names[c] for c in np.setdiff1d(targets[splits.train], part.y)]):
         caveats.append(format_absent_classes(absent))
     return tuple(caveats)
 

@@ -9,6 +9,7 @@ import numpy as np
 from headstart.core.types import CurvePoint, Score, Verdict
 from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM
 from headstart.evaluation.held_out_scores import JudgedSplit
+from headstart.statistics import metrics
 from headstart.statistics.intervals import (
     Interval,
     Z,
@@ -17,7 +18,7 @@ from headstart.statistics.intervals import (
     mean_interval,
     share_interval,
 )
-from headstart.statistics.losses import log_losses
+from headstart.statistics.losses import is_gain, per_picture_loss
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
@@ -28,10 +29,12 @@ FLAT = 0.01  # gain for each doubling that the upper end must stay under to call
 MATTERS = 0.02  # of log loss: the least by which features must do better to pay, some 2 % of the truth's probability
 FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
 OPTIMISM = "optimistic: these folds also chose the model"
+LOSSES = {"log_loss": "log loss", "r2": "part of the variance that stays unexplained"}
 LATEST = 4  # points of the curve that its slope is taken from
 
 
-def _format_interval(interval: Interval | Score) -> str:
+def format_interval(interval: Interval | Score) -> str:
+    """`0.910 [0.880, 0.940]`."""
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
@@ -40,7 +43,8 @@ def sign_answer(difference: Interval | Score) -> str:
     return "yes" if difference.low > 0 else "no" if difference.high < 0 else "unclear"
 
 
-def _find_score(scores: Sequence[Score], split: str, name: str) -> Score:
+def find_score(scores: Sequence[Score], split: str, name: str) -> Score:
+    """The model's own score of a split over all its pictures."""
     return next(s for s in scores if s.split == split and s.name == name and not s.subject)
 
 
@@ -54,7 +58,7 @@ def judge_headline(
     caveats: Sequence[str] = (),
 ) -> Verdict:
     """Better than always naming one class? Compared picture by picture; where folds chose the model too, it is said."""
-    accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
+    accuracy, balanced = (find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
     share = float(np.mean(part.y == majority))
     right = (part.answers == part.y) * 1.0
     gain = mean_interval(right - (part.y == majority), part.clusters, cross_validation_effect(part.n_folds))
@@ -65,8 +69,8 @@ def judge_headline(
     answer = sign_answer(gain)
     against = {"yes": "which it beats", "no": "which is better", "unclear": "a tie"}[answer]
     sentence = (
-        f"accuracy {_format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}{optimism}), "
-        f"balanced accuracy {_format_interval(balanced)}; {''.join(f'{caveat}; ' for caveat in caveats)}"
+        f"accuracy {format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}{optimism}), "
+        f"balanced accuracy {format_interval(balanced)}; {''.join(f'{caveat}; ' for caveat in caveats)}"
         f"always answering `{name}` gives {share:.3f}, {against}"
     )
     return Verdict(code="headline", answer=answer, sentence=sentence)
@@ -76,7 +80,7 @@ def find_uneven_classes(
     part: JudgedSplit, scores: Sequence[Score], table: np.ndarray, names: tuple[str, ...]
 ) -> list[Verdict]:
     """A class that is missed far more than the others: surely, or so that balanced accuracy is far under accuracy."""
-    accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
+    accuracy, balanced = (find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
     hides, right, effect = accuracy.value - balanced.value >= UNEVEN, part.answers == part.y, part.n_folds
 
     def find_recall(of_class: np.ndarray) -> Interval:
@@ -101,21 +105,24 @@ def find_uneven_classes(
 
 
 def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -> Verdict:
-    """Do pre-trained features pay, by a log loss that is lower by `MATTERS` at least than the stronger control's?
+    """Do pre-trained features pay, by a loss that is lower by `MATTERS` at least than the stronger control's?
 
     All are judged on the same pictures and folds. `no` where they surely pay less than that.
     """
     by_name = {
-        name: CandidateLosses(name=name, rows=part.rows, losses=log_losses(part.y, part.p), cost=0.0)
+        name: CandidateLosses(
+            name=name, rows=part.rows, losses=per_picture_loss(part.task.metrics[0], part.y, part.p), cost=0.0
+        )
         for name, part in feature_sets.items()
     }
+    words = LOSSES[feature_sets[MODEL].task.metrics[0]]
     model, controls = by_name.pop(MODEL), []
     effect = cross_validation_effect(feature_sets[MODEL].n_folds)
     differences = {name: paired_difference(control, model, clusters, effect) for name, control in by_name.items()}
     for name in (RANDOM, HISTOGRAM):
         if name in differences:
             controls.append(
-                f"{by_name[name].mean_loss:.3f} with a {name} (difference {_format_interval(differences[name])})"
+                f"{by_name[name].mean_loss:.3f} with a {name} (difference {format_interval(differences[name])})"
             )
     too_few = len(model.rows) < FEWEST
     low, high = (min(getattr(i, end) for i in differences.values()) for end in ("low", "high"))
@@ -126,17 +133,25 @@ def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -
         "no": f"{'colours are enough, ' * enough}pre-trained features do not pay{': they lose' * (high < 0)}",
         "unclear": f"whether pre-trained features pay is unclear{' from so few pictures' if too_few else ''}",
     }[answer]
-    same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean_loss:.3f}"
+    same = f"on the same {len(model.rows):,} pictures the {words} is {model.mean_loss:.3f}"
     sentence = f"{claim}: {same} against {' and '.join(controls)}; a difference under {MATTERS:g} does not matter"
     return Verdict(code="transfer", answer=answer, sentence=sentence)
 
 
-def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: bool = False) -> Verdict:
-    """The gap between the accuracy on training pictures and on pictures never seen."""
-    train_accuracy, held_out_accuracy = (
-        share_interval((part.answers == part.y) * 1.0, part.clusters, cross_validation_effect(part.n_folds))
-        for part in (train, held_out)
+def _measure_fit(part: JudgedSplit) -> Interval:
+    """How well a split is answered: the accuracy, or R2 of numbers."""
+    if part.task.has_classes:
+        right = (part.answers == part.y) * 1.0
+        return share_interval(right, part.clusters, cross_validation_effect(part.n_folds))
+    score = metrics.compute_score(
+        part.task.headline[0], part.y, part.p, split=part.split, clusters=part.clusters, n_folds=part.n_folds
     )
+    return Interval(score.value, score.low, score.high)
+
+
+def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: bool = False) -> Verdict:
+    """The gap between the accuracy, or R2, on training pictures and on pictures never seen."""
+    train_accuracy, held_out_accuracy = _measure_fit(train), _measure_fit(held_out)
     gap = difference_interval(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
     unclear = "this is unclear" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
@@ -144,9 +159,9 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: b
     hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
     source = f" in {'nested' if is_nested else 'plain'} cross-validation" if held_out.split == "cv" else ""
     sentence = (
-        f"{claim}: accuracy is {train_accuracy.value:.3f} on the {len(train.y):,} training pictures and "
-        f"{held_out_accuracy.value:.3f} on "
-        f"{len(held_out.y):,} held-out ones{source}, a gap of {_format_interval(gap)} "
+        f"{claim}: {held_out.task.headline[0]} is {train_accuracy.value:.3f} on the {len(train.y):,} training pictures "
+        f"and {held_out_accuracy.value:.3f} on "
+        f"{len(held_out.y):,} held-out ones{source}, a gap of {format_interval(gap)} "
         f"(called overfitting above {GAP:.2f}){hint}"
     )
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
@@ -171,7 +186,7 @@ def judge_enough_data(curve: Sequence[CurvePoint]) -> Verdict:
 
 def _fit_slope(points: Sequence[CurvePoint]) -> Interval:
     """Weighted straight line through score against log2 of the size; positive is better."""
-    sign = 1.0 if points[-1].score.name.endswith(("accuracy", "f1", "auc")) else -1.0
+    sign = 1.0 if is_gain(points[-1].score.name) else -1.0
     x = np.log2([p.n_train for p in points])
     y = sign * np.array([p.score.value for p in points])
     error = np.maximum([(p.score.high - p.score.low) / (2 * Z) for p in points], 1e-6)

@@ -97,7 +97,7 @@ class Explainer:
         """The method that `auto` takes, and why."""
         if self.map_model.exact:
             why = "every feature that the head reads is the mean of a map, so what each place adds is known exactly"
-            linear = self.model.manifest.head.kind == "linear"
+            linear = self.model.manifest.head.kind != "neighbours"
             return CAM, why if linear else f"{why}; the training pictures that vote are held fixed"
         return OCCLUSION, "not every feature is the mean of a map, so places are covered and the model is asked again"
 

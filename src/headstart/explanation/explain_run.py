@@ -18,6 +18,7 @@ from headstart.core.storage import serialization
 from headstart.core.storage.files import write_bytes
 from headstart.core.storage.serialization import array_bytes
 from headstart.core.types import Explained, MapRow
+from headstart.data.strata import find_strata
 from headstart.explanation import example_selection, example_store, heatmap_overlay
 from headstart.explanation.explain_image import CAM, NAMES, Explainer, draw_explanation
 from headstart.features.embeddings import join_columns
@@ -32,6 +33,7 @@ WORK = 4e11  # operations that heat maps may take where the model is asked again
 PASSES = 81  # of occlusion, for one picture
 SHOWN_PX = 256
 NEIGHBOURS = 3
+NUMBER_GROUPS = ("nearest to the truth", "furthest from the truth")
 GROUPS = ("right, most sure", "right, least sure", "wrong, most sure", "wrong, least sure")
 
 
@@ -88,8 +90,8 @@ def _keep_examples(
     *,
     with_thumbnails: bool,
 ) -> np.ndarray:
-    targets = np.asarray(data.targets)
-    rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(data.class_names))
+    targets, names, _ = find_strata(data)
+    rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(names))
     vectors, scale = example_selection.make_vectors(join_columns(embeddings, fit_result.features, rows))
     standing = example_selection.choose_prototypes(vectors, targets[rows])
     jpegs = example_selection.make_thumbnails(data, rows) if with_thumbnails else [b""] * len(rows)
@@ -97,7 +99,7 @@ def _keep_examples(
     entries = tuple(
         example_store.ExampleEntry(
             uri=data.uris[row],
-            class_name=data.class_names[targets[row]],
+            class_name=names[targets[row]],
             start=end - len(jpeg),
             stop=end,
             prototype=int(place),
@@ -116,6 +118,8 @@ def _keep_examples(
 def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
     """Held-out rows to explain, with their groups; the first of each group before the second of any."""
     rows = np.asarray(evaluation.rows)
+    if not data.learning_task.has_classes:
+        return _choose_numbers(data, evaluation)
     sure = np.asarray(evaluation.probabilities)[np.arange(len(rows)), answers]
     right = answers == np.asarray(data.targets)[rows]
     order = np.lexsort((rows, -np.round(sure, 6)))
@@ -126,6 +130,16 @@ def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray)
             if place < len(side):
                 groups.setdefault(int(rows[side[place]]), group)
     return list(groups.items())
+
+
+def _choose_numbers(data: Dataset, evaluation: Evaluation) -> list[tuple[int, str]]:
+    """Held-out rows whose answers lie nearest to the truth and furthest from it, in turn."""
+    rows = np.asarray(evaluation.rows)
+    errors = np.abs(np.asarray(evaluation.probabilities)[:, 0] - np.asarray(data.targets)[rows])
+    order = rows[np.lexsort((rows, np.round(errors, 9)))].tolist()
+    count = min(len(GROUPS) * A_GROUP, len(order)) // len(NUMBER_GROUPS)
+    pairs = zip(order[:count], reversed(order[len(order) - count :]), strict=True)
+    return [(row, group) for pair in pairs for row, group in zip(pair, NUMBER_GROUPS, strict=True)]
 
 
 def _write_heat_map(

@@ -21,12 +21,15 @@ def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: 
     """A head's score of one class as a linear function of raw features (D,): weights (D,) float64 and a bias.
 
     Of a `linear` head it is the class's logit minus the mean of the other logits, classes without a picture to learn
-    from left out. Of `neighbours` it is half the difference of mean squared distances to the nearest pictures of other
+    from left out; of `linear_identity` the number. Of `neighbours` it is half the difference of mean squared distances
+    to the nearest pictures of other
     classes and of the class, these pictures held fixed: linear too, for the square of the picture's own length cancels.
 
     Raises:
         ValueError: The kind is unknown.
     """
+    if kind == "linear_identity":
+        return np.asarray(arrays["weights"], np.float64)[:, of], float(arrays["bias"][of])
     if kind == "linear":
         weights, bias = np.asarray(arrays["weights"], np.float64), np.asarray(arrays["bias"], np.float64)
         learnt = np.flatnonzero((bias > ABSENT / 10) | (np.arange(len(bias)) == of))

@@ -13,7 +13,7 @@ from headstart import __version__
 from headstart.core.provenance import find_version
 from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import to_plain
-from headstart.core.types import InputSpec
+from headstart.core.types import REGRESSION, InputSpec
 from headstart.exporting.export_source import Exporter, ExportSource, decoding_rule, graph_inputs
 from headstart.images import band_values, medical_values
 
@@ -67,7 +67,10 @@ def describe_export(source: ExportSource, exporter: Exporter, precision: str) ->
 
 
 def _describe_outputs(source: ExportSource) -> dict[str, str]:
-    outputs = {"probabilities": "(B, C), calibrated, in the order of class_names"}
+    meaning = (
+        "(B, 1), the answer" if source.model.layout.is_number else "(B, C), calibrated, in the order of class_names"
+    )
+    outputs = {source.output: meaning}
     doubt = source.manifest.doubt if source.with_uncertainty else None
     if doubt is not None:
         outputs["unknown"] = "(B, 1), 1 where the model declines to answer"
@@ -116,9 +119,10 @@ def _format_readme(content: dict[str, Any], exporter: Exporter) -> str:
     licences = "\n".join(f"- `{entry['name']}`: {entry['licence'] or 'unknown'}" for entry in content["trunks"])
     rules = "\n".join(f"- `{entry['name']}`: {entry['in_words']}" for entry in content["inputs"])
     names = ", ".join(f"`{format_printable(name)}`" for name in content["class_names"])
-    return f"""# A picture classifier ({exporter.name}, {content["precision"]})
+    is_number = content["task"] == REGRESSION.name
+    return f"""# A picture {"measure" if is_number else "classifier"} ({exporter.name}, {content["precision"]})
 
-Answers with one of {names}.
+Answers with {"a number: " if is_number else "one of "}{names}.
 
 ```sh
 pip install -r requirements.txt

@@ -64,6 +64,11 @@ class ExportSource:
         """Of the saved model."""
         return self.model.manifest
 
+    @property
+    def output(self) -> str:
+        """The graph's output that answers."""
+        return "number" if self.model.layout.is_number else "probabilities"
+
     def find_trunk(self, entry: TrunkEntry) -> ResolvedBackbone:
         """The trunk behind an entry, as its source knows it.
 
@@ -120,6 +125,8 @@ def graph_inputs(manifest: Manifest) -> tuple[GraphInput, ...]:
 def reason_against(exporter: Exporter, source: ExportSource, precision: str) -> str:
     """Why a format cannot take this model in this precision; empty where it can. Nothing is loaded for it."""
     kind = source.manifest.head.kind
+    if source.model.layout.is_number and precision != "f32":
+        return "what a smaller precision costs is measured on classes, and this model answers with a number"
     for key in (precision, kind, f"{precision} {kind}"):
         if key in exporter.cannot:
             return exporter.cannot[key]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def build_keras_graph(source: ExportSource) -> Any:
     """`keras.Model`: pictures (B, H, W, 3) float32 RGB 0..255, by name where there are several inputs.
 
-    Its outputs are `probabilities` (B, C), and where `source.with_uncertainty` `unknown` (B, 1) and `novelty` (B, 1).
+    Its outputs are `probabilities` (B, C) or `number` (B, 1), and where `source.with_uncertainty` `unknown` (B, 1) and
+    `novelty` (B, 1).
 
     Raises:
         SetupError: Weights are missing, or a trunk has layers that are not Keras' own.
@@ -50,8 +51,9 @@ def build_keras_graph(source: ExportSource) -> Any:
     joined = keras.layers.Concatenate(name="joined")(blocks) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
     p, doubt = _HEADS[source.manifest.head.kind](joined, arrays, temperature), source.manifest.doubt
-    out = {"probabilities": p}
+    out = {source.output: p}
     if source.with_uncertainty and doubt:
+        p = keras.ops.multiply(p, 0.0) if source.model.layout.is_number else p  # no number is below its floor
         out |= keras_uncertainty.uncertainty_outputs(joined, p, doubt, source.model.uncertainty_arrays)
     return keras.Model(next(iter(tensors.values())) if len(tensors) == 1 else tensors, out, name="headstart")
 
@@ -80,11 +82,22 @@ def _cut_trunk(source: ExportSource, entry: TrunkEntry) -> Any:
 def _linear_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     import keras
 
-    weights, bias = (np.asarray(arrays[name], np.float64) / temperature for name in ("weights", "bias"))
-    dense = keras.layers.Dense(len(bias), name="logits")
-    logits = dense(x)
-    dense.set_weights([weights.astype(np.float32), bias.astype(np.float32)])
+    logits = _apply_dense(x, arrays, temperature, "logits")
     return keras.layers.Softmax(name="probabilities")(logits)
+
+
+def _number_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    return _apply_dense(x, arrays, temperature, "number")
+
+
+def _apply_dense(x: Any, arrays: Mapping[str, np.ndarray], temperature: float, name: str) -> Any:
+    import keras
+
+    weights, bias = (np.asarray(arrays[part], np.float64) / temperature for part in ("weights", "bias"))
+    dense = keras.layers.Dense(len(bias), name=name)
+    sums = dense(x)
+    dense.set_weights([weights.astype(np.float32), bias.astype(np.float32)])
+    return sums
 
 
 def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
@@ -109,4 +122,4 @@ def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: floa
     return keras.layers.Softmax(name="probabilities")(keras.layers.Rescaling(1 / temperature, name="tempered")(floor))
 
 
-_HEADS = {"linear": _linear_head, "neighbours": _neighbours_head}
+_HEADS = {"linear": _linear_head, "linear_identity": _number_head, "neighbours": _neighbours_head}

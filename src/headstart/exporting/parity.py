@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,7 +59,11 @@ def ask_run(model: Model, files: Sequence[str | Path], *, declines: bool) -> Ans
         raise make_change_error("", wrong.uri, wrong.error)
     chances = np.array([[prediction.probabilities[name] for name in model.class_names] for prediction in predictions])
     places = [
-        -1 if prediction.unknown and declines else model.class_names.index(model.answer_declined(prediction).answer)
+        -1
+        if prediction.unknown and declines
+        else 0
+        if prediction.number is not None
+        else model.class_names.index(model.answer_declined(prediction).answer)
         for prediction in predictions
     ]
     return Answers(
@@ -97,10 +101,9 @@ def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[str | P
     if child.returncode or wrong or len(rows) != len(files) + 1:
         raise _export_failure(name, wrong["error"] if wrong else last_words(child.stderr, child.returncode))
     *answers, time = rows
-    chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
     return Answers(
-        probabilities=chances,
-        positions=np.array([-1 if row.get("unknown") else class_names.index(row["answer"]) for row in answers]),
+        probabilities=np.array([_read_outputs(row, class_names) for row in answers]),
+        positions=np.array([_find_position(row, class_names) for row in answers]),
         novelty=np.array([row.get("novelty", np.nan) for row in answers], np.float64),
         time=time,
     )
@@ -115,6 +118,15 @@ def _copy_file(location: str, copy: str) -> str:
     copy += os.path.splitext(location)[1]  # noqa: PTH122
     Path(copy).write_bytes(content)
     return copy
+
+
+def _read_outputs(row: Mapping[str, Any], class_names: Sequence[str]) -> list[float]:
+    return [row["number"]] if "number" in row else [row["probabilities"][name] for name in class_names]
+
+
+def _find_position(row: Mapping[str, Any], class_names: Sequence[str]) -> int:
+    """Of the class that is answered, 0 of a number; -1 for `unknown`."""
+    return -1 if row.get("unknown") else 0 if "number" in row else class_names.index(row["answer"])
 
 
 def _export_failure(name: str, why: str) -> SetupError:

@@ -342,21 +342,24 @@ class Model:
     def predict(self, content):
         """The answer for a picture file's bytes, with probabilities and uncertainty."""
         out = self.run(self.inputs(content))
+        values = {name: float(np.asarray(out[name]).reshape(-1)[0]) for name in out if name != "probabilities"}
+        if "unknown" in values:  # the graph declines by itself
+            values["unknown"] = values["unknown"] > 0.5
+        unknown, doubt = values.get("unknown", False), self.told["doubt"]
+        if "number" in values:  # with the ends of its interval, null where it declines to answer
+            number, half = values["number"], doubt["thresholds"][0] if doubt else None
+            ends = (None, None) if half is None or unknown else (number - half, number + half)
+            return {"answer": None if unknown else number, "low": ends[0], "high": ends[1], **values}
         chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
         decided, top = self.class_names[self.decide(chances)], int(np.argmax(chances))
         prediction = {
-            "answer": decided,
+            "answer": "unknown" if unknown else decided,
             "confidence": float(chances[top]),
             "likeliest": self.class_names[top],
-            "reasons": self.reasons(decided, self.class_names[top]),
+            "reasons": [] if unknown else self.reasons(decided, self.class_names[top]),
+            **values,
         }
-        if "unknown" in out:  # the graph declines by itself
-            prediction["unknown"] = bool(np.asarray(out["unknown"]).reshape(-1)[0] > 0.5)
-            if prediction["unknown"]:
-                prediction["answer"], prediction["reasons"] = "unknown", []
-        if "novelty" in out:
-            prediction["novelty"] = float(np.asarray(out["novelty"]).reshape(-1)[0])
-        if self.told["doubt"]:
+        if doubt:
             prediction["plausible"] = self.plausible(chances, self.class_names.index(decided))
         return {**prediction, "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True))}
 

@@ -104,7 +104,7 @@ def _write_model(
         format=model_manifest.FORMAT,
         headstart=__version__,
         task=data.task,
-        class_names=data.class_names,
+        class_names=data.output_names,
         trunks=tuple(trunks),
         features=fit_result.features,
         head=_write_head(draft, fit_result.fitted),
@@ -200,7 +200,8 @@ def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ..
         raise make_change_error(data.root, data.uris[rows[at]], detail)
     saved = np.concatenate([model.predict_probabilities(chunk) for chunk in chunks])
     untempered = predict_rows(fit_result.fitted, embeddings, fit_result.features, rows)
-    worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature)).max())
+    scale = 1.0 if data.learning_task.has_classes else max(float(np.std(data.targets)), 1e-30)  # numbers have any size
+    worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature)).max()) / scale
     if not worst <= TOLERANCE:
         raise SetupError(
             f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE:g}",

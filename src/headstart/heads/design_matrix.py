@@ -212,13 +212,15 @@ def fit_path(
     params: Sequence[Mapping[str, Any]],
     n_classes: int,
     solve: Callable[[Mapping[str, Any]], dict[str, np.ndarray]],
+    *,
+    kind: str = "linear",
 ) -> Iterator[FittedHead]:
     """One linear head for each setting, in this order, solved on one BLAS thread when it is asked for.
 
-    `solve` gives `weights` (D, C) and `bias` (C,) for a setting.
+    `solve` gives `weights` (D, C) and `bias` (C,) for a setting; `kind` is as of `FittedHead`.
     """
     for setting in params:
         with blas_threads.single_blas_thread():
             arrays = solve(setting)
         size = arrays["weights"].size + n_classes
-        yield FittedHead(head=head, kind="linear", params=dict(setting), arrays=arrays, trainable_params=size)
+        yield FittedHead(head=head, kind=kind, params=dict(setting), arrays=arrays, trainable_params=size)

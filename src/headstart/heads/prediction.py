@@ -1,11 +1,13 @@
 """From features to probabilities with numpy alone: the same code answers in cross-validation and in a saved model.
 
-`linear` is a softmax over `x @ weights + bias`; `neighbours` counts the votes of the nearest training pictures. Sums
+`linear` is a softmax over `x @ weights + bias`, `linear_identity` these sums themselves; `neighbours` counts the votes
+of the nearest training pictures. Sums
 are taken in float64, over blocks of rows, so that memory does not grow with the pictures.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -38,14 +40,16 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def _predict_linear(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
+def _predict_linear(
+    heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray, link: Callable[[np.ndarray], np.ndarray] = softmax
+) -> list[np.ndarray]:
     weights = np.concatenate([head["weights"] for head in heads], axis=1).astype(np.float64)
     bias = np.stack([head["bias"] for head in heads]).astype(np.float64)
     _require_width(x, len(weights))
     out = np.empty((len(heads), len(x), bias.shape[1]), np.float32)
     for start in range(0, len(x), _BLOCK_ROWS):
         scores = np.asarray(x[start : start + _BLOCK_ROWS], np.float64) @ weights
-        out[:, start : start + _BLOCK_ROWS] = softmax(scores.reshape(-1, *bias.shape) + bias).transpose(1, 0, 2)
+        out[:, start : start + _BLOCK_ROWS] = link(scores.reshape(-1, *bias.shape) + bias).transpose(1, 0, 2)
     return list(out)
 
 
@@ -89,4 +93,8 @@ def _require_width(x: np.ndarray, width: int) -> None:
         raise ValueError(f"features of shape {x.shape} do not fit a head of width {width}")
 
 
-_PREDICT = {"linear": _predict_linear, "neighbours": _predict_neighbours}
+_PREDICT: dict[str, Callable[[Sequence[Mapping[str, np.ndarray]], np.ndarray], list[np.ndarray]]] = {
+    "linear": _predict_linear,
+    "linear_identity": functools.partial(_predict_linear, link=np.asarray),
+    "neighbours": _predict_neighbours,
+}

@@ -13,6 +13,7 @@ import numpy as np
 from headstart.core.types import Score
 from headstart.statistics import metrics
 from headstart.statistics.intervals import Interval
+from headstart.statistics.losses import is_gain
 
 
 def average_scores(
@@ -40,8 +41,8 @@ def average_scores(
 
 
 def make_difference_score(interval: Interval, metric: str, *, split: str, n: int) -> Score:
-    """A paired difference of losses as a score; of accuracies more is better, so the sign is turned."""
+    """A paired difference of losses as a score; where more is better the sign is turned."""
     value, low, high = interval
-    if metric.endswith("accuracy"):
+    if is_gain(metric):
         value, low, high = -value, -high, -low
     return Score(split=split, name=metric, value=value, low=low, high=high, n=n, method="paired t")

@@ -162,6 +162,18 @@ def draw_reliability(
     return draw_svg(draw, name, title)
 
 
+def draw_answers_by_truth(truth: np.ndarray, answers: np.ndarray, *, name: str, label: str) -> str:
+    """Numbers (M,) and what was answered for them (M,), with the line on which both agree."""
+
+    def draw(axes: Axes) -> None:
+        ends = [min(truth.min(), answers.min()), max(truth.max(), answers.max())]
+        axes.plot(ends, ends, color=ROLES["muted"], lw=1, ls=(0, (4, 3)))
+        axes.plot(truth, answers, "o", ms=3.5, color=ROLES["accent"], alpha=0.6)
+        axes.set(xlabel=label, ylabel="answered")
+
+    return draw_svg(draw, name, f"What was answered against {label}, each point a held-out picture.")
+
+
 def draw_learning_curve(
     points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str
 ) -> str:

@@ -30,6 +30,11 @@ LABELS = {  # of scores; those that are not here are their name without undersco
     "empty_sets": "set empty but for the likeliest class",
     "unknown": "declined",
     "novelty_auc": "novelty AUC",
+    "interval_width": "width of the interval",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "spearman": "rank correlation",
 }
 
 TERMS = {
@@ -44,6 +49,10 @@ TERMS = {
     "Brier score": "Squared distance between the probabilities and the truth; 0 is perfect, 2 the worst.",
     "calibration error": "By how much, on average, the model's certainty differs from how often it is right. A model "
     "that says 0.9 should be right in 9 of 10 cases.",
+    "R²": "The part of the numbers' variance that the answers explain; 1 is perfect, 0 is always answering the mean.",
+    "mean absolute error": "How far an answer is off, on average, in the unit of the number.",
+    "root mean squared error": "The root of the mean squared error, in the unit of the number: large errors cost more.",
+    "rank correlation": "How far answers and numbers are in the same order (Spearman); 1 is perfect, 0 is chance.",
     "precision": "Of the pictures that were called this class, the share that is of it.",
     "recall (sensitivity)": "Of the pictures of this class, the share that was found.",
     "specificity": "Of the pictures of all other classes, the share that was not called this class.",

@@ -59,9 +59,15 @@ class Thumbnails:
         if row not in self._made and not self.left_out:
             path = os.path.join(self.data.root, uri)  # noqa: PTH118 - names of any bytes
             self._made[row] = self._pool.submit(_encode_thumbnail, path, self.data.reading.ranges)
-        label = self.data.class_names[int(self.data.targets[row])]
+        label = format_target(self.data, row)
         name, file, label = map(format_printable, (uri, uri.rpartition("/")[2], label))
         return Thumbnail(name=name, file=file, label=label, note=note, _made=self._made.get(row))
+
+
+def format_target(data: Dataset, row: int) -> str:
+    """What a picture's label is: its class, or its number."""
+    target = data.targets[row]
+    return data.class_names[int(target)] if data.learning_task.has_classes else f"{float(target):.5g}"
 
 
 def _encode_thumbnail(path: str, ranges: PixelRanges) -> str:

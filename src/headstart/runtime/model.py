@@ -20,7 +20,7 @@ from headstart.core.model_manifest import Manifest, TrunkEntry, read_manifest
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.unpacking import load_tensors
-from headstart.core.types import UNKNOWN, Prediction
+from headstart.core.types import TASKS, UNKNOWN, AnswerLayout, Prediction
 from headstart.heads import decision_rule, prediction
 from headstart.networks.openvino_engine import Engine
 from headstart.runtime.inputs.decoded_batches import Chunk, Source, decode_chunks
@@ -43,6 +43,11 @@ class Model:
     def class_names(self) -> tuple[str, ...]:
         """C names, in the order of the probabilities."""
         return self.manifest.class_names
+
+    @property
+    def layout(self) -> AnswerLayout:
+        """What its answers hold."""
+        return AnswerLayout(self.class_names, TASKS[self.manifest.task])
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -161,6 +166,8 @@ class Model:
     def _make_prediction(
         self, uri: str, row_probabilities: np.ndarray, chosen: int, uncertainty: PredictionUncertainty | None, at: int
     ) -> Prediction:
+        if self.layout.is_number:
+            return self._make_number(uri, float(row_probabilities[0]), uncertainty, at)
         name, by_class = self.class_names[chosen], dict(zip(self.class_names, row_probabilities.tolist(), strict=True))
         top, entry = int(np.argmax(row_probabilities)), self.manifest.doubt
         likeliest, probability = self.class_names[top], float(row_probabilities[top])
@@ -183,10 +190,29 @@ class Model:
             else rule,
         )
 
+    def _make_number(self, uri: str, value: float, uncertainty: PredictionUncertainty | None, at: int) -> Prediction:
+        [name], entry, text = self.class_names, self.manifest.doubt, f"{value:.6g}"
+        number = Prediction(uri=uri, answer=text, number=value, probabilities={name: value}, likeliest=name)
+        if uncertainty is None or entry is None:
+            return number
+        half_width = float(self.uncertainty_arrays["thresholds"][0])
+        unknown = self.declines and bool(uncertainty.unknown[at])
+        return dataclasses.replace(
+            number,
+            answer=UNKNOWN if unknown else text,
+            low=value - half_width,
+            high=value + half_width,
+            novelty=float(uncertainty.novelty[at]) if entry.novelty else None,
+            unknown=unknown,
+            reasons=selective_prediction.format_reasons(entry, uncertainty, at, name, value) if unknown else (),
+        )
+
     def answer_declined(self, prediction: Prediction) -> Prediction:
         """The same with a class, by the model's threshold or costs, where the model declined to answer."""
         if not prediction.unknown:
             return prediction
+        if prediction.number is not None:
+            return dataclasses.replace(prediction, answer=f"{prediction.number:.6g}", unknown=False)
         probabilities = np.array([[prediction.probabilities[name] for name in self.class_names]], np.float32)
         name = self.class_names[int(self.choose_classes(probabilities)[0])]
         rule = decision_rule.format_reasons(self.manifest.decision, name, prediction.likeliest)

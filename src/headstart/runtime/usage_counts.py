@@ -92,7 +92,8 @@ def count_predictions(
     counts = Counts(answered=len(readable), errors=len(predictions) - len(readable), unknown=unknown)
     labels = [prediction.likeliest or prediction.answer for prediction in readable]
     counts.labels.update(labels)
-    counts.confidence += _bin_values([row.probabilities[name] for row, name in zip(readable, labels, strict=True)])
+    of_classes = [(row, name) for row, name in zip(readable, labels, strict=True) if row.number is None]
+    counts.confidence += _bin_values([row.probabilities[name] for row, name in of_classes])
     counts.novelty += _bin_values([prediction.novelty for prediction in readable if prediction.novelty is not None])
     if has_sets:
         set_sizes = np.array([min(len(prediction.plausible), SIZES - 1) for prediction in readable], np.int64)

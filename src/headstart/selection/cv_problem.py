@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.job import Job
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, Head, NameInitialization, Score
+from headstart.core.types import CLASSIFICATION, Dataset, Head, NameInitialization, Score, Task
+from headstart.data.strata import label_strata
 from headstart.heads import cross_validation, repeated_cv
 from headstart.statistics.intervals import Interval
 
@@ -21,9 +23,10 @@ class CvProblem:
 
     Attributes:
         rows: (M,) int64 rows of the data set.
-        y: (M,) int64 classes.
+        y: (M,) int64 classes, or float64 numbers.
         folds: (R, M) fold of each picture in each repeat.
         clusters: (N,) labels of near-duplicates, of the whole data set.
+        n_classes: C columns of an answer.
         prefer: `accurate` or `fast`.
         class_weight: (C,) float64 or None.
         sample_weight: (N,) float64 of the whole data set, or None.
@@ -44,6 +47,7 @@ class CvProblem:
     sample_weight: np.ndarray | None = None
     split: str = "cv"
     names: NameInitialization | None = None
+    task: Task = CLASSIFICATION
     tuned_heads: dict[bytes, tuple[cross_validation.TunedSetting, float]] = field(default_factory=dict)
 
     def tune_head(self, head: Head, x: np.ndarray) -> tuple[cross_validation.TunedSetting, float]:
@@ -57,6 +61,11 @@ class CvProblem:
             tuned = cross_validation.tune_head(head, x, self.y, self.folds[:1], metric=self.metric, **self.shared)
             self.tuned_heads[key] = tuned, time.monotonic() - started
         return self.tuned_heads[key]
+
+    @property
+    def strata(self) -> np.ndarray:
+        """(M,) int64 what every draw takes its share of."""
+        return label_strata(self.task, self.y)
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def make_cv_problem(
     rows: np.ndarray, data: Dataset, folds: np.ndarray, clusters: np.ndarray, *, ctx: Context, split: str = "cv"
 ) -> CvProblem:
     """The problem of some rows (M,) of a data set; `folds` (R, N) and `clusters` (N,) speak of all its rows."""
-    y, classes = np.asarray(data.targets)[rows], len(data.class_names)
+    y, classes = np.asarray(data.targets)[rows], len(data.output_names)
     balanced = ctx.job.class_weight == "balanced"
     return CvProblem(
         rows=rows,
@@ -98,11 +107,17 @@ def make_cv_problem(
         folds=np.asarray(folds)[:, rows],
         clusters=np.asarray(clusters),
         n_classes=classes,
-        metric=ctx.job.metric,
+        metric=choose_metric(data.learning_task, ctx.job),
         prefer=ctx.job.prefer,
         class_weight=cross_validation.balanced_class_weights(y, classes) if balanced else None,
         seed=ctx.seed,
         sample_weight=None if data.weights is None else np.asarray(data.weights),
         split=split,
+        task=data.learning_task,
         tuned_heads=ctx.tuned_heads,
     )
+
+
+def choose_metric(task: Task, job: Job) -> str:
+    """What candidates are compared by: as asked for where the task knows it, else the task's own."""
+    return job.metric if job.metric in task.metrics else task.metrics[0]

@@ -18,7 +18,9 @@ _CONVERGED = 1e-4
 
 
 def compute_logme(x: np.ndarray, y: np.ndarray) -> float:
-    """Log evidence of a linear model, per picture and class, higher is better; x (M, D) float32, y (M,) int64.
+    """Log evidence of a linear model, per picture and output, higher is better.
+
+    x is (M, D) float32, y (M,) int64 classes or float64 numbers.
 
     You, Liu, Wang, Long: LogME, ICML 2021, with the fixed point of its 2022 sequel; features and targets centred. Of
     more than 640 rows, evenly spaced ones are used.
@@ -27,8 +29,10 @@ def compute_logme(x: np.ndarray, y: np.ndarray) -> float:
     labels = np.asarray(y)[rows]
     basis_MQ, power = _principal_directions(np.asarray(x[rows], np.float64))
     evidences = []
-    for c in np.unique(labels):
-        target = (labels == c) - np.mean(labels == c)
+    is_number = np.issubdtype(labels.dtype, np.floating)
+    columns = [labels / max(float(labels.std()), 1e-300)] if is_number else [labels == c for c in np.unique(labels)]
+    for column in columns:
+        target = column - np.mean(column)
         explained = (basis_MQ.T @ target) ** 2
         residual = max(float(target @ target - explained.sum()), 0.0)
         evidences.append(_maximize_evidence(power, explained, residual, len(labels)))

@@ -42,7 +42,9 @@ class Metrics:
     def count_answers(self, model: str, predictions: Iterable[Prediction]) -> None:
         """Count answers."""
         for prediction in predictions:
-            self._answers.labels(model, "error" if prediction.error else prediction.answer).inc()
+            is_number = prediction.number is not None and not prediction.unknown
+            answer = prediction.likeliest if is_number else prediction.answer  # numbers are not counted one by one
+            self._answers.labels(model, "error" if prediction.error else answer).inc()
 
     def declare_answers(self, model: str, class_names: Sequence[str]) -> None:
         """Let every answer that a model can give be seen as 0 before it is given."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+GAINS = ("r2", "spearman")
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in the log loss
 
 
@@ -19,13 +20,25 @@ def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.asarray(squares - 2 * p[np.arange(len(y)), y].astype(np.float64) + 1)
 
 
+def squared_errors(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """(M,) float64 squared errors of numbers (M, 1) in parts of the variance of `y` (M,): their mean is 1 - R2."""
+    squares = np.square(np.asarray(p[:, 0], np.float64) - y)
+    spread = float(np.var(y))
+    return np.asarray(squares / spread if spread > 0 else squares)
+
+
+def is_gain(metric: str) -> bool:
+    """Whether more of a score is better."""
+    return metric in GAINS or metric.endswith(("accuracy", "f1", "auc"))
+
+
 def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """(M,) float64: a metric as one loss a picture whose mean is `log_loss`, 1 - `accuracy` or 1 - `balanced_accuracy`.
+    """(M,) float64: a metric as one loss a picture, whose mean is `log_loss`, or 1 minus a score that should be large.
 
     Another metric is a `ValueError`.
     """
-    if metric == "log_loss":
-        return log_losses(y, p)
+    if metric in _LOSSES:
+        return _LOSSES[metric](y, p)
     wrong = np.asarray(np.argmax(p, axis=1) != y).astype(np.float64)
     if metric == "accuracy":
         return wrong
@@ -33,3 +46,6 @@ def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
         counts = np.bincount(y)
         return np.asarray(wrong * len(y) / ((counts > 0).sum() * counts[y]))
     raise ValueError(f"no loss is known for `{metric}`")
+
+
+_LOSSES = {"log_loss": log_losses, "r2": squared_errors}

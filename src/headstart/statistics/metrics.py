@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from headstart.core.types import Score
-from headstart.statistics import auc
+from headstart.core.types import CLASSIFICATION, REGRESSION, Score, Task
+from headstart.statistics import auc, regression_metrics
 from headstart.statistics.calibration_error import calibration_bins, calibration_error
 from headstart.statistics.intervals import (
     Interval,
@@ -90,10 +90,14 @@ def compute_score(
 ) -> Score:
     """One of `NAMES` over all classes, from true classes `y` (M,) int64 and probabilities `p` (M, C).
 
+    Scores of numbers take `y` (M,) float64 and `p` (M, 1).
     `subject` says whose score it is when not the model's; `seed` is for the calibration error's interval alone.
     `n_folds` of a cross-validation widen the interval, 0 where all pictures judge one model. An unknown name and shapes
     that do not fit are a `ValueError`.
     """
+    if name in regression_metrics.NAMES:
+        shared: dict[str, Any] = {"split": split, "subject": subject, "clusters": clusters, "n_folds": n_folds}
+        return regression_metrics.compute_score(name, y, p, **shared)
     case = _make_case(y, p, None, clusters, seed, n_folds)
     if name in _WHOLE:
         part = _WHOLE[name](case) if len(case.y) else _ABSENT
@@ -110,6 +114,7 @@ def compute_scores(
     *,
     split: str,
     class_names: tuple[str, ...],
+    task: Task = CLASSIFICATION,
     answers: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
     seed: int = 0,
@@ -117,12 +122,16 @@ def compute_scores(
 ) -> tuple[Score, ...]:
     """All scores: first those over all classes, then those of each class; empty when there is no picture.
 
-    `y` (M,) int64, `p` (M, C), `answers` (M,) int64 where not the most probable class, `clusters` (M,); `seed` and
+    Of numbers those of `regression_metrics`. `y` (M,) int64, `p` (M, C), `answers` (M,) int64 where not the most
+    probable class, `clusters` (M,); `seed` and
     `n_folds` as in `compute_score`.
     """
-    case = _make_case(y, p, answers, clusters, seed, n_folds)
-    if not len(case.y):
+    if not len(y):
         return ()
+    if task is REGRESSION:
+        shared: dict[str, Any] = {"split": split, "clusters": clusters, "n_folds": n_folds}
+        return tuple(compute_score(name, y, p, **shared) for name in regression_metrics.NAMES)
+    case = _make_case(y, p, answers, clusters, seed, n_folds)
     each = {name: {c: measure(case, c) for c in case.present} for name, measure in _PER_CLASS.items()}
     whole = {name: measure(case) for name, measure in _WHOLE.items()}
     whole |= {name: _average_classes(case, name, each[measure]) for name, measure in _MACRO.items()}

@@ -2,7 +2,8 @@
 
 The lowest mean loss wins. A cheaper candidate is taken instead only when the paired 95 % interval of the difference
 holds 0, which is a tie, and it loses less than a tolerance: 0.005 when accuracy is preferred, 0.02 when speed is. For
-accuracies that is half a point (two points); for the log loss the typical (geometric mean) probability given to the
+accuracies that is half a point (two points), for R2 as much of the variance; for the log loss the typical (geometric
+mean) probability given to the
 truth falls by half a per cent (two). Cost is counted in operations, so the choice is the same on every machine.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.statistics.intervals import Interval, mean_interval
+from headstart.statistics.losses import is_gain
 
 TOLERANCE = {"accurate": 0.005, "fast": 0.02}
 
@@ -130,7 +132,7 @@ def _format_reason(
 
 
 def _format_metric(candidate: CandidateLosses, metric: str) -> str:
-    return f"{1 - candidate.mean_loss if metric.endswith('accuracy') else candidate.mean_loss:.3f}"
+    return f"{1 - candidate.mean_loss if is_gain(metric) else candidate.mean_loss:.3f}"
 
 
 def _format_difference(interval: Interval) -> str:

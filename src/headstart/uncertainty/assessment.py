@@ -15,7 +15,8 @@ from headstart.core import blas_threads, registry
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
+from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, Task, UncertaintyReport
+from headstart.data.strata import find_strata
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads import cross_validation, ensemble
@@ -24,8 +25,8 @@ from headstart.statistics import metrics
 from headstart.statistics.intervals import make_share_score
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
-from headstart.uncertainty import hidden_classes, ood_detection, ood_threshold
-from headstart.uncertainty.coverage import HeldOutPredictions, score_share
+from headstart.uncertainty import hidden_classes, ood_detection, ood_threshold, prediction_intervals
+from headstart.uncertainty.coverage import CoveragePromise, HeldOutPredictions, score_share
 from headstart.uncertainty.ood_threshold import FAMILIAR, KnownDistances, TrainingSample
 from headstart.uncertainty.selective_prediction import collect_arrays, make_entry, measure_uncertainty
 from headstart.uncertainty.summary import format_coverage, format_unknown, judge_unknown
@@ -53,15 +54,13 @@ def assess_uncertainty(
     """
     inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job)
     cross_validated, coverage = inputs.make_cross_validated(), ctx.job.coverage
-    kind = coverage_judging.choose_score(cross_validated, coverage)
-    promise = coverage_judging.set_thresholds(cross_validated, kind, coverage)
-    floors = coverage_judging.compute_floors(cross_validated, promise, FAMILIAR)
+    promise, floors = _make_promise(cross_validated, coverage, data.learning_task)
     training_sample = inputs.draw_training_sample()
     detector, known_distances = ood_threshold.fit_detector(training_sample, inputs.find_trained_distances())
     report = UncertaintyReport(
         coverage=coverage,
         promise=promise.guaranteed,
-        score=kind,
+        score=promise.score,
         by_class=promise.by_class,
         thresholds=promise.thresholds,
         floors=floors,
@@ -73,16 +72,18 @@ def assess_uncertainty(
         scores=(),
     )
     judged = inputs.find_held_back() or cross_validated
-    if judged.split == "cv":
-        outcomes = coverage_judging.judge_sets_by_fold(judged, promise, coverage, FAMILIAR)
+    if data.learning_task.has_classes:
+        outcomes = _judge_sets(judged, promise, floors, coverage)
+        scores, hopeless = inputs.score_calibration(), outcomes.hopeless
+        scores += coverage_judging.score_sets(judged, outcomes, data.class_names)
     else:
-        outcomes = coverage_judging.judge_sets(judged, promise, floors)
-    scores = inputs.score_calibration() + coverage_judging.score_sets(judged, outcomes, data.class_names)
-    if detector and adapted.strategy == "probe":
-        rule = hidden_classes.SetRule(score=kind, coverage=coverage)
+        scores = prediction_intervals.score_intervals(judged, promise, coverage)
+        hopeless = np.zeros(len(judged.y), bool)
+    if detector and adapted.strategy == "probe" and data.learning_task.has_classes:
+        rule = hidden_classes.SetRule(score=promise.score, coverage=coverage)
         predict = inputs.predict_held_out
         scores += hidden_classes.score_hidden_classes(training_sample, detector.method, predict, rule, data.class_names)
-    scores += score_unknown(report, inputs, judged, outcomes.hopeless, known_distances)
+    scores += score_unknown(report, inputs, judged, hopeless, known_distances)
     if foreign:
         scores += score_foreign(report, inputs, judged, known_distances, foreign)
     report = dataclasses.replace(report, scores=tuple(scores))
@@ -94,6 +95,25 @@ def assess_uncertainty(
         ctx.console.print_line("uncertainty", f"unknown: {declined}")
     ctx.console.print_line("uncertainty", verdict.sentence)
     return report
+
+
+def _make_promise(
+    cross_validated: HeldOutPredictions, coverage: float, task: Task
+) -> tuple[CoveragePromise, np.ndarray]:
+    """What is promised of prediction sets, or of intervals, and the floors (C,) that no interval has."""
+    if not task.has_classes:
+        return prediction_intervals.promise_intervals(cross_validated, coverage), np.full(1, np.inf)
+    kind = coverage_judging.choose_score(cross_validated, coverage)
+    promise = coverage_judging.set_thresholds(cross_validated, kind, coverage)
+    return promise, coverage_judging.compute_floors(cross_validated, promise, FAMILIAR)
+
+
+def _judge_sets(
+    judged: HeldOutPredictions, promise: CoveragePromise, floors: np.ndarray, coverage: float
+) -> coverage_judging.SetOutcomes:
+    if judged.split == "cv":
+        return coverage_judging.judge_sets_by_fold(judged, promise, coverage, FAMILIAR)
+    return coverage_judging.judge_sets(judged, promise, floors)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,7 +188,7 @@ class _AssessmentInputs:
             draw = np.random.default_rng(self.job.seed)
             rows = np.sort(draw.choice(rows, ood_detection.MOST, replace=False))
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
-        return TrainingSample(rows=rows, x=self.load_features(rows), y=self.get_labels(rows), fold=fold)
+        return TrainingSample(rows=rows, x=self.load_features(rows), y=find_strata(self.data).labels[rows], fold=fold)
 
     def predict_held_out(self, x: np.ndarray, y: np.ndarray, learnt: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """(B, C) tempered answers of the run's head, fitted anew on other pictures; see `PredictHeldOut`.

@@ -74,7 +74,7 @@ def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) 
     )
     if n < needed:
         why = (
-            f"{n:,} out-of-fold pictures cannot promise {_format_percent(coverage)}, {needed:,} could: "
+            f"{n:,} out-of-fold pictures cannot promise {format_percent(coverage)}, {needed:,} could: "
             "every class stays in the set"
         )
         return CoveragePromise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=why)
@@ -83,8 +83,8 @@ def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) 
     fewest = int(counts.min()) if by_class else n
     guaranteed = conformal.cross_validation_guarantee(fewest, len(np.unique(predictions.fold)), coverage)
     why = (
-        f"{n:,} out-of-fold training pictures set the thresholds, for {_format_percent(coverage)} {scope}; theory "
-        f"guarantees {_format_percent(guaranteed)}, and that of the folds' models"
+        f"{n:,} out-of-fold training pictures set the thresholds, for {format_percent(coverage)} {scope}; theory "
+        f"guarantees {format_percent(guaranteed)}, and that of the folds' models"
     )
     return CoveragePromise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=why)
 
@@ -103,7 +103,8 @@ def compute_floors(predictions: HeldOutPredictions, promise: CoveragePromise, fa
     return np.asarray(np.maximum(limits, promise.thresholds))
 
 
-def _format_percent(share: float) -> str:
+def format_percent(share: float) -> str:
+    """`90 %`."""
     return f"{round(100 * share, 4):g} %"
 
 

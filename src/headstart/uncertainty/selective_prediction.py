@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.model_manifest import UncertaintyEntry
 from headstart.core.types import UncertaintyReport
-from headstart.uncertainty import conformal
+from headstart.uncertainty import conformal, prediction_intervals
 from headstart.uncertainty import ood_detection as novelty
 
 
@@ -46,8 +46,11 @@ def measure_uncertainty(
     `arrays` are those of `collect_arrays`: `thresholds` and `floors` (C,), and where novelty is measured `known` (K,)
     sorted distances of known pictures and what `ood_detection.compute_distances` takes.
     """
-    plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers)
-    hopeless = conformal.flag_empty_sets(p, arrays["floors"])
+    if entry.score == prediction_intervals.SCORE:
+        plausible, hopeless = np.ones(p.shape, bool), np.zeros(len(p), bool)
+    else:
+        plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers)
+        hopeless = conformal.flag_empty_sets(p, arrays["floors"])
     plausible[hopeless] = False
     if not entry.novelty:
         return PredictionUncertainty(plausible, np.full(len(p), np.nan), np.zeros(len(p), bool), hopeless)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Score, UncertaintyReport, Verdict
-from headstart.uncertainty import hidden_classes, ood_detection
+from headstart.uncertainty import hidden_classes, ood_detection, prediction_intervals
 
 USEFUL = 0.5  # share of strange pictures declined, below which `unknown` is said not to work
 OF_THRESHOLDS = "thresholds of cross-validation"  # subject of a score that older runs have
@@ -17,11 +17,17 @@ def format_coverage(report: UncertaintyReport) -> str:
     scores = {(s.name, s.subject): s for s in report.scores}
     if ("coverage", "") not in scores:
         return report.why
-    covered, size = scores["coverage", ""], scores["set_size", ""]
+    covered = scores["coverage", ""]
+    goal = f"{100 * report.coverage:g} % asked for{_format_folds(scores, 'coverage')}"
+    if report.score == prediction_intervals.SCORE:
+        width = scores.get(("interval_width", ""))
+        wide = f", {width.value:.4g} wide" if width else ", of any width"
+        return f"{_format_share(covered)} of {covered.n:,} pictures have their number in the interval{wide}; {goal}"
+    size = scores["set_size", ""]
     of_classes = [s for s in report.scores if s.name == "coverage" and s.subject not in ("", OF_THRESHOLDS)]
     parts = [
         f"{_format_share(covered)} of {covered.n:,} pictures have their class in the prediction set, {size.value:.2f} "
-        f"classes each; {100 * report.coverage:g} % asked for{_format_folds(scores, 'coverage')}"
+        f"classes each; {goal}"
     ]
     if of_classes:
         worst = min(of_classes, key=lambda s: s.value)
@@ -65,7 +71,9 @@ def judge_unknown(report: UncertaintyReport, *, trained: bool) -> Verdict:
     }[answer]
     shares = [f"{_format_share(s)} of {_format_kind(s, report)}" for s in strangers]
     parts = [f"it declines {', '.join(shares)}"] if shares else []
-    if not near:
+    if not near and report.score == prediction_intervals.SCORE:
+        parts.append("how it does on pictures like yours was not measured")
+    elif not near:
         why = "a trained network has learnt from each" if trained else "too few pictures"
         parts.append(f"no class was left out to see: {why}")
     return Verdict(code="unknown", answer=answer, sentence=f"{claim}: {'; '.join(parts)}")

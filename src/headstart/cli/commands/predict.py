@@ -15,6 +15,7 @@ from headstart.core.blas_threads import request_single_blas_thread
 from headstart.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from headstart.core.types import AnswerLayout
     from headstart.runtime.batch_prediction import AnswerCounts, UsageWriter
     from headstart.runtime.inputs.decoded_batches import Source
     from headstart.runtime.inputs.image_sources import NamedSource
@@ -126,7 +127,7 @@ def _answer_by_run(args: argparse.Namespace, form: str, sources: Iterator[Source
     batch, sources = batch_prediction.choose_batch(sources)
     digest = file_digest(model.folder / "manifest.json")
     made_by = {"headstart": __version__, "model": digest, "form": form, "unknown": unknown, "batch": batch}
-    with contextlib.closing(_open_table(args, form, model.class_names, made_by)) as table:
+    with contextlib.closing(_open_table(args, form, model.layout, made_by)) as table:
         return batch_prediction.answer_all(model, sources, table, batch=batch, unknown=unknown, usage_writer=writer)
 
 
@@ -141,18 +142,19 @@ def _make_usage_writer(path: Path | None, model: Model) -> UsageWriter | None:
     return UsageWriter(usage, path)
 
 
-def _open_table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], made_by: dict[str, Any]) -> Table:
+def _open_table(args: argparse.Namespace, form: str, layout: AnswerLayout, made_by: dict[str, Any]) -> Table:
     from headstart.runtime.outputs import resumable_table
 
     if args.out is None:
-        return resumable_table.StreamTable(sys.stdout.buffer, form, class_names)
+        return resumable_table.StreamTable(sys.stdout.buffer, form, layout)
     mode = "resume" if args.resume else "overwrite" if args.overwrite else "new"
-    return resumable_table.open_table(args.out, form, class_names, made_by, mode=mode)
+    return resumable_table.open_table(args.out, form, layout, made_by, mode=mode)
 
 
 def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
     from headstart.api import commands
     from headstart.core.console import Console
+    from headstart.core.types import AnswerLayout
     from headstart.runtime.batch_prediction import AnswerCounts
 
     for option in ("resume", "usage"):
@@ -160,7 +162,7 @@ def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[S
             raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
     answers = commands.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(sources)
     counts = AnswerCounts()
-    with contextlib.closing(_open_table(args, form, (), {"model": args.run, "batch": 1})) as table:
+    with contextlib.closing(_open_table(args, form, AnswerLayout(), {"model": args.run, "batch": 1})) as table:
         for prediction in answers:
             table.write_rows([prediction])
             counts.answered += not prediction.error

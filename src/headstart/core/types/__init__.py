@@ -29,7 +29,7 @@ from headstart.core.types.head import (
     NameInitialization,
     StartingHead,
 )
-from headstart.core.types.prediction import UNKNOWN, Prediction, ZeroShotPrediction
+from headstart.core.types.prediction import UNKNOWN, AnswerLayout, Prediction, ZeroShotPrediction
 from headstart.core.types.ranking import Ranking, RankRow
 from headstart.core.types.result import (
     AblationRow,
@@ -41,6 +41,7 @@ from headstart.core.types.result import (
     list_verdicts,
 )
 from headstart.core.types.score import CalibrationBin, Score, Verdict
+from headstart.core.types.task import CLASSIFICATION, REGRESSION, TASKS, Task
 from headstart.core.types.training import (
     Diagnosis,
     EpochRow,
@@ -63,9 +64,10 @@ __all__ += ["Explained", "MapRow"]
 __all__ += ["AccuracyChange", "Export", "Exported"]
 __all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "IterativeHead", "NameInitialization"]
 __all__ += ["StartingHead"]
-__all__ += ["UNKNOWN", "Prediction", "ZeroShotPrediction"]
+__all__ += ["UNKNOWN", "AnswerLayout", "Prediction", "ZeroShotPrediction"]
 __all__ += ["RankRow", "Ranking"]
 __all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport", "list_verdicts"]
 __all__ += ["CalibrationBin", "Score", "Verdict"]
+__all__ += ["CLASSIFICATION", "REGRESSION", "TASKS", "Task"]
 __all__ += ["Diagnosis", "EpochRow", "EpochScores", "FineTuningResult", "ModelCheck"]
 __all__ += ["TrainingInput", "TrainingLog", "Trial", "TunedNetwork"]

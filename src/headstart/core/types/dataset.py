@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headstart.core.types.backbone import OWN_RANGES, InputSpec, PixelRanges
+from headstart.core.types.task import TASKS, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,12 +61,12 @@ class Dataset:
     name: str  # the folder's name
     root: str  # absolute path of the folder; in a run folder its name alone
     modality: str  # `image`
-    task: str  # `classification`
+    task: str  # one of `TASKS`
     uris: tuple[str, ...]  # N paths relative to `root`, `/` between parts, sorted; bad bytes as surrogate escapes
     digests: tuple[str, ...]  # N SHA-256 hex digests of the files' bytes
-    targets: np.ndarray  # (N,) int64, positions in `class_names`
+    targets: np.ndarray  # (N,) int64, positions in `class_names`; numbers are (N,) float64
     split: tuple[str, ...]  # N words: `train`, `val` or `test` where the folder gives splits, else empty
-    class_names: tuple[str, ...]  # C names, sorted; classes without a usable picture included
+    class_names: tuple[str, ...]  # C names, sorted; classes without a usable picture included; none for numbers
     facts: DatasetFacts  # one entry a picture
     excused: tuple[SkippedFile, ...]  # files on disk that are not used
     digest: str  # SHA-256 over uris, digests, targets, splits, class names, and groups, times and weights if any
@@ -74,6 +75,17 @@ class Dataset:
     times: np.ndarray | None = None  # (N,) float64, seconds, NaN where unknown; the newest are tested on
     weights: np.ndarray | None = None  # (N,) float64, positive, mean 1: how much a picture counts in training
     unlabelled: tuple[str, ...] = ()  # paths relative to `root` of pictures without a label: kept apart, not learnt
+    target_name: str = ""  # what a number measures
+
+    @property
+    def learning_task(self) -> Task:
+        """What is learnt."""
+        return TASKS[self.task]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the columns of an answer are: the classes, or the one number."""
+        return self.class_names or (self.target_name or "value",)
 
     def adapt_input(self, spec: InputSpec) -> InputSpec:
         """A backbone's input with what holds for this set."""

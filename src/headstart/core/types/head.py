@@ -36,13 +36,14 @@ class NameInitialization:
 class FittedHead:
     """A head as plain arrays, so that the runtime can answer with numpy alone.
 
-    `linear` has `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in. `neighbours`
+    `linear` has `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in, as has
+    `linear_identity`, whose sums are the answer itself. `neighbours`
     has `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,) int64, `k` (), `vote`
     (C,) what a vote for each class counts, `prior` (C,) what is added to the votes.
     """
 
     head: str  # name of the plugin that fitted it
-    kind: str  # how `headstart.heads.prediction` turns features into probabilities: `linear` or `neighbours`
+    kind: str  # how `headstart.heads.prediction` turns features into answers: `linear`, `neighbours` …
     params: Mapping[str, Any]  # what was tuned (`{"strength": 0.01}`) and fixed
     arrays: Mapping[str, np.ndarray]
     trainable_params: int  # numbers that were fitted

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from headstart.core.types.task import CLASSIFICATION, REGRESSION, Task
+
 UNKNOWN = "unknown"  # the answer where the model says that it does not know; `Prediction.unknown` tells for sure
 
 
@@ -13,14 +15,30 @@ class Prediction:
     """One answer, with its uncertainty."""
 
     uri: str  # the file, or the name under which the picture came
-    answer: str  # a class; `unknown` where the model does not know; empty where the file could not be read
+    answer: str  # a class or a number; `unknown` where the model does not know; empty for a file that cannot be read
     probabilities: Mapping[str, float] = field(default_factory=dict)  # class -> calibrated probability
     error: str = ""  # why the file could not be read, else empty
     likeliest: str = ""  # the most probable class; empty where the file could not be read
+    number: float | None = None  # of a model that answers with numbers; `probabilities` has it by what it measures
+    low: float | None = None  # of the interval that holds the true number as often as promised; None without a promise
+    high: float | None = None
     plausible: tuple[str, ...] = ()  # the prediction set, the class to answer first; empty without a promise
     novelty: float | None = None  # 0..1, share of known pictures that look more familiar; None where not measured
     unknown: bool = False  # whether the model declines to answer
     reasons: tuple[str, ...] = ()  # why it does, or why its answer is not the likeliest class, a sentence each
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLayout:
+    """What the rows of a model's answers have: `names` of its outputs (none of a bare backbone), and its task."""
+
+    names: tuple[str, ...] = ()
+    task: Task = CLASSIFICATION
+
+    @property
+    def is_number(self) -> bool:
+        """Whether an answer is a number."""
+        return self.task is REGRESSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

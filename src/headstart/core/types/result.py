@@ -72,9 +72,9 @@ class Evaluation:
     split: str  # of the headline: `test`, `val`, `cv` when nothing could be held out, `none` when nothing can judge
     scores: tuple[Score, ...]  # all splits' scores of the model; per class with `subject`
     baselines: tuple[Score, ...]  # the same metrics of the baselines; `subject` names them
-    confusion: np.ndarray  # (C, C) int64, true class by answered class, on `split`
+    confusion: np.ndarray  # (C, C) int64, true class by answered class, on `split`; (0, 0) of numbers
     rows: np.ndarray  # (M,) int64 rows judged in `split`
-    probabilities: np.ndarray  # (M, C) float32 for `rows`
+    probabilities: np.ndarray  # (M, C) float32 for `rows`; numbers are (M, 1)
     calibration: tuple[CalibrationBin, ...]  # reliability bins on `split`
     suspects: np.ndarray  # (P,) int64 rows whose label held-out predictions contradict, the likeliest wrong first
     threshold: float | None  # probability of the positive class above which it is answered; None without `positive`
@@ -82,7 +82,7 @@ class Evaluation:
     paid: tuple[AblationRow, ...] = ()  # did fine-tuning and pre-training pay; empty without fine-tuning
     wrong_labels: tuple[float, ...] = ()  # how many of `suspects` are wrong: expected, low, high; empty if none
     rival_classes: tuple[int, ...] = ()  # of each of `suspects` the class that they say instead
-    rival_probabilities: tuple[float, ...] = ()  # of these classes, held out
+    rival_probabilities: tuple[float, ...] = ()  # of these classes, held out; of numbers what they say instead
     nested: bool = False  # whether nested cross-validation judges: each fold by a search that did not see it
 
     @property
@@ -113,15 +113,16 @@ class UncertaintyReport:
     """When the model should not be believed, and how well that is recognised.
 
     `scores` holds `ece`, `log_loss` and `brier` (subjects `before` and `after`); `coverage`, `set_size`, `singletons`,
-    `empty_sets`; `unknown`, the share declined; `novelty_auc` of foreign pictures and of hidden classes. Where folds
+    `empty_sets`, of numbers `interval_width`; `unknown`, the share declined; `novelty_auc` of foreign pictures and of
+    hidden classes. Where folds
     judge each other, `coverage_of_folds` and `unknown_of_folds` are of those furthest apart (`lowest`, `highest`).
     """
 
     coverage: float  # share of pictures whose true class shall be among the plausible ones, as asked for
     promise: float  # the share that theory guarantees, 0 for none
-    score: str  # one of `headstart.uncertainty.conformal.SCORES`
+    score: str  # one of `headstart.uncertainty.conformal.SCORES`, or `absolute_error` of numbers
     by_class: bool  # whether the promise is kept in each class rather than on average
-    thresholds: np.ndarray  # (C,) float64 of the score; infinity makes the class always plausible
+    thresholds: np.ndarray  # (C,) float64 of the score; infinity makes the class always plausible; or a half width
     floors: np.ndarray  # (C,) float64; where no class keeps its floor, no class is plausible
     kept: float  # share of known pictures, at least, whose true class keeps its floor
     n: int  # pictures that set the thresholds, one of each cluster of near-duplicates

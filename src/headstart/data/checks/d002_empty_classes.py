@@ -28,4 +28,4 @@ def _check_empty_classes(check: Check, audit_input: AuditInput) -> Outcome:
     return check.make_issue(sentence, "add pictures, or remove the folder")
 
 
-PLUGIN = Check("D002", "empty classes", "files", _check_empty_classes)
+PLUGIN = Check("D002", "empty classes", "files", _check_empty_classes, of_classes=True)

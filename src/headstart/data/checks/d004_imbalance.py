@@ -28,4 +28,4 @@ def _check_imbalance(check: Check, audit_input: AuditInput) -> Outcome:
     return (check.make_issue if ratio >= ISSUE_RATIO else check.make_tip)(sentence, fix)
 
 
-PLUGIN = Check("D004", "imbalance", "files", _check_imbalance)
+PLUGIN = Check("D004", "imbalance", "files", _check_imbalance, of_classes=True)

@@ -35,4 +35,4 @@ def _check_same_subfolders(check: Check, audit_input: AuditInput) -> Outcome:
     return check.make_outcome([check.make_finding("error", sentence, fix)])
 
 
-PLUGIN = Check("D009", "same sub-folders in classes", "files", _check_same_subfolders)
+PLUGIN = Check("D009", "same sub-folders in classes", "files", _check_same_subfolders, of_classes=True)

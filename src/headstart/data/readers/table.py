@@ -109,7 +109,7 @@ def read_annotations(path: Path, columns: dict[str, str], job: Job) -> Annotatio
     if wrong:
         fit = [at not in wrong for at in range(len(paths))]
         parsed = {name: list(compress(column, fit)) for name, column in parsed.items()}
-    return Annotations(source=path, skipped=skipped, notes=notes, **parsed)
+    return Annotations(source=path, skipped=skipped, notes=notes, target_name=columns["target"], **parsed)
 
 
 def _read_columns(path: Path, names: list[str]) -> tuple[list[int], list[list[Any]], list[SkippedFile]]:

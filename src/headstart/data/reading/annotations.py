@@ -18,7 +18,7 @@ from headstart.core.job import Job, format_flag
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import list_location
 from headstart.core.storage.locations.names import is_reachable, is_remote
-from headstart.core.types import SkippedFile
+from headstart.core.types import CLASSIFICATION, SkippedFile
 from headstart.data.reading import label_texts
 from headstart.data.reading.records import Labelling, Listing, Record, sort_by_bytes
 from headstart.data.reading.root_search import PictureRoot, find_root
@@ -41,6 +41,7 @@ class Annotations:
     times: Sequence[float] = ()
     skipped: list[SkippedFile] = field(default_factory=list)  # rows beside these R
     notes: list[str] = field(default_factory=list)  # what a person should know of the source, a line each
+    target_name: str = ""  # the column of the labels
 
     def make_records(self, uris: Sequence[str]) -> list[Record]:
         """R records, with the uris that their paths turned out to be."""
@@ -88,7 +89,7 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
         root=root.path,
         uris=sort_by_bytes([*chosen, *unlabelled]),
         skipped=annotations.skipped + skipped,
-        label_pictures=_make_labeller(chosen, notes, source),
+        label_pictures=_make_labeller(chosen, notes, annotations, job),
     )
 
 
@@ -139,33 +140,50 @@ def _skip_copy(uri: str, number: int, earlier: int) -> SkippedFile:
 
 
 def _make_labeller(
-    chosen: dict[str, Record], notes: list[str], source: Path
+    chosen: dict[str, Record], notes: list[str], annotations: Annotations, job: Job
 ) -> Callable[[Sequence[str], Sequence[SkippedFile]], Labelling]:
+    source = annotations.source
+
     def label_pictures(pictures: Sequence[str], skipped: Sequence[SkippedFile]) -> Labelling:
         records = [chosen[uri] for uri in pictures if uri in chosen]
         unlabelled = [uri for uri in pictures if uri not in chosen]
-        task, why = label_texts.infer_task([record.labels for record in records])
-        _require_classes(records, skipped, task, why, source)
+        _require_labels(records, skipped, source)
+        labels = [record.labels for record in records]
+        task, why = label_texts.infer_task(labels) if job.task == "auto" else (job.task, "as asked for")
+        label_notes = [] if task == CLASSIFICATION.name else [f"{task}: {why}; --task asks for another"]
+        if task == CLASSIFICATION.name:
+            _require_classes(records, skipped, source)
         rows = [f"{row.reason.replace('_', ' ')}: `{format_printable(row.uri)}`: {row.detail}" for row in skipped]
         more = [f"and {len(rows) - SHOWN:,} more such: read/files.csv has each"] if len(rows) > SHOWN else []
-        return Labelling(records=records, unlabelled=unlabelled, notes=[*notes, *rows[:SHOWN], *more])
+        return Labelling(
+            records=records,
+            unlabelled=unlabelled,
+            task=task,
+            target_name=annotations.target_name,
+            notes=[*notes, *label_notes, *rows[:SHOWN], *more],
+        )
 
     return label_pictures
 
 
-def _require_classes(
-    records: Sequence[Record], skipped: Sequence[SkippedFile], task: str, why: str, source: Path
-) -> None:
-    name, place = format_printable(source.name), format_printable(str(source))
-    reasons = Counter(row.reason.replace("_", " ") for row in skipped).most_common()
-    not_used = "; not used: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons) if reasons else ""
+def _require_labels(records: Sequence[Record], skipped: Sequence[SkippedFile], source: Path) -> None:
     if not records:
-        raise DataError(f"`{name}` names no usable picture with a label{not_used}", where=place)
-    if task != "classification":
-        problem = f"the targets of `{name}` ask for {task}, which is not learnt: {why}"
-        raise DataError(problem, where=place, hint="name a column with one label a picture with --target")
+        name, place = format_printable(source.name), format_printable(str(source))
+        raise DataError(f"`{name}` names no usable picture with a label{_format_reasons(skipped)}", where=place)
+
+
+def _format_reasons(skipped: Sequence[SkippedFile]) -> str:
+    reasons = Counter(row.reason.replace("_", " ") for row in skipped).most_common()
+    return "; not used: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons) if reasons else ""
+
+
+def _require_classes(records: Sequence[Record], skipped: Sequence[SkippedFile], source: Path) -> None:
     classes = {record.labels[0] for record in records}
     if len(classes) < 2:
         (label,) = classes
-        problem = f"only one class has usable pictures: `{format_printable(label)}` with {len(records):,}{not_used}"
-        raise DataError(problem, where=place, hint="at least two are needed; --target names another column of labels")
+        problem = f"only one class has usable pictures: `{format_printable(label)}` with {len(records):,}"
+        raise DataError(
+            problem + _format_reasons(skipped),
+            where=format_printable(str(source)),
+            hint="at least two are needed; --target names another column of labels",
+        )

@@ -31,6 +31,7 @@ from headstart.data.reading import band_reading
 from headstart.data.reading.file_inspection import FileInspection, FileInspector
 from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
 from headstart.data.reading.scenes import find_scenes
+from headstart.data.reading.targets import describe_targets, make_targets
 from headstart.images.descriptors import ImageDescriptors, format_ranges, from_row, measure_ranges
 
 if TYPE_CHECKING:
@@ -87,10 +88,12 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
         if ranges != rules:
             labelling = _label_pictures(listing, answers)  # a picture may have vanished meanwhile
     labelling = _group_by_scene(listing.root, labelling, ctx)
+    if ctx.job.task != "auto":
+        labelling.task = ctx.job.task
     data = replace(_build_dataset(listing, labelling, answers), reading=_make_reading(ctx.job.resize, ranges))
     summary = _format_summary(data, labelling.split_names)
     ctx.console.print_line("read", f"{summary}, {format_duration(time.monotonic() - started)}")
-    for note in labelling.notes:
+    for note in [*labelling.notes, *describe_targets(data.targets, data.task, data.output_names[0])]:
         ctx.console.print_line("read", note)
     if ranges.precise and not ranges.n_bands:
         ctx.console.print_line("read", f"values beyond 8 bits a channel, none lost: {format_ranges(ranges)}")
@@ -172,10 +175,7 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
     entries = len(used) + len(skipped) + len(labelling.unlabelled)
     assert entries == len(listing.uris) + len(listing.skipped), "a file is not accounted for"
     uris, digests = tuple(picture.uri for picture in used), tuple(picture.digest for picture in used)
-    classes = [record.labels[0] for record in labelling.records]
-    names = tuple(sort_by_bytes({*classes, *labelling.class_names}))
-    positions = {name: position for position, name in enumerate(names)}
-    targets = np.array([positions[name] for name in classes], dtype=np.int64)
+    targets, names = make_targets(labelling, labelling.task)
     split = tuple(record.split for record in labelling.records)
     facts = [from_row(picture.row) for picture in used]
     of_records = _gather_columns(labelling.records, facts)
@@ -183,7 +183,8 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
         name=listing.name,
         root=listing.root,
         modality="image",
-        task="classification",
+        task=labelling.task,
+        target_name="" if names else labelling.target_name or listing.name,
         uris=uris,
         digests=digests,
         targets=targets,
@@ -251,9 +252,7 @@ def _gather_facts(pictures: Sequence[FileInspection], facts: Sequence[ImageDescr
 
 
 def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
-    filled = len(set(data.targets.tolist()))
-    empty = len(data.class_names) - filled
-    parts = [f"{len(data.uris):,} pictures in {filled:,} classes" + (f" ({empty:,} more without any)" if empty else "")]
+    parts = [f"{len(data.uris):,} pictures {_format_targets(data)}"]
     if any(data.split):
         counts = Counter(data.split)
         named = {split: f" (`{format_printable(name)}`)" for split, name in split_names.items() if name != split}
@@ -268,14 +267,33 @@ def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
     return ", ".join(parts)
 
 
+def _format_targets(data: Dataset) -> str:
+    if not data.class_names:
+        return f"with a number each, {data.output_names[0]} from {data.targets.min():g} to {data.targets.max():g}"
+    filled = len(set(data.targets.tolist()))
+    empty = len(data.class_names) - filled
+    return f"in {filled:,} classes" + (f" ({empty:,} more without any)" if empty else "")
+
+
 def _format_table(data: Dataset) -> bytes:
-    header = ("file", "use", "class", "split", "width_px", "height_px", "bytes", "sha256", "note")
+    header = (
+        "file",
+        "use",
+        "class" if data.class_names else data.output_names[0],
+        "split",
+        "width_px",
+        "height_px",
+        "bytes",
+        "sha256",
+        "note",
+    )
     facts = data.facts
     measures = zip(facts.width_px, facts.height_px, facts.file_bytes, data.digests, facts.notes, strict=True)
-    classes = (data.class_names[target] for target in data.targets.tolist())
+    targets = data.targets.tolist()
+    labels = [data.class_names[target] for target in targets] if data.class_names else targets
     rows: list[tuple[Any, ...]] = [
         (uri, "used", name, split, *measured)
-        for uri, name, split, measured in zip(data.uris, classes, data.split, measures, strict=True)
+        for uri, name, split, measured in zip(data.uris, labels, data.split, measures, strict=True)
     ]
     rows += [(file.uri, file.reason, "", "", "", "", "", "", file.detail) for file in data.excused]
     rows += [(uri, "unlabelled", "", "", "", "", "", "", "kept apart, not learnt from") for uri in data.unlabelled]

@@ -18,7 +18,7 @@ from headstart.core.job import TABLE_SETTINGS, Job, format_flag
 from headstart.core.storage import tables
 from headstart.core.storage.locations import localize, require_address
 from headstart.core.storage.locations.names import is_remote
-from headstart.core.types import SkippedFile
+from headstart.core.types import CLASSIFICATION, SkippedFile
 
 _FETCHED = (*tables.SUFFIXES, ".json", ".xml")  # single files, which are fetched before they are read
 FOLDERS = "class_folders"  # reads whatever no other reader recognises
@@ -43,6 +43,8 @@ class Labelling:
     class_names: tuple[str, ...] = ()  # classes that are there without a picture too
     skipped: list[SkippedFile] = field(default_factory=list)  # usable pictures that nothing can be learnt from
     unlabelled: list[str] = field(default_factory=list)  # uris of pictures without a label
+    task: str = CLASSIFICATION.name  # what is learnt from the labels
+    target_name: str = ""  # what a number measures
     notes: list[str] = field(default_factory=list)  # what else a person should know, a line each
     split_names: dict[str, str] = field(default_factory=dict)  # `test` -> how the data set calls it
 

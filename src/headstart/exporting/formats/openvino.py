@@ -87,8 +87,9 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     joined = ops.concat(blocks, 1) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
     p, doubt = _HEADS[source.manifest.head.kind](joined, arrays, temperature), source.manifest.doubt
-    out = {"probabilities": p}
+    out = {source.output: p}
     if source.with_uncertainty and doubt:
+        p = ops.multiply(p, float_constant([[0.0]])) if source.model.layout.is_number else p  # none is below its floor
         out |= openvino_uncertainty.uncertainty_outputs(joined, p, doubt, source.model.uncertainty_arrays)
     for name, node in out.items():
         node.output(0).set_names({name})
@@ -101,9 +102,14 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
 def _linear_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     from openvino import opset13 as ops
 
+    return ops.softmax(_number_head(x, arrays, temperature), 1)
+
+
+def _number_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    from openvino import opset13 as ops
+
     weights, bias = (np.asarray(arrays[name], np.float64) / temperature for name in ("weights", "bias"))
-    logits = ops.add(ops.matmul(x, float_constant(weights), False, False), float_constant(bias[None]))
-    return ops.softmax(logits, 1)
+    return ops.add(ops.matmul(x, float_constant(weights), False, False), float_constant(bias[None]))
 
 
 def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
@@ -125,7 +131,7 @@ def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: floa
     return ops.softmax(ops.divide(ops.log(floor), float_constant(np.full((1, 1), temperature))), 1)
 
 
-_HEADS = {"linear": _linear_head, "neighbours": _neighbours_head}
+_HEADS = {"linear": _linear_head, "linear_identity": _number_head, "neighbours": _neighbours_head}
 PLUGIN = Exporter(
     name="openvino",
     file=_FILE,

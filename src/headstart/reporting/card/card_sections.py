@@ -11,6 +11,7 @@ from headstart.backbones.licences import is_permissive
 from headstart.core.console import format_bytes
 from headstart.core.types import Score
 from headstart.data.splits import count_straddling
+from headstart.data.strata import find_strata
 from headstart.reporting.card import limitations, slices
 from headstart.reporting.card import markdown as md
 from headstart.reporting.card.card_data import CardInput
@@ -18,12 +19,14 @@ from headstart.reporting.card.slices import Slice
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
 _SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece", "mean_cost")
+_NUMBER_SCORES = ("mae", "rmse", "r2", "spearman")
 _OF_CLASS = ("recall", "precision", "f1")
 _MOST_NAMED = 20  # classes named in the first sentence
 _MOST_ROWS = 100  # classes that a table holds
 _UNCERTAINTY = {
-    "coverage": "share of pictures whose true class is in the prediction set",
+    "coverage": "share of pictures whose true class is in the prediction set, or whose number in the interval",
     "coverage_of_folds": "the same in the folds furthest apart",
+    "interval_width": "width of the interval, on average",
     "set_size": "classes in the prediction set, on average",
     "singletons": "share with one class in the set",
     "empty_sets": "share with an empty set",
@@ -42,7 +45,8 @@ _HOW_TO_USE = (
 
 def format_card_body(card: CardInput) -> str:
     """All sections."""
-    card_slices = [] if card.evaluation.refusal else slices.make_slices(card)
+    is_sliced = card.dataset.learning_task.has_classes and not card.evaluation.refusal
+    card_slices = slices.make_slices(card) if is_sliced else []
     limits = "## Limits found\n\n" + md.format_bullets(limitations.list_limitations(card, card_slices))
     description = (_format_opening(card), _format_intended_use(card), _format_data(card))
     quality = (_format_results(card, card_slices), _format_uncertainty(card), limits)
@@ -66,6 +70,8 @@ def _format_split(card: CardInput) -> str:
 
 def _format_opening(card: CardInput) -> str:
     scores, names = _headline_scores(card), card.dataset.class_names
+    if not card.dataset.learning_task.has_classes:
+        return _format_opening_of_numbers(card, scores)
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     opening = (
         f"# Picture classifier {md.escape_markup(card.dataset.name)}\n\n"
@@ -87,12 +93,24 @@ def _format_refusal(card: CardInput) -> str:
     return f"{_capitalise(md.format_sentence(card.evaluation.refusal))}."
 
 
+def _format_opening_of_numbers(card: CardInput, scores: dict[str, Score]) -> str:
+    error, r2, rows = scores["mae"], scores["r2"], np.asarray(card.splits.train)
+    learnt = np.asarray(card.dataset.targets)[rows]
+    return (
+        f"# Picture measure {md.escape_markup(card.dataset.name)}\n\n"
+        f"It answers with a number, {md.format_code(card.dataset.output_names[0])}, learnt from numbers between "
+        f"{learnt.min():.5g} and {learnt.max():.5g}. Mean absolute error {md.format_interval(error)}, R2 "
+        f"{md.format_interval(r2)} on {_format_split(card)} (n = {error.n:,}); brackets are 95 % intervals "
+        "everywhere.\n"
+    )
+
+
 def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def _format_intended_use(card: CardInput) -> str:
-    uncertainty = card.uncertainty
+    uncertainty, classes = card.uncertainty, card.dataset.learning_task.has_classes
     abstains = uncertainty is not None and (
         uncertainty.novelty is not None or bool(np.isfinite(uncertainty.floors).any())
     )
@@ -101,14 +119,18 @@ def _format_intended_use(card: CardInput) -> str:
         "It may answer `unknown`; such pictures are for a person to look at."
         + ("" if works else " `unknown` does not work here (see the limits): keep other pictures away from it.")
         if abstains
-        else "It always names one of its classes, whatever a picture shows: keep other pictures away from it."
+        else f"It always {'names one of its classes' if classes else 'answers'}, whatever a picture shows: keep other "
+        "pictures away from it."
     )
     shares = "the shares of wrong ones are below, class by class"
     shares = "how often it is wrong is not known" if card.evaluation.refusal else shares
     lines = [
-        "For single pictures that show one of its classes and were made as those of "
+        f"For single pictures that show {'one of its classes' if classes else 'what it measures'} and were made as "
+        "those of "
         f"{md.format_code(card.dataset.name)} were. {sentence}",
-        f"An answer is a suggestion with a probability, not a fact; {shares}.",
+        f"An answer is a suggestion with a probability, not a fact; {shares}."
+        if classes
+        else "An answer is a suggestion with an interval, not a fact; how far answers are off is below.",
         "Not for pictures of other things or from other sources without measuring it there first "
         "(`headstart evaluate RUN FOLDER`), and not for decisions about people without a person who decides.",
     ]
@@ -119,7 +141,7 @@ def _format_data(card: CardInput) -> str:
     data, splits = card.dataset, card.splits
     sides = {"training": splits.train, "validation": splits.val, "test": splits.test}
     filled_sides = {name: rows for name, rows in sides.items() if len(rows)}
-    targets, names = np.asarray(data.targets), data.class_names
+    targets, names, word = find_strata(data)
     ending = "with the fewest training pictures; `read/files.csv` beside this card lists every file"
     counts = [np.bincount(targets[np.asarray(r)], minlength=len(names)) for r in filled_sides.values()]
     rarest = sorted(np.argsort(counts[0], kind="stable")[:_MOST_ROWS].tolist())
@@ -138,7 +160,7 @@ def _format_data(card: CardInput) -> str:
         "## Training data\n\n"
         + md.format_bullets(lines)
         + f"\n{_format_few(len(names), ending)}"
-        + md.format_table(("class", *(f"{n} pictures" for n in filled_sides)), rows)
+        + md.format_table((word, *(f"{n} pictures" for n in filled_sides)), rows)
     )
 
 
@@ -156,23 +178,26 @@ def _format_results(card: CardInput, card_slices: list[Slice]) -> str:
     scores, classes = _headline_scores(card), len(card.dataset.class_names)
     if card.evaluation.refusal:
         return f"## Results\n\n{_format_refusal(card)}\n"
-    overall_rows = [(s.replace("_", " "), *_format_value_and_n(scores[s])) for s in _SCORES if s in scores]
+    overall_rows = [
+        (s.replace("_", " "), *_format_value_and_n(scores[s])) for s in (*_SCORES, *_NUMBER_SCORES) if s in scores
+    ]
     parts = [
         f"## Results\n\nOn {_format_split(card)}.\n",
         md.format_table(("score", "value [95 % interval]", "n"), overall_rows),
-        "Class by class:\n",
-        _format_few(classes, "that are found least; `evaluate/scores.csv` beside this card has all")
-        + md.format_table(("class", *_OF_CLASS, "n"), _class_rows(card)),
     ]
+    if classes:
+        few = _format_few(classes, "that are found least; `evaluate/scores.csv` beside this card has all")
+        parts += ["Class by class:\n", few + md.format_table(("class", *_OF_CLASS, "n"), _class_rows(card))]
     if card_slices:
         head = ("slice", "accuracy", "n", "from the rest")
         heading = "Slices, cut by facts of the files and thirds of the training pictures, before any answer was seen:\n"
         parts += [heading, md.format_table(head, map(_slice_row, card_slices))]
-    others = [s for s in card.evaluation.baselines if s.name == "balanced_accuracy"]
+    compared = card.dataset.learning_task.shown[0]
+    others = [s for s in card.evaluation.baselines if s.name == compared]
     if others:
         rows = [(md.escape_markup(s.subject), *_format_value_and_n(s)) for s in others]
         heading = "Baselines (some on other pictures than the table above: mind the n):\n"
-        parts += [heading, md.format_table(("baseline", "balanced accuracy", "n"), rows)]
+        parts += [heading, md.format_table(("baseline", compared.replace("_", " "), "n"), rows)]
     return "\n".join(parts)
 
 
@@ -201,7 +226,10 @@ def _format_uncertainty(card: CardInput) -> str:
     names = card.dataset.class_names
     many = set(names) if len(names) > _MOST_ROWS else ()  # one by one they are in the run folder
     by_subject = {s.subject: s for s in uncertainty.scores if s.name == "ece"}
-    lines = [f"Logits are divided by {card.model.calibration.temperature:.3f} (temperature scaling)."]
+    classes = card.dataset.learning_task.has_classes
+    lines = (
+        [f"Logits are divided by {card.model.calibration.temperature:.3f} (temperature scaling)."] if classes else []
+    )
     if {"before", "after"} <= by_subject.keys():
         before, after = by_subject["before"], by_subject["after"]
         pictures = "as in the results above"
@@ -210,7 +238,8 @@ def _format_uncertainty(card: CardInput) -> str:
         ends = f"{md.format_interval(before)} before that, {md.format_interval(after)} after it"
         lines.append(f"Calibration error {ends} (n = {after.n:,}), {pictures}.")
     lines.append(
-        f"Asked for: the true class in the prediction set of {100 * uncertainty.coverage:g} % of pictures. "
+        f"Asked for: {'the true class in the prediction set' if classes else 'the true number in the interval'} of "
+        f"{100 * uncertainty.coverage:g} % of pictures. "
         f"{_capitalise(md.format_sentence(uncertainty.why.rstrip('.')))}."
     )
     rows = [

@@ -12,7 +12,8 @@ from headstart.core.types import Score
 from headstart.reporting.card.card_data import CardInput
 
 TASK = "image-classification"
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+NUMBERS = "image-regression"  # no pipeline of the hub answers with numbers: a tag alone
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "mae", "rmse", "r2", "spearman")
 _KNOWN = re.compile(  # as the hub spells licences
     r"apache-2\.0|mit|bsd|bsd-2-clause|bsd-3-clause|cc0-1\.0|cc-by-2\.0|cc-by-3\.0|cc-by-4\.0|cc-by-sa-3\.0|"
     r"cc-by-sa-4\.0|cc-by-nc-2\.0|cc-by-nc-3\.0|cc-by-nc-4\.0|cc-by-nc-sa-4\.0|isc|unlicense|zlib|gpl-2\.0|gpl-3\.0|"
@@ -22,13 +23,13 @@ _KNOWN = re.compile(  # as the hub spells licences
 
 def make_metadata(card: CardInput) -> dict[str, Any]:
     """What the hub reads of a card; its field `datasets` is left out, for it names data sets of the hub alone."""
-    trunks = card.model.trunks
+    trunks, task = card.model.trunks, TASK if card.dataset.learning_task.has_classes else NUMBERS
     families = dict.fromkeys(_make_slug(trunk.name.rpartition(":")[2]) for trunk in trunks)
     metadata: dict[str, Any] = {
         **_make_licence(dict.fromkeys(trunk.licence for trunk in trunks)),
         "library_name": "headstart",
-        "pipeline_tag": TASK,
-        "tags": [TASK, "transfer-learning", "openvino", *families],
+        **({"pipeline_tag": task} if task == TASK else {}),
+        "tags": [task, "transfer-learning", "openvino", *families],
         "metrics": [name for name in METRICS if any(s.name == name for s in _headline_scores(card))],
     }
     bases = [trunk.name.partition(":")[2] for trunk in trunks if trunk.name.startswith("huggingface:")]
@@ -58,7 +59,9 @@ def _headline_scores(card: CardInput) -> list[Score]:
 def _make_result(card: CardInput) -> dict[str, Any]:
     by_name = {score.name: score for score in _headline_scores(card)}
     return {
-        "task": {"type": TASK, "name": "Image classification"},
+        "task": {"type": TASK, "name": "Image classification"}
+        if card.dataset.learning_task.has_classes
+        else {"type": NUMBERS, "name": "Image regression"},
         "dataset": {"name": format_printable(card.dataset.name), "type": "imagefolder"}
         | {"split": card.evaluation.split, "revision": card.dataset.digest},
         "metrics": [_make_metric(by_name[name]) for name in METRICS if name in by_name],

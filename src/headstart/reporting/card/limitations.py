@@ -39,9 +39,7 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
     else:
         judged = [
             *_format_judging_pictures(card),
-            *_format_weak_classes(card),
-            *_format_weak_slices(card_slices),
-            *_format_shortcuts(card),
+            *(_format_shortcomings_of_classes(card, card_slices) if card.dataset.learning_task.has_classes else ()),
             *_format_verdicts(card),
             *_format_unnoticed_kinds(card),
             *_format_label_suspects(card),
@@ -52,6 +50,10 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
         "Drift: nothing here speaks for pictures that come later, from another camera, place or time. "
         "`headstart drift` tests whether what is asked in use still looks like what was learnt from.",
     ]
+
+
+def _format_shortcomings_of_classes(card: CardInput, card_slices: list[Slice]) -> list[str]:
+    return [*_format_weak_classes(card), *_format_weak_slices(card_slices), *_format_shortcuts(card)]
 
 
 def _format_verdicts(card: CardInput) -> Iterator[str]:
@@ -78,8 +80,10 @@ def _format_unnoticed_kinds(card: CardInput) -> Iterator[str]:
 
 
 def _format_judging_pictures(card: CardInput) -> Iterator[str]:
-    accuracy = next(s for s in card.evaluation.scores if s.split == card.evaluation.split and s.name == "accuracy")
-    if (accuracy.high - accuracy.low) / 2 > _WIDE:
+    accuracy = next(
+        (s for s in card.evaluation.scores if s.split == card.evaluation.split and s.name == "accuracy"), None
+    )
+    if accuracy and (accuracy.high - accuracy.low) / 2 > _WIDE:
         yield (
             f"Few pictures judge: {accuracy.n:,} of them tell the accuracy no closer than "
             f"{md.format_interval(accuracy)}. Measure it on more before much depends on it."
@@ -165,7 +169,9 @@ def _format_shortcuts(card: CardInput) -> Iterator[str]:
 
 def _format_label_suspects(card: CardInput) -> Iterator[str]:
     count = len(np.asarray(card.evaluation.suspects))
-    if count:
+    if count and not card.dataset.learning_task.has_classes:
+        yield f"Numbers: {count:,} lie far from what held-out predictions say. The report shows them."
+    elif count:
         verb = "picture carries" if count == 1 else "pictures carry"
         yield (
             f"Labels: {count:,} {verb} a label that held-out predictions contradict. "

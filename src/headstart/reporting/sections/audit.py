@@ -11,6 +11,7 @@ import numpy as np
 
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, Finding, Outcome
+from headstart.data.strata import find_strata
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails
 from headstart.reporting.report_data import ReportInput
@@ -94,7 +95,8 @@ def _count_texts(texts: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _class_counts(report: ReportInput) -> list[dict[str, Any]]:
-    targets, c = np.asarray(report.dataset.targets), len(report.dataset.class_names)
+    targets, names, _ = find_strata(report.dataset)
+    c = len(names)
     sides = {"all": np.bincount(targets, minlength=c)}
     for side in ("train", "val", "test") if report.splits else ():
         rows = np.asarray(getattr(report.splits, side))
@@ -102,7 +104,7 @@ def _class_counts(report: ReportInput) -> list[dict[str, Any]]:
             sides[side] = np.bincount(targets[rows], minlength=c)
     return [
         {"name": format_printable(name), "counts": {side: int(counts[position]) for side, counts in sides.items()}}
-        for position, name in enumerate(report.dataset.class_names)
+        for position, name in enumerate(names)
     ]
 
 

@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.core.types import HeadRow, Ranking, RankRow, Score
+from headstart.core.types import CLASSIFICATION, REGRESSION, HeadRow, Ranking, RankRow, Score
 from headstart.heads.ensemble import format_params
 from headstart.reporting import formatting
 from headstart.reporting.charts import ChartPoint, draw_cost_and_score, draw_score_by_place
 from headstart.reporting.report_data import ReportInput
 
-_Y = "balanced accuracy"
 BEST = 5  # candidates that are seen without a click
 STATUS = {"tied": "tied with the best", "screened_out": "screened out"}  # the others are words
 
@@ -25,7 +24,7 @@ def make_candidates_view(report: ReportInput) -> dict[str, Any] | None:
     if ranking is None:
         return None
     cost_ms = report.latencies_ms
-    columns = list(dict.fromkeys((ranking.metric, "balanced_accuracy")))
+    columns = list(dict.fromkeys((ranking.metric, report.dataset.learning_task.shown[0])))
     rows = [_candidate_view(row, columns, cost_ms) for row in ranking.rows]
     best = [line for line in rows if line["row"].status in ("chosen", "tied", "beaten")][:BEST]
     others = [line for line in rows if line not in best]
@@ -81,24 +80,26 @@ def _is_one_cost(ranking: Ranking) -> bool:
 
 
 def _draw_chart(report: ReportInput, ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
-    """Balanced accuracy against milliseconds where all were timed, else against GFLOPs; by depth for one trunk."""
+    """The score against milliseconds where all were timed, else against GFLOPs; by depth for one trunk."""
     costly = _rows_with_cost(ranking)
     if not costly:
         return ""
     free = [(row.candidate, s.value) for row in ranking.rows if row.flops == 0 and (s := _find_score(row)) is not None]
     level = free[0] if free else None
+    score = formatting.format_label(report.dataset.learning_task.curve)
+    name = score[:1].upper() + score[1:]
     ending = "the table below holds the same numbers."
     if _is_one_cost(ranking):
         depths = _order_levels(report, costly)
         marks = [_chart_point(row, depths.index(row.depth)) for row in costly]
-        title = f"Balanced accuracy by depth of {len(marks)} candidates; {ending}"
-        return draw_score_by_place(marks, depths, name="cost", x_label="depth", y_label=_Y, title=title, level=level)
+        title = f"{name} by depth of {len(marks)} candidates; {ending}"
+        return draw_score_by_place(marks, depths, name="cost", x_label="depth", y_label=score, title=title, level=level)
     by_time = _is_all_timed(costly, cost_ms)
     costs = [(_find_latency_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9 for row in costly]
     marks = list(map(_chart_point, costly, costs))
     axis = "milliseconds a picture (this machine)" if by_time else "GFLOPs a picture"
-    title = f"Balanced accuracy against {axis} of {len(marks)} candidates; {ending}"
-    return draw_cost_and_score(marks, name="cost", x_label=axis, y_label=_Y, title=title, level=level)
+    title = f"{name} against {axis} of {len(marks)} candidates; {ending}"
+    return draw_cost_and_score(marks, name="cost", x_label=axis, y_label=score, title=title, level=level)
 
 
 def _rows_with_cost(ranking: Ranking) -> list[RankRow]:
@@ -130,7 +131,7 @@ def _find_latency_ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None
 
 
 def _find_score(row: RankRow) -> Score | None:
-    return next((s for s in row.scores if s.name == "balanced_accuracy"), None)
+    return next((s for s in row.scores if s.name in (CLASSIFICATION.curve, REGRESSION.curve)), None)
 
 
 def _heads_view(report: ReportInput) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Explained, MapRow
 from headstart.reporting import formatting
-from headstart.reporting.page_images import Thumbnails
+from headstart.reporting.page_images import Thumbnails, format_target
 from headstart.reporting.report_data import ReportInput
 
 CLASSES = 24  # shown with the pictures that stand for them
@@ -27,6 +27,7 @@ def make_explanations_view(report: ReportInput, thumbs: Thumbnails) -> dict[str,
         return None
     names = sorted(explained.prototypes)
     return {
+        "classes": report.dataset.learning_task.has_classes,
         "held": report.evaluation is None or report.evaluation.split != "cv",
         "how": HOW.get(explained.method, ""),
         "left_out": explained.left_out,
@@ -46,9 +47,10 @@ def _heat_map_view(row: MapRow, report: ReportInput, explained: Explained, thumb
     if jpeg is None:
         return None
     data = report.dataset
-    truth = format_printable(data.class_names[int(data.targets[row.row])])
+    truth = format_printable(format_target(data, row.row))
+    group = _format_group(row, truth, data.class_names) if data.learning_task.has_classes else row.group
     return {
-        "group": _format_group(row, truth, data.class_names),
+        "group": group,
         "src": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"),
         "picture": thumbs.make_thumbnail(row.row),
         "alt": f"Heat map of {format_printable(row.class_name)} on {format_printable(data.uris[row.row])}",

@@ -43,9 +43,9 @@ def judge_answers(report: ReportInput, evaluation: Evaluation) -> Answers:
 
 
 def make_mistakes_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
-    """What the template `mistakes.html` shows; None when nothing was judged."""
+    """What the template `mistakes.html` shows; None when nothing was judged, and for numbers."""
     evaluation = report.evaluation
-    if evaluation is None:
+    if evaluation is None or not report.dataset.learning_task.has_classes:
         return None
     judged, confusion = judge_answers(report, evaluation), np.asarray(evaluation.confusion)
     cells = _make_cells(confusion, judged, report.dataset, thumbs)

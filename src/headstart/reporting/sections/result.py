@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Evaluation, Score, Splits, Verdict, list_verdicts
+from headstart.core.types import Dataset, Evaluation, Score, Splits, Verdict, list_verdicts
 from headstart.data.splits import count_straddling
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.decision import make_decision_view
 
-HEADLINE = ("accuracy", "balanced_accuracy")
 BESIDE = ("log_loss", "macro_f1", "roc_auc")
 NESTED = (
     "No picture was held back for a test. What is told of this model comes from nested cross-validation, where the "
@@ -42,21 +41,24 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         headline = headline if report.refusal else "This run has not come to its result yet"
         return {"headline": headline, "lead": report.refusal, "main": [], "table": None, "verdicts": []}
     by_name = {s.name: s for s in evaluation.scores if not s.subject and s.split == evaluation.split}
+    task = report.dataset.learning_task
     return {
-        "headline": _format_headline(by_name.get("accuracy"), evaluation, report.splits),
+        "headline": _format_headline(by_name, evaluation, report.splits),
         "lead": next((v.sentence for v in evaluation.verdicts if v.code == "headline"), ""),
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
         "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
-        "main": [by_name[name] for name in HEADLINE if name in by_name],
-        "table": _baseline_table(by_name, evaluation, report.dataset.class_names),
+        "main": [by_name[name] for name in task.headline[:2] if name in by_name],
+        "shares": task.has_classes,
+        "table": _baseline_table(by_name, evaluation, report.dataset),
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
         "decision": make_decision_view(report, evaluation),
     }
 
 
-def _format_headline(accuracy: Score | None, evaluation: Evaluation, splits: Splits | None) -> str:
-    if accuracy is None:
+def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, splits: Splits | None) -> str:
+    score = by_name.get("accuracy") or by_name.get("mae")
+    if score is None:
         return "The model was fitted, and its accuracy was not measured"
     judged_on = {
         "test": "pictures it had never seen",
@@ -66,7 +68,9 @@ def _format_headline(accuracy: Score | None, evaluation: Evaluation, splits: Spl
     if splits is not None and (count := count_straddling(splits, evaluation.rows)):
         judged_on = f"pictures, {count:,} of which look like a picture of another split,"
     optimism = " (optimistic: the same folds chose the model)" if evaluation.is_optimistic else ""
-    return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly{optimism}"
+    if score.name == "mae":
+        return f"{score.n:,} {judged_on} are answered {score.value:.3g} off on average{optimism}"
+    return f"{formatting.format_percent(score.value)} of {score.n:,} {judged_on} are answered rightly{optimism}"
 
 
 def _verdict_view(verdict: Verdict) -> dict[str, str]:
@@ -74,17 +78,15 @@ def _verdict_view(verdict: Verdict) -> dict[str, str]:
     return {"question": question, "answer": verdict.answer, "sentence": verdict.sentence}
 
 
-def _baseline_table(
-    by_name: Mapping[str, Score], evaluation: Evaluation, class_names: tuple[str, ...]
-) -> dict[str, Any]:
+def _baseline_table(by_name: Mapping[str, Score], evaluation: Evaluation, data: Dataset) -> dict[str, Any]:
     """The model and its baselines in groups that were judged on the same pictures; the same scores in all columns."""
     baseline_names = {s.name for s in evaluation.baselines}
-    columns = [*HEADLINE, *(name for name in BESIDE if name in baseline_names and name in by_name)]
+    columns = [*data.learning_task.headline, *(name for name in BESIDE if name in baseline_names and name in by_name)]
     groups: dict[str, dict[str, Any]] = {
         evaluation.split: {"n": 0, "rows": [_table_line("this model", by_name, columns, is_model=True)]}
     }
     # such as without near-duplicates
-    partial = [s for s in evaluation.scores if s.subject and s.subject not in class_names]
+    partial = [s for s in evaluation.scores if s.subject and s.subject not in data.class_names]
     lines: dict[tuple[str, str], dict[str, Score]] = {}
     for score in (s for s in (*partial, *evaluation.baselines) if s.name in columns):
         lines.setdefault((score.split, score.subject), {})[score.name] = score

@@ -12,7 +12,7 @@ from headstart.uncertainty import ood_detection
 from headstart.uncertainty.summary import format_coverage, format_unknown
 
 CERTAINTY = ("ece", "log_loss", "brier")
-SETS = ("coverage", "set_size", "singletons", "empty_sets")
+SETS = ("coverage", "interval_width", "set_size", "singletons", "empty_sets")
 MANY = 25  # classes; above, the worst covered come first and alone
 
 
@@ -29,6 +29,7 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         "split": formatting.SPLITS.get(measured_on, measured_on),
         "certainty_of": _format_certainty_source(report.evaluation),
         "tempered": tempered.why if tempered else "",
+        "numbers": not report.dataset.learning_task.has_classes,
         "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
         "why": uncertainty.why,
         "sets": [(name, by_name[name, ""]) for name in SETS if (name, "") in by_name],

@@ -5,23 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from headstart.core.errors import DataError
 from headstart.core.storage.csv_tables import format_csv, restore_cell
-from headstart.core.types import Prediction
+from headstart.core.types import AnswerLayout, Prediction
 
 DIGITS = 6
 SEPARATOR = "|"  # between classes of a prediction set, and between reasons, in a cell of CSV
 UNCERTAINTY_COLUMNS = ("likeliest", "plausible", "novelty", "reasons")
+NUMBER_COLUMNS = ("file", "answer", "low", "high", "novelty", "reasons", "error")
 
 
-def column_names(class_names: Sequence[str]) -> list[str]:
+def column_names(layout: AnswerLayout) -> list[str]:
     """Names of the columns of CSV and Parquet; without class names, as of a bare backbone, there is no uncertainty."""
-    uncertainty = UNCERTAINTY_COLUMNS if class_names else ()
-    return ["file", "answer", "confidence", *uncertainty, *(f"p_{name}" for name in class_names), "error"]
+    if layout.is_number:
+        return list(NUMBER_COLUMNS)
+    uncertainty = UNCERTAINTY_COLUMNS if layout.names else ()
+    return ["file", "answer", "confidence", *uncertainty, *(f"p_{name}" for name in layout.names), "error"]
 
 
 def escape_name(uri: str) -> str:
@@ -36,15 +40,18 @@ def likeliest_probability(prediction: Prediction) -> float | None:
     return round(prediction.probabilities[prediction.likeliest or prediction.answer], DIGITS)
 
 
-def row_cells(prediction: Prediction, class_names: Sequence[str]) -> list[Any]:
+def row_cells(prediction: Prediction, layout: AnswerLayout) -> list[Any]:
     """One row, in the order of `column_names`; None where there is nothing."""
-    row = row_object(prediction, has_uncertainty=bool(class_names))
-    file, probabilities, error = row.pop("file"), row.pop("probabilities"), row.pop("error")
-    return [escape_name(file), *row.values(), *(probabilities.get(name) for name in class_names), error]
+    row = row_object(prediction, layout)
+    file, probabilities, error = row.pop("file"), row.pop("probabilities", {}), row.pop("error")
+    values = () if layout.is_number else (probabilities.get(name) for name in layout.names)
+    return [escape_name(file), *row.values(), *values, error]
 
 
-def row_object(prediction: Prediction, *, has_uncertainty: bool = True) -> dict[str, Any]:
+def row_object(prediction: Prediction, layout: AnswerLayout) -> dict[str, Any]:
     """One answer by name, `probabilities` as one object; None where there is nothing."""
+    if layout.is_number:
+        return _number_object(prediction)
     uncertainty = {
         "likeliest": prediction.likeliest or prediction.answer or None,
         "plausible": list(prediction.plausible),
@@ -55,10 +62,27 @@ def row_object(prediction: Prediction, *, has_uncertainty: bool = True) -> dict[
         "file": prediction.uri,
         "answer": prediction.answer or None,
         "confidence": likeliest_probability(prediction),
-        **(uncertainty if has_uncertainty else {}),
+        **(uncertainty if layout.names else {}),
         "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
         "error": prediction.error or None,
     }
+
+
+def _number_object(prediction: Prediction) -> dict[str, Any]:
+    """A number with the ends of its interval; None for what is declined, or infinite."""
+    numbers = {"answer": prediction.number, "low": prediction.low, "high": prediction.high}
+    return {
+        "file": prediction.uri,
+        **{name: None if prediction.unknown else round_number(value) for name, value in numbers.items()},
+        "novelty": None if prediction.novelty is None else round(prediction.novelty, DIGITS),
+        "reasons": list(prediction.reasons),
+        "error": prediction.error or None,
+    }
+
+
+def round_number(value: float | None) -> float | None:
+    """A number to as many significant digits as float32 has; None where there is none, or it is infinite."""
+    return float(f"{value:.7g}") if value is not None and math.isfinite(value) else None
 
 
 def wrong_columns_error(path: Path) -> DataError:
@@ -70,24 +94,24 @@ def wrong_columns_error(path: Path) -> DataError:
 class CsvRows:
     """CSV in UTF-8, quoted where needed."""
 
-    def __init__(self, class_names: Sequence[str]) -> None:
-        self._names = class_names
+    def __init__(self, layout: AnswerLayout) -> None:
+        self._layout = layout
 
     def format_header(self) -> bytes:
         """The line of the columns."""
-        return format_csv([column_names(self._names)])
+        return format_csv([column_names(self._layout)])
 
     def format_rows(self, predictions: Sequence[Prediction]) -> bytes:
         """A line an answer; what is empty stays empty."""
-        rows = (row_cells(prediction, self._names) for prediction in predictions)
+        rows = (row_cells(prediction, self._layout) for prediction in predictions)
         return format_csv([[SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row] for row in rows])
 
 
 class JsonRows:
     """JSON Lines in ASCII; undecodable bytes of a name survive as escapes."""
 
-    def __init__(self, class_names: Sequence[str]) -> None:
-        self._names = class_names
+    def __init__(self, layout: AnswerLayout) -> None:
+        self._layout = layout
 
     def format_header(self) -> bytes:
         """JSON Lines have none."""
@@ -95,7 +119,7 @@ class JsonRows:
 
     def format_rows(self, predictions: Sequence[Prediction]) -> bytes:
         """An object a line."""
-        rows = (row_object(prediction, has_uncertainty=bool(self._names)) for prediction in predictions)
+        rows = (row_object(prediction, self._layout) for prediction in predictions)
         return "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows).encode("ascii")
 
 

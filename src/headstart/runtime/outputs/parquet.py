@@ -14,7 +14,7 @@ from typing import Any
 from headstart.core import extras
 from headstart.core.errors import DataError, SetupError
 from headstart.core.storage.files import translate_disk_errors, write_json
-from headstart.core.types import Prediction
+from headstart.core.types import AnswerLayout, Prediction
 from headstart.runtime.outputs import answer_rows
 from headstart.runtime.outputs.table_lock import TableLock
 
@@ -35,22 +35,22 @@ def load_pyarrow() -> Any:
     return pyarrow, parquet
 
 
-def table_schema(class_names: Sequence[str]) -> Any:
+def table_schema(layout: AnswerLayout) -> Any:
     """Names and types of the columns."""
     arrow, _ = load_pyarrow()
-    kinds = {"confidence": arrow.float64(), "novelty": arrow.float64()}
+    kinds = dict.fromkeys(("confidence", "novelty", "low", "high"), arrow.float64())
     kinds |= dict.fromkeys(("plausible", "reasons"), arrow.list_(arrow.string()))
-    kinds |= {f"p_{name}": arrow.float64() for name in class_names}
-    names = answer_rows.column_names(class_names)
+    kinds |= dict.fromkeys(["answer"] if layout.is_number else [f"p_{name}" for name in layout.names], arrow.float64())
+    names = answer_rows.column_names(layout)
     return arrow.schema([(answer_rows.escape_name(name), kinds.get(name, arrow.string())) for name in names])
 
 
-def read_names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
+def read_names(path: Path, layout: AnswerLayout) -> Iterator[str]:
     """Names of the pictures of a finished table. Raises `DataError`: it is no such table."""
     _, parquet = load_pyarrow()
     try:
         with parquet.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(table_schema(class_names)):
+            if not file.schema_arrow.equals(table_schema(layout)):
                 raise answer_rows.wrong_columns_error(path)
             for part in file.iter_batches(batch_size=PART, columns=["file"]):
                 yield from part.column(0).to_pylist()
@@ -67,9 +67,9 @@ def _escape_cell(cell: Any) -> Any:
 class PartedTable:
     """Parquet in parts. Raises `SetupError`: pyarrow is not installed, or the disk refuses."""
 
-    def __init__(self, path: Path, class_names: Sequence[str], made_by: Mapping[str, Any], *, going_on: bool) -> None:
+    def __init__(self, path: Path, layout: AnswerLayout, made_by: Mapping[str, Any], *, going_on: bool) -> None:
         self._arrow, self._parquet = load_pyarrow()
-        self.path, self._class_names, self._schema = path, class_names, table_schema(class_names)
+        self.path, self._layout, self._schema = path, layout, table_schema(layout)
         self._folder = note_path(path).parent
         if path.exists() and not path.is_file():
             raise SetupError(f"cannot write `{path}`: it is no file", where="--out")
@@ -92,7 +92,7 @@ class PartedTable:
     def read_names(self) -> Iterator[str]:
         """Of the rows of whole parts."""
         for path in self._whole_parts():
-            yield from read_names(path, self._class_names)
+            yield from read_names(path, self._layout)
 
     def write_rows(self, predictions: Sequence[Prediction]) -> bool:
         """Keep rows, and write them where they fill a part; whether none waits."""
@@ -104,7 +104,7 @@ class PartedTable:
 
     def _write_part(self, predictions: Sequence[Prediction]) -> None:
         cells = [
-            [_escape_cell(cell) for cell in answer_rows.row_cells(prediction, self._class_names)]
+            [_escape_cell(cell) for cell in answer_rows.row_cells(prediction, self._layout)]
             for prediction in predictions
         ]
         columns = zip(*cells, strict=True)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import format_printable, read_json, translate_disk_errors, write_json
-from headstart.core.types import Prediction
+from headstart.core.types import AnswerLayout, Prediction
 from headstart.runtime.inputs.decoded_batches import Source
 from headstart.runtime.outputs import answer_rows, parquet
 from headstart.runtime.outputs.table_lock import TableLock
@@ -39,7 +39,7 @@ class Table(Protocol):
         return
 
 
-def open_table(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[str, Any], *, mode: str) -> Table:
+def open_table(path: Path, form: str, layout: AnswerLayout, made_by: Mapping[str, Any], *, mode: str) -> Table:
     """The table, ready for the rows that it lacks.
 
     Args:
@@ -65,11 +65,11 @@ def open_table(path: Path, form: str, class_names: Sequence[str], made_by: Mappi
         if mode == "resume" and note.exists():
             _require_same_settings(path, note, made_by)
         elif mode == "resume" and exists:
-            return FinishedTable(path, form, class_names)
+            return FinishedTable(path, form, layout)
         going_on = mode == "resume" and note.exists()
         if form == "parquet":
-            return parquet.PartedTable(path, class_names, made_by, going_on=going_on)
-        return TextTable(path, form, class_names, made_by, going_on=going_on)
+            return parquet.PartedTable(path, layout, made_by, going_on=going_on)
+        return TextTable(path, form, layout, made_by, going_on=going_on)
 
 
 def note_path(path: Path) -> Path:
@@ -110,10 +110,10 @@ def skip_written_rows(sources: Iterator[Source], table: Table) -> int:
 class FinishedTable(Table):
     """A table that an earlier call has finished: its names are compared. Raises `DataError`: it is no such table."""
 
-    def __init__(self, path: Path, form: str, class_names: Sequence[str]) -> None:
-        self.path, self._form, self._class_names = path, form, class_names
+    def __init__(self, path: Path, form: str, layout: AnswerLayout) -> None:
+        self.path, self._form, self._layout = path, form, layout
         if form == "csv":
-            header = answer_rows.CsvRows(class_names).format_header()
+            header = answer_rows.CsvRows(layout).format_header()
             with path.open("rb") as handle:
                 if handle.read(len(header)) != header:
                     raise answer_rows.wrong_columns_error(path)
@@ -121,7 +121,7 @@ class FinishedTable(Table):
     def read_names(self) -> Iterator[str]:
         """Of all rows."""
         if self._form == "parquet":
-            return parquet.read_names(self.path, self._class_names)
+            return parquet.read_names(self.path, self._layout)
         rows = answer_rows.find_whole_rows(self.path, self._form)
         return (name for name, _ in itertools.islice(rows, int(self._form == "csv"), None))
 
@@ -134,10 +134,10 @@ class TextTable(Table):
     """CSV or JSON Lines, appended to."""
 
     def __init__(
-        self, path: Path, form: str, class_names: Sequence[str], made_by: Mapping[str, Any], *, going_on: bool
+        self, path: Path, form: str, layout: AnswerLayout, made_by: Mapping[str, Any], *, going_on: bool
     ) -> None:
         self.path, self._form = path, form
-        self._rows, self._batch = answer_rows.ROW_FORMATS[form](class_names), int(made_by["batch"])
+        self._rows, self._batch = answer_rows.ROW_FORMATS[form](layout), int(made_by["batch"])
         self._kept_rows, end = self._find_whole_chunks() if going_on and path.is_file() else (0, 0)
         if not going_on and (not path.exists() or path.is_file()):
             path.unlink(missing_ok=True)  # before the note: old rows are never taken for ours
@@ -186,8 +186,8 @@ class TextTable(Table):
 class StreamTable(Table):
     """CSV or JSON Lines on a stream, such as standard output."""
 
-    def __init__(self, out: BinaryIO, form: str, class_names: Sequence[str]) -> None:
-        self._out, self._rows = out, answer_rows.ROW_FORMATS[form](class_names)
+    def __init__(self, out: BinaryIO, form: str, layout: AnswerLayout) -> None:
+        self._out, self._rows = out, answer_rows.ROW_FORMATS[form](layout)
         out.write(self._rows.format_header())
 
     def write_rows(self, predictions: Sequence[Prediction]) -> bool:

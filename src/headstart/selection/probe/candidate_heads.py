@@ -24,7 +24,6 @@ HEADS = {
     "some": ("ridge", "logistic"),
     "many": ("nearest_mean", "knn", "ridge", "logistic", "lda"),
 }
-SCOUT, AFTER_SCOUT = "lda", ("logistic",)  # for combinations: heads that hold correlated columns in check
 FROM_NAMES = "ridge" + FROM_NAMES_SUFFIX
 WIDEST = 8_192  # columns of a combination
 LARGEST = 1 << 25  # numbers in it, so that its folds fit in memory
@@ -39,7 +38,10 @@ class Strategy(NamedTuple):
 
 
 def choose_strategy(data: Dataset, splits: Splits) -> Strategy:
-    """The strategy by the median number of training pictures a class."""
+    """The strategy by the median number of training pictures a class; of numbers by that of pictures."""
+    if heads := data.learning_task.heads:
+        count = len(splits.train)
+        return Strategy(heads, count >= FEW * SOME, f"{count:,} training pictures")
     counts = np.bincount(np.asarray(data.targets)[splits.train], minlength=len(data.class_names))
     typical = int(np.median(counts[counts > 0]))
     reason = f"about {typical:,} training pictures a class"

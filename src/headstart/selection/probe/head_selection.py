@@ -16,6 +16,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, Feature, Head, HeadRow, NameInitialization, Splits
+from headstart.data.strata import find_strata
 from headstart.features import feature_matrix
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import sum_flops
@@ -24,7 +25,6 @@ from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
 from headstart.selection.cv_problem import CvProblem, make_cv_problem
 from headstart.statistics.paired_selection import CandidateLosses, PairedChoice, choose_candidate
 
-SCORES = ("balanced_accuracy", "accuracy")
 MOST = 20_000  # pictures on which heads are compared; the winner learns from all
 
 
@@ -33,7 +33,7 @@ def make_training_problem(
 ) -> CvProblem:
     """The training pictures of a run, or where they are many some drawn by class."""
     train = np.asarray(splits.train)
-    rows = train[cross_validation.draw_stratified(np.asarray(data.targets)[train], MOST, ctx.seed)]
+    rows = train[cross_validation.draw_stratified(find_strata(data).labels[train], MOST, ctx.seed)]
     if len(rows) < len(train):
         ctx.console.print_line(
             "adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class"
@@ -129,7 +129,7 @@ def make_head_rows(
 
 def _make_head_row(entry: HeadResult, choice: PairedChoice, winner: str, problem: CvProblem) -> HeadRow:
     tied = entry.name in choice.ties or entry.name == choice.best
-    score_names = dict.fromkeys((problem.metric, *SCORES))
+    score_names = dict.fromkeys((problem.metric, *problem.task.shown))
     return HeadRow(
         head=entry.head,
         features=feature_matrix.list_feature_names(entry.features),

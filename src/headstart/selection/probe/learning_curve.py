@@ -19,23 +19,22 @@ from headstart.selection.probe.head_selection import HeadResult, load_head
 
 PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 DRAWS = 3
-METRIC = "balanced_accuracy"
 LEAST = 2  # pictures a class, on average, in the smallest part
 
 
 def learning_curve(entry: HeadResult, x: np.ndarray, problem: CvProblem) -> tuple[CurvePoint, ...]:
     """Up to six points of the chosen head on its features (M, D) float32."""
-    fold = problem.folds[0]
+    fold, metric = problem.folds[0], problem.task.curve
     n_train = int(np.mean([(fold >= 0).sum() - (fold == k).sum() for k in np.unique(fold[fold >= 0])]))
     points = []
     for part in PARTS:
         size = int(part * n_train)
-        if size >= LEAST * problem.n_classes:
+        if size >= LEAST * len(np.unique(problem.strata)):
             held_out = _predict_on_part(
                 entry, cross_validation.resize_params(entry.tuned.params, size, n_train), x, problem, part
             )
-            points.append(CurvePoint(n_train=size, score=problem.average_scores(METRIC, held_out)))
-    points.append(CurvePoint(n_train=n_train, score=problem.average_scores(METRIC, entry.tuned.held_out)))
+            points.append(CurvePoint(n_train=size, score=problem.average_scores(metric, held_out)))
+    points.append(CurvePoint(n_train=n_train, score=problem.average_scores(metric, entry.tuned.held_out)))
     return tuple(points)
 
 
@@ -65,8 +64,8 @@ def thin_by_clusters(rows: np.ndarray, part: float, problem: CvProblem, seed: li
     """About this part of some positions: whole clusters, class by class, at least one cluster of each class."""
     rng, thinned = np.random.default_rng(seed), []
     groups = problem.clusters[problem.rows]
-    for c in np.unique(problem.y[rows]):
-        class_rows = rows[problem.y[rows] == c]
+    for c in np.unique(problem.strata[rows]):
+        class_rows = rows[problem.strata[rows] == c]
         clusters, sizes = np.unique(groups[class_rows], return_counts=True)
         order = rng.permutation(len(clusters))
         enough = np.searchsorted(np.cumsum(sizes[order]), part * len(class_rows)) + 1

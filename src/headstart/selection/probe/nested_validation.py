@@ -55,6 +55,7 @@ def validate_nested(
         problem.y,
         probabilities,
         split="cv",
+        task=problem.task,
         class_names=data.class_names,
         clusters=problem.clusters[problem.rows],
         seed=problem.seed,
@@ -98,7 +99,7 @@ def judge_nested(
         calibrated = temperature.choose_temperature(inner, problem.y[rows], clusters, problem.seed)
         return temperature.apply_temperature(p, calibrated.temperature)
 
-    hooks: dict[str, Any] = {"choose": choose, "calibrate": calibrate}
+    hooks: dict[str, Any] = {"choose": choose, "calibrate": calibrate if problem.task.has_classes else None}
     probabilities, chosen = run_nested_cv(
         candidates, problem.y, problem.folds[0], metric=problem.metric, **hooks, **problem.shared
     )

@@ -19,6 +19,7 @@ from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
 from headstart.core.storage import serialization
 from headstart.core.types import (
+    Calibrated,
     Dataset,
     Embeddings,
     Feature,
@@ -85,13 +86,19 @@ def train_probe(
         train_probabilities=p_train,
         nested=(),
         curve=learning_curve(entry, join_columns(embeddings, entry.features, problem.rows), problem),
-        calibrated=temperature.choose_temperature(
-            entry.tuned.held_out, problem.y, problem.clusters[problem.rows], ctx.seed
-        ),
+        calibrated=_calibrate(entry, problem),
     )
     serialization.save_value(fit_result.without_times(adapted), ctx.make_step_folder("adapt"))
     _print_result(adapted, entry, choice, problem, ctx, time.monotonic() - started)
     return adapted
+
+
+def _calibrate(entry: HeadResult, problem: CvProblem) -> Calibrated | None:
+    """The temperature of probabilities; None for numbers."""
+    if not problem.task.has_classes:
+        return None
+    clusters = problem.clusters[problem.rows]
+    return temperature.choose_temperature(entry.tuned.held_out, problem.y, clusters, problem.seed)
 
 
 def _try_heads(
@@ -118,10 +125,10 @@ def _try_heads(
             left = len(combinations) - number
             ctx.console.print_line("adapt", f"{left} combinations of feature levels are left out for lack of time")
             break
-        scouts += head_selection.tune_heads((candidate_heads.SCOUT,), features, embeddings, problem)
+        scouts += head_selection.tune_heads((problem.task.scout,), features, embeddings, problem)
     if scouts:
         best = min(scouts, key=lambda e: float(np.nanmean(e.tuned.losses)))
-        scouts += head_selection.tune_heads(candidate_heads.AFTER_SCOUT, best.features, embeddings, problem)
+        scouts += head_selection.tune_heads(problem.task.after_scout, best.features, embeddings, problem)
     return head_selection.repeat_close([*entries, *scouts], embeddings, problem)
 
 
@@ -181,7 +188,7 @@ def _fit_winner(
         fitted: FittedHead = next(iter(cross_validation.fit_rows(head, x, y, slice(None), **settings)))
         chunks = feature_matrix.row_chunks(x)
         p_train = np.concatenate([prediction.predict_probabilities(fitted.kind, fitted.arrays, c) for c in chunks])
-    if fitted.kind == "linear" and not np.any(fitted.arrays["weights"]):
+    if "weights" in fitted.arrays and not np.any(fitted.arrays["weights"]):
         raise NoOpError(
             f"the head `{entry.name}` learnt nothing: all its weights are 0",
             hint="the features are the same for every picture; try other backbones with `--backbones`",
@@ -193,13 +200,13 @@ def _print_result(
     adapted: FitResult, entry: HeadResult, choice: PairedChoice, problem: CvProblem, ctx: Context, seconds: float
 ) -> None:
     score = problem.average_scores(problem.metric, entry.tuned.held_out)
-    balanced = adapted.curve[-1].score
+    beside = problem.average_scores(problem.task.shown[0], entry.tuned.held_out)
     tuned = ensemble.format_params(adapted.fitted.params)
     ctx.console.print_line(
         "adapt",
         f"{entry.name}{f' ({tuned})' if tuned else ''}: {problem.metric.replace('_', ' ')} {score.value:.3f} "
-        f"[{score.low:.3f}, {score.high:.3f}], balanced accuracy {balanced.value:.3f} "
-        f"[{balanced.low:.3f}, {balanced.high:.3f}] (cross-validated, n = {score.n:,}); {len(adapted.tried)} tried, "
+        f"[{score.low:.3f}, {score.high:.3f}], {beside.name.replace('_', ' ')} {beside.value:.3f} "
+        f"[{beside.low:.3f}, {beside.high:.3f}] (cross-validated, n = {score.n:,}); {len(adapted.tried)} tried, "
         f"{format_duration(seconds)}",
     )
     ctx.console.print_line("adapt", adapted.why)

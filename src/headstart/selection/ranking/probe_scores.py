@@ -23,7 +23,6 @@ from headstart.statistics.sampling import evenly_spaced
 
 PROBES = ("knn", "ridge", "logistic")
 BOTH_BELOW = 500  # pictures below which both linear probes are tried
-LINEAR = ("ridge", "logistic")
 KNN_MAX_PICTURES = 5_000  # pictures that kNN is judged on at most: it takes the distances of all pairs
 
 
@@ -60,10 +59,11 @@ def judge_features(
     In a screening round these are the linear ones alone, by which backbones are compared.
     """
     started = time.monotonic()
-    probes = probes or tuple(p for p in choose_probes(*x.shape) if p in LINEAR or problem.split == "cv")
-    tuned = {probe: _tune_probe(probe, x, problem) for probe in probes if probe in LINEAR}
+    probes = problem.task.probes or probes
+    probes = probes or tuple(p for p in choose_probes(*x.shape) if p != "knn" or problem.split == "cv")
+    tuned = {probe: _tune_probe(probe, x, problem) for probe in probes if probe != "knn"}
     best = min(tuned, key=lambda p: float(tuned[p].losses.mean()))
-    names = dict.fromkeys((problem.metric, "balanced_accuracy", "accuracy"))
+    names = dict.fromkeys((problem.metric, *problem.task.shown))
     scores = [problem.average_scores(name, tuned[best].held_out) for name in names]
     by_probe = {
         probe: problem.average_scores(problem.metric, tuned_probe.held_out) for probe, tuned_probe in tuned.items()

@@ -121,8 +121,7 @@ def format_ranking(ranking: Ranking, problem: CvProblem, drawn: int, seconds: fl
 
 def format_row(row: RankRow, metric: str, width: int) -> str:
     """One candidate or control, its scores and cost."""
-    score = row.scores[0]
-    second = next(s for s in row.scores if s.name != metric and s.name.endswith("accuracy"))
+    score, second = row.scores[:2]
     return (
         f"  {row.candidate:<{width}}  {row.probe:<8}  {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]  "
         f"{second.name.replace('_', ' ')} {second.value:.3f}  {row.flops / 1e9:.2f} GFLOPs  {row.status}"

@@ -17,6 +17,7 @@ from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, RankRow
 from headstart.data.groups import find_groups, find_learnable, join_clusters
 from headstart.data.splits import estimate_training_count
+from headstart.data.strata import find_strata
 from headstart.selection import successive_halving
 from headstart.selection.cv_problem import CvProblem, make_cv_problem
 from headstart.selection.probe import candidate_heads, head_selection
@@ -61,7 +62,7 @@ def draw_rows(
     _, first, group = np.unique(labels, return_index=True, return_inverse=True)
     order, labels = order[np.argsort(first[group], kind="stable")], np.sort(first[group])
     place = np.empty(len(order))
-    targets = np.asarray(data.targets)[order]
+    targets = find_strata(data).labels[order]
     for c in np.unique(targets):
         inside = np.flatnonzero(targets == c)
         place[inside] = (np.arange(len(inside)) + 0.5) / len(inside)
@@ -74,7 +75,7 @@ def draw_rounds(data: Dataset, *, ctx: Context) -> dict[int, np.ndarray]:
     among = find_learnable(data, ctx.job.test_size)
     is_judged = any(data.split) or len(among) < len(data.uris)
     most = len(among) if is_judged else int(len(among) / WHOLE)
-    sizes = successive_halving.list_sizes(most, len(data.class_names))
+    sizes = successive_halving.list_sizes(most, len(find_strata(data).names))
     rounds, groups = dict[int, np.ndarray](), find_groups(data)
     for count in reversed(sizes if ctx.job.precision == "f32" else [n for n in sizes if n == CALIBRATED]):
         rounds[count] = among = draw_rows(data, count, ctx.seed, among, groups)
@@ -156,7 +157,7 @@ def _choose_handed_over(
     by_name = {candidate.name: candidate for candidate in losses}
     if paired_difference(by_name[other], by_name[prior], problem.clusters).high < 0:
         prior, other = other, prior
-    if estimate_training_count(data, ctx.job) < candidate_heads.SOME * len(data.class_names):
+    if estimate_training_count(data, ctx.job) < candidate_heads.SOME * len(find_strata(data).names):
         return [prior]
     alone = [embedded for embedded in embeddings if embedded.spec.name == prior]
     lead = _judge_side_by_side(embeddings, problem) - _judge_side_by_side(alone, problem)
@@ -168,7 +169,7 @@ def _judge_side_by_side(embeddings: Sequence[Embeddings], problem: CvProblem) ->
     """The mean loss of a head on the inner levels of all, or on their last ones, whichever does better."""
     levels = [candidate_heads.list_levels(embeddings, each.spec.name) for each in embeddings]
     sets = [[f for of_one in levels for f in of_one[:-1] or of_one], [of_one[-1] for of_one in levels]]
-    heads = [head_selection.tune_heads((candidate_heads.SCOUT,), tuple(s), embeddings, problem) for s in sets]
+    heads = [head_selection.tune_heads((problem.task.scout,), tuple(s), embeddings, problem) for s in sets]
     return min(float(np.nanmean(entry.tuned.losses)) for entries in heads for entry in entries)
 
 
@@ -186,7 +187,7 @@ def make_screening_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> CvP
 
     A fingerprint that a tenth of the pictures share (blank ones) tells nothing and binds nothing together.
     """
-    targets, clusters = np.asarray(data.targets), _cluster_by_fingerprint(data, rows)
+    targets, clusters = find_strata(data).labels, _cluster_by_fingerprint(data, rows)
     least = min(len(np.unique(clusters[rows[targets[rows] == c]])) for c in np.unique(targets[rows]))
     count = max(2, min(FOLDS, ctx.job.folds, least))
     folds = np.full((1, len(targets)), -1, np.int16)

@@ -62,7 +62,7 @@ def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> di
         raise Refusal(422, f"{err.reason.replace('_', ' ')}: {err.detail}") from None
     except HeadstartError as err:
         raise Refusal(501, err.what) from None
-    row = response_rows.answer_row(explanation.prediction) | {"file": upload.name}
+    row = response_rows.answer_row(explanation.prediction, served.model.layout) | {"file": upload.name}
     return {
         "model": served.name,
         "answer": row,

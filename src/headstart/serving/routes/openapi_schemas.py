@@ -26,11 +26,16 @@ def _list_schema(items: _Schema) -> _Schema:
 TEXTS = _list_schema(TEXT)
 TEXT_OR_NULL: _Schema = {"anyOf": [TEXT, {"type": "null"}]}
 NUMBER_OR_NULL: _Schema = {"anyOf": [NUMBER, {"type": "null"}]}
-ROW = _object_schema(
+_CLASS_ROW = _object_schema(
     {"file": TEXT, "answer": TEXT_OR_NULL, "confidence": NUMBER_OR_NULL, "likeliest": TEXT_OR_NULL, "plausible": TEXTS}
     | {"novelty": NUMBER_OR_NULL, "unknown": FLAG, "reasons": TEXTS}
     | {"probabilities": {"type": "object", "additionalProperties": NUMBER}, "error": TEXT_OR_NULL}
 )
+_NUMBER_ROW = _object_schema(
+    {"file": TEXT, "answer": NUMBER_OR_NULL, "low": NUMBER_OR_NULL, "high": NUMBER_OR_NULL, "novelty": NUMBER_OR_NULL}
+    | {"unknown": FLAG, "reasons": TEXTS, "error": TEXT_OR_NULL}
+)
+ROW: _Schema = {"anyOf": [_CLASS_ROW, _NUMBER_ROW]}
 ANSWERS = _object_schema({"model": TEXT, "answers": _list_schema(ROW)})
 REFUSAL = _object_schema(
     {"error": _object_schema({"what": TEXT, "request_id": TEXT}, hint=TEXT)}, answers=_list_schema(ROW)

@@ -8,13 +8,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from headstart.core.types import Prediction
+from headstart.core.types import AnswerLayout, Prediction
 from headstart.runtime.outputs import answer_rows
 
 
-def answer_row(prediction: Prediction) -> dict[str, Any]:
+def answer_row(prediction: Prediction, layout: AnswerLayout) -> dict[str, Any]:
     """One answer; of a picture that could not be read all but `file` and `error` is empty."""
-    return answer_rows.row_object(prediction) | {"unknown": prediction.unknown}
+    return answer_rows.row_object(prediction, layout) | {"unknown": prediction.unknown}
 
 
 def count_readable(predictions: Sequence[Prediction]) -> int:

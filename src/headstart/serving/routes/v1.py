@@ -67,7 +67,7 @@ async def _answer_request(service: PredictionService, request: Request, served: 
         uploads = await request_bodies.read_pictures(request, body, service.limits)
         served = service.registry.get_model(served.name)  # a new version may have taken its place while the body came
         predictions = await service.answer_pictures(request, served, uploads)
-    rows = [response_rows.answer_row(prediction) for prediction in predictions]
+    rows = [response_rows.answer_row(prediction, served.model.layout) for prediction in predictions]
     if not response_rows.count_readable(predictions):
         problem = "the picture could not" if len(rows) == 1 else f"none of the {len(rows):,} pictures could"
         raise Refusal(422, f"{problem} be read", hint="each row's `error` says why", rows=rows)

@@ -1,0 +1,49 @@
+"""What is learnt: one class a picture, several labels or none, or a number; what of that the rooms look up by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A kind of target, as names that each room knows.
+
+    Heads answer with one column an output: the probability of a class or of a label, or the number itself.
+    """
+
+    name: str  # as `Dataset.task`
+    metrics: tuple[str, ...]  # what candidates may be compared by, the default first
+    shown: tuple[str, ...]  # scores told beside it
+    curve: str  # the score along the learning curve
+    headline: tuple[str, ...]  # scores of the result
+    answers: str  # what an answer is, in the plural
+    probes: tuple[str, ...] = ()  # heads that judge candidates; empty where the number of pictures decides
+    heads: tuple[str, ...] = ()  # heads that compete; likewise
+    scout: str = "lda"  # the head that tries combinations of features: it holds correlated columns in check
+    after_scout: tuple[str, ...] = ("logistic",)  # those that follow it on the best one
+    has_classes: bool = False  # whether each picture is of exactly one class
+
+
+CLASSIFICATION = Task(
+    name="classification",
+    metrics=("log_loss", "accuracy", "balanced_accuracy"),
+    shown=("balanced_accuracy", "accuracy"),
+    curve="balanced_accuracy",
+    headline=("accuracy", "balanced_accuracy"),
+    answers="classes",
+    has_classes=True,
+)
+REGRESSION = Task(
+    name="regression",
+    metrics=("r2",),
+    shown=("mae", "rmse"),
+    curve="r2",
+    headline=("r2", "mae", "rmse", "spearman"),
+    answers="numbers",
+    probes=("ridge_regression",),
+    heads=("ridge_regression",),
+    scout="ridge_regression",
+    after_scout=(),
+)
+TASKS = {task.name: task for task in (CLASSIFICATION, REGRESSION)}

@@ -1,0 +1,72 @@
+"""From labels as texts to targets: positions of classes, or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from headstart.core.errors import DataError, NoOpError
+from headstart.core.storage.files import format_printable
+from headstart.core.types import CLASSIFICATION, REGRESSION
+from headstart.data.reading.label_texts import parse_number
+from headstart.data.reading.records import Labelling, sort_by_bytes
+
+LEAST = 10  # pictures with a number
+_SHOWN = 5
+
+Targets = tuple[np.ndarray, tuple[str, ...]]
+
+
+def make_targets(labelling: Labelling, task: str) -> Targets:
+    """The targets of all records, and the names of the classes, none of numbers.
+
+    Raises:
+        DataError: A label is no number, a picture has several, or fewer than `LEAST` have a number.
+        NoOpError: All numbers are the same.
+    """
+    several = [record for record in labelling.records if len(record.labels) > 1]
+    if several:
+        uri, labels = format_printable(several[0].uri), ", ".join(map(format_printable, several[0].labels))
+        sentence = f"{len(several):,} pictures have several labels, which are not learnt together: `{uri}`: {labels}"
+        raise DataError(sentence, hint="name a column with one label a picture with --target")
+    return _MAKERS[task](labelling)
+
+
+def _find_classes(labelling: Labelling) -> Targets:
+    classes = [record.labels[0] for record in labelling.records]
+    names = tuple(sort_by_bytes({*classes, *labelling.class_names}))
+    positions = {name: position for position, name in enumerate(names)}
+    return np.array([positions[name] for name in classes], dtype=np.int64), names
+
+
+def _parse_numbers(labelling: Labelling) -> Targets:
+    texts = ["|".join(record.labels) for record in labelling.records]
+    numbers = [parse_number(text) for text in texts]
+    if wrong := list(dict.fromkeys(text for text, number in zip(texts, numbers, strict=True) if number is None)):
+        examples = ", ".join(f"`{format_printable(text)}`" for text in wrong[:_SHOWN])
+        more = f" and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+        sentence = f"{numbers.count(None):,} of {len(texts):,} labels are no numbers: {examples}{more}"
+        raise DataError(sentence, where="--task regression", hint="--task classification takes them as classes")
+    if len(set(numbers)) < 2:
+        sentence = f"all {len(texts):,} pictures have the number {texts[0]}: there is nothing to learn"
+        raise NoOpError(sentence, hint="--target names another column")
+    if len(numbers) < LEAST:
+        sentence = f"{len(numbers)} pictures have a number, and at least {LEAST} are needed"
+        raise DataError(sentence, hint="add pictures with their numbers")
+    return np.array(numbers, np.float64), ()
+
+
+_MAKERS: dict[str, Callable[[Labelling], Targets]] = {
+    CLASSIFICATION.name: _find_classes,
+    REGRESSION.name: _parse_numbers,
+}
+
+
+def describe_targets(targets: np.ndarray, task: str, name: str) -> Sequence[str]:
+    """What of numbers should be told: that there are only two."""
+    values = np.unique(targets)
+    if task != REGRESSION.name or len(values) > 2:
+        return []
+    low, high = values.tolist()
+    return [f"`{name}` has two values alone, {low:g} and {high:g}: --task classification would tell them apart"]

@@ -1,0 +1,56 @@
+"""What is learnt from labels, told and overridable; numbers that cannot be learnt from are refused with examples."""
+
+import numpy as np
+import pytest
+
+from headstart.core.errors import DataError, NoOpError
+from headstart.data.reading.records import Labelling, Record
+from headstart.data.reading.targets import describe_targets, make_targets
+from headstart.data.strata import find_strata
+from judged_sets import dataset
+
+
+def labelling(*labels):
+    return Labelling(records=[Record(f"{number}.png", (label,)) for number, label in enumerate(labels)])
+
+
+def test_numbers_are_targets_and_classes_have_no_say():
+    with pytest.raises(DataError, match="3 pictures have a number, and at least 10"):
+        make_targets(labelling("0.5", "2", "-1e3"), "regression")
+    targets, names = make_targets(labelling("0.5", "2", "-1e3", *"3456789"), "regression")
+    assert targets.tolist()[:3] == [0.5, 2.0, -1000.0] and targets.dtype == np.float64 and names == ()
+    targets, names = make_targets(labelling("2", "0.5", "2"), "classification")
+    assert targets.tolist() == [1, 0, 1] and names == ("0.5", "2")
+
+
+def test_labels_that_are_no_numbers_are_all_counted():
+    with pytest.raises(DataError, match="2 of 4 labels are no numbers: `red`, `inf`") as refused:
+        make_targets(labelling("1", "red", "inf", "2"), "regression")
+    assert "--task classification" in refused.value.hint
+
+
+def test_several_labels_are_not_learnt_as_the_first():
+    records = [Record("a.png", ("cat", "dog")), Record("b.png", ("cat",))]
+    for task in ("classification", "regression", "multilabel"):
+        with pytest.raises(DataError, match="1 pictures have several labels.*`a.png`: cat, dog"):
+            make_targets(Labelling(records=records), task)
+
+
+def test_one_value_is_nothing_to_learn_and_two_are_told():
+    with pytest.raises(NoOpError, match="the number 7"):
+        make_targets(labelling("7", "7.0"), "regression")
+    [told] = describe_targets(np.array([0.0, 1.0, 1.0]), "regression", "grade")
+    assert "`grade` has two values alone, 0 and 1: --task classification" in told
+    assert not describe_targets(np.array([0.0, 1.0, 2.0]), "regression", "grade")
+
+
+def test_ranges_of_numbers_hold_as_many_pictures_each():
+    import dataclasses
+
+    data = dataset(300)
+    numbers = np.random.default_rng(0).lognormal(size=300)
+    strata = find_strata(dataclasses.replace(data, task="regression", targets=numbers, class_names=()))
+    assert np.bincount(strata.labels).tolist() == [60] * 5 and strata.word == "range"
+    assert (np.diff([numbers[strata.labels == c].mean() for c in range(5)]) > 0).all()
+    same = find_strata(dataclasses.replace(data, task="regression", targets=np.repeat([1.0, 2.0], 150), class_names=()))
+    assert np.bincount(same.labels).tolist() == [150, 150]

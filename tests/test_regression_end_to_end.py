@@ -1,0 +1,120 @@
+"""A number as target, from a table to a served answer and a checked export: photographs turned by a known angle."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import headstart
+from command_line import LITE0, call
+from headstart.core.console import Console
+from headstart.core.errors import UsageError
+from serving_bench import Service
+from turned_pictures import write_turned_pictures
+
+pytestmark = pytest.mark.medium
+
+
+@pytest.fixture(scope="module")
+def table(shared_store, textile, tmp_path_factory):
+    """100 pictures and their angles."""
+    return write_turned_pictures(textile, tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+    """The finished run, whose backbone the table's settings name."""
+    out = tmp_path_factory.mktemp("regression") / "run"
+    return headstart.fit(table, out=out, backbones=LITE0, target="angle", console=Console(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def angles(table):
+    """File -> angle."""
+    with table.open() as handle:
+        return {row["file"]: float(row["angle"]) for row in csv.DictReader(handle)}
+
+
+def test_the_run_measures_numbers_against_their_mean_and_mere_colours(run, angles):
+    assert run.dataset.task == "regression" and run.dataset.target_name == "angle"
+    assert [run.dataset.targets[row] for row in range(3)] == [angles[uri] for uri in run.dataset.uris[:3]]
+    scores = {score.name: score for score in run.headline()}
+    assert set(scores) == {"r2", "mae", "rmse", "spearman"} and scores["r2"].low > 0.8
+    mean, colours = (
+        next(s for s in run.evaluation.baselines if (s.name, s.subject) == ("mae", subject))
+        for subject in ("mean of the training pictures", "colour histogram")
+    )
+    assert scores["mae"].high < min(mean.low, colours.low) and mean.n == scores["mae"].n == 20
+    answers = {verdict.code: verdict.answer for verdict in run.verdicts}
+    assert (answers["headline"], answers["transfer"], answers["overfitting"]) == ("yes", "yes", "no")
+    lines = (run.path / "evaluate" / "predictions.csv").read_text(encoding="utf-8-sig").splitlines()
+    test = [row for row in csv.DictReader(lines) if row["split"] == "test"]
+    errors = [abs(float(row["answer"]) - angles[row["uri"]]) for row in test]
+    assert np.mean(errors) == pytest.approx(scores["mae"].value, rel=1e-5)
+
+
+def test_intervals_hold_the_number_and_strangers_are_declined(run, table, angles, tmp_path):
+    rows = list(run.predict(sorted(table.parent.glob("*.png"))))
+    width = 2 * float(run.find(headstart.core.types.UncertaintyReport).thresholds[0])
+    assert all(row.high - row.low == pytest.approx(width) and row.low < row.number < row.high for row in rows)
+    inside = [row.low <= angles[row.uri.rpartition("/")[2]] <= row.high for row in rows]
+    assert np.mean(inside) > 0.85
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    [strange] = run.predict([noise])
+    assert strange.unknown and strange.answer == "unknown" and strange.reasons
+
+
+def test_the_command_line_answers_with_numbers(run, table, tmp_path):
+    picture = table.parent / "000.png"
+    [row] = [json.loads(line) for line in call("predict", run.path, picture, "--json")[0].splitlines()]
+    assert list(row) == ["file", "answer", "low", "high", "novelty", "reasons", "error"]
+    call("predict", run.path, picture, "--out", tmp_path / "rows.parquet")
+    from pyarrow import parquet
+
+    found = parquet.read_table(tmp_path / "rows.parquet")
+    assert found.schema.field("answer").type == "double" and found["answer"].to_pylist() == [row["answer"]]
+    stdout, _ = call("predict", run.path, picture, tmp_path / "absent.png")
+    assert stdout.splitlines()[0] == "file,answer,low,high,novelty,reasons,error"
+    assert stdout.splitlines()[2].split(",")[1:4] == ["", "", ""]
+
+
+def test_it_is_served_and_explained(run, table):
+    picture = (table.parent / "000.png").read_bytes()
+    [answer] = run.predict([table.parent / "000.png"])
+    with Service(f"angle={run.path}") as service:
+        [row] = service.predict(("000.png", picture)).json()["answers"]
+        explained = service.client.post("/v1/explain", files={"files": ("000.png", picture)}).json()
+        counted = service.client.get("/metrics").text
+    assert row["answer"] == pytest.approx(answer.number, rel=1e-5) and row["low"] < row["answer"] < row["high"]
+    assert explained["answer"]["answer"] == row["answer"] and explained["class_name"] == "angle"
+    assert 'headstart_answers_total{answer="angle",model="angle"}' in counted
+
+
+def test_an_export_answers_alike(run, table, tmp_path):
+    [export] = headstart.export(run, to="openvino", out=tmp_path / "export", console=Console(quiet=True))
+    assert export["parity_max_abs"] < 1e-4 and export["label_agreement"] == 1.0
+    with pytest.raises(UsageError, match="answers with a number"):
+        headstart.export(run, to="openvino", out=tmp_path / "small", precision="f16", console=Console(quiet=True))
+
+
+def test_report_and_card_speak_of_numbers(run):
+    page, card = (run.path / "report.html").read_text(), (run.path / "README.md").read_text()
+    assert "How far off" in page and "Suspect numbers" in page and "How wide are the intervals" in page
+    assert "Confusion matrix" not in page and "Class by class" not in page
+    assert "It answers with a number, `angle`" in card and "| mae |" in card and "image-regression" in card
+    assert len(run.read_heat_maps()) == len(run.find(headstart.core.types.Explained).maps) > 0
+
+
+def test_settings_of_classes_are_refused_together(table, tmp_path):
+    with pytest.raises(UsageError) as refused:
+        headstart.fit(
+            table,
+            out=tmp_path / "run",
+            target="angle",
+            strategy="finetune",
+            positive="x",
+            metric="accuracy",
+            console=Console(quiet=True),
+        )
+    assert refused.value.where == "--positive, --strategy, --metric"
