@@ -71,18 +71,30 @@ def fit_references(x: np.ndarray, y: np.ndarray, method: str) -> tuple[dict[str,
         float32 arrays `centre` (D,), `scale` (D,), where D is above 256 `projection` (D, P), for `mahalanobis`
         `whitening` (P, P), and `references` (R, P); and which neighbour counts.
     """
+    return place_references(*fit_directions(x), y, method)
+
+
+def fit_directions(x: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What both methods share: the arrays that map raw features (M, D), and (M, P) float64 where they map them to."""
     wide = np.asarray(x, np.float64)
     spread = wide.std(axis=0)
     fitted = {"centre": wide.mean(axis=0), "scale": np.where(spread > 0, spread, 1.0)}
     if wide.shape[1] > WIDEST:
         fitted["projection"] = _widest_directions(map_features(fitted, wide))
     fitted = {name: array.astype(np.float32) for name, array in fitted.items()}
-    points, k = map_features(fitted, wide), min(NEIGHBOUR, len(wide))
+    return fitted, map_features(fitted, wide)
+
+
+def place_references(
+    fitted: dict[str, np.ndarray], points: np.ndarray, y: np.ndarray, method: str
+) -> tuple[dict[str, np.ndarray], int]:
+    """The same as `fit_references`, from what `fit_directions` gives."""
+    k = min(NEIGHBOUR, len(points))
     if method == "mahalanobis":
         classes, class_of = np.unique(y, return_inverse=True)
         means = np.stack([points[class_of == c].mean(axis=0) for c in range(len(classes))])
-        fitted["whitening"] = _whitening_matrix(points - means[class_of]).astype(np.float32)
-        points, k = means @ fitted["whitening"].astype(np.float64), 1
+        whitening = _whitening_matrix(points - means[class_of]).astype(np.float32)
+        fitted, points, k = fitted | {"whitening": whitening}, means @ whitening.astype(np.float64), 1
     return fitted | {"references": points.astype(np.float32)}, k
 
 

@@ -74,7 +74,7 @@ def fit_detector(
     sizes = [len(sample.y)] + ([] if trained is None else [len(known.values) for known in trained.values()] or [0])
     if min(sizes) < ood_detection.LEAST or len(np.unique(sample.fold)) < 2:
         return None, None
-    tried = tuple(_mean_score(method, _recognise_hidden_classes(sample, method)) for method in ood_detection.METHODS)
+    tried = tuple(_mean_score(method, scores) for method, scores in _recognise_hidden_classes(sample).items())
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
     arrays, k = ood_detection.fit_references(sample.x, sample.y, best)
     known_distances = (
@@ -104,18 +104,20 @@ def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:
     return distances
 
 
-def _recognise_hidden_classes(sample: TrainingSample, method: str) -> list[Score]:
-    """How well each class is recognised, on the first fold, when the measure knows the others alone."""
+def _recognise_hidden_classes(sample: TrainingSample) -> dict[str, list[Score]]:
+    """By method, how well each class is recognised, on the first fold, when the measure knows the others alone."""
     counts, first = np.bincount(sample.y), sample.fold == sample.fold.min()
-    scores = []
+    scores: dict[str, list[Score]] = {method: [] for method in ood_detection.METHODS}
     for c in sorted(np.argsort(-counts, kind="stable")[:HIDDEN].tolist()):
         of_class = sample.y == c
         inside, held_out = ~of_class & ~first, ~of_class & first
         if min(int(of_class.sum()), int(held_out.sum())) < FEWEST or int(inside.sum()) < ood_detection.LEAST // 2:
             continue
-        arrays, k = ood_detection.fit_references(sample.x[inside], sample.y[inside], method)
-        near, far = (ood_detection.compute_distances(arrays, k, sample.x[rows]) for rows in (held_out, of_class))
-        scores.append(novelty_auc(near, far, split="train", subject=method))
+        directions, points = ood_detection.fit_directions(sample.x[inside])
+        for method, of_method in scores.items():
+            arrays, k = ood_detection.place_references(directions, points, sample.y[inside], method)
+            near, far = (ood_detection.compute_distances(arrays, k, sample.x[rows]) for rows in (held_out, of_class))
+            of_method.append(novelty_auc(near, far, split="train", subject=method))
     return scores
 
 
