@@ -1,5 +1,6 @@
 """DICOM and NIfTI: what the sensor saw reaches a trunk's input, windowed and upright, and no name goes with it."""
 
+import contextlib
 import gzip
 import io
 import re
@@ -25,6 +26,7 @@ from headstart.core.types import InputSpec, PixelRanges
 from headstart.explanation.feature_map_model import FeatureMapModel
 from headstart.exporting import predict_template
 from headstart.exporting.export_source import decoding_rule
+from headstart.images import isolated_decoding
 from headstart.images.codecs import open_picture
 from headstart.images.descriptors import describe_picture, from_row, to_row
 from headstart.images.file_formats import PictureError
@@ -256,6 +258,39 @@ def test_many_threads_decode_alike():
     with ThreadPoolExecutor(8) as pool:
         for name, levels in zip(names * 20, pool.map(lambda name: read(shipped(name)), names * 20), strict=True):
             assert (levels == expected[name]).all()
+
+
+@pytest.mark.medium
+def test_damaged_files_are_refused_and_end_nobody(monkeypatch):
+    """GDCM ends its process on some damaged JPEG streams: it has one of its own, which is made anew."""
+    rng = np.random.default_rng(0)
+    names = ["CT_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg_dcmtk.dcm", "rtdose.dcm"]
+    contents = [*map(shipped, names), make_nifti(VOLUME, np.eye(4)), gzip.compress(make_nifti(VOLUME, np.eye(4)))]
+    answers = {"read": 0, "refused": 0}
+    for turn in range(210):
+        content = bytearray(contents[turn % len(contents)])
+        for place in rng.integers(0, min(len(content), 2500), 3):
+            content[place] = rng.integers(0, 256)
+        try:
+            describe_picture(bytes(content))
+            answers["read"] += 1
+        except PictureError:
+            answers["refused"] += 1
+    assert min(answers.values()) > 20
+    whole = shipped("MR_small_jpeg_ls_lossless.dcm")
+    expected = read(whole)
+    isolated_decoding._decoder._process.kill()
+    assert (read(whole) == expected).all()
+    cut = bytearray(whole)
+    cut[-3000:-1000] = bytes(2000)
+    with contextlib.suppress(PictureError):
+        read(bytes(cut))
+    monkeypatch.setattr(isolated_decoding, "_CODE", "import os; os.abort()")
+    isolated_decoding._decoder.stop()
+    with pytest.raises(PictureError, match="its compressed pixels are damaged"):
+        read(whole)
+    monkeypatch.undo()
+    assert (read(whole) == expected).all()
 
 
 MISSING = """

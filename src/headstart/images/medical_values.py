@@ -17,7 +17,8 @@ MEDICAL_HEAD = 352  # bytes of a file's beginning tell what it is
 MEDICAL_BYTES = 1_000_000_000  # of an unpacked volume
 PLANES = ("sagittal", "coronal", "axial")  # in the order of the axes that stand upright on them: right, front, up
 DICOMDIR = "1.2.840.10008.1.3.10"
-BY_GDCM = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91))  # JPEG, -LS, 2000
+BY_PILLOW = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 90, 91))  # JPEG, JPEG 2000
+BY_GDCM = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80, 81))  # lossless JPEG, JPEG-LS
 
 
 _BARE = re.compile(rb"\x02\0\0\0UL\x04\0|\x08\0[\0\x05\x08\x12-\x18]\0(CS|UI|DA|UL|LO|[^\0]\0\0\0)")  # no preamble
@@ -109,15 +110,18 @@ def count_dicom_frames(file: Any) -> int:
         return 1
 
 
-def read_dicom_values(file: Any, place: int, window: str) -> tuple[Any, str, Any]:
+def read_dicom_values(file: Any, place: int, window: str, by_gdcm: Any = None) -> tuple[Any, str, Any]:
     """What the sensor saw: values (H, W, B), their kind and their ends, as `headstart.images.codecs.Samples` has them.
 
-    `window` is empty for the file's own, `none`, or `CENTER,WIDTH`.
+    `window` is empty for the file's own, `none`, or `CENTER,WIDTH`. `by_gdcm()` decodes what only GDCM can.
     """
     pixels: Any = importlib.import_module("pydicom.pixels")
     try:
         _require_pixels(file)
-        values = pixels.pixel_array(file, index=place)
+        plugin = _choose_plugin(file.file_meta.TransferSyntaxUID)
+        values = (
+            by_gdcm() if plugin == "gdcm" and by_gdcm else pixels.pixel_array(file, index=place, decoding_plugin=plugin)
+        )
         if file.PhotometricInterpretation == "PALETTE COLOR":
             values = pixels.apply_color_lut(values, file)
             return (values, "", None) if values.dtype == np.uint8 else (values, "integers", (0.0, 65535.0))
@@ -129,6 +133,15 @@ def read_dicom_values(file: Any, place: int, window: str) -> tuple[Any, str, Any
     except Exception as err:
         name = _name_uid(file.file_meta.TransferSyntaxUID, "of an unknown kind")
         raise MedicalError("unreadable", f"its pixels ({name}) cannot be decoded: {type(err).__name__}") from None
+
+
+def _choose_plugin(syntax: Any) -> str:
+    """Which of pydicom's decoders: those that damaged data cannot bring down come first; empty without compression."""
+    if syntax in importlib.import_module("pydicom.uid").UncompressedTransferSyntaxes:
+        return ""
+    if syntax == "1.2.840.10008.1.2.5":  # RLE
+        return "pydicom"
+    return "pillow" if syntax in BY_PILLOW else "gdcm" if syntax in BY_GDCM else ""
 
 
 def _require_pixels(file: Any) -> None:
@@ -244,7 +257,7 @@ class Volume:
         except Exception as err:  # nibabel has no common class for it, and may repeat what the header says
             raise MedicalError("unreadable", f"damaged NIfTI: {type(err).__name__}") from None
         shape = self._image.shape
-        if len(shape) < 3 or 0 in shape or np.isnan(turns).any():
+        if len(shape) < 3 or min(shape) < 1 or np.isnan(turns).any():
             raise MedicalError("unreadable", "the NIfTI file is no volume of three dimensions")
         needed = self._image.dataobj.offset + int(np.prod(shape)) * self._image.get_data_dtype().itemsize
         if len(content) < needed:

@@ -7,8 +7,10 @@ black and white of them. Of who is shown only a digest is kept, as the group of 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
+from headstart.images import isolated_decoding
 from headstart.images.codecs import Samples
 from headstart.images.file_formats import PictureFormat
 from headstart.images.medical_picture import MedicalPicture
@@ -31,7 +33,7 @@ class DicomPicture(MedicalPicture):
 
     def open_file(self, content: bytes) -> None:
         """Parse the header."""
-        self._file = open_dicom(content)
+        self._file, self._content = open_dicom(content), content
         self.size = (int(self._file.Columns), int(self._file.Rows))
         self.frames = count_dicom_frames(self._file)
         self.frame = choose_place(self.frames, split_slice(self.ranges.slice)[1])
@@ -39,7 +41,8 @@ class DicomPicture(MedicalPicture):
 
     def read_values(self) -> Samples:
         """Decode the frame."""
-        values, kind, ends = read_dicom_values(self._file, self.frame, self.ranges.window)
+        by_gdcm = partial(isolated_decoding.decode_frame, self._content, self.frame)
+        values, kind, ends = read_dicom_values(self._file, self.frame, self.ranges.window, by_gdcm)
         return Samples(values=values, kind=kind, ends=ends)
 
 
