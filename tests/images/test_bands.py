@@ -135,3 +135,11 @@ def test_without_the_extra_the_file_says_what_to_install(monkeypatch):
     monkeypatch.setattr(extras, "_is_installed", lambda name: name != "rasterio")
     with pytest.raises(PictureError, match=r"extra `geo`.*pip install"):
         open_picture(write_geotiff(make_bands(make_scene())))
+
+
+def test_a_fourth_band_that_is_called_transparency_is_a_band_where_bands_are_asked_for():
+    values = np.random.default_rng(0).integers(0, 256, (4, 32, 32)).astype(np.uint8)
+    content = write_geotiff(values)  # rasterio takes red, green, blue and transparency for granted
+    assert open_picture(content).n_bands == 0
+    spec = InputSpec(size_px=32, crop_fraction=1.0, ranges=ranges((4, 1, 2), n_bands=4))
+    np.testing.assert_array_equal(decode_picture(content, spec), np.moveaxis(values[[3, 0, 1]], 0, -1))

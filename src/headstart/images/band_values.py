@@ -101,9 +101,13 @@ def mix_bands(values: np.ndarray, valid: np.ndarray, ends: Any, mix: Any) -> np.
     """Bands (H, W, B) as (H, W, 3) float32 levels 0..255; `ends` are B pairs, `mix` has three rows of B weights."""
     exact = (np.int8, np.uint8, np.int16, np.uint16, np.float32)
     kind = np.float32 if values.dtype in exact else np.float64
-    low, high = np.array(ends, np.float64).T
+    low, high = np.nan_to_num(np.array(ends, np.float64)).T
     factor = np.divide(255.0, high - low, out=np.zeros_like(low), where=high > low)
-    levels = (np.where(valid, values, low).astype(kind) - low.astype(kind)) * factor.astype(kind)
-    np.clip(np.nan_to_num(levels, copy=False), 0, 255, out=levels)
+    levels = np.array(values, kind, order="C")
+    if not valid.all():
+        np.copyto(levels, low.astype(kind), where=~valid)
+    levels -= low.astype(kind)
+    levels *= factor.astype(kind)
+    np.clip(levels, 0, 255, out=levels)
     mixed = levels.astype(np.float32, copy=False) @ np.array(mix, np.float32).T
     return np.asarray(np.clip(mixed, 0, 255, out=mixed), np.float32)
