@@ -124,3 +124,15 @@ def test_a_run_that_began_with_settings_of_an_earlier_version_still_opens(tmp_pa
         jobs.read_job(tmp_path / "job.toml")
     (tmp_path / "format.json").write_text("{}")
     assert jobs.read_job(tmp_path / "job.toml").recipe == ("part=middle",)
+
+
+def test_an_address_is_an_absolute_path_whose_last_part_alone_is_handed_on(tmp_path):
+    made = jobs.make_job(data="s3://shop/sets/textile/")
+    jobs.write_run_job(made, tmp_path)
+    jobs.write_local_paths(made, tmp_path)
+    (tmp_path / "format.json").write_text("{}")
+    assert 'data = "textile"' in (tmp_path / "job.toml").read_text()
+    assert "shop" not in (tmp_path / "job.toml").read_text()
+    stored = jobs.read_job(tmp_path / "job.toml")
+    assert stored.data == "s3://shop/sets/textile" and jobs.format_differences(stored, made) == []
+    assert jobs.format_differences(stored, jobs.make_job(data="s3://other/sets/textile"))

@@ -69,7 +69,7 @@ def read_request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add DATA, the first argument of every command that learns."""
-    help_text = "folder with one sub-folder a class, a table of labels, or a job.toml"
+    help_text = "folder, archive or s3:// address with one sub-folder a class, a table of labels, or a job.toml"
     parser.add_argument("data", metavar="DATA", type=parse_name, help=help_text)
 
 

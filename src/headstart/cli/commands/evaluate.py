@@ -19,7 +19,7 @@ class Evaluate:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, DATA and the output options."""
         parser.add_argument("run", metavar="RUN", type=parse_name, help="a run folder")
-        help_text = "folder with one class a sub-folder, as in the run, or a table of labels"
+        help_text = "folder, archive or s3:// address with one class a sub-folder, as in the run, or a table of labels"
         parser.add_argument("data", metavar="DATA", type=parse_name, help=help_text)
         options.add_settings(parser, "images", "path", "target", "split", "merge_labels")
         options.add_output(parser)

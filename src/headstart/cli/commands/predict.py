@@ -41,7 +41,7 @@ class Predict:
         """Add RUN, FILES, what they mean, and the form of the rows."""
         add = parser.add_argument
         add("run", metavar="RUN", type=parse_name, help="a run folder, the model folder in it, or a backbone's name")
-        help_text = "pictures, folders, patterns, archives, tables of paths; - reads names from stdin"
+        help_text = "pictures, folders, patterns, archives, tables of paths, s3:// addresses; - reads names from stdin"
         add("files", metavar="FILE", nargs="+", type=parse_name, help=help_text)
         add("--column", metavar="NAME", type=parse_name, help="column of paths in tables (default: file, path, …)")
         help_text = "where relative paths of tables start (default: the table's folder)"
