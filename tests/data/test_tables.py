@@ -11,9 +11,9 @@ from PIL import Image
 from headstart.core.errors import DataError, HeadstartError
 from headstart.core.job import Job
 from headstart.data.reading.label_texts import infer_task
-from headstart.data.reading.memory_data import write_memory_data
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.data.reading.records import require_readable
+from headstart.data.reading.unpacked_tables import write_memory_data
 
 
 @pytest.fixture

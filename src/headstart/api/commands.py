@@ -142,7 +142,7 @@ def _write_memory_data(
     data: Any, labels: Any, console: Console, settings: Mapping[str, Any]
 ) -> tuple[str | Path, Mapping[str, Any]]:
     """Where data lies, in the cache if it was in memory, and the settings with the folder where its paths start."""
-    from headstart.data.reading.memory_data import is_in_memory, write_memory_data
+    from headstart.data.reading.unpacked_tables import is_in_memory, write_memory_data
 
     if not is_in_memory(data):
         if labels is not None:

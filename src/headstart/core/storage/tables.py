@@ -71,6 +71,15 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequenc
             yield from _read_csv_rows(path, columns)
 
 
+def find_binary_columns(path: Path) -> list[str]:
+    """Columns of bytes, or of records with a field `bytes`, which Parquet alone can have; raises as `read_columns`."""
+    if not _is_parquet(path):
+        return []
+    with _reading_errors(path), _open_parquet(path) as file:
+        types = {field.name: str(field.type) for field in file.schema_arrow}
+    return [name for name, kind in types.items() if "binary" in kind and not kind.startswith("list")]
+
+
 @contextmanager
 def _reading_errors(path: Path) -> Iterator[None]:
     try:

@@ -40,6 +40,7 @@ class Annotations:
     weights: Sequence[float] = ()
     times: Sequence[float] = ()
     skipped: list[SkippedFile] = field(default_factory=list)  # rows beside these R
+    base: str | None = None  # where relative paths start, if the source itself says so
     notes: list[str] = field(default_factory=list)  # what a person should know of the source, a line each
     target_name: str = ""  # the column of the labels
 
@@ -77,7 +78,7 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
         reasons = "; ".join(dict.fromkeys(row.detail for row in annotations.skipped[:SHOWN]))
         problem = f"`{format_printable(source.name)}` names no picture{f': {reasons}' if reasons else ''}"
         raise DataError(problem, where=format_printable(str(source)))
-    root = find_root(annotations.paths, find_base(source, job), str(source), trim=bool(job.images))
+    root = find_root(annotations.paths, annotations.base or find_base(source, job), str(source), trim=bool(job.images))
     uris = root.make_uris(annotations.paths)
     records, label_notes = label_texts.clean_labels(annotations.make_records(uris), merge=job.merge_labels)
     chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers)

@@ -1,7 +1,8 @@
-"""Labelled pictures in memory, written once into the cache as a table that any reader of tables reads.
+"""Tables whose pictures are no files of their own, written once into the cache as files and a table of their paths.
 
-Tables are of pandas, Polars or Arrow, or a mapping of columns; none of these libraries is imported. The entry is named
-by the digest of its content, so that the same table is the same data set, and its run can be resumed.
+Such are tables in memory (of pandas, Polars or Arrow, or a mapping of columns; none of these libraries is imported),
+arrays of pictures, and files of columns that hold pictures as bytes. The entry is named by the digest of the content,
+so that the same table is the same data set, and its run can be resumed.
 """
 
 from __future__ import annotations
@@ -9,17 +10,44 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.core.errors import DataError
+from headstart.core.settings import cache_folder
+from headstart.core.storage import tables
 from headstart.core.storage.cache import Store
+from headstart.core.storage.hashing import file_digest
 
 KIND, TABLE = "tables", "table.jsonl"
 _ARRAYS = "uint8 of (N, height, width) or (N, height, width, 3), uint16 or float32 of (N, height, width)"
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether a table has a column of bytes, alone or with a path as Hugging Face writes pictures."""
+    return bool(tables.find_binary_columns(path))
+
+
+def unpack_table(files: Sequence[Path], rows: Iterable[Mapping[str, Any]]) -> Path:
+    """The table, with a file for each picture beside it, of rows that come from files.
+
+    Raises:
+        SetupError: The disk of the cache has no room.
+    """
+
+    def write_entry(folder: Path) -> None:
+        with (folder / TABLE).open("w", encoding="utf-8", errors="surrogateescape") as handle:
+            for row in rows:
+                line, pictures = _format_row(row)
+                handle.write(line)
+                for name, picture in pictures.items():
+                    (folder / name).write_bytes(picture)
+
+    key = {"files": [file_digest(file) for file in files]}
+    return Store(cache_folder()).make_entry(KIND, key, write_entry) / TABLE
 
 
 def is_in_memory(data: Any) -> bool:
@@ -45,11 +73,12 @@ def write_memory_data(data: Any, labels: Any, store: Store) -> tuple[Path, bool]
         if labels is not None:
             columns["label"] = _read_labels(labels, len(next(iter(columns.values()), [])))
     names, pictures = list(columns), dict[str, bytes]()
-    rows = (dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True))
-    lines = [
-        json.dumps({name: _name_bytes(value, pictures) for name, value in row.items()}, default=str) for row in rows
-    ]
-    content = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    lines = list[str]()
+    for row in zip(*columns.values(), strict=True):
+        line, pictures_of_row = _format_row(dict(zip(names, row, strict=True)))
+        lines.append(line)
+        pictures |= pictures_of_row
+    content = "".join(lines).encode("utf-8", "surrogateescape")
 
     def write_entry(folder: Path) -> None:
         (folder / TABLE).write_bytes(content)
@@ -93,11 +122,14 @@ def _encode_picture(picture: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def _name_bytes(value: Any, pictures: dict[str, bytes]) -> Any:
-    """The name of a file for bytes, which alone or beside a path are a picture; any other value as it is."""
-    content = value.get("bytes") if isinstance(value, Mapping) else value
-    if isinstance(content, bytes):
-        name = f"{hashlib.sha256(content).hexdigest()}.picture"
-        pictures[name] = content
-        return name
-    return value["path"] if isinstance(value, Mapping) and value.get("path") else value
+def _format_row(row: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:
+    """A row as a line of JSON, and by the names of their files the pictures that it holds as bytes."""
+    cells, pictures = dict[str, Any](), dict[str, bytes]()
+    for column, value in row.items():
+        content = value.get("bytes") if isinstance(value, Mapping) else value
+        if isinstance(content, bytes):
+            cells[column] = f"{hashlib.sha256(content).hexdigest()}.picture"
+            pictures[cells[column]] = content
+        else:
+            cells[column] = value.get("path") if isinstance(value, Mapping) and "path" in value else value
+    return f"{json.dumps(cells, default=str)}\n", pictures

@@ -1,0 +1,86 @@
+"""Sets whose pictures are no files of their own: Parquet, Hugging Face folders, WebDataset shards."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from headstart.core.errors import DataError
+from headstart.core.job import Job
+from headstart.data.reading.read_dataset import read_dataset
+from headstart.data.reading.records import find_reader, require_readable
+from headstart.images.preprocessing import read_bytes
+
+
+def encode(number: int) -> bytes:
+    values = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "PNG")
+    return content.getvalue()
+
+
+PICTURES = [encode(number) for number in range(6)]
+
+
+@pytest.fixture
+def read(context, store):
+    """A function that reads a location; every picture's bytes are those that went in."""
+
+    def read_location(location, name="run", **settings):
+        data = read_dataset(str(location), ctx=context(data=location, store=store, name=name, **settings))
+        assert {read_bytes(f"{data.root}/{uri}") for uri in data.uris} <= set(PICTURES)
+        return data
+
+    return read_location
+
+
+def labels_by_picture(data):
+    """Class and split of each of `PICTURES`; None where it is not used."""
+    labels = {
+        read_bytes(f"{data.root}/{uri}"): (data.class_names[target], split)
+        for uri, target, split in zip(data.uris, data.targets, data.split, strict=True)
+    }
+    return [labels.get(picture) for picture in PICTURES]
+
+
+@pytest.mark.parametrize("as_records", [True, False])
+def test_parquet_with_bytes(read, tmp_path, as_records):
+    image = [{"bytes": picture, "path": "x.png"} if as_records else picture for picture in PICTURES]
+    table = pyarrow.table({"image": image, "label": ["a", "b"] * 3})
+    parquet.write_table(table, tmp_path / "set.parquet")
+    data = read(tmp_path / "set.parquet")
+    assert labels_by_picture(data) == [("a", ""), ("b", "")] * 3 and data.name == "set"
+    assert read(tmp_path / "set.parquet", name="again").digest == data.digest
+
+
+def save_to_disk(folder, pictures, labels, names):
+    """What `Dataset.save_to_disk` writes."""
+    folder.mkdir(parents=True)
+    table = pyarrow.table({"image": [{"bytes": picture, "path": None} for picture in pictures], "kind": labels})
+    with pyarrow.ipc.new_stream(str(folder / "data-00000-of-00001.arrow"), table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    features = {"image": {"_type": "Image"}, "kind": {"names": names, "_type": "ClassLabel"}}
+    (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+
+
+def test_a_hugging_face_folder_with_splits_and_class_names(read, tmp_path):
+    root = tmp_path / "flowers"
+    save_to_disk(root / "train", PICTURES[:4], [0, 1, 0, -1], ["rose", "tulip"])
+    save_to_disk(root / "test", PICTURES[4:], [1, 0], ["rose", "tulip"])
+    (root / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert find_reader(str(root)).name == "huggingface"
+    data = read(root)
+    rose, tulip = ("rose", "train"), ("tulip", "train")
+    assert labels_by_picture(data) == [rose, tulip, rose, None, ("tulip", "test"), ("rose", "test")]
+    assert len(data.unlabelled) == 1 and data.name == "flowers"
+    (root / "test" / "data-00000-of-00001.arrow").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="cannot be read as Arrow"):
+        read(root, target="kind", name="damaged")
+    (root / "test" / "state.json").unlink()
+    with pytest.raises(DataError, match="it has no `_data_files`"):
+        require_readable(Job(data=str(root)))
