@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,11 +23,17 @@ def table(shared_store, textile, tmp_path_factory):
     return write_turned_pictures(textile, tmp_path_factory.mktemp("pictures"))
 
 
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "tasks.md").read_text()
+
+
 @pytest.fixture(scope="module")
 def run(table, tmp_path_factory):
-    """The finished run, whose backbone the table's settings name."""
+    """The finished run of the command on the page of tasks."""
+    command = next(line for line in PAGE.splitlines() if line.startswith("headstart fit ")).split()
+    assert command[2] == table.name
+    settings = {flag.removeprefix("--"): value for flag, value in zip(command[3::2], command[4::2], strict=True)}
     out = tmp_path_factory.mktemp("regression") / "run"
-    return headstart.fit(table, out=out, backbones=LITE0, target="angle", console=Console(quiet=True))
+    return headstart.fit(table, out=out, backbones=LITE0, console=Console(quiet=True), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,7 @@ def test_the_command_line_answers_with_numbers(run, table, tmp_path):
     found = parquet.read_table(tmp_path / "rows.parquet")
     assert found.schema.field("answer").type == "double" and found["answer"].to_pylist() == [row["answer"]]
     stdout, _ = call("predict", run.path, picture, tmp_path / "absent.png")
-    assert stdout.splitlines()[0] == "file,answer,low,high,novelty,reasons,error"
+    assert stdout.splitlines()[0] == "file,answer,low,high,novelty,reasons,error" in PAGE.splitlines()
     assert stdout.splitlines()[2].split(",")[1:4] == ["", "", ""]
 
 
