@@ -103,7 +103,7 @@ def mix_bands(values: np.ndarray, valid: np.ndarray, ends: Any, mix: Any) -> np.
     kind = np.float32 if values.dtype in exact else np.float64
     low, high = np.nan_to_num(np.array(ends, np.float64)).T
     factor = np.divide(255.0, high - low, out=np.zeros_like(low), where=high > low)
-    levels = np.array(values, kind, order="C")
+    levels: Any = np.array(values, kind, order="C")
     if not valid.all():
         np.copyto(levels, low.astype(kind), where=~valid)
     levels -= low.astype(kind)
