@@ -273,3 +273,14 @@ def test_a_model_that_was_changed_is_refused(saved, paint, capsys):
     manifest.write_text(manifest.read_text().replace('"temperature": 1.0', '"temperature": 2.0'))
     assert main(["predict", str(saved), str(paint("a.png", "red"))]) == 3
     assert "was changed after it was written" in capsys.readouterr().err
+
+
+def test_a_member_and_a_folder_of_an_archive_are_named_like_files(tmp_path, paint):
+    content, path = paint("1.png", "red").read_bytes(), tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a[1]/1.png", "a[1]/2.png", "b/3.png", "a[1]/notes.txt"):
+            archive.writestr(name, content)
+    names = [NamedSource(text=f"{path}/a[1]/2.png"), NamedSource(text=f"{path}/a[1]")]
+    found = list(read_sources(names))
+    assert [one.name for one in found] == [f"{path}/a[1]/{name}" for name in ("2.png", "1.png", "2.png")]
+    assert all(one.read_bytes() == content for one in found)

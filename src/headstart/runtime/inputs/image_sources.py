@@ -17,7 +17,7 @@ from pathlib import Path
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import tables
 from headstart.core.storage.locations import localize, require_address
-from headstart.core.storage.locations.names import is_remote
+from headstart.core.storage.locations.names import is_remote, split_archive
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables, remote_sources
 from headstart.runtime.inputs.decoded_batches import Content, Source, list_entries, walk_paths
@@ -48,6 +48,8 @@ def read_sources(
         path = Path(name.text)
         if is_remote(name.text):
             yield from _read_remote(name.text, column)
+        elif (split := split_archive(name.text)) and split[1]:
+            yield from remote_sources.read_location(name.text)
         elif name.pattern and glob.has_magic(name.text) and not os.path.lexists(path):
             yield from _match_pattern(name.text)
         elif tables.is_table(path) and not path.is_dir():
@@ -80,7 +82,7 @@ def require_readable_tables(names: Iterable[str], *, column: str | None, root: P
 def _read_remote(address: str, column: str | None) -> Iterator[Source]:
     """Pictures at an address; relative paths of a table start from its own folder there."""
     if not tables.is_table(Path(address)):
-        yield from remote_sources.read_address(address)
+        yield from remote_sources.read_location(address)
         return
     table = Path(localize(require_address(address)))
     rows = path_tables.read_rows(table, path_tables.find_column(table, column))

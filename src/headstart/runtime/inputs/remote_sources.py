@@ -1,4 +1,4 @@
-"""Pictures of object stores, many fetched at the same time and handed out in their order."""
+"""Pictures of object stores and in archives, many fetched at the same time and handed out in their order."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 from headstart.core.storage.locations import list_location, require_address
-from headstart.core.storage.locations.names import split_archive
+from headstart.core.storage.locations.names import is_remote
 from headstart.core.storage.locations.object_store import IN_FLIGHT
 from headstart.images.file_formats import SUFFIXES, PictureError
 from headstart.runtime.inputs.decoded_batches import Content
 
 
-def read_address(address: str) -> Iterator[Content]:
-    """The picture at an address, or those below it or in the archive there, told by their suffix, in sorted order.
+def read_location(location: str) -> Iterator[Content]:
+    """The picture at a location, or those below it or in the archive there, told by their suffix, in sorted order.
 
     Raises:
         DataError: There is nothing.
         HeadstartError: The address is none, or its store does not answer.
     """
-    address = require_address(address)
-    if _is_picture(address) and not split_archive(address):
-        return fetch_ahead([Content(address, address)])
-    places = (f"{address}/{uri}" for uri in list_location(address).uris if _is_picture(uri))
+    location = require_address(location) if is_remote(location) else location
+    if _is_picture(location):
+        return fetch_ahead([Content(location, location)])
+    places = (f"{location}/{uri}" for uri in list_location(location).uris if _is_picture(uri))
     return fetch_ahead(Content(place, place) for place in places)
 
 
