@@ -6,7 +6,9 @@ import io
 import re
 import subprocess
 import sys
+import tarfile
 import warnings
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -31,6 +33,7 @@ from headstart.images.codecs import open_picture
 from headstart.images.descriptors import describe_picture, from_row, to_row
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import decode_picture
+from headstart.runtime.inputs.picture_inputs import read_pictures
 from headstart.runtime.model import load
 from headstart.testing.medical_files import make_dicom, make_nifti, shipped_dicom
 from headstart.testing.tiny_model import write_tiny_model
@@ -250,6 +253,19 @@ def test_an_explanation_knows_the_slice(tmp_path):
     model.manifest = replace(model.manifest, trunks=(entry,))
     seen = FeatureMapModel(model).decode_picture("", make_nifti(VOLUME, np.eye(4)))
     assert seen.size == (5, 6) and seen.pictures[0].dtype == np.float32
+
+
+def test_files_without_a_suffix_are_found_in_folders_and_archives(tmp_path):
+    files = {"a/IM0001": shipped("CT_small.dcm"), "a/1.2.840.17": shipped("MR_small.dcm"), "a/NOTES": b"no picture"}
+    (tmp_path / "a").mkdir()
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed, tarfile.open(tmp_path / "set.tar", "w") as tape:
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+            packed.writestr(name, content)
+            tape.add(tmp_path / name, name)
+    for source in (tmp_path / "a", tmp_path / "set.zip", tmp_path / "set.tar"):
+        found = sorted(str(picture).rpartition("/")[2] for picture in read_pictures(source))
+        assert found == ["1.2.840.17", "IM0001"], source
 
 
 def test_many_threads_decode_alike():

@@ -62,6 +62,12 @@ def has_picture_suffix(name: str) -> bool:
     return PurePath(name).suffix.lower() in SUFFIXES or name.lower().endswith(".nii.gz")
 
 
+def is_bare_name(name: str) -> bool:
+    """Whether a file has no suffix, as scanners call DICOM: `IM0001`, or a UID."""
+    suffix = PurePath(name).suffix[1:]
+    return not suffix or suffix.isdecimal()
+
+
 @dataclass(frozen=True, kw_only=True)
 class PictureFormat:
     """A file of `headstart.images.formats`: which files it reads, and how one is opened.

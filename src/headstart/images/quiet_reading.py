@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _FILTER: Any = ("ignore", None, Warning, re.compile(r"(PIL|pydicom|nibabel|rasterio)(\.|$)"), 0)
+_PYDICOM, _NIBABEL = logging.getLogger("pydicom"), logging.getLogger("nibabel.global")
 _lock = threading.Lock()
 _readers: list[int] = []
 
@@ -38,5 +39,5 @@ def silence_readers() -> Iterator[None]:
 
 
 def _set_logging(*, heard: bool) -> None:
-    logging.getLogger("pydicom").propagate = heard  # its own handler does nothing, and those below hand on to it
-    logging.getLogger("nibabel.global").disabled = not heard
+    _PYDICOM.propagate = heard  # its own handler does nothing, and those below hand on to it
+    _NIBABEL.disabled = not heard

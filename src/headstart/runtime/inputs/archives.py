@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from headstart.core.storage.unpacking import GROWTH, count_allowed_bytes
-from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format, has_picture_suffix
+from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format, has_picture_suffix, is_bare_name
 from headstart.runtime.inputs.decoded_batches import Content
 
 MEMBER_BYTES = 100_000_000  # a picture file in an archive may have
@@ -37,7 +37,7 @@ def is_archive(path: Path) -> bool:
 
 
 def read_members(path: Path) -> Iterator[Content]:
-    """The pictures of an archive, told by their suffix, in its order, without hidden ones.
+    """The pictures of an archive, told by their suffix or as `IM0001`, in its order, without hidden ones.
 
     What cannot be read comes with the reason; where the archive cannot be read to its end, so does its own name.
     """
@@ -62,6 +62,8 @@ def _read_zip(path: Path) -> Iterator[Content]:
                     picture = _read_member(name, handle, info.file_size)
             except _FAULTS as err:
                 picture = _make_unreadable(name, f"the archive does not give it: {_format_error(err)}")
+            if is_bare_name(info.filename) and isinstance(picture.content, PictureError):
+                continue
             bytes_left -= len(picture.content) if isinstance(picture.content, bytes) else 0
             yield picture
             if bytes_left < 0:
@@ -79,7 +81,9 @@ def _read_tar(path: Path) -> Iterator[Content]:
                 if info.isfile() and _is_picture(info.name):
                     handle = archive.extractfile(info)
                     assert handle is not None  # it is a file
-                    yield _read_member(f"{path}!/{info.name}", handle, info.size)
+                    picture = _read_member(f"{path}!/{info.name}", handle, info.size)
+                    if not (is_bare_name(info.name) and isinstance(picture.content, PictureError)):
+                        yield picture
 
 
 class _LimitedStream:
@@ -116,7 +120,7 @@ def _make_unreadable(name: str, why: str) -> Content:
 def _is_picture(member: str) -> bool:
     inside = PurePosixPath(member.replace("\\", "/"))
     hidden = any(part.startswith(".") and part.strip(".") for part in inside.parts) or "__MACOSX" in inside.parts
-    return has_picture_suffix(inside.name) and not hidden
+    return (has_picture_suffix(inside.name) or is_bare_name(inside.name)) and not hidden
 
 
 def _format_error(err: BaseException) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.types import InputSpec
-from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format, has_picture_suffix
+from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format, has_picture_suffix, is_bare_name
 from headstart.images.preprocessing import decode_picture, read_bytes
 
 FILES_AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
@@ -120,9 +120,8 @@ def _walk_folder(folder: Path) -> Iterator[Path]:
 
 
 def _is_bare_dicom(entry: os.DirEntry[str]) -> bool:
-    """Whether a file without a suffix (`IM0001`, or a UID) is DICOM, as scanners write it."""
-    suffix = Path(entry.name).suffix[1:]
-    if suffix and not suffix.isdecimal():
+    """Whether a file without a suffix is DICOM."""
+    if not is_bare_name(entry.name):
         return False
     try:
         with open(entry.path, "rb") as handle:  # noqa: PTH123
