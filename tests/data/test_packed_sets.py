@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 
 import numpy as np
 import pyarrow
@@ -84,3 +85,43 @@ def test_a_hugging_face_folder_with_splits_and_class_names(read, tmp_path):
     (root / "test" / "state.json").unlink()
     with pytest.raises(DataError, match="it has no `_data_files`"):
         require_readable(Job(data=str(root)))
+
+
+def write_shard(path, samples):
+    """A tar with the members of each sample, in the order of WebDataset."""
+    with tarfile.open(path, "w") as tar:
+        for key, members in samples.items():
+            for suffix, content in members.items():
+                info = tarfile.TarInfo(f"{key}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_shards_give_labels_splits_and_reasons(read, tmp_path):
+    (tmp_path / "shards").mkdir()
+    first = {f"{at:04}": {"png": PICTURES[at], "cls": str(30 + at % 2).encode()} for at in range(3)}
+    first["0001"]["seg.png"] = b"a mask"
+    first["0003"], first["0004"] = {"png": PICTURES[3]}, {"cls": b"30"}
+    write_shard(tmp_path / "shards" / "train-0000.tar", first)
+    records = {str(at): {"png": PICTURES[at], "json": json.dumps({"label": 30 + at % 2}).encode()} for at in (4, 5)}
+    write_shard(tmp_path / "shards" / "test-0000.tar", records)
+    assert find_reader(str(tmp_path / "shards")).name == "webdataset"
+    data = read(tmp_path / "shards")
+    train, test = [("30", "train"), ("31", "train")], [("30", "test"), ("31", "test")]
+    assert labels_by_picture(data) == [*train, train[0], None, *test]
+    assert data.unlabelled == ("train-0000.tar/0003.png",)
+    assert [(row.uri, row.reason) for row in data.excused] == [("train-0000.tar/0004", "no_path")]
+
+
+def test_one_shard_with_many_numbers_is_of_classes_and_class_folders_in_a_tar_are_not_taken_for_it(read, tmp_path):
+    many = {str(at): {"png": encode(at), "cls": str(at).encode()} for at in range(25)}
+    shard = write_shard(tmp_path / "one.tar", many)
+    listing = find_reader(str(shard)).list_pictures(str(shard), Job(data=str(shard)), frozenset())
+    assert listing.label_pictures(listing.uris, []).task == "classification"
+    folders = write_shard(tmp_path / "folders.tar", {f"{'ab'[at % 2]}/{at}": {"png": PICTURES[at]} for at in range(6)})
+    assert find_reader(str(folders)).name == "class_folders"
+    content = shard.read_bytes()
+    (tmp_path / "one.tar").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="cut short or damaged"):
+        read(tmp_path / "one.tar")

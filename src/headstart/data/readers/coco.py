@@ -27,6 +27,7 @@ def read_coco(path: Path, job: Job) -> Annotations:
     images = content["images"]
     return Annotations(
         source=path,
+        names_classes=True,
         paths=[str(image["file_name"]) for image in images],
         labels=[tuple(labels[image["id"]]) for image in images],
         numbers=range(1, len(images) + 1),

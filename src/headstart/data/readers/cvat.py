@@ -22,6 +22,7 @@ def read_cvat(path: Path, job: Job) -> Annotations:
             element.clear()
     return Annotations(
         source=path,
+        names_classes=True,
         paths=paths,
         labels=labels,
         numbers=range(1, len(paths) + 1),

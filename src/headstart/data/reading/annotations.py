@@ -18,7 +18,7 @@ from headstart.core.job import Job, format_flag
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import list_location
 from headstart.core.storage.locations.names import is_reachable, is_remote
-from headstart.core.types import CLASSIFICATION, SkippedFile
+from headstart.core.types import CLASSIFICATION, REGRESSION, SkippedFile
 from headstart.data.reading import label_texts
 from headstart.data.reading.records import Labelling, Listing, Record, sort_by_bytes
 from headstart.data.reading.root_search import PictureRoot, find_root
@@ -43,6 +43,7 @@ class Annotations:
     base: str | None = None  # where relative paths start, if the source itself says so
     notes: list[str] = field(default_factory=list)  # what a person should know of the source, a line each
     target_name: str = ""  # the column of the labels
+    names_classes: bool = False  # labels are names of classes, even if all are numbers
 
     def make_records(self, uris: Sequence[str]) -> list[Record]:
         """R records, with the uris that their paths turned out to be."""
@@ -151,6 +152,8 @@ def _make_labeller(
         _require_labels(records, skipped, source)
         labels = [record.labels for record in records]
         task, why = label_texts.infer_task(labels) if job.task == "auto" else (job.task, "as asked for")
+        if annotations.names_classes and job.task == "auto" and task == REGRESSION.name:
+            task = CLASSIFICATION.name
         label_notes = [] if task == CLASSIFICATION.name else [f"{task}: {why}; --task asks for another"]
         if task == CLASSIFICATION.name:
             _require_classes(records, skipped, source)
