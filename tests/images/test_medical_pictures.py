@@ -145,6 +145,7 @@ def test_a_palette_is_applied():
     np.testing.assert_allclose(read(shipped("examples_palette.dcm")), expected, rtol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_bigendian.dcm"]
 )
@@ -232,6 +233,7 @@ def test_settings_are_words_or_numbers():
             parse_slice(text)
 
 
+@pytest.mark.medium
 def test_all_files_that_pydicom_ships_are_read_or_refused_in_our_words(capfd):
     counts = {True: 0, False: 0}
     for path in sorted(Path(pydicom_data.__file__).parent.rglob("*")):
@@ -268,6 +270,7 @@ def test_files_without_a_suffix_are_found_in_folders_and_archives(tmp_path):
         assert found == ["1.2.840.17", "IM0001"], source
 
 
+@pytest.mark.medium
 def test_many_threads_decode_alike():
     names = ["MR_small_jpeg_ls_lossless.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg_dcmtk.dcm", "MR_small_RLE.dcm"]
     expected = {name: read(shipped(name)) for name in names}
