@@ -303,24 +303,21 @@ def test_a_budget_that_was_too_small_can_be_mended(warm, small_textile, tmp_path
     assert headstart.load(tmp_path / "run").adapted.tuning is None
 
 
-def test_the_same_job_again_is_equal_byte_for_byte(fitted, few, tmp_path):
-    out, _, _ = fitted
-    call("fit", few, "--backbones", LITE0, "--out", tmp_path / "again", "--quiet")
-    assert differing(tmp_path / "again", out) == []
-
-
-def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_path):
-    """Killed again and again, each time a little after something new was written: no machine is too slow to end."""
-    out, _, _ = fitted
-    env = {**os.environ, **cold(warm, tmp_path / "cache")}
-    words = ["fit", str(few), "--backbones", LITE0, "--out", str(tmp_path / "run"), "--quiet"]
+@pytest.fixture(scope="module")
+def killed(warm, few, tmp_path_factory):
+    """A run in a cache of its own, killed again and again, each time a little after something new was written: no
+    machine is too slow to end. The place of run and cache, the environment, and how often it was killed.
+    """
+    place = tmp_path_factory.mktemp("killed")
+    env = {**os.environ, **cold(warm, place / "cache")}
+    words = ["fit", str(few), "--backbones", LITE0, "--out", str(place / "run"), "--quiet"]
     draw, kills, code = random.Random(), 0, -signal.SIGKILL
 
     def written():
-        return sum(len(files) for _, _, files in os.walk(tmp_path))
+        return sum(len(files) for _, _, files in os.walk(place))
 
     while code == -signal.SIGKILL:
-        process, wanted = start(*words, env=env), written() + draw.randint(1, 20)
+        process, wanted = start(*words, env=env), written() + draw.randint(1, 30)
         while process.poll() is None and written() < wanted:
             time.sleep(0.01)
         try:
@@ -331,10 +328,15 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_pat
         _, stderr = process.communicate()
         code = process.returncode
     assert code == 0, stderr
+    return place, env, kills
+
+
+def test_the_same_job_in_another_cache_interrupted_or_not_ends_in_the_same_bytes(killed, fitted):
+    (place, _, kills), (out, _, _) = killed, fitted
     assert kills >= 2
     for name in ("decisions.jsonl", "rank/value.json"):  # what was chosen first, and then all
-        assert (tmp_path / "run" / name).read_text() == (out / name).read_text()
-    assert differing(tmp_path / "run", out) == []
+        assert (place / "run" / name).read_text() == (out / name).read_text()
+    assert differing(place / "run", out) == []
 
 
 def test_control_c_keeps_what_is_done(warm, few, tmp_path):
@@ -364,16 +366,13 @@ def test_ten_more_pictures_embed_ten(warm, textile, few, tmp_path):
     assert passed["cached"] == 180
 
 
-def test_damaged_vectors_are_found_and_made_again(warm, fitted, few, tmp_path):
-    out, _, _ = fitted
-    env = cold(warm, tmp_path / "cache")
-    words = ("fit", few, "--backbones", LITE0, "--quiet")
-    call(*words, "--out", tmp_path / "a", env=env)
-    vectors = max((p for p in (tmp_path / "cache").rglob("*.f32")), key=lambda p: p.stat().st_size)
+def test_damaged_vectors_are_found_and_made_again(killed, fitted, few, tmp_path):
+    (place, env, _), (out, _, _) = killed, fitted
+    vectors = max((p for p in (place / "cache").rglob("*.f32")), key=lambda p: p.stat().st_size)
     content = bytearray(vectors.read_bytes())
     content[len(content) // 2] ^= 0x40
     vectors.write_bytes(content)
-    _, stderr = call(*words, "--out", tmp_path / "b", env=env)
+    _, stderr = call("fit", few, "--backbones", LITE0, "--quiet", "--out", tmp_path / "b", env=env)
     assert "damaged" in stderr
     assert contents(tmp_path / "b") == contents(out)
 
