@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def place(textile, tmp_path_factory):
         coco["annotations"] = [
             {"image_id": at, "category_id": int(name.startswith("local"))} for at, name in enumerate(contents)
         ]
+        shard = io.BytesIO()
+        with tarfile.open(fileobj=shard, mode="w") as archive:
+            for at, (name, content) in enumerate(contents.items()):
+                for suffix, part in (("jpg", content), ("cls", name.partition("/")[0].encode())):
+                    header = tarfile.TarInfo(f"{at:04d}.{suffix}")
+                    header.size = len(part)
+                    archive.addfile(header, io.BytesIO(part))
+        server.client().put_object(Bucket="shop", Key="sets/shard-0000.tar", Body=shard.getvalue())
         for name, text in {"labels.csv": table, "coco.json": json.dumps(coco)}.items():
             server.client().put_object(Bucket="shop", Key=f"sets/textile/{name}", Body=text.encode())
         server.client().put_object(Bucket="shop", Key="sets/set.zip", Body=(place / "set.zip").read_bytes())
@@ -131,12 +140,13 @@ def test_predictions_of_a_bucket_are_those_of_the_folder(name, runs, capsys):
     assert len(answers[name]) == 24 and answers[name] == answers[str(folder / "set")]
 
 
-@pytest.mark.parametrize("name", ("labels.csv", "coco.json"))
+@pytest.mark.parametrize("name", ("textile/labels.csv", "textile/coco.json", "shard-0000.tar"))
 def test_a_file_of_labels_in_a_bucket_is_a_data_set(name, runs, context):
     from headstart.data.reading.read_dataset import read_dataset
 
     _, fit = runs
-    address = f"s3://shop/sets/textile/{name}"
+    address = f"s3://shop/sets/{name}"
     data = read_dataset(address, ctx=context(address))
     assert sorted(data.digests) == sorted(fit["folder"].dataset.digests)
-    assert data.root == "s3://shop/sets/textile" and data.class_names == ("global", "local")
+    assert data.root == (address if name.endswith(".tar") else "s3://shop/sets/textile")
+    assert data.class_names == ("global", "local")

@@ -35,7 +35,7 @@ class WebDataset:
     def recognises(self, location: str) -> bool:
         """By a picture with a label beside it in the first shard."""
         with suppress(HeadstartError, OSError):
-            shards = [] if is_remote(location) else _list_shards(location)
+            shards = _list_shards(location)
             samples = _group_members(list_location(shards[0]).uris).values() if shards else []
             return any(_find_picture(members) and _find_label(members) for members in samples)
         return False
@@ -72,11 +72,13 @@ class WebDataset:
 
 
 def _make_absolute(location: str) -> str:
-    return os.path.abspath(Path(location).expanduser())  # noqa: PTH100 - links stay as they are
+    return location if is_remote(location) else os.path.abspath(Path(location).expanduser())  # noqa: PTH100 - links stay as they are
 
 
 def _list_shards(location: str) -> list[str]:
     path = _make_absolute(location)
+    if is_remote(path):  # a bucket is not searched for shards
+        return [path] if path.endswith(".tar") else []
     if os.path.isdir(path):  # noqa: PTH112
         return [f"{path}/{name}" for name in sorted(os.listdir(path)) if name.endswith(".tar")]  # noqa: PTH208
     return [path] if split_archive(path) == (path, "") and ".tar" in Path(path).name else []
