@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-PARTS = ("startup", "cost", "embed --growth", "fit", "heads --million", "memory", "finetune", "predict", "serve")
+PARTS = (
+    "startup",
+    "cost",
+    "embed --growth",
+    "fit",
+    "heads --million",
+    "memory",
+    "finetune",
+    "predict",
+    "object_storage",
+    "serve",
+)
 
 for part in PARTS:
     print(f"\n== python -m benchmarks.{part}", flush=True)
