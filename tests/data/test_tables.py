@@ -278,6 +278,7 @@ def test_an_unlabelled_folder_is_no_class(read, tmp_path, pictures):
 
 def test_a_table_in_memory_is_one_data_set_whatever_library_it_is_of(store, pictures, tmp_path, read):
     import pandas
+    import polars
     import pyarrow
 
     columns = {
@@ -285,7 +286,7 @@ def test_a_table_in_memory_is_one_data_set_whatever_library_it_is_of(store, pict
         "label": LABELS,
         "patient": [1.0, 1.0, 2.0, 2.0, None, 3.0],
     }
-    forms = [columns, pandas.DataFrame(columns), pyarrow.table(columns), polars_like(columns)]
+    forms = [columns, pandas.DataFrame(columns), pyarrow.table(columns), polars.DataFrame(columns)]
     tables = {write_memory_data(form, None, store) for form in forms}
     assert len({table.read_text().replace("NaN", "null") for table, _ in tables}) == 1 and not any(
         has for _, has in tables
@@ -294,24 +295,6 @@ def test_a_table_in_memory_is_one_data_set_whatever_library_it_is_of(store, pict
     assert data.uris == tuple(sorted(NAMES)) and data.groups == ("1", "2", "", "1", "2", "3")
     with pytest.raises(DataError, match="`set` is no data to learn from"):
         write_memory_data({"a"}, None, store)
-
-
-def polars_like(columns):
-    """What Polars gives: columns by name, each with `to_list`."""
-
-    class Series(list):
-        def to_list(self):
-            return list(self)
-
-    class Frame:
-        columns = ()
-
-        def __getitem__(self, name):
-            return Series(self._columns[name])
-
-    frame = Frame()
-    frame._columns, frame.columns = columns, list(columns)
-    return frame
 
 
 @pytest.mark.parametrize(
