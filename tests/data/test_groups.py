@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import audit_sets
 from headstart.core.errors import DataError
+from headstart.core.registry import load_plugin
+from headstart.core.types import AuditInput
 from headstart.data.audit import audit_dataset
 from headstart.data.groups import find_groups, find_learnable, join_clusters
 from headstart.data.splits import draw_splits, estimate_training_count
@@ -154,3 +156,10 @@ def test_screening_touches_few_groups_and_leaves_a_test_of_others(context):
     assert len(most) >= 200 and len(np.unique(patients[most])) <= len(most) / 25 + 6
     splits = draw_splits(data, find_groups(data), ctx=ctx, screened=most)
     assert 150 <= len(splits.test) <= 250 and not set(patients[splits.test]) & set(patients[most])
+
+
+def test_numbers_have_no_class_that_a_group_could_hold_whole():
+    classes = grouped(np.repeat([0, 1], 10), ["river"] * 10 + [f"p{n}" for n in range(10)])
+    numbers = dataclasses.replace(classes, task="regression", targets=np.repeat([0.0, 1.0], 10))
+    check = load_plugin("data_checks", "d105_groups")
+    assert [check(AuditInput(data=data, folds=5)).status for data in (classes, numbers)] == ["issue", "passed"]

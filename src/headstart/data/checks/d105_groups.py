@@ -42,7 +42,9 @@ def _find_straddling(check: Check, data: Dataset, groups: np.ndarray) -> list[Fi
 def _find_single_group_classes(check: Check, data: Dataset, groups: np.ndarray) -> list[Finding]:
     """Classes of which one group would have to teach and to judge; of a lone picture D003 speaks."""
     learning, targets = find_learning_rows(data), np.asarray(data.targets)
-    findings = []
+    findings = list[Finding]()
+    if not data.learning_task.has_classes:
+        return findings
     for label, name in enumerate(data.class_names):
         rows = learning[targets[learning] == label]
         if len(rows) < 2 or not can_judge(data) or len(np.unique(groups[rows])) > 1:
