@@ -15,7 +15,7 @@ from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 
 LITE0 = "bundled:efficientnet_lite0"
-WARM = ("weights", "trunks", "wheels", "data")  # entries that a warm store holds; vectors are not among them
+WARM = ("weights", "trunks", "findings", "paces", "wheels", "data")  # of a store with ready trunks; vectors are not
 
 
 @dataclass(frozen=True, slots=True)
