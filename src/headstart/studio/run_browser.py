@@ -19,7 +19,7 @@ from headstart.core.types import Audit, Dataset, Evaluation, FitResult, Ranking,
 from headstart.studio.process_identity import is_alive
 
 _ROWS = 40  # of a ranking
-_HEADLINE = ("accuracy", "balanced_accuracy", "log_loss")
+_HEADLINE = ("accuracy", "balanced_accuracy", "log_loss", "r2", "mae")
 _EPOCH_SCORES = ("log_loss", "accuracy", "precision", "recall")
 
 

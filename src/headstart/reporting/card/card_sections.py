@@ -36,7 +36,7 @@ _UNCERTAINTY = {
 }
 _HOW_TO_USE = (
     "## How to use\n\nRUN is the folder of this card.\n\n```sh\nheadstart predict RUN picture.jpg\n"
-    "headstart explain RUN picture.jpg\nheadstart evaluate RUN other_labelled_pictures\n```\n\n"
+    "headstart explain RUN picture.jpg\n```\n\n"
     "```python\nimport headstart\n\nrun = headstart.load('RUN')\n"
     "for answer in run.predict(['picture.jpg']):\n    print(answer.answer, answer.probabilities)\n```\n\n"
     "`report.html` beside this card tells all of it, with pictures.\n"
@@ -131,8 +131,9 @@ def _format_intended_use(card: CardInput) -> str:
         f"An answer is a suggestion with a probability, not a fact; {shares}."
         if classes
         else "An answer is a suggestion with an interval, not a fact; how far answers are off is below.",
-        "Not for pictures of other things or from other sources without measuring it there first "
-        "(`headstart evaluate RUN FOLDER`), and not for decisions about people without a person who decides.",
+        "Not for pictures of other things or from other sources without measuring it there first"
+        f"{' (`headstart evaluate RUN FOLDER`)' if classes else ''}, and not for decisions about people without a "
+        "person who decides.",
     ]
     return "## Intended use\n\n" + md.format_bullets(lines)
 

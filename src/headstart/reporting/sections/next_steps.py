@@ -29,7 +29,7 @@ def list_next_steps(report: ReportInput) -> list[NextStep]:
     if evaluation is None:
         return []
     steps = _mend_pictures(report, evaluation) + _collect_pictures(report, evaluation)
-    if evaluation.split == "cv":
+    if evaluation.split == "cv" and report.dataset.learning_task.has_classes:
         sentence = "Judge it on labelled pictures of their own: none were held back here"
         steps.append(NextStep(sentence=sentence, command="headstart evaluate RUN FOLDER"))
     accuracy = next((s.value for s in evaluation.scores if s.name == "accuracy" and not s.subject), 1.0)

@@ -121,6 +121,7 @@ export const stateBadge = (state) => h("span", { class: `pill ${state.split(" ")
 
 const SCORES = {
   accuracy: "Right answers", balanced_accuracy: "Right answers, each class counting the same", log_loss: "Log loss, lower is better",
+  r2: "R², 1 is perfect", mae: "Mean absolute error",
 };
 export const scoreName = (name) => SCORES[name] ?? name.replaceAll("_", " ");
 export const isShare = (name) => name.includes("accuracy");
