@@ -12,8 +12,10 @@ from headstart.testing import heads as suite
 HEADS = registry.list_plugins("heads")
 
 
-@pytest.mark.parametrize("check", suite.CHECKS, ids=lambda c: c.__name__)
-@pytest.mark.parametrize("name", HEADS)
+CASES = [(name, check) for name in HEADS for check in suite.list_checks(registry.load_plugin("heads", name))]
+
+
+@pytest.mark.parametrize(("name", "check"), CASES, ids=lambda part: getattr(part, "__name__", part))
 def test_conformance(name, check):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
