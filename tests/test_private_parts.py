@@ -88,7 +88,14 @@ PLACES = {
         "how argparse looks an option up: `ArgumentParser._option_string_actions`; tests/cli/test_cli_bad_input.py",
     ),
 }
-PUBLIC = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # documented: of named tuples, and of `os`
+PUBLIC = {
+    "_replace",
+    "_asdict",
+    "_fields",
+    "_field_defaults",
+    "_make",
+    "_exit",
+}  # documented: of named tuples, and of `os`
 INNER = re.compile(r"(^|\.)_[a-z]|\.src\b|^tensorflow\.(python|lite)\b|^uvicorn\.protocols\b|\.core\._|^sklearn\..*\._")
 
 
