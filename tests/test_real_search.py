@@ -50,7 +50,7 @@ def stripes(bench):
 def searched(bench, stripes):
     """A finished search, unbroken, after one of another seed, and so of other folds, on the same pictures."""
     other = fit(stripes, bench / "other", seed=7, trials=1)
-    run = fit(stripes, bench / "searched", trials=3)
+    run = fit(stripes, bench / "searched", trials=2)
     assert not np.array_equal(other.splits.folds, run.splits.folds)
     return run
 
@@ -61,7 +61,7 @@ def mean_loss(data, rows, probabilities):
 
 def test_a_search_tries_recipes_and_hands_over_the_network_that_beats_the_probe(searched):
     tuning, data = searched.adapted.tuning, searched.dataset
-    assert len(tuning.trials) == 3
+    assert len(tuning.trials) == 2
     [chosen] = [trial.number for trial in tuning.trials if trial.status == "chosen"]
     assert tuning.taken and searched.adapted.strategy == tuning.network.recipe.strategy != "probe"
     own, probe = (mean_loss(data, tuning.rows, p) for p in (tuning.probabilities, tuning.probe_probabilities))
@@ -90,7 +90,7 @@ def wait_for(process, is_there):
 
 
 def test_a_killed_search_in_a_cache_without_earlier_runs_ends_as_the_unbroken_one(bench, stripes, searched):
-    words = [f"--{name}={value}" for name, value in {**SETTINGS, "trials": 3}.items()]
+    words = [f"--{name}={value}" for name, value in {**SETTINGS, "trials": 2}.items()]
     command, adapt = ("fit", stripes, *words, "--out", bench / "killed", "--quiet"), bench / "killed" / "adapt"
     cold = {"HEADSTART_CACHE": str(bench / "cold")}
     for middle in ("trial001-fold0/state-0*.json", "final*/state-0*.json"):
