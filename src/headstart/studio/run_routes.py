@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import format_printable, read_json, translate_disk_errors
+from headstart.core.storage.locations.names import is_archive
 from headstart.core.storage.tables import is_table
-from headstart.runtime.inputs.archives import is_archive
 from headstart.studio import command_lines
 from headstart.studio.event_stream import stream_events
 from headstart.studio.image_folders import MAX_FILE
@@ -67,7 +67,7 @@ async def try_picture(studio: OwnStudio, name: str, request: Request, file: str 
     """Answer for one picture: `headstart predict`, and `headstart explain` where there is one."""
     run, key = studio.runs.require_run(name), secrets.token_hex(8)
     picture = studio.home / "tries" / key / _plain_file_name(file)
-    if is_table(picture) or is_archive(picture):  # `predict` would read all that it names
+    if is_table(picture) or is_archive(picture.name):  # `predict` would read all that it names
         raise DataError(f"`{format_printable(file[:100])}` is no picture", hint="drop the pictures themselves")
     await _store_body(request, picture)
     return await run_in_threadpool(_answer_try, studio, run, picture, key)

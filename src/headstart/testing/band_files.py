@@ -164,7 +164,7 @@ def write_band_files(folder: Path) -> dict[str, str]:
     flipped = make_bands(255 - make_scene())
     put("other/one.tif", write_geotiff(flipped, origin=(900_000, 5_000_000)))
     put("other/two.tif", write_geotiff(flipped[:, ::-1], origin=(901_000, 5_000_000)))
-    put("other/colour.png", (_encode_colour()), "unreadable")
+    put("other/colour.png", _encode_colour(), "unreadable")
     return expected
 
 

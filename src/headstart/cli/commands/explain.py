@@ -83,8 +83,7 @@ def _require_apart(arguments: Sequence[str], out: Path) -> None:
     Raises:
         UsageError: A picture lies in `out`, or `out` in a folder of pictures.
     """
-    from headstart.core.storage.locations.names import is_remote
-    from headstart.runtime.inputs.archives import is_archive
+    from headstart.core.storage.locations.names import is_archive, is_remote
     from headstart.runtime.inputs.decoded_batches import Content
     from headstart.runtime.inputs.image_sources import NamedSource, read_sources
 
@@ -95,7 +94,7 @@ def _require_apart(arguments: Sequence[str], out: Path) -> None:
         if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
             fact = f"the folder `{out}` lies among the pictures of `{word}`"
             raise UsageError(fact, where="--out", hint="name a folder beside them with `--out`")
-        if word != "-" and out.is_dir() and not is_archive(path):
+        if word != "-" and out.is_dir() and not is_archive(path.name):
             for source in read_sources([NamedSource(text=word)]):
                 place = source.content if isinstance(source, Content) else source
                 if isinstance(place, Path):

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedFile:
-    """A file on disk that is not used, with the reason.
+    """A file on disk, or a row of a table, that is not used, with the reason.
 
-    `reason` is `empty_file`, `not_a_picture`, `truncated`, `too_many_pixels`, `permission`, `symlink_loop`, `hidden`,
-    `outside_a_class` or `unreadable`.
+    `reason` of a file is `empty_file`, `not_a_picture`, `truncated`, `too_many_pixels`, `permission`, `symlink_loop`,
+    `hidden`, `outside_a_class` or `unreadable`; of a row of a table `malformed_row`, `no_path`, `no_split`,
+    `no_weight`, `no_time`, `two_labels` or `duplicate_row`.
     """
 
     uri: str  # path relative to the data set's root, `/` between parts

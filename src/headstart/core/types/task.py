@@ -1,4 +1,4 @@
-"""What is learnt: one class a picture, several labels or none, or a number; what of that the rooms look up by name."""
+"""What is learnt: one class a picture, or a number; what of that the rooms look up by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Task:
     """A kind of target, as names that each room knows.
 
-    Heads answer with one column an output: the probability of a class or of a label, or the number itself.
+    Heads answer with one column an output: the probability of a class, or the number itself.
     """
 
     name: str  # as `Dataset.task`
@@ -22,7 +22,7 @@ class Task:
     heads: tuple[str, ...] = ()  # heads that compete; likewise
     scout: str = "lda"  # the head that tries combinations of features: it holds correlated columns in check
     after_scout: tuple[str, ...] = ("logistic",)  # those that follow it on the best one
-    has_classes: bool = False  # whether each picture is of exactly one class
+    has_classes: bool = False
 
 
 CLASSIFICATION = Task(

@@ -65,9 +65,7 @@ class Reader(Protocol):
     """A file in `headstart.data.readers`: `PLUGIN` has these attributes."""
 
     name: str
-    settings: frozenset[
-        str
-    ]  # settings of a job that say how this form is read; given for another form they are refused
+    settings: frozenset[str]  # of a job, those that say how this form is read; refused where another is
 
     def recognises(self, location: str) -> bool:
         """Whether a location holds this form; told by names and first bytes, and False where there is nothing."""

@@ -6,34 +6,23 @@ What unpacks to far more than the archive holds is not read to its end.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from headstart.core.storage.locations.archives import FAULTS, find_opener
 from headstart.core.storage.unpacking import GROWTH, count_allowed_bytes
 from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format, has_picture_suffix, is_bare_name
 from headstart.runtime.inputs.decoded_batches import Content
 
 MEMBER_BYTES = 100_000_000  # a picture file in an archive may have
-_OPENERS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open, ".xz": lzma.open}
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz")
-_BROKEN = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, RuntimeError)
-_FAULTS = (*_BROKEN, NotImplementedError, ValueError, KeyError, IndexError, OverflowError, UnicodeError)
+_FAULTS = (*FAULTS, NotImplementedError, ValueError, KeyError, IndexError, OverflowError, UnicodeError)
 
 
 class _ArchiveTooLarge(Exception):
     """The archive unpacks to far more than it holds."""
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a name is that of an archive that is read."""
-    return path.name.lower().endswith((".zip", *_TARS))
 
 
 def read_members(path: Path) -> Iterator[Content]:
@@ -71,7 +60,7 @@ def _read_zip(path: Path) -> Iterator[Content]:
 
 
 def _read_tar(path: Path) -> Iterator[Content]:
-    opener: Any = _OPENERS.get(path.suffix.lower(), open)
+    opener: Any = find_opener(path.name) or open
     with opener(path, "rb") as stream:
         limited: Any = _LimitedStream(stream, count_allowed_bytes(path))
         with tarfile.open(fileobj=limited, mode="r|") as tar:

@@ -17,7 +17,7 @@ from pathlib import Path
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import tables
 from headstart.core.storage.locations import localize, require_address
-from headstart.core.storage.locations.names import is_remote, split_archive
+from headstart.core.storage.locations.names import is_archive, is_remote, split_archive
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables, remote_sources
 from headstart.runtime.inputs.decoded_batches import Content, Source, list_entries, walk_paths
@@ -54,7 +54,7 @@ def read_sources(
             yield from _match_pattern(name.text)
         elif tables.is_table(path) and not path.is_dir():
             yield from path_tables.read_rows(path, path_tables.find_column(path, column), root)
-        elif archives.is_archive(path) and not path.is_dir():
+        elif is_archive(path.name) and not path.is_dir():
             yield from archives.read_members(path)
         else:
             yield from walk_paths([path])

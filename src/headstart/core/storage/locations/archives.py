@@ -30,12 +30,13 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.hashing import file_digest
 from headstart.core.storage.locations.listing import FolderListing, list_names
-from headstart.core.storage.locations.names import ARCHIVE
+from headstart.core.storage.locations.names import is_archive
 from headstart.core.storage.unpacking import count_allowed_bytes
 from headstart.core.types import SkippedFile
 
 _OPENERS: dict[str, Any] = {"gz": gzip.open, "tgz": gzip.open, "bz2": bz2.open, "tbz2": bz2.open, "xz": lzma.open}
-_FAULTS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, RuntimeError)
+# What reading an archive raises where it is damaged.
+FAULTS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, RuntimeError)
 _OPEN_MOST = 32  # archives whose tables stay in memory
 _BLOCK = 512  # bytes of a tar
 _COPIED = 1 << 20  # bytes at once
@@ -147,7 +148,7 @@ def _add_name(archive: _Archive, name: str, size_bytes: int, fault: str, is_fold
         archive.skipped.append(SkippedFile(uri=clean, reason="unreadable", detail=f"{fault}: it is not read"))
     elif is_folder:
         archive.folders.add(clean)
-    elif ARCHIVE.search(clean):
+    elif is_archive(clean):
         detail = "it is an archive in an archive: unpack it beside the pictures"
         archive.skipped.append(SkippedFile(uri=clean, reason="not_a_picture", detail=detail))
     else:
@@ -173,10 +174,15 @@ def _open_archive(path: str, label: str) -> _Archive:
         return _opened[key]
 
 
+def find_opener(name: str) -> Any:
+    """What opens a compressed tar of this name as its plain bytes; None for a tar that is not compressed."""
+    return _OPENERS.get(name.lower().rpartition(".")[2])
+
+
 def _read_table(path: str, label: str) -> _Archive:
     if label.lower().endswith(".zip"):
         return _Zip(path)
-    opener = _OPENERS.get(label.lower().rpartition(".")[2])
+    opener = find_opener(label)
     return _Tar(path if opener is None else _unpack_tar(path, label, opener), label)
 
 
@@ -249,7 +255,7 @@ def read_member(
             content = head + handle.read(size_bytes - len(head))
     except OSError:
         raise
-    except (*_FAULTS, NotImplementedError, ValueError) as err:
+    except (*FAULTS, NotImplementedError, ValueError) as err:
         raise OSError(f"the archive does not give it: {str(err).rstrip('.') or type(err).__name__}") from err
     if len(content) != size_bytes:
         raise OSError("the archive ends before it does")

@@ -17,6 +17,11 @@ def split_archive(path: str) -> tuple[str, str] | None:
     return None
 
 
+def is_archive(name: str) -> bool:
+    """Whether a name is that of an archive that is read."""
+    return ARCHIVE.search(name.rpartition("/")[2]) is not None
+
+
 def is_remote(location: str) -> bool:
     """Whether a location lies on another machine: `s3://…`, `gs://…`, `az://…`, `https://…`."""
     return "://" in location
