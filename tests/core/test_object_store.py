@@ -246,3 +246,21 @@ def test_many_objects_are_in_flight_at_the_same_time(server, bucket, store):
     finally:
         server._server.app = answer
     assert [each.uri for each in answers] == uris and 16 <= most <= object_store.IN_FLIGHT
+
+
+def test_a_table_in_a_bucket_names_relative_and_whole_addresses_and_is_asked_for_anew(server, bucket, tmp_path):
+    from headstart.runtime.inputs.image_sources import NamedSource, read_sources
+
+    place, root = f"s3://{bucket}/set", tmp_path / "here"
+    root.mkdir()
+    (root / "own.png").write_bytes(picture(7))
+
+    def read(*paths, **settings):
+        content = "\n".join(("file", *paths)).encode()
+        server.client().put_object(Bucket=bucket, Key="set/new.csv", Body=content)
+        return [row.content for row in read_sources([NamedSource(text=f"{place}/new.csv")], **settings)]
+
+    first, second = PICTURES["cat/1.png"], PICTURES["schön & gut/2.png"]
+    assert read("cat/1.png", f"{place}/schön & gut/2.png") == [first, second]
+    assert read("schön & gut/2.png") == [second]  # of a changed table, in the same process
+    assert read("own.png", root=root) == [picture(7)]

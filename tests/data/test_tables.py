@@ -262,8 +262,14 @@ def test_pictures_in_no_row_are_counted(context, store, pictures, tmp_path, caps
 )
 def test_the_task_is_inferred_with_a_reason(labels, task):
     assert infer_task([(label,) for label in labels])[0] == task
-    found = infer_task([("a", "b"), ("a",)])
-    assert found == ("multilabel", "a picture has up to 2 labels")
+
+
+def test_several_labels_are_refused_before_a_picture_is_opened(read, pictures, tmp_path):
+    table = write_csv(tmp_path / "labels.csv", ("path", "label"), *zip(NAMES, ["cat|dog", *LABELS[1:]], strict=True))
+    for name in NAMES:
+        (pictures / name).write_bytes(b"never looked at")
+    with pytest.raises(DataError, match=f"1 pictures have several labels.*`{NAMES[0]}`: cat, dog"):
+        read(table, images=str(pictures))
 
 
 def test_an_unlabelled_folder_is_no_class(read, tmp_path, pictures):

@@ -10,35 +10,28 @@ from headstart.data.strata import find_strata
 from judged_sets import dataset
 
 
-def labelling(*labels):
-    return Labelling(records=[Record(f"{number}.png", (label,)) for number, label in enumerate(labels)])
+def labelling(*labels, task="regression"):
+    return Labelling(records=[Record(f"{number}.png", (label,)) for number, label in enumerate(labels)], task=task)
 
 
 def test_numbers_are_targets_and_classes_have_no_say():
     with pytest.raises(DataError, match="3 pictures have a number, and at least 10"):
-        make_targets(labelling("0.5", "2", "-1e3"), "regression")
-    targets, names = make_targets(labelling("0.5", "2", "-1e3", *"3456789"), "regression")
+        make_targets(labelling("0.5", "2", "-1e3"))
+    targets, names = make_targets(labelling("0.5", "2", "-1e3", *"3456789"))
     assert targets.tolist()[:3] == [0.5, 2.0, -1000.0] and targets.dtype == np.float64 and names == ()
-    targets, names = make_targets(labelling("2", "0.5", "2"), "classification")
+    targets, names = make_targets(labelling("2", "0.5", "2", task="classification"))
     assert targets.tolist() == [1, 0, 1] and names == ("0.5", "2")
 
 
 def test_labels_that_are_no_numbers_are_all_counted():
     with pytest.raises(DataError, match="2 of 4 labels are no numbers: `red`, `inf`") as refused:
-        make_targets(labelling("1", "red", "inf", "2"), "regression")
+        make_targets(labelling("1", "red", "inf", "2"))
     assert "--task classification" in refused.value.hint
-
-
-def test_several_labels_are_not_learnt_as_the_first():
-    records = [Record("a.png", ("cat", "dog")), Record("b.png", ("cat",))]
-    for task in ("classification", "regression", "multilabel"):
-        with pytest.raises(DataError, match="1 pictures have several labels.*`a.png`: cat, dog"):
-            make_targets(Labelling(records=records), task)
 
 
 def test_one_value_is_nothing_to_learn_and_two_are_told():
     with pytest.raises(NoOpError, match="the number 7"):
-        make_targets(labelling("7", "7.0"), "regression")
+        make_targets(labelling("7", "7.0"))
     [told] = describe_targets(np.array([0.0, 1.0, 1.0]), "regression", "grade")
     assert "`grade` has two values alone, 0 and 1: --task classification" in told
     assert not describe_targets(np.array([0.0, 1.0, 2.0]), "regression", "grade")

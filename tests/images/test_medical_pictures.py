@@ -23,7 +23,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
 from headstart.core.errors import UsageError
-from headstart.core.picture_settings import WINDOWS, parse_slice, parse_window
+from headstart.core.picture_settings import WINDOWS, parse_window, require_slice
 from headstart.core.types import InputSpec, PixelRanges
 from headstart.explanation.feature_map_model import FeatureMapModel
 from headstart.exporting import predict_template
@@ -224,13 +224,14 @@ def test_an_export_reads_them_alike(content, precise):
 
 def test_settings_are_words_or_numbers():
     assert parse_window("lung") == "-600,1500" and parse_window(" 40, 80") == "40,80" and parse_window("") == ""
-    assert set(WINDOWS) >= {"brain", "lung", "bone"} and parse_slice("coronal:7") == ("coronal", "7")
+    assert set(WINDOWS) >= {"brain", "lung", "bone"}
+    require_slice("coronal:7")
     for text in ("40", "40,0", "a,b", "nan,3", "heart", "1,2,3"):
         with pytest.raises(UsageError, match="is no window"):
             parse_window(text)
     for text in ("top", "axial:", "axial:0", "round:middle", "axial:-1"):
         with pytest.raises(UsageError, match="is no slice"):
-            parse_slice(text)
+            require_slice(text)
 
 
 @pytest.mark.medium
@@ -353,3 +354,10 @@ def test_a_value_that_pydicom_warns_of_is_not_repeated(capfd, caplog):
             open_picture(odd.replace(b"MONOCHROME2 ", b"PLANTED     ")).decode_rgb()
     said = " ".join([str(caught.value), *caplog.messages, *capfd.readouterr()])
     assert "PLANT" not in said and caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "A.NII.GZ", "b.npy", "c.DCM", "x/d.tif"])
+def test_names_of_all_formats_are_names_of_pictures(name):
+    from headstart.images.file_formats import has_picture_suffix
+
+    assert has_picture_suffix(name) and not has_picture_suffix(f"{name}.txt")

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
-from headstart.core.picture_settings import parse_slice, parse_window
+from headstart.core.picture_settings import parse_window, require_slice
 from headstart.core.storage.files import read_json, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, resolve_location
 
@@ -205,7 +205,7 @@ def parse_bands(text: str) -> tuple[int, ...]:
 
 
 _QUANTITIES = {"budget": parse_duration_s, "max_latency": parse_latency_ms, "max_size": parse_bytes}  # text -> number
-_TEXTS: dict[str, Any] = {**_QUANTITIES, "window": parse_window, "slice": parse_slice, "bands": parse_bands}
+_TEXTS: dict[str, Any] = {**_QUANTITIES, "window": parse_window, "slice": require_slice, "bands": parse_bands}
 
 
 def list_options() -> tuple[dataclasses.Field[Any], ...]:

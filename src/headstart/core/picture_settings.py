@@ -35,8 +35,8 @@ def parse_window(text: str) -> str:
     return f"{center:g},{width:g}"
 
 
-def parse_slice(text: str) -> tuple[str, str]:
-    """Plane and place of `[PLANE:]PLACE`; empty is `axial:middle`.
+def require_slice(text: str) -> None:
+    """Refuse what is no `[PLANE:]PLACE`; empty is `axial:middle`.
 
     Raises:
         UsageError: There is no such plane, or the place is no word and no number from 1.
@@ -45,4 +45,3 @@ def parse_slice(text: str) -> tuple[str, str]:
     if (plane or "axial") not in PLANES or not (place in _WHERE or (place.isdecimal() and int(place) > 0)):
         hint = f"write {', '.join(_WHERE)} or a number from 1, after axial:, coronal: or sagittal: for NIfTI"
         raise UsageError(f"`{text}` is no slice", where="--slice", hint=hint)
-    return plane or "axial", place

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -25,10 +25,10 @@ from headstart.core.storage.locations.names import is_remote, split_archive
 from headstart.core.types import PixelRanges, Score, Splits
 from headstart.data.duplicates.copy_detection import match_pictures
 from headstart.data.reading.folder_layout import find_judged_folder
-from headstart.data.reading.records import FOLDERS, Listing, find_reader, require_used_settings
+from headstart.data.reading.records import FOLDERS, Listing, find_used_reader
 from headstart.evaluation.held_out_scores import format_absent_classes
 from headstart.images.descriptors import ImageDescriptors, describe_picture
-from headstart.images.file_formats import SUFFIXES, PictureError
+from headstart.images.file_formats import PictureError, has_picture_suffix
 from headstart.images.preprocessing import read_bytes
 from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import Content, Source, walk_paths
@@ -144,12 +144,11 @@ def read_labelled_folder(
         DataError: There is no picture, or a class that the model does not know.
     """
     job = job or Job(data=str(folder))
-    require_used_settings(job)
-    if (reader := find_reader(job.data)).name != FOLDERS:
+    if (reader := find_used_reader(job)).name != FOLDERS:
         return _read_annotated(reader.list_pictures(job.data, job, frozenset()), job.data, names)
     if is_remote(job.data) or split_archive(job.data):
         listing = reader.list_pictures(job.data, job, frozenset())
-        no_pictures = [uri for uri in listing.uris if PurePosixPath(uri).suffix.lower() not in SUFFIXES]
+        no_pictures = [uri for uri in listing.uris if not has_picture_suffix(uri)]
         listing.uris = sorted(set(listing.uris) - set(no_pictures))
         pictures_inside, classes, excused = _read_annotated(listing, job.data, names)
         return pictures_inside, classes, excused + [(format_printable(uri), _NO_PICTURE) for uri in no_pictures]

@@ -31,7 +31,7 @@ class Ensemble:
     """
 
     name = NAME
-    cannot: Mapping[str, str] = {"multilabel": "classes exclude each other", "regression": "it tells classes apart"}
+    cannot: Mapping[str, str] = {}
 
     def __init__(self, tolerance: float | None = None) -> None:
         self.tolerance = tolerance

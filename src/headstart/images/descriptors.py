@@ -129,6 +129,11 @@ def to_row(facts: ImageDescriptors) -> np.ndarray:
     return np.concatenate([facts.histogram, np.array(parts + numbers, dtype=np.float32)])
 
 
+def read_band_count(row: np.ndarray) -> int:
+    """Bands in the facts that `to_row` wrote, of a file of many; 0 for grey and colour."""
+    return int(row[-1])
+
+
 def from_row(row: np.ndarray) -> ImageDescriptors:
     """The facts that `to_row` wrote."""
     phash, group = (

@@ -31,6 +31,7 @@ SUFFIXES = frozenset(
         ".dicom",
         ".ima",
         ".nii",
+        ".npy",
     }
 )
 
@@ -72,13 +73,13 @@ def is_bare_name(name: str) -> bool:
 class PictureFormat:
     """A file of `headstart.images.formats`: which files it reads, and how one is opened.
 
-    `find_name(head)` is the format's name where a file's first `HEAD_BYTES` bytes announce it, else empty.
+    `recognises(head)` says whether a file's first `HEAD_BYTES` bytes announce it.
     `open(content, max_pixels, ranges)` gives a `headstart.images.codecs.Picture`, its header checked and nothing
     decoded; it raises PictureError.
     """
 
     names: tuple[str, ...]
-    find_name: Callable[[bytes], str]
+    recognises: Callable[[bytes], bool]
     open: Callable[[bytes, int, Any], Any]
 
 
@@ -98,7 +99,7 @@ def detect_format(head: bytes) -> PictureFormat:
     if not head:
         raise PictureError("empty_file", "the file has no bytes")
     for picture_format in list_formats():
-        if picture_format.find_name(head):
+        if picture_format.recognises(head):
             return picture_format
     for pattern, name in _OTHERS:
         if re.match(pattern, head, re.DOTALL):

@@ -71,13 +71,14 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequenc
             yield from _read_csv_rows(path, columns)
 
 
-def find_binary_columns(path: Path) -> list[str]:
-    """Columns of bytes, or of records with a field `bytes`, which Parquet alone can have; raises as `read_columns`."""
+def has_binary_column(path: Path) -> bool:
+    """Whether a column is of bytes, or of records with a field `bytes`, as Hugging Face writes pictures: Parquet alone
+    can have such. Raises as `read_columns`."""
     if not _is_parquet(path):
-        return []
+        return False
     with _reading_errors(path), _open_parquet(path) as file:
-        types = {field.name: str(field.type) for field in file.schema_arrow}
-    return [name for name, kind in types.items() if "binary" in kind and not kind.startswith("list")]
+        types = [str(field.type) for field in file.schema_arrow]
+    return any("binary" in kind and not kind.startswith("list") for kind in types)
 
 
 @contextmanager

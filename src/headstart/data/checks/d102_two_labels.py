@@ -12,7 +12,7 @@ from headstart.data.duplicates.copy_detection import find_copies, link_groups
 def _check_two_labels(check: Check, audit_input: AuditInput) -> Outcome:
     data = audit_input.data
     targets = np.asarray(data.targets)
-    groups = [group for group in find_copies(data) if len(np.unique(targets[group], axis=0)) > 1]
+    groups = [group for group in find_copies(data) if len(np.unique(targets[group])) > 1]
     if not groups:
         return check.make_passed(f"none of {format_count(len(data.uris))} lies in two classes")
     verb = "lies" if len(groups) == 1 else "lie"

@@ -43,11 +43,11 @@ def _find_single_group_classes(check: Check, data: Dataset, groups: np.ndarray) 
     """Classes of which one group would have to teach and to judge; of a lone picture D003 speaks."""
     learning, targets = find_learning_rows(data), np.asarray(data.targets)
     findings = list[Finding]()
-    if not data.learning_task.has_classes:
+    if not data.learning_task.has_classes or not can_judge(data):
         return findings
     for label, name in enumerate(data.class_names):
         rows = learning[targets[learning] == label]
-        if len(rows) < 2 or not can_judge(data) or len(np.unique(groups[rows])) > 1:
+        if len(rows) < 2 or len(np.unique(groups[rows])) > 1:
             continue
         sentence = (
             f"all {format_count(len(rows))} of class `{name}` to learn from are of one group, "

@@ -104,7 +104,7 @@ def make_near_duplicate_issue(check: Check, data: Dataset, pairs: np.ndarray, ru
     pairs = find_spanning_links(len(data.uris), pairs)
     groups = group_pairs(len(data.uris), pairs)
     rows, targets = np.concatenate(groups), np.asarray(data.targets)
-    mixed = sum(len(np.unique(targets[group], axis=0)) > 1 for group in groups)
+    mixed = sum(len(np.unique(targets[group])) > 1 for group in groups)
     labels = f", {mixed:,} of them under two labels" if mixed else ""
     kinds = format_count(len(groups), "near-duplicate group")
     sentence = f"{format_count(len(rows))} in {kinds}{labels}: {rule} (such as {format_uris(data, pairs[0])})"

@@ -12,7 +12,7 @@ from headstart.core.errors import DataError
 from headstart.core.job import Job, format_flag
 from headstart.data.reading.annotation_reader import AnnotationReader
 from headstart.data.reading.annotations import Annotations
-from headstart.images.file_formats import SUFFIXES
+from headstart.images.file_formats import has_picture_suffix
 
 _LOCAL = "/data/local-files/"  # ?d=path below the folder that Label Studio serves
 _NO_ANSWER = frozenset({"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"})  # of JSON_MIN
@@ -36,7 +36,7 @@ def read_label_studio(path: Path, job: Job) -> Annotations:
 def _find_picture(data: Mapping[str, Any]) -> str:
     """The path of a task's picture: what is called `image`, or ends as a picture does."""
     texts = [value for value in data.values() if isinstance(value, str)]
-    pictures = (text for text in texts if Path(urlsplit(text).path).suffix.lower() in SUFFIXES or _LOCAL in text)
+    pictures = (text for text in texts if has_picture_suffix(urlsplit(text).path) or _LOCAL in text)
     text = data["image"] if isinstance(data.get("image"), str) else next(pictures, None)
     if text is None:
         raise ValueError("a task names no picture")

@@ -9,7 +9,7 @@ from headstart.core.storage import tables
 from headstart.data.reading.annotations import find_base
 from headstart.data.reading.label_tables import SETTINGS, choose_columns, list_table
 from headstart.data.reading.records import Listing
-from headstart.data.reading.unpacked_tables import holds_pictures, unpack_table
+from headstart.data.reading.unpacked_tables import unpack_table
 
 
 class Table:
@@ -32,7 +32,7 @@ class Table:
     def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
         """The pictures of all rows; those that a Parquet file holds itself are unpacked into the cache."""
         path = Path(location).expanduser()
-        if not holds_pictures(path):
+        if not tables.has_binary_column(path):
             return list_table(path, job, leave_out)
         columns = tables.read_columns(path)
         rows = (dict(zip(columns, row, strict=True)) for _, row in tables.read_rows(path, columns))

@@ -19,7 +19,7 @@ from headstart.data.reading.annotations import Annotations, list_annotated
 from headstart.data.reading.folder_layout import find_split
 from headstart.data.reading.label_texts import split_labels
 from headstart.data.reading.records import Listing
-from headstart.images.file_formats import SUFFIXES
+from headstart.images.file_formats import has_picture_suffix
 
 _LABELS = ("cls", "json", "txt")  # looked for in this order
 _FIELDS = ("cls", "label", "class", "class_name", "category", "target")  # of a JSON member
@@ -96,7 +96,7 @@ def _group_members(uris: list[str]) -> dict[str, dict[str, str]]:
 
 def _find_picture(members: dict[str, str]) -> str | None:
     """The sample's picture; one with a single suffix, where there are masks such as `seg.png` too."""
-    pictures = sorted((suffix.count("."), suffix) for suffix in members if f".{suffix.rpartition('.')[2]}" in SUFFIXES)
+    pictures = sorted((suffix.count("."), suffix) for suffix in members if has_picture_suffix(f"picture.{suffix}"))
     return members[pictures[0][1]] if pictures else None
 
 

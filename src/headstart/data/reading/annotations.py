@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -22,7 +22,7 @@ from headstart.core.types import CLASSIFICATION, REGRESSION, SkippedFile
 from headstart.data.reading import label_texts
 from headstart.data.reading.records import Labelling, Listing, Record, sort_by_bytes
 from headstart.data.reading.root_search import PictureRoot, find_root
-from headstart.images.file_formats import SUFFIXES
+from headstart.images.file_formats import has_picture_suffix
 
 SHOWN = 5  # skipped rows that are told one by one
 
@@ -72,7 +72,8 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     """The pictures that rows name.
 
     Raises:
-        DataError: There is no row, or none of the pictures is where its row says; with the folder where they are.
+        DataError: There is no row, or a picture has several labels, or none is where its row says; with the folder
+            where they are.
     """
     source = annotations.source
     if not annotations.paths:
@@ -83,6 +84,7 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     uris = root.make_uris(annotations.paths)
     records, label_notes = label_texts.clean_labels(annotations.make_records(uris), merge=job.merge_labels)
     chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers)
+    _require_single_labels(chosen.values(), source)
     notes = [*annotations.notes, *root.notes, *label_notes]
     if job.images and not is_remote(root.base) and (others := _count_others(root, uris, leave_out)):
         notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
@@ -95,11 +97,20 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     )
 
 
+def _require_single_labels(records: Iterable[Record], source: Path) -> None:
+    several = [record for record in records if len(record.labels) > 1]
+    if several:
+        uri, labels = format_printable(several[0].uri), ", ".join(map(format_printable, several[0].labels))
+        sentence = f"{len(several):,} pictures have several labels, which are not learnt together: `{uri}`: {labels}"
+        hint = "name a column with one label a picture with --target"
+        raise DataError(sentence, where=format_printable(str(source)), hint=hint)
+
+
 def _count_others(root: PictureRoot, uris: Sequence[str], leave_out: frozenset[str]) -> int:
     row_paths = {os.path.join(root.path, uri) for uri in uris}  # noqa: PTH118 - any bytes
     files = list_location(root.base, leave_out).uris
     return sum(
-        Path(uri).suffix.lower() in SUFFIXES and os.path.join(root.base, uri) not in row_paths  # noqa: PTH118
+        has_picture_suffix(uri) and os.path.join(root.base, uri) not in row_paths  # noqa: PTH118
         for uri in files
     )
 

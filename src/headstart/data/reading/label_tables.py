@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
@@ -17,7 +16,7 @@ from headstart.core.storage.files import format_printable
 from headstart.core.types import SkippedFile
 from headstart.data.reading.annotations import Annotations, list_annotated
 from headstart.data.reading.folder_layout import find_split
-from headstart.data.reading.label_texts import format_value, split_labels
+from headstart.data.reading.label_texts import format_value, parse_number, split_labels
 from headstart.data.reading.records import Listing
 
 # What a column is for -> names by which it is found where no setting names it, in this order; separators do not count.
@@ -179,21 +178,13 @@ def _parse_split(value: Any) -> str | None:
 
 
 def _parse_weight(value: Any) -> float | None:
-    weight = _parse_float(value)
+    weight = parse_number(value)
     return weight if weight is not None and weight > 0 else None
-
-
-def _parse_float(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _parse_time_s(value: Any) -> float | None:
     """Seconds since 1970 of a date, in UTC where it names no zone; a number stays as it is."""
-    if (number := _parse_float(value)) is not None:
+    if (number := parse_number(value)) is not None:
         return number
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)

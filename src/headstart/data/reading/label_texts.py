@@ -22,7 +22,7 @@ def format_value(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    text = value if isinstance(value, str) else str(value)
+    text = str(value)
     return "" if text.strip().lower() in MISSING else text
 
 
@@ -36,21 +36,18 @@ def split_labels(value: Any) -> tuple[str, ...]:
     return (text,) if text else ()
 
 
-def parse_number(text: str) -> float | None:
-    """A finite number; None for any other text."""
+def parse_number(value: Any) -> float | None:
+    """A finite number, as it is or as text; None for all else."""
     try:
-        value = float(text)
-    except ValueError:
+        number = float(value)
+    except (TypeError, ValueError):
         return None
-    return value if math.isfinite(value) else None
+    return number if math.isfinite(number) else None
 
 
 def infer_task(labels: Iterable[tuple[str, ...]]) -> tuple[str, str]:
-    """What is learnt from labels: `classification`, `multilabel` or `regression`, and why in a sentence."""
+    """What is learnt from labels, one a picture: `classification` or `regression`, and why in a sentence."""
     counts = Counter(labels)
-    most = max(map(len, counts), default=1)
-    if most > 1:
-        return "multilabel", f"a picture has up to {most} labels"
     numbers = [parse_number(labels_of[0]) for labels_of in counts if labels_of]
     values = {number for number in numbers if number is not None}
     if len(values) == 0 or None in numbers:

@@ -25,6 +25,7 @@ from headstart.core.settings import count_threads
 from headstart.core.storage.csv_tables import format_csv
 from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
+from headstart.core.storage.locations import forget_versions
 from headstart.core.storage.serialization import save_value
 from headstart.core.types import OWN_RANGES, Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
 from headstart.data.reading import band_reading
@@ -32,7 +33,7 @@ from headstart.data.reading.file_inspection import FileInspection, FileInspector
 from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
 from headstart.data.reading.scenes import find_scenes
 from headstart.data.reading.targets import describe_targets, make_targets
-from headstart.images.descriptors import ImageDescriptors, format_ranges, from_row, measure_ranges
+from headstart.images.descriptors import ImageDescriptors, format_ranges, from_row, measure_ranges, read_band_count
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
@@ -73,6 +74,7 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
     """The same without a trace in the run folder."""
     started = time.monotonic()
     leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
+    forget_versions()
     listing = find_reader(str(location)).list_pictures(str(location), ctx.job, leave_out)
     write_picture_root(listing.root, ctx.run.path)
     rules = PixelRanges(window=parse_window(ctx.job.window), slice=ctx.job.slice, bands=ctx.job.chosen_bands)
@@ -131,7 +133,7 @@ def _read_bands_alike(
 ) -> tuple[list[FileInspection | SkippedFile], PixelRanges]:
     """Pictures of many bands are described anew in the bands and ranges of the set; other counts are skipped."""
     rows = {answer.uri: answer.row for answer in answers if isinstance(answer, FileInspection)}
-    counts = {uri: from_row(row).n_bands for uri, row in rows.items()}
+    counts = {uri: read_band_count(row) for uri, row in rows.items()}
     if not any(counts.values()) and not ctx.job.chosen_bands:
         return answers, OWN_RANGES
     n_bands = band_reading.find_band_count({record.uri: counts[record.uri] for record in labelling.records})
@@ -175,7 +177,7 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
     entries = len(used) + len(skipped) + len(labelling.unlabelled)
     assert entries == len(listing.uris) + len(listing.skipped), "a file is not accounted for"
     uris, digests = tuple(picture.uri for picture in used), tuple(picture.digest for picture in used)
-    targets, names = make_targets(labelling, labelling.task)
+    targets, names = make_targets(labelling)
     split = tuple(record.split for record in labelling.records)
     facts = [from_row(picture.row) for picture in used]
     of_records = _gather_columns(labelling.records, facts)

@@ -107,18 +107,18 @@ def find_reader(location: str) -> Reader:
 
 def require_readable(job: Job) -> None:
     """Refuse data that no reader can read, and settings that its form does not have; raises DataError or UsageError."""
-    require_used_settings(job)
-    find_reader(job.data).require_readable(job.data, job)
+    find_used_reader(job).require_readable(job.data, job)
 
 
-def require_used_settings(job: Job) -> None:
-    """Refuse settings that the form of the data does not have; raises UsageError."""
+def find_used_reader(job: Job) -> Reader:
+    """The reader of a job's data; raises UsageError for settings that its form does not have."""
     reader = find_reader(job.data)
     idle = [name for name in TABLE_SETTINGS if getattr(job, name) and name not in reader.settings]
     if idle:
         flags = ", ".join(f"`{format_flag(name)}`" for name in idle)
         problem = f"{flags} would do nothing: `{job.data}` is read as {reader.name.replace('_', ' ')}"
         raise UsageError(problem, where=format_flag(idle[0]), hint="leave it out, or give a table of labels as DATA")
+    return reader
 
 
 def sort_by_bytes(uris: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
@@ -104,7 +105,7 @@ def _make_suffix_repair(suffix: str) -> Callable[[str], str]:
     return lambda path: path.strip() + suffix
 
 
-def _raise_elsewhere(sample: Sequence[str], base: Path, source: str) -> None:
+def _raise_elsewhere(sample: Sequence[str], base: Path, source: str) -> NoReturn:
     shown = ", ".join(f"`{format_printable(path)}`" for path in sample[:3])
     place = f"`{format_printable(str(base))}`, where `{format_printable(Path(source).name)}` says"
     problem = f"none of the pictures is below {place}: {shown}"

@@ -18,19 +18,14 @@ _SHOWN = 5
 Targets = tuple[np.ndarray, tuple[str, ...]]
 
 
-def make_targets(labelling: Labelling, task: str) -> Targets:
+def make_targets(labelling: Labelling) -> Targets:
     """The targets of all records, and the names of the classes, none of numbers.
 
     Raises:
-        DataError: A label is no number, a picture has several, or fewer than `LEAST` have a number.
+        DataError: A label is no number, or fewer than `LEAST` have a number.
         NoOpError: All numbers are the same.
     """
-    several = [record for record in labelling.records if len(record.labels) > 1]
-    if several:
-        uri, labels = format_printable(several[0].uri), ", ".join(map(format_printable, several[0].labels))
-        sentence = f"{len(several):,} pictures have several labels, which are not learnt together: `{uri}`: {labels}"
-        raise DataError(sentence, hint="name a column with one label a picture with --target")
-    return _MAKERS[task](labelling)
+    return _MAKERS[labelling.task](labelling)
 
 
 def _find_classes(labelling: Labelling) -> Targets:
@@ -41,7 +36,7 @@ def _find_classes(labelling: Labelling) -> Targets:
 
 
 def _parse_numbers(labelling: Labelling) -> Targets:
-    texts = ["|".join(record.labels) for record in labelling.records]
+    texts = [record.labels[0] for record in labelling.records]
     numbers = [parse_number(text) for text in texts]
     if wrong := list(dict.fromkeys(text for text, number in zip(texts, numbers, strict=True) if number is None)):
         examples = ", ".join(f"`{format_printable(text)}`" for text in wrong[:_SHOWN])

@@ -18,17 +18,11 @@ import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.core.settings import cache_folder
-from headstart.core.storage import tables
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import file_digest
 
 KIND, TABLE = "tables", "table.jsonl"
 _ARRAYS = "uint8 of (N, height, width) or (N, height, width, 3), uint16 or float32 of (N, height, width)"
-
-
-def holds_pictures(path: Path) -> bool:
-    """Whether a table has a column of bytes, alone or with a path as Hugging Face writes pictures."""
-    return bool(tables.find_binary_columns(path))
 
 
 def unpack_table(files: Sequence[Path], rows: Iterable[Mapping[str, Any]]) -> Path:

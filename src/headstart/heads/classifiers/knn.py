@@ -21,7 +21,7 @@ class Neighbours:
     """See the module."""
 
     name = "knn"
-    cannot: Mapping[str, str] = {"multilabel": "votes go to one class", "weights": "votes count by class"}
+    cannot: Mapping[str, str] = {"weights": "votes count by class"}
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Counts of neighbours up to half the pictures, the largest first."""

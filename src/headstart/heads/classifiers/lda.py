@@ -25,7 +25,7 @@ class Discriminant:
     """See the module."""
 
     name = "lda"
-    cannot: Mapping[str, str] = {"multilabel": "classes exclude each other", "regression": "it tells classes apart"}
+    cannot: Mapping[str, str] = {}
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Shrinkages, the strongest first."""

@@ -24,7 +24,7 @@ class Logistic:
     """Solved to a tolerance in nats a picture."""
 
     name = "logistic"
-    cannot: Mapping[str, str] = {"multilabel": "a softmax gives one class", "regression": "a softmax gives classes"}
+    cannot: Mapping[str, str] = {}
 
     def __init__(self, tolerance: float = softmax_regression.TOLERANCE) -> None:
         self.tolerance = tolerance

@@ -23,7 +23,7 @@ class NearestMean:
     """See the module."""
 
     name = "nearest_mean"
-    cannot: Mapping[str, str] = {"multilabel": "a picture has one nearest class"}
+    cannot: Mapping[str, str] = {}
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """One entry: nothing is tuned."""

@@ -18,7 +18,7 @@ class RidgeRegression:
     """Least squares with an L2 penalty on the weights (Hoerl and Kennard 1970); the intercept is free."""
 
     name = "ridge_regression"
-    cannot: Mapping[str, str] = {"classification": "it answers with a number", "multilabel": "it answers with a number"}
+    cannot: Mapping[str, str] = {"classification": "it answers with a number"}
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Strengths in parts of D / M, as those of `ridge`."""

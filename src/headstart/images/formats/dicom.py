@@ -57,6 +57,6 @@ def _digest_owner(file: Any) -> int:
 
 PLUGIN = PictureFormat(
     names=("DICOM",),
-    find_name=lambda head: "DICOM" if find_medical_format(head) == "DICOM" else "",
+    recognises=lambda head: find_medical_format(head) == "DICOM",
     open=DicomPicture,
 )

@@ -32,6 +32,6 @@ class NiftiPicture(MedicalPicture):
 
 PLUGIN = PictureFormat(
     names=("NIfTI",),
-    find_name=lambda head: "NIfTI" if find_medical_format(head) == "NIfTI" else "",
+    recognises=lambda head: find_medical_format(head) == "NIfTI",
     open=NiftiPicture,
 )

@@ -30,6 +30,4 @@ class ArrayPicture(BandPicture):
         return band_values.reduce_array(self._values, bands, (width, height))
 
 
-PLUGIN = PictureFormat(
-    names=("NumPy",), find_name=lambda head: "NumPy" if band_values.is_array(head) else "", open=ArrayPicture
-)
+PLUGIN = PictureFormat(names=("NumPy",), recognises=band_values.is_array, open=ArrayPicture)

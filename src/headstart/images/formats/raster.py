@@ -244,4 +244,6 @@ def open_raster(content: bytes, max_pixels: int, ranges: PixelRanges) -> Picture
     return RasterPicture(content, max_pixels, ranges)
 
 
-PLUGIN = PictureFormat(names=tuple(name for _, name in _SIGNATURES), find_name=find_name, open=open_raster)
+PLUGIN = PictureFormat(
+    names=tuple(name for _, name in _SIGNATURES), recognises=lambda head: bool(find_name(head)), open=open_raster
+)

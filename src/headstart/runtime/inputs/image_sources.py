@@ -16,7 +16,7 @@ from pathlib import Path
 
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import tables
-from headstart.core.storage.locations import localize, require_address
+from headstart.core.storage.locations import forget_versions, localize, require_address
 from headstart.core.storage.locations.names import is_archive, is_remote, split_archive
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables, remote_sources
@@ -47,13 +47,13 @@ def read_sources(
     for name in names:
         path = Path(name.text)
         if is_remote(name.text):
-            yield from _read_remote(name.text, column)
+            yield from _read_remote(name.text, column, root)
         elif (split := split_archive(name.text)) and split[1]:
             yield from remote_sources.read_location(name.text)
         elif name.pattern and glob.has_magic(name.text) and not os.path.lexists(path):
             yield from _match_pattern(name.text)
         elif tables.is_table(path) and not path.is_dir():
-            yield from path_tables.read_rows(path, path_tables.find_column(path, column), root)
+            yield from path_tables.read_rows(path, path_tables.find_column(path, column), str(root or path.parent))
         elif is_archive(path.name) and not path.is_dir():
             yield from archives.read_members(path)
         else:
@@ -79,16 +79,15 @@ def require_readable_tables(names: Iterable[str], *, column: str | None, root: P
         raise DataError(f"there is no folder `{root}`", where="--root")
 
 
-def _read_remote(address: str, column: str | None) -> Iterator[Source]:
-    """Pictures at an address; relative paths of a table start from its own folder there."""
+def _read_remote(address: str, column: str | None, root: Path | None) -> Iterator[Source]:
+    """Pictures at an address; relative paths of a table start from `root`, or its own folder there."""
+    forget_versions()
     if not tables.is_table(Path(address)):
         yield from remote_sources.read_location(address)
         return
     table = Path(localize(require_address(address)))
-    rows = path_tables.read_rows(table, path_tables.find_column(table, column))
-    base = address.rpartition("/")[0]
-    places = (row if isinstance(row.content, PictureError) else Content(row.name, f"{base}/{row.name}") for row in rows)
-    yield from remote_sources.fetch_ahead(places)
+    base = str(root) if root else address.rpartition("/")[0]
+    yield from remote_sources.fetch_ahead(path_tables.read_rows(table, path_tables.find_column(table, column), base))
 
 
 def _match_pattern(pattern: str) -> Iterator[Source]:

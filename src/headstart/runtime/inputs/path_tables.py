@@ -6,6 +6,7 @@ keeps its place with the reason.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,9 +38,8 @@ def find_column(path: Path, requested: str | None) -> str:
     raise DataError(problem, where=str(path), hint=hint or None)
 
 
-def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Content]:
-    """The pictures of a table, one a row, named as there; relative paths start at `root`, or the table's folder."""
-    base = path.parent if root is None else root
+def read_rows(path: Path, column: str, base: str) -> Iterator[Content]:
+    """The pictures of a table, one a row, named as there; relative paths start at `base`, a folder or an address."""
     for number, row in tables.read_rows(path, [column]):
         if isinstance(row, tables.MalformedRow):
             yield Content(f"{path}:{number}", PictureError("unreadable", row))
@@ -49,5 +49,5 @@ def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Con
             yield Content(f"{path}:{number}", PictureError("unreadable", f"the column `{column}` holds no path here"))
         else:
             restored = csv_tables.restore_cell(value)  # a row of `predict --out` may come back
-            name = value if restored == value or (base / value).exists() else restored
-            yield Content(name, base / name)
+            name = value if restored == value or os.path.lexists(f"{base}/{value}") else restored
+            yield Content(name, f"{base}/{name}" if is_remote(base) else Path(base, name))

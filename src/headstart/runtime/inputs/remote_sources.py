@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import PurePosixPath
 
 from headstart.core.storage.locations import list_location, require_address
 from headstart.core.storage.locations.names import is_remote
 from headstart.core.storage.locations.object_store import IN_FLIGHT
-from headstart.images.file_formats import SUFFIXES, PictureError
+from headstart.images.file_formats import PictureError, has_picture_suffix
 from headstart.runtime.inputs.decoded_batches import Content
 
 
@@ -22,9 +21,9 @@ def read_location(location: str) -> Iterator[Content]:
         HeadstartError: The address is none, or its store does not answer.
     """
     location = require_address(location) if is_remote(location) else location
-    if _is_picture(location):
+    if has_picture_suffix(location):
         return fetch_ahead([Content(location, location)])
-    places = (f"{location}/{uri}" for uri in list_location(location).uris if _is_picture(uri))
+    places = (f"{location}/{uri}" for uri in list_location(location).uris if has_picture_suffix(uri))
     return fetch_ahead(Content(place, place) for place in places)
 
 
@@ -48,7 +47,3 @@ def _fetch_picture(picture: Content) -> Content:
         return Content(picture.name, picture.read_bytes())
     except PictureError as err:
         return Content(picture.name, err)
-
-
-def _is_picture(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES

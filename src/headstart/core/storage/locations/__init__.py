@@ -42,6 +42,13 @@ def require_address(address: str) -> str:
     return object_store.require_address(address)
 
 
+def forget_versions() -> None:
+    """Ask object stores anew which versions there are, as every command does once at its start."""
+    from headstart.core.storage.locations import object_store
+
+    object_store.forget_versions()
+
+
 def count_readers(root: str, threads: int) -> int:
     """Threads that read what lies below a root: many where each waits for a network."""
     from headstart.core.storage.locations import object_store

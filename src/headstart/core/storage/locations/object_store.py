@@ -12,7 +12,6 @@ import functools
 import hashlib
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -266,7 +265,7 @@ def _save(file: Path, content: bytes) -> None:
     """Save content with its digest at its end; not where the disk is nearly full."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(file.parent).free < len(content) + _SPARE:
+        if count_free_bytes(file.parent) < len(content) + _SPARE:
             return
         draft = file.with_name(f".tmp-{threading.get_ident()}-{os.getpid()}-{file.name}")
         try:
