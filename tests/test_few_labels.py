@@ -1,6 +1,7 @@
 """One picture a class is enough for a fit, and for no claim: a prototype head whose report and card say so."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,21 @@ def test_a_lone_picture_is_refused_only_where_the_others_could_be_judged(context
     splits = draw_splits(data, audit.clusters, ctx=context(name="split"))
     assert (splits.folds >= 0).any() == judged and len(splits.train) == sum(counts)
     assert judged or "none judges: a class has a single one" in splits.why
+
+
+def test_the_mean_of_a_class_weighs_its_pictures(context):
+    from headstart.selection.probe.prototypes import choose_by_prior, fit_prototypes
+    from judged_sets import embeddings
+
+    plain = audit_sets.from_targets([0, 0, 0, 1])
+    weights = []
+    for weight in (None, np.array([1.8, 0.6, 0.6, 1.0])):
+        data, ctx = replace(plain, weights=weight), context(name=f"run{len(weights)}")
+        features = embeddings(data, "test:made", {"last": 1.0})
+        splits = draw_splits(data, np.arange(4), ctx=ctx)
+        fit = fit_prototypes(data, splits, choose_by_prior(features, ctx=ctx), features, ctx=ctx)
+        weights.append(fit.fitted.arrays["weights"])
+    assert np.abs(weights[0] - weights[1]).max() > 1e-3
 
 
 @pytest.fixture(scope="module")

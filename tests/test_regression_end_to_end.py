@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import headstart
 from command_line import LITE0, call
 from headstart.core.console import Console
-from headstart.core.errors import UsageError
+from headstart.core.errors import DataError, UsageError
 from serving_bench import Service
 from turned_pictures import write_turned_pictures
 
@@ -111,6 +112,12 @@ def test_report_and_card_speak_of_numbers(run):
     assert "Confusion matrix" not in page and "Class by class" not in page
     assert "It answers with a number, `angle`" in card and "| mae |" in card and "image-regression" in card
     assert len(run.read_heat_maps()) == len(run.find(headstart.core.types.Explained).maps) > 0
+
+
+def test_runs_of_numbers_are_not_compared_by_classes(run, tmp_path):
+    other = shutil.copytree(run.path, tmp_path / "other")
+    with pytest.raises(DataError, match="answers with numbers, and runs are compared by their classes"):
+        headstart.compare([run.path, other])
 
 
 def test_settings_of_classes_are_refused_together(table, tmp_path):

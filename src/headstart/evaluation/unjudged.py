@@ -7,6 +7,7 @@ import numpy as np
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Evaluation, Splits, Verdict
+from headstart.data.check_base import format_names
 
 REFUSAL = "how good this model is, is not known"
 
@@ -15,10 +16,9 @@ def refuse_claims(data: Dataset, splits: Splits, *, ctx: Context) -> Evaluation:
     """An evaluation without any score, split `none`."""
     classes, n = len(data.class_names), len(splits.train)
     counts = np.bincount(np.asarray(data.targets)[np.asarray(splits.train)], minlength=classes)
-    single = [f"`{data.class_names[c]}`" for c in np.flatnonzero(counts == 1)[:3]]
-    more = f" and {(counts == 1).sum() - 3:,} more" if (counts == 1).sum() > 3 else ""
+    names = format_names(data.class_names[c] for c in np.flatnonzero(counts == 1))
     sentence = (
-        f"{REFUSAL}: it learnt from {n:,} pictures, and {', '.join(single)}{more} had one, which cannot both be learnt "
+        f"{REFUSAL}: it learnt from {n:,} pictures, and {names} had one, which cannot both be learnt "
         "from and judge. No accuracy, probability or `unknown` is promised; `headstart evaluate` with labelled "
         "pictures measures them"
     )

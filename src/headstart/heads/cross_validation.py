@@ -62,8 +62,8 @@ def predict_held_out(
     of fewer than two folds is a `ValueError`.
     """
     folds = np.atleast_2d(folds)
-    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    shared |= {"sample_weight": sample_weight}
+    weights = {"class_weight": class_weight, "sample_weight": sample_weight}
+    shared: dict[str, Any] = {"n_classes": n_classes, "seed": seed, **weights}
     probabilities = np.full((len(grid), len(folds), len(y), n_classes), np.nan, np.float32)
 
     def judge_fold(task: tuple[int, int]) -> None:
@@ -91,8 +91,8 @@ def fit_and_predict(
     sample_weight: np.ndarray | None = None,
 ) -> np.ndarray:
     """(G, B, C) float32 for `test_rows` (B,) by heads that learn from `train_rows`; positions in x (M, D)."""
-    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    fitted = fit_rows(head, x, y, train_rows, params=grid, sample_weight=sample_weight, **shared)
+    settings: dict[str, Any] = {"params": grid, "n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    fitted = fit_rows(head, x, y, train_rows, sample_weight=sample_weight, **settings)
     return prediction.predict_many(list(fitted), x[test_rows])
 
 
@@ -167,8 +167,8 @@ def tune_head(
     """
     folds, head = np.atleast_2d(folds), loosen_head(head)
     grid = list(head.grid(len(y), x.shape[1], n_classes) if grid is None else grid)
-    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    shared |= {"sample_weight": sample_weight}
+    weights = {"class_weight": class_weight, "sample_weight": sample_weight}
+    shared: dict[str, Any] = {"n_classes": n_classes, "seed": seed, **weights}
     held_out, grid_losses = _search_grid(head, x, y, folds[0], grid, metric, shared)
     best = int(np.nanargmin(grid_losses))
     tuned = _make_tuned(grid[best], held_out[best][None], metric, y, grid_losses)

@@ -61,8 +61,8 @@ def run_nested_cv(
     Returns (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
     """
     probabilities = np.full((len(y), n_classes), np.nan, np.float32)
-    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    shared |= {"sample_weight": sample_weight}
+    weights = {"class_weight": class_weight, "sample_weight": sample_weight}
+    shared: dict[str, Any] = {"n_classes": n_classes, "seed": seed, **weights}
     chosen = []
     for fold in (int(k) for k in np.unique(folds) if k >= 0):
         inner = np.where(folds == fold, -1, folds)

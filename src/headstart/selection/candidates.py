@@ -92,7 +92,7 @@ def choose_field(data: Dataset, *, ctx: Context) -> Field:
     from headstart.backbones import loading
     from headstart.selection import reach, successive_halving
     from headstart.selection.published_accuracy import make_option
-    from headstart.selection.ranking.screening import draw_rounds
+    from headstart.selection.ranking.screening import list_round_sizes
 
     backbones = _find_allowed(ctx, bounded=True)
     named = {loading.find_backbone(name).name for name in ctx.job.backbones if name != "auto"}
@@ -103,7 +103,7 @@ def choose_field(data: Dataset, *, ctx: Context) -> Field:
     options = [make_option(backbones[name].spec) for name in fitting or {cheapest}]
     here = [option for option in options if not reach.is_away(backbones[option.name], ctx.store)]
     required |= {successive_halving.best_by_prior(here)} if here else set()  # what is to be fetched may not come
-    sizes = list(draw_rounds(data, ctx=ctx))
+    sizes = list_round_sizes(data, ctx=ctx)
     field = successive_halving.choose_field(options, len(data.uris), sizes, required=required, free=named)
     too_long = sorted(set(backbones) - {option.name for option in options})
     why = dict.fromkeys(too_long, "its pass does not fit the budget")

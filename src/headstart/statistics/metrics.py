@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headstart.core.types import CLASSIFICATION, REGRESSION, Score, Task
+from headstart.core.types import CLASSIFICATION, Score, Task
 from headstart.statistics import auc, regression_metrics
 from headstart.statistics.calibration_error import calibration_bins, calibration_error
 from headstart.statistics.intervals import (
@@ -128,7 +128,7 @@ def compute_scores(
     """
     if not len(y):
         return ()
-    if task is REGRESSION:
+    if not task.has_classes:
         shared: dict[str, Any] = {"split": split, "clusters": clusters, "n_folds": n_folds}
         return tuple(compute_score(name, y, p, **shared) for name in regression_metrics.NAMES)
     case = _make_case(y, p, answers, clusters, seed, n_folds)

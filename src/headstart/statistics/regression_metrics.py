@@ -77,11 +77,11 @@ def _measure_spearman(case: _Case) -> Interval:
     return Interval(value, float(np.tanh(low)), float(np.tanh(high)))
 
 
-_MEASURES: dict[str, tuple[Callable[[_Case], Interval], str]] = {
-    "r2": (_measure_r2, "t"),
-    "mae": (_measure_mae, "t"),
-    "rmse": (_measure_rmse, "t"),
-    "spearman": (_measure_spearman, "t"),
+_MEASURES: dict[str, Callable[[_Case], Interval]] = {
+    "r2": _measure_r2,
+    "mae": _measure_mae,
+    "rmse": _measure_rmse,
+    "spearman": _measure_spearman,
 }
 NAMES = tuple(_MEASURES)
 
@@ -102,6 +102,5 @@ def compute_score(
         raise ValueError(f"{len(answers)} answers do not fit {len(y)} numbers")
     if not len(y):
         return make_score(name, split, Interval(np.nan, np.nan, np.nan), 0, subject=subject, method="none")
-    measure, method = _MEASURES[name]
-    interval = measure(_Case(y, answers, compact_clusters(clusters), cross_validation_effect(n_folds)))
-    return make_score(name, split, interval, len(y), subject=subject, method=method)
+    interval = _MEASURES[name](_Case(y, answers, compact_clusters(clusters), cross_validation_effect(n_folds)))
+    return make_score(name, split, interval, len(y), subject=subject, method="t")

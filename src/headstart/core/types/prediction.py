@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from headstart.core.types.task import CLASSIFICATION, REGRESSION, Task
+from headstart.core.types.task import CLASSIFICATION, Task
 
 UNKNOWN = "unknown"  # the answer where the model says that it does not know; `Prediction.unknown` tells for sure
 
@@ -38,7 +38,7 @@ class AnswerLayout:
     @property
     def is_number(self) -> bool:
         """Whether an answer is a number."""
-        return self.task is REGRESSION
+        return not self.task.has_classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

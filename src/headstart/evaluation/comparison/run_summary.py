@@ -71,6 +71,9 @@ def read_run_summary(path: Path) -> RunSummary:
     if evaluation.refusal:
         hint = "`headstart evaluate` measures both on labelled pictures"
         raise DataError(f"no picture judged the run `{path}`: there is nothing to compare", hint=hint)
+    if not data.learning_task.has_classes:
+        problem = f"the run `{path}` answers with numbers, and runs are compared by their classes"
+        raise DataError(problem, hint="look at both runs' `evaluate/scores.csv`")
     rows, split = np.asarray(evaluation.rows, np.int64), evaluation.split
     probabilities = np.asarray(evaluation.probabilities)
     return RunSummary(

@@ -63,9 +63,9 @@ def _predict_on_part(
 def thin_by_clusters(rows: np.ndarray, part: float, problem: CvProblem, seed: list[int]) -> np.ndarray:
     """About this part of some positions: whole clusters, class by class, at least one cluster of each class."""
     rng, thinned = np.random.default_rng(seed), []
-    groups = problem.clusters[problem.rows]
-    for c in np.unique(problem.strata[rows]):
-        class_rows = rows[problem.strata[rows] == c]
+    groups, strata = problem.clusters[problem.rows], problem.strata[rows]
+    for c in np.unique(strata):
+        class_rows = rows[strata == c]
         clusters, sizes = np.unique(groups[class_rows], return_counts=True)
         order = rng.permutation(len(clusters))
         enough = np.searchsorted(np.cumsum(sizes[order]), part * len(class_rows)) + 1

@@ -6,6 +6,8 @@ last level of the backbone of which most is expected, and the nearest class mean
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from headstart.core import registry
@@ -13,9 +15,9 @@ from headstart.core.errors import UsageError
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, FitResult, FittedHead, Ranking, Splits
+from headstart.core.types import Dataset, Embeddings, FitResult, Ranking, Splits
 from headstart.features.embeddings import join_columns
-from headstart.heads import prediction
+from headstart.heads import cross_validation, prediction
 from headstart.selection.probe.candidate_heads import make_feature
 
 WHY = "nothing can be judged: a class has one picture to learn from"
@@ -59,8 +61,11 @@ def fit_prototypes(
     rows, classes = np.asarray(splits.train), len(data.class_names)
     x, y = join_columns((embeddings,), (feature,), rows), np.asarray(data.targets)[rows]
     head = registry.load_plugin("heads", "nearest_mean")
-    path = head.path(x, y, n_classes=classes, params=[{}], class_weight=None, seed=ctx.seed)
-    fitted: FittedHead = next(iter(path))
+    balanced = ctx.job.class_weight == "balanced"
+    settings: dict[str, Any] = {"params": [{}], "n_classes": classes, "seed": ctx.seed}
+    settings["class_weight"] = cross_validation.balanced_class_weights(y, classes) if balanced else None
+    weight = None if data.weights is None else np.asarray(data.weights)[rows]
+    fitted = next(cross_validation.fit_rows(head, x, y, slice(None), sample_weight=weight, **settings))
     adapted = FitResult(
         strategy="probe",
         features=(feature,),

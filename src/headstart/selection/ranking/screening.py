@@ -70,14 +70,20 @@ def draw_rows(
     return np.sort(order[np.argsort(place, kind="stable")[:count]]).astype(np.int64)
 
 
+def list_round_sizes(data: Dataset, *, ctx: Context) -> list[int]:
+    """Pictures that a round may look at, ascending; none where all are passed anyway."""
+    learnable = len(find_learnable(data, ctx.job.test_size))
+    is_judged = any(data.split) or learnable < len(data.uris)
+    sizes = successive_halving.list_sizes(
+        learnable if is_judged else int(learnable / WHOLE), len(find_strata(data).names)
+    )
+    return [count for count in sizes if ctx.job.precision == "f32" or count == CALIBRATED]
+
+
 def draw_rounds(data: Dataset, *, ctx: Context) -> dict[int, np.ndarray]:
     """(M,) int64 rows for each size that a round may have, each among those of the next; the smallest come first."""
-    among = find_learnable(data, ctx.job.test_size)
-    is_judged = any(data.split) or len(among) < len(data.uris)
-    most = len(among) if is_judged else int(len(among) / WHOLE)
-    sizes = successive_halving.list_sizes(most, len(find_strata(data).names))
-    rounds, groups = dict[int, np.ndarray](), find_groups(data)
-    for count in reversed(sizes if ctx.job.precision == "f32" else [n for n in sizes if n == CALIBRATED]):
+    among, groups, rounds = find_learnable(data, ctx.job.test_size), find_groups(data), dict[int, np.ndarray]()
+    for count in reversed(list_round_sizes(data, ctx=ctx)):
         rounds[count] = among = draw_rows(data, count, ctx.seed, among, groups)
     return dict(reversed(rounds.items()))
 
@@ -97,7 +103,7 @@ def plan_round(
         options,
         len(data.uris),
         training,
-        list(draw_rounds(data, ctx=ctx)),
+        list_round_sizes(data, ctx=ctx),
         seen=len(previous.pictures) if previous else 0,
         lost=sum(cost for name, cost in looks.items() if name not in free),
         free=free,
