@@ -131,4 +131,4 @@ def test_settings_of_classes_are_refused_together(table, tmp_path):
             metric="accuracy",
             console=Console(quiet=True),
         )
-    assert refused.value.where == "--positive, --strategy, --metric"
+    assert refused.value.where == "--metric, --positive, --strategy"

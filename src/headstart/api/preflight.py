@@ -103,10 +103,14 @@ def require_fitting_settings(job: Job, data: Dataset) -> None:
 
 def find_task_problems(job: Job, task: Task) -> list[Problem]:
     """Every setting that does not go with what the targets are, one sentence each."""
-    if task.has_classes:
-        return []
     default, why = Job(data=job.data), f"is about classes, and the targets are {task.answers}"
-    problems = [
+    problems = []
+    if job.metric not in (default.metric, *task.metrics):
+        sentence = f"metric `{job.metric}` does not judge {task.answers}"
+        problems.append(Problem("--metric", sentence, f"--metric {' or '.join(task.metrics)}"))
+    if task.has_classes:
+        return problems
+    problems += [
         Problem(format_flag(name), f"{name} {why}", f"leave out {format_flag(name)}")
         for name in ("class_weight", "positive", "costs", "from_names")
         if getattr(job, name) != getattr(default, name)
@@ -114,9 +118,6 @@ def find_task_problems(job: Job, task: Task) -> list[Problem]:
     if job.strategy != "probe":
         sentence = f"strategy `{job.strategy}` trains networks for classes alone, and the targets are {task.answers}"
         problems.append(Problem("--strategy", sentence, "--strategy probe fits a head on frozen features"))
-    if job.metric not in (default.metric, *task.metrics):
-        sentence = f"metric `{job.metric}` does not judge {task.answers}"
-        problems.append(Problem("--metric", sentence, f"--metric {' or '.join(task.metrics)}"))
     return problems
 
 

@@ -125,12 +125,10 @@ def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], co
 
 
 def require_classes(model: runtime.Model) -> None:
-    """Refuse to judge a model of numbers on folders, whose names are classes, by a UsageError."""
+    """Refuse to judge a model of numbers, by a UsageError."""
     if model.layout.is_number:
-        what = f"this model answers with a number, `{model.class_names[0]}`, and folders name classes"
-        raise UsageError(
-            what, where="FOLDER", hint="compare the column `answer` of headstart predict with your numbers"
-        )
+        what = f"this model answers with a number, `{model.class_names[0]}`; only classes are judged here"
+        raise UsageError(what, where="DATA", hint="compare the column `answer` of headstart predict with your numbers")
 
 
 def read_labelled_folder(

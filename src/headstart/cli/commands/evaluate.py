@@ -1,4 +1,4 @@
-"""Judge a saved model on another labelled folder; nothing is trained."""
+"""Judge a saved model on other labelled pictures; nothing is trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headstart.cli.text_tables import format_interval, format_table
 
 
 class Evaluate:
-    """Judge a saved model on another labelled folder; nothing is trained."""
+    """Judge a saved model on other labelled pictures; nothing is trained."""
 
     name = "evaluate"
     interruption_note = "nothing was changed; the same command starts again"

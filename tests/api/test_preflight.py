@@ -1,0 +1,22 @@
+"""What is refused once it is known what is learnt."""
+
+import pytest
+
+from headstart.api.preflight import find_task_problems
+from headstart.core.job import make_job
+from headstart.core.types import CLASSIFICATION, REGRESSION
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "refused"),
+    [
+        (CLASSIFICATION, "r2", True),
+        (CLASSIFICATION, "accuracy", False),
+        (REGRESSION, "accuracy", True),
+        (REGRESSION, "r2", False),
+        (REGRESSION, "log_loss", False),  # the default of a job that says nothing
+    ],
+)
+def test_a_metric_of_another_task_is_refused(task, metric, refused):
+    problems = find_task_problems(make_job(data="x", metric=metric), task)
+    assert [problem.where for problem in problems] == (["--metric"] if refused else [])
