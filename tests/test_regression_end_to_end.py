@@ -1,9 +1,11 @@
 """A number as target, from a table to a served answer and a checked export: photographs turned by a known angle."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,10 @@ import headstart
 from command_line import LITE0, call
 from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
+from headstart.core.types import Embeddings
+from headstart.evaluation.drift import drift_reference
+from headstart.runtime import usage_log
+from headstart.runtime.model import load
 from serving_bench import Service
 from turned_pictures import write_turned_pictures
 
@@ -97,6 +103,36 @@ def test_it_is_served_and_explained(run, table):
     assert row["answer"] == pytest.approx(answer.number, rel=1e-5) and row["low"] < row["answer"] < row["high"]
     assert explained["answer"]["answer"] == row["answer"] and explained["class_name"] == "angle"
     assert 'headstart_answers_total{answer="angle",model="angle"}' in counted
+
+
+def embed(run, files):
+    """The features of all pictures, as a fit hands them on."""
+    model = load(run.path)
+    chunks, [trunk] = list(model.extract_features(iter(files), batch=16)), model.manifest.trunks
+    vectors = {
+        depth.name: np.concatenate([chunk.features[trunk.name, depth.name] for chunk in chunks])
+        for depth in trunk.depths
+    }
+    rows, spec = np.arange(len(files)), SimpleNamespace(name=trunk.name)
+    return (Embeddings(key=None, spec=spec, rows=rows, vectors=vectors, seconds=0.0, cached=0, latency_ms=1.0),)
+
+
+def test_numbers_in_use_are_compared_with_held_out_ones(run, table, context, tmp_path):
+    written = usage_log.read_reference(run.path / "model")
+    assert written.counts.numbers.tolist() == [2] * 10 and written.counts.answered == 20  # each tenth of 20 pictures
+    ctx, fitted = context(name="drift"), run.find(headstart.core.types.FitResult)
+    shutil.copytree(run.path / "model", ctx.run.path / "model")  # its reference are the 80 cross-validated answers
+    judged = dataclasses.replace(run.evaluation, split="cv", rows=fitted.cv_rows, probabilities=fitted.cv_probabilities)
+    every = [table.parent / uri for uri in run.dataset.uris]
+    drift_reference.write_drift_reference(run.dataset, embed(run, every), fitted, judged, ctx=ctx)
+    steep = [every[row] for row in np.argsort(run.dataset.targets)[50:]]
+    for name, files in (("known", every), ("moved", steep)):
+        call("predict", ctx.run.path / "model", *files, "--usage", tmp_path / name, "--out", tmp_path / f"{name}.csv")
+    still, moved = (headstart.drift(ctx.run.path / "model", tmp_path / name) for name in ("known", "moved"))
+    assert {test.name for test in still.tests} == {"features", "numbers"} and not still.drifted
+    assert "novelty and `unknown` are not compared" in " ".join(still.advice)
+    [numbers] = [test for test in moved.tests if test.name == "numbers"]
+    assert numbers.moved and " of the answers are below " in numbers.sentence
 
 
 def test_an_export_answers_alike(run, table, tmp_path):

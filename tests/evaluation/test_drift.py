@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import threading
 
 import numpy as np
@@ -142,6 +143,48 @@ def test_pictures_more_familiar_than_held_out_ones_did_not_move_away():
     assert found.sentence.startswith(
         "the pictures look more familiar than held-out ones did: they may be those that the model learnt from ("
     )
+
+
+def numbers_of(rng, count, shift=0.0):
+    """Answers of a model of numbers, and what it would count of them."""
+    values = rng.normal(20 + shift, 5, count).tolist()
+    return [
+        Prediction(uri="a.jpg", answer=f"{v:.6g}", number=v, likeliest="angle", probabilities={"angle": v}, novelty=0.5)
+        for v in values
+    ]
+
+
+def test_numbers_that_moved_are_seen_and_classes_are_not_spoken_of():
+    rng = np.random.default_rng(11)
+    before = numbers_of(rng, 400)
+    [ends] = usage_counts.find_tenths(np.array([[row.number] for row in before]))
+    counts = usage_counts.count_predictions(before, number_edges=ends)
+    edges = np.zeros((usage_counts.DIRECTIONS, usage_counts.TENTHS - 1))
+    reference = usage_log.UsageReference(model="m", split="test", counts=counts, edges=edges, number_edges=ends)
+    results = []
+    for shift in (0, 5):
+        seen = usage_counts.count_predictions(numbers_of(rng, 300, shift), number_edges=ends)
+        log = usage_log.UsageLog(days={"2026-01-31": seen}, foreign=0, damaged=0)
+        results.append(drift_tests.test_drift(reference, log))
+    still, moved = results
+    assert [test.name for test in still.tests if test.moved] == []
+    assert {test.name for test in still.tests} == {"numbers", "novelty", "unknown"}
+    assert [test.name for test in moved.tests if test.moved] == ["numbers"]
+    below = [np.mean([row.number < end for row in before]) for end in ends]
+    [test] = [test for test in moved.tests if test.moved]
+    share, end, usual = re.match(
+        r"([\d.]+)% of the answers are below ([\d.]+) instead of ([\d.]+)%", test.sentence
+    ).groups()
+    assert float(end) in [float(f"{value:.4g}") for value in ends] and float(share) < float(usual) - 20
+    assert float(usual) in [round(100 * value, 1) for value in below]
+    assert "only the answers changed" in moved.advice[0] and "classes" not in " ".join(moved.advice)
+
+
+def test_a_line_of_an_older_version_has_no_numbers_and_counts(tmp_path):
+    line = {"format": 1, "model": "m", "day": "2026-01-31", **Counts(answered=7).as_json()}
+    del line["numbers"]
+    (tmp_path / "log.jsonl").write_text(json.dumps(line) + "\n")
+    assert usage_log.read_logs([tmp_path / "log.jsonl"], "m").days["2026-01-31"].answered == 7
 
 
 def test_features_that_moved_are_seen():

@@ -429,3 +429,20 @@ def test_the_same_run_twice_is_the_same(context):
     assert one_.scores == other.scores
     for name, array in one_.novelty.arrays.items():
         np.testing.assert_array_equal(array, other.novelty.arrays[name])
+
+
+def test_heads_without_a_class_learn_by_the_weights_of_their_pictures(context, monkeypatch):
+    data, asked = dataset(240), []
+    weights = np.random.default_rng(0).uniform(0.01, 2, 240)
+    monkeypatch.setattr(hidden_classes, "score_hidden_classes", lambda *values: asked.append(values) or [])
+    _, _, (_, _, _, adapted) = made(context, data=dataclasses.replace(data, weights=weights), foreign=False)
+    [(sample, _, predict, *_)] = asked
+    learnt, answered = np.flatnonzero(sample.fold != 0), np.flatnonzero(sample.fold == 0)
+    head = cross_validation.loosen_head(registry.load_plugin("heads", "logistic"))
+    params = [cross_validation.resize_params(adapted.fitted.params, len(learnt), 180)]
+    shared = {"params": params, "n_classes": 3, "class_weight": None, "seed": 0}
+    fitted = next(
+        iter(head.path(sample.x[learnt], sample.y[learnt], sample_weight=weights[sample.rows][learnt], **shared))
+    )
+    expected = prediction.predict_probabilities(fitted.kind, fitted.arrays, sample.x[answered])
+    np.testing.assert_allclose(predict(sample, learnt, answered), expected, atol=1e-6)

@@ -32,8 +32,9 @@ class Logistic:
     def __init__(self):
         self.head, self.asked = registry.load_plugin("heads", "logistic"), []
 
-    def __call__(self, x, y, learnt, answered):
+    def __call__(self, data, learnt, answered):
         self.asked.append((learnt, answered))
+        x, y = data.x, data.y
         count = int(y[learnt].max()) + 1
         params = list(self.head.grid(len(learnt), x.shape[1], count))[:1]
         return cross_validation.fit_and_predict(

@@ -1,7 +1,8 @@
 """What is counted of answers, and nothing else: no name, no picture, no features, so that a count tells of nobody.
 
-Classes, confidence, novelty, sizes of prediction sets, `unknown`, files that could not be read, and of the features a
-sketch: into which tenth of the held-out pictures they fall along eight fixed directions. Counts add up.
+Classes, confidence, novelty, sizes of prediction sets, `unknown`, files that could not be read, into which tenth of the
+held-out answers a number falls, and of the features a sketch: into which tenth of the held-out pictures they fall along
+eight fixed directions. Counts add up.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SIZES = 11  # 0, 1, … 9, and 10 or more classes in the prediction set
 LARGEST = 10**15  # of a count; sums of them stay whole numbers
 DIRECTIONS, TENTHS = 8, 10
 _ARRAYS = {"confidence": (BINS,), "novelty": (BINS,), "sizes": (SIZES,), "features": (DIRECTIONS, TENTHS)}
+_ARRAYS |= {"numbers": (TENTHS,)}
+_ADDED = ("numbers",)  # what older logs do not have
 
 
 def _make_zeros(name: str) -> Callable[[], np.ndarray]:
@@ -40,6 +43,7 @@ class Counts:
     novelty: np.ndarray = field(default_factory=_make_zeros("novelty"))  # (BINS,)
     sizes: np.ndarray = field(default_factory=_make_zeros("sizes"))  # (SIZES,) of the prediction sets
     features: np.ndarray = field(default_factory=_make_zeros("features"))  # (DIRECTIONS, TENTHS)
+    numbers: np.ndarray = field(default_factory=_make_zeros("numbers"))  # (TENTHS,) of held-out answers
 
     def __iadd__(self, other: Counts) -> Counts:
         self.answered, self.errors = self.answered + other.answered, self.errors + other.errors
@@ -59,8 +63,9 @@ class Counts:
 def from_json(content: Mapping[str, Any]) -> Counts:
     """Counts that `Counts.as_json` gave. Raises `ValueError`: they are no such counts."""
     try:
-        arrays = {name: np.array(content[name], np.int64) for name in _ARRAYS}
-        if any(arrays[name].shape != shape or (arrays[name] < 0).any() for name, shape in _ARRAYS.items()):
+        names = [name for name in _ARRAYS if name in content or name not in _ADDED]
+        arrays = {name: np.array(content[name], np.int64) for name in names}
+        if any(array.shape != _ARRAYS[name] or (array < 0).any() for name, array in arrays.items()):
             raise ValueError("a histogram has other bins")
         labels = Counter({str(name): int(count) for name, count in content["labels"].items()})
         answered, errors, unknown = (int(content[name]) for name in ("answered", "errors", "unknown"))
@@ -80,24 +85,28 @@ def count_predictions(
     features: np.ndarray | None = None,
     edges: np.ndarray | None = None,
     *,
+    number_edges: np.ndarray | None = None,
     has_sets: bool = True,
 ) -> Counts:
     """Count B answers, with (B, D) features of which rows of files that could not be read mean nothing.
 
-    `edges` are the (DIRECTIONS, TENTHS - 1) ends of the tenths; `has_sets` says whether there are prediction sets.
+    `edges` are the (DIRECTIONS, TENTHS - 1) ends of the tenths, `number_edges` (TENTHS - 1,) those of answers that are
+    numbers; `has_sets` says whether there are prediction sets.
     """
     places = [at for at, prediction in enumerate(predictions) if not prediction.error]
     readable = [predictions[at] for at in places]
     unknown = sum(prediction.unknown for prediction in readable)
     counts = Counts(answered=len(readable), errors=len(predictions) - len(readable), unknown=unknown)
-    labels = [prediction.likeliest or prediction.answer for prediction in readable]
-    counts.labels.update(labels)
-    of_classes = [(row, name) for row, name in zip(readable, labels, strict=True) if row.number is None]
+    of_classes = [(row, row.likeliest or row.answer) for row in readable if row.number is None]
+    counts.labels.update(name for _, name in of_classes)
     counts.confidence += _bin_values([row.probabilities[name] for row, name in of_classes])
     counts.novelty += _bin_values([prediction.novelty for prediction in readable if prediction.novelty is not None])
     if has_sets:
-        set_sizes = np.array([min(len(prediction.plausible), SIZES - 1) for prediction in readable], np.int64)
+        set_sizes = np.array([min(len(row.plausible), SIZES - 1) for row, _ in of_classes], np.int64)
         counts.sizes += np.bincount(set_sizes, minlength=SIZES)
+    if number_edges is not None:
+        numbers = np.array([row.number for row in readable], np.float64)
+        counts.numbers += count_tenths(numbers[:, None], number_edges[None])[0]
     if features is not None and edges is not None and readable:
         counts.features += count_tenths(project_features(features[places]), edges)
     return counts
@@ -117,14 +126,14 @@ def project_features(features: np.ndarray) -> np.ndarray:
 
 
 def find_tenths(projections: np.ndarray) -> np.ndarray:
-    """(M, DIRECTIONS) -> (DIRECTIONS, TENTHS - 1) ends of the tenths."""
+    """(M, K) -> (K, TENTHS - 1) ends of the tenths of each column."""
     return np.asarray(np.quantile(projections, np.arange(1, TENTHS) / TENTHS, axis=0).T)
 
 
-def count_tenths(projections: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(B, DIRECTIONS) and the ends of the tenths -> (DIRECTIONS, TENTHS) counts."""
-    tenths = np.zeros((DIRECTIONS, TENTHS), np.int64)
-    for at, (values, ends) in enumerate(zip(projections.T, edges, strict=True)):
+def count_tenths(columns: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(B, K) and the ends of the tenths of each column -> (K, TENTHS) counts."""
+    tenths = np.zeros((len(edges), TENTHS), np.int64)
+    for at, (values, ends) in enumerate(zip(columns.T, edges, strict=True)):
         tenths[at] = np.bincount(np.searchsorted(ends, values, side="right"), minlength=TENTHS)
     return tenths
 

@@ -43,6 +43,7 @@ class UsageReference:
     split: str  # which pictures: `test`, `val` or `cv`
     counts: Counts
     edges: np.ndarray  # (DIRECTIONS, TENTHS - 1) float64 ends of the tenths of the features' sketch
+    number_edges: np.ndarray | None = None  # (TENTHS - 1,) float64 of the answers, where these are numbers
 
 
 def model_digest(folder: Path) -> str:
@@ -54,6 +55,8 @@ def write_reference(reference: UsageReference, folder: Path) -> None:
     """Write `usage.json` into a model's folder, with its own digest."""
     content = {"format": FORMAT, "model": reference.model, "split": reference.split, "edges": reference.edges.tolist()}
     content["counts"] = reference.counts.as_json()
+    if reference.number_edges is not None:
+        content["number_edges"] = reference.number_edges.tolist()
     write_json(folder / NAME, content | {"digest": compute_digest(content)})
 
 
@@ -74,8 +77,13 @@ def read_reference(folder: Path) -> UsageReference | None:
         if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=hint)
         edges = np.array(content["edges"], np.float64).reshape(usage_counts.DIRECTIONS, usage_counts.TENTHS - 1)
-        reference_counts = usage_counts.from_json(content["counts"])
-        reference = UsageReference(model=content["model"], split=content["split"], counts=reference_counts, edges=edges)
+        reference = UsageReference(
+            model=content["model"],
+            split=content["split"],
+            counts=usage_counts.from_json(content["counts"]),
+            edges=edges,
+            number_edges=np.array(content["number_edges"], np.float64) if "number_edges" in content else None,
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError(f"`{path}` is no reference: {err!r}", where=str(path), hint=hint) from err
     if reference.model != model_digest(folder):
@@ -96,6 +104,7 @@ class UsageCounter:
     ) -> None:
         self._model, self._has_sets = model, has_sets
         self._edges = None if reference is None else reference.edges
+        self._number_edges = None if reference is None else reference.number_edges
         self._today = today
         self._days: dict[str, Counts] = {}
         self._lock, self._writing = threading.Lock(), threading.Lock()
@@ -108,7 +117,9 @@ class UsageCounter:
 
     def count_answers(self, predictions: Sequence[Prediction], features: np.ndarray | None = None) -> None:
         """Count B answers, with their (B, D) features if at hand."""
-        new_counts = usage_counts.count_predictions(predictions, features, self._edges, has_sets=self._has_sets)
+        new_counts = usage_counts.count_predictions(
+            predictions, features, self._edges, number_edges=self._number_edges, has_sets=self._has_sets
+        )
         day = self._today()
         with self._lock:
             _add_counts(self._days, day, new_counts)

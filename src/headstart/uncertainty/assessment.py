@@ -190,21 +190,25 @@ class _AssessmentInputs:
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
         return TrainingSample(rows=rows, x=self.load_features(rows), y=find_strata(self.data).labels[rows], fold=fold)
 
-    def predict_held_out(self, x: np.ndarray, y: np.ndarray, learnt: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    def predict_held_out(self, sample: TrainingSample, learnt: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """(B, C) tempered answers of the run's head, fitted anew on other pictures; see `PredictHeldOut`.
 
         A head that starts from the names of the classes starts from nothing.
         """
-        fitted, count = self.adapted.fitted, int(y[learnt].max()) + 1
+        y, fitted = sample.y, self.adapted.fitted
+        count, weights = int(y[learnt].max()) + 1, self.data.weights
         name = fitted.head if fitted.head in registry.list_plugins("heads") else "ridge"
         head = ensemble.Ensemble() if fitted.head == ensemble.NAME else registry.load_plugin("heads", name)
         head = cross_validation.loosen_head(head)
         params = cross_validation.resize_params(fitted.params, len(learnt), len(self.splits.train))
         balanced = self.job.class_weight == "balanced"
-        weight = cross_validation.balanced_class_weights(y[learnt], count) if balanced else None
+        settings: dict[str, Any] = {
+            "class_weight": cross_validation.balanced_class_weights(y[learnt], count) if balanced else None,
+            "sample_weight": None if weights is None else np.asarray(weights)[sample.rows],
+        }
         with blas_threads.single_blas_thread():
             [p] = cross_validation.fit_and_predict(
-                head, x, y, learnt, answered, grid=[params], n_classes=count, class_weight=weight, seed=self.job.seed
+                head, sample.x, y, learnt, answered, grid=[params], n_classes=count, seed=self.job.seed, **settings
             )
         return apply_temperature(p, self.adapted.temperature)
 

@@ -8,7 +8,7 @@ each picture of the hidden class is judged once. At most `PICTURES` training pic
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from headstart.uncertainty.ood_threshold import FAMILIAR, FEWEST, HIDDEN, Traini
 PICTURES = 1000
 ALL = "hidden classes"  # subject of what is told of all of them together
 HIDDEN_CLASS = "hidden class "  # and, with its name behind, of each
-# (M, D) features, (M,) classes 0..C-1, and positions that learn and that are answered (B,) -> (B, C) probabilities
-PredictHeldOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+# pictures of classes 0..C-1, and positions that learn and that are answered (B,) -> (B, C) probabilities
+PredictHeldOut = Callable[[TrainingSample, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def _judge_hidden_class(
         arrays, k = ood_detection.fit_references(sample.x[learnt], classes[learnt], method)
         distances[inside] = ood_detection.compute_distances(arrays, k, sample.x[inside])
         if len(known_classes) > 1:
-            p[inside] = predict(sample.x, classes, np.flatnonzero(learnt), np.flatnonzero(inside))
+            p[inside] = predict(replace(sample, y=classes), np.flatnonzero(learnt), np.flatnonzero(inside))
     every = HeldOutPredictions(split="cv", rows=sample.rows, y=classes, p=p, answers=p.argmax(axis=1), fold=sample.fold)
     predictions = every.select(~of_class)
     promise = coverage.set_thresholds(predictions, rule.score, rule.coverage)

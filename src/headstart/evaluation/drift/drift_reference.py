@@ -41,13 +41,19 @@ def write_drift_reference(
     has_sets = model.manifest.doubt is not None and evaluation.split != "cv"
     if evaluation.split == "cv":
         predictions = _held_out(model, predictions, evaluation)
-    projections = np.concatenate(blocks)
+    projections, number_edges = np.concatenate(blocks), None
     edges = usage_counts.find_tenths(projections)
-    counts = usage_counts.count_predictions(predictions, has_sets=has_sets)
+    if model.layout.is_number:
+        [number_edges] = usage_counts.find_tenths(np.array([[prediction.number] for prediction in predictions]))
+    counts = usage_counts.count_predictions(predictions, number_edges=number_edges, has_sets=has_sets)
     if evaluation.split != "cv" or adapted.strategy == "probe":
         counts.features += usage_counts.count_tenths(projections, edges)
     reference = usage_log.UsageReference(
-        model=usage_log.model_digest(folder), split=evaluation.split, counts=counts, edges=edges
+        model=usage_log.model_digest(folder),
+        split=evaluation.split,
+        counts=counts,
+        edges=edges,
+        number_edges=number_edges,
     )
     usage_log.write_reference(reference, folder)
     return reference
@@ -67,6 +73,11 @@ def _make_chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...]
 def _held_out(model: Model, predictions: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
     """The same pictures, answered by models that had not learnt from them; without their uncertainty."""
     p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
+    if model.layout.is_number:
+        return [
+            Prediction(uri=prediction.uri, answer=f"{number:.6g}", number=number)
+            for prediction, [number] in zip(predictions, p.tolist(), strict=True)
+        ]
     return [
         Prediction(
             uri=prediction.uri,

@@ -24,6 +24,7 @@ TITLES = {
     "features": "where the pictures lie in feature space",
     "novelty": "how unfamiliar the pictures look",
     "classes": "shares of the classes",
+    "numbers": "how large the answers are",
     "confidence": "confidence of the answers",
     "plausible": "how large the prediction sets are",
     "unknown": "share of unknown",
@@ -95,7 +96,7 @@ def test_drift(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA
     for counts in log.days.values():
         now += counts
     enough = now.answered >= FEW and reference.counts.answered >= FEW
-    tests = _run_tests(reference.counts, now, alpha, effect) if enough else ()
+    tests = _run_tests(reference, now, alpha, effect) if enough else ()
     verdict = _decide_verdict(tests, alpha) if enough else "too few pictures"
     return Drift(
         verdict=verdict,
@@ -124,6 +125,7 @@ def _pair_counts(reference: Counts, now: Counts) -> dict[str, list[_BinCounts]]:
         "features": [_BinCounts(reference.features[k], now.features[k]) for k in range(DIRECTIONS)],
         "novelty": [_BinCounts(reference.novelty, now.novelty)],
         "classes": [_BinCounts(of_class[0], of_class[1], False)],
+        "numbers": [_BinCounts(reference.numbers, now.numbers)],
         "confidence": [_BinCounts(reference.confidence, now.confidence)],
         "plausible": [_BinCounts(reference.sizes, now.sizes)],
     }
@@ -134,9 +136,9 @@ def _pair_counts(reference: Counts, now: Counts) -> dict[str, list[_BinCounts]]:
     }
 
 
-def _run_tests(reference: Counts, now: Counts, alpha: float, effect: float) -> tuple[DriftTest, ...]:
+def _run_tests(reference: UsageReference, now: Counts, alpha: float, effect: float) -> tuple[DriftTest, ...]:
     results = {}
-    for name, pairs in _pair_counts(reference, now).items():
+    for name, pairs in _pair_counts(reference.counts, now).items():
         gauges = [
             two_sample_tests.compare_counts(p.before, p.now, ordered=p.ordered, seed=SEED + number)
             for number, p in enumerate(pairs)
@@ -151,7 +153,9 @@ def _run_tests(reference: Counts, now: Counts, alpha: float, effect: float) -> t
             effect=size,
             least=least,
             moved=bool(p <= alpha and size >= effect),
-            sentence=_format_change(name, reference, now),
+            sentence=_format_numbers(reference, now)
+            if name == "numbers"
+            else _format_change(name, reference.counts, now),
         )
         for p, (name, (_, size, least)) in zip(corrected, results.items(), strict=True)
     ]
@@ -210,6 +214,14 @@ def _format_change(name: str, reference: Counts, now: Counts) -> str:
     return f"a tenth of the held-out pictures' range holds up to {shares.max():.0%} of these instead of 10%"
 
 
+def _format_numbers(reference: UsageReference, now: Counts) -> str:
+    """Where the shares of answers below differ most, as in Kolmogorov and Smirnov's statistic."""
+    assert reference.number_edges is not None
+    then, share = (np.cumsum(numbers[:-1]) / numbers.sum() for numbers in (reference.counts.numbers, now.numbers))
+    at = int(np.argmax(np.abs(share - then)))
+    return f"{share[at]:.1%} of the answers are below {reference.number_edges[at]:.4g} instead of {then[at]:.1%}"
+
+
 def _histogram_mean(histogram: np.ndarray) -> float:
     middles = (np.arange(len(histogram)) + 0.5) / len(histogram)
     return float(histogram @ middles) / max(1, int(histogram.sum()))
@@ -259,6 +271,11 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
             "label about a hundred recent pictures and measure: `headstart evaluate RUN FOLDER`; a threshold or costs "
             "(`fit --positive`, `--costs`) may have to be chosen anew",
         ]
+    elif "numbers" in moved:
+        sentences += [
+            "only the answers changed: they may still be right",
+            "measure about a hundred recent pictures, and compare the errors with those of the report",
+        ]
     elif verdict == "not moved" and tests:
         least = max(test.least for test in tests)
         sentences.append(f"differences under {least:.2f} cannot be distinguished from chance with so many pictures")
@@ -266,10 +283,9 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
         sentences.append(
             "go on collecting: `headstart predict RUN FILES --usage LOG` or `headstart serve RUN --usage LOG`"
         )
-    if now.sizes.any() and not reference.sizes.any():
-        sentences.append(
-            "novelty, prediction sets and `unknown` are not compared: the run held back no pictures to compare with"
-        )
+    if (now.sizes.any() or now.novelty.any()) and not (reference.sizes.any() or reference.novelty.any()):
+        sets = "" if now.numbers.any() else ", prediction sets"
+        sentences.append(f"novelty{sets} and `unknown` are not compared: the run held back no pictures to compare with")
     if now.errors > 0.01 * (now.answered + now.errors):
         sentences.append(f"{now.errors:,} files could not be read: see the column `error` of the rows")
     return tuple(sentences)
