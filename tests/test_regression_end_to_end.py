@@ -79,6 +79,35 @@ def test_intervals_hold_the_number_and_strangers_are_declined(run, table, angles
     assert strange.unknown and strange.answer == "unknown" and strange.reasons
 
 
+def test_another_table_of_numbers_is_judged_with_its_baseline_and_its_overlap(run, table, angles, textile, tmp_path):
+    other = write_turned_pictures(textile, tmp_path, count=40, seed=3)
+    lines = other.read_text().splitlines()
+    learnt = [run.dataset.uris[row] for row in run.splits.train[:2]]
+    lines += [f"{table.parent / uri},{angles[uri]}" for uri in learnt] + ["gone.png,3", "000.jpg,many"]
+    (other.parent / "000.png").rename(other.parent / "000.jpg")
+    del lines[1]
+    other.write_text("\n".join(["picture,turned by", *lines[1:]]) + "\n")
+    with pytest.raises(DataError, match="`many` is no number, and the model answers with one, `angle`"):
+        headstart.evaluate(run, other, target="turned by", console=Console(quiet=True))
+    other.write_text(other.read_text().replace("many", "9"))
+    stdout, stderr = call("evaluate", run.path, other, "--target", "turned by", "--json")
+    judged = json.loads(stdout)
+    scores = {score["name"]: score for score in judged["scores"]}
+    assert set(scores) == {"r2", "mae", "rmse", "spearman", "coverage", "unknown", "interval_width"}
+    rows = [row for row in csv.DictReader(other.read_text().splitlines()) if row["picture"] != "gone.png"]
+    answers = list(run.predict([other.parent / row["picture"] for row in rows]))
+    errors = [abs(answer.number - float(row["turned by"])) for answer, row in zip(answers, rows, strict=True)]
+    assert scores["mae"]["value"] == pytest.approx(np.mean(errors), rel=1e-5) and scores["mae"]["n"] == len(rows) == 42
+    inside = [one.low <= float(row["turned by"]) <= one.high for one, row in zip(answers, rows, strict=True)]
+    assert scores["coverage"]["value"] == np.mean(inside)
+    mean = np.mean(run.dataset.targets[run.splits.train])
+    plain = next(score for score in judged["baselines"] if score["name"] == "mae")
+    off = np.mean([abs(float(row["turned by"]) - mean) for row in rows])
+    assert plain["value"] == pytest.approx(off, rel=1e-5) and scores["mae"]["high"] < plain["low"]
+    assert judged["learnt_from"] == 2 and [name for name, _ in judged["excused"]] == ["gone.png"]
+    assert "true number in the interval" in stderr and "mean of the training pictures" in stderr
+
+
 def test_the_command_line_answers_with_numbers(run, table, tmp_path):
     picture = table.parent / "000.png"
     [row] = [json.loads(line) for line in call("predict", run.path, picture, "--json")[0].splitlines()]

@@ -188,7 +188,8 @@ def test_the_headline_says_whether_it_beats_the_majority_class(rights, answer, w
     answers = np.where(np.isin(np.arange(60), order[:rights]), y, 1 - y)
     part = _part(y, np.eye(2)[answers], answers)
     accuracy = Score(split="test", name="accuracy", value=rights / 60, low=0.0, high=1.0, n=60)
-    found = verdicts.judge_headline(part, [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")], 0, "ash")
+    scores = [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")]
+    found = verdicts.judge_headline(part, scores, np.array([0.5, 0.5]), ("ash", "oak"))
     assert found.answer == answer
     assert found.sentence.endswith(f"always answering `ash` gives 0.500, {words}")
 

@@ -1,6 +1,7 @@
 """A saved model is judged on another labelled folder, every file accounted for."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from headstart.core.errors import DataError
 from headstart.core.model_manifest import Decision, UncertaintyEntry
 from headstart.core.storage.hashing import file_digest
 from headstart.evaluation.external_validation import validate_externally
+from headstart.images import preprocessing
 from headstart.testing.tiny_model import write_tiny_model
 from headstart.uncertainty.ood_detection import fit_references
 
@@ -95,6 +97,12 @@ def test_an_unknown_class_without_pictures_beside_filled_ones_does_no_harm(model
     assert validate_externally(model, folder, console=QUIET).confusion.sum() == 9
 
 
+def test_a_folder_of_pictures_without_a_label_is_set_aside(model, folder):
+    paint(folder, "Unlabeled", "red", 2)
+    found = validate_externally(model, folder, console=QUIET)
+    assert found.confusion.sum() == 9 and [name for name, _ in found.excused] == ["Unlabeled/0.png", "Unlabeled/1.png"]
+
+
 def test_nothing_to_judge_is_an_error(model, folder, tmp_path):
     with pytest.raises(DataError, match="no folder"):
         validate_externally(model, tmp_path / "none", console=QUIET)
@@ -172,7 +180,9 @@ def draw_scene(seed, size=(160, 120)):
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
-def test_judged_pictures_that_were_learnt_from_are_counted_copies_and_look_alikes_apart(tmp_path, context, capsys):
+def test_judged_pictures_that_were_learnt_from_are_counted_copies_and_look_alikes_apart(
+    tmp_path, context, capsys, monkeypatch
+):
     """`train/` was learnt, `test/` is judged: a copy, three saved again or smaller, and two that are new."""
     data = tmp_path / "data"
     for at in range(30):
@@ -189,8 +199,17 @@ def test_judged_pictures_that_were_learnt_from_are_counted_copies_and_look_alike
     for at in (3, 6):
         Image.open(data / "train" / "red" / f"{at}.jpg").save(judged / f"again_{at}.jpg", quality=60)
     draw_scene(9).resize((120, 90)).save(judged / "smaller.png")
+    opened, open_file = Counter(), preprocessing._open_without_waiting
+    monkeypatch.setattr(
+        preprocessing,
+        "_open_without_waiting",
+        lambda path, flags: (opened.update([path]), open_file(path, flags))[1],
+    )
     result = headstart.evaluate(run, data)
+    assert len(opened) == 6 and set(opened.values()) == {1}  # each picture is read once
     assert (result["learnt_from"], result["look_alikes"]) == (1, 3)
+    majority = {s["name"]: s["value"] for s in result["baselines"] if s["subject"] == "majority class"}
+    assert majority["accuracy"] == 1 / 6  # of equally many, the first: `blue`
     stderr = capsys.readouterr().err
     assert "learnt from 1 of these pictures, and 3 others look like one that it learnt from" in stderr
     assert "none of these shows `green`: balanced accuracy and macro scores are of the other classes" in stderr
@@ -215,6 +234,10 @@ def test_a_table_is_judged_as_its_folder_is(model, folder, tmp_path):
     one, other = (headstart.evaluate(model, place, console=QUIET) for place in (folder, table))
     assert one["scores"] == other["scores"] and one["confusion"] == other["confusion"]
     assert {name for name, _ in other["excused"]} == {"data/red/0.png", "gone.png"}
+    columns = {"path": [row.split(",")[0] for row in rows], "label": [row.split(",")[1] for row in rows]}
+    columns["label"][0] = ""
+    unlabelled = headstart.evaluate(model, columns, images=tmp_path, console=QUIET)
+    assert np.sum(unlabelled["confusion"]) == 8 and unlabelled["excused"] == [[columns["path"][0], "it has no label"]]
     table.write_text(
         "\n".join(["path,label,split", *(f"{row},{'test' if 'blue' in row else 'train'}" for row in rows)])
     )

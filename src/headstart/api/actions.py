@@ -93,10 +93,9 @@ def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bo
     from headstart.exporting import parity_images
 
     if data is not None:
-        from headstart.evaluation.external_validation import read_labelled_folder, require_classes
+        from headstart.evaluation.external_validation import read_labelled_pictures
 
-        require_classes(source.model)
-        files, truth, _ = read_labelled_folder(data, source.model.class_names)
+        files, truth, _ = read_labelled_pictures(data, source.model.layout)
         return parity_images.pictures_of_folder(files, truth, calibrating=calibrating)
     run = Run(source.run)
     return parity_images.pictures_of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)

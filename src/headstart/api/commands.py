@@ -149,7 +149,7 @@ def _write_memory_data(
             raise UsageError("labels go with an array of pictures or a table in memory", where="labels")
         return data, settings
     table, has_pictures = write_memory_data(data, labels, default_store(console))
-    return table, settings if has_pictures or settings["images"] else {**settings, "images": str(Path.cwd())}
+    return table, settings if has_pictures or settings.get("images") else {**settings, "images": str(Path.cwd())}
 
 
 def _run_fit(
@@ -244,26 +244,21 @@ def rank(
 
 
 def evaluate(
-    run: str | Path | Run, data: str | Path, *, console: Console | None = None, **settings: Unpack[jobs.Settings]
+    run: str | Path | Run, data: Any, *, console: Console | None = None, **settings: Unpack[jobs.Settings]
 ) -> dict[str, Any]:
     """Judge a saved model on other labelled pictures; nothing is trained. Copies of training pictures are counted.
 
-    `settings` say how a table is read: `images`, `path`, `target`, `split` and `merge_labels` of `fit`.
+    `data` is what `fit` takes, but an array of pictures; `settings` say how a table is read: `images`, `path`,
+    `target`, `split` and `merge_labels` of `fit`.
     """
     from headstart.core.storage.serialization import as_json
-    from headstart.evaluation.external_validation import find_training_overlap, validate_externally
+    from headstart.evaluation.external_validation import validate_externally
 
-    console, job = console or Console(), jobs.make_job(data=str(data), **settings)
-    evaluation = validate_externally(Path(run), data, job=job, console=console)
-    overlap = find_training_overlap(Path(run), data, evaluation.class_names, job)
-    if overlap.copies or overlap.look_alikes:
-        console.print_warning(
-            f"the model learnt from {overlap.copies:,} of these pictures, and {overlap.look_alikes:,} others look like "
-            "one that it learnt from: the scores are too good"
-        )
+    console = console or Console()
+    data, reading = _write_memory_data(data, None, console, settings)
+    evaluation = validate_externally(Path(run), data, job=jobs.make_job(data=str(data), **reading), console=console)
     origin = {"run": Path(run).as_posix(), "data": str(data) if is_remote(str(data)) else Path(data).as_posix()}
-    counts = {"learnt_from": overlap.copies, "look_alikes": overlap.look_alikes}
-    return {**origin, **counts, **as_json(evaluation)}
+    return {**origin, **as_json(evaluation)}
 
 
 def report(run: str | Path | Run, *, console: Console | None = None) -> Path:

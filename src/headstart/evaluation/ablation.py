@@ -19,7 +19,7 @@ from headstart.core.types import (
     Score,
     TunedNetwork,
 )
-from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs, answer_by_majority
+from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs, answer_constantly
 from headstart.features.embeddings import find_positions, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.prediction import predict_probabilities
@@ -65,7 +65,7 @@ def make_ablation(
     else:
         p_probe = predict_rows(probe.fitted, embeddings, probe.features, judging.rows)
     answers = {
-        MAJORITY: (answer_by_majority(len(y), judging.learnt, inputs.data), learnt, 0),
+        MAJORITY: (answer_constantly(len(y), judging.learnt, inputs.data), learnt, 0),
         HISTOGRAM: _answer_by_histogram(inputs, judging),
         PROBE: (p_probe, learnt, probe.fitted.trainable_params),
     }

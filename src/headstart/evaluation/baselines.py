@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
+from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits, Task
 from headstart.evaluation.held_out_scores import JudgedSplit, score_costs
 from headstart.features.embeddings import find_positions, join_columns, take_vectors
 from headstart.features.feature_matrix import predict_rows
@@ -22,7 +22,8 @@ from headstart.statistics import metrics
 from headstart.statistics.losses import is_gain
 from headstart.statistics.sampling import evenly_spaced
 
-MAJORITY, NEIGHBOURS, NAMES = "majority class", "kNN", "class names alone, no label"
+MAJORITY, MEAN = "majority class", "mean of the training pictures"
+NEIGHBOURS, NAMES = "kNN", "class names alone, no label"
 ALWAYS = "always answering "  # a class
 OF_GUESSES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")  # scores that need no probability
 HISTOGRAM, RANDOM, MODEL = "colour histogram", "random trunk", "model on the same pictures"
@@ -48,10 +49,18 @@ def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) ->
     return [dataclasses.replace(score, subject=subject) for score in scores]
 
 
-def answer_by_majority(count: int, learnt: np.ndarray, data: Dataset) -> np.ndarray:
-    """(count, C) the classes' shares among the pictures learnt from, for every picture."""
-    counts = np.bincount(np.asarray(data.targets)[learnt], minlength=len(data.class_names))
-    return np.tile(counts / counts.sum(), (count, 1))
+def answer_constantly(count: int, learnt: np.ndarray, data: Dataset) -> np.ndarray:
+    """(count, C) the classes' shares among the pictures learnt from, or the mean number, for every picture."""
+    targets = np.asarray(data.targets)[learnt]
+    if data.learning_task.has_classes:
+        targets = np.bincount(targets, minlength=len(data.class_names)) / len(targets)
+        return np.tile(targets, (count, 1))
+    return np.full((count, 1), targets.mean())
+
+
+def name_constant(task: Task) -> str:
+    """What such a baseline is called."""
+    return MAJORITY if task.has_classes else MEAN
 
 
 def score_cheapest_answer(part: JudgedSplit, costs: np.ndarray, learnt: np.ndarray, data: Dataset) -> Score:

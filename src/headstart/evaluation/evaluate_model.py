@@ -22,6 +22,7 @@ from headstart.core.types import (
     Ranking,
     Score,
     Splits,
+    Task,
     Verdict,
 )
 from headstart.evaluation import ablation, baselines, regression, transfer_verdicts, verdicts
@@ -71,16 +72,14 @@ def evaluate_model(
     feature_sets = baselines.make_feature_sets(inputs, ranking, controls)
     if data.learning_task.has_classes:
         evaluation = _measure_classes(judged_splits, scores, feature_sets, inputs, adapted, names, answer_rule)
-        line = _format_line(evaluation)
     else:
         is_nested = _is_nested(headline, adapted)
         evaluation = regression.measure_numbers(judged_splits, scores, feature_sets, inputs, is_nested=is_nested)
-        line = regression.format_line(evaluation)
     folder = ctx.make_step_folder("evaluate")
     serialization.save_value(evaluation, folder)
     write_scores(evaluation, folder / "scores.csv")
     write_predictions(list(judged_splits.values()), data, folder / "predictions.csv")
-    ctx.console.print_line("evaluate", line)
+    ctx.console.print_line("evaluate", _format_line(evaluation, data.learning_task))
     return evaluation
 
 
@@ -127,7 +126,7 @@ def _score_baselines(
     names: NameInitialization | None,
     answer_rule: Decision,
 ) -> list[Score]:
-    seed, p_majority = inputs.seed, baselines.answer_by_majority(len(headline.y), inputs.splits.train, inputs.data)
+    seed, p_majority = inputs.seed, baselines.answer_constantly(len(headline.y), inputs.splits.train, inputs.data)
     scores = baselines.score_baseline(headline, p_majority, baselines.MAJORITY, seed)
     scores += baselines.score_class_names(headline, names) if names else []
     scores += baselines.score_neighbours(headline, inputs)
@@ -149,9 +148,9 @@ def _make_verdicts(
 ) -> tuple[Verdict, ...]:
     headline, names = next(iter(judged_splits.values())), inputs.data.class_names
     is_nested, caveats = _is_nested(headline, adapted), list_caveats(headline, inputs.data, inputs.splits, scores)
-    majority = int(np.argmax(np.bincount(np.asarray(inputs.data.targets)[inputs.splits.train])))
+    shares = baselines.answer_constantly(1, inputs.splits.train, inputs.data)[0]
     return (
-        verdicts.judge_headline(headline, scores, majority, names[majority], is_nested=is_nested, caveats=caveats),
+        verdicts.judge_headline(headline, scores, shares, names, is_nested=is_nested, caveats=caveats),
         *verdicts.find_uneven_classes(headline, scores, table, names),
         verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
         verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),
@@ -168,18 +167,15 @@ def _make_ablation(
     return rows, transfer_verdicts.make_transfer_verdicts(rows, adapted.tuning, adapted.curve)
 
 
-def _format_line(evaluation: Evaluation) -> str:
-    """`test accuracy 0.835 [0.797, 0.868] (n = 400), balanced 0.790 [0.751, 0.826], majority class 0.500`."""
-
-    def find_score(scores: tuple[Score, ...], name: str, subject: str = "") -> Score:
-        return next(s for s in scores if (s.split, s.name, s.subject) == (evaluation.split, name, subject))
-
-    accuracy, balanced = find_score(evaluation.scores, "accuracy"), find_score(evaluation.scores, "balanced_accuracy")
-    dummy = find_score(evaluation.baselines, "accuracy", baselines.MAJORITY)
+def _format_line(evaluation: Evaluation, task: Task) -> str:
+    """`test accuracy 0.835 [0.797, 0.868] (n = 400), balanced accuracy 0.790 [0.751, 0.826], majority class 0.500`."""
+    names, constant = verdicts.list_main_scores(task), baselines.name_constant(task)
+    main, other = (verdicts.find_score(evaluation.scores, evaluation.split, name) for name in names)
+    plain = next(s for s in evaluation.baselines if (s.name, s.subject) == (main.name, constant))
     split = "nested cv" if evaluation.nested else evaluation.split
     optimism = f", {verdicts.OPTIMISM}" if evaluation.is_optimistic else ""
     return (
-        f"{split} accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] "
-        f"(n = {accuracy.n:,}), balanced {balanced.value:.3f} [{balanced.low:.3f}, {balanced.high:.3f}], "
-        f"majority class {dummy.value:.3f}{optimism}"
+        f"{split} {verdicts.format_score_name(main.name)} {verdicts.format_interval(main)} (n = {main.n:,}), "
+        f"{verdicts.format_score_name(other.name)} {verdicts.format_interval(other)}, "
+        f"{constant} {plain.value:.3f}{optimism}"
     )

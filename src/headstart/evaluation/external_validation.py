@@ -1,4 +1,4 @@
-"""Judge a saved model on another labelled folder: nothing is trained, every file is accounted for.
+"""Judge a saved model on other labelled pictures: nothing is trained, every file is accounted for and read once.
 
 The model answers as it would for `predict`, its own threshold or costs included.
 """
@@ -7,229 +7,290 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from headstart.core.console import Console
-from headstart.core.errors import DataError, UsageError, format_nearest
+from headstart.core.console import Console, Progress
+from headstart.core.errors import DataError, format_nearest
 from headstart.core.job import Job
 from headstart.core.run.reader import RunReader
-from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations.names import is_remote, split_archive
-from headstart.core.types import PixelRanges, Score, Splits
+from headstart.core.types import OWN_RANGES, AnswerLayout, PixelRanges, Score, Splits, Task
 from headstart.data.duplicates.copy_detection import match_pictures
-from headstart.data.reading.folder_layout import find_judged_folder
+from headstart.data.reading.folder_layout import find_judged_folder, is_unlabelled
+from headstart.data.reading.label_texts import parse_number
 from headstart.data.reading.records import FOLDERS, Listing, find_used_reader
-from headstart.evaluation.held_out_scores import format_absent_classes
+from headstart.evaluation import baselines
+from headstart.evaluation.held_out_scores import JudgedSplit, format_absent_classes
+from headstart.evaluation.verdicts import format_interval, format_score_name, list_main_scores
 from headstart.images.descriptors import ImageDescriptors, describe_picture
-from headstart.images.file_formats import PictureError, has_picture_suffix
-from headstart.images.preprocessing import read_bytes
+from headstart.images.file_formats import has_picture_suffix
 from headstart.runtime import model as runtime
-from headstart.runtime.inputs.decoded_batches import Content, Source, walk_paths
+from headstart.runtime.inputs.decoded_batches import Chunk, Content, walk_paths
 from headstart.statistics import metrics
-from headstart.statistics.intervals import make_score, make_share_score
+from headstart.statistics.intervals import make_score, make_share_score, mean_interval
 from headstart.uncertainty.conformal import size_interval
 
 _NO_PICTURE = "not a picture in a class folder"
+_NO_LABEL = "it has no label"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ExternalValidation:
-    """A model's scores on a folder."""
+    """A model's scores on other pictures."""
 
     scores: tuple[Score, ...]
-    class_names: tuple[str, ...]  # C names
-    confusion: np.ndarray  # (C, C) int64, true class by answered class
+    baselines: tuple[Score, ...]  # of always giving one answer, by the pictures learnt from; none of a bare model
+    class_names: tuple[str, ...]  # C names, or what the number measures
+    confusion: np.ndarray  # (C, C) int64, true class by answered class; empty for numbers
     excused: tuple[tuple[str, str], ...]  # files that were not judged, with the reason
     absent: tuple[str, ...]  # classes without a judged picture: balanced accuracy and macro scores are of the others
+    learnt_from: int = 0  # pictures with the bytes of one that the model learnt from; 0 of a bare model
+    look_alikes: int = 0  # others that look like one, such as the same picture saved again
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FingerprintedPicture(Content):
+    """A picture that is described when the model reads it, to be known again among those that it learnt from."""
+
+    ranges: PixelRanges = OWN_RANGES
+    fingerprints: dict[str, tuple[str, ImageDescriptors]] = field(default_factory=dict)
+
+    def read_bytes(self) -> bytes:
+        content = Content.read_bytes(self)
+        self.fingerprints[self.name] = hashlib.sha256(content).hexdigest(), describe_picture(content, self.ranges)
+        return content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Answers:
+    """What a model says of M pictures; where it makes no promise, `sets` and `unknown` are (M, 0)."""
+
+    p: np.ndarray  # (M, C) float32
+    answers: np.ndarray  # (M,) int64
+    sets: np.ndarray  # (M, C) bool prediction sets, or (M, 2) float64 ends of intervals
+    unknown: np.ndarray  # (M, 1) bool, whether it declines
 
 
 def validate_externally(
     model: Path, folder: Path | str, *, job: Job | None = None, console: Console
 ) -> ExternalValidation:
-    """Score a saved model on class folders, also of an archive or a bucket, or a table that `job` says how to read.
+    """Score a saved model on pictures in any form that is read; `job` says how.
+
+    A run knows what it learnt from: copies of that are counted, by the rule of the audit's near-duplicates, which often
+    misses mirrored, turned and cropped ones; and always giving one answer is scored.
 
     Raises:
-        DataError: The folder has no picture, or a class that the model does not know.
+        DataError: There is no picture, or a label that the model does not know.
     """
     runtime_model = runtime.load(model)
-    require_classes(runtime_model)
-    files, y, excused = read_labelled_folder(folder, runtime_model.class_names, job)
-    p, answers, read, uncertainties = [], [], [], []
+    layout, task = runtime_model.layout, runtime_model.layout.task
+    files, y, excused = read_labelled_pictures(folder, layout, job)
+    reader = RunReader(model)
+    splits, fingerprints = reader.find(Splits), dict[str, tuple[str, ImageDescriptors]]()
+    if splits is not None:
+        ranges = reader.dataset.reading.ranges
+        files = [_FingerprintedPicture(file.name, file.content, ranges, fingerprints) for file in files]
     with console.show_progress("evaluate", len(files)) as progress:
-        start = 0
-        for chunk in runtime_model.extract_features(iter(files)):
-            readable = [i for i in range(len(chunk.files)) if i not in chunk.errors]
-            errors = sorted(chunk.errors.items())
-            excused += [(_relative_name(str(folder), str(chunk.files[i])), why) for i, why in errors]
-            if readable:
-                chunk_probabilities = runtime_model.predict_probabilities(chunk)
-                p.append(chunk_probabilities[readable])
-                answers.append(runtime_model.choose_classes(p[-1]))
-                uncertainty = runtime_model.assess_uncertainty(chunk, chunk_probabilities)
-                if uncertainty is not None:
-                    uncertainties.append((uncertainty.plausible[readable], uncertainty.unknown[readable]))
-                read += [start + i for i in readable]
-            start += len(chunk.files)
-            progress.count_done(len(chunk.files))
-    if not read:
+        positions, answers, errors = _collect_answers(runtime_model, files, progress)
+    excused += [(_relative_name(str(folder), name), why) for name, why in errors]
+    if answers is None:
         place = format_printable(str(folder))
         raise DataError(f"none of the {len(files):,} pictures in `{place}` can be read", where=str(folder))
-    names, truth, answered = runtime_model.class_names, y[read], np.concatenate(answers)
-    scores = metrics.compute_scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
-    if uncertainties:
-        plausible, unknown = (np.concatenate(parts) for parts in zip(*uncertainties, strict=True))
-        scores += tuple(_score_uncertainty(truth, plausible, unknown, names))
-    absent = tuple(name for c, name in enumerate(names) if c not in truth)
-    _print_summary(scores, excused, console)
-    if absent:
-        scored = "balanced accuracy and macro scores are of the other classes"
-        console.print_warning(f"{format_absent_classes(absent)}: {scored}")
-    table = metrics.confusion_matrix(truth, answered, len(names))
-    return ExternalValidation(scores=scores, class_names=names, confusion=table, excused=tuple(excused), absent=absent)
+    rows = np.arange(len(positions))
+    judged = JudgedSplit(
+        split="test", rows=rows, y=y[positions], p=answers.p, answers=answers.answers, clusters=rows, task=task
+    )
+    scores, constants, is_copy, is_alike = (
+        judged.compute_scores(layout.names, seed=0),
+        list[Score](),
+        rows[:0],
+        rows[:0],
+    )
+    if answers.sets.size:
+        scores += tuple(
+            _score_sets(judged, answers, layout.names) if task.has_classes else _score_intervals(judged, answers)
+        )
+    if splits is not None:
+        p_constant = baselines.answer_constantly(len(rows), splits.train, reader.dataset)
+        constants = baselines.score_baseline(judged, p_constant, baselines.name_constant(task), seed=0)
+        digests, facts = zip(*(fingerprints[files[at].name] for at in positions), strict=True)
+        is_copy, is_alike = match_pictures(reader.dataset, splits.train, digests, facts)
+    confusion = np.zeros((0, 0), np.int64)
+    if task.has_classes:
+        confusion = metrics.confusion_matrix(judged.y, judged.answers, len(layout.names))
+    validation = ExternalValidation(
+        scores=scores,
+        baselines=tuple(constants),
+        class_names=layout.names,
+        confusion=confusion,
+        excused=tuple(excused),
+        absent=tuple(name for name, count in zip(layout.names, confusion.sum(axis=1), strict=False) if not count),
+        learnt_from=int(is_copy.sum()),
+        look_alikes=int(is_alike.sum()),
+    )
+    _print_summary(validation, task, console)
+    return validation
 
 
-def _score_uncertainty(
-    y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: tuple[str, ...]
-) -> Iterator[Score]:
+def _collect_answers(
+    model: runtime.Model, files: Sequence[Content], progress: Progress
+) -> tuple[list[int], _Answers | None, list[tuple[str, str]]]:
+    """Positions of the files that could be read, their answers, None without any; the others with the reason."""
+    positions, parts, errors, start = list[int](), list[_Answers](), list[tuple[str, str]](), 0
+    for chunk in model.extract_features(iter(files)):
+        readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
+        errors += [(str(chunk.files[at]), why) for at, why in sorted(chunk.errors.items())]
+        if readable:
+            parts.append(_answer_chunk(model, chunk, readable))
+        positions += [start + at for at in readable]
+        start += len(chunk.files)
+        progress.count_done(len(chunk.files))
+    names = ("p", "answers", "sets", "unknown")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names} if parts else {}
+    return positions, _Answers(**columns) if parts else None, errors
+
+
+def _answer_chunk(model: runtime.Model, chunk: Chunk, readable: Sequence[int]) -> _Answers:
+    predictions, names = model.predict_chunk(chunk), model.class_names
+    rows = [predictions[at] for at in readable]
+    p = np.array([[row.probabilities[name] for name in names] for row in rows], np.float32)
+    if model.manifest.doubt is None:
+        sets = unknown = np.zeros((len(rows), 0), bool)
+    else:
+        unknown = np.array([[row.unknown] for row in rows])
+        if model.layout.is_number:
+            sets = np.array([[row.low, row.high] for row in rows], np.float64)
+        else:
+            sets = np.array([[name in row.plausible for name in names] for row in rows])
+    return _Answers(p=p, answers=model.choose_classes(p), sets=sets, unknown=unknown)
+
+
+def _score_sets(judged: JudgedSplit, answers: _Answers, names: tuple[str, ...]) -> Iterator[Score]:
     """How the model's promise is kept here, and how often it declines: over all classes, then in each."""
-    hits, sizes = plausible[np.arange(len(y)), y], plausible.sum(axis=1)
+    hits, sizes = answers.sets[np.arange(len(judged.y)), judged.y], answers.sets.sum(axis=1)
     for c, subject in ((None, ""), *enumerate(names)):
-        of_class = np.full(len(y), True) if c is None else y == c
-        shares = {"coverage": hits, "singletons": sizes == 1, "unknown": unknown}
+        of_class = np.full(len(hits), True) if c is None else judged.y == c
+        shares = {"coverage": hits, "singletons": sizes == 1, "unknown": answers.unknown[:, 0]}
         for name, values in shares.items():
             yield make_share_score(name, "test", values[of_class], subject)
         interval = size_interval(sizes[of_class], len(names))
         yield make_score("set_size", "test", interval, int(of_class.sum()), subject=subject, method="t")
 
 
-def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], console: Console) -> None:
-    by_name = {score.name: score for score in scores if not score.subject}
+def _score_intervals(judged: JudgedSplit, answers: _Answers) -> Iterator[Score]:
+    low, high = answers.sets.T
+    yield make_share_score("coverage", "test", (low <= judged.y) & (judged.y <= high))
+    yield make_share_score("unknown", "test", answers.unknown[:, 0])
+    if np.isfinite(answers.sets).all():
+        yield make_score("interval_width", "test", mean_interval(high - low), len(judged.y), method="t")
 
-    def format_score(name: str, label: str) -> str:
-        score = by_name[name]
-        return f"{label} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
 
-    parts = [f"{format_score('accuracy', 'accuracy')} (n = {by_name['accuracy'].n:,})"]
-    if "coverage" in by_name:
-        parts.append(format_score("coverage", "true class in the prediction set"))
-        parts.append(format_score("unknown", "declined as unknown"))
-    parts += [f"{len(excused):,} files skipped"] if excused else []
+def _print_summary(validation: ExternalValidation, task: Task, console: Console) -> None:
+    by_name = {score.name: score for score in reversed(validation.scores) if not score.subject}
+    main, other = list_main_scores(task)
+    words = {
+        main: format_score_name(main),
+        other: format_score_name(other),
+        "coverage": f"true {'class in the prediction set' if task.has_classes else 'number in the interval'}",
+        "unknown": "declined as unknown",
+    }
+    parts = [f"{text} {format_interval(by_name[name])}" for name, text in words.items() if name in by_name]
+    parts[0] += f" (n = {by_name[main].n:,})"
+    parts += [f"{score.subject} {score.value:.3f}" for score in validation.baselines if score.name == main]
+    parts += [f"{len(validation.excused):,} files skipped"] if validation.excused else []
     console.print_line("evaluate", ", ".join(parts))
+    if validation.absent:
+        scored = "balanced accuracy and macro scores are of the other classes"
+        console.print_warning(f"{format_absent_classes(validation.absent)}: {scored}")
+    if validation.learnt_from or validation.look_alikes:
+        console.print_warning(
+            f"the model learnt from {validation.learnt_from:,} of these pictures, and {validation.look_alikes:,} "
+            "others look like one that it learnt from: the scores are too good"
+        )
 
 
-def require_classes(model: runtime.Model) -> None:
-    """Refuse to judge a model of numbers, by a UsageError."""
-    if model.layout.is_number:
-        what = f"this model answers with a number, `{model.class_names[0]}`; only classes are judged here"
-        raise UsageError(what, where="DATA", hint="compare the column `answer` of headstart predict with your numbers")
+def read_labelled_pictures(
+    folder: Path | str, layout: AnswerLayout, job: Job | None = None
+) -> tuple[list[Content], np.ndarray, list[tuple[str, str]]]:
+    """Pictures in any form that is read, in sorted order, with their targets, and files and rows that are not used.
 
-
-def read_labelled_folder(
-    folder: Path | str, names: tuple[str, ...], job: Job | None = None
-) -> tuple[list[Source], np.ndarray, list[tuple[str, str]]]:
-    """Pictures of a labelled folder or table in sorted order with their classes, and files and rows that are not used.
-
-    Where splits are given, `test` is taken, or `val` where there is no `test`. `job` says how a table is read.
+    Where splits are given, `test` is taken, or `val` where there is no `test`. `job` says how a table is read. Targets
+    are (M,) int64 positions in the names of `layout`, or (M,) float64 numbers.
 
     Raises:
-        DataError: There is no picture, or a class that the model does not know.
+        DataError: There is no picture, or a label that a model of this layout does not know.
     """
-    job = job or Job(data=str(folder))
-    if (reader := find_used_reader(job)).name != FOLDERS:
-        return _read_annotated(reader.list_pictures(job.data, job, frozenset()), job.data, names)
+    as_learnt: Any = layout.task.name
+    job = replace(job or Job(data=str(folder)), task=as_learnt)
+    reader = find_used_reader(job)
+    if reader.name != FOLDERS:
+        return _read_listing(reader.list_pictures(job.data, job, frozenset()), job.data, layout)
     if is_remote(job.data) or split_archive(job.data):
         listing = reader.list_pictures(job.data, job, frozenset())
         no_pictures = [uri for uri in listing.uris if not has_picture_suffix(uri)]
         listing.uris = sorted(set(listing.uris) - set(no_pictures))
-        pictures_inside, classes, excused = _read_annotated(listing, job.data, names)
-        return pictures_inside, classes, excused + [(format_printable(uri), _NO_PICTURE) for uri in no_pictures]
-    folder = Path(folder)
+        files, targets, excused = _read_listing(listing, job.data, layout)
+        return files, targets, excused + [(format_printable(uri), _NO_PICTURE) for uri in no_pictures]
+    return _read_folders(Path(folder), layout)
+
+
+def _read_folders(folder: Path, layout: AnswerLayout) -> tuple[list[Content], np.ndarray, list[tuple[str, str]]]:
+    """Unlike in `fit`, one class is enough, and a folder of another name without pictures does no harm."""
     if not folder.is_dir():
         hint = "give the folder that holds one sub-folder a class"
         raise DataError(f"there is no folder `{format_printable(str(folder))}`", hint=hint)
-    root = find_judged_folder(folder, names)
+    root = find_judged_folder(folder, layout.names)
     places = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files, y = list[Source](), list[int]()
-    for place in places:
-        pictures = list(walk_paths([place]))
-        files += pictures
-        y += [_class_position(place, names)] * len(pictures) if pictures else []
-    if not files:
-        for place in places:
-            _class_position(place, names)
-        hint = f"one sub-folder a class is needed: {', '.join(names)}"
+    places = [place for place in places if place.name in layout.names or not is_unlabelled(place.name)]
+    paths = {place: list(walk_paths([place])) for place in places}
+    pictures = [path for below in paths.values() for path in below]
+    targets = _parse_targets([(p, p.name) for p in places if paths[p] or not pictures], layout)
+    if not pictures:
+        hint = f"one sub-folder a class is needed: {', '.join(layout.names)}"
         raise DataError(f"there is no picture in a sub-folder of `{format_printable(str(root))}`", hint=hint)
-    others = sorted({p for p in root.rglob("*") if p.is_file()} - set(files))
+    others = sorted({p for p in root.rglob("*") if p.is_file()} - set(pictures))
     excused = [(_relative_name(str(folder), str(p)), _NO_PICTURE) for p in others]
-    return files, np.array(y, np.int64), excused
+    counts = [len(below) for below in paths.values() if below]
+    return [Content(str(path), path) for path in pictures], np.repeat(targets, counts), excused
 
 
-def _read_annotated(
-    listing: Listing, source: str, names: tuple[str, ...]
-) -> tuple[list[Source], np.ndarray, list[tuple[str, str]]]:
+def _read_listing(
+    listing: Listing, source: str, layout: AnswerLayout
+) -> tuple[list[Content], np.ndarray, list[tuple[str, str]]]:
     labelling = listing.label_pictures(listing.uris, listing.skipped)
     splits = {record.split for record in labelling.records}
     judged = next((split for split in ("test", "val") if split in splits), None)
     records = [record for record in labelling.records if judged is None or record.split == judged]
-    places = {label: _class_position(Path(source) / label, names) for record in records for label in record.labels}
     paths = [os.path.join(listing.root, record.uri) for record in records]  # noqa: PTH118 - no file system's
-    files: list[Source] = [Content(path, path) for path in paths]
+    targets = _parse_targets([(Path(source), record.labels[0]) for record in records], layout)
     excused = [(format_printable(row.uri), f"{row.reason.replace('_', ' ')}: {row.detail}") for row in listing.skipped]
-    return files, np.array([places[record.labels[0]] for record in records], np.int64), excused
+    excused += [(format_printable(uri), _NO_LABEL) for uri in labelling.unlabelled]
+    return [Content(path, path) for path in paths], targets, excused
 
 
-def _class_position(place: Path, names: tuple[str, ...]) -> int:
-    if place.name not in names:
-        hint = format_nearest(place.name, names) or f"the model knows {', '.join(names)}"
-        raise DataError(
-            f"the model has no class `{format_printable(place.name)}`", where=format_printable(str(place)), hint=hint
-        )
-    return names.index(place.name)
+def _parse_targets(labels: Sequence[tuple[Path, str]], layout: AnswerLayout) -> np.ndarray:
+    """Targets (M,) of labels as texts, each with where it is from."""
+    known = {name: position for position, name in enumerate(layout.names)}
+    targets = [parse_number(text) if layout.is_number else known.get(text) for _, text in labels]
+    wrong = {text: place for (place, text), target in zip(labels, targets, strict=True) if target is None}
+    if wrong:
+        text, place = next(iter(wrong.items()))
+        what, hint = f"the model has no class `{format_printable(text)}`", format_nearest(text, layout.names)
+        hint = hint or f"the model knows {', '.join(layout.names)}"
+        if layout.is_number:
+            hint = "name the column of numbers with --target"
+            what = f"`{format_printable(text)}` is no number, and the model answers with one, `{layout.names[0]}`"
+        more = f", nor {len(wrong) - 1:,} more of these labels" if len(wrong) > 1 else ""
+        raise DataError(what + more, where=format_printable(str(place)), hint=hint)
+    return np.array(targets, np.float64 if layout.is_number else np.int64)
 
 
 def _relative_name(data: str, file: str) -> str:
     base = data if is_remote(data) or split_archive(data) or Path(data).is_dir() else os.path.dirname(data)  # noqa: PTH120
     return format_printable(file.removeprefix(f"{base.rstrip('/')}/"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOverlap:
-    """Judged pictures that a model has learnt from: scores on those are too good, whatever folder they come from."""
-
-    copies: int  # of the bytes of a training picture
-    look_alikes: int  # of other bytes, such as the same picture saved again
-
-
-def find_training_overlap(
-    run: Path, folder: Path | str, class_names: tuple[str, ...], job: Job | None = None
-) -> TrainingOverlap:
-    """Count judged pictures of a folder that are, or look like, a training picture; a model folder alone counts none.
-
-    By the rule of the audit's near-duplicates: mirrored, turned and cropped copies are often not seen.
-    """
-    reader = RunReader(run)
-    splits = reader.find(Splits)
-    if splits is None:
-        return TrainingOverlap(copies=0, look_alikes=0)
-    data = reader.dataset
-    files, _, _ = read_labelled_folder(folder, class_names, job)
-    with ThreadPoolExecutor(count_threads()) as pool:
-        pictures = list(filter(None, pool.map(partial(_describe_file, ranges=data.reading.ranges), files)))
-    digests, facts = zip(*pictures, strict=True)
-    copies, look_alikes = match_pictures(data, splits.train, digests, facts)
-    return TrainingOverlap(copies=int(copies.sum()), look_alikes=int(look_alikes.sum()))
-
-
-def _describe_file(file: Source, ranges: PixelRanges) -> tuple[str, ImageDescriptors] | None:
-    try:
-        content = read_bytes(str(file))
-        return hashlib.sha256(content).hexdigest(), describe_picture(content, ranges)
-    except PictureError:
-        return None  # it was not judged either, and has its row with the reason

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.types import CurvePoint, Score, Verdict
-from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM
+from headstart.core.types import REGRESSION, CurvePoint, Score, Task, Verdict
+from headstart.evaluation.baselines import HISTOGRAM, MEAN, MODEL, RANDOM
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics import metrics
 from headstart.statistics.intervals import (
@@ -30,6 +30,7 @@ MATTERS = 0.02  # of log loss: the least by which features must do better to pay
 FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
 OPTIMISM = "optimistic: these folds also chose the model"
 LOSSES = {"log_loss": "log loss", "r2": "part of the variance that stays unexplained"}
+WORDS = {"mae": "mean absolute error", "r2": "R2"}  # of scores, where their name is none
 LATEST = 4  # points of the curve that its slope is taken from
 
 
@@ -48,20 +49,32 @@ def find_score(scores: Sequence[Score], split: str, name: str) -> Score:
     return next(s for s in scores if s.split == split and s.name == name and not s.subject)
 
 
+def list_main_scores(task: Task) -> tuple[str, str]:
+    """The two scores that a sentence tells; a number is off by the first."""
+    return ("mae", "r2") if task is REGRESSION else (task.headline[0], task.headline[1])
+
+
+def format_score_name(name: str) -> str:
+    """`mean absolute error` for `mae`."""
+    return WORDS.get(name, name.replace("_", " "))
+
+
 def judge_headline(
     part: JudgedSplit,
     scores: Sequence[Score],
-    majority: int,
-    name: str,
+    constant: np.ndarray,
+    names: tuple[str, ...],
     *,
     is_nested: bool = False,
     caveats: Sequence[str] = (),
 ) -> Verdict:
-    """Better than always naming one class? Compared picture by picture; where folds chose the model too, it is said."""
-    accuracy, balanced = (find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
-    share = float(np.mean(part.y == majority))
-    right = (part.answers == part.y) * 1.0
-    gain = mean_interval(right - (part.y == majority), part.clusters, cross_validation_effect(part.n_folds))
+    """Better than always giving one answer? Compared picture by picture; where folds chose the model too, it is said.
+
+    `constant` (C,) is of the constant baseline: the classes' shares, or the mean number.
+    """
+    main, other = (find_score(scores, part.split, name) for name in list_main_scores(part.task))
+    gains, plain = _compare_with_constant(part, constant, names)
+    gain = mean_interval(gains, part.clusters, cross_validation_effect(part.n_folds))
     judged_on = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "nested held-out folds")
     optimism = ""
     if part.split == "cv" and not is_nested:
@@ -69,11 +82,23 @@ def judge_headline(
     answer = sign_answer(gain)
     against = {"yes": "which it beats", "no": "which is better", "unclear": "a tie"}[answer]
     sentence = (
-        f"accuracy {format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}{optimism}), "
-        f"balanced accuracy {format_interval(balanced)}; {''.join(f'{caveat}; ' for caveat in caveats)}"
-        f"always answering `{name}` gives {share:.3f}, {against}"
+        f"{format_score_name(main.name)} {format_interval(main)} on {judged_on} (n = {main.n:,}{optimism}), "
+        f"{format_score_name(other.name)} {format_interval(other)}; {''.join(f'{caveat}; ' for caveat in caveats)}"
+        f"always answering {plain}, {against}"
     )
     return Verdict(code="headline", answer=answer, sentence=sentence)
+
+
+def _compare_with_constant(part: JudgedSplit, constant: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, str]:
+    """By how much each picture (M,) is answered better than by one answer for all, and what that gives in words."""
+    if part.task.has_classes:
+        majority = int(np.argmax(constant))
+        same = part.y == majority
+        return (part.answers == part.y) * 1.0 - same, f"`{names[majority]}` gives {same.mean():.3f}"
+    mean = float(constant[0])
+    errors = np.abs(mean - part.y)
+    words = f"{mean:.4g}, the {MEAN}, is off by {errors.mean():.3f}"
+    return errors - np.abs(part.p[:, 0] - part.y), words
 
 
 def find_uneven_classes(

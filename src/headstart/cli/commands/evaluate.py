@@ -19,7 +19,7 @@ class Evaluate:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, DATA and the output options."""
         parser.add_argument("run", metavar="RUN", type=parse_name, help="a run folder")
-        help_text = "folder, archive or s3:// address with one class a sub-folder, as in the run, or a table of labels"
+        help_text = "labelled pictures in any form that `headstart fit` reads, with classes or a number as in the run"
         parser.add_argument("data", metavar="DATA", type=parse_name, help=help_text)
         options.add_settings(parser, "images", "path", "target", "split", "merge_labels")
         options.add_output(parser)
@@ -35,10 +35,10 @@ class Evaluate:
 
 
 def format_scores(result: dict[str, Any]) -> str:
-    """Scores of the whole folder first, then those of each class."""
-    scores = sorted(result["scores"], key=lambda score: bool(score.get("subject")))
+    """Scores of all pictures first, then those of each class, and what always giving one answer would score."""
+    scores = sorted(result["scores"], key=lambda score: bool(score.get("subject"))) + result["baselines"]
     rows = [(s["name"].replace("_", " "), s.get("subject", ""), format_interval(s)) for s in scores]
-    return format_table(("score", "class", "value [95 % interval]"), rows)
+    return format_table(("score", "of", "value [95 % interval]"), rows)
 
 
 PLUGIN = Evaluate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -17,10 +16,9 @@ from headstart.core.storage.locations.listing import FolderListing
 from headstart.core.storage.locations.names import is_reachable, is_remote, split_archive
 from headstart.core.types import SkippedFile
 from headstart.data.reading.file_inspection import lower_suffix
-from headstart.data.reading.folder_layout import FolderLayout, detect_layout
+from headstart.data.reading.folder_layout import FolderLayout, detect_layout, is_unlabelled
 from headstart.data.reading.records import FOLDERS, Labelling, Listing, Record
 
-UNLABELLED = frozenset({"unlabeled", "unlabelled", "nolabel"})  # folders of pictures without a class
 _FORM = "give the folder that holds one sub-folder a class, or train/ val/ test/ above them"
 
 
@@ -78,24 +76,20 @@ def _label_pictures(
     layout = detect_layout(pictures)
     places = {uri: place for uri in pictures if (place := layout.find_place(uri)) is not None}
     outside = [_skip_outside(uri, layout) for uri in pictures if uri not in places]
-    unlabelled = [uri for uri, (_, class_name) in places.items() if _is_unlabelled(class_name)]
-    places = {uri: place for uri, place in places.items() if not _is_unlabelled(place[1])}
+    unlabelled = [uri for uri, (_, class_name) in places.items() if is_unlabelled(class_name)]
+    places = {uri: place for uri, place in places.items() if not is_unlabelled(place[1])}
     _require_classes(root, listing, pictures, skipped, [class_name for _, class_name in places.values()])
     return Labelling(
         records=[Record(uri, (class_name,), split) for uri, (split, class_name) in places.items()],
         class_names=tuple(
             name
             for name in layout.list_classes(places, [*skipped, *outside], listing.folders)
-            if not _is_unlabelled(name)
+            if not is_unlabelled(name)
         ),
         skipped=outside,
         unlabelled=unlabelled,
         split_names={split: uri.partition("/")[0] for uri, (split, _) in places.items() if split},
     )
-
-
-def _is_unlabelled(folder_name: str) -> bool:
-    return re.sub(r"[\W_]+", "", folder_name).lower() in UNLABELLED
 
 
 def _skip_outside(uri: str, layout: FolderLayout) -> SkippedFile:

@@ -24,6 +24,7 @@ SPLITS = {
     **dict.fromkeys(("test", "tests", "testing", "tst", "holdout", "heldout"), "test"),
 }
 _TAIL = re.compile(r"(?<=.)(set|data|dataset|split|images|imgs|pictures|photos)$")
+UNLABELLED = frozenset({"unlabeled", "unlabelled", "nolabel"})  # folders of pictures without a class
 _NO_CLASS = frozenset({"hidden", "not_a_picture"})
 
 
@@ -31,6 +32,11 @@ def find_split(folder_name: str) -> str | None:
     """`train`, `val` or `test` for a folder named for it, in any case, with any separators: `Test_Set`, `TRAINING`."""
     word = re.sub(r"[\W_]+", "", folder_name).lower()
     return SPLITS.get(word) or SPLITS.get(_TAIL.sub("", word))
+
+
+def is_unlabelled(folder_name: str) -> bool:
+    """Whether a folder is named for pictures that nobody labelled."""
+    return re.sub(r"[\W_]+", "", folder_name).lower() in UNLABELLED
 
 
 def find_judged_folder(folder: Path, class_names: Iterable[str]) -> Path:
