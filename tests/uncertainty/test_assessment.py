@@ -19,6 +19,7 @@ from headstart.uncertainty import conformal, hidden_classes, ood_detection, ood_
 from headstart.uncertainty import coverage as promise
 from headstart.uncertainty import temperature as tempering
 from headstart.uncertainty.assessment import assess_uncertainty
+from headstart.uncertainty.ood_images import DIGITS, PHOTOGRAPHS, make_ood_images
 from judged_sets import NAMES, dataset, embeddings, splits
 
 
@@ -99,7 +100,7 @@ def made(
     ctx, said = context(**settings), io.StringIO()
     ctx.console = Console(err=said)
     judged = evaluated(data, split, backbone, adapted)
-    others = strangers(backbone) if foreign else None
+    others = strangers(backbone) if foreign is True else foreign or None
     judged = (judge or (lambda evaluation: evaluation))(judged)
     found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=ctx, foreign=others)
     return found, said.getvalue(), (ctx, split, backbone, adapted)
@@ -319,6 +320,19 @@ def test_foreign_pictures_are_told_and_known_ones_kept(context):
     assert {s.subject for s in found.scores if s.name == "novelty_auc"} >= {f"hidden class {name}" for name in NAMES}
     assert {s.subject for s in found.novelty.tried} == set(ood_detection.METHODS)
     assert found.novelty.method == max(found.novelty.tried, key=lambda s: round(s.value, 6)).subject
+
+
+def test_digits_are_no_pictures_of_other_things_for_a_set_of_digits(context, store):
+    digits, rng = make_ood_images(store), np.random.default_rng(0)
+    features = rng.normal(size=(len(digits.uris), 12)).astype(np.float32)
+    features[np.arange(40), np.arange(40) % 10] += 8.0  # as a digit of each class looks to the trunk
+    for names, subjects in ((("0", "1", "2"), {PHOTOGRAPHS}), (NAMES, {DIGITS, PHOTOGRAPHS})):
+        data = dataclasses.replace(dataset(600), class_names=names)
+        backbone = embeddings(data, "made:good", {"last": 2.0})
+        shown = dataclasses.replace(backbone, vectors={"last": features}, rows=np.arange(len(features)))
+        found, *_ = made(context, data=data, foreign=(digits, (shown,)), name=names[0])
+        assert {s.subject for s in found.scores if s.subject in (DIGITS, PHOTOGRAPHS)} == subjects
+        assert (DIGITS in found.verdict.sentence) == (DIGITS in subjects)
 
 
 def test_classes_left_out_tell_of_near_strangers_and_the_verdict_says_so(context):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 from headstart.core.storage.cache import Store
 from headstart.uncertainty import ood_images
@@ -28,3 +30,14 @@ def test_they_are_the_same_in_every_cache(store, tmp_path):
     assert one.digests == other.digests
     assert one.digest == other.digest
     assert one.root != other.root
+
+
+def test_digits_are_known_to_a_model_that_reads_them_and_strange_to_any_other(store):
+    digits, found = load_digits(), ood_images.make_ood_images(store)
+    small = [Image.open(Path(found.root) / uri).convert("L").resize((8, 8)) for uri in found.uris]
+    x, names = 255 - np.stack([np.asarray(one, float).ravel() for one in small]), tuple("0123456789")
+    model = LogisticRegression(max_iter=200).fit(digits.data[100:] * 16, digits.target[100:])
+    assert ood_images.find_known_kinds(found, names, model.predict(x)) == (ood_images.DIGITS,)
+    assert ood_images.find_known_kinds(found, tuple("abcdefghij"), model.predict(x)) == ()
+    grades = np.digitize(x.mean(axis=1), np.quantile(x.mean(axis=1), [0.25, 0.5, 0.75]))  # another thing called 0 to 3
+    assert ood_images.find_known_kinds(found, ("0", "1", "2", "3"), grades) == ()

@@ -27,6 +27,7 @@ from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
 from headstart.uncertainty import hidden_classes, ood_detection, ood_threshold, prediction_intervals
 from headstart.uncertainty.coverage import CoveragePromise, HeldOutPredictions, score_share
+from headstart.uncertainty.ood_images import find_known_kinds
 from headstart.uncertainty.ood_threshold import FAMILIAR, KnownDistances, TrainingSample
 from headstart.uncertainty.selective_prediction import collect_arrays, make_entry, measure_uncertainty
 from headstart.uncertainty.summary import format_coverage, format_unknown, judge_unknown
@@ -264,7 +265,10 @@ def score_foreign(
     known_distances: KnownDistances | None,
     foreign: tuple[Dataset, tuple[Embeddings, ...]],
 ) -> list[Score]:
-    """The share of pictures of other things that is declined, and how far these lie from known ones, for each kind."""
+    """The share of pictures of other things that is declined, and how far these lie from known ones, for each kind.
+
+    Without kinds that are classes of the set.
+    """
     entry, arrays = make_entry(report, "", ""), collect_arrays(report)
     ood_data, ood_embeddings = foreign
     adapted, rows = inputs.adapted, np.arange(len(ood_data.uris))
@@ -275,8 +279,10 @@ def score_foreign(
     if known_distances is not None and judged.split != "cv":
         sample = evenly_spaced(len(judged.rows), JUDGED)
         near = ood_detection.compute_distances(arrays, entry.neighbour, inputs.load_features(judged.rows[sample]))
-    scores = []
+    scores, known_kinds = [], find_known_kinds(ood_data, inputs.data.class_names, p.argmax(axis=-1))
     for c, kind in enumerate(ood_data.class_names):
+        if kind in known_kinds:
+            continue
         of_kind = np.asarray(ood_data.targets) == c
         scores.append(make_share_score("unknown", judged.split, unknown[of_kind], kind))
         if len(near):

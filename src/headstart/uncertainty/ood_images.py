@@ -19,6 +19,7 @@ from headstart.core.types import Dataset, DatasetFacts
 DIGITS, PHOTOGRAPHS = "handwritten digits", "photographs"
 KINDS = (DIGITS, PHOTOGRAPHS)
 COUNTS = (40, 20)
+CHANCE = 0.01  # that answers by chance agree as often
 _SIDE_PX = 160
 _REVISION = 1  # of what is drawn below
 
@@ -48,6 +49,23 @@ def make_ood_images(store: Store) -> Dataset:
         excused=(),
         digest=compute_digest([uris, digests]),
     )
+
+
+def find_known_kinds(data: Dataset, class_names: tuple[str, ...], answers: np.ndarray) -> tuple[str, ...]:
+    """Kinds that a model knows, which are no pictures of other things for it.
+
+    Digits are, where it answers digits whose names are classes of its own by these names beyond chance (p < 0.01).
+
+    Args:
+        answers: (M,) class that the model finds likeliest for each picture of `data`.
+    """
+    from scipy.stats import binomtest
+
+    digits = [(row, Path(uri).stem[-1]) for row, uri in enumerate(data.uris) if uri.startswith(f"{DIGITS}/")]
+    hits = [class_names[answers[row]] == name for row, name in digits if name in class_names]
+    if not hits or binomtest(sum(hits), len(hits), 1 / len(class_names), "greater").pvalue >= CHANCE:
+        return ()
+    return (DIGITS,)
 
 
 def _write_images(draft: Path) -> None:
