@@ -1,6 +1,6 @@
 """Pictures in archives: members read one by one in their order, never unpacked to disk.
 
-A member's name is only ever shown (`photos.zip!/a/b.jpg`), so one that leads elsewhere (`../../b.jpg`) is harmless.
+A member's name is only ever shown (`photos.zip/a/b.jpg`), so one that leads elsewhere (`../../b.jpg`) is harmless.
 What unpacks to far more than the archive holds is not read to its end.
 """
 
@@ -45,7 +45,7 @@ def _read_zip(path: Path) -> Iterator[Content]:
         for info in archive.infolist():
             if info.is_dir() or not _is_picture(info.filename):
                 continue
-            name = f"{path}!/{info.filename}"
+            name = f"{path}/{info.filename}"
             try:
                 with archive.open(info) as handle:
                     picture = _read_member(name, handle, info.file_size)
@@ -70,7 +70,7 @@ def _read_tar(path: Path) -> Iterator[Content]:
                 if info.isfile() and _is_picture(info.name):
                     handle = archive.extractfile(info)
                     assert handle is not None  # it is a file
-                    picture = _read_member(f"{path}!/{info.name}", handle, info.size)
+                    picture = _read_member(f"{path}/{info.name}", handle, info.size)
                     if not (is_bare_name(info.name) and isinstance(picture.content, PictureError)):
                         yield picture
 
