@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import zipfile
 
 import numpy as np
 import pyarrow
@@ -85,6 +86,29 @@ def test_a_hugging_face_folder_with_splits_and_class_names(read, tmp_path):
     (root / "test" / "state.json").unlink()
     with pytest.raises(DataError, match="it has no `_data_files`"):
         require_readable(Job(data=str(root)))
+
+
+def zip_pictures(path, *names):
+    """A zip with one of `PICTURES` a name, and a page in its top folder."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{names[0].partition('/')[0]}/README.md", "a page")
+        for name, picture in zip(names, PICTURES, strict=False):
+            archive.writestr(name, picture)
+    return path
+
+
+def test_class_folders_are_found_in_one_top_folder_of_an_archive(read, tmp_path):
+    classes = ("cats/a.png", "cats/b.png", "dogs/c.png", "dogs/d.png")
+    data = read(zip_pictures(tmp_path / "set.zip", *(f"set/{name}" for name in classes)))
+    assert labels_by_picture(data)[:4] == [("cats", "")] * 2 + [("dogs", "")] * 2
+    assert data.uris[0] == "set/cats/a.png" and [file.uri for file in data.excused] == ["set/README.md"]
+    with_splits = ("set/train/cats/a.png", "set/train/dogs/b.png", "set/Test/cats/c.png", "set/Test/dogs/d.png")
+    data = read(zip_pictures(tmp_path / "splits.zip", *with_splits), name="splits")
+    assert labels_by_picture(data)[:4] == [(name, split) for split in ("train", "test") for name in ("cats", "dogs")]
+    data = read(zip_pictures(tmp_path / "one.zip", *(f"train/{name}" for name in classes)), name="one")
+    assert labels_by_picture(data)[:4] == [("cats", "train")] * 2 + [("dogs", "train")] * 2
+    with pytest.raises(DataError, match="only one class has usable pictures: `cats`"):
+        read(zip_pictures(tmp_path / "cats.zip", *classes[:2]), name="cats")
 
 
 def write_shard(path, samples):

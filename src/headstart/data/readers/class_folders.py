@@ -73,7 +73,7 @@ def _require_root(location: str) -> str:
 def _label_pictures(
     root: str, listing: FolderListing, pictures: Sequence[str], skipped: Sequence[SkippedFile]
 ) -> Labelling:
-    layout = detect_layout(pictures)
+    layout = detect_layout(pictures, packed=split_archive(root) is not None)
     places = {uri: place for uri in pictures if (place := layout.find_place(uri)) is not None}
     outside = [_skip_outside(uri, layout) for uri in pictures if uri not in places]
     unlabelled = [uri for uri, (_, class_name) in places.items() if is_unlabelled(class_name)]
@@ -88,7 +88,7 @@ def _label_pictures(
         ),
         skipped=outside,
         unlabelled=unlabelled,
-        split_names={split: uri.partition("/")[0] for uri, (split, _) in places.items() if split},
+        split_names={split: uri[len(layout.top) :].partition("/")[0] for uri, (split, _) in places.items() if split},
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart.core.errors import DataError
@@ -53,13 +53,16 @@ def find_judged_folder(folder: Path, class_names: Iterable[str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class FolderLayout:
-    """Where class folders lie: at the top, or below `train/` … if `splits`."""
+    """Where class folders lie: below `top` (empty, or ends in `/`), or below its `train/` … if `splits`."""
 
     splits: bool
+    top: str = ""
 
     def find_place(self, uri: str) -> tuple[str, str] | None:
         """Split (empty when none is given) and class of a file; None outside a class."""
-        parts = uri.split("/")
+        if not uri.startswith(self.top):
+            return None
+        parts = uri[len(self.top) :].split("/")
         if self.splits:
             split = find_split(parts[0])
             return (split, parts[1]) if split and len(parts) > 2 else None
@@ -85,12 +88,16 @@ def _is_meant_as_picture(file: SkippedFile) -> bool:
     return file.reason == "not_a_picture" and has_picture_suffix(file.uri)
 
 
-def detect_layout(pictures: Iterable[str]) -> FolderLayout:
-    """The layout of a data set, from its usable pictures.
+def detect_layout(pictures: Sequence[str], *, packed: bool = False) -> FolderLayout:
+    """The layout of a data set, from its usable pictures; if `packed`, its folders may lie in one of the archive's.
 
     Raises:
         DataError: Its top-level folders could be splits or classes.
     """
+    first = pictures[0].partition("/")[0] if packed and pictures else ""
+    if first and not find_split(first) and all(uri.startswith(f"{first}/") and uri.count("/") > 1 for uri in pictures):
+        top = f"{first}/"
+        return replace(detect_layout([uri[len(top) :] for uri in pictures]), top=top)
     depth: dict[str, int] = {}
     for uri in pictures:
         top, _, below = uri.partition("/")
