@@ -10,6 +10,7 @@ import pytest
 from headstart.core.console import Console
 from headstart.core.storage import serialization
 from headstart.core.types import Ranking
+from headstart.data.groups import find_learnable
 from headstart.selection.ranking import screening
 from headstart.selection.ranking.controls import judge_controls
 from headstart.selection.ranking.rank_backbones import rank_backbones
@@ -191,27 +192,31 @@ def test_the_table_is_told_in_a_few_lines(data, backbones, context):
 # ---------------------------------------------------------------- screening
 
 
+def draw(data, count, seed):
+    return screening.draw_rows(data, count, seed, find_learnable(data, 0))
+
+
 def test_a_sample_is_stratified_and_reproducible(data):
-    rows = screening.draw_rows(data, 60, 3)
+    rows = draw(data, 60, 3)
     assert len(rows) == len(set(rows.tolist())) == 60
     assert (np.diff(rows) > 0).all()
     part = np.bincount(data.targets[rows]) / np.bincount(data.targets)
     assert part.max() - part.min() < 0.03
-    np.testing.assert_array_equal(rows, screening.draw_rows(data, 60, 3))
-    assert not np.array_equal(rows, screening.draw_rows(data, 60, 4))
-    assert len(screening.draw_rows(data, 999, 0)) == 240
+    np.testing.assert_array_equal(rows, draw(data, 60, 3))
+    assert not np.array_equal(rows, draw(data, 60, 4))
+    assert len(draw(data, 999, 0)) == 240
 
 
 def test_a_rare_class_keeps_two_pictures():
     data = dataset(1000, shares=(0.6, 0.395, 0.005))
-    rows = screening.draw_rows(data, 50, 0)
+    rows = draw(data, 50, 0)
     assert np.bincount(data.targets[rows])[2] == 2
 
 
 def test_given_test_pictures_are_never_screened():
     data = dataset(90, split=("train", "val", "test") * 30)
-    assert set(screening.draw_rows(data, 20, 0) % 3) == {0}
-    assert set(screening.draw_rows(data, 200, 0) % 3) == {0}
+    assert set(draw(data, 20, 0) % 3) == {0}
+    assert set(draw(data, 200, 0) % 3) == {0}
 
 
 GIVEN = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
@@ -226,7 +231,7 @@ def looked_at(data, rows, given=GIVEN):
 
 
 def test_screening_keeps_the_best_by_probe_and_the_best_by_prior(data, context):
-    rows, ctx = screening.draw_rows(data, 120, 0), context()
+    rows, ctx = draw(data, 120, 0), context()
     ctx.console = Console(err=io.StringIO())
     found = screening.screen_backbones(data, looked_at(data, rows), ctx=ctx)
     best, famous = found.survivors
@@ -245,7 +250,7 @@ def test_screening_keeps_the_best_by_probe_and_the_best_by_prior(data, context):
 
 
 def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
-    rows = screening.draw_rows(data, 120, 0)
+    rows = draw(data, 120, 0)
     first, ctx = screening.draw_rows(data, 60, 0, among=rows), context()
     one = screening.screen_backbones(data, looked_at(data, first), ctx=ctx)
     again = [e for e in looked_at(data, rows) if e.spec.name in one.survivors]
@@ -259,7 +264,7 @@ def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
 
 def test_of_the_last_two_the_second_stays_where_it_adds_and_the_prior_breaks_ties(context):
     data = dataset(600)
-    rows = screening.draw_rows(data, 240, 0)
+    rows = draw(data, 240, 0)
 
     def hand_over(first, second, name, **settings):
         signal, prior, seed = zip(first, second, strict=True)
@@ -278,7 +283,7 @@ def test_of_the_last_two_the_second_stays_where_it_adds_and_the_prior_breaks_tie
 
 def test_a_killed_run_keeps_the_survivors_of_every_round(data, context):
     """Whatever the second process would measure: here all vectors are noise."""
-    rows = screening.draw_rows(data, 120, 0)
+    rows = draw(data, 120, 0)
     whole = screening.screen_backbones(data, looked_at(data, rows), ctx=context())
     noise = looked_at(data, rows, [(name, 0.0, prior) for name, _, prior in GIVEN])
     assert screening.screen_backbones(data, noise, ctx=context()).survivors == whole.survivors
@@ -303,7 +308,7 @@ def test_rounds_draw_from_pictures_that_no_given_split_keeps_for_judging(context
 
 
 def test_copies_share_a_fold_in_screening(data, context):
-    rows = screening.draw_rows(data, 120, 0)
+    rows = draw(data, 120, 0)
     phash = data.facts.phash.copy()
     phash[rows[:40]] = np.repeat(phash[rows[:20]], 2)
     data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=phash))
@@ -316,7 +321,7 @@ def test_copies_share_a_fold_in_screening(data, context):
 
 def test_pictures_that_all_have_one_fingerprint_can_be_screened(data, context):
     data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=np.zeros(240, np.uint64)))
-    on = screening.make_screening_problem(data, screening.draw_rows(data, 120, 0), context())
+    on = screening.make_screening_problem(data, draw(data, 120, 0), context())
     assert len(np.unique(on.folds)) == 5
     assert len(np.unique(on.clusters[on.rows])) == 120
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import io
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from headstart.images.quiet_reading import silence_readers
-from headstart.testing.image_files import make_scene
+from headstart.testing.image_files import encode_picture, make_scene, put_file
 
 N_BANDS = 5
 _TILE: dict[str, Any] = {"tiled": True, "blockxsize": 16, "blockysize": 16}
@@ -150,13 +152,7 @@ def write_band_files(folder: Path) -> dict[str, str]:
     Gives path below the folder -> reason for which it must be excused, empty for those to be used.
     """
     expected: dict[str, str] = {}
-
-    def put(name: str, content: bytes, reason: str = "") -> None:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        expected[name] = reason
-
+    put = partial(put_file, folder, expected)
     for name, content in make_sound_band_files().items():
         put(f"field/{name}", content)
     for name, (content, reason) in make_broken_band_files().items():
@@ -164,13 +160,5 @@ def write_band_files(folder: Path) -> dict[str, str]:
     flipped = make_bands(255 - make_scene())
     put("other/one.tif", write_geotiff(flipped, origin=(900_000, 5_000_000)))
     put("other/two.tif", write_geotiff(flipped[:, ::-1], origin=(901_000, 5_000_000)))
-    put("other/colour.png", _encode_colour(), "unreadable")
+    put("other/colour.png", encode_picture(Image.fromarray(make_scene()), "PNG"), "unreadable")
     return expected
-
-
-def _encode_colour() -> bytes:
-    from PIL import Image
-
-    from headstart.testing.image_files import encode_picture
-
-    return encode_picture(Image.fromarray(make_scene()), "PNG")

@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,14 @@ def _write_hidden(folder: Path, put: Callable[[str, bytes], None]) -> dict[str, 
     return dict.fromkeys(names, "hidden")
 
 
+def put_file(folder: Path, expected: dict[str, str], name: str, content: bytes, reason: str = "") -> None:
+    """Write a file below a folder, and the reason for which it must be excused among those that are expected."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    expected[name] = reason
+
+
 def write_image_files(folder: Path) -> dict[str, str]:
     """Write the zoo with its classes `scene`, `scans`, `other` and `broken`, the last without a usable picture.
 
@@ -161,12 +170,7 @@ def write_image_files(folder: Path) -> dict[str, str]:
     """
     expected: dict[str, str] = {}
 
-    def put(name: str, content: bytes, reason: str = "") -> None:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        expected[name] = reason
-
+    put = partial(put_file, folder, expected)
     for name, content in make_sound_files().items():
         put(f"scene/{name}", content)
     for name, (content, reason) in make_broken_files().items():

@@ -81,12 +81,11 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
         problem = f"`{format_printable(source.name)}` names no picture{f': {reasons}' if reasons else ''}"
         raise DataError(problem, where=format_printable(str(source)))
     root = find_root(annotations.paths, annotations.base or find_base(source, job), str(source), trim=bool(job.images))
-    uris = root.make_uris(annotations.paths)
-    records, label_notes = label_texts.clean_labels(annotations.make_records(uris), merge=job.merge_labels)
+    records, label_notes = label_texts.clean_labels(annotations.make_records(root.uris), merge=job.merge_labels)
     chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers)
     _require_single_labels(chosen.values(), source)
     notes = [*annotations.notes, *root.notes, *label_notes]
-    if job.images and not is_remote(root.base) and (others := _count_others(root, uris, leave_out)):
+    if job.images and not is_remote(root.base) and (others := _count_others(root, leave_out)):
         notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
     return Listing(
         name=source.stem,
@@ -106,8 +105,8 @@ def _require_single_labels(records: Iterable[Record], source: Path) -> None:
         raise DataError(sentence, where=format_printable(str(source)), hint=hint)
 
 
-def _count_others(root: PictureRoot, uris: Sequence[str], leave_out: frozenset[str]) -> int:
-    row_paths = {os.path.join(root.path, uri) for uri in uris}  # noqa: PTH118 - any bytes
+def _count_others(root: PictureRoot, leave_out: frozenset[str]) -> int:
+    row_paths = {os.path.join(root.path, uri) for uri in root.uris}  # noqa: PTH118 - any bytes
     files = list_location(root.base, leave_out).uris
     return sum(
         has_picture_suffix(uri) and os.path.join(root.base, uri) not in row_paths  # noqa: PTH118

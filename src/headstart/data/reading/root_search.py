@@ -26,15 +26,8 @@ class PictureRoot:
 
     path: str  # absolute, or the address of a store
     base: str  # where relative paths start
-    repair: Callable[[str], str] | None = None  # of a path as it is written
+    uris: Sequence[str]  # the paths relative to the root, `/` between parts
     notes: tuple[str, ...] = ()
-
-    def make_uris(self, paths: Sequence[str]) -> list[str]:
-        """The paths relative to the root, `/` between parts."""
-        repaired = paths if self.repair is None else list(map(self.repair, paths))
-        if self.base == self.path:
-            return [path if _is_plain(path) else _relate(self.base, path, self.path) for path in repaired]
-        return [_relate(self.base, path, self.path) for path in repaired]
 
 
 def find_root(paths: Sequence[str], base: str, source: str, *, trim: bool = False) -> PictureRoot:
@@ -49,17 +42,25 @@ def find_root(paths: Sequence[str], base: str, source: str, *, trim: bool = Fals
         first, last = min(paths), max(paths)
         alike = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
         root = first[:alike].rpartition("/")[0]
-        return PictureRoot(root, root, repair=lambda path: path[len(root) + 1 :])
+        return PictureRoot(root, root, [path[len(root) + 1 :] for path in paths])
     repair, note = None, ""
     if Path(base).is_dir():
         sample = list(dict.fromkeys(paths[:: max(1, len(paths) // _SAMPLE)]))
         repair, note = next(_find_repairs(sample, base, trim=trim), (None, ""))
         if not note and not _any_exists(sample, base):
             _raise_elsewhere(sample, Path(base), source)
-    repaired = paths if repair is None else list(map(repair, paths))
-    places = {"" if _is_plain(path) else os.path.dirname(_locate(base, path)) for path in repaired}  # noqa: PTH120
+    paths = paths if repair is None else list(map(repair, paths))
+    is_plain = list(map(_is_plain, paths))
+    places = {
+        "" if plain else os.path.dirname(_locate(base, path))  # noqa: PTH120
+        for path, plain in zip(paths, is_plain, strict=True)
+    }
     root = base if is_remote(base) else os.path.commonpath([place or base for place in places])
-    return PictureRoot(root, base, repair, (note,) if note else ())
+    uris = [
+        path if plain and root == base else os.path.relpath(_locate(base, path), root)
+        for path, plain in zip(paths, is_plain, strict=True)
+    ]
+    return PictureRoot(root, base, uris, (note,) if note else ())
 
 
 def _is_plain(path: str) -> bool:
@@ -69,10 +70,6 @@ def _is_plain(path: str) -> bool:
 
 def _locate(base: str, path: str) -> str:
     return os.path.normpath(os.path.join(base, path))  # noqa: PTH118 - any bytes
-
-
-def _relate(base: str, path: str, root: str) -> str:
-    return os.path.relpath(_locate(base, path), root)
 
 
 def _any_exists(paths: Sequence[str], base: str) -> bool:

@@ -44,17 +44,13 @@ class Screening:
     rows: tuple[RankRow, ...]
 
 
-def draw_rows(
-    data: Dataset, count: int, seed: int, among: np.ndarray | None = None, groups: np.ndarray | None = None
-) -> np.ndarray:
-    """(M,) int64 ascending, a stratified draw; a small class keeps at least two pictures where `count` allows.
+def draw_rows(data: Dataset, count: int, seed: int, among: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """(M,) int64 ascending, a stratified draw of rows `among`; a small class keeps at least two where `count` allows.
 
-    By default from the rows that no given split keeps for judging; all of them where there are no more than `count`.
+    All of them where there are no more than `count`.
     Of `groups` (N,) few are drawn whole, not many in part, as those touched stay out of the test split; a small class
     keeps two of them.
     """
-    if among is None:
-        among = find_learnable(data, 0)
     if len(among) <= count:
         return np.sort(np.asarray(among, np.int64))
     order = np.random.default_rng([seed, count]).permutation(np.sort(among))
