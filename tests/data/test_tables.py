@@ -269,7 +269,7 @@ def test_several_labels_are_refused_before_a_picture_is_opened(read, pictures, t
     for name in NAMES:
         (pictures / name).write_bytes(b"never looked at")
     with pytest.raises(DataError, match=f"1 pictures have several labels.*`{NAMES[0]}`: cat, dog"):
-        read(table, images=str(pictures))
+        read(table, images=str(pictures), task="classification")
 
 
 def test_an_unlabelled_folder_is_no_class(read, tmp_path, pictures):

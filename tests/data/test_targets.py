@@ -1,5 +1,7 @@
 """What is learnt from labels, told and overridable; numbers that cannot be learnt from are refused with examples."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -38,8 +40,6 @@ def test_one_value_is_nothing_to_learn_and_two_are_told():
 
 
 def test_ranges_of_numbers_hold_as_many_pictures_each():
-    import dataclasses
-
     data = dataset(300)
     numbers = np.random.default_rng(0).lognormal(size=300)
     strata = find_strata(dataclasses.replace(data, task="regression", targets=numbers, class_names=()))
@@ -47,3 +47,29 @@ def test_ranges_of_numbers_hold_as_many_pictures_each():
     assert (np.diff([numbers[strata.labels == c].mean() for c in range(5)]) > 0).all()
     same = find_strata(dataclasses.replace(data, task="regression", targets=np.repeat([1.0, 2.0], 150), class_names=()))
     assert np.bincount(same.labels).tolist() == [150, 150]
+
+
+def several(*labels):
+    return Labelling(records=[Record(f"{n}.png", each) for n, each in enumerate(labels)], task="multilabel")
+
+
+def test_labels_become_columns_and_a_picture_may_have_none():
+    targets, names = make_targets(several(("b", "a"), ("",), ("c",), *[("a",)] * 7))
+    assert names == ("a", "b", "c") and targets.dtype == bool
+    assert targets[:3].tolist() == [[True, True, False], [False] * 3, [False, False, True]]
+    with pytest.raises(NoOpError, match=r"all 12 pictures have the same labels, a\|b"):
+        make_targets(several(*[("a", "b")] * 12))
+    with pytest.raises(DataError, match="2 pictures have labels, and at least 10"):
+        make_targets(several(("a",), ("b",)))
+
+
+def test_the_rarest_label_of_a_picture_is_its_stratum_unless_it_is_too_rare():
+    targets = np.zeros((100, 3), bool)
+    targets[:90, 0], targets[:20, 1], targets[18:21, 2] = True, True, True  # label 2 stands for three pictures at most
+    data = dataclasses.replace(
+        dataset(100), task="multilabel", targets=targets, class_names=("often", "seldom", "rare")
+    )
+    strata = find_strata(data)
+    assert strata.word == "label" and strata.names == ("often", "seldom", "rare", "(none)")
+    assert [strata.labels[row] for row in (0, 19, 20, 50, 95)] == [1, 1, 0, 0, 3]
+    assert strata.count_rows(np.arange(20)).tolist() == [20, 20, 2, 0]

@@ -8,7 +8,7 @@ from headstart.core.types import FittedHead
 from headstart.heads import cross_validation, softmax_regression
 from headstart.heads.ensemble import Ensemble
 from headstart.statistics.losses import log_losses
-from headstart.testing.heads import make_sample
+from headstart.testing.heads import make_sample, shape_targets
 
 
 class Memory:
@@ -69,10 +69,10 @@ def test_every_core_count_gives_the_same_bits(monkeypatch):
 @pytest.mark.parametrize("name", registry.list_plugins("heads"))
 def test_held_out_probabilities_are_those_of_a_head_fitted_by_hand(name):
     on, fold, head = make_sample(60), folds(60), registry.load_plugin("heads", name)
-    grid = head.grid(60, 12, 3)
-    held = cross_validation.predict_held_out(head, on.x, on.y, fold, n_classes=3, grid=grid)
+    grid, y = head.grid(60, 12, 3), shape_targets(head, on.y, 3)
+    held = cross_validation.predict_held_out(head, on.x, y, fold, n_classes=3, grid=grid)
     judged = fold[0] == 2
-    made = head.path(on.x[~judged], on.y[~judged], n_classes=3, params=grid, class_weight=None, seed=0)
+    made = head.path(on.x[~judged], y[~judged], n_classes=3, params=grid, class_weight=None, seed=0)
     from headstart.testing.heads import predict_probabilities
 
     for at, one in enumerate(made):

@@ -96,7 +96,7 @@ def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
     blocks = answers()
     monkeypatch.setattr(design_matrix, "_THREADED_NUMBERS", 0)
     threads = answers()
-    monkeypatch.setattr("headstart.heads.classifiers.logistic.APPROXIMATE_ROWS", 100)
+    monkeypatch.setattr("headstart.heads.covariance.APPROXIMATE_ROWS", 100)
     approximate = answers()
     assert np.abs(held - whole).max() < 1e-3
     assert np.abs(blocks - whole).max() < 1e-3

@@ -25,7 +25,7 @@ from headstart.core.storage.locations.names import is_absolute, resolve_location
 Metric = Literal["log_loss", "accuracy", "balanced_accuracy", "r2"]
 Strategy = Literal["probe", "auto", "finetune", "lora", "norms", "scratch"]
 Tracker = Literal["none", "tensorboard", "mlflow"]
-TaskName = Literal["auto", "classification", "regression"]
+TaskName = Literal["auto", "classification", "multilabel", "regression"]
 Preference = Literal["accurate", "fast"]
 Precision = Literal["f32", "int8"]
 ClassWeight = Literal["none", "balanced"]

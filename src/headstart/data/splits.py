@@ -87,13 +87,14 @@ def _keep_all(data: Dataset, clusters: np.ndarray, ctx: Context) -> Splits:
 def estimate_training_count(data: Dataset, job: Job) -> int:
     """How many pictures a draw is going to leave for training; near-duplicates are not known yet."""
     strata, in_train = find_strata(data), np.array([split in ("", "train") for split in data.split], bool)
-    counts = np.bincount(strata.labels[in_train], minlength=len(strata.names))
+    counts, newest = strata.count_rows(in_train), find_newest(data, job.test_size)
     test_counts = np.floor(counts * job.test_size + 0.5).astype(np.int64)
     if data.times is not None:
-        test_counts = np.bincount(strata.labels[find_newest(data, job.test_size)], minlength=len(strata.names))
+        test_counts = strata.count_rows(newest)
     if in_train.all() and _is_worth_testing(test_counts, counts):
-        counts = counts - test_counts
-    return int(counts.sum())
+        shares = np.floor(np.bincount(strata.labels) * job.test_size + 0.5)
+        return len(in_train) - int(shares.sum() if data.times is None else newest.sum())
+    return int(in_train.sum())
 
 
 def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ def count_straddling(splits: Splits, rows: np.ndarray) -> int:
 def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Keep only exact copies together where likeness makes a whole class one cluster, such as an empty belt."""
     learn = np.array([side in ("", "train") for side in data.split], bool)
-    targets, class_names, word = find_strata(data)
+    targets, class_names, word, _ = find_strata(data)
     single_cluster_classes = [
         c for c in np.unique(targets[learn]) if len(np.unique(clusters[learn & (targets == c)])) < 2
     ]
@@ -177,24 +178,24 @@ def _draw_test_split(
         if not is_stuck.any():
             break
         is_kept |= np.isin(clusters, clusters[is_stuck])
-    tested = np.bincount(targets[part == 1], minlength=len(strata.names))
-    few = [int(c) for c in np.unique(targets) if tested[c] < LEAST_TEST]
-    if not _is_worth_testing(tested, np.bincount(targets, minlength=len(tested))):
+    tested, counts = strata.count_rows(part == 1), strata.count_rows(part >= 0)
+    few = [int(c) for c in np.flatnonzero(counts) if tested[c] < LEAST_TEST]
+    if not _is_worth_testing(tested, counts):
         least = min(few, key=lambda c: tested[c])
         if data.times is not None and not newest.any():
             return side, "no test split: all pictures are of the same time"
         why = f"{strata.word} `{strata.names[least]}` {tested[least]} of the {LEAST_TEST} pictures it needs"
         return side, f"no test split: {size:.0%} would leave {why}"
     side[part == 1] = 2
-    counts = f"at least {tested[tested >= LEAST_TEST].min()} of each {'other ' if few else ''}{strata.word}"
+    least_count = f"at least {tested[tested >= LEAST_TEST].min()} of each {'other ' if few else ''}{strata.word}"
     shortage = f"; few or none of {_format_counts(few, tested, strata)}: what is said of them is vague" if few else ""
-    pictures = f"{int(tested.sum()):,} of {len(side):,} pictures"
+    pictures = f"{int((part == 1).sum()):,} of {len(side):,} pictures"
     if data.times is not None:
         times = np.asarray(data.times)[part == 1]
         untimed = int(np.isnan(np.asarray(data.times)).sum())
         pictures = f"the newest {pictures}, of {_format_time(np.nanmin(times))} to {_format_time(np.nanmax(times))},"
         shortage += f"; {untimed:,} without a time count as old" if untimed else ""
-    return side, f"{pictures} for the test, {counts}{shortage}"
+    return side, f"{pictures} for the test, {least_count}{shortage}"
 
 
 def _format_time(seconds: float) -> str:

@@ -20,9 +20,10 @@ from headstart.features.feature_matrix import predict_rows
 from headstart.heads import cross_validation
 from headstart.statistics import metrics
 from headstart.statistics.losses import is_gain
+from headstart.statistics.multilabel_metrics import PRESENT
 from headstart.statistics.sampling import evenly_spaced
 
-MAJORITY, MEAN = "majority class", "mean of the training pictures"
+MAJORITY, MEAN, SHARES = "majority class", "mean of the training pictures", "share of each label"
 NEIGHBOURS, NAMES = "kNN", "class names alone, no label"
 ALWAYS = "always answering "  # a class
 OF_GUESSES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")  # scores that need no probability
@@ -45,22 +46,23 @@ class BaselineInputs:
 
 def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) -> list[Score]:
     """A baseline's scores over all classes on a split."""
-    scores = dataclasses.replace(part, p=p, answers=p.argmax(axis=1)).compute_scores((), seed)
+    answers = p >= PRESENT if part.task.has_labels else p.argmax(axis=1)
+    scores = dataclasses.replace(part, p=p, answers=answers).compute_scores((), seed)
     return [dataclasses.replace(score, subject=subject) for score in scores]
 
 
 def answer_constantly(count: int, learnt: np.ndarray, data: Dataset) -> np.ndarray:
-    """(count, C) the classes' shares among the pictures learnt from, or the mean number, for every picture."""
+    """(count, C) of `learnt` rows the shares of classes or labels, or the mean number, for every picture."""
     targets = np.asarray(data.targets)[learnt]
     if data.learning_task.has_classes:
         targets = np.bincount(targets, minlength=len(data.class_names)) / len(targets)
         return np.tile(targets, (count, 1))
-    return np.full((count, 1), targets.mean())
+    return np.tile(targets.mean(axis=0), (count, 1))
 
 
 def name_constant(task: Task) -> str:
     """What such a baseline is called."""
-    return MAJORITY if task.has_classes else MEAN
+    return MAJORITY if task.has_classes else SHARES if task.has_labels else MEAN
 
 
 def score_cheapest_answer(part: JudgedSplit, costs: np.ndarray, learnt: np.ndarray, data: Dataset) -> Score:
@@ -157,7 +159,7 @@ def _cross_validate_features(x: np.ndarray, rows: np.ndarray, inputs: BaselineIn
         rows=rows,
         y=np.asarray(inputs.data.targets)[rows],
         p=p_MC,
-        answers=np.argmax(p_MC, axis=1),
+        answers=p_MC >= PRESENT if task.has_labels else np.argmax(p_MC, axis=1),
         clusters=np.asarray(inputs.splits.clusters)[rows],
         task=task,
         n_folds=cross_validation.count_folds(inputs.splits.folds),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from headstart.core.storage.csv_tables import format_csv
 from headstart.core.storage.files import write_bytes
@@ -25,15 +28,21 @@ def write_scores(evaluation: Evaluation, path: Path) -> None:
 
 def write_predictions(parts: Sequence[JudgedSplit], data: Dataset, path: Path) -> None:
     """One row a held-out picture: where, label, answer and the probability of each class; of numbers these alone."""
-    if not data.learning_task.has_classes:
+    if data.learning_task.is_number:
         write_bytes(path, format_csv([["split", "uri", "truth", "answer"], *_list_numbers(parts, data)]))
         return
     header = ["split", "uri", "truth", "answer", *(f"p {name}" for name in data.class_names)]
-    names, rows = data.class_names, []
+    join = _join_labels if data.learning_task.has_labels else tuple.__getitem__
+    rows = []
     for part in (p for p in parts if p.split != "train"):
         for row, y, answer, p in zip(part.rows, part.y, part.answers, part.p, strict=True):
-            rows.append([part.split, data.uris[row], names[y], names[answer], *(f"{v:.6g}" for v in p.tolist())])
+            words = (join(data.class_names, target) for target in (y, answer))
+            rows.append([part.split, data.uris[row], *words, *(f"{v:.6g}" for v in p.tolist())])
     write_bytes(path, format_csv([header, *rows]))
+
+
+def _join_labels(names: tuple[str, ...], present: np.ndarray) -> str:
+    return "|".join(compress(names, present))
 
 
 def _list_numbers(parts: Sequence[JudgedSplit], data: Dataset) -> Iterator[list[Any]]:

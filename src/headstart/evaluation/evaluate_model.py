@@ -25,7 +25,7 @@ from headstart.core.types import (
     Task,
     Verdict,
 )
-from headstart.evaluation import ablation, baselines, regression, transfer_verdicts, verdicts
+from headstart.evaluation import ablation, baselines, numbers_and_labels, transfer_verdicts, verdicts
 from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
@@ -74,7 +74,7 @@ def evaluate_model(
         evaluation = _measure_classes(judged_splits, scores, feature_sets, inputs, adapted, names, answer_rule)
     else:
         is_nested = _is_nested(headline, adapted)
-        evaluation = regression.measure_numbers(judged_splits, scores, feature_sets, inputs, is_nested=is_nested)
+        evaluation = numbers_and_labels.measure_model(judged_splits, scores, feature_sets, inputs, is_nested=is_nested)
     folder = ctx.make_step_folder("evaluate")
     serialization.save_value(evaluation, folder)
     write_scores(evaluation, folder / "scores.csv")

@@ -23,6 +23,7 @@ from headstart.heads.decision_rule import (
 )
 from headstart.statistics import metrics
 from headstart.statistics.intervals import cross_validation_effect, make_score, mean_interval
+from headstart.statistics.multilabel_metrics import PRESENT
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 WITHOUT_STRADDLING = "without straddling pictures"  # of scores: only pictures unlike those of other splits
@@ -35,9 +36,9 @@ class JudgedSplit:
 
     split: str  # `test`, `val`, `cv` or `train`
     rows: np.ndarray  # (M,) int64
-    y: np.ndarray  # (M,) int64 labels, or float64 numbers
+    y: np.ndarray  # (M,) int64 classes, (M, C) bool labels, or (M,) float64 numbers
     p: np.ndarray  # (M, C) float32 probabilities, or (M, 1) numbers
-    answers: np.ndarray  # (M,) int64
+    answers: np.ndarray  # (M,) int64, of labels (M, C) bool
     clusters: np.ndarray  # (M,) int64
     task: Task = CLASSIFICATION
     n_folds: int = 0  # whose models judge, each other pictures; 0 where one model answers for all
@@ -104,12 +105,13 @@ def judge_splits(
                 p = apply_cross_fitted_temperature(np.asarray(held_out), y, clusters, splits.seed)
             else:
                 p = apply_temperature(np.asarray(held_out), adapted.temperature)
+            has_labels = data.learning_task.has_labels
             judged_splits[split] = JudgedSplit(
                 split=split,
                 rows=np.asarray(rows, np.int64),
                 y=y,
                 p=p,
-                answers=apply_decision(answer_rule, data.class_names, p),
+                answers=p >= PRESENT if has_labels else apply_decision(answer_rule, data.class_names, p),
                 clusters=clusters,
                 task=data.learning_task,
                 n_folds=count_folds(splits.folds) if split == "cv" else 0,

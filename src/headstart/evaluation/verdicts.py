@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.core.types import REGRESSION, CurvePoint, Score, Task, Verdict
-from headstart.evaluation.baselines import HISTOGRAM, MEAN, MODEL, RANDOM
+from headstart.evaluation.baselines import HISTOGRAM, MEAN, MODEL, RANDOM, SHARES
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics import metrics
 from headstart.statistics.intervals import (
@@ -18,7 +18,7 @@ from headstart.statistics.intervals import (
     mean_interval,
     share_interval,
 )
-from headstart.statistics.losses import is_gain, per_picture_loss
+from headstart.statistics.losses import binary_log_losses, is_gain, per_picture_loss
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
@@ -29,7 +29,11 @@ FLAT = 0.01  # gain for each doubling that the upper end must stay under to call
 MATTERS = 0.02  # of log loss: the least by which features must do better to pay, some 2 % of the truth's probability
 FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
 OPTIMISM = "optimistic: these folds also chose the model"
-LOSSES = {"log_loss": "log loss", "r2": "part of the variance that stays unexplained"}
+LOSSES = {
+    "log_loss": "log loss",
+    "binary_log_loss": "log loss of a label",
+    "r2": "part of the variance that stays unexplained",
+}
 WORDS = {"mae": "mean absolute error", "r2": "R2"}  # of scores, where their name is none
 LATEST = 4  # points of the curve that its slope is taken from
 
@@ -95,6 +99,13 @@ def _compare_with_constant(part: JudgedSplit, constant: np.ndarray, names: tuple
         majority = int(np.argmax(constant))
         same = part.y == majority
         return (part.answers == part.y) * 1.0 - same, f"`{names[majority]}` gives {same.mean():.3f}"
+    if part.task.has_labels:
+        plain = binary_log_losses(part.y, np.broadcast_to(constant, part.p.shape))
+        losses = binary_log_losses(part.y, part.p)
+        return (
+            plain - losses,
+            f"the {SHARES} has a log loss of {plain.mean():.3f} a label instead of {losses.mean():.3f}",
+        )
     mean = float(constant[0])
     errors = np.abs(mean - part.y)
     words = f"{mean:.4g}, the {MEAN}, is off by {errors.mean():.3f}"

@@ -23,6 +23,7 @@ from headstart.explanation import example_selection, example_store, heatmap_over
 from headstart.explanation.explain_image import CAM, NAMES, Explainer, draw_explanation
 from headstart.features.embeddings import join_columns
 from headstart.images.file_formats import PictureError
+from headstart.statistics.losses import per_picture_loss
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
@@ -33,7 +34,7 @@ WORK = 4e11  # operations that heat maps may take where the model is asked again
 PASSES = 81  # of occlusion, for one picture
 SHOWN_PX = 256
 NEIGHBOURS = 3
-NUMBER_GROUPS = ("nearest to the truth", "furthest from the truth")
+LOSS_GROUPS = ("nearest to the truth", "furthest from the truth")
 GROUPS = ("right, most sure", "right, least sure", "wrong, most sure", "wrong, least sure")
 
 
@@ -90,7 +91,7 @@ def _keep_examples(
     *,
     with_thumbnails: bool,
 ) -> np.ndarray:
-    targets, names, _ = find_strata(data)
+    targets, names, *_ = find_strata(data)
     rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(names))
     vectors, scale = example_selection.make_vectors(join_columns(embeddings, fit_result.features, rows))
     standing = example_selection.choose_prototypes(vectors, targets[rows])
@@ -119,7 +120,7 @@ def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray)
     """Held-out rows to explain, with their groups; the first of each group before the second of any."""
     rows = np.asarray(evaluation.rows)
     if not data.learning_task.has_classes:
-        return _choose_numbers(data, evaluation)
+        return _choose_by_loss(data, evaluation)
     sure = np.asarray(evaluation.probabilities)[np.arange(len(rows)), answers]
     right = answers == np.asarray(data.targets)[rows]
     order = np.lexsort((rows, -np.round(sure, 6)))
@@ -132,14 +133,14 @@ def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray)
     return list(groups.items())
 
 
-def _choose_numbers(data: Dataset, evaluation: Evaluation) -> list[tuple[int, str]]:
+def _choose_by_loss(data: Dataset, evaluation: Evaluation) -> list[tuple[int, str]]:
     """Held-out rows whose answers lie nearest to the truth and furthest from it, in turn."""
-    rows = np.asarray(evaluation.rows)
-    errors = np.abs(np.asarray(evaluation.probabilities)[:, 0] - np.asarray(data.targets)[rows])
+    rows, metric = np.asarray(evaluation.rows), data.learning_task.metrics[0]
+    errors = per_picture_loss(metric, np.asarray(data.targets)[rows], np.asarray(evaluation.probabilities))
     order = rows[np.lexsort((rows, np.round(errors, 9)))].tolist()
-    count = min(len(GROUPS) * A_GROUP, len(order)) // len(NUMBER_GROUPS)
+    count = min(len(GROUPS) * A_GROUP, len(order)) // len(LOSS_GROUPS)
     pairs = zip(order[:count], reversed(order[len(order) - count :]), strict=True)
-    return [(row, group) for pair in pairs for row, group in zip(pair, NUMBER_GROUPS, strict=True)]
+    return [(row, group) for pair in pairs for row, group in zip(pair, LOSS_GROUPS, strict=True)]
 
 
 def _write_heat_map(

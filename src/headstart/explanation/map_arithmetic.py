@@ -21,14 +21,14 @@ def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: 
     """A head's score of one class as a linear function of raw features (D,): weights (D,) float64 and a bias.
 
     Of a `linear` head it is the class's logit minus the mean of the other logits, classes without a picture to learn
-    from left out; of `linear_identity` the number. Of `neighbours` it is half the difference of mean squared distances
-    to the nearest pictures of other
-    classes and of the class, these pictures held fixed: linear too, for the square of the picture's own length cancels.
+    from left out; of `linear_sigmoid` the label's own logit, of `linear_identity` the number. Of `neighbours` it is
+    half the difference of mean squared distances to the nearest pictures of other classes and of the class, these
+    pictures held fixed: linear too, for the square of the picture's own length cancels.
 
     Raises:
         ValueError: The kind is unknown.
     """
-    if kind == "linear_identity":
+    if kind in ("linear_identity", "linear_sigmoid"):
         return np.asarray(arrays["weights"], np.float64)[:, of], float(arrays["bias"][of])
     if kind == "linear":
         weights, bias = np.asarray(arrays["weights"], np.float64), np.asarray(arrays["bias"], np.float64)

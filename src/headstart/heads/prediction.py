@@ -1,8 +1,8 @@
 """From features to probabilities with numpy alone: the same code answers in cross-validation and in a saved model.
 
-`linear` is a softmax over `x @ weights + bias`, `linear_identity` these sums themselves; `neighbours` counts the votes
-of the nearest training pictures. Sums
-are taken in float64, over blocks of rows, so that memory does not grow with the pictures.
+`linear` is a softmax over `x @ weights + bias`, `linear_sigmoid` the probability of each sum by itself,
+`linear_identity` the sums themselves; `neighbours` counts the votes of the nearest training pictures. Sums are taken in
+float64, over blocks of rows, so that memory does not grow with the pictures.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     """(…, C) float64 scores -> probabilities, without overflow."""
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Scores of any shape -> the probability of each by itself, without overflow."""
+    powers = np.exp(-np.abs(scores))
+    return np.asarray(np.where(scores >= 0, 1.0, powers) / (1.0 + powers))
 
 
 def _predict_linear(
@@ -96,5 +102,6 @@ def _require_width(x: np.ndarray, width: int) -> None:
 _PREDICT: dict[str, Callable[[Sequence[Mapping[str, np.ndarray]], np.ndarray], list[np.ndarray]]] = {
     "linear": _predict_linear,
     "linear_identity": functools.partial(_predict_linear, link=np.asarray),
+    "linear_sigmoid": functools.partial(_predict_linear, link=sigmoid),
     "neighbours": _predict_neighbours,
 }

@@ -1,22 +1,25 @@
-"""Multinomial logistic regression with an L2 penalty, solved along a path of strengths; and a temperature.
+"""Logistic regression with an L2 penalty, of one class or of labels, solved along strengths; and a temperature.
 
 Minimises mean_i w_i CE(softmax(z_i W + b), y_i) + strength / 2 |W|^2, the intercept free: scikit-learn's problem with
-C = 1 / (strength M). L-BFGS (Nocedal 1980) runs in variables scaled by the Cholesky factor of the expected curvature;
-the line search works on the scores. Each strength starts from the solution of the one before.
+C = 1 / (strength M). Of labels the cross-entropies of sigmoids are summed. L-BFGS (Nocedal 1980) runs in variables
+scaled by the Cholesky factor of the expected curvature; the line search works on the scores. Each strength starts from
+the solution of the one before.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from headstart.heads.covariance import Coordinates, factorize
+from headstart.heads.prediction import sigmoid
 from headstart.statistics.root_finding import find_root
 
+PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strengths that are tried, over columns per picture
 MEMORY = 10
 MAX_STEPS = 300
 _FEW_CLASSES = 16
@@ -46,12 +49,13 @@ class _Problem:
     """One strength's objective; theta is (Q + 1, C), the intercept last."""
 
     coordinates: Coordinates
-    target: np.ndarray  # (M, C) one-hot
+    target: np.ndarray  # (M, C) one-hot, or any labels where the link is `sigmoid`
     weight: np.ndarray  # (M, 1) weights over M
     strength: float
+    link: Callable[[np.ndarray], np.ndarray] = softmax_rows
 
     def compute_residual(self, scores: np.ndarray) -> np.ndarray:
-        return np.asarray(self.weight * (softmax_rows(scores) - self.target))
+        return np.asarray(self.weight * (self.link(scores) - self.target))
 
     def compute_gradient(self, theta: np.ndarray, residual: np.ndarray) -> np.ndarray:
         pull = self.coordinates.multiply_transposed(residual)
@@ -62,12 +66,17 @@ class _Problem:
 
     def make_scale(self, scores: np.ndarray) -> _Scale:
         """By the expected second derivatives, each row's in proportion to how unsure it is."""
-        p_MC = softmax_rows(scores)
-        spread = self.weight * (1 - np.sum(p_MC**2, axis=1, keepdims=True)) / (p_MC.shape[1] - 1)
+        p_MC, column = self.link(scores), np.ones(1)
+        if self.link is softmax_rows:
+            spread = self.weight * (1 - np.sum(p_MC**2, axis=1, keepdims=True)) / (p_MC.shape[1] - 1)
+        else:
+            each = self.weight * p_MC * (1 - p_MC)
+            spread = each.mean(axis=1, keepdims=True)
+            column = np.sqrt(np.maximum(each.sum(axis=0) / spread.sum(), _LEAST_SPREAD))  # rare labels curve less
         spread += _LEAST_SPREAD * self.weight
         gram = self.coordinates.weigh_gram(spread)
         floor = self.strength + _ROUNDING * float(np.trace(gram))
-        return _Scale(factorize(gram, floor).astype(np.float32), float(spread.sum()) ** 0.5)
+        return _Scale(factorize(gram, floor).astype(np.float32), float(spread.sum()) ** 0.5, column)
 
 
 class _Scale(NamedTuple):
@@ -75,6 +84,7 @@ class _Scale(NamedTuple):
 
     factor: np.ndarray  # (Q, Q) float32 lower
     intercept: float
+    column: np.ndarray  # (C,) or (1,)
 
     def scale_gradient(self, gradient: np.ndarray) -> np.ndarray:
         return self._solve(gradient, 0)
@@ -86,7 +96,7 @@ class _Scale(NamedTuple):
         from scipy.linalg.lapack import strtrs
 
         inner, _ = strtrs(self.factor, v[:-1], lower=1, trans=trans)
-        return np.concatenate([inner, v[-1:] / self.intercept])
+        return np.asarray(np.concatenate([inner, v[-1:] / self.intercept]) / self.column)
 
 
 class _Point(NamedTuple):
@@ -109,21 +119,50 @@ def solve_path(
 
     `y` (M,) has classes 0..P-1, all present, at least two. `tolerance` is in nats of the objective left.
     """
-    theta = np.zeros((coordinates.width + 1, n_classes))
     share = np.ones(len(y)) if weight is None else weight
-    theta[-1] = np.log(np.bincount(y, weights=share, minlength=n_classes) / share.sum())
-    scores = np.tile(theta[-1], (len(y), 1))
-    target = np.eye(n_classes)[y]
+    intercept = np.log(np.bincount(y, weights=share, minlength=n_classes) / share.sum())
+    for theta in _follow_path(coordinates, np.eye(n_classes)[y], share, intercept, strengths, tolerance):
+        yield coordinates.to_columns(theta[:-1]), theta[-1] - theta[-1].mean()
+
+
+def solve_binary_path(
+    coordinates: Coordinates,
+    y: np.ndarray,
+    strengths: Iterable[float],
+    weight: np.ndarray | None = None,
+    tolerance: float = TOLERANCE,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same for labels `y` (M, C) bool, each by itself; each is there in some rows and not in all."""
+    share = np.ones(len(y)) if weight is None else weight
+    mean = share @ y / share.sum()
+    intercept = np.log(mean / (1 - mean))
+    for theta in _follow_path(coordinates, y.astype(np.float64), share, intercept, strengths, tolerance, sigmoid):
+        yield coordinates.to_columns(theta[:-1]), theta[-1]
+
+
+def _follow_path(
+    coordinates: Coordinates,
+    target: np.ndarray,
+    share: np.ndarray,
+    intercept: np.ndarray,
+    strengths: Iterable[float],
+    tolerance: float,
+    link: Callable[[np.ndarray], np.ndarray] = softmax_rows,
+) -> Iterator[np.ndarray]:
+    """Theta (Q + 1, C) for each strength."""
+    theta = np.zeros((coordinates.width + 1, target.shape[1]))
+    theta[-1] = intercept
+    scores = np.tile(theta[-1], (len(target), 1))
     move, moved = np.zeros_like(theta), np.zeros_like(scores)
     for strength in strengths:
-        problem = _Problem(coordinates, target, (share / len(y))[:, None], strength)
+        problem = _Problem(coordinates, target, (share / len(target))[:, None], strength, link)
         start = _Point(theta, scores, problem.compute_residual(scores))
         slope = float(np.vdot(start.residual, moved)) + strength * float(np.vdot(theta[:-1], move[:-1]))
         sign = -1.0 if slope > 0 else 1.0  # on the way that the last strength took, or back
         _, start = _search_line(problem, start, sign * move, sign * moved, sign * slope)
         end = _minimize(problem, start, tolerance)
         move, moved, theta, scores = end.theta - theta, end.scores - scores, end.theta, end.scores
-        yield coordinates.to_columns(theta[:-1]), theta[-1] - theta[-1].mean()
+        yield theta
 
 
 def _minimize(problem: _Problem, point: _Point, tolerance: float) -> _Point:

@@ -20,7 +20,7 @@ _CONVERGED = 1e-4
 def compute_logme(x: np.ndarray, y: np.ndarray) -> float:
     """Log evidence of a linear model, per picture and output, higher is better.
 
-    x is (M, D) float32, y (M,) int64 classes or float64 numbers.
+    x is (M, D) float32, y (M,) int64 classes or float64 numbers, or (M, C) bool labels.
 
     You, Liu, Wang, Long: LogME, ICML 2021, with the fixed point of its 2022 sequel; features and targets centred. Of
     more than 640 rows, evenly spaced ones are used.
@@ -29,14 +29,20 @@ def compute_logme(x: np.ndarray, y: np.ndarray) -> float:
     labels = np.asarray(y)[rows]
     basis_MQ, power = _principal_directions(np.asarray(x[rows], np.float64))
     evidences = []
-    is_number = np.issubdtype(labels.dtype, np.floating)
-    columns = [labels / max(float(labels.std()), 1e-300)] if is_number else [labels == c for c in np.unique(labels)]
-    for column in columns:
+    for column in _list_columns(labels):
         target = column - np.mean(column)
         explained = (basis_MQ.T @ target) ** 2
         residual = max(float(target @ target - explained.sum()), 0.0)
         evidences.append(_maximize_evidence(power, explained, residual, len(labels)))
     return float(np.mean(evidences))
+
+
+def _list_columns(labels: np.ndarray) -> list[np.ndarray]:
+    if labels.ndim == 2:
+        return [column for column in labels.T if column.any() and not column.all()] or [labels[:, 0]]
+    if np.issubdtype(labels.dtype, np.floating):
+        return [labels / max(float(labels.std()), 1e-300)]
+    return [labels == c for c in np.unique(labels)]
 
 
 def _principal_directions(x_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-GAINS = ("r2", "spearman")
+GAINS = ("r2", "spearman", "mean_average_precision", "exact_match")
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in the log loss
 
 
@@ -25,6 +25,12 @@ def squared_errors(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     squares = np.square(np.asarray(p[:, 0], np.float64) - y)
     spread = float(np.var(y))
     return np.asarray(squares / spread if spread > 0 else squares)
+
+
+def binary_log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """(M,) float64: the log loss of each label by itself, averaged over labels, of `y` (M, C) bool, in nats."""
+    p_truth = np.where(y, p, 1 - np.asarray(p, np.float64))
+    return np.asarray(-np.log(np.clip(p_truth, CLIP, 1 - CLIP)).mean(axis=1))
 
 
 def is_gain(metric: str) -> bool:
@@ -48,4 +54,4 @@ def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
     raise ValueError(f"no loss is known for `{metric}`")
 
 
-_LOSSES = {"log_loss": log_losses, "r2": squared_errors}
+_LOSSES = {"log_loss": log_losses, "r2": squared_errors, "binary_log_loss": binary_log_losses}

@@ -17,6 +17,7 @@ from headstart.heads import prediction
 ARRAYS = {
     "linear": {"weights", "bias"},
     "linear_identity": {"weights", "bias"},
+    "linear_sigmoid": {"weights", "bias"},
     "neighbours": {"points", "labels", "centre", "scale", "k", "vote", "prior"},
 }
 
@@ -39,10 +40,16 @@ def make_sample(n: int = 120, dim: int = 12, n_classes: int = 3, *, apart: float
     return Sample(x.astype(np.float32), y.astype(np.int64), n_classes)
 
 
+def shape_targets(head: Head, y: np.ndarray, n_classes: int) -> np.ndarray:
+    """Classes (M,) as the head takes them: (M, C) bool where it answers with several labels."""
+    return np.eye(n_classes, dtype=bool)[y] if "one_label" in head.cannot else y
+
+
 def fit_grid(head: Head, on: Sample, *, class_weight: np.ndarray | None = None, seed: int = 0) -> list[FittedHead]:
     """One fitted head for each entry of the head's own grid."""
     grid = head.grid(len(on.x), on.x.shape[1], on.n_classes)
-    fitted = head.path(on.x, on.y, n_classes=on.n_classes, params=grid, class_weight=class_weight, seed=seed)
+    y = shape_targets(head, on.y, on.n_classes)
+    fitted = head.path(on.x, y, n_classes=on.n_classes, params=grid, class_weight=class_weight, seed=seed)
     return list(fitted)
 
 
@@ -94,7 +101,8 @@ def check_order_and_arrays(head: Head) -> None:
         kinds = {str(a.dtype) for a in each.arrays.values() if a.dtype.kind == "f"}
         _expect(kinds == {"float32"}, head, f"its numbers are {kinds}, not float32")
         _expect(each.trainable_params > 0, head, "it counts no trainable parameters")
-        alone = next(iter(head.path(on.x, on.y, n_classes=3, params=[each.params], class_weight=None, seed=0)))
+        y = shape_targets(head, on.y, 3)
+        alone = next(iter(head.path(on.x, y, n_classes=3, params=[each.params], class_weight=None, seed=0)))
         gap = np.abs(predict_probabilities(alone, on.x) - predict_probabilities(each, on.x)).max()
         _expect(gap < 2e-3, head, f"with {dict(each.params)} alone it differs by {gap:.1e} from the path's")
 
@@ -182,8 +190,9 @@ def check_sample_weight(head: Head) -> None:
     weight = np.where((on.y == 0) | (on.x[:, 0] > np.median(on.x[:, 0])), 3, 1)
     copies = Sample(np.repeat(on.x, weight, axis=0), np.repeat(on.y, weight), 3)
     shared: dict[str, Any] = {"n_classes": 3, "params": head.grid(300, 5, 3), "class_weight": None, "seed": 0}
-    weighted = head.path(on.x, on.y, sample_weight=weight / weight.mean(), **shared)
-    for fits in zip(weighted, head.path(copies.x, copies.y, **shared), fit_grid(head, on), strict=True):
+    y, y_copies = (shape_targets(head, each.y, 3) for each in (on, copies))
+    weighted = head.path(on.x, y, sample_weight=weight / weight.mean(), **shared)
+    for fits in zip(weighted, head.path(copies.x, y_copies, **shared), fit_grid(head, on), strict=True):
         p, of_copies, unweighted = (predict_probabilities(fitted, on.x) for fitted in fits)
         gap, change = np.abs(p - of_copies).max(), np.abs(p - unweighted).max()
         _expect(change > 0.1, head, "sample weights change nothing")

@@ -41,7 +41,7 @@ from headstart.core.types.result import (
     list_verdicts,
 )
 from headstart.core.types.score import CalibrationBin, Score, Verdict
-from headstart.core.types.task import CLASSIFICATION, REGRESSION, TASKS, Task
+from headstart.core.types.task import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Task
 from headstart.core.types.training import (
     Diagnosis,
     EpochRow,
@@ -68,6 +68,6 @@ __all__ += ["UNKNOWN", "AnswerLayout", "Prediction", "ZeroShotPrediction"]
 __all__ += ["RankRow", "Ranking"]
 __all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport", "list_verdicts"]
 __all__ += ["CalibrationBin", "Score", "Verdict"]
-__all__ += ["CLASSIFICATION", "REGRESSION", "TASKS", "Task"]
+__all__ += ["CLASSIFICATION", "MULTILABEL", "REGRESSION", "TASKS", "Task"]
 __all__ += ["Diagnosis", "EpochRow", "EpochScores", "FineTuningResult", "ModelCheck"]
 __all__ += ["TrainingInput", "TrainingLog", "Trial", "TunedNetwork"]

@@ -65,7 +65,7 @@ class Dataset:
     task: str  # one of `TASKS`
     uris: tuple[str, ...]  # N paths relative to `root`, `/` between parts, sorted; bad bytes as surrogate escapes
     digests: tuple[str, ...]  # N SHA-256 hex digests of the files' bytes
-    targets: np.ndarray  # (N,) int64, positions in `class_names`; numbers are (N,) float64
+    targets: np.ndarray  # (N,) int64, positions in `class_names`; labels (N, C) bool; numbers (N,) float64
     split: tuple[str, ...]  # N words: `train`, `val` or `test` where the folder gives splits, else empty
     class_names: tuple[str, ...]  # C names, sorted; classes without a usable picture included; none for numbers
     facts: DatasetFacts  # one entry a picture
@@ -85,7 +85,7 @@ class Dataset:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What the columns of an answer are: the classes, or the one number."""
+        """What the columns of an answer are: the classes or labels, or the one number."""
         return self.class_names or (self.target_name or "value",)
 
     def adapt_input(self, spec: InputSpec) -> InputSpec:

@@ -36,8 +36,8 @@ class NameInitialization:
 class FittedHead:
     """A head as plain arrays, so that the runtime can answer with numpy alone.
 
-    `linear` has `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in, as has
-    `linear_identity`, whose sums are the answer itself. `neighbours`
+    `linear` has `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in, as have
+    `linear_sigmoid`, whose sums are log-odds of labels, and `linear_identity`, whose sums are the answer. `neighbours`
     has `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,) int64, `k` (), `vote`
     (C,) what a vote for each class counts, `prior` (C,) what is added to the votes.
     """

@@ -38,7 +38,7 @@ class AnswerLayout:
     @property
     def is_number(self) -> bool:
         """Whether an answer is a number."""
-        return not self.task.has_classes
+        return self.task.is_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

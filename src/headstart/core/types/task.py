@@ -1,4 +1,4 @@
-"""What is learnt: one class a picture, or a number; what of that the rooms look up by name."""
+"""What is learnt: a class, labels, or a number of each picture; what of that the rooms look up by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Task:
     """A kind of target, as names that each room knows.
 
-    Heads answer with one column an output: the probability of a class, or the number itself.
+    Heads answer with one column an output: the probability of a class or a label, or the number itself.
     """
 
     name: str  # as `Dataset.task`
@@ -22,7 +22,13 @@ class Task:
     heads: tuple[str, ...] = ()  # heads that compete; likewise
     scout: str = "lda"  # the head that tries combinations of features: it holds correlated columns in check
     after_scout: tuple[str, ...] = ("logistic",)  # those that follow it on the best one
-    has_classes: bool = False
+    has_classes: bool = False  # one class a picture
+    has_labels: bool = False  # any number of labels a picture
+
+    @property
+    def is_number(self) -> bool:
+        """Whether an answer is a number."""
+        return not (self.has_classes or self.has_labels)
 
 
 CLASSIFICATION = Task(
@@ -46,4 +52,17 @@ REGRESSION = Task(
     scout="ridge_regression",
     after_scout=(),
 )
-TASKS = {task.name: task for task in (CLASSIFICATION, REGRESSION)}
+MULTILABEL = Task(
+    name="multilabel",
+    metrics=("binary_log_loss",),
+    shown=("mean_average_precision", "macro_f1"),
+    curve="mean_average_precision",
+    headline=("mean_average_precision", "macro_f1", "micro_f1", "exact_match"),
+    answers="sets of labels",
+    probes=("binary_logistic",),
+    heads=("binary_logistic",),
+    scout="binary_logistic",
+    after_scout=(),
+    has_labels=True,
+)
+TASKS = {task.name: task for task in (CLASSIFICATION, REGRESSION, MULTILABEL)}

@@ -7,11 +7,12 @@ import numpy as np
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
 from headstart.data.duplicates.copy_detection import find_copies, link_groups
+from headstart.data.strata import encode_targets
 
 
 def _check_exact_duplicates(check: Check, audit_input: AuditInput) -> Outcome:
     data = audit_input.data
-    targets = np.asarray(data.targets)
+    targets = encode_targets(np.asarray(data.targets))
     parts = [group[targets[group] == label] for group in find_copies(data) for label in np.unique(targets[group])]
     groups = [part for part in parts if len(part) > 1]
     if not groups:

@@ -7,11 +7,12 @@ import numpy as np
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
 from headstart.data.duplicates.copy_detection import find_copies, link_groups
+from headstart.data.strata import encode_targets
 
 
 def _check_two_labels(check: Check, audit_input: AuditInput) -> Outcome:
     data = audit_input.data
-    targets = np.asarray(data.targets)
+    targets = encode_targets(np.asarray(data.targets))
     groups = [group for group in find_copies(data) if len(np.unique(targets[group])) > 1]
     if not groups:
         return check.make_passed(f"none of {format_count(len(data.uris))} lies in two classes")

@@ -20,6 +20,7 @@ from headstart.data.duplicates.clusters import (
     group_rows,
 )
 from headstart.data.duplicates.near_duplicate_search import find_hash_pairs, typical_bits
+from headstart.data.strata import encode_targets
 from headstart.images.descriptors import ImageDescriptors
 
 # Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures
@@ -103,7 +104,7 @@ def make_near_duplicate_issue(check: Check, data: Dataset, pairs: np.ndarray, ru
     """The issue of pairs (P, 2) int64, the closest first, P above 0; `rule` says what made them pairs, in figures."""
     pairs = find_spanning_links(len(data.uris), pairs)
     groups = group_pairs(len(data.uris), pairs)
-    rows, targets = np.concatenate(groups), np.asarray(data.targets)
+    rows, targets = np.concatenate(groups), encode_targets(np.asarray(data.targets))
     mixed = sum(len(np.unique(targets[group])) > 1 for group in groups)
     labels = f", {mixed:,} of them under two labels" if mixed else ""
     kinds = format_count(len(groups), "near-duplicate group")

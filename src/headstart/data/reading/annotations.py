@@ -18,7 +18,7 @@ from headstart.core.job import Job, format_flag
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import list_location
 from headstart.core.storage.locations.names import is_reachable, is_remote
-from headstart.core.types import CLASSIFICATION, REGRESSION, SkippedFile
+from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION, SkippedFile
 from headstart.data.reading import label_texts
 from headstart.data.reading.records import Labelling, Listing, Record, sort_by_bytes
 from headstart.data.reading.root_search import PictureRoot, find_root
@@ -72,8 +72,8 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     """The pictures that rows name.
 
     Raises:
-        DataError: There is no row, or a picture has several labels, or none is where its row says; with the folder
-            where they are.
+        DataError: There is no row, or a picture has several labels where one is learnt, or none is where its row says;
+            with the folder where they are.
     """
     source = annotations.source
     if not annotations.paths:
@@ -82,8 +82,9 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
         raise DataError(problem, where=format_printable(str(source)))
     root = find_root(annotations.paths, annotations.base or find_base(source, job), str(source), trim=bool(job.images))
     records, label_notes = label_texts.clean_labels(annotations.make_records(root.uris), merge=job.merge_labels)
-    chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers)
-    _require_single_labels(chosen.values(), source)
+    chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers, join=job.task == MULTILABEL.name)
+    if job.task not in ("auto", MULTILABEL.name):
+        _require_single_labels(chosen.values(), source, job.task)
     notes = [*annotations.notes, *root.notes, *label_notes]
     if job.images and not is_remote(root.base) and (others := _count_others(root, leave_out)):
         notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
@@ -96,13 +97,13 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     )
 
 
-def _require_single_labels(records: Iterable[Record], source: Path) -> None:
-    several = [record for record in records if len(record.labels) > 1]
+def _require_single_labels(records: Iterable[Record], source: Path, task: str) -> None:
+    several = [record for record in records if len(record.labels) > 1 or record.labels == label_texts.NONE]
     if several:
-        uri, labels = format_printable(several[0].uri), ", ".join(map(format_printable, several[0].labels))
-        sentence = f"{len(several):,} pictures have several labels, which are not learnt together: `{uri}`: {labels}"
-        hint = "name a column with one label a picture with --target"
-        raise DataError(sentence, where=format_printable(str(source)), hint=hint)
+        uri, labels = format_printable(several[0].uri), ", ".join(map(format_printable, several[0].labels)) or "none"
+        sentence = f"{len(several):,} pictures have several labels, or none of them: `{uri}`: {labels}"
+        where = f"{format_printable(str(source))}, --task {task}"
+        raise DataError(sentence, where=where, hint="--task multilabel learns them; --target names another column")
 
 
 def _count_others(root: PictureRoot, leave_out: frozenset[str]) -> int:
@@ -115,9 +116,12 @@ def _count_others(root: PictureRoot, leave_out: frozenset[str]) -> int:
 
 
 def _drop_repeated_rows(
-    records: Sequence[Record], numbers: Sequence[int]
+    records: Sequence[Record], numbers: Sequence[int], *, join: bool
 ) -> tuple[dict[str, Record], list[str], list[SkippedFile]]:
-    """Pictures by uri, uris without a label, and rows that say again, or otherwise, what another row said."""
+    """Pictures by uri, uris without a label, and rows that say again, or otherwise, what another row said.
+
+    With `join` the labels of a picture's rows are put together instead.
+    """
     chosen, first, skipped = dict[str, Record](), dict[str, int](), list[SkippedFile]()
     contradicted, blank = dict[str, list[int]](), list[tuple[str, int]]()
     for number, record in zip(numbers, records, strict=True):
@@ -126,7 +130,10 @@ def _drop_repeated_rows(
             blank.append((uri, number))
         elif (earlier := chosen.setdefault(uri, record)) is record:
             first[uri] = number
-        elif earlier.labels != record.labels:
+        elif join and not set(record.labels) <= set(earlier.labels):
+            labels = dict.fromkeys(label for label in (*earlier.labels, *record.labels) if label)
+            chosen[uri] = earlier._replace(labels=tuple(labels))
+        elif set(earlier.labels) != set(record.labels) and not join:
             contradicted.setdefault(uri, [first[uri]]).append(number)
         else:
             skipped.append(_skip_copy(uri, number, first[uri]))

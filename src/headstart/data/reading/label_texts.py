@@ -11,6 +11,7 @@ from headstart.core.storage.files import format_printable
 from headstart.data.reading.records import Record
 
 MISSING = frozenset({"", "nan", "null", "<na>", "n/a", "#n/a", "nat"})  # in any case
+NONE = ("",)  # said of a picture that has none of the labels: an empty list, or a lone separator
 SEPARATOR = "|"  # between several labels in a cell, as the NIH chest X-rays have them
 MOST_CLASSES = 20  # distinct numbers that are still taken as names of classes
 _SHOWN = 5
@@ -27,12 +28,15 @@ def format_value(value: Any) -> str:
 
 
 def split_labels(value: Any) -> tuple[str, ...]:
-    """The labels of a cell, none where it is missing: a list, or texts with `|` between them."""
+    """The labels of a cell, each once, none where it is missing: a list, or texts with `|` between them.
+
+    An empty list, or a lone `|`, is `NONE`.
+    """
     if isinstance(value, list | tuple):
-        return tuple(text for item in value if (text := format_value(item)))
+        return tuple(dict.fromkeys(text for item in value if (text := format_value(item)))) if value else NONE
     text = format_value(value)
     if SEPARATOR in text:
-        return tuple(part for part in text.split(SEPARATOR) if part.strip())
+        return tuple(dict.fromkeys(part for part in text.split(SEPARATOR) if part.strip())) or NONE
     return (text,) if text else ()
 
 
@@ -46,8 +50,10 @@ def parse_number(value: Any) -> float | None:
 
 
 def infer_task(labels: Iterable[tuple[str, ...]]) -> tuple[str, str]:
-    """What is learnt from labels, one a picture: `classification` or `regression`, and why in a sentence."""
+    """What is learnt from the labels of pictures: the name of a task, and why in a sentence."""
     counts = Counter(labels)
+    if several := sum(count for labels_of, count in counts.items() if len(labels_of) > 1 or labels_of == NONE):
+        return "multilabel", f"{several:,} pictures have several labels, or none of them"
     numbers = [parse_number(labels_of[0]) for labels_of in counts if labels_of]
     values = {number for number in numbers if number is not None}
     if len(values) == 0 or None in numbers:

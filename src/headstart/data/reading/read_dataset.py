@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from headstart.core.storage.serialization import save_value
 from headstart.core.types import OWN_RANGES, Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
 from headstart.data.reading import band_reading
 from headstart.data.reading.file_inspection import FileInspection, FileInspector
+from headstart.data.reading.label_texts import SEPARATOR
 from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
 from headstart.data.reading.scenes import find_scenes
 from headstart.data.reading.targets import describe_targets, make_targets
@@ -272,16 +274,28 @@ def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
 def _format_targets(data: Dataset) -> str:
     if not data.class_names:
         return f"with a number each, {data.output_names[0]} from {data.targets.min():g} to {data.targets.max():g}"
+    if data.learning_task.has_labels:
+        counts = data.targets.sum(axis=1)
+        blank = f", {int((counts == 0).sum()):,} with none" if not counts.all() else ""
+        return f"with any of {len(data.class_names):,} labels, {counts.mean():.2g} a picture{blank}"
     filled = len(set(data.targets.tolist()))
     empty = len(data.class_names) - filled
     return f"in {filled:,} classes" + (f" ({empty:,} more without any)" if empty else "")
+
+
+def list_labels(data: Dataset) -> list[Any]:
+    """What each picture is said to be: its class, its labels with `|` between them, or its number."""
+    targets = data.targets.tolist()
+    if data.learning_task.has_labels:
+        return [SEPARATOR.join(compress(data.class_names, row)) for row in targets]
+    return [data.class_names[target] for target in targets] if data.class_names else targets
 
 
 def _format_table(data: Dataset) -> bytes:
     header = (
         "file",
         "use",
-        "class" if data.class_names else data.output_names[0],
+        "labels" if data.learning_task.has_labels else "class" if data.class_names else data.output_names[0],
         "split",
         "width_px",
         "height_px",
@@ -291,8 +305,7 @@ def _format_table(data: Dataset) -> bytes:
     )
     facts = data.facts
     measures = zip(facts.width_px, facts.height_px, facts.file_bytes, data.digests, facts.notes, strict=True)
-    targets = data.targets.tolist()
-    labels = [data.class_names[target] for target in targets] if data.class_names else targets
+    labels = list_labels(data)
     rows: list[tuple[Any, ...]] = [
         (uri, "used", name, split, *measured)
         for uri, name, split, measured in zip(data.uris, labels, data.split, measures, strict=True)

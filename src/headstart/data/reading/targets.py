@@ -1,4 +1,4 @@
-"""From labels as texts to targets: positions of classes, or numbers."""
+"""From labels as texts to targets: positions of classes, labels that are there, or numbers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,40 @@ import numpy as np
 
 from headstart.core.errors import DataError, NoOpError
 from headstart.core.storage.files import format_printable
-from headstart.core.types import CLASSIFICATION, REGRESSION
+from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION
 from headstart.data.reading.label_texts import parse_number
 from headstart.data.reading.records import Labelling, sort_by_bytes
 
-LEAST = 10  # pictures with a number
+LEAST = 10  # pictures with a number, or with labels
 _SHOWN = 5
 
 Targets = tuple[np.ndarray, tuple[str, ...]]
 
 
 def make_targets(labelling: Labelling) -> Targets:
-    """The targets of all records, and the names of the classes, none of numbers.
+    """The targets of all records, and the names of the classes or labels, none of numbers.
 
     Raises:
-        DataError: A label is no number, or fewer than `LEAST` have a number.
-        NoOpError: All numbers are the same.
+        DataError: A label is no number, or fewer than `LEAST` have a number, or labels.
+        NoOpError: All numbers, or all pictures' labels, are the same.
     """
     return _MAKERS[labelling.task](labelling)
+
+
+def _mark_labels(labelling: Labelling) -> Targets:
+    names = tuple(sort_by_bytes({label for record in labelling.records for label in record.labels} - {""}))
+    positions = {name: position for position, name in enumerate(names)}
+    targets = np.zeros((len(labelling.records), len(names)), bool)
+    for row, record in enumerate(labelling.records):
+        targets[row, [positions[label] for label in record.labels if label]] = True
+    if not names or (targets == targets[0]).all():
+        shown = format_printable("|".join(names)) or "no label"
+        sentence = f"all {len(targets):,} pictures have the same labels, {shown}: there is nothing to learn"
+        raise NoOpError(sentence, hint="--target names another column")
+    if len(targets) < LEAST:
+        sentence = f"{len(targets)} pictures have labels, and at least {LEAST} are needed"
+        raise DataError(sentence, hint="add pictures with their labels")
+    return targets, names
 
 
 def _find_classes(labelling: Labelling) -> Targets:
@@ -54,14 +70,14 @@ def _parse_numbers(labelling: Labelling) -> Targets:
 
 _MAKERS: dict[str, Callable[[Labelling], Targets]] = {
     CLASSIFICATION.name: _find_classes,
+    MULTILABEL.name: _mark_labels,
     REGRESSION.name: _parse_numbers,
 }
 
 
 def describe_targets(targets: np.ndarray, task: str, name: str) -> Sequence[str]:
     """What of numbers should be told: that there are only two."""
-    values = np.unique(targets)
-    if task != REGRESSION.name or len(values) > 2:
+    if task != REGRESSION.name or len(values := np.unique(targets)) > 2:
         return []
     low, high = values.tolist()
     return [f"`{name}` has two values alone, {low:g} and {high:g}: --task classification would tell them apart"]

@@ -13,11 +13,6 @@ import numpy as np
 
 from headstart.core.types import FittedHead
 from headstart.heads import covariance, design_matrix, softmax_regression
-from headstart.statistics.sampling import evenly_spaced
-
-PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strength over columns per picture
-# Rows from which large sets take their expected curvature: it steers, the optimum is exact.
-APPROXIMATE_ROWS = 16_384
 
 
 class Logistic:
@@ -35,7 +30,7 @@ class Logistic:
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Strengths in parts of D / M: a prior whose scores spread alike for any number of columns."""
-        return [{"strength": part * dim / n_train} for part in PARTS]
+        return [{"strength": part * dim / n_train} for part in softmax_regression.PARTS]
 
     def path(
         self,
@@ -73,17 +68,11 @@ def _solve_path(
         for _ in params:
             yield np.zeros((x.shape[1], 1)), np.zeros(1)
         return
-    coordinates = covariance.make_coordinates(design_matrix.Design(x, moments), gram=_approximate_gram(x, moments))
+    coordinates = covariance.make_coordinates(
+        design_matrix.Design(x, moments), gram=covariance.approximate_gram(x, moments)
+    )
     strengths = (float(setting["strength"]) for setting in params)
     yield from softmax_regression.solve_path(coordinates, y, n_classes, strengths, weight, tolerance)
-
-
-def _approximate_gram(x: np.ndarray, moments: design_matrix.Moments) -> np.ndarray | None:
-    """(D, D) second moments of evenly spaced rows where there are many; None where all rows are used."""
-    max_rows = max(APPROXIMATE_ROWS, 2 * x.shape[1])
-    if len(x) <= max_rows:
-        return None
-    return design_matrix.Design(np.asarray(x[evenly_spaced(len(x), max_rows)]), moments).compute_gram()
 
 
 PLUGIN = Logistic()

@@ -142,7 +142,7 @@ def _format_data(card: CardInput) -> str:
     data, splits = card.dataset, card.splits
     sides = {"training": splits.train, "validation": splits.val, "test": splits.test}
     filled_sides = {name: rows for name, rows in sides.items() if len(rows)}
-    targets, names, word = find_strata(data)
+    targets, names, word, _ = find_strata(data)
     ending = "with the fewest training pictures; `read/files.csv` beside this card lists every file"
     counts = [np.bincount(targets[np.asarray(r)], minlength=len(names)) for r in filled_sides.values()]
     rarest = sorted(np.argsort(counts[0], kind="stable")[:_MOST_ROWS].tolist())

@@ -95,7 +95,7 @@ def _count_texts(texts: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _class_counts(report: ReportInput) -> list[dict[str, Any]]:
-    targets, names, _ = find_strata(report.dataset)
+    targets, names, *_ = find_strata(report.dataset)
     c = len(names)
     sides = {"all": np.bincount(targets, minlength=c)}
     for side in ("train", "val", "test") if report.splits else ():

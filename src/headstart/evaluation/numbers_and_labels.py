@@ -1,4 +1,4 @@
-"""The measured model of numbers: against the mean of the training pictures, and which numbers are suspect."""
+"""The measured model of numbers or of several labels: against one answer for all, and what is suspect."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from headstart.core.types import Evaluation, Score
 from headstart.evaluation import baselines, verdicts
 from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.held_out_scores import JudgedSplit, list_caveats
+from headstart.statistics.calibration_error import calibration_bins
 
 FAR = 5.0  # robust standard deviations of held-out errors beyond which a number is suspected to be wrong
+SURE = 0.75  # a held-out probability this far from what is said makes a label suspect
 MOST = 200  # suspects
 
 
-def measure_numbers(
+def measure_model(
     judged_splits: dict[str, JudgedSplit],
     scores: list[Score],
     feature_sets: dict[str, JudgedSplit],
@@ -21,14 +23,19 @@ def measure_numbers(
     *,
     is_nested: bool,
 ) -> Evaluation:
-    """What was measured of a model that answers with a number; `scores` are its own, the headline's split first."""
-    headline = next(iter(judged_splits.values()))
-    p_mean = baselines.answer_constantly(len(headline.y), inputs.splits.train, inputs.data)
-    baseline_scores = baselines.score_baseline(headline, p_mean, baselines.MEAN, inputs.seed)
+    """What was measured of a model that answers so; `scores` are its own, the headline's split first."""
+    headline, has_labels = next(iter(judged_splits.values())), inputs.data.learning_task.has_labels
+    p_constant = baselines.answer_constantly(len(headline.y), inputs.splits.train, inputs.data)
+    constant = baselines.name_constant(inputs.data.learning_task)
+    baseline_scores = baselines.score_baseline(headline, p_constant, constant, inputs.seed)
     for subject, part in feature_sets.items():
         baseline_scores += baselines.score_baseline(part, part.p, subject, inputs.seed)
     caveats = list_caveats(headline, inputs.data, inputs.splits, scores)
-    suspects, answers = find_far_numbers(judged_splits)
+    labels = np.empty(0, np.int64)
+    if has_labels:
+        suspects, labels, answers = find_doubtful_labels(judged_splits)
+    else:
+        suspects, answers = find_far_numbers(judged_splits)
     return Evaluation(
         split=headline.split,
         scores=tuple(scores),
@@ -36,12 +43,13 @@ def measure_numbers(
         confusion=np.zeros((0, 0), np.int64),
         rows=headline.rows,
         probabilities=headline.p,
-        calibration=(),
+        calibration=calibration_bins(*_pool_labels(headline)) if has_labels else (),
         suspects=suspects,
+        rival_classes=tuple(labels.tolist()),
         rival_probabilities=tuple(answers.tolist()),
         threshold=None,
         verdicts=(
-            verdicts.judge_headline(headline, scores, p_mean[0], (), is_nested=is_nested, caveats=caveats),
+            verdicts.judge_headline(headline, scores, p_constant[0], (), is_nested=is_nested, caveats=caveats),
             verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
             verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),
             verdicts.judge_enough_data(inputs.adapted.curve),
@@ -63,3 +71,24 @@ def find_far_numbers(judged_splits: dict[str, JudgedSplit]) -> tuple[np.ndarray,
     order = np.argsort(-centred, kind="stable")[:MOST]
     far = order[centred[order] > FAR * spread] if spread > 0 else order[:0]
     return rows[far].astype(np.int64), np.asarray(p[far, 0], np.float64)
+
+
+def _pool_labels(part: JudgedSplit) -> tuple[np.ndarray, np.ndarray]:
+    """Every label of every picture as one of two classes: (M C,) int64, and probabilities (M C, 2)."""
+    p = part.p.reshape(-1).astype(np.float64)
+    return part.y.reshape(-1).astype(np.int64), np.stack([1 - p, p], axis=1)
+
+
+def find_doubtful_labels(judged_splits: dict[str, JudgedSplit]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pictures (P,) int64, labels (P,) int64, and held-out probabilities (P,) that contradict what is said of these.
+
+    The most doubtful first; a picture once, with its most doubtful label.
+    """
+    parts = [part for split, part in judged_splits.items() if split != "train"]
+    rows, y, p = (np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "y", "p"))
+    against = np.where(y, 1 - p, p)
+    label = against.argmax(axis=1)
+    worst = against[np.arange(len(rows)), label]
+    order = np.argsort(-worst, kind="stable")[:MOST]
+    order = order[worst[order] >= SURE]
+    return rows[order].astype(np.int64), label[order].astype(np.int64), p[order, label[order]].astype(np.float64)
