@@ -14,6 +14,7 @@ import headstart
 from command_line import LITE0, call
 from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
+from headstart.core.storage import serialization
 from headstart.core.types import Embeddings
 from headstart.evaluation.drift import drift_reference
 from headstart.runtime import usage_log
@@ -179,10 +180,21 @@ def test_report_and_card_speak_of_numbers(run):
     assert len(run.read_heat_maps()) == len(run.find(headstart.core.types.Explained).maps) > 0
 
 
-def test_runs_of_numbers_are_not_compared_by_classes(run, tmp_path):
-    other = shutil.copytree(run.path, tmp_path / "other")
-    with pytest.raises(DataError, match="answers with numbers, and runs are compared by their classes"):
-        headstart.compare([run.path, other])
+def test_runs_of_numbers_are_compared_by_squared_errors_on_the_same_pictures(run, tmp_path):
+    other, evaluation = shutil.copytree(run.path, tmp_path / "other"), run.evaluation
+    [pair] = headstart.compare([run.path, other])["pairs"]
+    assert pair["sentence"] == "a tie: both give the same answers for 20 pictures"
+    off = np.asarray(evaluation.probabilities) + np.random.default_rng(0).normal(0, 20, (20, 1))
+    serialization.save_value(dataclasses.replace(evaluation, probabilities=off), other / "evaluate")
+    stdout, _ = call("compare", run.path, other)
+    [pair] = headstart.compare([run.path, other])["pairs"]
+    truth = np.asarray(run.dataset.targets)[evaluation.rows]
+    gains = np.square(evaluation.probabilities[:, 0] - truth) - np.square(off[:, 0] - truth)
+    assert pair["scores"][0]["name"] == "mse" and pair["scores"][0]["value"] == pytest.approx(gains.mean(), rel=1e-5)
+    assert pair["scores"][0]["high"] < 0 and not pair["scores"][0]["tie"] and pair["only_one"] == (gains < 0).sum()
+    better = f"`{run.path.as_posix()}` is better: mean squared error -"
+    assert better in stdout and f"the first alone is nearer on {pair['only_one']} of them" in stdout
+    assert stdout.splitlines()[0].split()[:5] == ["run", "split", "mae", "rmse", "r2"]
 
 
 def test_settings_of_classes_are_refused_together(table, tmp_path):

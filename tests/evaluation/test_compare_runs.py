@@ -252,3 +252,13 @@ def test_a_run_that_is_judged_by_the_folds_that_chose_it_is_said_to_be_flattered
     flattery = f"the folds that judge `{two[1].as_posix()}` also chose its model: its scores are optimistic"
     assert compared.pairs[0].sentence.endswith(flattery)
     assert "cv, optimistic" in format_comparison(serialization.as_json(compared))
+
+
+def test_runs_of_two_tasks_are_refused(two):
+    one, other = two
+    numbers = dataclasses.replace(dataset(TARGETS), task="regression", class_names=())
+    serialization.save_value(numbers, other / "read")
+    with pytest.raises(
+        UsageError, match="is of classification and .* is of regression: their answers are not compared"
+    ):
+        compare_runs([one, other])

@@ -51,7 +51,8 @@ def _format_scores(runs: Sequence[Mapping[str, Any]]) -> str:
         name, model = format_printable(run["name"]), format_printable(run["model"])
         split = f"{run['split']}, optimistic" if run["optimistic"] else run["split"]
         rows.append((name, split, *map(format_interval, run["scores"]), model))
-    return format_table(("run", "split", "accuracy", "balanced accuracy", "log loss", "model"), rows)
+    names = [score["name"].replace("_", " ") for score in runs[0]["scores"]]
+    return format_table(("run", "split", *names, "model"), rows)
 
 
 def _format_costs(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,6 @@
 """Compare: which run is better on the same pictures, at what cost, in which classes, and what was done otherwise.
 
-Every pair is tested, and the tests of the accuracy are corrected for their number.
+Every pair is tested, by the accuracy or the squared errors of numbers, and the tests are corrected for their number.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from headstart.core.storage.files import format_printable
 from headstart.core.types import Score
 from headstart.evaluation.comparison import paired_runs as pairs
 from headstart.evaluation.comparison.paired_runs import RunPair, ScoreDifference
-from headstart.evaluation.comparison.run_summary import Cost, RunSummary, read_run_summary
+from headstart.evaluation.comparison.run_summary import Cost, RunSummary, list_labels, read_run_summary
+from headstart.statistics.losses import is_gain
 
 _SHOWN = 5  # files that are named
+_WORDS = {"mse": "mean squared error", "mae": "mean absolute error"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +76,16 @@ def compare_runs(paths: Sequence[str | Path]) -> RunComparison:
     """Compare finished runs.
 
     Raises:
-        UsageError: Fewer than two, or one twice.
+        UsageError: Fewer than two, or one twice, or of several tasks.
         DataError: One is no finished run.
     """
     _require_several(list(map(Path, paths)))
     summaries = [read_run_summary(Path(path)) for path in paths]
+    _require_one_task(summaries)
     run_pairs = [pairs.compare_pair(first, other) for first, other in combinations(summaries, 2)]
     return RunComparison(
         runs=tuple(map(_make_member, summaries)),
-        pairs=tuple(_correct_accuracies(run_pairs, {s.name for s in summaries if s.is_optimistic})),
+        pairs=tuple(_correct_tests(run_pairs, {s.name for s in summaries if s.is_optimistic})),
         settings=tuple(_list_settings(summaries)),
         data=tuple(_describe_change(summaries[0], other) for other in summaries[1:]),
     )
@@ -94,6 +97,14 @@ def _require_several(paths: list[Path]) -> None:
     twice = [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]
     if twice:
         raise UsageError(f"the run `{twice[0].name}` is named twice", where="RUN", hint="name each run once")
+
+
+def _require_one_task(summaries: Sequence[RunSummary]) -> None:
+    first = summaries[0]
+    other = next((each for each in summaries if each.dataset.task != first.dataset.task), None)
+    if other is not None:
+        tasks = " and ".join(f"`{each.name}` is of {each.dataset.task}" for each in (first, other))
+        raise UsageError(f"{tasks}: their answers are not compared", where="RUN", hint="name runs of one task")
 
 
 def _make_member(summary: RunSummary) -> Member:
@@ -112,11 +123,11 @@ def _make_member(summary: RunSummary) -> Member:
 # ---------------------------------------------------------------- verdicts
 
 
-def _correct_accuracies(run_pairs: list[RunPair], optimistic: set[str]) -> list[RunPair]:
-    accuracies = pairs.correct_for_number(tuple(pair.scores[0] for pair in run_pairs))
+def _correct_tests(run_pairs: list[RunPair], optimistic: set[str]) -> list[RunPair]:
+    tested = pairs.correct_for_number(tuple(pair.scores[0] for pair in run_pairs))
     corrected = []
-    for pair, accuracy in zip(run_pairs, accuracies, strict=True):
-        adjusted = dataclasses.replace(pair, scores=(accuracy, *pair.scores[1:]))
+    for pair, score in zip(run_pairs, tested, strict=True):
+        adjusted = dataclasses.replace(pair, scores=(score, *pair.scores[1:]))
         sentence = _format_sentence(adjusted, len(run_pairs)) + _format_optimism(adjusted, optimistic)
         corrected.append(dataclasses.replace(adjusted, sentence=sentence))
     return corrected
@@ -131,25 +142,29 @@ def _format_optimism(pair: RunPair, optimistic: set[str]) -> str:
 
 
 def _format_sentence(pair: RunPair, count: int) -> str:
-    accuracy = pair.scores[0]
-    gain = f"{accuracy.value:+.3f} [{accuracy.low:+.3f}, {accuracy.high:+.3f}]"
+    score = pair.scores[0]
+    gain = f"{_WORDS.get(score.name, score.name)} {score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
+    is_share = is_gain(score.name)
     if not pair.common:
-        verdict = "a tie" if accuracy.tie else f"`{_format_better(pair, accuracy)}` was right more often"
+        better = "was right more often" if is_share else "was off by less"
+        verdict = "a tie" if score.tie else f"`{_format_better(pair, score)}` {better}"
         return (
-            f"no picture judged both, so they are compared unpaired: {verdict}, accuracy {gain}; other pictures may be "
+            f"no picture judged both, so they are compared unpaired: {verdict}, {gain}; other pictures may be "
             "the reason, not the model"
         )
     tests = f", corrected for {count} pairs" if count > 1 else ""
-    test = f"p = {accuracy.adjusted:.2g} by {accuracy.test}{tests}"
-    verdict = "a tie" if accuracy.tie else f"`{_format_better(pair, accuracy)}` is better"
+    test = f"p = {score.adjusted:.2g} by {score.test}{tests}"
+    verdict = "a tie" if score.tie else f"`{_format_better(pair, score)}` is better"
     if not pair.only_one + pair.only_other:
-        return f"a tie: both are right on the very same of {pair.common:,} pictures, accuracy {gain}"
-    only = f"the first alone is right on {pair.only_one:,} of them, the second alone on {pair.only_other:,}"
-    return f"{verdict}: accuracy {gain} on the same {pair.common:,} pictures; {only} ({test})"
+        same = f"both are right on the very same of {pair.common:,} pictures, {gain}"
+        return f"a tie: {same if is_share else f'both give the same answers for {pair.common:,} pictures'}"
+    word = "right on" if is_share else "nearer on"
+    only = f"the first alone is {word} {pair.only_one:,} of them, the second alone on {pair.only_other:,}"
+    return f"{verdict}: {gain} on the same {pair.common:,} pictures; {only} ({test})"
 
 
-def _format_better(pair: RunPair, accuracy: ScoreDifference) -> str:
-    return format_printable(pair.one if accuracy.value > 0 else pair.other)
+def _format_better(pair: RunPair, score: ScoreDifference) -> str:
+    return format_printable(pair.one if (score.value > 0) == is_gain(score.name) else pair.other)
 
 
 # ---------------------------------------------------------------- what was done otherwise
@@ -185,7 +200,7 @@ def _describe_change(first: RunSummary, other: RunSummary) -> DataChange:
     )
 
 
-def _labels_by_digest(summary: RunSummary) -> dict[str, tuple[str, str]]:
+def _labels_by_digest(summary: RunSummary) -> dict[str, tuple[str, Any]]:
     data = summary.dataset
-    names = [data.class_names[target] for target in data.targets]
-    return {digest: (uri, name) for digest, uri, name in zip(data.digests, data.uris, names, strict=True)}
+    rows = zip(data.digests, data.uris, list_labels(data).tolist(), strict=True)
+    return {digest: (uri, label) for digest, uri, label in rows}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.types import Score
-from headstart.evaluation.comparison.run_summary import SCORES, RunSummary
+from headstart.evaluation.comparison.run_summary import SCORES, RunSummary, list_labels
 from headstart.statistics import paired_tests
 from headstart.statistics.intervals import Interval, difference_interval
 from headstart.statistics.losses import log_losses
@@ -26,7 +26,7 @@ FEWEST = 5  # pictures of a class below which nothing is said of it
 class ScoreDifference:
     """One score of the one run minus that of the other, with its 95 % interval."""
 
-    name: str  # `accuracy`, `balanced_accuracy`, `log_loss`, or `recall` of a class
+    name: str  # `accuracy`, `balanced_accuracy`, `log_loss`, `recall` of a class; of numbers `mse` and `mae`
     one: float
     other: float
     value: float
@@ -49,9 +49,9 @@ class RunPair:
     other: str
     common: int = 0  # pictures that both were judged by; 0 makes it unpaired
     relabelled: int  # pictures that both were judged by, with two labels; left out
-    only_one: int = 0  # pictures of which only the one's answer is right
+    only_one: int = 0  # pictures of which only the one's answer is right, or which number is nearer
     only_other: int = 0  # pictures of which only the other's is
-    scores: tuple[ScoreDifference, ...]  # accuracy first
+    scores: tuple[ScoreDifference, ...]  # that which is tested first
     classes: tuple[ScoreDifference, ...] = ()  # recall, class by class
     sentence: str = ""  # what it comes to
 
@@ -61,7 +61,7 @@ class _CommonPictures:
     labels: np.ndarray  # (M,) of str
     clusters: np.ndarray  # (M,) int64
     right: tuple[np.ndarray, ...]  # of both, (M,) bool
-    losses: tuple[np.ndarray, ...]  # of both, (M,) float64
+    losses: tuple[np.ndarray, ...]  # of both, (M,) float64; squared errors of numbers
     relabelled: int
 
 
@@ -70,6 +70,8 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
     both = _find_common_pictures(first, other)
     if not len(both.labels):
         return _compare_unpaired(first, other, both.relabelled)
+    if not first.dataset.learning_task.has_classes:
+        return _compare_numbers(first, other, both, seed)
     right, other_right = both.right
     scores = [
         _compare_shares("accuracy", right, other_right, both.clusters, seed),
@@ -91,16 +93,33 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
     )
 
 
+def _compare_numbers(first: RunSummary, other: RunSummary, both: _CommonPictures, seed: int) -> RunPair:
+    a, b = both.losses
+    interval = paired_tests.difference_of_losses(a, b, both.clusters, seed)
+    p, test = paired_tests.sign_flip_p(a - b, both.clusters, seed), "sign flips"
+    off, other_off = np.sqrt(a), np.sqrt(b)
+    mean_errors = paired_tests.difference_of_losses(off, other_off, both.clusters, seed)
+    return RunPair(
+        one=first.name,
+        other=other.name,
+        common=len(both.labels),
+        relabelled=both.relabelled,
+        only_one=int((a < b).sum()),
+        only_other=int((b < a).sum()),
+        scores=(
+            _make_difference("mse", a, b, interval, p=p, test=test),
+            _make_difference("mae", off, other_off, mean_errors),
+        ),
+    )
+
+
 def _find_common_pictures(first: RunSummary, other: RunSummary) -> _CommonPictures:
     places, other_places = (
         {digest: place for place, digest in reversed(list(enumerate(side.digests)))} for side in (first, other)
     )
     common = sorted((place, other_places[digest]) for digest, place in places.items() if digest in other_places)
     positions = np.array(common, np.int64).reshape(-1, 2)
-    labels = [
-        np.array(side.dataset.class_names, object)[side.truth[k]]
-        for side, k in zip((first, other), positions.T, strict=True)
-    ]
+    labels = [list_labels(side.dataset)[side.rows[k]] for side, k in zip((first, other), positions.T, strict=True)]
     same = labels[0] == labels[1]
     positions, common_labels = positions[same], labels[0][same]
     sides = tuple(zip((first, other), positions.T, strict=True))
@@ -108,9 +127,14 @@ def _find_common_pictures(first: RunSummary, other: RunSummary) -> _CommonPictur
         labels=common_labels,
         clusters=paired_tests.join_clusters(*(side.clusters[k] for side, k in sides)),
         right=tuple(side.answers[k] == side.truth[k] for side, k in sides),
-        losses=tuple(log_losses(side.truth[k], side.probabilities[k]) for side, k in sides),
+        losses=tuple(_measure_losses(side, k) for side, k in sides),
         relabelled=int((~same).sum()),
     )
+
+
+def _measure_losses(side: RunSummary, positions: np.ndarray) -> np.ndarray:
+    truth, p = side.truth[positions], side.probabilities[positions]
+    return log_losses(truth, p) if side.dataset.learning_task.has_classes else np.square(p[:, 0] - truth)
 
 
 def _test_pairs(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, str]:
@@ -183,7 +207,9 @@ def correct_for_number(differences: tuple[ScoreDifference, ...]) -> tuple[ScoreD
 
 def _compare_unpaired(first: RunSummary, other: RunSummary, relabelled: int) -> RunPair:
     a, b = ({score.name: score for score in side.scores} for side in (first, other))
-    scores = tuple(_unpaired_difference(a[name], b[name]) for name in SCORES if name in a and name in b)
+    scores = tuple(
+        _unpaired_difference(a[name], b[name]) for name in SCORES[first.dataset.task] if name in a and name in b
+    )
     return RunPair(one=first.name, other=other.name, relabelled=relabelled, scores=scores)
 
 

@@ -12,10 +12,13 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
-from headstart.core.types import Dataset, Score
+from headstart.core.types import CLASSIFICATION, REGRESSION, Dataset, Score
 from headstart.heads import decision_rule
 
-SCORES = ("accuracy", "balanced_accuracy", "log_loss")
+SCORES = {  # of a run, by task
+    CLASSIFICATION.name: ("accuracy", "balanced_accuracy", "log_loss"),
+    REGRESSION.name: ("mae", "rmse", "r2"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ class RunSummary:
 
     @property
     def truth(self) -> np.ndarray:
-        """(M,) int64."""
+        """(M,) targets."""
         return np.asarray(self.dataset.targets[self.rows])
 
 
@@ -71,9 +74,6 @@ def read_run_summary(path: Path) -> RunSummary:
     if evaluation.refusal:
         hint = "`headstart evaluate` measures both on labelled pictures"
         raise DataError(f"no picture judged the run `{path}`: there is nothing to compare", hint=hint)
-    if not data.learning_task.has_classes:
-        problem = f"the run `{path}` answers with numbers, and runs are compared by their classes"
-        raise DataError(problem, hint="look at both runs' `evaluate/scores.csv`")
     rows, split = np.asarray(evaluation.rows, np.int64), evaluation.split
     probabilities = np.asarray(evaluation.probabilities)
     return RunSummary(
@@ -88,11 +88,20 @@ def read_run_summary(path: Path) -> RunSummary:
         probabilities=probabilities,
         clusters=np.asarray(run.splits.clusters)[rows],
         scores=tuple(
-            s for name in SCORES for s in evaluation.scores if (s.split, s.name, s.subject) == (split, name, "")
+            s
+            for name in SCORES[data.task]
+            for s in evaluation.scores
+            if (s.split, s.name, s.subject) == (split, name, "")
         ),
         cost=_measure_cost(run),
         model=f"{' + '.join(f'{f.backbone}@{f.depth}' for f in features)}, {run.adapted.fitted.head}",
     )
+
+
+def list_labels(data: Dataset) -> np.ndarray:
+    """(N,) object: the name of each picture's class, or its number."""
+    targets = np.asarray(data.targets)
+    return np.array(data.class_names, object)[targets] if data.learning_task.has_classes else targets.astype(object)
 
 
 # ---------------------------------------------------------------- cost

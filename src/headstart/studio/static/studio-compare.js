@@ -7,7 +7,7 @@ export async function compareView({ main, studio }, list) {
   replaceContent(main, h("h1", {}, `${formatCount(names.length, "run")} compared`), h("p", { class: "muted" }, "Comparing them on the same pictures."));
   const place = h("div", { class: "tests" });
   const all = await Promise.all(names.map((name) => getJson(`api/runs/${encodePath(name)}/facts`)));
-  const rows = ["accuracy", "balanced_accuracy", "log_loss"].map((name) => [scoreName(name), (run) => {
+  const rows = [...new Set(all.flatMap((run) => run.scores.map((score) => score.name)))].map((name) => [scoreName(name), (run) => {
     const score = run.scores.find((one) => one.name === name);
     return score ? [h("b", {}, formatScore(score)), h("span", { class: "note" }, ` ${formatInterval(score)}`)] : ["-"];
   }]);
