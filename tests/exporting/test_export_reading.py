@@ -174,6 +174,7 @@ def test_predict_py_names_the_plausible_classes_that_headstart_does(score):
         np.zeros(len(p)),
         np.zeros(len(p), bool),
         ~conformal.make_sets(p, "least_ambiguous", floors).any(axis=1),
+        np.zeros(p.shape, bool),
     )
     want = [
         selective_prediction.list_prediction_set(found, at, ("a", "b", "c"), p[at], first[at]) for at in range(len(p))

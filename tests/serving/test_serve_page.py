@@ -1,9 +1,13 @@
 """The service's page in Chromium: a picture is dropped, an answer is seen; by keyboard, on a phone, light and dark."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import pages
+from headstart.core.types import MULTILABEL, REGRESSION, AnswerLayout, Prediction
+from headstart.serving.routes.response_rows import answer_row
 from headstart.uncertainty.selective_prediction import PredictionUncertainty, format_reasons
 from serving_bench import GREEN, KEY, RED
 
@@ -136,10 +140,44 @@ def test_it_is_accessible_and_fits(chromium, service, size, scheme, tmp_path):
 def test_novelty_is_rounded_as_in_the_reasons(chromium, service):
     shares = [0.99649, 0.9966, 0.4, 0.99999, 1.0]
     strange, none = np.ones(len(shares), bool), np.zeros(len(shares), bool)
-    uncertainty = PredictionUncertainty(none[:, None], np.array(shares), strange, none)
+    uncertainty = PredictionUncertainty(none[:, None], np.array(shares), strange, none, none[:, None])
     reasons = [format_reasons(None, uncertainty, row, "red", 0.5)[0] for row in range(len(shares))]
     with pages.page(chromium, f"{service.url}/") as shown:
         words = shown.evaluate("(shares) => shares.map(formatNovelty)", shares)
     numbers = ["99.6 %", "99.6 %", "40.0 %", "99.9 %", "all"]
     assert [text.split(" known")[0].removesuffix(" of") for text in words] == numbers
     assert [reason.split("than ")[1].split(" known")[0].removesuffix(" of the") for reason in reasons] == numbers
+
+
+SHOW = """(row) => {
+  const file = new File([], "a.png"), card = makeCard(file);
+  byId("answers").append(card);
+  showAnswer(card, file, row);
+  return card.innerText;
+}"""
+
+
+def test_numbers_and_labels_are_shown_as_what_they_are(chromium, service):
+    number = Prediction(uri="a.png", answer="16.5", number=16.5, low=14.0, high=19.0, novelty=0.2, likeliest="angle")
+    labels = Prediction(
+        uri="a.png",
+        answer="(none)",
+        labels=(),
+        likeliest="rust",
+        plausible=("rust",),
+        open=("rust",),
+        probabilities={"rust": 0.4},
+    )
+    rows = [
+        answer_row(number, AnswerLayout(("angle",), REGRESSION)),
+        answer_row(replace(number, number=None, labels=None, unknown=True, low=None), AnswerLayout(("a",), REGRESSION)),
+        answer_row(labels, AnswerLayout(("rust",), MULTILABEL)),
+        answer_row(replace(labels, answer="rust", labels=("rust",)), AnswerLayout(("rust",), MULTILABEL)),
+    ]
+    with pages.page(chromium, f"{service.url}/") as shown:
+        shown.locator("#drop").wait_for()
+        texts = [shown.evaluate(SHOW, row) for row in rows]
+        verdicts = [text.strip() for text in shown.locator(".verdict").all_inner_texts()]
+        assert pages.faults(shown) == []
+    assert verdicts == ["16.5 between 14 and 19", "unknown", "no label", "rust"]
+    assert "more novel than" in texts[0] and "there or absent" in texts[2] and "40.0 %" in texts[3]

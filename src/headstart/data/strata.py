@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headstart.core.types import Dataset, Task
+from headstart.core.types import NO_LABEL, Dataset, Task
 
 A_RANGE, MOST_RANGES = 60, 10
 LEAST_STRATUM = 10  # pictures that a label must be the rarest of; else the next rarest stands for them
-NO_LABEL = "(none)"
 
 
 class Strata(NamedTuple):

@@ -13,14 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits, Task
+from headstart.core.types import (
+    PRESENT,
+    Dataset,
+    Embeddings,
+    FitResult,
+    NameInitialization,
+    Ranking,
+    Score,
+    Splits,
+    Task,
+)
 from headstart.evaluation.held_out_scores import JudgedSplit, score_costs
 from headstart.features.embeddings import find_positions, join_columns, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads import cross_validation
 from headstart.statistics import metrics
 from headstart.statistics.losses import is_gain
-from headstart.statistics.multilabel_metrics import PRESENT
 from headstart.statistics.sampling import evenly_spaced
 
 MAJORITY, MEAN, SHARES = "majority class", "mean of the training pictures", "share of each label"

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core.job import Job
 from headstart.core.model_manifest import Decision
-from headstart.core.types import CLASSIFICATION, Dataset, Embeddings, FitResult, Score, Splits, Task
+from headstart.core.types import CLASSIFICATION, PRESENT, Dataset, Embeddings, FitResult, Score, Splits, Task
 from headstart.data.splits import count_straddling
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.cross_validation import count_folds
@@ -23,7 +23,6 @@ from headstart.heads.decision_rule import (
 )
 from headstart.statistics import metrics
 from headstart.statistics.intervals import cross_validation_effect, make_score, mean_interval
-from headstart.statistics.multilabel_metrics import PRESENT
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 WITHOUT_STRADDLING = "without straddling pictures"  # of scores: only pictures unlike those of other splits
@@ -93,7 +92,7 @@ def judge_splits(
         "cv": (adapted.cv_rows, adapted.cv_probabilities),
         "train": (splits.train, adapted.train_probabilities),
     }
-    judged_splits = {}
+    judged_splits, task = {}, data.learning_task
     for split, (rows, held_out) in sources.items():
         if len(rows):
             if held_out is None:  # by the very code that answers in a saved model
@@ -102,18 +101,17 @@ def judge_splits(
             if split == "cv" and adapted.nested_probabilities is not None:
                 p = np.asarray(adapted.nested_probabilities)
             elif split == "cv" and adapted.temperature != 1.0:  # these pictures set it
-                p = apply_cross_fitted_temperature(np.asarray(held_out), y, clusters, splits.seed)
+                p = apply_cross_fitted_temperature(np.asarray(held_out), y, clusters, splits.seed, task)
             else:
-                p = apply_temperature(np.asarray(held_out), adapted.temperature)
-            has_labels = data.learning_task.has_labels
+                p = apply_temperature(np.asarray(held_out), adapted.temperature, task)
             judged_splits[split] = JudgedSplit(
                 split=split,
                 rows=np.asarray(rows, np.int64),
                 y=y,
                 p=p,
-                answers=p >= PRESENT if has_labels else apply_decision(answer_rule, data.class_names, p),
+                answers=p >= PRESENT if task.has_labels else apply_decision(answer_rule, data.class_names, p),
                 clusters=clusters,
-                task=data.learning_task,
+                task=task,
                 n_folds=count_folds(splits.folds) if split == "cv" else 0,
             )
     return judged_splits

@@ -200,8 +200,9 @@ def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ..
         raise make_change_error(data.root, data.uris[rows[at]], detail)
     saved = np.concatenate([model.predict_probabilities(chunk) for chunk in chunks])
     untempered = predict_rows(fit_result.fitted, embeddings, fit_result.features, rows)
-    scale = 1.0 if data.learning_task.has_classes else max(float(np.std(data.targets)), 1e-30)  # numbers have any size
-    worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature)).max()) / scale
+    task = data.learning_task
+    scale = max(float(np.std(data.targets)), 1e-30) if task.is_number else 1.0  # numbers have any size
+    worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature, task)).max()) / scale
     if not worst <= TOLERANCE:
         raise SetupError(
             f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE:g}",

@@ -20,7 +20,7 @@ from headstart.core.model_manifest import Manifest, TrunkEntry, read_manifest
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.unpacking import load_tensors
-from headstart.core.types import TASKS, UNKNOWN, AnswerLayout, Prediction
+from headstart.core.types import PRESENT, TASKS, UNKNOWN, AnswerLayout, Prediction, format_labels
 from headstart.heads import decision_rule, prediction
 from headstart.networks.openvino_engine import Engine
 from headstart.runtime.inputs.decoded_batches import Chunk, Source, decode_chunks
@@ -33,7 +33,7 @@ Errors: TypeAlias = Literal["raise", "rows"]
 
 
 class Model:
-    """A model read from its folder; unless it `declines`, it always answers with a class, never `unknown`."""
+    """A model read from its folder; unless it `declines`, it always answers, never `unknown`."""
 
     def __init__(self, folder: Path, manifest: Manifest, *, declines: bool = True) -> None:
         self.folder, self.manifest, self.declines = folder, manifest, declines
@@ -141,7 +141,7 @@ class Model:
         if probabilities.shape[1] != len(self.class_names):
             problem = f"the head of the model answers for {probabilities.shape[1]} of {len(self.class_names)} classes"
             raise DataError(problem, where=str(self.folder))
-        return apply_temperature(probabilities, self.manifest.calibration.temperature)
+        return apply_temperature(probabilities, self.manifest.calibration.temperature, self.layout.task)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
         """Prediction sets and novelty of a chunk with features; None for a model without an uncertainty estimate."""
@@ -159,15 +159,23 @@ class Model:
         return [
             Prediction(uri=str(file), answer="", error=chunk.errors[at])
             if at in chunk.errors
-            else self._make_prediction(str(file), probabilities[at], int(classes[at]), uncertainty, at)
+            else self.make_prediction(str(file), probabilities[at], int(classes[at]), uncertainty, at)
             for at, file in enumerate(chunk.files)
         ]
 
-    def _make_prediction(
-        self, uri: str, row_probabilities: np.ndarray, chosen: int, uncertainty: PredictionUncertainty | None, at: int
+    def make_prediction(
+        self,
+        uri: str,
+        row_probabilities: np.ndarray,
+        chosen: int,
+        uncertainty: PredictionUncertainty | None = None,
+        at: int = 0,
     ) -> Prediction:
+        """The answer of (C,) calibrated probabilities and the chosen class, with row `at` of the uncertainty if any."""
         if self.layout.is_number:
             return self._make_number(uri, float(row_probabilities[0]), uncertainty, at)
+        if self.layout.task.has_labels:
+            return self._make_labels(uri, row_probabilities, uncertainty, at)
         name, by_class = self.class_names[chosen], dict(zip(self.class_names, row_probabilities.tolist(), strict=True))
         top, entry = int(np.argmax(row_probabilities)), self.manifest.doubt
         likeliest, probability = self.class_names[top], float(row_probabilities[top])
@@ -191,26 +199,56 @@ class Model:
         )
 
     def _make_number(self, uri: str, value: float, uncertainty: PredictionUncertainty | None, at: int) -> Prediction:
-        [name], entry, text = self.class_names, self.manifest.doubt, f"{value:.6g}"
-        number = Prediction(uri=uri, answer=text, number=value, probabilities={name: value}, likeliest=name)
-        if uncertainty is None or entry is None:
+        [name] = self.class_names
+        number = Prediction(uri=uri, answer=f"{value:.6g}", number=value, probabilities={name: value}, likeliest=name)
+        if uncertainty is None:
             return number
         half_width = float(self.uncertainty_arrays["thresholds"][0])
+        return self._decline_strange(
+            dataclasses.replace(number, low=value - half_width, high=value + half_width), uncertainty, at
+        )
+
+    def _make_labels(self, uri: str, p: np.ndarray, uncertainty: PredictionUncertainty | None, at: int) -> Prediction:
+        by_label = dict(zip(self.class_names, p.tolist(), strict=True))
+        labels = tuple(name for name, value in by_label.items() if value >= PRESENT)
+        prediction = Prediction(
+            uri=uri,
+            answer=format_labels(labels),
+            labels=labels,
+            probabilities=by_label,
+            likeliest=self.class_names[int(np.argmax(p))],
+        )
+        if uncertainty is None:
+            return prediction
+        ranked = np.argsort(-p, kind="stable")
+        plausible, undecided = (
+            tuple(self.class_names[c] for c in ranked if flags[at, c])
+            for flags in (uncertainty.plausible, uncertainty.open)
+        )
+        return self._decline_strange(
+            dataclasses.replace(prediction, plausible=plausible, open=undecided), uncertainty, at
+        )
+
+    def _decline_strange(self, prediction: Prediction, uncertainty: PredictionUncertainty, at: int) -> Prediction:
+        """The same with its novelty, and declined where the picture is strange."""
+        entry, name = self.manifest.doubt, prediction.likeliest
+        assert entry is not None
         unknown = self.declines and bool(uncertainty.unknown[at])
+        reasons = selective_prediction.format_reasons(entry, uncertainty, at, name, prediction.probabilities[name])
         return dataclasses.replace(
-            number,
-            answer=UNKNOWN if unknown else text,
-            low=value - half_width,
-            high=value + half_width,
+            prediction,
+            answer=UNKNOWN if unknown else prediction.answer,
             novelty=float(uncertainty.novelty[at]) if entry.novelty else None,
             unknown=unknown,
-            reasons=selective_prediction.format_reasons(entry, uncertainty, at, name, value) if unknown else (),
+            reasons=reasons if unknown else (),
         )
 
     def answer_declined(self, prediction: Prediction) -> Prediction:
         """The same with a class, by the model's threshold or costs, where the model declined to answer."""
         if not prediction.unknown:
             return prediction
+        if prediction.labels is not None:
+            return dataclasses.replace(prediction, answer=format_labels(prediction.labels), unknown=False)
         if prediction.number is not None:
             return dataclasses.replace(prediction, answer=f"{prediction.number:.6g}", unknown=False)
         probabilities = np.array([[prediction.probabilities[name] for name in self.class_names]], np.float32)

@@ -1,8 +1,8 @@
 """What is counted of answers, and nothing else: no name, no picture, no features, so that a count tells of nobody.
 
-Classes, confidence, novelty, sizes of prediction sets, `unknown`, files that could not be read, into which tenth of the
-held-out answers a number falls, and of the features a sketch: into which tenth of the held-out pictures they fall along
-eight fixed directions. Counts add up.
+Classes or labels, confidence, novelty, sizes of prediction sets, `unknown`, files that could not be read, into which
+tenth of the held-out answers a number falls, and of the features a sketch: into which tenth of the held-out pictures
+they fall along eight fixed directions. Counts add up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ LARGEST = 10**15  # of a count; sums of them stay whole numbers
 DIRECTIONS, TENTHS = 8, 10
 _ARRAYS = {"confidence": (BINS,), "novelty": (BINS,), "sizes": (SIZES,), "features": (DIRECTIONS, TENTHS)}
 _ARRAYS |= {"numbers": (TENTHS,)}
-_ADDED = ("numbers",)  # what older logs do not have
+_COUNTERS = ("labels", "present")
+_ADDED = ("numbers", "present")  # what older logs do not have
 
 
 def _make_zeros(name: str) -> Callable[[], np.ndarray]:
@@ -39,6 +40,7 @@ class Counts:
     errors: int = 0  # files that could not be read
     unknown: int = 0
     labels: Counter[str] = field(default_factory=Counter)  # likeliest class -> pictures
+    present: Counter[str] = field(default_factory=Counter)  # label -> pictures that have it by the answer
     confidence: np.ndarray = field(default_factory=_make_zeros("confidence"))  # (BINS,) of the likeliest class
     novelty: np.ndarray = field(default_factory=_make_zeros("novelty"))  # (BINS,)
     sizes: np.ndarray = field(default_factory=_make_zeros("sizes"))  # (SIZES,) of the prediction sets
@@ -48,7 +50,8 @@ class Counts:
     def __iadd__(self, other: Counts) -> Counts:
         self.answered, self.errors = self.answered + other.answered, self.errors + other.errors
         self.unknown += other.unknown
-        self.labels.update(other.labels)
+        for name in _COUNTERS:
+            getattr(self, name).update(getattr(other, name))
         for name in _ARRAYS:
             getattr(self, name)[...] += getattr(other, name)
         return self
@@ -56,8 +59,8 @@ class Counts:
     def as_json(self) -> dict[str, Any]:
         """As plain JSON."""
         numbers = {"answered": self.answered, "errors": self.errors, "unknown": self.unknown}
-        labels = {name: self.labels[name] for name in sorted(self.labels)}
-        return {**numbers, "labels": labels, **{name: getattr(self, name).tolist() for name in _ARRAYS}}
+        counters = {name: dict(sorted(getattr(self, name).items())) for name in _COUNTERS}
+        return {**numbers, **counters, **{name: getattr(self, name).tolist() for name in _ARRAYS}}
 
 
 def from_json(content: Mapping[str, Any]) -> Counts:
@@ -67,16 +70,18 @@ def from_json(content: Mapping[str, Any]) -> Counts:
         arrays = {name: np.array(content[name], np.int64) for name in names}
         if any(array.shape != _ARRAYS[name] or (array < 0).any() for name, array in arrays.items()):
             raise ValueError("a histogram has other bins")
-        labels = Counter({str(name): int(count) for name, count in content["labels"].items()})
+        names = [name for name in _COUNTERS if name in content or name not in _ADDED]
+        counters = {name: Counter({str(k): int(count) for k, count in content[name].items()}) for name in names}
         answered, errors, unknown = (int(content[name]) for name in ("answered", "errors", "unknown"))
     except (KeyError, TypeError, AttributeError, OverflowError) as err:
         raise ValueError(f"these are no counts: {err!r}") from err
-    numbers = [answered, errors, unknown, *labels.values(), *(int(a.max()) for a in arrays.values())]
+    numbers = [answered, errors, unknown, *(int(a.max()) for a in arrays.values())]
+    numbers += [count for counter in counters.values() for count in counter.values()]
     if min(numbers) < 0 or max(numbers) > LARGEST:
         raise ValueError("a count is negative, or more than anyone can have counted")
-    counts = Counts(answered=answered, errors=errors, unknown=unknown, labels=labels)
-    for name, array in arrays.items():
-        setattr(counts, name, array)
+    counts = Counts(answered=answered, errors=errors, unknown=unknown)
+    for name, values in {**counters, **arrays}.items():
+        setattr(counts, name, values)
     return counts
 
 
@@ -98,7 +103,8 @@ def count_predictions(
     unknown = sum(prediction.unknown for prediction in readable)
     counts = Counts(answered=len(readable), errors=len(predictions) - len(readable), unknown=unknown)
     of_classes = [(row, row.likeliest or row.answer) for row in readable if row.number is None]
-    counts.labels.update(name for _, name in of_classes)
+    counts.labels.update(name for row, name in of_classes if row.labels is None)
+    counts.present.update(name for row in readable for name in row.labels or ())
     counts.confidence += _bin_values([row.probabilities[name] for row, name in of_classes])
     counts.novelty += _bin_values([prediction.novelty for prediction in readable if prediction.novelty is not None])
     if has_sets:

@@ -20,7 +20,7 @@ class Metrics:
 
     def __init__(self, load: Load) -> None:
         self._registry = registry = CollectorRegistry()
-        answers_help = "Pictures by answer; `unknown` and `error` too."
+        answers_help = "Pictures by answer, of several labels by each; `unknown` and `error` too."
         self._answers = Counter("headstart_answers", answers_help, ["model", "answer"], registry=registry)
         self._requests = Counter(
             "headstart_requests", "Requests by route and status.", ["route", "method", "status"], registry=registry
@@ -44,7 +44,9 @@ class Metrics:
         for prediction in predictions:
             is_number = prediction.number is not None and not prediction.unknown
             answer = prediction.likeliest if is_number else prediction.answer  # numbers are not counted one by one
-            self._answers.labels(model, "error" if prediction.error else answer).inc()
+            labels = () if prediction.unknown else prediction.labels or ()
+            for name in labels or ("error" if prediction.error else answer,):
+                self._answers.labels(model, name).inc()
 
     def declare_answers(self, model: str, class_names: Sequence[str]) -> None:
         """Let every answer that a model can give be seen as 0 before it is given."""

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from headstart.core.types import Score
+from headstart.core.types import PRESENT, Score
 from headstart.statistics.intervals import (
     Interval,
     compact_clusters,
@@ -24,8 +24,6 @@ from headstart.statistics.intervals import (
 )
 from headstart.statistics.losses import binary_log_losses
 from headstart.statistics.per_class_metrics import ABSENT, PER_CLASS, Case, Part, average_classes
-
-PRESENT = 0.5  # more likely than not
 
 
 @dataclass(eq=False)

@@ -1,7 +1,8 @@
 """A saved model made by hand: a real OpenVINO graph and a linear head, no weights needed.
 
 Its features are the mean red, green and blue of a picture (`shallow`) and of its upper half (`deep`), and it answers
-`blue`, `green` or `red`, so that what it must say is known without asking it.
+`blue`, `green` or `red`, so that what it must say is known without asking it. With the task `multilabel` it answers
+with those whose mean is above 120.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from headstart.core import model_manifest
 from headstart.core.storage.hashing import file_digest
-from headstart.core.types import Feature, FeatureLevel, InputSpec
+from headstart.core.types import MULTILABEL, Feature, FeatureLevel, InputSpec
 from headstart.networks.openvino_engine import load_openvino, save_graph
 
 CLASSES = ("blue", "green", "red")
@@ -31,7 +32,7 @@ def write_tiny_model(folder: Path, **changes: Any) -> Path:
         class_names=CLASSES,
         trunks=(trunk,),
         features=tuple(Feature(backbone=trunk.name, depth=depth.name, dim=3) for depth in reversed(DEPTHS)),
-        head=_write_head(folder),
+        head=_write_head(folder, labels=changes.get("task") == MULTILABEL.name),
         decision=model_manifest.Decision(positive="", threshold=None, costs=None),
         calibration=model_manifest.Calibration(temperature=1.0),
     )
@@ -68,10 +69,11 @@ def write_tiny_graph(path: Path, size_px: int) -> None:
     save_graph(ov.Model(means, [pictures], "tiny"), path)
 
 
-def _write_head(folder: Path) -> model_manifest.HeadEntry:
+def _write_head(folder: Path, *, labels: bool) -> model_manifest.HeadEntry:
     from safetensors.numpy import save_file
 
     weights = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]] * 2, np.float32) / 20
-    path = folder / "head.safetensors"
-    save_file({"weights": weights, "bias": np.zeros(3, np.float32)}, path)
-    return model_manifest.HeadEntry(name="ridge", kind="linear", arrays=path.name, sha256=file_digest(path))
+    path, bias = folder / "head.safetensors", np.full(3, -12 if labels else 0, np.float32)
+    save_file({"weights": weights, "bias": bias}, path)
+    name, kind = ("binary_logistic", "linear_sigmoid") if labels else ("ridge", "linear")
+    return model_manifest.HeadEntry(name=name, kind=kind, arrays=path.name, sha256=file_digest(path))

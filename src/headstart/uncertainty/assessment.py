@@ -25,13 +25,13 @@ from headstart.statistics import metrics
 from headstart.statistics.intervals import make_share_score
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
-from headstart.uncertainty import hidden_classes, ood_detection, ood_threshold, prediction_intervals
+from headstart.uncertainty import hidden_classes, label_sets, ood_detection, ood_threshold, prediction_intervals
 from headstart.uncertainty.coverage import CoveragePromise, HeldOutPredictions, score_share
 from headstart.uncertainty.ood_images import find_known_kinds
 from headstart.uncertainty.ood_threshold import FAMILIAR, KnownDistances, TrainingSample
 from headstart.uncertainty.selective_prediction import collect_arrays, make_entry, measure_uncertainty
 from headstart.uncertainty.summary import format_coverage, format_unknown, judge_unknown
-from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
+from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature, pair_probabilities
 
 CALIBRATION = ("ece", "log_loss", "brier")
 JUDGED = 5000  # pictures at most whose share of `unknown` is measured
@@ -73,13 +73,16 @@ def assess_uncertainty(
         scores=(),
     )
     judged = inputs.find_held_back() or cross_validated
+    scores, hopeless = list[Score](), np.zeros(len(judged.y), bool)
     if data.learning_task.has_classes:
         outcomes = _judge_sets(judged, promise, floors, coverage)
         scores, hopeless = inputs.score_calibration(), outcomes.hopeless
         scores += coverage_judging.score_sets(judged, outcomes, data.class_names)
+    elif data.learning_task.has_labels:
+        of_labels = label_sets.judge_label_sets(judged, promise, coverage)
+        scores = inputs.score_calibration() + label_sets.score_label_sets(judged, of_labels, data.class_names)
     else:
         scores = prediction_intervals.score_intervals(judged, promise, coverage)
-        hopeless = np.zeros(len(judged.y), bool)
     if detector and adapted.strategy == "probe" and data.learning_task.has_classes:
         rule = hidden_classes.SetRule(score=promise.score, coverage=coverage)
         predict = inputs.predict_held_out
@@ -101,9 +104,12 @@ def assess_uncertainty(
 def _make_promise(
     cross_validated: HeldOutPredictions, coverage: float, task: Task
 ) -> tuple[CoveragePromise, np.ndarray]:
-    """What is promised of prediction sets, or of intervals, and the floors (C,) that no interval has."""
+    """What is promised of prediction sets, or of intervals, and the floors (C,) that only sets of classes have."""
+    no_floors = np.full(cross_validated.p.shape[1], np.inf)
+    if task.has_labels:
+        return label_sets.promise_label_sets(cross_validated, coverage), no_floors
     if not task.has_classes:
-        return prediction_intervals.promise_intervals(cross_validated, coverage), np.full(1, np.inf)
+        return prediction_intervals.promise_intervals(cross_validated, coverage), no_floors
     kind = coverage_judging.choose_score(cross_validated, coverage)
     promise = coverage_judging.set_thresholds(cross_validated, kind, coverage)
     return promise, coverage_judging.compute_floors(cross_validated, promise, FAMILIAR)
@@ -158,7 +164,7 @@ class _AssessmentInputs:
         adapted = self.adapted
         if adapted.nested_probabilities is not None:
             return self._make_held_out("cv", adapted.cv_rows, np.asarray(adapted.nested_probabilities))
-        p = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature)
+        p = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature, self.data.learning_task)
         return self._make_held_out("cv", adapted.cv_rows, p)
 
     def find_held_back(self) -> HeldOutPredictions | None:
@@ -214,8 +220,12 @@ class _AssessmentInputs:
         return apply_temperature(p, self.adapted.temperature)
 
     def score_calibration(self) -> list[Score]:
-        """Before and after the temperature; where the same pictures set it, by that of others."""
+        """Before and after the temperature; where the same pictures set it, by that of others.
+
+        A label counts as a choice of two, absent or present; those of one picture go together.
+        """
         rows, split, adapted = np.asarray(self.evaluation.rows), self.evaluation.split, self.adapted
+        task = self.data.learning_task
         untempered = np.asarray(adapted.cv_probabilities)
         if split != "cv":
             untempered = predict_rows(adapted.fitted, self.embeddings, adapted.features, rows)
@@ -224,14 +234,18 @@ class _AssessmentInputs:
         if self.evaluation.nested:
             after = untempered
             if adapted.temperature != 1.0:
-                after = apply_cross_fitted_temperature(untempered, y, clusters, self.splits.seed)
+                after = apply_cross_fitted_temperature(untempered, y, clusters, self.splits.seed, task)
         n_folds = cross_validation.count_folds(self.splits.folds) if split == "cv" else 0
+        if task.has_labels:
+            untempered, after = pair_probabilities(untempered), pair_probabilities(after)
+            clusters, y = np.repeat(clusters, y.shape[1]), y.ravel().astype(np.int64)
         shared: dict[str, Any] = {"clusters": clusters, "seed": self.job.seed, "n_folds": n_folds}
-        return [
+        scores = [
             metrics.compute_score(name, y, p, split=split, subject=subject, **shared)
             for subject, p in (("before", untempered), ("after", after))
             for name in CALIBRATION
         ]
+        return [dataclasses.replace(score, n=len(rows)) for score in scores]
 
 
 def score_unknown(
@@ -273,7 +287,8 @@ def score_foreign(
     ood_data, ood_embeddings = foreign
     adapted, rows = inputs.adapted, np.arange(len(ood_data.uris))
     x = join_columns(ood_embeddings, adapted.features, rows)
-    p = apply_temperature(predict_rows(adapted.fitted, ood_embeddings, adapted.features, rows), adapted.temperature)
+    p = predict_rows(adapted.fitted, ood_embeddings, adapted.features, rows)
+    p = apply_temperature(p, adapted.temperature, inputs.data.learning_task)
     unknown = measure_uncertainty(entry, arrays, p, x, inputs.decide_answers(p)).unknown
     near = np.empty(0) if known_distances is None else known_distances.values
     if known_distances is not None and judged.split != "cv":

@@ -24,9 +24,9 @@ class HeldOutPredictions:
 
     split: str  # where they are from
     rows: np.ndarray  # (M,) int64
-    y: np.ndarray  # (M,) int64 classes
+    y: np.ndarray  # (M,) int64 classes; labels are (M, C) bool
     p: np.ndarray  # (M, C) tempered probabilities
-    answers: np.ndarray  # (M,) int64 classes that would be answered
+    answers: np.ndarray  # (M,) int64 classes that would be answered; of labels the likeliest
     fold: np.ndarray  # (M,) int64; one number where all were held back together
 
     def select(self, which: np.ndarray) -> HeldOutPredictions:
@@ -158,13 +158,13 @@ def score_sets(predictions: HeldOutPredictions, outcomes: SetOutcomes, names: tu
         make_score("set_size", split, size, len(outcomes.sizes), method="t"),
         make_share_score("singletons", split, outcomes.sizes == 1),
         make_share_score("empty_sets", split, outcomes.hopeless),
-        *(_share_score_of("coverage", split, outcomes.hits[predictions.y == c], subject=names[c]) for c in classes),
+        *(make_held_out_share("coverage", split, outcomes.hits[predictions.y == c], subject=names[c]) for c in classes),
     ]
 
 
 def score_share(name: str, predictions: HeldOutPredictions, flags: np.ndarray) -> list[Score]:
-    """A share of pictures (M,) bool; where folds judge each other, also `NAME_of_folds`, the lowest and the highest."""
-    share = _share_score_of(name, predictions.split, flags)
+    """A share of pictures (M,) bool or 0..1; where folds judge each other, also the lowest and highest of folds."""
+    share = make_held_out_share(name, predictions.split, flags)
     if predictions.split != "cv":
         return [share]
     by_fold = [flags[inside] for inside, _ in conformal.split_by_fold(predictions.fold)]
@@ -175,7 +175,7 @@ def score_share(name: str, predictions: HeldOutPredictions, flags: np.ndarray) -
     ]
 
 
-def _share_score_of(name: str, split: str, flags: np.ndarray, subject: str = "") -> Score:
+def make_held_out_share(name: str, split: str, flags: np.ndarray, subject: str = "") -> Score:
     """A share; where each fold is judged by others, half the pictures count for the interval.
 
     What the model will do varies with the pictures that set its threshold (Vovk 2012) as much as with those that judge.

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.model_manifest import UncertaintyEntry
 from headstart.core.types import UncertaintyReport
-from headstart.uncertainty import conformal, prediction_intervals
+from headstart.uncertainty import conformal, label_sets, prediction_intervals
 from headstart.uncertainty import ood_detection as novelty
 
 
@@ -21,16 +21,19 @@ class PredictionUncertainty(NamedTuple):
     """Of B pictures.
 
     Attributes:
-        plausible: (B, C) bool, the set that holds the true class with the promised coverage; it may be empty.
+        plausible: (B, C) bool, the set that holds the true class with the promised coverage; it may be empty. Of labels
+            those that cannot be ruled out.
         novelty: (B,) float64 share of known pictures that look more familiar; NaN where it is not measured.
         strange: (B,) bool, further from what was learnt than the model answers for.
         hopeless: (B,) bool, the prediction set is empty.
+        open: (B, C) bool, labels that may be there or absent.
     """
 
     plausible: np.ndarray
     novelty: np.ndarray
     strange: np.ndarray
     hopeless: np.ndarray
+    open: np.ndarray
 
     @property
     def unknown(self) -> np.ndarray:
@@ -43,22 +46,25 @@ def measure_uncertainty(
 ) -> PredictionUncertainty:
     """How uncertain the answers to B pictures are, from calibrated probabilities and the head's features.
 
-    `arrays` are those of `collect_arrays`: `thresholds` and `floors` (C,), and where novelty is measured `known` (K,)
-    sorted distances of known pictures and what `ood_detection.compute_distances` takes.
+    `arrays` are those of `collect_arrays`: `thresholds` (C,), of labels (C, 2), and `floors` (C,), and where novelty is
+    measured `known` (K,) sorted distances of known pictures and what `ood_detection.compute_distances` takes.
     """
+    hopeless, undecided = np.zeros(len(p), bool), np.zeros(np.shape(p), bool)
     if entry.score == prediction_intervals.SCORE:
-        plausible, hopeless = np.ones(p.shape, bool), np.zeros(len(p), bool)
+        plausible = np.ones(p.shape, bool)
+    elif arrays["thresholds"].ndim == 2:
+        states = label_sets.make_label_sets(p, arrays["thresholds"])
+        plausible, undecided = states[:, :, label_sets.PRESENT], np.all(states, axis=2)
     else:
         plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers)
         hopeless = conformal.flag_empty_sets(p, arrays["floors"])
     plausible[hopeless] = False
     if not entry.novelty:
-        return PredictionUncertainty(plausible, np.full(len(p), np.nan), np.zeros(len(p), bool), hopeless)
+        return PredictionUncertainty(plausible, np.full(len(p), np.nan), np.zeros(len(p), bool), hopeless, undecided)
     distances, known_distances = novelty.compute_distances(arrays, entry.neighbour, x), arrays["known"]
     share = np.searchsorted(known_distances, distances.astype(known_distances.dtype)) / len(known_distances)
-    return PredictionUncertainty(
-        plausible, share, distances.astype(known_distances.dtype) > known_distances.dtype.type(entry.limit), hopeless
-    )
+    strange = distances.astype(known_distances.dtype) > known_distances.dtype.type(entry.limit)
+    return PredictionUncertainty(plausible, share, strange, hopeless, undecided)
 
 
 def make_entry(report: UncertaintyReport, arrays: str, sha256: str) -> UncertaintyEntry:

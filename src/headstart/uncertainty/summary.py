@@ -23,16 +23,20 @@ def format_coverage(report: UncertaintyReport) -> str:
         width = scores.get(("interval_width", ""))
         wide = f", {width.value:.4g} wide" if width else ", of any width"
         return f"{_format_share(covered)} of {covered.n:,} pictures have their number in the interval{wide}; {goal}"
-    size = scores["set_size", ""]
     of_classes = [s for s in report.scores if s.name == "coverage" and s.subject not in ("", OF_THRESHOLDS)]
-    parts = [
-        f"{_format_share(covered)} of {covered.n:,} pictures have their class in the prediction set, {size.value:.2f} "
-        f"classes each; {goal}"
-    ]
+    if report.has_labels:
+        undecided = scores["open_labels", ""]
+        word, first = "label", f"{_format_share(covered)} of the labels of {covered.n:,} pictures are in their set, "
+        first += f"{100 * undecided.value:.1f} % stay open"
+    else:
+        size = scores["set_size", ""]
+        word, first = "class", f"{_format_share(covered)} of {covered.n:,} pictures have their class in the "
+        first += f"prediction set, {size.value:.2f} classes each"
+    parts = [f"{first}; {goal}"]
     if of_classes:
         worst = min(of_classes, key=lambda s: s.value)
         parts.append(
-            f"in the worst class, `{format_printable(worst.subject)}`, {_format_share(worst)} (n = {worst.n:,})"
+            f"in the worst {word}, `{format_printable(worst.subject)}`, {_format_share(worst)} (n = {worst.n:,})"
         )
     return "; ".join(parts)
 
@@ -71,7 +75,7 @@ def judge_unknown(report: UncertaintyReport, *, trained: bool) -> Verdict:
     }[answer]
     shares = [f"{_format_share(s)} of {_format_kind(s, report)}" for s in strangers]
     parts = [f"it declines {', '.join(shares)}"] if shares else []
-    if not near and report.score == prediction_intervals.SCORE:
+    if not near and (report.has_labels or report.score == prediction_intervals.SCORE):
         parts.append("how it does on pictures like yours was not measured")
     elif not near:
         why = "a trained network has learnt from each" if trained else "too few pictures"

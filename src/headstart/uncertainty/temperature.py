@@ -3,13 +3,15 @@
 The number is kept only where it makes pictures that it was not fitted on more probable. Where fewer than `ERRORS`
 errors tell it, probabilities are made surer only until their mean reaches (right + 1) / (n + 2), what n pictures allow
 to say of the next one (Laplace's rule of succession): pictures without an error fit any certainty.
+
+Of several labels a picture one number divides all log odds: each label is a choice of two, absent or present.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from headstart.core.types import Calibrated
+from headstart.core.types import CLASSIFICATION, Calibrated, Task
 from headstart.statistics.root_finding import find_root
 
 LIMITS = 0.05, 20.0  # beyond, held-out answers are all right or no better than chance, and no temperature is right
@@ -19,10 +21,17 @@ MOST = 20_000  # pictures that tell it: one number needs no more
 _STEPS = 60
 
 
-def apply_temperature(p: np.ndarray, temperature: float) -> np.ndarray:
+def pair_probabilities(p: np.ndarray) -> np.ndarray:
+    """(…, M, C) probabilities of labels -> (…, M * C, 2) of absent and present."""
+    return np.stack([1 - p, p], axis=-1).reshape(*p.shape[:-2], -1, 2)
+
+
+def apply_temperature(p: np.ndarray, temperature: float, task: Task = CLASSIFICATION) -> np.ndarray:
     """(M, C) probabilities, of the same type, whose logarithms are divided by a temperature; above 1: less sure."""
     if temperature == 1.0:
         return p
+    if task.has_labels:
+        return apply_temperature(pair_probabilities(p), temperature)[:, 1].reshape(p.shape)
     logits = np.log(np.maximum(p, np.finfo(np.float32).tiny)) / np.asarray(temperature, p.dtype)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
@@ -89,8 +98,13 @@ def _logit_moments(logits: np.ndarray, factor: float) -> tuple[float, float]:
     return float(means.mean()), float((squares - means**2).mean())
 
 
-def apply_cross_fitted_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
+def apply_cross_fitted_temperature(
+    p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int, task: Task = CLASSIFICATION
+) -> np.ndarray:
     """(M, C) probabilities, each picture tempered by what the other parts say, near-duplicates in one part."""
+    if task.has_labels:
+        pairs, states, tied = pair_probabilities(p), y.ravel().astype(np.int64), np.repeat(clusters, p.shape[1])
+        return apply_cross_fitted_temperature(pairs, states, tied, seed)[:, 1].reshape(p.shape)
     groups = np.unique(clusters, return_inverse=True)[1]
     part = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % PARTS)[groups]
     probabilities = np.array(p)
@@ -102,12 +116,17 @@ def apply_cross_fitted_temperature(p: np.ndarray, y: np.ndarray, clusters: np.nd
     return probabilities
 
 
-def choose_temperature(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> Calibrated:
+def choose_temperature(
+    held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int, task: Task = CLASSIFICATION
+) -> Calibrated:
     """The temperature of all pictures, or 1 where tempering does not pay on pictures it was not fitted on.
 
     Each of the R repeats of `held_RMC` counts as it is: a mean of several is less sure than the one model handed over.
     """
     repeats, n = held_RMC.shape[:2]
+    if task.has_labels:
+        clusters = np.repeat(clusters, held_RMC.shape[2])
+        held_RMC, y = pair_probabilities(held_RMC), y.ravel().astype(np.int64)
     if not n:
         why = "no held-out prediction tells a temperature: probabilities stay as they are"
         return Calibrated(temperature=1.0, before=float("nan"), after=float("nan"), n=0, why=why)

@@ -29,7 +29,15 @@ from headstart.core.types.head import (
     NameInitialization,
     StartingHead,
 )
-from headstart.core.types.prediction import UNKNOWN, AnswerLayout, Prediction, ZeroShotPrediction
+from headstart.core.types.prediction import (
+    NO_LABEL,
+    PRESENT,
+    UNKNOWN,
+    AnswerLayout,
+    Prediction,
+    ZeroShotPrediction,
+    format_labels,
+)
 from headstart.core.types.ranking import Ranking, RankRow
 from headstart.core.types.result import (
     AblationRow,
@@ -64,7 +72,7 @@ __all__ += ["Explained", "MapRow"]
 __all__ += ["AccuracyChange", "Export", "Exported"]
 __all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "IterativeHead", "NameInitialization"]
 __all__ += ["StartingHead"]
-__all__ += ["UNKNOWN", "AnswerLayout", "Prediction", "ZeroShotPrediction"]
+__all__ += ["NO_LABEL", "PRESENT", "UNKNOWN", "AnswerLayout", "Prediction", "ZeroShotPrediction", "format_labels"]
 __all__ += ["RankRow", "Ranking"]
 __all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport", "list_verdicts"]
 __all__ += ["CalibrationBin", "Score", "Verdict"]

@@ -113,16 +113,17 @@ class UncertaintyReport:
     """When the model should not be believed, and how well that is recognised.
 
     `scores` holds `ece`, `log_loss` and `brier` (subjects `before` and `after`); `coverage`, `set_size`, `singletons`,
-    `empty_sets`, of numbers `interval_width`; `unknown`, the share declined; `novelty_auc` of foreign pictures and of
-    hidden classes. Where folds
-    judge each other, `coverage_of_folds` and `unknown_of_folds` are of those furthest apart (`lowest`, `highest`).
+    `empty_sets`, of labels `open_labels` and `coverage_where_present`, of numbers `interval_width`; `unknown`, the
+    share declined; `novelty_auc` of foreign pictures and of hidden classes. Where folds judge each other,
+    `coverage_of_folds` and `unknown_of_folds` are of those furthest apart (`lowest`, `highest`).
     """
 
     coverage: float  # share of pictures whose true class shall be among the plausible ones, as asked for
     promise: float  # the share that theory guarantees, 0 for none
     score: str  # one of `headstart.uncertainty.conformal.SCORES`, or `absolute_error` of numbers
     by_class: bool  # whether the promise is kept in each class rather than on average
-    thresholds: np.ndarray  # (C,) float64 of the score; infinity makes the class always plausible; or a half width
+    thresholds: np.ndarray  # (C,) float64 of the score; infinity makes the class always plausible; or a half width; of
+    # labels (C, 2), absent and present
     floors: np.ndarray  # (C,) float64; where no class keeps its floor, no class is plausible
     kept: float  # share of known pictures, at least, whose true class keeps its floor
     n: int  # pictures that set the thresholds, one of each cluster of near-duplicates
@@ -131,6 +132,11 @@ class UncertaintyReport:
     novelty: OodDetector | None  # None where the training pictures are too few
     scores: tuple[Score, ...]
     verdict: Verdict | None = None  # does `unknown` work here; None in older runs
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each label has a set of its own."""
+        return self.thresholds.ndim == 2
 
 
 def list_verdicts(evaluation: Evaluation, uncertainty: UncertaintyReport | None) -> tuple[Verdict, ...]:

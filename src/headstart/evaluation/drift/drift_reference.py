@@ -73,16 +73,7 @@ def _make_chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...]
 def _held_out(model: Model, predictions: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
     """The same pictures, answered by models that had not learnt from them; without their uncertainty."""
     p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
-    if model.layout.is_number:
-        return [
-            Prediction(uri=prediction.uri, answer=f"{number:.6g}", number=number)
-            for prediction, [number] in zip(predictions, p.tolist(), strict=True)
-        ]
     return [
-        Prediction(
-            uri=prediction.uri,
-            answer=model.class_names[position],
-            probabilities=dict(zip(model.class_names, row.tolist(), strict=True)),
-        )
-        for prediction, row, position in zip(predictions, p, p.argmax(axis=1).tolist(), strict=True)
+        model.make_prediction(prediction.uri, row, chosen)
+        for prediction, row, chosen in zip(predictions, p, model.choose_classes(p).tolist(), strict=True)
     ]

@@ -18,12 +18,14 @@ from headstart.statistics import paired_tests, two_sample_tests
 ALPHA, EFFECT = 0.05, 0.1
 LEAST_ALPHA = 0.01  # the smallest p that so many permutations, corrected for all comparisons, can give
 FEW = 30  # pictures below which nothing is said
+LABELS = 64  # the most frequent ones, that are compared
 SEED = 0
 FAMILIAR = "the pictures look more familiar than held-out ones did: they may be those that the model learnt from"
 TITLES = {
     "features": "where the pictures lie in feature space",
     "novelty": "how unfamiliar the pictures look",
     "classes": "shares of the classes",
+    "labels": "shares of the labels",
     "numbers": "how large the answers are",
     "confidence": "confidence of the answers",
     "plausible": "how large the prediction sets are",
@@ -125,6 +127,7 @@ def _pair_counts(reference: Counts, now: Counts) -> dict[str, list[_BinCounts]]:
         "features": [_BinCounts(reference.features[k], now.features[k]) for k in range(DIRECTIONS)],
         "novelty": [_BinCounts(reference.novelty, now.novelty)],
         "classes": [_BinCounts(of_class[0], of_class[1], False)],
+        "labels": _count_states(reference, now),
         "numbers": [_BinCounts(reference.numbers, now.numbers)],
         "confidence": [_BinCounts(reference.confidence, now.confidence)],
         "plausible": [_BinCounts(reference.sizes, now.sizes)],
@@ -132,15 +135,28 @@ def _pair_counts(reference: Counts, now: Counts) -> dict[str, list[_BinCounts]]:
     if reference.novelty.any() or reference.sizes.any():  # else the model never declines
         bin_counts["unknown"] = [_BinCounts(declined[0], declined[1], False)]
     return {
-        name: pairs for name, pairs in bin_counts.items() if all(pair.before.any() and pair.now.any() for pair in pairs)
+        name: pairs
+        for name, pairs in bin_counts.items()
+        if pairs and all(pair.before.any() and pair.now.any() for pair in pairs)
     }
+
+
+def _count_states(reference: Counts, now: Counts) -> list[_BinCounts]:
+    """Of each label the pictures that have it and that lack it, of both sides."""
+    names = [name for name, _ in (reference.present + now.present).most_common(LABELS)]
+    before, after = (
+        [np.array([side.present[name], side.answered - side.present[name]], np.int64) for name in names]
+        for side in (reference, now)
+    )
+    return [_BinCounts(*pair, False) for pair in zip(before, after, strict=True)]
 
 
 def _run_tests(reference: UsageReference, now: Counts, alpha: float, effect: float) -> tuple[DriftTest, ...]:
     results = {}
     for name, pairs in _pair_counts(reference.counts, now).items():
+        draws = two_sample_tests.DRAWS * max(1, len(pairs) // DIRECTIONS)  # many tests need smaller p values
         gauges = [
-            two_sample_tests.compare_counts(p.before, p.now, ordered=p.ordered, seed=SEED + number)
+            two_sample_tests.compare_counts(p.before, p.now, ordered=p.ordered, seed=SEED + number, draws=draws)
             for number, p in enumerate(pairs)
         ]
         first = min(gauges, key=lambda one: (one.p, -one.effect))
@@ -191,14 +207,16 @@ def _summarise_day(day: str, reference: Counts, now: Counts) -> DriftDay:
 
 
 def _format_change(name: str, reference: Counts, now: Counts) -> str:
-    if name == "classes":
+    if name in ("classes", "labels"):
+        before, after = (side.labels if name == "classes" else side.present for side in (reference, now))
         shares = {
-            label: (reference.labels[label] / reference.answered, now.labels[label] / now.answered)
-            for label in reference.labels.keys() | now.labels.keys()
+            label: (before[label] / reference.answered, after[label] / now.answered)
+            for label in before.keys() | after.keys()
         }
         label = max(sorted(shares), key=lambda one: abs(shares[one][1] - shares[one][0]))
         then, share = shares[label]
-        return f"`{label}` is the likeliest class of {share:.1%} instead of {then:.1%}"
+        verb = "is the likeliest class of" if name == "classes" else "is there in"
+        return f"`{label}` {verb} {share:.1%} instead of {then:.1%}"
     if name == "unknown":
         return f"{now.unknown / now.answered:.1%} unknown instead of {reference.unknown / reference.answered:.1%}"
     if name == "confidence":
@@ -209,7 +227,8 @@ def _format_change(name: str, reference: Counts, now: Counts) -> str:
     if name == "plausible":
         sizes = np.arange(len(now.sizes))
         means = [float(side.sizes @ sizes) / max(1, side.sizes.sum()) for side in (now, reference)]
-        return f"{means[0]:.2f} classes in the prediction set instead of {means[1]:.2f}"
+        what = "labels are plausible" if now.present else "classes in the prediction set"
+        return f"{means[0]:.2f} {what} instead of {means[1]:.2f}"
     shares = (now.features / np.maximum(1, now.features.sum(axis=1, keepdims=True))).ravel()
     return f"a tenth of the held-out pictures' range holds up to {shares.max():.0%} of these instead of 10%"
 
@@ -265,16 +284,12 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
             "label about a hundred of them and measure: `headstart evaluate RUN FOLDER`",
             "if the score fell, add them to the training pictures and fit again",
         ]
-    elif "classes" in moved:
-        sentences += [
-            "only the shares of the classes changed: the answers may still be right",
-            "label about a hundred recent pictures and measure: `headstart evaluate RUN FOLDER`; a threshold or costs "
-            "(`fit --positive`, `--costs`) may have to be chosen anew",
-        ]
-    elif "numbers" in moved:
+    elif moved:
+        anew = "; a threshold or costs (`fit --positive`, `--costs`) may have to be chosen anew"
         sentences += [
             "only the answers changed: they may still be right",
-            "measure about a hundred recent pictures, and compare the errors with those of the report",
+            "label about a hundred recent pictures and measure: `headstart evaluate RUN FOLDER`"
+            f"{anew if 'classes' in moved else ''}",
         ]
     elif verdict == "not moved" and tests:
         least = max(test.least for test in tests)

@@ -17,6 +17,7 @@ from headstart.core.types import AnswerLayout, Prediction
 DIGITS = 6
 SEPARATOR = "|"  # between classes of a prediction set, and between reasons, in a cell of CSV
 UNCERTAINTY_COLUMNS = ("likeliest", "plausible", "novelty", "reasons")
+_LISTS_OF_LABELS = ("labels", "open")  # of JSON alone
 NUMBER_COLUMNS = ("file", "answer", "low", "high", "novelty", "reasons", "error")
 
 
@@ -43,6 +44,8 @@ def likeliest_probability(prediction: Prediction) -> float | None:
 def row_cells(prediction: Prediction, layout: AnswerLayout) -> list[Any]:
     """One row, in the order of `column_names`; None where there is nothing."""
     row = row_object(prediction, layout)
+    for name in _LISTS_OF_LABELS:
+        row.pop(name, None)
     file, probabilities, error = row.pop("file"), row.pop("probabilities", {}), row.pop("error")
     values = () if layout.is_number else (probabilities.get(name) for name in layout.names)
     return [escape_name(file), *row.values(), *values, error]
@@ -63,6 +66,9 @@ def row_object(prediction: Prediction, layout: AnswerLayout) -> dict[str, Any]:
         "answer": prediction.answer or None,
         "confidence": likeliest_probability(prediction),
         **(uncertainty if layout.names else {}),
+        **(
+            {name: list(getattr(prediction, name) or ()) for name in _LISTS_OF_LABELS} if layout.task.has_labels else {}
+        ),
         "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
         "error": prediction.error or None,
     }

@@ -96,10 +96,10 @@ def judge_nested(
 
     def calibrate(rows: np.ndarray, inner: np.ndarray, p: np.ndarray) -> np.ndarray:
         clusters = problem.clusters[problem.rows[rows]]
-        calibrated = temperature.choose_temperature(inner, problem.y[rows], clusters, problem.seed)
-        return temperature.apply_temperature(p, calibrated.temperature)
+        calibrated = temperature.choose_temperature(inner, problem.y[rows], clusters, problem.seed, problem.task)
+        return temperature.apply_temperature(p, calibrated.temperature, problem.task)
 
-    hooks: dict[str, Any] = {"choose": choose, "calibrate": calibrate if problem.task.has_classes else None}
+    hooks: dict[str, Any] = {"choose": choose, "calibrate": None if problem.task.is_number else calibrate}
     probabilities, chosen = run_nested_cv(
         candidates, problem.y, problem.folds[0], metric=problem.metric, **hooks, **problem.shared
     )

@@ -95,10 +95,10 @@ def train_probe(
 
 def _calibrate(entry: HeadResult, problem: CvProblem) -> Calibrated | None:
     """The temperature of probabilities; None for numbers."""
-    if not problem.task.has_classes:
+    if problem.task.is_number:
         return None
     clusters = problem.clusters[problem.rows]
-    return temperature.choose_temperature(entry.tuned.held_out, problem.y, clusters, problem.seed)
+    return temperature.choose_temperature(entry.tuned.held_out, problem.y, clusters, problem.seed, problem.task)
 
 
 def _try_heads(

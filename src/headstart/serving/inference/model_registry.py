@@ -220,5 +220,5 @@ def describe_model(served: ServedModel) -> dict[str, Any]:
     """What `/v1` says of a model."""
     manifest = served.model.manifest
     trunks = [{"name": t.name, "size_px": t.input.size_px, "precision": t.precision} for t in manifest.trunks]
-    versions = {"version": served.version, "headstart": manifest.headstart}
+    versions = {"version": served.version, "headstart": manifest.headstart, "task": manifest.task}
     return {"name": served.name, **versions, "class_names": list(manifest.class_names), "trunks": trunks}

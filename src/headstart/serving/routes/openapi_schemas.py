@@ -29,7 +29,9 @@ NUMBER_OR_NULL: _Schema = {"anyOf": [NUMBER, {"type": "null"}]}
 _CLASS_ROW = _object_schema(
     {"file": TEXT, "answer": TEXT_OR_NULL, "confidence": NUMBER_OR_NULL, "likeliest": TEXT_OR_NULL, "plausible": TEXTS}
     | {"novelty": NUMBER_OR_NULL, "unknown": FLAG, "reasons": TEXTS}
-    | {"probabilities": {"type": "object", "additionalProperties": NUMBER}, "error": TEXT_OR_NULL}
+    | {"probabilities": {"type": "object", "additionalProperties": NUMBER}, "error": TEXT_OR_NULL},
+    labels=TEXTS,
+    open=TEXTS,
 )
 _NUMBER_ROW = _object_schema(
     {"file": TEXT, "answer": NUMBER_OR_NULL, "low": NUMBER_OR_NULL, "high": NUMBER_OR_NULL, "novelty": NUMBER_OR_NULL}
@@ -42,7 +44,9 @@ REFUSAL = _object_schema(
 )
 V2_REFUSAL = _object_schema({"error": TEXT})
 _TRUNKS = _list_schema({"type": "object"})
-_MODEL = _object_schema({"name": TEXT, "version": TEXT, "headstart": TEXT, "class_names": TEXTS, "trunks": _TRUNKS})
+_MODEL = _object_schema(
+    {"name": TEXT, "version": TEXT, "headstart": TEXT, "task": TEXT, "class_names": TEXTS, "trunks": _TRUNKS}
+)
 _NEAREST = _object_schema({"class_name": TEXT, "similarity": NUMBER, "thumbnail": TEXT_OR_NULL})
 _EXPLANATION = _object_schema(
     {"model": TEXT, "answer": ROW, "class_name": TEXT, "method": TEXT, "why": TEXT, "overlay_png": TEXT}

@@ -86,7 +86,11 @@ function describeModel() {
   const model = state.models.find((candidate) => candidate.name === byId("model").value);
   const names = model.class_names;
   const some = names.length > 12 ? `${names.slice(0, 12).join(", ")} and ${names.length - 12} more` : names.join(", ");
-  byId("about").textContent = `The model “${model.name}” tells ${names.length} classes apart: ${some}.`;
+  const does = {
+    regression: `answers with a number: ${some}`,
+    multilabel: `says which of ${names.length} labels are there: ${some}`,
+  }[model.task] ?? `tells ${names.length} classes apart: ${some}`;
+  byId("about").textContent = `The model “${model.name}” ${does}.`;
 }
 
 // ---------------------------------------------------------------- asking
@@ -173,8 +177,9 @@ function showAnswer(card, file, row) {
   if (row.error) return showFailure(card, file, row.error);
   if (!card.isConnected) return;
   state.answered += 1;
-  const sure = createElement("span", { className: "sure" }, ` ${formatPercent(row.confidence)}${row.answer === row.likeliest ? "" : ` for ${row.likeliest}`}`);
-  const verdict = createElement("p", { className: row.unknown ? "verdict unknown" : "verdict" }, row.unknown ? "unknown" : row.answer, sure);
+  const sure = createElement("span", { className: "sure" }, ` ${formatCertainty(row)}`);
+  const answer = row.labels ? row.labels.join(", ") || "no label" : row.answer;
+  const verdict = createElement("p", { className: row.unknown ? "verdict unknown" : "verdict" }, row.unknown ? "unknown" : `${answer}`, sure);
   const inside = [verdict];
   if (row.reasons.length) inside.push(createElement("ul", { className: "reasons" }, ...row.reasons.map((reason) => createElement("li", {}, reason))));
   inside.push(uncertaintyList(row), probabilityBars(row), whyButton(card, file));
@@ -182,9 +187,16 @@ function showAnswer(card, file, row) {
   showProgress();
 }
 
+function formatCertainty(row) {
+  if (row.labels) return "";
+  if (row.probabilities) return `${formatPercent(row.confidence)}${row.answer === row.likeliest ? "" : ` for ${row.likeliest}`}`;
+  return row.low === null ? "" : `between ${row.low} and ${row.high}`;
+}
+
 function uncertaintyList(row) {
   const facts = [];
-  if (row.plausible.length) facts.push(["plausible", row.plausible.join(", ")]);
+  if (row.plausible?.length) facts.push(["plausible", row.plausible.join(", ")]);
+  if (row.open?.length) facts.push(["there or absent", row.open.join(", ")]);
   if (row.novelty !== null) facts.push(["more novel than", formatNovelty(row.novelty)]);
   if (!facts.length) return null;
   const pairs = facts.map(([name, value]) => createElement("div", {}, createElement("dt", {}, name), createElement("dd", {}, value)));
@@ -192,6 +204,7 @@ function uncertaintyList(row) {
 }
 
 function probabilityBars(row) {
+  if (!row.probabilities) return null;
   const sorted = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN_CLASSES);
   const items = sorted.map(([name, value], place) => {
     const bar = createElement("span");
