@@ -328,3 +328,40 @@ def test_arrays_of_pictures_survive_bit_for_bit(store, read, values):
 def test_arrays_that_would_lose_values_are_refused(store):
     with pytest.raises(DataError, match="float64"):
         write_memory_data(np.zeros((2, 4, 4)), [0, 1], store)
+
+
+def test_columns_of_yes_and_no_are_labels(read, pictures, tmp_path):
+    rows = [("1", "0", ""), ("true", "Yes", "0"), ("0", "no", "0"), ("", "", ""), ("0", "1", "-1"), ("1.0", "0", "1")]
+    header = ("path", "cat", "dog", "wild")
+    table = write_csv(tmp_path / "labels.csv", header, *((name, *row) for name, row in zip(NAMES, rows, strict=True)))
+    with pytest.raises(DataError, match="4 pictures have labels, and at least 10"):
+        read(table, images=str(pictures), target="cat, dog,wild")
+    with pytest.raises(DataError, match="no column `dgo`") as refused:
+        read(table, images=str(pictures), target="cat,dgo,wild")
+    assert "did you mean `dog`" in refused.value.hint
+
+
+def test_labels_of_columns_are_joined_row_by_row(tmp_path):
+    from headstart.core.job import Job
+    from headstart.data.reading.label_tables import choose_columns, read_annotations
+
+    rows = [("a", 1, 0, ""), ("b", "true", "Yes", 0), ("c", 0, "no", 0), ("d", "", "", ""), ("e", 0, 1, -1)]
+    header = ("path", "cat", "dog", "wild")
+    table = write_csv(tmp_path / "labels.csv", header, *rows)
+    job = Job(data=str(table), target="cat,dog,wild")
+    found = read_annotations(table, choose_columns(table, header, job), job)
+    assert found.labels == [("cat",), ("cat", "dog"), ("",), ()]
+    [skipped] = found.skipped
+    assert skipped.reason == "no_label" and skipped.detail.endswith("column `wild` holds `-1`")
+
+
+def test_rows_of_one_picture_are_joined_where_several_labels_are_asked_for(tmp_path):
+    from headstart.data.reading.annotations import _drop_repeated_rows
+    from headstart.data.reading.records import Record
+
+    rows = [Record("a", ("x",)), Record("a", ("y",)), Record("b", ("",)), Record("b", ("x",)), Record("a", ("x",))]
+    chosen, _, skipped = _drop_repeated_rows(rows, range(1, 6), join=True)
+    assert {uri: record.labels for uri, record in chosen.items()} == {"a": ("x", "y"), "b": ("x",)}
+    assert [row.reason for row in skipped] == ["duplicate_row"]
+    chosen, _, skipped = _drop_repeated_rows(rows, range(1, 6), join=False)
+    assert not chosen and [row.reason for row in skipped].count("two_labels") == 4

@@ -94,7 +94,10 @@ class Job:
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
     images: FilePath = _option("", "folder where the relative paths of a table start; its own folder when empty")
     path: str = _option("", "column of a table with the paths of pictures; found by its name when empty")
-    target: str = _option("", "column of a table with the labels; found by its name when empty")
+    target: str = _option(
+        "",
+        "column of a table with the labels, or several of yes and no with commas between; found by its name when empty",
+    )
     split: str = _option("", "column of a table with train, val or test; found by its name when empty")
     group: str = _option("", "column of a table with what belongs together, such as a patient; by its name when empty")
     weight: str = _option("", "column of a table with how much a picture counts in training")

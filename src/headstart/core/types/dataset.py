@@ -18,7 +18,7 @@ class SkippedFile:
 
     `reason` of a file is `empty_file`, `not_a_picture`, `truncated`, `too_many_pixels`, `permission`, `symlink_loop`,
     `hidden`, `outside_a_class` or `unreadable`; of a row of a table `malformed_row`, `no_path`, `no_split`,
-    `no_weight`, `no_time`, `two_labels` or `duplicate_row`.
+    `no_weight`, `no_time`, `no_label`, `two_labels` or `duplicate_row`.
     """
 
     uri: str  # path relative to the data set's root, `/` between parts

@@ -16,7 +16,7 @@ from headstart.core.storage.files import format_printable
 from headstart.core.types import SkippedFile
 from headstart.data.reading.annotations import Annotations, list_annotated
 from headstart.data.reading.folder_layout import find_split
-from headstart.data.reading.label_texts import format_value, parse_number, split_labels
+from headstart.data.reading.label_texts import NONE, format_value, parse_number, split_labels
 from headstart.data.reading.records import Listing
 
 # What a column is for -> names by which it is found where no setting names it, in this order; separators do not count.
@@ -28,6 +28,8 @@ NAMES = {
     "weight": "sampleweight",  # a column `weight` is more often that of a body
     "time": "time timestamp datetime date acquisitiondate",
 }
+LABEL = "label "  # before the name of a column that says of each picture whether it has that label
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")  # in any case
 SETTINGS = frozenset(TABLE_SETTINGS)
 _FIELDS = {"split": "splits", "group": "groups", "weight": "weights", "time": "times"}  # of `Annotations`
 _PART = 10_000  # rows that are turned into columns together
@@ -68,10 +70,16 @@ def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]
     plain = {re.sub(r"[\W_]+", "", name).lower(): name for name in reversed(names)}
     for use, known_names in NAMES.items():
         requested = getattr(job, use)
+        label_columns = [name.strip() for name in requested.split(",")] if use == "target" else []
+        if requested not in names and len(label_columns) > 1:
+            columns |= {LABEL + name: name for name in label_columns}
+            problems += [
+                _miss_column(table, use, name, names, column_list) for name in label_columns if name not in names
+            ]
+            continue
         by_name = next((plain[word] for word in known_names.split() if word in plain), None)
         if requested and requested not in names:
-            hint = f"{format_nearest(requested, names)} its columns: {column_list}".strip()
-            problems.append(Problem(format_flag(use), f"{table} has no column `{requested}`", hint, DataError))
+            problems.append(_miss_column(table, use, requested, names, column_list))
         elif column := requested or by_name:
             columns[use] = column
     if "target" not in columns and not job.target and len(names) == 2 and "path" in columns:
@@ -88,6 +96,11 @@ def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]
     return columns
 
 
+def _miss_column(table: str, use: str, name: str, names: Sequence[str], column_list: str) -> Problem:
+    hint = f"{format_nearest(name, names)} its columns: {column_list}".strip()
+    return Problem(format_flag(use), f"{table} has no column `{name}`", hint, DataError)
+
+
 def read_annotations(path: Path, columns: dict[str, str], job: Job) -> Annotations:
     """Read all rows; a value that a setting's column needs and does not have skips its row.
 
@@ -100,15 +113,20 @@ def read_annotations(path: Path, columns: dict[str, str], job: Job) -> Annotatio
     parsed, wrong = _parse_columns(by_use, columns, job, notes)
     paths = [value if isinstance(value, str) else format_value(value) for value in by_use["path"]]
     wrong |= {at: ("path", "") for at, text in enumerate(paths) if not text or text.isspace()}
+    if "target" in columns:
+        labels = _map_repeated(split_labels, by_use["target"])
+    else:
+        labels, unclear = _join_label_columns({use: cells for use, cells in by_use.items() if use.startswith(LABEL)})
+        wrong = unclear | wrong
     for at, (use, value) in sorted(wrong.items()):
         detail = f"row {numbers[at]}: column `{columns[use]}` holds `{format_printable(str(value))}`"
         uri = f"{path.name}:{numbers[at]}" if use == "path" else paths[at]
-        skipped.append(SkippedFile(uri=uri, reason=f"no_{use}", detail=detail))
-    parsed |= {"paths": paths, "labels": _map_repeated(split_labels, by_use["target"]), "numbers": numbers}
+        skipped.append(SkippedFile(uri=uri, reason=f"no_{use.partition(' ')[0]}", detail=detail))
+    parsed |= {"paths": paths, "labels": labels, "numbers": numbers}
     if wrong:
         fit = [at not in wrong for at in range(len(paths))]
         parsed = {name: list(compress(column, fit)) for name, column in parsed.items()}
-    return Annotations(source=path, skipped=skipped, notes=notes, target_name=columns["target"], **parsed)
+    return Annotations(source=path, skipped=skipped, notes=notes, target_name=columns.get("target", ""), **parsed)
 
 
 def _read_columns(path: Path, names: list[str]) -> tuple[list[int], list[list[Any]], list[SkippedFile]]:
@@ -146,6 +164,26 @@ def _map_repeated(function: Callable[[Any], Any], values: Iterable[Any]) -> list
             answer = answers[value] = function(value)
         results.append(answer)
     return results
+
+
+def _join_label_columns(
+    columns: dict[str, list[Any]],
+) -> tuple[list[tuple[str, ...]], dict[int, tuple[str, Any]]]:
+    """The labels of each row from columns of yes and no, and rows with another value, with its column.
+
+    An empty cell is a no, but for a row with nothing else, which has no label yet.
+    """
+    labels: list[tuple[str, ...]] = [()] * len(next(iter(columns.values())))
+    unclear = dict[int, tuple[str, Any]]()
+    for use, cells in columns.items():
+        for at, text in enumerate(_map_repeated(lambda value: format_value(value).strip().lower(), cells)):
+            if text in YES:
+                labels[at] = (*(label for label in labels[at] if label), use.removeprefix(LABEL))
+            elif text in NO:
+                labels[at] = labels[at] or NONE
+            elif text:
+                unclear[at] = (use, cells[at])
+    return labels, unclear
 
 
 def _parse_columns(
