@@ -190,3 +190,15 @@ def test_every_check_has_its_section_in_the_docs():
         section = re.search(rf"^## {check.code} {re.escape(check.name)}$(.*?)(?=^## |\Z)", page, re.M | re.S)
         assert section, check.code
         assert all(word in section[1] for word in ("Looks at", "Says", "Do")), check.code
+
+
+def test_labels_that_few_pictures_have_are_named():
+    targets = np.zeros((40, 3), bool)
+    targets[:20, 0], targets[:4, 1], targets[::2, 2] = True, True, True
+    data = dataclasses.replace(audit_sets.from_targets([0] * 40), task="multilabel", targets=targets)
+    data = dataclasses.replace(data, class_names=("often", "seldom", "half"))
+    found = ask("D003", data)
+    assert found.status == "issue" and found.why.startswith("1 label with fewer than 5 pictures, the folds asked for")
+    assert "`seldom` 4" in found.why
+    assert ask("D004", data).why == "the targets are sets of labels, and it asks about classes"
+    assert ask("D102", data).status == "passed"

@@ -74,7 +74,9 @@ def find_learning_rows(data: Dataset) -> np.ndarray:
 
 
 def count_per_class(data: Dataset, rows: np.ndarray) -> np.ndarray:
-    """(C,) int64 pictures of each class among rows."""
+    """(C,) int64 pictures of each class, or with each label, among rows."""
+    if data.learning_task.has_labels:
+        return np.asarray(np.asarray(data.targets)[rows].sum(axis=0))
     return np.bincount(np.asarray(data.targets)[rows], minlength=len(data.class_names))
 
 

@@ -1,4 +1,4 @@
-"""Classes with fewer pictures to learn from than cross-validation has folds."""
+"""Classes or labels with fewer pictures to learn from than cross-validation has folds."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ LEAST = 2  # one picture cannot be both learnt from and judged
 
 def _check_few_pictures(check: Check, audit_input: AuditInput) -> Outcome:
     data = audit_input.data
+    if data.learning_task.is_number:
+        return check.make_not_applicable("the targets are numbers, and it asks about classes")
+    word, needed = ("label", 0) if data.learning_task.has_labels else ("class", LEAST)
     rows = find_learning_rows(data)
     learn, everywhere = count_per_class(data, rows), count_per_class(data, np.arange(len(data.uris)))
-    hopeless = [c for c in range(len(learn)) if learn[c] < LEAST and everywhere[c] > 0]
-    few = [c for c in range(len(learn)) if LEAST <= learn[c] < audit_input.folds]
+    there = [c for c in range(len(learn)) if everywhere[c] > 0]
+    hopeless = [c for c in there if learn[c] < needed]
+    few = [c for c in there if needed <= learn[c] < audit_input.folds]
     findings = [_make_hopeless_finding(check, audit_input, rows, c) for c in hopeless]
     if few:
         class_sizes = ", ".join(f"`{data.class_names[c]}` {learn[c]}" for c in few)
         sentence = (
-            f"{format_count(len(few), 'class')} with fewer than {audit_input.folds} pictures, the folds asked "
+            f"{format_count(len(few), word)} with fewer than {audit_input.folds} pictures, the folds asked "
             f"for: {class_sizes}"
         )
-        fix = "add pictures; until then fewer folds are drawn, and scores of these classes mean little"
+        fix = "add pictures; until then fewer folds are drawn, and scores of these mean little"
         findings.append(check.make_finding("warning", sentence, fix))
     if findings:
         return check.make_outcome(findings)
     least = int(learn[everywhere > 0].min()) if everywhere.any() else 0
-    return check.make_passed(f"each class has at least {format_count(least)} for {audit_input.folds} folds")
+    return check.make_passed(f"each {word} has at least {format_count(least)} for {audit_input.folds} folds")
 
 
 def _make_hopeless_finding(check: Check, audit_input: AuditInput, rows: np.ndarray, label: int) -> Finding:
@@ -45,4 +49,4 @@ def _make_hopeless_finding(check: Check, audit_input: AuditInput, rows: np.ndarr
     return check.make_finding(severity, sentence, fix, rows=class_rows, uris=[data.uris[row] for row in class_rows])
 
 
-PLUGIN = Check("D003", "few pictures in a class", "files", _check_few_pictures, of_classes=True)
+PLUGIN = Check("D003", "few pictures in a class", "files", _check_few_pictures)
