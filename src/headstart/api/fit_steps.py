@@ -388,7 +388,7 @@ class FitSteps:
         """When the model should not be believed; None where nothing can tell."""
         from headstart.uncertainty.assessment import assess_uncertainty
 
-        if not self.is_judged or self.data.learning_task.has_labels:
+        if not self.is_judged:
             return None
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
         return self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
