@@ -149,3 +149,15 @@ def test_one_shard_with_many_numbers_is_of_classes_and_class_folders_in_a_tar_ar
     (tmp_path / "one.tar").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="cut short or damaged"):
         read(tmp_path / "one.tar")
+
+
+def test_a_hugging_face_column_of_several_classes(context, store, tmp_path):
+    root, pictures = tmp_path / "flowers", [encode(number) for number in range(10)]
+    save_to_disk(root, pictures, [[0], [0, 1], [], *[[1]] * 7], ["rose", "tulip"])
+    content = json.loads((root / "dataset_info.json").read_text())
+    content["features"]["kind"] = {"feature": content["features"]["kind"], "_type": "Sequence"}
+    (root / "dataset_info.json").write_text(json.dumps(content))
+    data = read_dataset(str(root), ctx=context(data=root, store=store, name="run"))
+    assert data.task == "multilabel" and data.class_names == ("rose", "tulip")
+    first = {read_bytes(f"{data.root}/{uri}"): row.tolist() for uri, row in zip(data.uris, data.targets, strict=True)}
+    assert [first[picture] for picture in pictures[:4]] == [[True, False], [True, True], [False, False], [False, True]]

@@ -365,3 +365,15 @@ def test_rows_of_one_picture_are_joined_where_several_labels_are_asked_for(tmp_p
     assert [row.reason for row in skipped] == ["duplicate_row"]
     chosen, _, skipped = _drop_repeated_rows(rows, range(1, 6), join=False)
     assert not chosen and [row.reason for row in skipped].count("two_labels") == 4
+
+
+def test_labels_of_an_array_may_be_lists_sets_or_a_matrix(store):
+    import pandas as pd
+
+    values, matrix = np.zeros((3, 4, 4), np.uint8), np.array([[1, 0], [1, 1], [0, 0]])
+    forms = [[["a"], ["a", "b"], []], [{"a"}, {"b", "a"}, set()], pd.DataFrame(matrix, columns=["a", "b"])]
+    assert len({write_memory_data(values, form, store) for form in forms}) == 1
+    rows = [json.loads(line) for line in write_memory_data(values, matrix, store)[0].read_text().splitlines()]
+    assert [row["label"] for row in rows] == [["0"], ["0", "1"], []]
+    with pytest.raises(DataError, match=r"labels of shape \(3, 2\) for 3 pictures are no matrix of 0 and 1"):
+        write_memory_data(values, matrix * 2, store)

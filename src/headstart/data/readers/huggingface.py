@@ -87,12 +87,15 @@ def _read_rows(folder: Path, files: list[tuple[str, Path]]) -> Iterator[dict[str
 def _read_class_names(folder: Path) -> dict[str, list[str]]:
     """The names of classes of each column that has such."""
     features = _read_entry(folder / _FEATURES, "features").items()
-    class_labels = {name: each for name, each in features if isinstance(each, Mapping) and "names" in each}
+    inner = {name: each.get("feature", each) for name, each in features if isinstance(each, Mapping)}  # of a list
+    class_labels = {name: each for name, each in inner.items() if isinstance(each, Mapping) and "names" in each}
     return {name: each["names"] for name, each in class_labels.items() if each.get("_type") == "ClassLabel"}
 
 
-def _name_class(position: int | None, class_names: list[str]) -> str | None:
-    """The name of a class; -1 stands for none."""
+def _name_class(position: int | list[int] | None, class_names: list[str]) -> str | list[str] | None:
+    """The name of a class, or of several; -1 stands for none."""
+    if isinstance(position, list):
+        return [class_names[each] for each in position]
     return None if position is None or position < 0 else class_names[position]
 
 

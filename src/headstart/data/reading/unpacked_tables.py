@@ -54,7 +54,7 @@ def write_memory_data(data: Any, labels: Any, store: Store) -> tuple[Path, bool]
 
     Args:
         data: A table, whose pictures are paths or bytes; or an array of pictures, N along its first axis.
-        labels: N labels of an array of pictures; None for a table.
+        labels: N labels of an array of pictures, lists of labels, or a matrix (N, C) of 0 and 1; None for a table.
         store: The cache.
 
     Raises:
@@ -96,10 +96,29 @@ def _read_columns(data: Any) -> dict[str, list[Any]]:
 
 
 def _read_labels(labels: Any, count: int) -> list[Any]:
+    if getattr(labels, "ndim", 1) == 2:
+        return _read_indicators(labels, count)
     values = [] if labels is None else labels.tolist() if hasattr(labels, "tolist") else list(labels)
     if len(values) != count:
         raise DataError(f"{count:,} pictures have {len(values):,} labels", hint="pass as many labels as pictures")
     return values
+
+
+def _read_indicators(labels: Any, count: int) -> list[Any]:
+    """Lists of labels from a matrix (N, C) of 0 and 1, whose columns are named, or numbered from 0."""
+    table = np.asarray(labels)
+    names = list(map(str, getattr(labels, "columns", range(table.shape[1]))))
+    if len(table) != count or not np.isin(table, (0, 1)).all():
+        what = f"labels of shape {table.shape} for {count:,} pictures are no matrix of 0 and 1 with a row a picture"
+        raise DataError(what, hint="pass a label for each picture, a list of labels, or such a matrix")
+    return [[name for name, value in zip(names, row, strict=True) if value] for row in table]
+
+
+def _to_plain(value: Any) -> Any:
+    """A cell as JSON knows it: arrays and sets become lists."""
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _encode_picture(picture: np.ndarray) -> bytes:
@@ -126,4 +145,4 @@ def _format_row(row: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:
             pictures[cells[column]] = content
         else:
             cells[column] = value.get("path") if isinstance(value, Mapping) and "path" in value else value
-    return f"{json.dumps(cells, default=str)}\n", pictures
+    return f"{json.dumps(cells, default=_to_plain)}\n", pictures
