@@ -39,7 +39,7 @@ def measured(run: Path, name: str, precision: str, place: Path) -> str:
     except HeadstartError as err:
         return f" no: {err.what.rpartition(f'`{name}`: ')[2]}"
     novelty = "" if one["novelty_max_abs"] is None else f"{one['novelty_max_abs']:.1e}"
-    change = one["accuracy"]
+    change = one["score"]
     cost = f"{change['change']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}] n={change['n']}" if change else ""
     times = f"{one['p50_ms']:>6.1f} ms{one['p95_ms']:>6.1f} ms"
     kept = f"{one['label_agreement']:.1%} of {one['compared']}"

@@ -28,7 +28,7 @@ from headstart.core.types import (
     TunedNetwork,
 )
 from headstart.exporting.export_source import ExportSource
-from headstart.exporting.parity import Pictures
+from headstart.exporting.parity import Pictures, measure_scale
 from headstart.heads import prediction
 from headstart.networks import openvino_conversion
 from headstart.networks.formats import keras_writer
@@ -39,24 +39,31 @@ from headstart.uncertainty.temperature import apply_temperature
 CLASSES = ("blue", "green", "red")
 WIDTH = 8
 TEMPERATURE = 1.5
+TARGETS = {  # of the classes of pictures, with the names of what is answered
+    "classification": lambda classes: (classes, CLASSES),
+    "regression": lambda classes: (200.0 * classes - 500.0 + np.arange(len(classes)), ("depth",)),
+}
 
 
-def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, **changes):
+def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, task="classification", **changes):
     """A source and pictures: `RUN/model` in `folder`, one trunk a size, the head fitted on its features of them.
 
     Args:
         folder: The run's; must be there.
+        task: The classes, or what `TARGETS` makes of them.
         head: Name of the plugin.
         sizes: Of the trunks' inputs in px, two at most.
         doubt: Method of novelty, or empty for a model of no doubt.
         count: Pictures.
         changes: Fields of the manifest that differ.
     """
-    files, truth = pictures(folder / "pictures", count)
+    files, classes = pictures(folder / "pictures", count)
+    truth, names = TARGETS[task](classes)
     (folder / "model").mkdir()
     made = [_trunk(folder, at, size, files) for at, size in enumerate(sizes)]
     parts = [(entry, features) for entry, _, features in made]
     networks = tuple(network for _, network, _ in made)
+    changes = {"task": task, "class_names": names, **changes}
     return _saved(folder, parts, files, truth, head, doubt, changes, networks, Store(folder / "cache"))
 
 
@@ -86,8 +93,10 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     x = np.concatenate([features for _, features in parts], axis=1)
     plugin = registry.load_plugin("heads", head)
     params = plugin.grid(len(x), x.shape[1], 3)[-1:]
-    fit = next(plugin.path(x, truth, n_classes=3, params=params, class_weight=None, seed=0))
-    p = apply_temperature(prediction.predict_probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
+    is_number = truth.dtype.kind == "f"
+    fit = next(plugin.path(x, truth, n_classes=1 if is_number else 3, params=params, class_weight=None, seed=0))
+    temperature = 1.0 if is_number else TEMPERATURE
+    p = apply_temperature(prediction.predict_probabilities(fit.kind, fit.arrays, x), temperature)
     content = model_manifest.Manifest(
         format=model_manifest.FORMAT,
         headstart="0",
@@ -97,7 +106,7 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
         features=tuple(Feature(backbone=e.name, depth=d.name, dim=d.dim) for e in entries for d in e.depths),
         head=_head(place, fit),
         decision=model_manifest.Decision(positive="", threshold=None, costs=None),
-        calibration=model_manifest.Calibration(temperature=TEMPERATURE),
+        calibration=model_manifest.Calibration(temperature=temperature),
         doubt=_doubt(place, doubt, x, p, truth) if doubt else None,
     )
     model_manifest.write_manifest(dataclasses.replace(content, **changes), place)
@@ -105,8 +114,10 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     source = ExportSource(
         model=model.load(place), run=folder, networks=networks, store=store, console=console, draft=folder
     )
-    learnt = tuple(files[: len(files) // 2])
-    return source, Pictures(files=tuple(files), truth=truth, clusters=None, origin="test", calibration=learnt)
+    learnt, scale = tuple(files[: len(files) // 2]), measure_scale(source.model.layout.task, truth)
+    return source, Pictures(
+        files=tuple(files), truth=truth, clusters=None, origin="test", calibration=learnt, scale=scale
+    )
 
 
 def pictures(folder, count):
@@ -212,17 +223,12 @@ def _doubt(place, method, x, p, truth):
     arrays, k = ood_detection.fit_references(x, truth, method)
     own = np.sort(ood_detection.compute_distances(arrays, k, x))
     known = ((own[1:] + own[:-1]) / 2).astype(np.float32)  # between the pictures' own, so that rounding flips none
-    own = conformal.compute_scores(p, "least_ambiguous")[np.arange(len(truth)), truth]
-    more = {
-        "known": known,
-        "thresholds": conformal.compute_thresholds(own, truth, 3, 0.8, by_class=False) + 1e-4,  # no picture lies on it
-        "floors": conformal.compute_thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,
-    }
-    save_file(arrays | more, place / "doubt.safetensors")
+    score, limits = _limits(p, truth)
+    save_file(arrays | limits | {"known": known}, place / "doubt.safetensors")
     return model_manifest.UncertaintyEntry(
         coverage=0.8,
         promise=0.8,
-        score="least_ambiguous",
+        score=score,
         kept=0.9,
         novelty=method,
         neighbour=k,
@@ -231,6 +237,19 @@ def _doubt(place, method, x, p, truth):
         arrays="doubt.safetensors",
         sha256=file_digest(place / "doubt.safetensors"),
     )
+
+
+def _limits(p, truth):
+    """Name of the score, and the arrays that no picture lies on."""
+    if truth.dtype.kind == "f":
+        half_width = conformal.conformal_quantile(np.abs(p[:, 0] - truth), 0.8)
+        return "absolute_error", {"thresholds": np.array([half_width]), "floors": np.array([np.inf])}
+    score = "least_ambiguous"
+    own = conformal.compute_scores(p, score)[np.arange(len(truth)), truth]
+    return score, {
+        "thresholds": conformal.compute_thresholds(own, truth, 3, 0.8, by_class=False) + 1e-4,
+        "floors": conformal.compute_thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,
+    }
 
 
 def write_run(folder, **settings):
@@ -249,12 +268,12 @@ def write_run(folder, **settings):
         name="pictures",
         root=str(folder / "pictures"),
         modality="image",
-        task="classification",
+        task=source.manifest.task,
         uris=tuple(file.name for file in files),
         digests=tuple(file_digest(file) for file in files),
         targets=shown.truth,
         split=(),
-        class_names=CLASSES,
+        class_names=() if source.model.layout.is_number else source.model.class_names,
         facts=facts,
         excused=(),
         digest="0" * 64,

@@ -168,8 +168,8 @@ def test_numbers_in_use_are_compared_with_held_out_ones(run, table, context, tmp
 def test_an_export_answers_alike(run, table, tmp_path):
     [export] = headstart.export(run, to="openvino", out=tmp_path / "export", console=Console(quiet=True))
     assert export["parity_max_abs"] < 1e-4 and export["label_agreement"] == 1.0
-    with pytest.raises(UsageError, match="answers with a number"):
-        headstart.export(run, to="openvino", out=tmp_path / "small", precision="f16", console=Console(quiet=True))
+    [half] = headstart.export(run, to="openvino", out=tmp_path / "f16", precision="f16", console=Console(quiet=True))
+    assert 0 < half["parity_max_abs"] < 0.05 and half["score"]["metric"] == "r2" and half["score"]["change"] > -0.01
 
 
 def test_report_and_card_speak_of_numbers(run):

@@ -9,3 +9,9 @@ import export_runs
 def run(tmp_path_factory):
     """(folder, pictures) of a run with a small network of its own."""
     return export_runs.write_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def number_run(tmp_path_factory):
+    """(folder, pictures) of a run that answers with numbers far below zero."""
+    return export_runs.write_run(tmp_path_factory.mktemp("numbers"), head="ridge_regression", task="regression")

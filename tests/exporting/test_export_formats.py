@@ -44,7 +44,7 @@ def test_a_format_answers_as_the_run(exports, name):
     assert one["parity_max_abs"] < 1e-4
     assert one["novelty_max_abs"] < 1e-6
     assert one["label_agreement"] == 1.0
-    assert (one["compared"], one["compared_on"], one["accuracy"], one["left_out"]) == (15, "test", None, [])
+    assert (one["compared"], one["compared_on"], one["score"], one["left_out"]) == (15, "test", None, [])
     assert 0 < one["p50_ms"] <= one["p95_ms"]
     written = json.loads((out / name / "export.json").read_text())
     assert {**written, "path": one["path"]} == one
@@ -169,19 +169,45 @@ def test_no_file_holds_a_pickle_or_a_lambda(exports, name):
     assert not [one for one in parts if Path(one).suffix in (".pkl", ".pickle", ".pt")]
 
 
-@pytest.mark.parametrize(
-    "name", ["openvino", *(pytest.param(one, marks=pytest.mark.slow) for one in ("onnx", "litert"))]
-)
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_half_precision_is_half_the_size_and_tells_what_it_costs(run, exports, name, tmp_path):
     (found,) = headstart.export(run[0], name, tmp_path / "f16", precision="f16", max_drop=0.1, console=QUIET)
     assert found["precision"] == "f16"
     assert 0 < found["parity_max_abs"] < 0.05
-    change = found["accuracy"]
+    change = found["score"]
     assert change["n"] == found["compared"] == 15
     assert change["change"] == pytest.approx(change["after"] - change["before"])
     assert change["low"] <= change["change"] <= change["high"]
     told = json.loads((tmp_path / "f16" / "model.json").read_text())
     assert told["precision"] == "f16"
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("openvino", "f16"),
+        ("openvino", "int8"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("onnx", "int8"), ("litert", "f16"))),
+    ],
+)
+def test_smaller_precisions_of_a_number_are_judged_in_its_spreads_and_by_r2(number_run, name, precision, tmp_path):
+    folder, pictures = number_run
+    out = tmp_path / "out"
+    (found,) = headstart.export(folder, name, out, precision=precision, max_drop=0.1, console=QUIET)
+    command = [sys.executable, "-I", out / "predict.py", *pictures.files]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    held_out = slice(0, None, 2)
+    numbers, truth = np.array([row["number"] for row in rows])[held_out], pictures.truth[held_out]
+    want = [one.number for one in load(folder).predict(pictures.files[held_out])]
+    worst = np.abs(numbers - want).max() / np.std(pictures.truth)
+    assert found["parity_max_abs"] == pytest.approx(worst, rel=1e-6) and 0 < worst < {"f16": 0.05, "int8": 1}[precision]
+    assert found["score"]["metric"] == "r2" and found["score"]["n"] == 15
+    answered = np.where(
+        [row["unknown"] if "unknown" in row else False for row in rows[held_out]], truth.mean(), numbers
+    )
+    r2 = 1 - np.sum((answered - truth) ** 2) / np.sum((truth - truth.mean()) ** 2)
+    assert found["score"]["after"] == pytest.approx(r2) and found["score"]["before"] > 0
 
 
 @pytest.mark.parametrize("costs", [None, ((0.0, 1.0, 1.0), (9.0, 0.0, 1.0), (9.0, 1.0, 0.0))])

@@ -170,21 +170,25 @@ def test_an_export_that_answers_otherwise_is_refused_and_nothing_is_left(own, tm
 
 
 @pytest.mark.medium
-def test_eight_bits_that_cost_too_much_are_refused_and_nothing_is_left(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "metric"), [({}, "accuracy"), ({"head": "ridge_regression", "task": "regression"}, "r2")]
+)
+def test_eight_bits_that_cost_too_much_are_refused_and_nothing_is_left(tmp_path, settings, metric):
     from PIL import Image
 
     (tmp_path / "run").mkdir()
-    source, pictures = export_runs.make(tmp_path / "run", doubt="")
+    source, pictures = export_runs.make(tmp_path / "run", doubt="", **settings)
     black = tmp_path / "black.png"
     Image.new("RGB", (40, 40)).save(black)  # what it is calibrated on shows nothing of what comes later
     wrong = dataclasses.replace(pictures, calibration=(black,))
     wanted = export_run.load_exporters(["openvino"], "int8")
-    with pytest.raises(GateFailed, match=r"loses 0\.\d+ of accuracy \[-?0\.\d+, \d\.\d+\] on 30 pictures") as caught:
+    with pytest.raises(GateFailed, match=rf"loses 0\.\d+ of {metric} \[-?0\.\d+, \d\.\d+\] on 30 pictures") as caught:
         export_run.export_run(wanted, source, tmp_path / "out", "int8", wrong, 0.01)
     assert caught.value.exit_code == 1 and caught.value.hint == "--precision f16"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["black.png", "run"]
     (found,) = export_run.export_run(wanted, source, tmp_path / "out", "int8", pictures, 0.2)
-    assert found.accuracy.n == 30 and 0 < found.parity_max_abs < 0.2
+    assert found.score.n == 30 and 0 < found.parity_max_abs < 0.2
+    assert found.score.metric == metric
 
 
 def answers(positions):
@@ -196,13 +200,32 @@ def answers(positions):
 def test_the_gate_counts_unknown_as_no_right_answer():
     truth = np.array([0, 1, 0, 1])
     pictures = parity.Pictures(files=(), truth=truth, clusters=None, origin="test", calibration=())
-    found = parity.accuracy_change(answers([0, 1, 0, 0]), answers([0, -1, 0, 1]), pictures)
+    found = parity.measure_change(answers([0, 1, 0, 0]), answers([0, -1, 0, 1]), pictures)
     assert (found.before, found.after, found.change, found.n) == (0.75, 0.75, 0.0, 4)
-    found = parity.accuracy_change(answers([0, 1, 0, 1]), answers([0, -1, 0, 1]), pictures)
+    found = parity.measure_change(answers([0, 1, 0, 1]), answers([0, -1, 0, 1]), pictures)
     assert found.change == -0.25
-    parity.require_accuracy(found, 0.25, "onnx", "f16")
+    parity.require_score(found, 0.25, "onnx", "f16")
     with pytest.raises(GateFailed, match=r"in f16 the `onnx` export loses 0\.250 of accuracy"):
-        parity.require_accuracy(found, 0.24, "onnx", "f16")
+        parity.require_score(found, 0.24, "onnx", "f16")
+
+
+def test_a_number_is_held_to_spreads_of_the_target_and_declining_explains_nothing():
+    truth = np.array([1000.0, 1010.0, 1020.0, 1030.0])
+    pictures = parity.Pictures(files=(), truth=truth, clusters=None, origin="test", calibration=(), scale=10.0)
+    exact, moved = (
+        parity.Answers(probabilities=truth[:, None] + by, positions=np.zeros(4, int), novelty=np.zeros(4), time={})
+        for by in (0.0, 0.9)
+    )
+    worst, _ = parity.compare_answers(exact, moved, pictures.scale)
+    with pytest.raises(
+        SetupError, match=r"differ by 0\.09 on a number, in standard deviations of the target: more than"
+    ):
+        parity.require_same(worst, None, "onnx", "f16", "linear_identity")
+    parity.require_same(worst, None, "onnx", "int8", "linear_identity")
+    declined = dataclasses.replace(exact, positions=np.array([0, -1, -1, 0]))
+    change = parity.measure_change(exact, declined, pictures)
+    assert change.metric == "r2" and change.before == 1.0
+    assert change.change == pytest.approx(-0.1)  # 5² + 5² of 15² + 5² + 5² + 15²
 
 
 def test_an_export_that_its_runtime_cannot_load_is_named(run, tmp_path):
@@ -215,7 +238,7 @@ def test_an_export_that_its_runtime_cannot_load_is_named(run, tmp_path):
 def test_nan_is_a_difference():
     one, other = answers([0, 1]), answers([0, 1])
     other.probabilities[0, 0] = np.nan
-    worst, _ = parity.compare_answers(one, other)
+    worst, _ = parity.compare_answers(one, other, 1.0)
     for name, hint in (("onnx", "--to openvino"), ("openvino", "headstart doctor shows the engines")):
         with pytest.raises(SetupError, match="differ by inf") as caught:
             parity.require_same(worst, None, name, "f32", "linear")

@@ -51,7 +51,7 @@ def export(
     """Write a run's model in other formats, each loaded by its own runtime and compared on real pictures.
 
     `to` names `keras`, `saved_model`, `onnx`, `openvino`, `litert`; several get a folder each below `out`. A precision
-    below f32 (`f16`, `int8`) may cost `max_drop` of right answers, on held-out pictures or the labelled folder `data`.
+    below f32 (`f16`, `int8`) may cost `max_drop` of accuracy, or R² of numbers, on held-out pictures or the labelled folder `data`.
     Gives what `export.json` holds, a format each.
 
     Raises:

@@ -131,7 +131,7 @@ def export_run(
 
     Args:
         source: The run's model; its `draft` is replaced by a folder beside `out`.
-        max_drop: Share of right answers that a precision below f32 may cost.
+        max_drop: Share of right answers, or R², that a precision below f32 may cost.
 
     Raises:
         SetupError: A format cannot be written, or does not answer as the run does; nothing is left.
@@ -174,12 +174,10 @@ def _export_format(
     size = sum(path.stat().st_size for path in _list_files(folder))
     export_files.write_export_files(folder, content, exporter)
     answers = parity.ask_export(folder, source.model.class_names, pictures.files, exporter.name)
-    worst, agreement = parity.compare_answers(expected, answers)
-    if source.model.layout.is_number:
-        worst /= max(float(np.std(expected.probabilities)), 1e-30)  # numbers have any size
-    accuracy = None if precision == "f32" else parity.accuracy_change(expected, answers, pictures)
-    if accuracy is not None:
-        parity.require_accuracy(accuracy, max_drop, exporter.name, precision)
+    worst, agreement = parity.compare_answers(expected, answers, pictures.scale)
+    score = None if precision == "f32" else parity.measure_change(expected, answers, pictures)
+    if score is not None:
+        parity.require_score(score, max_drop, exporter.name, precision)
     strange = parity.novelty_difference(expected, answers)
     parity.require_same(worst, strange, exporter.name, precision, source.manifest.head.kind)
     without_uncertainty = source.manifest.doubt and not source.with_uncertainty
@@ -194,7 +192,7 @@ def _export_format(
         parity_max_abs=worst,
         label_agreement=agreement,
         novelty_max_abs=strange,
-        accuracy=accuracy,
+        score=score,
         left_out=(exporter.cannot[f"{precision} uncertainty"],) if without_uncertainty else (),
         versions=list_versions(("headstart", "numpy", "pillow", *exporter.making, *exporter.packages)),
         p50_ms=float(answers.time["p50_ms"]),
@@ -230,7 +228,7 @@ def format_export(export: Export) -> str:
     text = f"{export.format} in {export.precision}, {export.bytes / 1e6:.1f} MB: "
     text += f"differs by {export.parity_max_abs:.1e} at most, "
     text += f"{export.label_agreement:.1%} of {export.compared} answers the same; {export.p50_ms:.1f} ms a picture"
-    if export.accuracy is not None:
-        accuracy = export.accuracy
-        text += f"; accuracy {accuracy.change:+.3f} [{accuracy.low:+.3f}, {accuracy.high:+.3f}] (n = {accuracy.n:,})"
+    if export.score is not None:
+        score = export.score
+        text += f"; {score.metric} {score.change:+.3f} [{score.low:+.3f}, {score.high:+.3f}] (n = {score.n:,})"
     return text

@@ -125,8 +125,6 @@ def graph_inputs(manifest: Manifest) -> tuple[GraphInput, ...]:
 def reason_against(exporter: Exporter, source: ExportSource, precision: str) -> str:
     """Why a format cannot take this model in this precision; empty where it can. Nothing is loaded for it."""
     kind = source.manifest.head.kind
-    if source.model.layout.is_number and precision != "f32":
-        return "what a smaller precision costs is measured on classes, and this model answers with a number"
     for key in (precision, kind, f"{precision} {kind}"):
         if key in exporter.cannot:
             return exporter.cannot[key]

@@ -53,7 +53,6 @@ def build_keras_graph(source: ExportSource) -> Any:
     p, doubt = _HEADS[source.manifest.head.kind](joined, arrays, temperature), source.manifest.doubt
     out = {source.output: p}
     if source.with_uncertainty and doubt:
-        p = keras.ops.multiply(p, 0.0) if source.model.layout.is_number else p  # no number is below its floor
         out |= keras_uncertainty.uncertainty_outputs(joined, p, doubt, source.model.uncertainty_arrays)
     return keras.Model(next(iter(tensors.values())) if len(tensors) == 1 else tensors, out, name="headstart")
 

@@ -16,7 +16,7 @@ def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping
     import keras
     from keras import ops
 
-    floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), -1.0)
+    floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), np.finfo(np.float32).min)  # or no limit
     shifted = keras.layers.Rescaling(1.0, (-floors).tolist(), name="above_floors")(p)
     above = ops.cast(ops.greater_equal(shifted, 0.0), "float32")
     hopeless = ops.subtract(1.0, ops.max(above, axis=1, keepdims=True))

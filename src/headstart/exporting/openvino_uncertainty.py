@@ -15,7 +15,7 @@ def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping
     """What the graph says of its uncertainty; see `headstart.exporting.keras_uncertainty.uncertainty_outputs`."""
     from openvino import opset13 as ops
 
-    floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), -1.0)
+    floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), np.finfo(np.float32).min)  # or no limit
     above = ops.convert(ops.greater_equal(p, float_constant(floors[None])), "f32")
     hopeless = ops.subtract(float_constant([[1.0]]), ops.reduce_max(above, _axis(), True))
     if not entry.novelty:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.errors import GateFailed, SetupError
-from headstart.core.types import AccuracyChange
+from headstart.core.types import REGRESSION, ScoreChange, Task
 from headstart.exporting.conversion_process import child_environment, last_words
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import make_change_error, read_bytes
 from headstart.runtime.inputs.decoded_batches import Content
-from headstart.statistics.intervals import paired_interval
+from headstart.statistics.intervals import mean_interval, paired_interval
 
 if TYPE_CHECKING:
     from headstart.runtime.model import Model
 
-TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8": 1.0}  # on a probability; what int8 may cost is measured on answers
+TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8": 1.0}  # see `measure_scale`; what int8 may cost is measured on answers
 STRANGE = {"f32": 0.05, "f16": 0.25, "int8": 1.0}  # on a novelty, which moves in steps of one known picture
 TURNS = 30  # of the clock
 _LONGEST_S = 3600
@@ -36,10 +36,11 @@ class Pictures:
     """Real pictures to compare on."""
 
     files: tuple[str | Path, ...]  # M locations
-    truth: np.ndarray  # (M,) int64 classes
+    truth: np.ndarray  # (M,) int64 classes or float64 numbers
     clusters: np.ndarray | None  # (M,) labels of near-duplicates
     origin: str  # `test`, `val`, `train` or `data`
     calibration: tuple[str | Path, ...]  # of an 8-bit version; none of `files` where that can be
+    scale: float = 1.0  # what differences are told in; see `measure_scale`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +51,11 @@ class Answers:
     positions: np.ndarray  # (M,) int64 classes; -1 for `unknown`
     novelty: np.ndarray  # (M,) float64, NaN where nothing measures it
     time: dict[str, float]  # `p50_ms` and `p95_ms`, of an export
+
+
+def measure_scale(task: Task, targets: np.ndarray) -> float:
+    """What differences of answers are told in: 1 of probabilities; of numbers the standard deviation of targets (N,)."""
+    return max(float(np.std(targets)), 1e-30) if task is REGRESSION else 1.0
 
 
 def ask_run(model: Model, files: Sequence[str | Path], *, declines: bool) -> Answers:
@@ -139,10 +145,10 @@ def _format_hint(name: str) -> str:
     return "headstart doctor shows the engines" if name == "openvino" else "--to openvino"
 
 
-def compare_answers(run: Answers, export: Answers) -> tuple[float, float]:
-    """The largest difference of a probability, and the share of pictures with the same answer."""
+def compare_answers(run: Answers, export: Answers, scale: float) -> tuple[float, float]:
+    """The largest difference of a probability or number, in `scale`, and the share of pictures with the same answer."""
     agreement = float(np.mean(run.positions == export.positions))
-    return _largest_difference(run.probabilities, export.probabilities), agreement
+    return _largest_difference(run.probabilities, export.probabilities) / scale, agreement
 
 
 def _largest_difference(first: np.ndarray, other: np.ndarray) -> float:
@@ -157,7 +163,7 @@ def novelty_difference(run: Answers, export: Answers) -> float | None:
 
 
 def require_same(worst: float, strange: float | None, name: str, precision: str, kind: str) -> None:
-    """Refuse an export that does not answer as the run: by `worst` on a probability, or by `strange` on a novelty.
+    """Refuse an export that does not answer as the run: by `worst` on a probability or number, or by `strange` on a novelty.
 
     Of `neighbours` one vote is a large step, so below f32 only answers count.
 
@@ -165,29 +171,43 @@ def require_same(worst: float, strange: float | None, name: str, precision: str,
         SetupError: They differ by more than the precision explains.
     """
     limit = 1.0 if kind == "neighbours" and precision != "f32" else TOLERANCE[precision]
-    differences = (("novelty", strange, STRANGE[precision]), ("probability", worst, limit))
+    answer = "number, in standard deviations of the target" if kind == "linear_identity" else "probability"
+    differences = (("novelty", strange, STRANGE[precision]), (answer, worst, limit))
     for what, difference, most in differences:
         if difference is not None and not difference <= most:
             raise SetupError(
-                f"the `{name}` export in {precision} and the run differ by {difference:.2g} on a {what}, more than "
+                f"the `{name}` export in {precision} and the run differ by {difference:.2g} on a {what}: more than "
                 f"{most:g}",
                 where="--to",
                 hint=_format_hint(name),
             )
 
 
-def accuracy_change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
+def measure_change(run: Answers, export: Answers, pictures: Pictures) -> ScoreChange:
     """What the precision costs on labelled pictures, with a paired 95 % interval that near-duplicates widen.
 
-    `unknown` is no right answer, so a precision that makes everything out-of-distribution is seen too.
+    `unknown` is no right answer, and of a number as good as the mean of the true ones, so a precision that makes
+    everything out-of-distribution is seen too.
     """
-    run_correct, after = (answers.positions == pictures.truth for answers in (run, export))
-    change, low, high = paired_interval(run_correct, after, pictures.clusters)
-    before, n = float(run_correct.mean()), len(run_correct)
-    return AccuracyChange(before=before, after=float(after.mean()), change=change, low=low, high=high, n=n)
+    if np.issubdtype(pictures.truth.dtype, np.floating):
+        explained, after = (_explained_shares(answers, pictures.truth) for answers in (run, export))
+        metric, interval = "r2", mean_interval(after - explained, pictures.clusters)
+    else:
+        explained, after = (answers.positions == pictures.truth for answers in (run, export))
+        metric, interval = "accuracy", paired_interval(explained, after, pictures.clusters)
+    before, (change, low, high) = float(explained.mean()), interval
+    return ScoreChange(
+        metric=metric, before=before, after=float(after.mean()), change=change, low=low, high=high, n=len(after)
+    )
 
 
-def require_accuracy(change: AccuracyChange, max_drop: float, name: str, precision: str) -> None:
+def _explained_shares(answers: Answers, truth: np.ndarray) -> np.ndarray:
+    """(M,) float64 whose mean is R²."""
+    numbers = np.where(answers.positions < 0, truth.mean(), answers.probabilities[:, 0])
+    return np.asarray(1.0 - (numbers - truth) ** 2 / max(float(np.var(truth)), 1e-30))
+
+
+def require_score(change: ScoreChange, max_drop: float, name: str, precision: str) -> None:
     """Refuse an export that answers worse than the run by more than was allowed.
 
     Raises:
@@ -195,7 +215,7 @@ def require_accuracy(change: AccuracyChange, max_drop: float, name: str, precisi
     """
     if -change.change > max_drop + 1e-12:
         raise GateFailed(
-            f"in {precision} the `{name}` export loses {-change.change:.3f} of accuracy "
+            f"in {precision} the `{name}` export loses {-change.change:.3f} of {change.metric} "
             f"[{-change.high:.3f}, {-change.low:.3f}] on {change.n:,} pictures, more than the "
             f"{max_drop:g} of `--max-drop`",
             where="--precision",

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
-from headstart.exporting.parity import Pictures
+from headstart.exporting.parity import Pictures, measure_scale
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import read_bytes
 from headstart.statistics.sampling import evenly_spaced
@@ -40,6 +40,7 @@ def pictures_of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, ca
         clusters=np.asarray(splits.clusters)[rows],
         origin=origin,
         calibration=_require_unchanged_files(data, learnt) if calibrating else (),
+        scale=measure_scale(data.learning_task, data.targets),
     )
 
 

@@ -23,6 +23,7 @@ from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Exported, InputSpec
+from headstart.exporting.parity import TOLERANCE, measure_scale
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.decision_rule import make_decision
 from headstart.images.preprocessing import make_change_error
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
         UncertaintyReport,
     )
 
-TOLERANCE = 1e-4
 COMPARED = 8  # pictures
 HEAD_FILE, DOUBT_FILE = "head.safetensors", "doubt.safetensors"
 
@@ -201,11 +201,11 @@ def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ..
     saved = np.concatenate([model.predict_probabilities(chunk) for chunk in chunks])
     untempered = predict_rows(fit_result.fitted, embeddings, fit_result.features, rows)
     task = data.learning_task
-    scale = max(float(np.std(data.targets)), 1e-30) if task.is_number else 1.0  # numbers have any size
+    scale = measure_scale(task, data.targets)
     worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature, task)).max()) / scale
-    if not worst <= TOLERANCE:
+    if not worst <= TOLERANCE["f32"]:
         raise SetupError(
-            f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE:g}",
+            f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE['f32']:g}",
             hint="headstart doctor shows the engines; run the same command again",
         )
     return worst

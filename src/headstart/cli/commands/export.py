@@ -30,7 +30,9 @@ class Export:
         help_text = "where to: the folder of one format; of several, one below it each"
         add("--out", metavar="DIR", type=parse_folder, required=True, help=help_text)
         add("--precision", metavar="{f32,f16,int8}", default="f32", help="of weights and, in int8, of values")
-        help_text = "accuracy that f16 or int8 may cost; beyond it nothing is written (default: 0.01)"
+        help_text = (
+            "accuracy, or R² of numbers, that f16 or int8 may cost; beyond it nothing is written (default: 0.01)"
+        )
         add("--max-drop", metavar="SHARE", type=parse_number, default=0.01, help=help_text)
         help_text = "labelled pictures to compare on, instead of those that judged the run"
         add("--data", metavar="DIR", type=parse_name, help=help_text)
@@ -49,7 +51,17 @@ class Export:
 
 def format_exports(exports: list[dict[str, Any]]) -> str:
     """One line a format: size, difference from the run, speed, and what the precision costs."""
-    head = ("format", "size", "largest difference", "same answers", "median", "95 %", "accuracy", "folder")
+    scores = [export["score"] for export in exports if export["score"]]
+    head = (
+        "format",
+        "size",
+        "largest difference",
+        "same answers",
+        "median",
+        "95 %",
+        scores[0]["metric"] if scores else "",
+        "folder",
+    )
     rows = [
         (
             f"{export['format']} {export['precision']}",
@@ -58,7 +70,7 @@ def format_exports(exports: list[dict[str, Any]]) -> str:
             f"{export['label_agreement']:.1%} of {export['compared']}",
             f"{export['p50_ms']:.1f} ms",
             f"{export['p95_ms']:.1f} ms",
-            _format_change(export["accuracy"]) if export["accuracy"] else "",
+            _format_change(export["score"]) if export["score"] else "",
             export["path"],
         )
         for export in exports

@@ -18,7 +18,7 @@ from headstart.core.types.command import Command
 from headstart.core.types.dataset import Dataset, DatasetFacts, PictureReading, SkippedFile
 from headstart.core.types.embedding import Embeddings, EmbedKey
 from headstart.core.types.explanation import Explained, MapRow
-from headstart.core.types.export import AccuracyChange, Export, Exported
+from headstart.core.types.export import Export, Exported, ScoreChange
 from headstart.core.types.head import (
     CurvePoint,
     Feature,
@@ -69,7 +69,7 @@ __all__ += ["Command"]
 __all__ += ["Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow"]
-__all__ += ["AccuracyChange", "Export", "Exported"]
+__all__ += ["Export", "Exported", "ScoreChange"]
 __all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "IterativeHead", "NameInitialization"]
 __all__ += ["StartingHead"]
 __all__ += ["NO_LABEL", "PRESENT", "UNKNOWN", "AnswerLayout", "Prediction", "ZeroShotPrediction", "format_labels"]

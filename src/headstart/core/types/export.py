@@ -18,10 +18,11 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyChange:
-    """What a precision costs: accuracy before and after on the same pictures, and the paired difference."""
+class ScoreChange:
+    """What a precision costs: a score before and after on the same pictures, and the paired difference."""
 
-    before: float  # share of right answers of the run's model; `unknown` is none
+    metric: str  # `accuracy`, the share of right answers, `unknown` being none; `r2` of numbers
+    before: float  # of the run's model
     after: float  # of the export
     change: float  # `after - before`
     low: float  # of the 95 % interval
@@ -40,11 +41,11 @@ class Export:
     files: Mapping[str, str]  # path below the folder -> SHA-256, of all that was written
     compared: int  # pictures on which it was compared with the run's model
     compared_on: str  # which they are: `test`, `val`, `train` of the run, or `data`, pictures that were named for it
-    parity_max_abs: float  # largest difference of a probability
+    parity_max_abs: float  # largest difference of a probability; of a number, in standard deviations of the target
     novelty_max_abs: float | None  # largest difference of a novelty; None where it is not in the graph
     label_agreement: float  # share of the pictures with the same answer, `unknown` being one
     p50_ms: float  # median time of the graph for one picture
     p95_ms: float  # 95 % are faster
-    accuracy: AccuracyChange | None  # what the precision costs; None in f32, and where the pictures have no labels
+    score: ScoreChange | None  # what the precision costs; None in f32, and where the pictures have no labels
     versions: Mapping[str, str]  # package -> version, of what made it and of what it was run by
     left_out: tuple[str, ...] = ()  # what the model has and the graph has not, with the reason

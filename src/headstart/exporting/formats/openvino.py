@@ -89,7 +89,6 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     p, doubt = _HEADS[source.manifest.head.kind](joined, arrays, temperature), source.manifest.doubt
     out = {source.output: p}
     if source.with_uncertainty and doubt:
-        p = ops.multiply(p, float_constant([[0.0]])) if source.model.layout.is_number else p  # none is below its floor
         out |= openvino_uncertainty.uncertainty_outputs(joined, p, doubt, source.model.uncertainty_arrays)
     for name, node in out.items():
         node.output(0).set_names({name})
