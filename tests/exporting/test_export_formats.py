@@ -203,9 +203,7 @@ def test_smaller_precisions_of_a_number_are_judged_in_its_spreads_and_by_r2(numb
     worst = np.abs(numbers - want).max() / np.std(pictures.truth)
     assert found["parity_max_abs"] == pytest.approx(worst, rel=1e-6) and 0 < worst < {"f16": 0.05, "int8": 1}[precision]
     assert found["score"]["metric"] == "r2" and found["score"]["n"] == 15
-    answered = np.where(
-        [row["unknown"] if "unknown" in row else False for row in rows[held_out]], truth.mean(), numbers
-    )
+    answered = np.where([row.get("unknown", False) for row in rows[held_out]], truth.mean(), numbers)
     r2 = 1 - np.sum((answered - truth) ** 2) / np.sum((truth - truth.mean()) ** 2)
     assert found["score"]["after"] == pytest.approx(r2) and found["score"]["before"] > 0
 

@@ -51,8 +51,8 @@ def export(
     """Write a run's model in other formats, each loaded by its own runtime and compared on real pictures.
 
     `to` names `keras`, `saved_model`, `onnx`, `openvino`, `litert`; several get a folder each below `out`. A precision
-    below f32 (`f16`, `int8`) may cost `max_drop` of accuracy, or R² of numbers, on held-out pictures or the labelled folder `data`.
-    Gives what `export.json` holds, a format each.
+    below f32 (`f16`, `int8`) may cost `max_drop` of accuracy, or R² of numbers, on held-out pictures or the labelled
+    folder `data`. Gives what `export.json` holds, a format each.
 
     Raises:
         UsageError: A format is unknown or cannot take this model, or `out` is not empty.
@@ -96,7 +96,7 @@ def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bo
         from headstart.evaluation.external_validation import read_labelled_pictures
 
         files, truth, _ = read_labelled_pictures(data, source.model.layout)
-        return parity_images.pictures_of_folder(files, truth, calibrating=calibrating)
+        return parity_images.pictures_of_folder(files, truth, source.model.layout.task, calibrating=calibrating)
     run = Run(source.run)
     return parity_images.pictures_of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
 

@@ -54,7 +54,7 @@ class Answers:
 
 
 def measure_scale(task: Task, targets: np.ndarray) -> float:
-    """What differences of answers are told in: 1 of probabilities; of numbers the standard deviation of targets (N,)."""
+    """What differences are told in: 1 of probabilities; of numbers the standard deviation of the targets (N,)."""
     return max(float(np.std(targets)), 1e-30) if task is REGRESSION else 1.0
 
 
@@ -163,8 +163,9 @@ def novelty_difference(run: Answers, export: Answers) -> float | None:
 
 
 def require_same(worst: float, strange: float | None, name: str, precision: str, kind: str) -> None:
-    """Refuse an export that does not answer as the run: by `worst` on a probability or number, or by `strange` on a novelty.
+    """Refuse an export that does not answer as the run.
 
+    `worst` is the difference of a probability or number, `strange` of a novelty.
     Of `neighbours` one vote is a large step, so below f32 only answers count.
 
     Raises:

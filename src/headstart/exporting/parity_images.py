@@ -17,7 +17,7 @@ from headstart.images.preprocessing import read_bytes
 from headstart.statistics.sampling import evenly_spaced
 
 if TYPE_CHECKING:
-    from headstart.core.types import Dataset, Evaluation, Splits
+    from headstart.core.types import Dataset, Evaluation, Splits, Task
     from headstart.runtime.inputs.decoded_batches import Source
 
 MOST = 1000
@@ -60,7 +60,7 @@ def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[str, ...]
     return files
 
 
-def pictures_of_folder(files: Sequence[Source], truth: np.ndarray, *, calibrating: bool) -> Pictures:
+def pictures_of_folder(files: Sequence[Source], truth: np.ndarray, task: Task, *, calibrating: bool) -> Pictures:
     """Labelled pictures that were named for it; every other one calibrates where that is needed."""
     places = tuple(map(str, files))
     judging = slice(1, None, 2) if calibrating and len(files) > 1 else slice(None)
@@ -70,4 +70,5 @@ def pictures_of_folder(files: Sequence[Source], truth: np.ndarray, *, calibratin
         clusters=None,
         origin="data",
         calibration=places[::2] if calibrating else (),
+        scale=measure_scale(task, truth),
     )
