@@ -13,7 +13,7 @@ from headstart import __version__
 from headstart.core.provenance import find_version
 from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import to_plain
-from headstart.core.types import REGRESSION, InputSpec
+from headstart.core.types import TASKS, InputSpec
 from headstart.exporting.export_source import Exporter, ExportSource, decoding_rule, graph_inputs
 from headstart.images import band_values, medical_values
 
@@ -119,10 +119,11 @@ def _format_readme(content: dict[str, Any], exporter: Exporter) -> str:
     licences = "\n".join(f"- `{entry['name']}`: {entry['licence'] or 'unknown'}" for entry in content["trunks"])
     rules = "\n".join(f"- `{entry['name']}`: {entry['in_words']}" for entry in content["inputs"])
     names = ", ".join(f"`{format_printable(name)}`" for name in content["class_names"])
-    is_number = content["task"] == REGRESSION.name
-    return f"""# A picture {"measure" if is_number else "classifier"} ({exporter.name}, {content["precision"]})
+    task = TASKS[content["task"]]
+    what = "a number:" if task.is_number else "those that are there of" if task.has_labels else "one of"
+    return f"""# A picture {"measure" if task.is_number else "classifier"} ({exporter.name}, {content["precision"]})
 
-Answers with {"a number: " if is_number else "one of "}{names}.
+Answers with {what} {names}.
 
 ```sh
 pip install -r requirements.txt

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.errors import GateFailed, SetupError
-from headstart.core.types import REGRESSION, ScoreChange, Task
+from headstart.core.types import ScoreChange, Task
 from headstart.exporting.conversion_process import child_environment, last_words
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import make_change_error, read_bytes
@@ -55,7 +55,7 @@ class Answers:
 
 def measure_scale(task: Task, targets: np.ndarray) -> float:
     """What differences are told in: 1 of probabilities; of numbers the standard deviation of the targets (N,)."""
-    return max(float(np.std(targets)), 1e-30) if task is REGRESSION else 1.0
+    return max(float(np.std(targets)), 1e-30) if task.is_number else 1.0
 
 
 def ask_run(model: Model, files: Sequence[str | Path], *, declines: bool) -> Answers:
