@@ -18,12 +18,15 @@ from benchmarks.common import LITE0, context, measured, pictures, ratio
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.recipe import Recipe
+from headstart.core.types import CLASSIFICATION
 from headstart.finetuning.inputs import batches, cached_activations
 from headstart.finetuning.inputs.augmentation import Policy
 from headstart.finetuning.network import trainable_network
+from headstart.finetuning.objectives import make_objective
 from headstart.finetuning.training import trainer
 from headstart.images import decoded_cache as decoded
 
+OBJECTIVE = make_objective(CLASSIFICATION, np.empty(0), 3)
 LITE2, COUNT, TURNS = "bundled:efficientnet_lite2", 256, 3
 BLOCKS = {1: ("last stage, cut after stage 5", 5), 2: ("last two stages, cut after stage 4", 2)}  # name, target
 
@@ -44,7 +47,7 @@ class Bench:
 
     def build(self, recipe: Recipe) -> trainable_network.Network:
         """What a recipe trains, from a random head: the pace does not depend on it."""
-        return trainable_network.build_network(self.model, self.found.spec, recipe, start=None, n_classes=3)
+        return trainable_network.build_network(self.model, self.found.spec, recipe, start=None, objective=OBJECTIVE)
 
     def whole(self, made: trainable_network.Network) -> trainable_network.Network:
         """The same with the frozen part in front of it, in one graph."""
@@ -63,14 +66,14 @@ class Bench:
             else {}
         )
         kept = cached_activations.cache_maps(self.found, cut, self.data, self.rows, **self.shared, **views)
-        return batches.MapFeed(maps=kept, positions=self.rows, y=self.y, n_classes=3, recipe=recipe)
+        return batches.MapFeed(maps=kept, positions=self.rows, y=self.y, objective=OBJECTIVE, recipe=recipe)
 
     def sent(self, recipe: Recipe, cut: str = "") -> batches.PictureFeed:
         """Pictures, decoded beforehand; with a cut the engine sends each through the frozen part."""
         below = (
             cached_activations.load_lower_trunk(self.found, cut, self.data, self.rows, **self.shared) if cut else None
         )
-        given = {"positions": self.rows, "y": self.y, "n_classes": 3, "recipe": recipe}
+        given = {"positions": self.rows, "y": self.y, "objective": OBJECTIVE, "recipe": recipe}
         return batches.PictureFeed(pictures=self.raw, below=below, **given)
 
 

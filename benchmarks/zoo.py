@@ -24,8 +24,9 @@ from headstart.core.console import Console
 from headstart.core.recipe import Recipe
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-from headstart.core.types import BackboneSpec
+from headstart.core.types import CLASSIFICATION, BackboneSpec
 from headstart.finetuning.network import trainable_network
+from headstart.finetuning.objectives import make_objective
 from headstart.finetuning.training import epoch_metrics, trainer
 
 LEARN = 60  # pictures of a target, as even over its classes as can be
@@ -183,7 +184,8 @@ class Zoo:
             self.console.print_line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
             features, classes = self.features(member, of.task)["last"][of.rows[learn]], len(of.task.classes)
             start = start_of(logistic(features, of.y[learn], classes, of.seed))
-            fresh = trainable_network.build_network(member.trunk, member.spec, recipe, start=start, n_classes=classes)
+            objective = make_objective(CLASSIFICATION, np.empty(0), classes)
+            fresh = trainable_network.build_network(member.trunk, member.spec, recipe, start=start, objective=objective)
             compiled = self._compiled.setdefault((member.style, classes), Compiled(fresh, recipe))
             held = Shown(of.task.test_x, of.task.test_y) if judge is None else Shown(of.x[judge], of.y[judge])
             feed = Pictures(of.x[learn], of.y[learn], classes, recipe)
@@ -209,7 +211,8 @@ class Zoo:
         )
         trunk = zoo_nets.build(style)
         spec = zoo_nets.spec(f"zoo:{style}", style, task.name, 0.0, trunk.count_params(), 1)
-        made = trainable_network.build_network(trunk, spec, recipe, start=None, n_classes=len(task.classes))
+        objective = make_objective(CLASSIFICATION, np.empty(0), len(task.classes))
+        made = trainable_network.build_network(trunk, spec, recipe, start=None, objective=objective)
         feed = Pictures(task.x, task.y, len(task.classes), recipe)
         trainer.train_network(
             made, recipe, feed, held=None, class_weight=None, folder=None, console=Console(quiet=True), name=style

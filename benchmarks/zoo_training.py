@@ -10,8 +10,9 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.recipe import Recipe
 from headstart.core.types import FittedHead
+from headstart.finetuning.inputs import batch_mixing
 from headstart.finetuning.network.trainable_network import HeadStart, Network
-from headstart.finetuning.training import epoch_metrics, objectives, schedules
+from headstart.finetuning.training import epoch_metrics, schedules
 from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads import cross_validation
 
@@ -35,7 +36,7 @@ class Pictures:
 
     def epoch(self, number: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
         """See `headstart.finetuning.training.prefetch.Feed`."""
-        order = objectives.draw_order(self.y, self.recipe, number)
+        order = batch_mixing.draw_order(self.y, self.recipe, number)
         for at in np.array_split(order, self.steps) if self.n < self.recipe.batch else self._full(order):
             yield {"pictures": self.x[at]}, self.soft[at], self.y[at]
 

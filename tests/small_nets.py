@@ -2,10 +2,16 @@
 
 import numpy as np
 
-from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
+from headstart.core.types import CLASSIFICATION, BackboneSpec, FeatureLevel, InputSpec
 from headstart.finetuning.network.trainable_head import HeadStart
+from headstart.finetuning.objectives import make_objective
 
 SIDE = 16
+
+
+def classes(count):
+    """What training for so many classes is."""
+    return make_objective(CLASSIFICATION, np.empty(0), count)
 
 
 def spec_of(model, depths, name="small:net"):

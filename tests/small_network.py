@@ -10,9 +10,10 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
+from headstart.finetuning.inputs import batch_mixing
 from headstart.finetuning.network import trainable_network as networks
 from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.training import objectives
+from small_nets import classes
 
 SIDE, CLASSES = 8, 3
 SPEC = BackboneSpec(
@@ -53,7 +54,7 @@ def network(recipe: Recipe) -> Network:
     x = conv(2, strides=2)(keras.layers.BatchNormalization()(x))
     trunk = keras.Model(pictures, [keras.layers.GlobalAveragePooling2D()(one) for one in (early, x)])
     trunk.trainable = False
-    return networks.build_network(trunk, SPEC, recipe, start=None, n_classes=CLASSES)
+    return networks.build_network(trunk, SPEC, recipe, start=None, objective=classes(CLASSES))
 
 
 def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +81,7 @@ class Feed:
         self.steps = self.n // self.batch
 
     def epoch(self, number: int) -> Any:
-        order = objectives.draw_order(self.y, self.recipe, number)[: self.steps * self.batch]
+        order = batch_mixing.draw_order(self.y, self.recipe, number)[: self.steps * self.batch]
         for at in order.reshape(self.steps, self.batch):
             if self.each:
                 self.each(number)

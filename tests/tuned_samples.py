@@ -9,8 +9,8 @@ from headstart.core.recipe import Recipe
 from headstart.core.types import (
     AblationRow,
     BackboneSpec,
+    ClassScores,
     EpochRow,
-    EpochScores,
     FeatureLevel,
     FineTuningResult,
     FittedHead,
@@ -56,7 +56,7 @@ def scores(loss, classes, shift=0.0):
     right = 1 - 0.45 * loss
     each = tuple(float(np.clip(right + shift + 0.04 * np.cos(c), 0, 1)) for c in range(classes))
     mean = float(np.mean(each))
-    return EpochScores(
+    return ClassScores(
         log_loss=float(loss),
         accuracy=float(right),
         balanced_accuracy=mean,
@@ -165,7 +165,7 @@ def outcomes(made, names):
     given = TrainingInput(
         logs=tuple(each for each in made if each.fold >= 0),
         class_names=names,
-        majority=0.5,
+        guess=0.5,
         probe=scores(0.43, len(names)),
     )
     return tuple(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.finetuning.inputs.augmentation_check import find_safe_domain
+from small_nets import classes
 
 N, SIDE = 160, 16
 Y = np.arange(N) % 2
@@ -30,13 +31,13 @@ def halves(axis):
 
 
 def test_left_and_right_are_not_mirrored():
-    found = find_safe_domain(grid, painted(halves(1)), Y, n_classes=2)
+    found = find_safe_domain(grid, painted(halves(1)), Y, objective=classes(2))
     assert found.domain == "digits"
     assert "mirroring left and right +" in found.why and "mirroring up and down" not in found.why
 
 
 def test_up_and_down_are_mirrored_sideways_only():
-    found = find_safe_domain(grid, painted(halves(0)), Y, n_classes=2)
+    found = find_safe_domain(grid, painted(halves(0)), Y, objective=classes(2))
     assert found.domain == "photo"
     assert "mirroring up and down +" in found.why and "mirroring left and right" not in found.why
 
@@ -44,7 +45,7 @@ def test_up_and_down_are_mirrored_sideways_only():
 def test_what_no_change_takes_away_may_be_mirrored_both_ways():
     rng = np.random.default_rng(6)
     noise = np.where(Y[:, None, None, None] == 1, 60, 30) * rng.normal(0, 1, (N, SIDE, SIDE, 3))
-    found = find_safe_domain(grid, np.clip(128 + noise, 0, 255).astype(np.uint8), Y, n_classes=2)
+    found = find_safe_domain(grid, np.clip(128 + noise, 0, 255).astype(np.uint8), Y, objective=classes(2))
     assert found.domain in ("texture", "microscopy") and "no change costs more" in found.why
 
 
@@ -52,7 +53,7 @@ def test_what_no_change_takes_away_may_be_mirrored_both_ways():
 def test_where_nothing_can_be_heard_nothing_is_mirrored(n):
     """Few pictures, or classes that the head cannot tell apart."""
     pictures = painted(np.zeros((SIDE, SIDE))) if n == N else painted(halves(0))
-    found = find_safe_domain(grid, pictures[:n], Y[:n], n_classes=2)
+    found = find_safe_domain(grid, pictures[:n], Y[:n], objective=classes(2))
     assert found.domain == "digits" and "too little to tell" in found.why
 
 
@@ -65,6 +66,6 @@ def test_it_is_heard_by_pairs_of_as_many_rows():
         return grid(PICTURES)
 
     PICTURES = painted(halves(0))
-    found = find_safe_domain(deaf, PICTURES, Y, n_classes=2)
+    found = find_safe_domain(deaf, PICTURES, Y, objective=classes(2))
     assert "+0.000 [+0.000, +0.000]" in found.why
     assert seen == [N] * 6

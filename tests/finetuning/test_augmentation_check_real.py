@@ -14,6 +14,7 @@ from headstart.core.settings import INFERENCE_BATCH
 from headstart.finetuning.inputs.augmentation_check import MOST, find_safe_domain
 from headstart.finetuning.search import augmentation_choice
 from headstart.images import preprocessing
+from small_nets import classes
 
 MIRRORED = "mirroring left and right"
 N = 48
@@ -52,7 +53,7 @@ def test_a_written_two_is_not_its_mirror_image(lite):
     size = (spec.size_px, spec.size_px)
     drawn = [Image.fromarray(two[:, ::-1] if label else two) for two, label in zip(twos, y, strict=True)]
     x = np.stack([np.asarray(one.resize(size, Image.Resampling.BILINEAR).convert("RGB")) for one in drawn])
-    found = find_safe_domain(features, x, y, n_classes=2)
+    found = find_safe_domain(features, x, y, objective=classes(2))
     assert found.domain == "digits"
     assert costs(found.why)[MIRRORED] > 0.03
 
@@ -63,7 +64,7 @@ def test_cloth_is_its_mirror_image(lite, textile):
     folders = sorted(p for p in textile.iterdir() if p.is_dir())
     files = [f for folder in folders for f in sorted(folder.glob("*.jpg"))[: N // 3]]
     x = np.stack([preprocessing.decode_picture(f.read_bytes(), spec) for f in files])
-    found = find_safe_domain(features, x, np.repeat(np.arange(3), N // 3), n_classes=3)
+    found = find_safe_domain(features, x, np.repeat(np.arange(3), N // 3), objective=classes(3))
     assert found.domain == "texture"
     assert costs(found.why).get(MIRRORED, 0.0) <= 0
 
@@ -73,7 +74,7 @@ def test_what_a_head_knows_by_chance_is_not_listened_to():
     x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     for seed in (2, 7, 44):  # of the first 60 those that look like knowledge
         y = np.random.default_rng(seed).permutation(60) % 2
-        found = find_safe_domain(lambda seen: x, np.zeros((60, 4, 4, 3), np.uint8), y, n_classes=2)
+        found = find_safe_domain(lambda seen: x, np.zeros((60, 4, 4, 3), np.uint8), y, objective=classes(2))
         assert found.domain == "digits"
         assert "too little to tell" in found.why
 

@@ -17,6 +17,7 @@ from headstart.finetuning.inputs.batches import (
 )
 from headstart.finetuning.inputs.cached_activations import CachedMaps, LowerTrunk
 from headstart.finetuning.training.prefetch import PrefetchedEpochs
+from small_nets import classes
 
 N, VIEWS, SHAPE = 50, 3, (2, 2, 5)
 ROWS = np.random.default_rng(0).permutation(VIEWS * N)  # where each view of each picture lies
@@ -38,7 +39,7 @@ PLAIN = Recipe(batch=8, seed=4)
 
 def feed(recipe=PLAIN, positions=None, low=(), maps=MAPS):
     positions = np.arange(N) if positions is None else positions
-    return MapFeed(maps=maps, positions=positions, y=Y[positions], n_classes=3, recipe=recipe, low=low)
+    return MapFeed(maps=maps, positions=positions, y=Y[positions], objective=classes(3), recipe=recipe, low=low)
 
 
 def told(inputs):
@@ -49,7 +50,7 @@ def told(inputs):
 
 def test_a_label_counts_as_much_as_its_picture_weighs():
     weights = np.linspace(0.1, 2, N).astype(np.float32)
-    weighted = MapFeed(maps=MAPS, positions=np.arange(N), y=Y, n_classes=3, recipe=PLAIN, weights=weights)
+    weighted = MapFeed(maps=MAPS, positions=np.arange(N), y=Y, objective=classes(3), recipe=PLAIN, weights=weights)
     for inputs, soft, hard in weighted.epoch(1):
         pictures, _ = told(inputs)
         assert np.array_equal(soft, np.eye(3, dtype=np.float32)[Y[pictures]] * weights[pictures, None])
@@ -98,7 +99,7 @@ def test_fewer_pictures_than_a_batch_are_one_batch():
 def test_a_feed_of_no_pictures_or_of_other_labels_is_refused():
     for positions, y in (([], []), ([1, 2], [0])):
         with pytest.raises(ValueError, match="as many"):
-            MapFeed(maps=MAPS, positions=np.array(positions), y=np.array(y), n_classes=3, recipe=PLAIN)
+            MapFeed(maps=MAPS, positions=np.array(positions), y=np.array(y), objective=classes(3), recipe=PLAIN)
 
 
 def test_folds_share_the_maps_and_see_their_own_pictures_only():
@@ -149,7 +150,7 @@ def test_pooled_features_of_float_memmaps_become_float32(tmp_path):
     whole = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float16, shape=(N, 4))
     whole[:] = np.arange(N)[:, None]
     fold = np.arange(10, 40)
-    made = PooledFeed(features=whole, positions=fold, y=Y[fold], n_classes=3, recipe=PLAIN)
+    made = PooledFeed(features=whole, positions=fold, y=Y[fold], objective=classes(3), recipe=PLAIN)
     seen = []
     for inputs, _, hard in made.epoch(1):
         assert inputs.keys() == {"pooled"} and inputs["pooled"].dtype == np.float32
@@ -159,7 +160,7 @@ def test_pooled_features_of_float_memmaps_become_float32(tmp_path):
 
 
 def pictures(recipe, **named):
-    return PictureFeed(pictures=PICTURES, positions=np.arange(N), y=Y, n_classes=3, recipe=recipe, **named)
+    return PictureFeed(pictures=PICTURES, positions=np.arange(N), y=Y, objective=classes(3), recipe=recipe, **named)
 
 
 def place(picture):

@@ -6,7 +6,7 @@ import pytest
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.layer_swaps import frozen_norm
-from small_nets import SIDE, conv, features, fitted, frozen, inputs_of, pictures, raw, residual, small_trunk
+from small_nets import SIDE, classes, conv, features, fitted, frozen, inputs_of, pictures, raw, residual, small_trunk
 
 X = pictures()
 Y = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
@@ -16,7 +16,7 @@ def made(trunk, **changes):
     model, spec = trunk
     asked = Recipe(**{"backbone": spec.name, "depths": ("last",), "part": "all", **changes})
     start = fitted(raw(features(model, spec, X), asked.depths))
-    net = trainable_network.build_network(model, spec, asked, start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, asked, start=start, objective=classes(3))
     return net, inputs_of(net, model, spec, X)
 
 

@@ -9,7 +9,7 @@ from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.training.train_step import TrainStep
-from small_nets import SIDE, conv, frozen
+from small_nets import SIDE, classes, conv, frozen
 
 X = np.random.default_rng(0).integers(0, 256, (64, 3 * SIDE, 3 * SIDE, 3)).astype(np.float32)
 Y = np.eye(3, dtype=np.float32)[np.arange(len(X)) % 3]
@@ -34,7 +34,9 @@ def stepper():
 
     def make():
         recipe = Recipe(depths=("last",), part="all", batch=len(X), rate=5e-3, start="random")
-        return TrainStep(trainable_network.build_network(*branching(), recipe, start=None, n_classes=3), recipe, None)
+        return TrainStep(
+            trainable_network.build_network(*branching(), recipe, start=None, objective=classes(3)), recipe, None
+        )
 
     with repeat_bit_for_bit():
         yield make

@@ -4,12 +4,13 @@ import pytest
 import small_network
 from headstart.finetuning.training import epoch_metrics
 from headstart.heads.prediction import softmax
+from small_nets import classes
 
 
 def test_scores_are_those_counted_by_hand():
     y = np.array([0, 0, 0, 0, 1, 1])
     p = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
-    found = epoch_metrics.score_epoch(y, p, 3)
+    found = classes(3).score(y, p)
     assert found.accuracy == pytest.approx(4 / 6)
     assert found.class_recall[:2] == pytest.approx((3 / 4, 1 / 2))
     assert found.class_precision[:2] == pytest.approx((3 / 4, 1 / 2))
@@ -20,19 +21,19 @@ def test_scores_are_those_counted_by_hand():
 
 
 def test_a_class_that_is_never_answered_has_precision_0():
-    found = epoch_metrics.score_epoch(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]), 2)
+    found = classes(2).score(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))
     assert found.class_precision == (0.5, 0.0) and found.precision == 0.25
 
 
 def test_running_scores_are_those_of_all_batches_together():
     rng = np.random.default_rng(0)
     logits, y = rng.normal(size=(20, 4)).astype(np.float32), rng.integers(0, 4, 20)
-    seen = epoch_metrics.EpochPredictions(4)
+    seen = epoch_metrics.EpochPredictions(classes(4))
     for part in (slice(0, 5), slice(5, 20)):
         seen.add_batch(2.0 if part.start else 1.0, logits[part], y[part])
-    whole = epoch_metrics.score_epoch(y, softmax(logits.astype(np.float64)), 4)
+    whole = classes(4).score(y, softmax(logits.astype(np.float64)))
     assert seen.loss == 1.5
-    assert seen.accuracy == whole.accuracy
+    assert seen.scores().accuracy == whole.accuracy
     found = seen.scores()
     assert found.log_loss == pytest.approx(whole.log_loss)
     assert (found.class_recall, found.class_precision) == (whole.class_recall, whole.class_precision)
@@ -49,7 +50,7 @@ def test_every_monitor_is_a_loss(monitor, losses):
         logits[1, np.arange(4), 1 - y] = 1
     else:
         logits[:, :, 0], logits[1, :, 1] = 0.5, 1  # always the first class, then always the second
-    assert epoch_metrics.monitored_losses(monitor, y, logits) == pytest.approx(losses, rel=1e-6)
+    assert epoch_metrics.monitored_losses(monitor, y, logits, classes(2)) == pytest.approx(losses, rel=1e-6)
 
 
 def test_a_short_batch_is_filled_up_and_cut_again():

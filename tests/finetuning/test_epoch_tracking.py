@@ -7,13 +7,13 @@ import pytest
 
 from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
-from headstart.core.types import EpochRow, EpochScores
+from headstart.core.types import ClassScores, EpochRow
 from headstart.finetuning import final_training, fine_tune
 from headstart.finetuning.search import fold_training
 from headstart.finetuning.tracking import epoch_tracking, mlflow_tracker
 from headstart.finetuning.training import prefetch, trainer
 
-SCORES = EpochScores(
+SCORES = ClassScores(
     log_loss=0.5, accuracy=0.5, balanced_accuracy=0.5, precision=0.5, recall=0.5, class_precision=(), class_recall=()
 )
 ROWS = [EpochRow(epoch=epoch, rate=0.1, loss=0.4, train=SCORES, val=SCORES) for epoch in (1, 2, 3)]

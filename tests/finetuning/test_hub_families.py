@@ -16,7 +16,7 @@ from headstart.core.types import FeatureLevel, InputSpec
 from headstart.finetuning.network import trainable_network
 from headstart.networks import openvino_conversion
 from hub_presets import FAMILIES, OFFSET, SCALE, SIDE, pictures
-from small_nets import answer
+from small_nets import answer, classes
 
 pytestmark = [  # warnings of what the tests ask of KerasHub itself
     pytest.mark.skipif(importlib.util.find_spec("keras_hub") is None, reason="KerasHub is not installed"),
@@ -126,7 +126,7 @@ def test_fine_tuning_moves_what_it_should(family, opened):
     # KerasHub's own enable_lora attaches nothing to ResNet, Swin and DINOv3, and says nothing
     net = check(model, spec, x, Recipe(depths=("last",), strategy="lora", part="all"), y)
     assert len(net.updates) > 2
-    other = trainable_network.build_network(found.build(store_of()), spec, net.recipe, start=None, n_classes=2)
+    other = trainable_network.build_network(found.build(store_of()), spec, net.recipe, start=None, objective=classes(2))
     assert list(other.get(frozen=True)) == list(net.get(frozen=True))
 
 
@@ -138,7 +138,7 @@ def test_kerashubs_own_lora_attaches_nothing_where_ours_does(opened):
         assert not whole.trainable_weights
         model, spec = opened(family)[1].build(store_of()), opened(family)[1].spec
         recipe = Recipe(depths=("last",), strategy="lora", part="all", lora_rank=4)
-        assert trainable_network.build_network(model, spec, recipe, start=None, n_classes=2).updates
+        assert trainable_network.build_network(model, spec, recipe, start=None, objective=classes(2)).updates
 
 
 @pytest.mark.medium
@@ -170,7 +170,7 @@ def test_lora_where_nothing_can_take_it_is_an_error(opened):
     )
     with pytest.raises(NoOpError, match="LoRA finds no kernel"):
         trainable_network.build_network(
-            model, spec, Recipe(depths=("last",), strategy="lora", blocks=1), start=None, n_classes=2
+            model, spec, Recipe(depths=("last",), strategy="lora", blocks=1), start=None, objective=classes(2)
         )
 
 
@@ -180,7 +180,7 @@ def test_the_class_token_stays_out_of_inner_depths(opened):
     _, found = opened("vit")
     model = found.build(store_of())
     anatomy_cut = trainable_network.build_network(
-        model, found.spec, Recipe(depths=("last",), blocks=1), start=None, n_classes=2
+        model, found.spec, Recipe(depths=("last",), blocks=1), start=None, objective=classes(2)
     ).cut
     assert anatomy_cut == "block3"  # the whole row of tokens is kept there, the class token with it
     shape = trainable_network.build_lower_trunk(model, found.spec, "block3").output.shape

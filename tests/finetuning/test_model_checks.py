@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headstart.core import recipe as recipes
 from headstart.core import registry
 from headstart.core.recipe import Recipe
-from headstart.core.types import EpochRow, EpochScores, TrainingInput, TrainingLog
+from headstart.core.types import ClassScores, EpochRow, TrainingInput, TrainingLog
 
 CHECKS = {
     name[:4].upper(): registry.load_plugin("model_checks", name) for name in registry.list_plugins("model_checks")
@@ -20,7 +20,7 @@ FALLING = np.linspace(0.45, 0.20, 12)
 
 
 def scores(loss, right):
-    return EpochScores(
+    return ClassScores(
         log_loss=float(loss),
         accuracy=float(right),
         balanced_accuracy=float(right),
@@ -66,7 +66,7 @@ def log(
 
 
 def ask(code, *logs, probe=(0.41, 0.82), overlap=0):
-    given = TrainingInput(logs=logs, class_names=("a", "b"), majority=0.5, probe=scores(*probe), overlap=overlap)
+    given = TrainingInput(logs=logs, class_names=("a", "b"), guess=0.5, probe=scores(*probe), overlap=overlap)
     return CHECKS[code](given)
 
 

@@ -10,7 +10,7 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.types import TrainingInput, TrainingLog
 from headstart.finetuning.training import trainer
-from headstart.finetuning.training.epoch_metrics import score_epoch
+from small_nets import classes
 
 MAJORITY = 1 / small_network.CLASSES
 HELD = 90
@@ -57,12 +57,12 @@ def probe():
     y = np.arange(HELD) % small_network.CLASSES
     p = np.full((HELD, small_network.CLASSES), 0.25)
     p[np.arange(HELD), np.where(np.arange(HELD) % 2, y, (y + 1) % small_network.CLASSES)] = 0.5
-    return score_epoch(y, p, small_network.CLASSES)
+    return classes(small_network.CLASSES).score(y, p)
 
 
 def said(logs):
     """Code -> diagnosis of everything that did not pass."""
-    given = TrainingInput(logs=logs, class_names=("red", "green", "blue"), majority=MAJORITY, probe=probe())
+    given = TrainingInput(logs=logs, class_names=("red", "green", "blue"), guess=MAJORITY, probe=probe())
     found = [registry.load_plugin("model_checks", name)(given) for name in registry.list_plugins("model_checks")]
     return {d.outcome.code: d for d in found if d.outcome.status in ("issue", "tip")}
 

@@ -14,7 +14,7 @@ from headstart.finetuning.network.plain_model import make_plain_model
 from headstart.finetuning.network.trainable_network import require_moved
 from headstart.images import preprocessing
 from headstart.networks import blocks
-from small_nets import answer, descend, features, fitted, inputs_of, logits_of, raw, softmax
+from small_nets import answer, classes, descend, features, fitted, inputs_of, logits_of, raw, softmax
 
 Y = np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]]
 
@@ -35,7 +35,7 @@ def check(model, spec, x, asked, y=Y):
     tame = min(1.0, 10 / np.abs(probe @ start.weights).max())  # features of random weights may be in the hundreds
     start = dataclasses.replace(start, weights=start.weights * np.float32(tame))
     net = trainable_network.build_network(
-        model, spec, asked, start=None if asked.strategy == "scratch" else start, n_classes=y.shape[1]
+        model, spec, asked, start=None if asked.strategy == "scratch" else start, objective=classes(y.shape[1])
     )
     given = inputs_of(net, model, spec, x)
     first, before = logits_of(net, given), net.get(frozen=True)
@@ -129,7 +129,7 @@ def test_every_family_learns_norms_alone_and_statistics_where_it_has_batch_norms
     assert all(len(v.shape) == 1 for v in net.blocks[0].variables)
 
     net = trainable_network.build_network(
-        model, spec, Recipe(depths=("last",), batch_norm="train"), start=None, n_classes=2
+        model, spec, Recipe(depths=("last",), batch_norm="train"), start=None, objective=classes(2)
     )
     given, before = inputs_of(net, model, spec, x), net.get(frozen=True)
     descend(net, given, TWO, rate=1e-2, steps=1, clip=1.0)
@@ -149,5 +149,5 @@ def test_every_family_takes_low_rank_updates_and_merges_them(family):
     free = {v.path for block in net.blocks[:-1] for v in block.variables}
     assert free == {v.path for one in net.updates for v in (one.a, one.b)}
     assert any(np.any(np.asarray(one.b)) for one in net.updates)
-    other = trainable_network.build_network(model, spec, net.recipe, start=None, n_classes=2)
+    other = trainable_network.build_network(model, spec, net.recipe, start=None, objective=classes(2))
     assert list(other.get(frozen=True)) == list(net.get(frozen=True))

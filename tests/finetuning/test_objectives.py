@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from headstart.core.recipe import Recipe
-from headstart.finetuning.training import objectives
+from headstart.finetuning.inputs import batch_mixing
 from headstart.heads.cross_validation import balanced_class_weights
+from small_nets import classes
 
 Y = np.array([0, 0, 0, 0, 1, 1, 2])
 EYE = np.eye(3, dtype=np.float32)
@@ -17,7 +18,7 @@ SOFT = RNG.dirichlet(np.ones(3), 7).astype(np.float32)
 
 
 def loss(y, logits, weight=None, **recipe):
-    return float(objectives.make_loss(Recipe(**recipe), weight)(y, logits))
+    return float(classes(3).make_loss(Recipe(**recipe), weight)(y, logits))
 
 
 def gradient(y, logits, weight=None, **recipe):
@@ -26,7 +27,7 @@ def gradient(y, logits, weight=None, **recipe):
     at = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(at)
-        value = objectives.make_loss(Recipe(**recipe), weight)(y, at)
+        value = classes(3).make_loss(Recipe(**recipe), weight)(y, at)
     return tape.gradient(value, at).numpy()
 
 
@@ -120,7 +121,7 @@ def batch(n=8, size=12, seed=0):
 
 def mixed(seed, given=None, **recipe):
     inputs, y = given or batch()
-    return objectives.mix_batch(inputs, y, Recipe(**recipe), np.random.default_rng(seed))
+    return batch_mixing.mix_batch(inputs, y, Recipe(**recipe), np.random.default_rng(seed))
 
 
 def test_without_alpha_nothing_is_mixed():
@@ -218,18 +219,18 @@ def test_equal_generators_mix_equally():
 
 def test_natural_order_sees_each_once_and_anew_each_epoch():
     y, recipe = np.arange(50) % 3, Recipe(seed=4)
-    first, second = objectives.draw_order(y, recipe, 1), objectives.draw_order(y, recipe, 2)
+    first, second = batch_mixing.draw_order(y, recipe, 1), batch_mixing.draw_order(y, recipe, 2)
     assert sorted(first) == sorted(second) == list(range(50)) and first.dtype == np.int64
     assert (first != second).any() and (first != np.arange(50)).any()
-    assert (first == objectives.draw_order(y, recipe, 1)).all()
-    assert (first != objectives.draw_order(y, Recipe(seed=5), 1)).any()
+    assert (first == batch_mixing.draw_order(y, recipe, 1)).all()
+    assert (first != batch_mixing.draw_order(y, Recipe(seed=5), 1)).any()
 
 
 def test_balanced_order_has_as_many_of_each_class():
     y = np.repeat([0, 1, 3], [60, 30, 12])
     seen, rest = np.zeros(102, int), np.zeros(4, int)
     for epoch in range(1, 31):
-        drawn = objectives.draw_order(y, Recipe(sampling="balanced"), epoch)
+        drawn = batch_mixing.draw_order(y, Recipe(sampling="balanced"), epoch)
         assert drawn.shape == (102,)
         assert np.bincount(y[drawn], minlength=4).tolist() == [34, 34, 0, 34]
         times = np.bincount(drawn, minlength=102)
@@ -244,7 +245,7 @@ def test_balanced_order_has_as_many_of_each_class():
 def test_what_does_not_divide_goes_to_any_class():
     y, extra = np.repeat([0, 1, 2], [5, 3, 3]), np.zeros(3)
     for epoch in range(300):
-        counts = np.bincount(y[objectives.draw_order(y, Recipe(sampling="balanced"), epoch)])
+        counts = np.bincount(y[batch_mixing.draw_order(y, Recipe(sampling="balanced"), epoch)])
         assert counts.sum() == 11 and set(counts) == {3, 4}
         extra += counts - 3
     assert extra / 300 == pytest.approx(np.full(3, 2 / 3), abs=5 * math.sqrt(2 / 9 / 300))

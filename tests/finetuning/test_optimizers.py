@@ -7,7 +7,8 @@ import pytest
 
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import AveragingSettings, Recipe, TrunkSettings
-from headstart.finetuning.training import objectives, optimizers
+from headstart.finetuning.training import optimizers
+from small_nets import classes
 
 PLAIN = Recipe(rate=0.01, clip=0.0, weight_decay=0.0)
 BOTH = pytest.mark.parametrize("kind", ["adamw", "sgd"])
@@ -427,7 +428,7 @@ def test_blocks_of_a_pretrained_network_move_by_their_factors(shared_store, text
     settings = TrunkSettings(blocks=3, decay=0.5, trunk_rate=0.8)
     asked = Recipe(depths=("last",), trunk=settings, rate=1e-3, weight_decay=0.0)
     model = found.build(shared_store)
-    net = network.build_network(model, found.spec, asked, start=None, n_classes=3)
+    net = network.build_network(model, found.spec, asked, start=None, objective=classes(3))
     files = sorted(textile.rglob("*.jpg"))[:: 2000 // 6][:6]
     x = np.stack([preprocessing.decode_picture(file.read_bytes(), found.spec.input) for file in files]).astype(
         np.float32
@@ -436,7 +437,7 @@ def test_blocks_of_a_pretrained_network_move_by_their_factors(shared_store, text
     before, given = net.get(), net.model.trainable_variables
     made = built(asked, given, net.rate_factors())
     with tf.GradientTape() as tape:
-        loss = objectives.make_loss(asked)(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]], net.model({"map": maps}))
+        loss = classes(3).make_loss(asked)(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]], net.model({"map": maps}))
     made.apply(tape.gradient(loss, given), given)
     moved = {}
     for block in net.blocks:

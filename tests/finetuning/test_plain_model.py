@@ -9,7 +9,7 @@ from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.plain_model import make_plain_model
 from headstart.networks.formats.keras_writer import write_keras
-from small_nets import descend, features, fitted, inputs_of, logits_of, pictures, raw, small_trunk, softmax
+from small_nets import classes, descend, features, fitted, inputs_of, logits_of, pictures, raw, small_trunk, softmax
 
 X = pictures()
 Y = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
@@ -24,7 +24,7 @@ def trained(trunk, steps=2, **changes):
     model, spec = trunk
     asked = Recipe(**{"backbone": spec.name, "depths": ("last",), **changes})
     start = fitted(raw(features(model, spec, X), asked.depths))
-    net = trainable_network.build_network(model, spec, asked, start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, asked, start=start, objective=classes(3))
     given = inputs_of(net, model, spec, X)
     first = logits_of(net, given)
     descend(net, given, Y, rate=0.02, steps=steps)

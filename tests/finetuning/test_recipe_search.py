@@ -13,16 +13,16 @@ import pytest
 from headstart.core.console import Console
 from headstart.core.recipe import Recipe
 from headstart.core.run.folder import RunFolder
-from headstart.core.types import EpochRow, TrainingLog
+from headstart.core.types import CLASSIFICATION, EpochRow, TrainingLog
 from headstart.finetuning.search import diagnosis, recipe_search
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_search import JUDGING_IT, TRAINING, TRYING_IT, Search
 from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.finetuning.starting_points import StartingPoint
-from headstart.finetuning.training.epoch_metrics import score_epoch
 from headstart.heads.prediction import softmax
 from judged_sets import dataset, splits
+from small_nets import classes
 
 BACKBONE, DEPTHS = "made:one", ("last",)
 SHARED = {"backbone": BACKBONE, "depths": DEPTHS, "wise": False, "epochs": 4}
@@ -39,7 +39,7 @@ def made(setup, asked, trial, fold, on_epoch):
     noise = np.random.default_rng([fold, 7]).normal(size=(len(held), 3))
     epochs = 0 if asked.rate > 1 else asked.epochs
     logits = [noise + 100 * asked.rate * epoch * np.eye(3)[y] for epoch in range(epochs + 1)]
-    seen = [score_epoch(y, softmax(one), 3) for one in logits]
+    seen = [classes(3).score(y, softmax(one)) for one in logits]
     rows, stopped = [], f"all {epochs} epochs" if epochs else "loss is not finite at step 1, rate 2"
     for epoch in range(1, epochs + 1):
         rows.append(EpochRow(epoch=epoch, rate=asked.rate, loss=0.5, train=seen[epoch], val=seen[epoch]))
@@ -89,7 +89,7 @@ def begin(context, monkeypatch):
         data = dataset(120)
         ctx = context(name=name, strategy="auto", recipe="epochs=4" if explicit else "")
         split = splits(data, repeats=1, folds=4)
-        on = types.SimpleNamespace(n_classes=3, metric="log_loss", seed=0, clusters=split.clusters)
+        on = types.SimpleNamespace(task=CLASSIFICATION, n_classes=3, metric="log_loss", seed=0, clusters=split.clusters)
         base = StartingPoint(
             backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1
         )
@@ -212,7 +212,7 @@ def turning(setup, asked, trial, fold, on_epoch=None):
     noise = np.random.default_rng([fold, 9]).normal(size=(len(y), 3))
     logits = [noise + 2 * np.eye(3)[y], *(30 * (noise + (2 + at + fold) * np.eye(3)[y]) for at in range(4))]
     logits.insert(1, noise + 2.01 * np.eye(3)[y])
-    seen = [score_epoch(y, softmax(one), 3) for one in logits[:5]]
+    seen = [classes(3).score(y, softmax(one)) for one in logits[:5]]
     rows = [EpochRow(epoch=at, rate=0.1, loss=0.5, train=seen[at], val=seen[at]) for at in range(1, 5)]
     log = dataclasses.replace(run.log, epochs=tuple(rows), best=int(np.argmin([one.log_loss for one in seen])))
     return dataclasses.replace(run, log=log, logits=np.stack(logits[:5]).astype(np.float32))

@@ -11,7 +11,7 @@ import pytest
 from headstart.core import extras
 from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
-from headstart.core.types import EpochRow, EpochScores
+from headstart.core.types import ClassScores, EpochRow
 from headstart.finetuning.tracking import epoch_tracking, epoch_values, mlflow_tracker
 
 CLASSES = ("scratch", "stain 50 %")
@@ -21,7 +21,7 @@ RECIPE = Recipe(backbone="b", depths=("stage4", "stage5"), rate=2e-3, seed=7)
 
 
 def scores(right):
-    return EpochScores(
+    return ClassScores(
         log_loss=1 - right,
         accuracy=right,
         balanced_accuracy=right - 0.01,
@@ -80,7 +80,7 @@ def test_tensorboard_files_hold_every_score_by_epoch_and_side(tmp_path):
         (2, "accuracy", "scalars", pytest.approx(0.4)),
     ]
     assert {tag for _, tag, _, _ in held} == {
-        *epoch_values.SCORES,
+        *scores(0.5).values(),
         "precision/scratch",
         "recall/scratch",
         "recall/stain 50 %",

@@ -11,6 +11,7 @@ from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.layer_swaps import residual_add
 from small_nets import (
     SIDE,
+    classes,
     conv,
     descend,
     features,
@@ -43,7 +44,7 @@ def made(trunk, **changes):
     asked = recipe(**changes)
     x = raw(features(model, spec, X), asked.depths)
     start = fitted(x)
-    net = trainable_network.build_network(model, spec, asked, start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, asked, start=start, objective=classes(3))
     return net, x @ start.weights + start.bias, inputs_of(net, model, spec, X)
 
 
@@ -76,7 +77,7 @@ def test_a_constant_feature_starts_right(trunk):
     x[:, 3] = 7.0
     start = fitted(x)
     assert start.scale[3] == 0
-    net = trainable_network.build_network(model, spec, recipe(strategy="probe"), start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, recipe(strategy="probe"), start=start, objective=classes(3))
     np.testing.assert_allclose(logits_of(net, {"pooled": x}), x @ start.weights + start.bias, atol=1e-4)
 
 
@@ -323,7 +324,9 @@ def test_stochastic_depth_needs_residual_sums():
 def test_from_scratch_all_is_drawn_from_the_seed(trunk):
     model, spec = trunk
     nets = [
-        trainable_network.build_network(model, spec, recipe(strategy="scratch", seed=seed), start=None, n_classes=3)
+        trainable_network.build_network(
+            model, spec, recipe(strategy="scratch", seed=seed), start=None, objective=classes(3)
+        )
         for seed in (0, 0, 1)
     ]
     weights = [net.get() for net in nets]
@@ -349,7 +352,7 @@ def test_from_scratch_the_constants_of_the_input_stay():
     norm = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[50.0, 60.0, 70.0])
     low = conv(norm(shape), 4, strides=4)
     model, spec = frozen(shape, [low, conv(low, 4)], ("low", "last"))
-    net = trainable_network.build_network(model, spec, recipe(strategy="scratch"), start=None, n_classes=3)
+    net = trainable_network.build_network(model, spec, recipe(strategy="scratch"), start=None, objective=classes(3))
     own = next(layer for layer in net.model.layers if isinstance(layer, keras.layers.Normalization))
     np.testing.assert_array_equal(own(X[:1]), norm(X[:1]))
     assert [block.name for block in net.blocks] == ["low", "last", "head"]
@@ -360,7 +363,7 @@ def test_a_random_head_is_drawn_from_the_seed(trunk):
     start = fitted(raw(features(model, spec, X), ("last",)))
     kernels = [
         trainable_network.build_network(
-            model, spec, recipe(strategy="probe", start="random", seed=seed), start=start, n_classes=3
+            model, spec, recipe(strategy="probe", start="random", seed=seed), start=start, objective=classes(3)
         ).get()
         for seed in (0, 0, 1)
     ]
@@ -448,10 +451,10 @@ def test_a_block_without_weights_is_none():
 
 def test_an_unknown_depth_is_named(trunk):
     with pytest.raises(UsageError, match="`small:net` has no depth `lost`") as err:
-        trainable_network.build_network(*trunk, recipe(depths=("lost",)), start=None, n_classes=3)
+        trainable_network.build_network(*trunk, recipe(depths=("lost",)), start=None, objective=classes(3))
     assert "`last`" in err.value.hint
     with pytest.raises(UsageError, match="is read at no depth"):
-        trainable_network.build_network(*trunk, recipe(depths=()), start=None, n_classes=3)
+        trainable_network.build_network(*trunk, recipe(depths=()), start=None, objective=classes(3))
 
 
 def test_no_cut_where_something_leads_past_it():
@@ -492,4 +495,6 @@ def test_columns_bring_features_into_another_order(trunk):
 
 def test_a_recipe_is_not_changed(trunk):
     asked = recipe(blocks=2)
-    assert trainable_network.build_network(*trunk, asked, start=None, n_classes=3).recipe == dataclasses.replace(asked)
+    assert trainable_network.build_network(
+        *trunk, asked, start=None, objective=classes(3)
+    ).recipe == dataclasses.replace(asked)

@@ -13,9 +13,10 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError, NoOpError, SetupError
 from headstart.finetuning.network.trainable_network import require_moved
 from headstart.finetuning.training import memory, schedules, trainer
-from headstart.finetuning.training.epoch_metrics import predict_logits, score_epoch
+from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads.prediction import softmax
+from small_nets import classes
 
 X, Y = small_network.pictures(120)
 HELD = small_network.Held(*small_network.pictures(60, seed=1))
@@ -68,8 +69,8 @@ def test_logits_are_of_the_start_and_of_each_epoch(whole):
     for epoch in (0, 3):
         network.set(made.weights(epoch))
         assert np.array_equal(predict_logits(network, HELD), made.logits[epoch])
-    assert made.start == score_epoch(HELD.y, softmax(made.logits[0].astype(np.float64)), 3)
-    assert made.rows[2].val == score_epoch(HELD.y, softmax(made.logits[3].astype(np.float64)), 3)
+    assert made.start == classes(3).score(HELD.y, softmax(made.logits[0].astype(np.float64)))
+    assert made.rows[2].val == classes(3).score(HELD.y, softmax(made.logits[3].astype(np.float64)))
 
 
 def test_the_same_recipe_gives_the_same_bits(whole):

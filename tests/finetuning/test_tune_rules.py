@@ -10,25 +10,26 @@ from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
-from headstart.core.types import EpochRow, TrainingLog
-from headstart.finetuning import final_training, fine_tune, starting_points
+from headstart.core.types import CLASSIFICATION, EpochRow, TrainingLog
+from headstart.finetuning import final_training, fine_tune
 from headstart.finetuning.search import fold_training, recipe_proposals, recipe_trial
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.finetuning.starting_points import StartingPoint
-from headstart.finetuning.training import epoch_metrics, weight_averaging
+from headstart.finetuning.training import weight_averaging
 from headstart.heads import design_matrix
 from headstart.heads.prediction import softmax
 from headstart.networks import hardware
 from headstart.statistics.losses import per_picture_loss
 from judged_sets import dataset, splits
+from small_nets import classes
 
 BACKBONE, DEPTHS = "made:one", ("last",)
 N = 300
 Y = np.arange(N) % 3
-SCORES = epoch_metrics.score_epoch(Y, np.eye(3)[Y], 3)
+SCORES = classes(3).score(Y, np.eye(3)[Y])
 
 
 # ---------------------------------------------------------------- the final training
@@ -100,7 +101,7 @@ def pictures(metric):
         splits=types.SimpleNamespace(train=np.arange(N)),
         embeddings=(),
         probe=None,
-        problem=types.SimpleNamespace(metric=metric, class_weight=None),
+        problem=types.SimpleNamespace(task=CLASSIFICATION, n_classes=3, metric=metric, class_weight=None),
     )
     made.training_positions = lambda fold: np.arange(N)
     return made
@@ -289,7 +290,9 @@ def setup(context, monkeypatch):
         data = dataset(120)
         ctx = context(strategy=strategy, recipe=recipe, **settings)
         split = splits(data, repeats=1, folds=4)
-        on = types.SimpleNamespace(n_classes=3, metric=ctx.job.metric, seed=0, clusters=split.clusters)
+        on = types.SimpleNamespace(
+            task=CLASSIFICATION, n_classes=3, metric=ctx.job.metric, seed=0, clusters=split.clusters
+        )
         base = StartingPoint(
             backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1
         )
@@ -385,5 +388,5 @@ def test_a_backbone_is_named_in_whole_or_behind_a_colon():
 
 
 def test_a_class_that_was_not_learnt_is_impossible_and_finite():
-    bias = starting_points._bound_bias(np.array([0.5, design_matrix.ABSENT, -1.0], np.float32))
+    bias = classes(3).bound_bias(np.array([0.5, design_matrix.ABSENT, -1.0], np.float32))
     assert bias.tolist() == [0.5, -31.0, -1.0]

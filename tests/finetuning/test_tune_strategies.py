@@ -95,6 +95,7 @@ def test_it_starts_from_the_probe(done):
         own.training_set.rows[learnt],
         own.training_set.targets[learnt],
         own.training_set.problem,
+        own.training_set.objective,
     )
     expected = join_columns(own.training_set.embeddings, base.features, run.rows) @ start.weights + start.bias
     apart = np.abs(run.logits[0] - expected).max()

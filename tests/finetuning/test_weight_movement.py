@@ -7,7 +7,7 @@ from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.trainable_network import require_moved
-from small_nets import descend, features, fitted, inputs_of, pictures, raw, small_trunk
+from small_nets import classes, descend, features, fitted, inputs_of, pictures, raw, small_trunk
 
 X = pictures()
 Y = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
@@ -22,7 +22,7 @@ def made(trunk, **changes):
     model, spec = trunk
     asked = Recipe(**{"backbone": spec.name, "depths": ("last",), "blocks": 2, **changes})
     start = fitted(raw(features(model, spec, X), asked.depths))
-    net = trainable_network.build_network(model, spec, asked, start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, asked, start=start, objective=classes(3))
     return net, inputs_of(net, model, spec, X)
 
 

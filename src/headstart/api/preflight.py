@@ -115,9 +115,6 @@ def find_task_problems(job: Job, task: Task) -> list[Problem]:
         for name in ("class_weight", "positive", "costs", "from_names")
         if getattr(job, name) != getattr(default, name)
     ]
-    if job.strategy != "probe":
-        sentence = f"strategy `{job.strategy}` trains networks for classes alone, and the targets are {task.answers}"
-        problems.append(Problem("--strategy", sentence, "--strategy probe fits a head on frozen features"))
     return problems
 
 

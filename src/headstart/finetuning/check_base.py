@@ -75,10 +75,11 @@ def format_failure(log: TrainingLog) -> str:
     least, last = loss.min(), loss[-2:].mean()
     if len(loss) >= FEWEST and last > max(LOSS_RISE * least, least + LEAST_RISE):
         return f"the training loss rises from {least:.2f} to {last:.2f}"
-    right, start, first, lowest = score_curve(log, "val", "accuracy"), val[0], val[1], val[1:].min()
+    skill, start, first, lowest = score_curve(log, "val", "skill"), val[0], val[1], val[1:].min()
     jumps = first > max(START_JUMP * start, start + LEAST_RISE) and lowest > START_KEPT * start
-    if len(loss) >= FEWEST and jumps and right[1:].max() < right[0]:
-        return f"held-out log loss jumps from {start:.2f} to {first:.2f} and comes back to {lowest:.2f} at best"
+    if len(loss) >= FEWEST and jumps and skill[1:].max() < skill[0]:
+        name = log.epochs[0].train.names[0]
+        return f"held-out {name} jumps from {start:.2f} to {first:.2f} and comes back to {lowest:.2f} at best"
     return ""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from headstart.core.types import BackboneSpec, FeatureLevel, FittedHead, TrainingLog, TunedNetwork
 from headstart.finetuning.network import plain_model
+from headstart.finetuning.objectives import Objective
 from headstart.finetuning.search import fold_training, recipe_proposals
 from headstart.finetuning.search.recipe_space import train_same_weights
 from headstart.finetuning.search.recipe_trial import RecipeTrial
@@ -23,7 +24,6 @@ from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.finetuning.search.training_source import PreparedTraining
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.finetuning.training import trainer, weight_averaging
-from headstart.heads.prediction import softmax
 from headstart.networks import flops
 from headstart.networks.formats import keras_writer
 from headstart.statistics.losses import per_picture_loss
@@ -60,7 +60,11 @@ def train_final_network(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) 
     results = [train_on_all(setup, t, setup.ctx.callbacks if t is best else ()) for t in members]
     logs = [log for *_, log in results]
     if any(map(is_broken_off, logs)):  # what the folds said is of networks that went through
-        results, members, temperature = results[:1], members[:1], choose_temperature(best, logs[0])
+        results, members, temperature = (
+            results[:1],
+            members[:1],
+            choose_temperature(best, logs[0], setup.training_set.objective),
+        )
     training = results[0][0]
     training.network.set(weight_averaging.average_weights([weights for _, weights, _ in results]))
     facts = TrainingFacts(
@@ -129,13 +133,13 @@ def is_broken_off(log: TrainingLog) -> bool:
     return "not finite" in log.stopped
 
 
-def choose_temperature(trial: RecipeTrial, log: TrainingLog) -> float:
+def choose_temperature(trial: RecipeTrial, log: TrainingLog, objective: Objective) -> float:
     """What the logits are divided by: as the folds chose, or of their first weights if the training broke off."""
     verdict = trial.require_verdict()
     if not is_broken_off(log):
         return verdict.temperature
     start = np.concatenate([run.logits[0] for run in trial.runs])
-    return weight_averaging.fit_temperature(start, verdict.targets)
+    return objective.fit_temperature(start, verdict.targets)
 
 
 def _train(
@@ -160,7 +164,7 @@ def _train(
 
 def _choose_soup(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> tuple[list[RecipeTrial], float]:
     """The chosen recipe and the finalists whose weights, averaged with its own, do better on the folds; temperature."""
-    best, metric = finalists[0], setup.training_set.problem.metric
+    best, metric, objective = finalists[0], setup.training_set.problem.metric, setup.training_set.objective
     alike = [t for t in finalists if train_same_weights(t.runs[0].log.recipe, best.runs[0].log.recipe)]
     if len(alike) < 2:
         return [best], best.require_verdict().temperature
@@ -168,9 +172,9 @@ def _choose_soup(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> tupl
 
     def mean_loss(members: Sequence[RecipeTrial]) -> float:
         logits, y = _predict_soup(setup, members, folds)
-        temperature = weight_averaging.fit_temperature(logits, y)
+        temperature = objective.fit_temperature(logits, y)
         temperatures[tuple(trial.number for trial in members)] = temperature
-        return float(np.mean(per_picture_loss(metric, y, softmax(logits / temperature))))
+        return float(np.mean(per_picture_loss(metric, y, objective.answer(logits, temperature))))
 
     members = [alike[at] for at in weight_averaging.choose_soup(alike, mean_loss)]
     if len(members) == 1:
@@ -179,14 +183,14 @@ def _choose_soup(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> tupl
 
 
 def _predict_soup(setup: TrainingSetup, members: Sequence[RecipeTrial], folds: int) -> tuple[np.ndarray, np.ndarray]:
-    """(M, C) float64 of averaged weights on the held-out pictures of some folds, and their (M,) classes."""
+    """(M, C) float64 of averaged weights on the held-out pictures of some folds, and their (M, …) targets."""
     logits, y = [], []
     for at in range(folds):
         run = members[0].runs[at]
         training = setup.prepare(members[0].recipe, setup.training_set.training_positions(run.log.fold))
         weights = [_load_best_weights(setup, training, member, at) for member in members]
         logits.append(fold_training.predict_held_out(setup, training, weight_averaging.average_weights(weights), run))
-        y.append(setup.training_set.classes_of(run.rows))
+        y.append(setup.training_set.targets_of(run.rows))
     return np.concatenate(logits).astype(np.float64), np.concatenate(y)
 
 
@@ -202,8 +206,8 @@ def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: Train
     keras_writer.write_keras(plain.model, setup.ctx.make_step_folder("adapt") / file.rpartition("/")[2])
     is_untrained = facts.alpha == 0 and len(facts.members) == 1
     head = FittedHead(
-        head=training.recipe.head if training.recipe.head == "mlp" else "softmax",
-        kind="linear",
+        head="mlp" if training.recipe.head == "mlp" else training.network.objective.head,
+        kind=training.network.objective.kind,
         params={},
         arrays={"weights": plain.weights, "bias": plain.bias},
         trainable_params=plain.weights.size + plain.bias.size if is_untrained else training.network.trainable_params,

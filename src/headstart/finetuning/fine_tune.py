@@ -1,6 +1,6 @@
 """Fine-tuning, guarded: recipes are searched inside the budget, and the network must beat the frozen probe.
 
-Recipes start from the backbones' best logistic heads (LP-FT) and are judged in pairs on the folds that judged the
+Recipes start from the backbones' best linear heads (LP-FT) and are judged in pairs on the folds that judged the
 probe. The winner is trained on all training pictures, and the same network from random weights for as long. `auto`
 keeps the probe unless the paired rule takes the network; a strategy asked for by name is handed over even when it lost.
 """
@@ -34,6 +34,7 @@ from headstart.core.types import (
     TrainingLog,
     TunedNetwork,
 )
+from headstart.data.strata import find_strata
 from headstart.finetuning import final_training, probe_comparison, starting_points
 from headstart.finetuning.random_init_control import train_random_init_control
 from headstart.finetuning.search import augmentation_choice, diagnosis, recipe_proposals
@@ -138,7 +139,7 @@ def _complete_given_recipe(setup: TrainingSetup, fields: Mapping[str, Any]) -> R
 def _make_first_recipes(setup: TrainingSetup) -> list[Recipe]:
     """Each kind of recipe on every starting point, the cheaper networks first: something is there soon."""
     space, training_set = setup.recipe_space, setup.training_set
-    counts = np.bincount(training_set.targets, minlength=training_set.problem.n_classes)
+    counts = find_strata(training_set.data).count_rows(training_set.rows)
     typical = int(np.median(counts[counts > 0]))
     of_points = [
         recipe_proposals.make_first_recipes(

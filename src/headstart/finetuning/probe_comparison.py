@@ -77,8 +77,8 @@ def format_reason(choice: PairedChoice, network: TunedNetwork, is_taken: bool, s
 def make_contender(
     name: str, rows: np.ndarray, p: np.ndarray, training_set: TrainingSet, cost: float
 ) -> CandidateLosses:
-    """Losses of (M, C) probabilities of some rows of the data set."""
-    losses = per_picture_loss(training_set.problem.metric, training_set.classes_of(rows), p)
+    """Losses of (M, C) answers for some rows of the data set."""
+    losses = per_picture_loss(training_set.problem.metric, training_set.targets_of(rows), p)
     return CandidateLosses(name=name, rows=rows, losses=losses, cost=cost)
 
 

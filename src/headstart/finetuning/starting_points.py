@@ -1,4 +1,4 @@
-"""Where fine-tuning starts: each backbone's best logistic head by cross-validation, fitted anew fold by fold.
+"""Where fine-tuning starts: each backbone's best linear head by cross-validation, fitted anew fold by fold.
 
 A network that starts from the head fitted on the very pictures it learns from gives the probe's own answers before its
 first step (LP-FT, Kumar et al., ICLR 2022). In cross-validation the head of a fold never sees the held-out pictures.
@@ -19,15 +19,14 @@ from headstart.core.run.context import Context
 from headstart.core.types import Embeddings, Feature, FittedHead, Ranking
 from headstart.features.embeddings import join_columns
 from headstart.finetuning.network.trainable_network import HeadStart
+from headstart.finetuning.objectives import Objective, make_objective
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
 from headstart.selection.cv_problem import CvProblem
 from headstart.selection.published_accuracy import make_option
 from headstart.selection.successive_halving import Finalist
 
-HEAD = "logistic"
 STARTS = 3  # backbones that networks start from
-FARTHEST = 30.0  # in logits: a probability of 1e-13
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,15 +56,15 @@ class StartingPoint:
 def judge_starting_points(
     ranking: Ranking, embeddings: Sequence[Embeddings], problem: CvProblem, depths: Sequence[str] = ()
 ) -> list[StartingPoint]:
-    """The logistic heads to start from: of each backbone that on its best single level, and the best of all.
+    """The linear heads to start from: of each backbone that on its best single level, and the best of all.
 
     A network that trains does best when it reads the one level whose features were best;
     several levels together make the better frozen start. With `depths` only that set of levels is fitted. The first
     repeat judges; backbones come by their best head, the best first, and of each the single level first.
     """
-    by_backbone = []
+    by_backbone, head = [], make_objective(problem.task, problem.y, problem.n_classes).start
     for each in embeddings:
-        points = [_judge(features, embeddings, problem) for features in _list_level_sets(each, ranking, depths)]
+        points = [_judge(features, embeddings, problem, head) for features in _list_level_sets(each, ranking, depths)]
         if points:
             best = min(points, key=lambda point: (point.loss, len(point.features)))
             by_backbone.append((best.loss, each.spec.name, list(dict.fromkeys((points[0], best)))))
@@ -115,11 +114,12 @@ def _list_level_sets(each: Embeddings, ranking: Ranking, depths: Sequence[str]) 
     return [levels for levels in dict.fromkeys((best, features[:-1], features)) if levels]
 
 
-def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], problem: CvProblem) -> StartingPoint:
-    x = join_columns(embeddings, features, problem.rows)
-    head = registry.load_plugin("heads", HEAD)
+def _judge(
+    features: tuple[Feature, ...], embeddings: Sequence[Embeddings], problem: CvProblem, head: str
+) -> StartingPoint:
+    x, loaded_head = join_columns(embeddings, features, problem.rows), registry.load_plugin("heads", head)
     fold, metric = problem.folds[:1], problem.metric
-    tuned = cross_validation.tune_head(head, x, problem.y, fold, metric=metric, **problem.shared)
+    tuned = cross_validation.tune_head(loaded_head, x, problem.y, fold, metric=metric, **problem.shared)
     return StartingPoint(
         backbone=features[0].backbone,
         features=features,
@@ -130,25 +130,27 @@ def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], prob
 
 
 def fit_start(
-    point: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, problem: CvProblem
+    point: StartingPoint,
+    embeddings: Sequence[Embeddings],
+    rows: np.ndarray,
+    y: np.ndarray,
+    problem: CvProblem,
+    objective: Objective,
 ) -> HeadStart:
-    """The head of a starting point fitted on the (M,) int64 `rows` with classes `y`."""
+    """The head of a starting point fitted on the (M,) int64 `rows` with targets `y`; it gives logits."""
     x = join_columns(embeddings, point.features, rows)
     params = cross_validation.resize_params(point.params, len(rows), point.pictures)
     with blas_threads.single_blas_thread():
-        heads = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **problem.make_settings(rows))
+        heads = registry.load_plugin("heads", objective.start).path(
+            x, y, params=[params], **problem.make_settings(rows)
+        )
         head: FittedHead = next(iter(heads))
     moments = design_matrix.column_moments(x)
     scale = np.where(moments.inverse > 0, 1 / np.where(moments.inverse > 0, moments.inverse, 1.0), 1.0)
+    factor, summand = objective.find_unit()
     return HeadStart(
-        weights=head.arrays["weights"],
-        bias=_bound_bias(head.arrays["bias"]),
+        weights=(head.arrays["weights"] / factor).astype(np.float32),
+        bias=objective.bound_bias((head.arrays["bias"] - summand) / factor).astype(np.float32),
         centre=moments.centre.astype(np.float32),
         scale=scale.astype(np.float32),
     )
-
-
-def _bound_bias(bias: np.ndarray) -> np.ndarray:
-    """(C,) a class that was not there to be learnt is impossible, but not so far out that a smoothed label explodes."""
-    learnt = bias > design_matrix.ABSENT / 2
-    return np.where(learnt, bias, bias[learnt].min() - FARTHEST).astype(np.float32)

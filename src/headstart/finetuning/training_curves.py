@@ -9,8 +9,8 @@ import numpy as np
 from headstart.core.types import TrainingLog
 
 
-def score_curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndarray:
-    """(E + 1,) float64 of a field of `EpochScores`; `side` is `train` or `val`."""
+def score_curve(log: TrainingLog, side: str, score: str = "loss") -> np.ndarray:
+    """(E + 1,) float64 of a field of `EpochScores`, or of its `loss` or `skill`; `side` is `train` or `val`."""
     sides = [log.start if side == "val" else None, *(row.val if side == "val" else row.train for row in log.epochs)]
     values = [np.nan if scores is None else getattr(scores, score) for scores in sides]
     return np.array(values, np.float64)

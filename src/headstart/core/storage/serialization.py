@@ -106,6 +106,13 @@ def _type_hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind, names | {"np": np})
 
 
+def _choose_kind(kinds: list[Any], content: Any) -> Any:
+    """Of several dataclasses the one with most of the content's fields."""
+    if len(kinds) == 1:
+        return kinds[0]
+    return max(kinds, key=lambda kind: len({f.name for f in dataclasses.fields(kind)} & content.keys()))
+
+
 def _from_json(content: Any, kind: Any, folder: Path) -> Any:
     if isinstance(content, dict) and content.keys() == {"npy"}:
         if Path(content["npy"]).name != content["npy"]:
@@ -118,7 +125,8 @@ def _from_json(content: Any, kind: Any, folder: Path) -> Any:
         return typing.cast(Any, kind)(**{name: _from_json(part, hints[name], folder) for name, part in parts.items()})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return None if content is None else _from_json(content, next(a for a in args if a is not type(None)), folder)
+        kinds = [a for a in args if a is not type(None)]
+        return None if content is None else _from_json(content, _choose_kind(kinds, content), folder)
     container = list if origin in (tuple, list) else dict
     if (kind in (int, bool, str) and type(content) is not kind) or (origin and not isinstance(content, container)):
         raise TypeError(f"{str(content)[:50]!r} is no {kind}")

@@ -51,11 +51,14 @@ from headstart.core.types.result import (
 from headstart.core.types.score import CalibrationBin, Score, Verdict
 from headstart.core.types.task import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Task
 from headstart.core.types.training import (
+    ClassScores,
     Diagnosis,
     EpochRow,
     EpochScores,
     FineTuningResult,
+    LabelScores,
     ModelCheck,
+    NumberScores,
     TrainingInput,
     TrainingLog,
     Trial,
@@ -77,5 +80,6 @@ __all__ += ["RankRow", "Ranking"]
 __all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport", "list_verdicts"]
 __all__ += ["CalibrationBin", "Score", "Verdict"]
 __all__ += ["CLASSIFICATION", "MULTILABEL", "REGRESSION", "TASKS", "Task"]
-__all__ += ["Diagnosis", "EpochRow", "EpochScores", "FineTuningResult", "ModelCheck"]
+__all__ += ["ClassScores", "Diagnosis", "EpochRow", "EpochScores", "FineTuningResult", "LabelScores", "ModelCheck"]
+__all__ += ["NumberScores"]
 __all__ += ["TrainingInput", "TrainingLog", "Trial", "TunedNetwork"]

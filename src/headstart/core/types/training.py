@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from headstart.core.recipe import Recipe
 from headstart.core.types.audit import Outcome
@@ -16,10 +16,49 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochScores:
-    """What a network says of some pictures at the end of an epoch; the class scores are in the order of the classes."""
+class _Scores:
+    """What a network says of some pictures at the end of an epoch.
 
+    `drawn` names the fields that are shown: first the loss, then the skill, which is at most 1.
+    """
+
+    __slots__ = ()
+    drawn: ClassVar[Mapping[str, str]]
+    guess_name: ClassVar[str]  # what they do who look at no picture
+
+    @property
+    def loss(self) -> float:
+        """What is lower where the network is better."""
+        return float(getattr(self, next(iter(self.drawn))))
+
+    @property
+    def skill(self) -> float:
+        """What is higher where it is."""
+        return float(getattr(self, list(self.drawn)[1]))
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the loss and the skill are called."""
+        loss, skill, *_ = self.drawn.values()
+        return loss, skill
+
+    def values(self) -> dict[str, float]:
+        """All scores over all outputs, by the names of their fields."""
+        by_name = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: float(value) for name, value in by_name.items() if not isinstance(value, tuple)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScores(_Scores):
+    """Of one class a picture; the class scores are in the order of the classes."""
+
+    drawn: ClassVar[Mapping[str, str]] = {
+        "log_loss": "log loss",
+        "accuracy": "accuracy",
+        "precision": "precision",
+        "recall": "recall",
+    }
+    guess_name: ClassVar[str] = "always answering the largest class"
     log_loss: float
     accuracy: float
     balanced_accuracy: float
@@ -27,6 +66,56 @@ class EpochScores:
     recall: float  # macro
     class_precision: tuple[float, ...]
     class_recall: tuple[float, ...]
+
+    @staticmethod
+    def skill_deviation(skill: float, n: float) -> float:
+        """How far chance moves the skill on n pictures, one standard deviation."""
+        return float((skill * (1 - skill) / n) ** 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberScores(_Scores):
+    """Of a number a picture."""
+
+    drawn: ClassVar[Mapping[str, str]] = {"squared_error": "squared error", "r2": "R2", "mae": "mean absolute error"}
+    guess_name: ClassVar[str] = "always answering the mean"
+    squared_error: float  # mean, in parts of the variance of all training targets
+    r2: float
+    mae: float  # in the target's unit
+
+    @staticmethod
+    def skill_deviation(skill: float, n: float) -> float:
+        """How far chance moves R2 on n pictures, one standard deviation (Olkin & Finn 1995)."""
+        return float(2 * max(skill, 0.0) ** 0.5 * (1 - skill) / n**0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelScores(_Scores):
+    """Of any number of labels a picture; the class scores are in the order of the labels."""
+
+    drawn: ClassVar[Mapping[str, str]] = {
+        "binary_log_loss": "binary log loss",
+        "micro_f1": "micro F1",
+        "exact_match": "exact match",
+    }
+    guess_name: ClassVar[str] = "always answering the labels of most pictures"
+    binary_log_loss: float
+    micro_f1: float
+    exact_match: float
+    class_precision: tuple[float, ...]
+    class_recall: tuple[float, ...]
+
+    @staticmethod
+    def skill_deviation(skill: float, n: float) -> float:
+        """How far chance moves F1 on n pictures, one standard deviation: that of the share J = F1 / (2 - F1).
+
+        J is the share of right ones among labels that are there or answered, taken as one a picture.
+        """
+        share = skill / (2 - skill)
+        return float(2 / (1 + share) ** 2 * (share * (1 - share) / n) ** 0.5)
+
+
+EpochScores = ClassScores | NumberScores | LabelScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +167,7 @@ class TunedNetwork:
     spec: BackboneSpec  # `tuned:<backbone>` or `scratch:<backbone>`; revision: the weights' digest; one depth
     backbone: str  # the backbone it grew from
     recipe: Recipe  # with everything filled in
-    file: str  # the `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities, relative to the run
+    file: str  # the `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to (B, C) answers, relative to the run
     fitted: FittedHead  # linear head on the depth `features`
     epochs: int  # epochs trained, to the weights that count
     alpha: float  # part of the way from the first weights to the tuned ones (WiSE-FT)
@@ -119,7 +208,7 @@ class TrainingInput:
 
     logs: tuple[TrainingLog, ...]  # those with held-out scores
     class_names: tuple[str, ...]  # C names
-    majority: float  # share of the most frequent class among the training pictures
+    guess: float  # the skill of who looks at no picture: the share of the most frequent class, 0 for numbers
     probe: EpochScores  # the frozen probe's scores on the held-out pictures of the same folds
     overlap: int = 0  # held-out pictures that look like one the network learnt from (clusters that straddle), counted
 

@@ -14,7 +14,7 @@ from headstart.finetuning.training_curves import score_curve
 
 # Of the least held-out loss: epoch to epoch it moves by a few per cent where nothing is wrong.
 RISE, LEAST_RISE = 0.10, 0.02
-GAP = 0.15  # of accuracy, training above held-out
+GAP = 0.15  # of the skill, training above held-out
 
 
 def _check_overfitting(check: Check, training: TrainingInput) -> Diagnosis:
@@ -25,12 +25,15 @@ def _check_overfitting(check: Check, training: TrainingInput) -> Diagnosis:
     if base.holds_in_most(turned):
         turned_logs = [log for log, flag in zip(logs, turned, strict=True) if flag]
         return _report_turn(check, turned_logs, base.format_folds(turned))
-    right, held_out = (base.average_final_score(logs, side, "accuracy") for side in ("train", "val"))
-    gap = f"accuracy {right:.2f} on training pictures, {held_out:.2f} on held-out ones at the epoch that counts"
-    if right - held_out > GAP and base.average_final_score(logs, "val", "log_loss") >= training.probe.log_loss:
-        sentence = f"learns by heart: {gap}, no better than the frozen probe's {training.probe.accuracy:.2f}"
+    right, held_out = (base.average_final_score(logs, side, "skill") for side in ("train", "val"))
+    loss_name, skill_name = training.probe.names
+    gap = f"{skill_name} {right:.2f} on training pictures, {held_out:.2f} on held-out ones at the epoch that counts"
+    if right - held_out > GAP and base.average_final_score(logs, "val", "loss") >= training.probe.loss:
+        sentence = f"learns by heart: {gap}, no better than the frozen probe's {training.probe.skill:.2f}"
         return check.report_finding("tip", sentence, _FIX, regularise(logs[0].recipe))
-    return check.pass_without_finding("passed", f"held-out log loss stays within {RISE:.0%} of its least value; {gap}")
+    return check.pass_without_finding(
+        "passed", f"held-out {loss_name} stays within {RISE:.0%} of its least value; {gap}"
+    )
 
 
 def _has_turned(log: TrainingLog) -> bool:
@@ -45,20 +48,21 @@ def _has_turned(log: TrainingLog) -> bool:
 
 def _report_turn(check: Check, logs: list[TrainingLog], folds: str) -> Diagnosis:
     held_out, learnt, right = (
-        [score_curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "accuracy"))
+        [score_curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "skill"))
     )
     best = [int(np.nanargmin(val)) for val in held_out]
     least, last = np.mean([v[b] for v, b in zip(held_out, best, strict=True)]), np.mean([v[-1] for v in held_out])
     first, final = np.mean([t[max(b, 1)] for t, b in zip(learnt, best, strict=True)]), np.mean([t[-1] for t in learnt])
-    first_accuracy, after = np.mean([a[b] for a, b in zip(right, best, strict=True)]), np.mean([a[-1] for a in right])
-    rise = f"held-out log loss rises from {least:.2f} to {last:.2f}"
-    curves = f"{rise} while training log loss falls from {first:.2f} to {final:.2f}, {folds}"
+    first_skill, after = np.mean([a[b] for a, b in zip(right, best, strict=True)]), np.mean([a[-1] for a in right])
+    loss_name, skill_name = logs[0].epochs[0].train.names
+    rise = f"held-out {loss_name} rises from {least:.2f} to {last:.2f}"
+    curves = f"{rise} while training {loss_name} falls from {first:.2f} to {final:.2f}, {folds}"
     epoch, recipe = int(np.median(best)) + 1, logs[0].recipe
-    if after > first_accuracy:
-        rise = f"accuracy still rises, {first_accuracy:.3f} to {after:.3f}"
+    if after > first_skill:
+        rise = f"{skill_name} still rises, {first_skill:.3f} to {after:.3f}"
         sentence = f"grows over-confident from epoch {epoch}: {curves}; {rise}"
         return check.report_finding("tip", sentence, "smooth the labels", _smooth_labels(recipe))
-    sentence = f"overfits from epoch {epoch}: {curves}; held-out accuracy {first_accuracy:.3f} to {after:.3f}"
+    sentence = f"overfits from epoch {epoch}: {curves}; held-out {skill_name} {first_skill:.3f} to {after:.3f}"
     return check.report_finding("issue", sentence, _FIX, regularise(recipe, epoch))
 
 

@@ -12,7 +12,7 @@ from headstart.finetuning import check_base as base
 from headstart.finetuning.check_base import Check, list_changes
 from headstart.finetuning.training_curves import score_curve
 
-BELOW = 0.02  # of accuracy, under the frozen probe
+BELOW = 0.02  # of the skill, under the frozen probe
 GAINING = 0.05  # of the held-out loss, in the last third of the epochs
 STILL = 0.02  # of the loss, over all epochs
 MOST_EPOCHS = 100
@@ -23,28 +23,29 @@ def _check_underfitting(check: Check, training: TrainingInput) -> Diagnosis:
     logs = base.select_long_enough(training.logs)
     if not logs:
         return check.pass_without_finding("skipped", base.format_no_curve(training.logs))
-    recipe, probe = logs[0].recipe, training.probe.accuracy
-    learnt, held_out = (base.average_final_score(logs, side, "accuracy") for side in ("train", "val"))
+    recipe, probe = logs[0].recipe, training.probe.skill
+    loss_name, skill_name = training.probe.names
+    learnt, held_out = (base.average_final_score(logs, side, "skill") for side in ("train", "val"))
     held = f"{held_out:.2f} on held-out ones at the epoch that counts"
-    accuracies = f"accuracy {learnt:.2f} on training pictures and {held}"
+    skills = f"{skill_name} {learnt:.2f} on training pictures and {held}"
     if max(learnt, held_out) < probe - BELOW:
-        common = f", always answering the largest class {training.majority:.2f}"
-        sentence = f"underfits: {accuracies}, and the frozen probe has {probe:.2f}{common}"
+        common = f", {training.probe.guess_name} {training.guess:.2f}"
+        sentence = f"underfits: {skills}, and the frozen probe has {probe:.2f}{common}"
         fix = "hold back less, or train faster or longer"
         return check.report_finding("issue", sentence, fix, _hold_back_less(recipe))
     still, gaining = [_hardly_moves(log) for log in logs], [_still_gains(log) for log in logs]
     if base.holds_in_most(still):
         first, last = _mean_at_epoch(logs, "train", 1), _mean_at_epoch(logs, "train", -1)
-        change = f"training log loss {first:.3f} in the first epoch, {last:.3f} in the last"
+        change = f"training {loss_name} {first:.3f} in the first epoch, {last:.3f} in the last"
         sentence = f"hardly moves: {change}, {base.format_folds(still)}"
         return check.report_finding("tip", sentence, "raise the rate", _raise_rate(recipe))
     if base.holds_in_most(gaining):
         earlier, after = _mean_at_epoch(logs, "val", _last_third_start(recipe.epochs)), _mean_at_epoch(logs, "val", -1)
-        change = f"held-out log loss {earlier:.3f} after two thirds of {recipe.epochs} epochs, {after:.3f} after all"
+        change = f"held-out {loss_name} {earlier:.3f} after two thirds of {recipe.epochs} epochs, {after:.3f} after all"
         sentence = f"still gains when it ends: {change}, {base.format_folds(gaining)}"
         fields = _raise_rate(recipe) or _train_longer(recipe)
         return check.report_finding("tip", sentence, "raise the rate, or train longer", fields)
-    return check.pass_without_finding("passed", f"{accuracies}; the frozen probe has {probe:.2f}")
+    return check.pass_without_finding("passed", f"{skills}; the frozen probe has {probe:.2f}")
 
 
 def _mean_at_epoch(logs: list[TrainingLog], side: str, epoch: int) -> float:

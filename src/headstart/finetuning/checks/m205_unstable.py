@@ -10,7 +10,7 @@ from headstart.finetuning import check_base as base
 from headstart.finetuning.check_base import Check, list_changes
 from headstart.finetuning.training_curves import score_curve
 
-SPREAD, RARE = 0.05, 0.001  # standard deviation of the folds' accuracies; how rarely chance alone gives as much
+SPREAD, RARE = 0.05, 0.001  # standard deviation of the folds' skills; how rarely chance alone gives as much
 FEWEST_FOLDS = 3
 JUMP, FEWEST_EPOCHS = 0.20, 5  # mean step of the held-out loss, as a part of it
 
@@ -19,23 +19,24 @@ def _check_instability(check: Check, training: TrainingInput) -> Diagnosis:
     logs = base.select_long_enough(training.logs)
     if not logs:
         return check.pass_without_finding("skipped", base.format_no_curve(training.logs))
-    right = np.array([score_curve(log, "val", "accuracy")[log.best] for log in logs])
-    accuracies = f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {_format_folds(logs)}"
+    right = np.array([score_curve(log, "val", "skill")[log.best] for log in logs])
+    loss_name, skill_name = training.probe.names
+    skills = f"held-out {skill_name} {right.min():.2f} to {right.max():.2f} over {_format_folds(logs)}"
     n, recipe = base.count_held_out(training), logs[0].recipe
-    if _differ_beyond_chance(right, n):
-        chance = np.sqrt(right.mean() * (1 - right.mean()) / n)
+    chance = training.probe.skill_deviation(float(np.clip(right.mean(), 1 / n, 1 - 1 / n)), n)
+    if _differ_beyond_chance(right, chance):
         spread = f"standard deviation {right.std(ddof=1):.3f}, of which chance explains {chance:.3f}"
-        sentence = f"unstable across folds: {accuracies}, {spread}"
+        sentence = f"unstable across folds: {skills}, {spread}"
         return check.report_finding("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     jumps = [_mean_jump(log) for log in logs]
     if base.holds_in_most([jump > JUMP for jump in jumps]):
         folds = base.format_folds([jump > JUMP for jump in jumps])
-        sentence = f"held-out log loss jumps by {np.mean(jumps):.0%} from epoch to epoch {folds}"
+        sentence = f"held-out {loss_name} jumps by {np.mean(jumps):.0%} from epoch to epoch {folds}"
         return check.report_finding("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     if len(logs) < FEWEST_FOLDS:
         why = f"how far folds lie apart is judged from three on, here {_format_few_folds(logs)}"
         return check.pass_without_finding("not_applicable", why)
-    return check.pass_without_finding("passed", accuracies)
+    return check.pass_without_finding("passed", skills)
 
 
 _FIX = "average the weights over an epoch (ema), at a third of the rate"
@@ -53,14 +54,16 @@ def _format_few_folds(logs: list[TrainingLog]) -> str:
     return f"{are}; {jumps} from epoch to epoch" if watched else are
 
 
-def _differ_beyond_chance(right: np.ndarray, n: float) -> bool:
-    """Whether the folds' accuracies spread more than pictures drawn at random explain (chi-squared test)."""
+def _differ_beyond_chance(right: np.ndarray, chance: float) -> bool:
+    """Whether the folds' skills spread more than pictures drawn at random, which move each by `chance`, explain.
+
+    By a chi-squared test.
+    """
     from scipy.special import chdtrc
 
     if len(right) < FEWEST_FOLDS or right.std(ddof=1) < SPREAD:
         return False
-    mean = float(np.clip(right.mean(), 1 / n, 1 - 1 / n))
-    return bool(chdtrc(len(right) - 1, np.sum((right - right.mean()) ** 2) / (mean * (1 - mean) / n)) < RARE)
+    return bool(chdtrc(len(right) - 1, np.sum((right - right.mean()) ** 2) / chance**2) < RARE)
 
 
 def _mean_jump(log: TrainingLog) -> float:

@@ -1,6 +1,6 @@
 """Which changes keep the label, measured: does a head that learns from changed pictures too still know unchanged ones?
 
-It is judged by the cross-validated log loss on unchanged pictures, against a head that learnt every picture twice.
+It is judged by the cross-validated loss on unchanged pictures, against a head that learnt every picture twice.
 Accuracy is coarser: turned copies of 300 digits cost it 1.7 points [-0.7, 4.0], and the log loss 0.14 [0.12, 0.16]. Of
 the domains whose changes all keep the label the one whose changes help most is taken; where the head is hardly better
 than guessing, the strictest is.
@@ -16,17 +16,19 @@ import numpy as np
 from headstart.core import blas_threads, registry
 from headstart.finetuning.inputs import augmentation
 from headstart.finetuning.inputs.augmentation import Policy
+from headstart.finetuning.objectives import Objective
 from headstart.heads.prediction import predict_probabilities
-from headstart.statistics.intervals import Interval, mean_interval, wilson_interval
-from headstart.statistics.losses import log_losses
+from headstart.statistics.intervals import Interval, mean_interval
+from headstart.statistics.losses import is_gain
 
 MOST = 320  # pictures are enough
-LOST = 0.03  # of the log loss; more, for certain, and a change does not keep the label
-_HEAD, _PART = "logistic", 0.8  # strength over columns per picture
+LOST = 0.03  # of the loss; more, for certain, and a change does not keep the label
+_PART = 0.8  # strength of the head over columns per picture
 _LEAST = 40  # pictures
 _FOLDS = 4
-_BETTER = 0.1  # than always answering the most frequent class
+_BETTER = 0.1  # than guessing
 _STRICTEST = "digits"
+_TOO_LITTLE = "too little to tell what keeps the label"
 CHANGES = {
     "flip_x": "mirroring left and right",
     "flip_y": "mirroring up and down",
@@ -45,7 +47,7 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformEffect:
-    """One change: the log loss that it costs, picture by picture, with its 95 % interval."""
+    """One change: the loss that it costs, picture by picture, with its 95 % interval."""
 
     name: str
     lost: Interval
@@ -69,35 +71,36 @@ def find_safe_domain(
     pictures: np.ndarray,
     y: np.ndarray,
     *,
-    n_classes: int,
+    objective: Objective,
     clusters: np.ndarray | None = None,
     seed: int = 0,
 ) -> AugmentationCheck:
     """Choose the domain of the augmentation by what keeps the label.
 
     `features` are of a frozen trunk: pictures (n, S, S, 3) -> (n, D) float32; inner feature levels tell most, for
-    the last one was taught that a mirror image is the same. `y` are the (n,) int64 classes; no fold tears one of
+    the last one was taught that a mirror image is the same. `y` are the (n, …) targets; no fold tears one of
     `clusters` (n,) apart.
     """
     n, labels = len(y), np.unique(np.arange(len(y)) if clusters is None else clusters, return_inverse=True)[1]
     fold = (np.random.default_rng([seed, 31]).permutation(int(labels.max(initial=0)) + 1) % _FOLDS)[labels]
-    guess = float(np.bincount(y).max() / n) if n else 1.0
-    plain = features(pictures) if n >= _LEAST else np.empty((0, 0), np.float32)
-    p = _held_out_probabilities(plain, plain, y, fold, n_classes) if n >= _LEAST else np.empty((0, n_classes))
-    correct = p.argmax(axis=1) == y[: len(p)]
-    if n < _LEAST or correct.mean() < guess + _BETTER or wilson_interval(float(correct.sum()), n).low <= guess:
-        accuracy = f"accuracy {correct.mean():.2f}" if len(correct) else "no accuracy"
-        why = (
-            f"{_STRICTEST}, the strictest: on {n} pictures a head has {accuracy} and the most frequent class "
-            f"{guess:.2f}, too little to tell what keeps the label"
-        )
-        return AugmentationCheck(domain=_STRICTEST, why=why)
+    if n < _LEAST:
+        return AugmentationCheck(domain=_STRICTEST, why=f"{_STRICTEST}, the strictest: {n} pictures are {_TOO_LITTLE}")
+    plain = features(pictures)
+    p = _held_out_answers(plain, plain, y, fold, objective)
+    skill, guess = objective.measure_skill(y, p)
+    if skill.value < guess + _BETTER or skill.low <= guess:
+        skill_name, guess_name = objective.skill_names
+        how = f"on {n} pictures a head has {skill_name} {skill.value:.2f} and {guess_name} {guess:.2f}, {_TOO_LITTLE}"
+        return AugmentationCheck(domain=_STRICTEST, why=f"{_STRICTEST}, the strictest: {how}")
+    losses = objective.list_losses(y, p)
     effects = []
     for name in CHANGES:
-        q = _held_out_probabilities(plain, features(_change_pictures(pictures, name, seed)), y, fold, n_classes)
-        effects.append(TransformEffect(name=name, lost=mean_interval(log_losses(y, q) - log_losses(y, p))))
+        q = _held_out_answers(plain, features(_change_pictures(pictures, name, seed)), y, fold, objective)
+        effects.append(TransformEffect(name=name, lost=mean_interval(objective.list_losses(y, q) - losses)))
     domain = _best_domain(effects)
-    return AugmentationCheck(domain=domain, why=_format_reason(domain, effects, float(log_losses(y, p).mean()), n))
+    return AugmentationCheck(
+        domain=domain, why=_format_reason(domain, effects, objective.metric, float(losses.mean()), n)
+    )
 
 
 def _best_domain(effects: list[TransformEffect]) -> str:
@@ -110,18 +113,18 @@ def _best_domain(effects: list[TransformEffect]) -> str:
     return min(gains, key=lambda name: gains[name]) if gains else _STRICTEST
 
 
-def _held_out_probabilities(
-    plain: np.ndarray, copies: np.ndarray, y: np.ndarray, fold: np.ndarray, n_classes: int
+def _held_out_answers(
+    plain: np.ndarray, copies: np.ndarray, y: np.ndarray, fold: np.ndarray, objective: Objective
 ) -> np.ndarray:
-    """(n, C) probabilities of unchanged pictures by the heads of the other folds, which learnt from copies too."""
-    p = np.zeros((len(y), n_classes))
+    """(n, C) answers for unchanged pictures by the heads of the other folds, which learnt from copies too."""
+    p = np.zeros((len(y), objective.outputs))
     with blas_threads.single_blas_thread():
         for k in range(_FOLDS):
             learnt = fold != k
-            x, truth = np.concatenate([plain[learnt], copies[learnt]]), np.tile(y[learnt], 2)
+            x, truth = np.concatenate([plain[learnt], copies[learnt]]), np.concatenate([y[learnt]] * 2)
             params = [{"strength": _PART * x.shape[1] / len(x)}]
-            heads = registry.load_plugin("heads", _HEAD).path(
-                x, truth, n_classes=n_classes, params=params, class_weight=None, seed=0
+            heads = registry.load_plugin("heads", objective.start).path(
+                x, truth, n_classes=objective.outputs, params=params, class_weight=None, seed=0
             )
             head = next(iter(heads))
             p[~learnt] = predict_probabilities(head.kind, head.arrays, plain[~learnt])
@@ -143,12 +146,13 @@ def _change_pictures(pictures: np.ndarray, name: str, seed: int) -> np.ndarray:
     return augmentation.augment_pictures(pictures, policy, [(seed, place) for place in range(len(pictures))])
 
 
-def _format_reason(domain: str, effects: list[TransformEffect], log_loss: float, n: int) -> str:
+def _format_reason(domain: str, effects: list[TransformEffect], metric: str, loss: float, n: int) -> str:
     lost = [effect for effect in effects if not effect.keeps_label]
     shown = lost or sorted(effects, key=lambda effect: -effect.lost.value)[:1]
     costs = ", ".join(f"{CHANGES[effect.name]} {_format_interval(effect.lost)}" for effect in shown)
     costly = f"learning from these costs more than {LOST}" if lost else f"no change costs more than {LOST} for certain"
-    return f"{domain}: of a head's log loss {log_loss:.2f} (n = {n}, cross-validated) {costly}: {costs}"
+    name = f"{'1 - ' if is_gain(metric) else ''}{metric.replace('_', ' ')}"
+    return f"{domain}: of a head's {name} {loss:.2f} (n = {n}, cross-validated) {costly}: {costs}"
 
 
 def _format_interval(lost: Interval) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 from headstart.core.recipe import Recipe
 from headstart.core.settings import count_threads
 from headstart.finetuning.inputs import augmentation
+from headstart.finetuning.inputs.batch_mixing import draw_order, mix_batch
 from headstart.finetuning.inputs.cached_activations import CachedMaps, LowerTrunk
-from headstart.finetuning.training.objectives import draw_order, mix_batch
+from headstart.finetuning.objectives import Objective
 
 HELD_BATCH = 64
 _MIX, _VIEW, _AUGMENT = 77_101, 77_102, 77_103  # streams of draws; no two share one
@@ -25,9 +26,9 @@ Batch = tuple[Inputs, np.ndarray, np.ndarray]
 
 
 class _BatchFeed:
-    """The order of the (n,) `positions` among all pictures, their labels, and mixing; a subclass gives the inputs.
+    """The order of the (n,) `positions` among all pictures, their targets, and mixing; a subclass gives the inputs.
 
-    `weights` (n,) are how much each picture's label counts in the loss.
+    `weights` (n,) are how much each picture counts in the loss.
     """
 
     def __init__(
@@ -35,27 +36,26 @@ class _BatchFeed:
         *,
         positions: np.ndarray,
         y: np.ndarray,
-        n_classes: int,
+        objective: Objective,
         recipe: Recipe,
         weights: np.ndarray | None = None,
     ) -> None:
         if len(positions) != len(y) or not len(y):
-            raise ValueError(f"{len(positions)} positions and {len(y)} classes: there must be as many, at least one")
-        self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y, np.int64)
-        self.recipe, self.n_classes, self.n = recipe, n_classes, len(y)
+            raise ValueError(f"{len(positions)} positions and {len(y)} targets: there must be as many, at least one")
+        self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y)
+        self.recipe, self.objective, self.n = recipe, objective, len(y)
         self.weights = None if weights is None else np.asarray(weights, np.float32)
         self.batch = min(recipe.batch, self.n)
         self.steps = self.n // self.batch
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Inputs by name (b, …) float32, soft labels (b, C) float32, hard ones (b,) int64: the larger share's."""
+        """Inputs by name (b, …) float32; targets for the loss (b, T) float32, those scored (b, …)."""
         rng = np.random.default_rng([self.recipe.seed, _MIX, number])
         for drawn, inputs in self._make_inputs(number, self._draw_batches(number)):
-            soft = np.eye(self.n_classes, dtype=np.float32)[self.y[drawn]]
-            if self.weights is not None:
-                soft *= self.weights[drawn, None]
-            inputs, soft = mix_batch(inputs, soft, self.recipe, rng)
-            yield inputs, soft, soft.argmax(axis=1)
+            weights = None if self.weights is None else self.weights[drawn]
+            encoded = self.objective.encode_targets(self.y[drawn], weights)
+            inputs, encoded = mix_batch(inputs, encoded, self.recipe, rng)
+            yield inputs, encoded, self.objective.decode_targets(encoded)
 
     def _draw_batches(self, number: int) -> Iterator[np.ndarray]:
         """Which of the n pictures each batch of an epoch has, (b,) int64."""
@@ -136,7 +136,7 @@ class _HeldOut:
     """Pictures to watch, at most `HELD_BATCH` at a time; a subclass gives the inputs."""
 
     def __init__(self, *, positions: np.ndarray, y: np.ndarray) -> None:
-        self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y, np.int64)
+        self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y)
 
     def batches(self) -> Iterator[Inputs]:
         """Inputs by name (b, …) float32, in the order of `y`."""

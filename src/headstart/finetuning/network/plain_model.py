@@ -1,4 +1,4 @@
-"""A trained network as plain Keras layers: from pictures to probabilities, and as a trunk with a linear head."""
+"""A trained network as plain Keras layers: from pictures to answers, and as a trunk with a linear head."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from headstart.networks.formats.keras_writer import FEATURES
 class PlainModel:
     """A network that is done training; D counts the hidden units of a head `mlp` too."""
 
-    model: Any  # `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C)
+    model: Any  # `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> answers (B, C)
     trunk: Any  # `model` up to its layer `features` (B, D): depths in the recipe's order, then hidden units
-    weights: np.ndarray  # (D, C) float32, so that softmax(trunk(x) @ weights + bias) == model(x)
+    weights: np.ndarray  # (D, C) float32, so that link(trunk(x) @ weights + bias) == model(x)
     bias: np.ndarray  # (C,) float32
 
 
@@ -36,7 +36,7 @@ def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, 
     body = clone.clone_between(trunk_model.inputs[0], targets, pictures, anatomy.names, lambda layer: (type(layer), {}))
     clone.copy_weights(body.pairs)
     _put_tuned(body, network)
-    head = trainable_head.fold_head(network.head, temperature)
+    head = trainable_head.fold_head(network.head, *network.objective.find_unit(temperature))
     rows = feature_positions(spec, network.low + tuple(depth for depth in depths if depth not in network.low), depths)
     rows = np.concatenate([rows, np.arange(len(rows), len(head.weights))])
     weights = head.weights[rows]
@@ -45,7 +45,9 @@ def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, 
         joined = _append_hidden_units(joined, head.hidden, rows[: len(head.hidden[0])])
     features = keras.layers.Identity(name=FEATURES)(joined)
     dense = keras.layers.Dense(weights.shape[1], name="logits")
-    answer = keras.layers.Softmax(name="probabilities")(dense(features))
+    link = network.objective.link
+    answer_layer = keras.layers.Activation(link, name="number" if link == "linear" else "probabilities")
+    answer = answer_layer(dense(features))
     dense.set_weights([weights, head.bias])
     name = re.sub(r"\W+", "_", spec.name)
     trunk = keras.Model(pictures, features, name=f"{name}_trunk")

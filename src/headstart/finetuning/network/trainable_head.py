@@ -124,16 +124,20 @@ class FoldedHead:
     hidden: tuple[np.ndarray, ...]
 
 
-def fold_head(head: Head, temperature: float) -> FoldedHead:
-    """Standardisation and temperature become part of the weights."""
+def fold_head(head: Head, factor: float, summand: float) -> FoldedHead:
+    """Standardisation becomes part of the weights, and so does what brings logits into another unit."""
     kernel, bias = _unstandardise(head, *head.layers["linear"].get_weights())
     hidden: tuple[np.ndarray, ...] = ()
     if "hidden" in head.layers:
         norm = head.layers["norm"].get_weights()
         hidden = (*_unstandardise(head, *head.layers["hidden"].get_weights()), *norm)
         kernel = np.concatenate([kernel, head.layers["output"].get_weights()[0]])
-    weights, bias = (np.asarray(array / temperature, np.float32) for array in (kernel, bias))
-    return FoldedHead(weights=weights, bias=bias, hidden=tuple(np.asarray(array, np.float32) for array in hidden))
+    weights, bias = kernel * factor, bias * factor + summand
+    return FoldedHead(
+        weights=weights.astype(np.float32),
+        bias=bias.astype(np.float32),
+        hidden=tuple(np.asarray(array, np.float32) for array in hidden),
+    )
 
 
 def _unstandardise(head: Head, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

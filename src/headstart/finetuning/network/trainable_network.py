@@ -19,6 +19,7 @@ from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import batchnorm_folding, clone, layer_swaps, lora, trainable_head
 from headstart.finetuning.network.lora import Update
 from headstart.finetuning.network.trainable_head import Head, HeadStart
+from headstart.finetuning.objectives import Objective
 from headstart.networks import blocks
 from headstart.networks.blocks import TrunkBlocks
 from headstart.networks.random_init import fill_random
@@ -42,6 +43,7 @@ class Network:
 
     model: Any  # functional `keras.Model`, not compiled: inputs by name -> logits (B, C) float32
     recipe: Recipe  # with `backbone`, `depths` and `part` decided
+    objective: Objective
     cut: str  # depth whose map comes in; empty when pictures come in, or features alone
     low: tuple[str, ...]  # depths whose pooled features come in, in the order in which `pooled` holds them
     blocks: tuple[Block, ...]  # those that train, shallow to deep, the head last
@@ -104,7 +106,7 @@ def rate_factor(recipe: Recipe, distance: int) -> float:
 
 
 def build_network(
-    trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: HeadStart | None, n_classes: int
+    trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: HeadStart | None, objective: Objective
 ) -> Network:
     """The network of a recipe, ready to train; the trunk is left as it is and may serve the next one.
 
@@ -144,10 +146,11 @@ def build_network(
     x = keras.layers.Concatenate(dtype="float32", name="features")(features) if len(features) > 1 else features[0]
     order = None if start is None else start.reorder_features(feature_positions(spec, recipe.depths, low + high))
     updates = _free_layers(anatomy, recipe, train, pairs)
-    head = trainable_head.build_head(x, recipe, order, n_classes)
+    head = trainable_head.build_head(x, recipe, order, objective.outputs)
     network = Network(
         model=keras.Model(inputs, head.logits, name="network"),
         recipe=recipe,
+        objective=objective,
         cut=cut,
         low=low,
         blocks=_list_trainable_blocks(anatomy, train, pairs, head),

@@ -55,7 +55,7 @@ def _measure_domain(setup: TrainingSetup) -> str:
         extract,
         pictures,
         training_set.targets[sample],
-        n_classes=training_set.problem.n_classes,
+        objective=training_set.objective,
         clusters=training_set.problem.clusters[training_set.rows[sample]],
         seed=ctx.seed,
     )

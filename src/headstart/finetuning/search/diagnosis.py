@@ -12,19 +12,17 @@ from headstart.core.types import Diagnosis, TrainingInput
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_set import TrainingSet
-from headstart.finetuning.training.epoch_metrics import score_epoch
 
 
 def run_model_checks(training_set: TrainingSet, runs: Sequence[FoldRun]) -> list[Diagnosis]:
     """Every model check on one recipe, in the order of their codes."""
     rows = np.concatenate([run.rows for run in runs])
-    n_classes = training_set.problem.n_classes
-    counts = np.bincount(training_set.targets, minlength=n_classes)
+    objective = training_set.objective
     subject = TrainingInput(
         logs=tuple(run.log for run in runs),
         class_names=training_set.data.class_names,
-        majority=float(counts.max() / counts.sum()),
-        probe=score_epoch(training_set.classes_of(rows), training_set.probe_probabilities(rows), n_classes),
+        guess=objective.guess_skill(training_set.targets),
+        probe=objective.score(training_set.targets_of(rows), training_set.probe_probabilities(rows)),
         overlap=sum(training_set.count_near_duplicates(run.log.fold) for run in runs),
     )
     return [registry.load_plugin("model_checks", name)(subject) for name in registry.list_plugins("model_checks")]

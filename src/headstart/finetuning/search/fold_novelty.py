@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from headstart.data.strata import find_strata
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.search import fold_training
 from headstart.finetuning.search.recipe_trial import RecipeTrial
@@ -23,6 +24,7 @@ from headstart.uncertainty import ood_detection
 def measure_fold_distances(setup: TrainingSetup, trial: RecipeTrial) -> dict[str, np.ndarray]:
     """(M,) float64 distances of the pictures of a judged recipe, in the order of its verdict, by method."""
     verdict, training_set = trial.require_verdict(), setup.training_set
+    strata = find_strata(training_set.data).labels[training_set.rows]
     distances: dict[str, list[np.ndarray]] = {method: [] for method in ood_detection.METHODS}
     for run in trial.runs:
         learnt = training_set.training_positions(run.log.fold)
@@ -36,7 +38,7 @@ def measure_fold_distances(setup: TrainingSetup, trial: RecipeTrial) -> dict[str
             for positions in (sample, training_set.held_out_positions(run.log.fold))
         )
         for method in ood_detection.METHODS:
-            arrays, k = ood_detection.fit_references(x, training_set.targets[sample], method)
+            arrays, k = ood_detection.fit_references(x, strata[sample], method)
             distances[method].append(ood_detection.compute_distances(arrays, k, held_x))
     return {method: np.concatenate(parts) for method, parts in distances.items()}
 

@@ -11,6 +11,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.storage.cache import Store
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.trainable_network import HeadStart, Network
+from headstart.finetuning.objectives import Objective
 from headstart.networks import flops
 
 
@@ -25,9 +26,9 @@ class NetworkShape:
 
 @dataclass(kw_only=True, eq=False)
 class NetworkFactory:
-    """Builds networks for `n_classes` on trunks from the cache."""
+    """Builds networks on trunks from the cache."""
 
-    n_classes: int
+    objective: Objective
     store: Store
     _trunks: dict[str, tuple[ResolvedBackbone, Any]] = field(default_factory=dict)
     _shapes: dict[Any, NetworkShape] = field(default_factory=dict)
@@ -45,7 +46,7 @@ class NetworkFactory:
     def build_network(self, recipe: Recipe, start: HeadStart | None) -> Network:
         """The network of a recipe, its head from `start` or random."""
         backbone, model = self.load_trunk(recipe.backbone)
-        return trainable_network.build_network(model, backbone.spec, recipe, start=start, n_classes=self.n_classes)
+        return trainable_network.build_network(model, backbone.spec, recipe, start=start, objective=self.objective)
 
     def measure_shape(self, recipe: Recipe) -> NetworkShape:
         """What one picture costs in the network of a recipe, counted once."""

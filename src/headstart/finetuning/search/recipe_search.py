@@ -22,6 +22,7 @@ from headstart.finetuning.search.fold_training import run_fold
 from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial, judge_folds, rank_trials
 from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import TrainingSetup
+from headstart.statistics.losses import is_gain
 
 INTERRUPTED = "adapt/interrupted"  # the decision of Ctrl-C
 TRYING_IT, JUDGING_IT, TRAINING, BASELINE = "trying", "judging", "training", "baseline"  # what Ctrl-C ended
@@ -117,7 +118,7 @@ class Search:
             recipe_proposals.FinishedTrial(
                 recipe=t.recipe,
                 loss=t.loss,
-                course={row.epoch: row.val.log_loss for row in t.runs[0].log.epochs if row.val is not None},
+                course={row.epoch: row.val.loss for row in t.runs[0].log.epochs if row.val is not None},
             )
             for t in self.trials
             if t.verdict
@@ -133,7 +134,7 @@ class Search:
 
         def is_behind(row: EpochRow) -> bool:
             assert row.val is not None
-            course[row.epoch] = row.val.log_loss
+            course[row.epoch] = row.val.loss
             return not spared and proposer.is_behind(course)
 
         self._run_fold(trial, self.setup.training_set.fold_numbers[0], is_behind)
@@ -165,7 +166,8 @@ class Search:
         result = trial.why
         if trial.verdict is not None:
             so_far = "pruned" if trial.pruned else f"epoch {trial.verdict.epoch} counts so far"
-            tempered = ", after temperature" if self.setup.training_set.problem.metric == "log_loss" else ""
+            objective, metric = self.setup.training_set.objective, self.setup.training_set.problem.metric
+            tempered = ", after temperature" if objective.has_temperature and metric == objective.metric else ""
             interpolated = ", before interpolation" if trial.recipe.averaging.wise else ""
             result = f"{self._format_score(trial)}{tempered}{interpolated}; {so_far}"
         about = f"trial {trial.number} ({trial.origin}) {recipes.format_recipe(trial.recipe)}"
@@ -173,7 +175,7 @@ class Search:
 
     def _format_score(self, trial: RecipeTrial) -> str:
         name = self.setup.training_set.problem.metric
-        metric = "log loss" if name == "log_loss" else f"1 - {name.replace('_', ' ')}"
+        metric = f"{'1 - ' if is_gain(name) else ''}{name.replace('_', ' ')}"
         folds = f"{len(trial.runs)} fold{'s' if len(trial.runs) != 1 else ''}"
         return f"{metric} {trial.loss:.3f} (n = {len(trial.require_verdict().rows):,}, {folds})"
 
@@ -182,7 +184,9 @@ class Search:
         verdict = trial.require_verdict()
         distance = f"{verdict.alpha:.0%} of the way from the first weights to the tuned ones"
         helped = "" if verdict.alpha else ", for none of the training helped"
-        how = f"epoch {verdict.epoch}, {distance}{helped}, temperature {verdict.temperature:.2f}"
+        how = f"epoch {verdict.epoch}, {distance}{helped}"
+        if self.setup.training_set.objective.has_temperature:
+            how += f", temperature {verdict.temperature:.2f}"
         about = f"trial {trial.number} is compared by {self._format_score(trial)}"
         self.setup.ctx.console.print_line("adapt", f"{about}: {how}")
 

@@ -16,7 +16,6 @@ from headstart.core.recipe import Recipe
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.training import weight_averaging
-from headstart.heads.prediction import softmax
 from headstart.statistics.losses import per_picture_loss
 from headstart.statistics.sampling import evenly_spaced
 
@@ -32,8 +31,8 @@ class FoldVerdict:
     alpha: float  # part of the way from the first weights to those
     temperature: float
     rows: np.ndarray  # (M,) int64 pictures of these folds
-    targets: np.ndarray  # (M,) int64
-    probabilities: np.ndarray  # (M, C) float32
+    targets: np.ndarray  # (M, …)
+    probabilities: np.ndarray  # (M, C) float32 answers
     losses: np.ndarray  # (M,) float64 by the metric
 
     @property
@@ -82,20 +81,20 @@ def judge_folds(
     runs: Sequence[FoldRun], training_set: TrainingSet, interpolate: Callable[[int, float], np.ndarray] | None = None
 ) -> FoldVerdict:
     """Judge by the best epoch, temperature and alpha (`interpolate`: (M, C) held-out logits by epoch and alpha)."""
-    metric = training_set.problem.metric
+    metric, objective = training_set.problem.metric, training_set.objective
     rows = np.concatenate([run.rows for run in runs])
-    y = training_set.classes_of(rows)
+    y = training_set.targets_of(rows)
     counts = np.array([len(run.rows) for run in runs])
-    epoch = 1 + weight_averaging.choose_epoch(_loss_curves(runs, y, metric), counts)
+    epoch = 1 + weight_averaging.choose_epoch(_loss_curves(runs, y, training_set), counts)
     logits = _logits_at(runs, epoch)
     alpha = 1.0
     if interpolate is not None:
         options = {1.0: logits, **{part: interpolate(epoch, part) for part in ALPHAS}}
-        tempered = {part: _temper(metric, part_logits, y) for part, part_logits in options.items()}
-        alpha = weight_averaging.choose_alpha(tempered, y, metric)
+        losses = {part: _measure_losses(part_logits, y, training_set).mean() for part, part_logits in options.items()}
+        alpha = weight_averaging.choose_alpha(losses)
         logits = options[alpha]
-    temperature = weight_averaging.fit_temperature(logits, y)
-    p = softmax(logits / temperature).astype(np.float32)
+    temperature = objective.fit_temperature(logits, y)
+    p = objective.answer(logits, temperature).astype(np.float32)
     return FoldVerdict(
         epoch=epoch,
         alpha=alpha,
@@ -107,13 +106,12 @@ def judge_folds(
     )
 
 
-def _loss_curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:
+def _loss_curves(runs: Sequence[FoldRun], y: np.ndarray, training_set: TrainingSet) -> np.ndarray:
     """(F, E) mean loss of each fold after each epoch that all reached; of the start if one broke off in the first."""
     ends = np.cumsum([len(run.rows) for run in runs])[:-1]
     curves = []
     for epoch in range(1, max(2, min(len(run.logits) for run in runs))):
-        logits = _temper(metric, _logits_at(runs, epoch), y)
-        losses = per_picture_loss(metric, y, softmax(logits))
+        losses = _measure_losses(_logits_at(runs, epoch), y, training_set)
         curves.append([part.mean() for part in np.split(losses, ends)])
     return np.array(curves).T
 
@@ -123,9 +121,10 @@ def _logits_at(runs: Sequence[FoldRun], epoch: int) -> np.ndarray:
     return np.concatenate([run.logits[min(epoch, len(run.logits) - 1)] for run in runs]).astype(np.float64)
 
 
-def _temper(metric: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Logits as they are judged: a log loss is taken after one temperature, for with one the network answers."""
-    if metric != "log_loss":
-        return logits
-    sample = evenly_spaced(len(y), SAMPLE)
-    return np.asarray(logits / weight_averaging.fit_temperature(logits[sample], y[sample]))
+def _measure_losses(logits: np.ndarray, y: np.ndarray, training_set: TrainingSet) -> np.ndarray:
+    """(M,) by the metric; a log loss is taken after one temperature, for with one the network answers."""
+    metric, objective, temperature = training_set.problem.metric, training_set.objective, 1.0
+    if metric == objective.metric:
+        sample = evenly_spaced(len(y), SAMPLE)
+        temperature = objective.fit_temperature(logits[sample], y[sample])
+    return per_picture_loss(metric, y, objective.answer(logits, temperature))

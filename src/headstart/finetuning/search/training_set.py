@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.features.embeddings import find_positions
+from headstart.finetuning.objectives import Objective, make_objective
 from headstart.heads import design_matrix
 from headstart.selection.cv_problem import CvProblem
 
@@ -33,8 +34,13 @@ class TrainingSet:
 
     @cached_property
     def targets(self) -> np.ndarray:
-        """(M,) int64 their classes."""
-        return np.asarray(np.asarray(self.data.targets)[self.rows], np.int64)
+        """(M, …) their classes or numbers."""
+        return np.asarray(np.asarray(self.data.targets)[self.rows])
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What training a network for them is."""
+        return make_objective(self.problem.task, self.targets, self.problem.n_classes)
 
     @cached_property
     def weights(self) -> np.ndarray | None:
@@ -45,13 +51,9 @@ class TrainingSet:
             else design_matrix.row_weights(self.targets, None, np.asarray(self.data.weights)[self.rows])
         )
 
-    @cached_property
-    def _class_of_row(self) -> Mapping[int, int]:
-        return dict(zip(self.rows.tolist(), self.targets.tolist(), strict=True))
-
-    def classes_of(self, rows: np.ndarray) -> np.ndarray:
-        """(B,) int64 classes of some rows of the data set, all of them training pictures."""
-        return np.array([self._class_of_row[row] for row in rows.tolist()], np.int64)
+    def targets_of(self, rows: np.ndarray) -> np.ndarray:
+        """(B, …) targets of some rows of the data set, all of them training pictures."""
+        return np.asarray(self.targets[find_positions(self.rows, rows, "training pictures")])
 
     @cached_property
     def folds(self) -> np.ndarray:
@@ -83,6 +85,6 @@ class TrainingSet:
         return int(np.isin(clusters[self.held_out_positions(fold)], clusters[self.training_positions(fold)]).sum())
 
     def probe_probabilities(self, rows: np.ndarray) -> np.ndarray:
-        """(B, C) the probe's held-out probabilities of some rows of the data set."""
+        """(B, C) the probe's held-out answers for some rows of the data set."""
         at = find_positions(np.asarray(self.probe.cv_rows), rows, _JUDGED)
         return np.asarray(np.asarray(self.probe.cv_probabilities)[at])

@@ -57,7 +57,9 @@ class TrainingSetup:
         if recipe.start == "probe":
             point, training_set = self.recipe_space.find_starting_point(recipe), self.training_set
             rows, targets = training_set.rows[positions], training_set.targets[positions]
-            start = starting_points.fit_start(point, training_set.embeddings, rows, targets, training_set.problem)
+            start = starting_points.fit_start(
+                point, training_set.embeddings, rows, targets, training_set.problem, self.networks.objective
+            )
         network = self.networks.build_network(recipe, start)
         source = self.sources.find_or_make(network, recipe)
         feed = source.make_feed(positions, recipe)
@@ -78,9 +80,10 @@ def make_training_setup(
     specs = {e.spec.name: e.spec for e in embeddings}
     is_given, metric = bool(ctx.job.recipe), problem.metric
     space = RecipeSpace(starting_points=points, specs=specs, is_given=is_given, metric=metric, seed=ctx.seed)
+    training_set = TrainingSet(data=data, splits=splits, embeddings=embeddings, probe=probe, problem=problem)
     return TrainingSetup(
-        training_set=TrainingSet(data=data, splits=splits, embeddings=embeddings, probe=probe, problem=problem),
+        training_set=training_set,
         recipe_space=space,
-        networks=NetworkFactory(n_classes=problem.n_classes, store=ctx.store),
+        networks=NetworkFactory(objective=training_set.objective, store=ctx.store),
         ctx=ctx,
     )

@@ -17,6 +17,7 @@ from headstart.finetuning.inputs import batches, cached_activations, data_path
 from headstart.finetuning.inputs.augmentation import Policy
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.trainable_network import Network
+from headstart.finetuning.objectives import Objective
 from headstart.finetuning.search.network_factory import NetworkFactory
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.images import decoded_cache
@@ -32,8 +33,8 @@ class Source:
 
     kind: str
     shared: dict[str, Any]  # what feeds and held-out batches of this kind are made from
-    targets: np.ndarray  # (M,) int64 classes of all training pictures
-    n_classes: int
+    targets: np.ndarray  # (M, …) of all training pictures
+    objective: Objective
     weights: np.ndarray | None  # (M,) float64, how much each counts; or None
     notes: tuple[str, ...]  # choices, with their numbers
 
@@ -41,7 +42,7 @@ class Source:
         """Batches to learn from."""
         make: Any = _FEEDS[self.kind]
         weights = None if self.weights is None else self.weights[positions]
-        labels = {"y": self.targets[positions], "n_classes": self.n_classes, "weights": weights}
+        labels = {"y": self.targets[positions], "objective": self.objective, "weights": weights}
         return make(**self.shared, **labels, positions=positions, recipe=recipe)
 
     def make_held_out(self, positions: np.ndarray) -> Any:
@@ -83,7 +84,7 @@ class TrainingSources:
                 kind=kind,
                 shared={**shared, "low": network.low} if kind != "pooled" else shared,
                 targets=self.training_set.targets,
-                n_classes=self.networks.n_classes,
+                objective=self.networks.objective,
                 weights=self.training_set.weights,
                 notes=(note,),
             )

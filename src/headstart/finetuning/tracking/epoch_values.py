@@ -8,7 +8,6 @@ from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow
 
-SCORES = ("log_loss", "accuracy", "balanced_accuracy", "precision", "recall")
 CLASS_SCORES = {"class_precision": "precision", "class_recall": "recall"}
 
 
@@ -18,9 +17,9 @@ def epoch_numbers(row: EpochRow, class_names: tuple[str, ...]) -> dict[str, dict
     for side, scores in (("train", row.train), ("val", row.val)):
         if scores is None:
             continue
-        values = {name: float(getattr(scores, name)) for name in SCORES}
+        values = scores.values()
         for field, name in CLASS_SCORES.items():
-            values |= {f"{name}/{of}": v for of, v in zip(class_names, getattr(scores, field), strict=True)}
+            values |= {f"{name}/{of}": v for of, v in zip(class_names, getattr(scores, field, ()), strict=True)}
         numbers[side] = values
     numbers["train"] |= {"loss": row.loss, "rate": row.rate}
     return {side: {name: v for name, v in values.items() if math.isfinite(v)} for side, values in numbers.items()}

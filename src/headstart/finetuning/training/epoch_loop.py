@@ -15,6 +15,7 @@ from headstart.core.errors import DataError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.trainable_network import Network, require_moved
+from headstart.finetuning.objectives import Objective
 from headstart.finetuning.training import schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingArrays, TrainingFacts
 from headstart.finetuning.training.epoch_metrics import (
@@ -22,11 +23,9 @@ from headstart.finetuning.training.epoch_metrics import (
     format_epoch,
     monitored_losses,
     predict_logits,
-    score_epoch,
 )
 from headstart.finetuning.training.prefetch import Batch, Feed, HeldOut, PrefetchedEpochs, Profile
 from headstart.finetuning.training.train_step import TrainStep
-from headstart.heads.prediction import softmax
 
 _REDRAW_S = 0.2
 
@@ -47,14 +46,14 @@ class TrainingTask:
     name: str
 
     @property
-    def n_classes(self) -> int:
-        """C."""
-        return int(self.network.model.output.shape[-1])
+    def objective(self) -> Objective:
+        """What is learnt."""
+        return self.network.objective
 
     def score_logits(self, logits: np.ndarray) -> EpochScores:
         """Of (M, C) logits of the held-out pictures."""
         assert self.held is not None
-        return score_epoch(self.held.y, softmax(logits.astype(np.float64)), self.n_classes)
+        return self.objective.score(self.held.y, self.objective.answer(logits))
 
 
 class TrainingLoop:
@@ -95,7 +94,7 @@ class TrainingLoop:
         callbacks.on_train_end()
 
     def _train_epoch(self, batches: PrefetchedEpochs, callbacks: Any) -> None:
-        epoch, predictions = self.facts.epoch + 1, EpochPredictions(self.task.n_classes)
+        epoch, predictions = self.facts.epoch + 1, EpochPredictions(self.task.objective)
         self.stepper.optimiser.set_factors(self._factors_in_epoch(epoch))
         self.stepper.optimiser.learning_rate = self._scheduled_rate(self._steps)
         self._call_callbacks(lambda: callbacks.on_epoch_begin(epoch - 1))
@@ -141,22 +140,24 @@ class TrainingLoop:
             if first is not None:
                 require_moved(self.task.network, first, self.task.network.get(frozen=True), factors)
             if listening:
-                callbacks.on_train_batch_end(number, {"loss": predictions.loss, "accuracy": predictions.accuracy})
+                scores = predictions.scores()
+                logs = {"loss": predictions.loss, list(scores.drawn)[1]: scores.skill}
+                callbacks.on_train_batch_end(number, logs)
                 if self.stepper.model.stop_training:
                     break
             self._draw_progress(predictions)
         return ""
 
     def _take_step(self, batch: Batch, rate: float, predictions: EpochPredictions) -> float:
-        inputs, soft, hard = batch
+        inputs, targets, scored_targets = batch
         began = time.perf_counter()
-        loss, logits = self.stepper.take_step(inputs, soft, rate)
+        loss, logits = self.stepper.take_step(inputs, targets, rate)
         took_s = time.perf_counter() - began
         self._profile += Profile(compute_s=took_s) if self._warm else Profile(first_s=took_s)
         self._warm = True
         self._steps += 1
         if np.isfinite(loss):
-            predictions.add_batch(loss, logits, hard)
+            predictions.add_batch(loss, logits, scored_targets)
         return loss
 
     def _not_finite(self, rate: float) -> str:
@@ -195,9 +196,11 @@ class TrainingLoop:
 
     def _best_epoch(self, epoch: int) -> int:
         """The epoch whose weights count after `epoch`: the first of the best, or the last when nothing is watched."""
-        if self.task.held is None:
+        task = self.task
+        if task.held is None:
             return epoch
-        return int(np.argmin(monitored_losses(self.task.recipe.monitor, self.task.held.y, np.stack(self.logits))))
+        logits = np.stack(self.logits)
+        return int(np.argmin(monitored_losses(task.recipe.monitor, task.held.y, logits, task.objective)))
 
     def _reason_to_stop(self) -> str:
         """Why the training is over after the done epochs; empty when it is not."""
@@ -230,9 +233,10 @@ class TrainingLoop:
         steps = task.feed.steps
         epoch, number = divmod(self._steps - 1, steps)
         left_s = self._profile.total_s / self._steps * (task.last * steps - self._steps)
+        scores = predictions.scores()
         console.draw_progress(
-            f"{'train':<12}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
-            f"loss {predictions.loss:.3f}, accuracy {predictions.accuracy:.3f}, at most {format_duration(left_s)} left"
+            f"{'train':<12}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, loss "
+            f"{predictions.loss:.3f}, {scores.names[1]} {scores.skill:.3f}, at most {format_duration(left_s)} left"
         )
 
 
@@ -242,8 +246,7 @@ def _moving_paths(factors: Mapping[str, float]) -> set[str]:
 
 def _callback_logs(row: EpochRow) -> dict[str, float]:
     """The logs of an epoch for Keras callbacks, under the names that `fit` gives."""
-    names = ("accuracy", "log_loss", "balanced_accuracy", "precision", "recall")
-    logs = {"loss": row.loss, "learning_rate": row.rate} | {name: getattr(row.train, name) for name in names}
+    logs = {"loss": row.loss, "learning_rate": row.rate} | row.train.values()
     if row.val is not None:
-        logs |= {"val_loss": row.val.log_loss} | {f"val_{name}": getattr(row.val, name) for name in names}
+        logs |= {"val_loss": row.val.loss} | {f"val_{name}": value for name, value in row.val.values().items()}
     return logs

@@ -6,84 +6,52 @@ import numpy as np
 
 from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.trainable_network import Network
+from headstart.finetuning.objectives import Objective
 from headstart.finetuning.training.prefetch import HeldOut
-from headstart.heads.prediction import softmax
-from headstart.statistics.losses import log_losses, per_picture_loss
-from headstart.statistics.metrics import confusion_matrix
-
-
-def score_epoch(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochScores:
-    """Scores of (M, C) probabilities against (M,) int64 classes.
-
-    A class without a picture has NaN scores and stays out of the macro averages; one that is there and was never
-    answered has precision 0.
-    """
-    cells = confusion_matrix(y, probabilities.argmax(axis=1), n_classes)
-    return _score_confusion(cells, float(log_losses(y, probabilities).mean()))
-
-
-def _score_confusion(cells_CC: np.ndarray, log_loss: float) -> EpochScores:
-    right, truth = np.diag(cells_CC).astype(np.float64), cells_CC.sum(axis=1)
-    present = truth > 0
-    recall = np.where(present, right / np.maximum(truth, 1), np.nan)
-    precision = np.where(present, right / np.maximum(cells_CC.sum(axis=0), 1), np.nan)
-    return EpochScores(
-        log_loss=log_loss,
-        accuracy=float(right.sum() / truth.sum()),
-        balanced_accuracy=float(recall[present].mean()),
-        precision=float(precision[present].mean()),
-        recall=float(recall[present].mean()),
-        class_precision=tuple(precision.tolist()),
-        class_recall=tuple(recall.tolist()),
-    )
+from headstart.statistics.losses import per_picture_loss
 
 
 class EpochPredictions:
-    """Running scores over the batches of an epoch."""
+    """What a network said of the batches of an epoch, as it learnt from them."""
 
-    def __init__(self, n_classes: int) -> None:
-        self._cells = np.zeros((n_classes, n_classes), np.int64)
-        self._log_loss = self._loss = 0.0
-        self._n = self._steps = 0
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._logits, self._targets = list[np.ndarray](), list[np.ndarray]()
+        self._loss = 0.0
 
-    def add_batch(self, loss: float, logits: np.ndarray, hard: np.ndarray) -> None:
-        """Count a batch: (b, C) logits as the step saw them, (b,) int64 classes, the larger part's if mixed."""
-        p = softmax(logits.astype(np.float64))
-        self._cells += confusion_matrix(hard, p.argmax(axis=1), len(self._cells))
-        self._log_loss += float(log_losses(hard, p).sum())
+    def add_batch(self, loss: float, logits: np.ndarray, targets: np.ndarray) -> None:
+        """Count a batch: (b, C) logits as the step saw them, (b, …) targets, if mixed as the feed decodes them."""
+        self._logits.append(logits)
+        self._targets.append(targets)
         self._loss += loss
-        self._n += len(hard)
-        self._steps += 1
 
     @property
     def loss(self) -> float:
         """What was minimised, averaged over the steps."""
-        return self._loss / self._steps
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
-        return float(np.trace(self._cells) / self._n)
+        return self._loss / len(self._logits)
 
     def scores(self) -> EpochScores:
-        """All of it."""
-        return _score_confusion(self._cells, self._log_loss / self._n)
+        """Of all batches so far together."""
+        answers = self._objective.answer(np.concatenate(self._logits))
+        return self._objective.score(np.concatenate(self._targets), answers)
 
 
 def format_epoch(row: EpochRow) -> str:
-    """Scores of an epoch on the pictures it learnt from and on those held out, precision and recall over classes."""
+    """Scores of an epoch on the pictures it learnt from and on those held out."""
     text = f"training {_format_scores(row.train)}"
-    return text if row.val is None else f"{text}; held out {_format_scores(row.val)}, log loss {row.val.log_loss:.3f}"
+    if row.val is None:
+        return text
+    return f"{text}; held out {_format_scores(row.val)}, {row.val.names[0]} {row.val.loss:.3f}"
 
 
 def _format_scores(scores: EpochScores) -> str:
-    return f"accuracy {scores.accuracy:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f}"
+    _, *shown = scores.drawn
+    return ", ".join(f"{scores.drawn[field]} {getattr(scores, field):.3f}" for field in shown)
 
 
-def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """(E,) the monitored metric of each epoch as a loss, lower is better; `y` is (M,) int64, `logits` (E, M, C)."""
-    probabilities = (softmax(epoch_logits.astype(np.float64)) for epoch_logits in logits)
-    return np.array([per_picture_loss(monitor, y, p).mean() for p in probabilities])
+def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray, objective: Objective) -> np.ndarray:
+    """(E,) the monitored metric of each epoch as a loss, lower is better; `y` is (M, …), `logits` (E, M, C)."""
+    return np.array([per_picture_loss(monitor, y, objective.answer(each)).mean() for each in logits])
 
 
 def predict_logits(network: Network, held: HeldOut) -> np.ndarray:

@@ -26,12 +26,12 @@ class Feed(Protocol):
     steps: int
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64 of an epoch, from 1."""
+        """Of an epoch: inputs by name (b, …) float32, targets for the loss (b, T) float32, those scored (b, …)."""
         ...
 
 
 class HeldOut(Protocol):
-    """What is watched; `y` are the (M,) int64 true classes."""
+    """What is watched; `y` are the (M, …) targets."""
 
     y: np.ndarray
 

@@ -1,7 +1,7 @@
 """One step of training, by Keras' own compiled train step, and everything that such a step changes.
 
 `compute_metrics`, a hook of Keras on every backend, hands out the logits that the step saw. A batch too large for
-memory goes through in parts whose gradients are summed: with soft labels in their shares the sum is that of the whole.
+memory goes through in parts whose gradients are summed: with targets in their shares the sum is that of the whole.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.training import objectives, optimizers
+from headstart.finetuning.training import optimizers
 
 
 class TrainStep:
@@ -36,29 +36,29 @@ class TrainStep:
         self._summing = _summing_optimizer_class()(self.optimiser) if parts > 1 else None
         self._parts = parts
         self.model = _logits_model_class()(network.model.input, network.model.output, name=network.model.name)
-        optimiser, loss = self._summing or self.optimiser, objectives.make_loss(recipe, class_weight)
+        optimiser, loss = self._summing or self.optimiser, network.objective.make_loss(recipe, class_weight)
         self.model.compile(optimizer=optimiser, loss=loss, jit_compile="auto")
         optimiser.build(self.model.trainable_variables)
         self._draws = network.seeds
         for number, draw in enumerate(self._draws):
             draw.assign(np.array([recipe.seed, number], draw.dtype))
 
-    def take_step(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
+    def take_step(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
         """The loss that was minimised and the (b, C) float32 logits, both from before the step."""
         self.optimiser.learning_rate = rate
         if self._summing is None:
-            return self._train_part(inputs, soft)
-        cuts = [part for part in np.array_split(np.arange(len(soft)), self._parts) if len(part)]
+            return self._train_part(inputs, targets)
+        cuts = [part for part in np.array_split(np.arange(len(targets)), self._parts) if len(part)]
         results = []
         for part in cuts:
             self._summing.last.assign(part is cuts[-1])
             at = slice(part[0], part[-1] + 1)
-            share = np.float32(len(part) / len(soft))
-            results.append(self._train_part({name: array[at] for name, array in inputs.items()}, soft[at] * share))
+            share = np.float32(len(part) / len(targets))
+            results.append(self._train_part({name: array[at] for name, array in inputs.items()}, targets[at] * share))
         return sum(loss for loss, _ in results), np.concatenate([logits for _, logits in results])
 
-    def _train_part(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray) -> tuple[float, np.ndarray]:
-        logs = self.model.train_on_batch(dict(inputs), soft, return_dict=True)
+    def _train_part(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> tuple[float, np.ndarray]:
+        logs = self.model.train_on_batch(dict(inputs), targets, return_dict=True)
         return float(logs["loss"]), np.asarray(logs["logits"], np.float32)
 
     @property

@@ -135,9 +135,9 @@ def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3)
     batches, made_s, step_s = repeat_epochs(feed), list[float](), list[float]()
     for _ in range(steps + 1):
         began = time.perf_counter()
-        inputs, soft, _ = next(batches)
+        inputs, targets, _ = next(batches)
         ready = time.perf_counter()
-        stepper.take_step(inputs, soft, 0.0)
+        stepper.take_step(inputs, targets, 0.0)
         made_s.append(ready - began)
         step_s.append(time.perf_counter() - ready)
     network.set(weights)
@@ -196,8 +196,8 @@ def _find_learning_rate(task: TrainingTask, stepper: TrainStep) -> float:
     """The rate of a rising-rate test on the training batches; weights and optimiser end as they were."""
     weights, state, losses = task.network.get(), stepper.copy_state(), list[float]()
     rates = np.geomspace(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
-    for rate, (inputs, soft, _) in zip(rates, repeat_epochs(task.feed), strict=False):
-        losses.append(stepper.take_step(inputs, soft, float(rate))[0])
+    for rate, (inputs, targets, _) in zip(rates, repeat_epochs(task.feed), strict=False):
+        losses.append(stepper.take_step(inputs, targets, float(rate))[0])
         if not losses[-1] <= _TEST_WORSE * max(losses[:_TEST_FIRST]):  # written so that NaN ends it
             break
     task.network.set(weights)
@@ -212,7 +212,7 @@ def _make_result(
     counts = facts.start if not facts.best or not facts.rows else facts.rows[facts.best - 1].val
     scores_text = ""
     if counts is not None and facts.start is not None and task.held is not None:
-        scores_text = _format_best_epoch(facts, counts, len(task.held.y))
+        scores_text = _format_best_epoch(facts, counts, task)
     took = format_duration(facts.profile.total_s)
     task.console.print_line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{scores_text}")
     return TrainingResult(
@@ -228,15 +228,16 @@ def _make_result(
     )
 
 
-def _format_best_epoch(facts: TrainingFacts, counts: EpochScores, n: int) -> str:
-    """Scores are raw: the temperature is fitted when folds are judged."""
-    assert facts.start is not None
-    which, loss, accuracy = "no epoch is better than the start", "", ""
+def _format_best_epoch(facts: TrainingFacts, counts: EpochScores, task: TrainingTask) -> str:
+    """Scores are raw: a temperature is fitted when folds are judged."""
+    assert facts.start is not None and task.held is not None
+    which, loss, skill = "no epoch is better than the start", "", ""
     if facts.best:
         which = f"best at epoch {facts.best}"
-        loss, accuracy = (f" (was {score:.3f})" for score in (facts.start.log_loss, facts.start.accuracy))
-    scores = f"raw log loss {counts.log_loss:.3f}{loss}, accuracy {counts.accuracy:.3f}{accuracy}"
-    return f"; on {n:,} held-out pictures {which}: {scores}"
+        loss, skill = (f" (was {score:.3f})" for score in (facts.start.loss, facts.start.skill))
+    (loss_name, skill_name), raw = counts.names, "raw " if task.objective.has_temperature else ""
+    scores = f"{raw}{loss_name} {counts.loss:.3f}{loss}, {skill_name} {counts.skill:.3f}{skill}"
+    return f"; on {len(task.held.y):,} held-out pictures {which}: {scores}"
 
 
 def _stack_logits(logits: list[np.ndarray]) -> np.ndarray | None:
@@ -249,7 +250,7 @@ def _training_key(task: TrainingTask, first: Mapping[str, np.ndarray], class_wei
     for path in sorted(first):
         hasher.update(path.encode() + first[path].tobytes())
     if task.held is not None:
-        hasher.update(np.asarray(task.held.y, np.int64).tobytes())
+        hasher.update(np.ascontiguousarray(task.held.y).tobytes())
     weights = None if class_weight is None else [float(weight) for weight in class_weight]
     facts = {"recipe": field_values(task.recipe), "last": task.last, "keep": task.keep_epochs, "class_weight": weights}
     facts |= {"first": hasher.hexdigest(), "n": task.feed.n, "steps": task.feed.steps, "state": _STATE_REVISION}

@@ -60,8 +60,13 @@ def assemble_fit_result(
 
 def _describe_temperature(
     tuning: FineTuningResult, own_temperature: float, data: Dataset, splits: Splits, ctx: Context
-) -> Calibrated:
-    """A trained network keeps the temperature that its logits were divided by, so that its file answers alike."""
+) -> Calibrated | None:
+    """A trained network keeps the temperature that its logits were divided by, so that its file answers alike.
+
+    None for numbers.
+    """
+    if not data.learning_task.has_classes:
+        return None
     rows = np.asarray(tuning.rows)
     y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
     calibrated = temperature.choose_temperature(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)

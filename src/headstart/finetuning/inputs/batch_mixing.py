@@ -1,62 +1,24 @@
-"""What is minimised and on what: the loss, mixed pictures with mixed (soft) labels, and the order of an epoch."""
+"""Mixed pictures with mixed targets, and the order of an epoch."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
 
-if TYPE_CHECKING:
-    from keras.losses import Loss as _Base
-else:
-    _Base = object  # Keras is heavy: its class joins in `loss`
-
 WITH_AREA = "pictures", "map"  # inputs (B, H, W, channels); all others are mixed as a whole
 _ORDER = 77_000  # no other draw has this stream
-
-
-def make_loss(recipe: Recipe, class_weight: np.ndarray | None = None) -> Any:
-    """Cross-entropy of (B, C) logits against soft labels, or the focal loss (Lin 2017), as a Keras loss.
-
-    A class weight, (C,) or None, counts a picture as often as its label has of the class. Label smoothing (Szegedy
-    2016) comes after it. The focal loss weighs each class's term by (1 - p)^gamma.
-    """
-    import keras
-
-    return type("Objective", (_Objective, keras.losses.Loss), {})(recipe, class_weight)
-
-
-class _Objective(_Base):  # type: ignore[misc]
-    def __init__(self, recipe: Recipe, class_weight: np.ndarray | None) -> None:
-        super().__init__(name="objective")
-        self.focal, self.smoothing = recipe.focal, recipe.label_smoothing
-        self.class_weight = None if class_weight is None else np.asarray(class_weight, np.float32)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        from keras import ops
-
-        truth, logs = y_true, ops.log_softmax(y_pred, axis=-1)
-        if self.class_weight is not None:
-            truth = truth * self.class_weight
-        if self.smoothing:
-            spread = ops.sum(truth, axis=-1, keepdims=True) / truth.shape[-1]
-            truth = truth * (1 - self.smoothing) + spread * self.smoothing
-        if self.focal:
-            wrong = ops.maximum(-ops.expm1(logs), 1e-7)  # a root has no slope at 0
-            truth = truth * ops.power(wrong, self.focal)
-        return -ops.sum(truth * logs, axis=-1)
 
 
 def mix_batch(
     batch: dict[str, np.ndarray], y: np.ndarray, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """New arrays: each picture of a batch mixed with another one, and the labels in the same shares.
+    """New arrays: each picture of a batch mixed with another one, and the targets in the same shares.
 
     Mixup (Zhang 2018) adds pictures; CutMix (Yun 2019) pastes a box where an input has an area, and adds by the box's
     share of the area where it has none. The share is drawn once a batch from Beta(alpha, alpha); with both, one of them
-    is drawn for the batch. Inputs are by name, (B, ...) float32; soft labels (B, C) float32.
+    is drawn for the batch. Inputs are by name, (B, ...) float32; targets (B, T) float32
+    as an `Objective` encodes them.
     """
     if not (recipe.mixup or recipe.cutmix):
         return batch, y
