@@ -18,8 +18,8 @@ from benchmarks.zoo import KIND, Drawn, Member, Zoo
 from benchmarks.zoo_nets import DEPTHS
 from benchmarks.zoo_training import FOLDS
 from headstart.core import registry
+from headstart.finetuning import objectives
 from headstart.finetuning.starting_points import STARTS
-from headstart.finetuning.training import weight_averaging
 from headstart.heads import cross_validation
 from headstart.heads.prediction import softmax
 from headstart.selection import successive_halving
@@ -147,4 +147,4 @@ def _held_losses(zoo: Zoo, member: Member, of: Drawn) -> np.ndarray:
     for fold in range(FOLDS):
         learn, judge = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         found[judge] = zoo.tuned(member, of, learn, judge)
-    return losses.per_picture_loss(METRIC, of.y, softmax(found / weight_averaging.fit_temperature(found, of.y)))
+    return losses.per_picture_loss(METRIC, of.y, softmax(found / objectives.fit_temperature(found, of.y)))

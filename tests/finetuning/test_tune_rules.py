@@ -11,14 +11,13 @@ from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import CLASSIFICATION, EpochRow, TrainingLog
-from headstart.finetuning import final_training, fine_tune
+from headstart.finetuning import final_training, fine_tune, objectives
 from headstart.finetuning.search import fold_training, recipe_proposals, recipe_trial
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.finetuning.starting_points import StartingPoint
-from headstart.finetuning.training import weight_averaging
 from headstart.heads import design_matrix
 from headstart.heads.prediction import softmax
 from headstart.networks import hardware
@@ -167,7 +166,7 @@ def test_the_soup_holds_the_chosen_recipe_and_has_a_temperature_of_its_own(endin
     seen = ending([attempt(4, rate=3e-3, epoch=3, alpha=1.0), attempt(2, alpha=1.0)], told)
     assert seen.result.members == (4, 2)
     assert seen.job.recipe.rate == 3e-3
-    assert seen.result.temperature == pytest.approx(weight_averaging.fit_temperature(together, Y), rel=1e-9)
+    assert seen.result.temperature == pytest.approx(objectives.fit_temperature(together, Y), rel=1e-9)
     assert seen.result.temperature != pytest.approx(1.5, rel=0.1)
     assert seen.job.network.now["w"].tolist() == [3, 3.5, 0]
     assert (seen.result.epochs, seen.result.alpha, seen.result.n_train) == (7, 1.0, N)
@@ -182,7 +181,7 @@ def test_a_soup_is_judged_by_the_metric(ending, metric, members):
     assert (alone.argmax(axis=1) == Y).mean() > (~wrong).mean()
     seen = ending([attempt(4), attempt(2)], {(4,): alone, (2, 4): doubts}, metric=metric)
     assert seen.result.members == members
-    assert seen.result.temperature == (1.5 if len(members) == 1 else weight_averaging.fit_temperature(doubts, Y))
+    assert seen.result.temperature == (1.5 if len(members) == 1 else objectives.fit_temperature(doubts, Y))
 
 
 def test_networks_of_different_starts_are_not_averaged(ending):
@@ -203,7 +202,7 @@ def test_a_final_training_that_breaks_off_leaves_the_start_and_says_so(ending):
     seen = ending([attempt(4, first=start)], stops=broken)
     assert seen.job.network.now["w"].tolist() == [0, 0, 0]
     assert (seen.result.alpha, seen.result.epochs) == (0.0, 1)
-    assert seen.result.temperature == pytest.approx(weight_averaging.fit_temperature(start, Y), rel=1e-6)
+    assert seen.result.temperature == pytest.approx(objectives.fit_temperature(start, Y), rel=1e-6)
     assert "loss is not finite at step 31" in seen.warned[0]
     assert "broke off" in seen.logs[0].notes[-1]
 

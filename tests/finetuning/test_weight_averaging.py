@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.finetuning import objectives
 from headstart.finetuning.training import weight_averaging
 from headstart.statistics.losses import per_picture_loss
 
@@ -63,7 +64,7 @@ def test_the_temperature_undoes_what_logits_were_multiplied_by(true):
     logits = rng.normal(size=(6_000, 4)) * 2
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     y = (rng.random(6_000)[:, None] > shares.cumsum(axis=1)).sum(axis=1)
-    found = weight_averaging.fit_temperature((logits * true).astype(np.float32), y)
+    found = objectives.fit_temperature((logits * true).astype(np.float32), y)
     assert found == pytest.approx(true, rel=0.06)
 
     def cost(t):
@@ -75,11 +76,11 @@ def test_the_temperature_undoes_what_logits_were_multiplied_by(true):
 
 def test_the_temperature_is_bounded_and_few_pictures_move_it_little():
     many = np.tile(Y, 2_000)
-    assert weight_averaging.fit_temperature(np.eye(3)[many] * 1e-1, many) == pytest.approx(0.05, abs=1e-3)
-    assert weight_averaging.fit_temperature(np.eye(3)[(many + 1) % 3] * 50.0, many) == pytest.approx(20.0, abs=0.1)
-    assert 0.3 < weight_averaging.fit_temperature(np.eye(3)[Y] * 3, Y) < 1  # four pictures without an error ask for 0
-    assert weight_averaging.fit_temperature(np.zeros((4, 3)), Y) == pytest.approx(1.0, abs=1e-3)
-    assert weight_averaging.fit_temperature(np.zeros((0, 3)), Y[:0]) == pytest.approx(1.0, abs=1e-3)
+    assert objectives.fit_temperature(np.eye(3)[many] * 1e-1, many) == pytest.approx(0.05, abs=1e-3)
+    assert objectives.fit_temperature(np.eye(3)[(many + 1) % 3] * 50.0, many) == pytest.approx(20.0, abs=0.1)
+    assert 0.3 < objectives.fit_temperature(np.eye(3)[Y] * 3, Y) < 1  # four pictures without an error ask for 0
+    assert objectives.fit_temperature(np.zeros((4, 3)), Y) == pytest.approx(1.0, abs=1e-3)
+    assert objectives.fit_temperature(np.zeros((0, 3)), Y[:0]) == pytest.approx(1.0, abs=1e-3)
 
 
 # ---------------------------------------------------------------- soup

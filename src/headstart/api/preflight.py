@@ -108,6 +108,7 @@ def find_task_problems(job: Job, task: Task) -> list[Problem]:
     if job.metric not in (default.metric, *task.metrics):
         sentence = f"metric `{job.metric}` does not judge {task.answers}"
         problems.append(Problem("--metric", sentence, f"--metric {' or '.join(task.metrics)}"))
+    problems += _find_recipe_problems(job, task)
     if task.has_classes:
         return problems
     problems += [
@@ -116,6 +117,21 @@ def find_task_problems(job: Job, task: Task) -> list[Problem]:
         if getattr(job, name) != getattr(default, name)
     ]
     return problems
+
+
+def _find_recipe_problems(job: Job, task: Task) -> list[Problem]:
+    """Every field of a recipe that does not go with what the targets are."""
+    fields = recipes.parse_fields(job.recipe)
+    wrong = [name for name in task.unused_fields if fields.get(name) not in (None, 0.0, "natural")]
+    if fields.get("monitor", task.metrics[0]) not in task.metrics:
+        wrong.append("monitor")
+    hint = f"leave it out; they are compared by {' or '.join(task.metrics)}"
+    return [
+        Problem(
+            "--recipe", f"recipe {name} `{recipes.format_value(fields[name])}` says nothing of {task.answers}", hint
+        )
+        for name in wrong
+    ]
 
 
 def find_callback_problems(callbacks: Any, strategy: str) -> list[Problem]:

@@ -13,6 +13,7 @@ from headstart.core.errors import UsageError, format_nearest
 STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
 PARTS, EARLIER_PARTS = ("last", "all"), ("first", "middle", "surgical")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+MONITORS = ("log_loss", "accuracy", "balanced_accuracy", "r2", "binary_log_loss")
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
 _RATES = "write rate=0.001, or rate=0 to have one found"
 _UNDER = {  # values that are allowed and hardly ever meant, with what comes of them and what to write
@@ -139,7 +140,7 @@ class Recipe:
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings, metadata=INLINE)
     averaging: AveragingSettings = field(default_factory=AveragingSettings, metadata=INLINE)
     patience: int = _option(0, "epochs without gain after which training stops; 0 never stops early", high=10_000)
-    monitor: str = _option("log_loss", "what gain is measured by", ("log_loss", "accuracy", "balanced_accuracy"))
+    monitor: str = _option("log_loss", "what gain is measured by", MONITORS)
     sampling: str = _option("natural", "how training pictures are drawn", ("natural", "balanced"))
     seed: int = _option(0, "of every draw", high=2**31 - 1)
 

@@ -13,22 +13,24 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.types import (
+    PRESENT,
     AblationRow,
     Embeddings,
     FineTuningResult,
     Score,
+    Task,
     TunedNetwork,
 )
-from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs, answer_constantly
+from headstart.evaluation.baselines import HISTOGRAM, BaselineInputs, answer_constantly, name_constant
 from headstart.features.embeddings import find_positions, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.prediction import predict_probabilities
 from headstart.statistics import metrics
 from headstart.statistics.intervals import make_score
+from headstart.statistics.losses import squared_errors
 from headstart.statistics.paired_tests import difference_of_shares
 
 PROBE, TUNED, RANDOM = "frozen probe", "fine-tuned", "from random weights"
-SHOWN = ("accuracy", "balanced_accuracy", "log_loss")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +67,7 @@ def make_ablation(
     else:
         p_probe = predict_rows(probe.fitted, embeddings, probe.features, judging.rows)
     answers = {
-        MAJORITY: (answer_constantly(len(y), judging.learnt, inputs.data), learnt, 0),
+        name_constant(inputs.data.learning_task): (answer_constantly(len(y), judging.learnt, inputs.data), learnt, 0),
         HISTOGRAM: _answer_by_histogram(inputs, judging),
         PROBE: (p_probe, learnt, probe.fitted.trainable_params),
     }
@@ -88,18 +90,21 @@ def _make_row(
     inputs: BaselineInputs,
 ) -> AblationRow:
     (p, n_train, trained), clusters = answers[name], np.asarray(inputs.splits.clusters)[judging.rows]
-    scores = metrics.compute_scores(y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.seed)
+    task, judged = inputs.data.learning_task, {"clusters": clusters, "seed": inputs.seed}
+    scores = metrics.compute_scores(y, p, split=judging.split, class_names=(), task=task, **judged)
+    shown = dict.fromkeys((*task.headline, task.metrics[0]))
 
     def measure_difference(other: str) -> Score | None:
         if other == name or other not in answers:
             return None
-        right, other_right = (np.argmax(answers[each][0], axis=1) == y for each in (name, other))
-        interval, method = difference_of_shares(right, other_right, clusters, inputs.seed)
-        return make_score("accuracy", judging.split, interval, len(y), method=method)
+        own, others = (_rate_answers(task, y, answers[each][0]) for each in (name, other))
+        interval, method = difference_of_shares(own, others, clusters, inputs.seed)
+        rated = "accuracy" if task.has_classes else "label_accuracy" if task.has_labels else "r2"
+        return make_score(rated, judging.split, interval, len(y), method=method)
 
     return AblationRow(
         name=name,
-        scores=tuple(score for score in scores if score.name in SHOWN),
+        scores=tuple(score for score in scores if score.name in shown),
         difference=measure_difference(PROBE),
         tuned_difference=measure_difference(TUNED),
         n_train=n_train,
@@ -107,10 +112,18 @@ def _make_row(
     )
 
 
+def _rate_answers(task: Task, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """(M,) how well each picture is answered: rightly or not, the share of its labels, or 1 less its squared error."""
+    if task.has_classes:
+        return np.asarray(np.argmax(p, axis=1) == y)
+    return ((p >= PRESENT) == y).mean(axis=1) if task.has_labels else 1 - squared_errors(y, p)
+
+
 def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[np.ndarray, int, int]:
     x = np.asarray(inputs.data.facts.histogram, np.float32)
     y = np.asarray(inputs.data.targets)[judging.learnt]
-    head, classes = registry.load_plugin("heads", "logistic"), len(inputs.data.class_names)
+    name = next(iter(inputs.data.learning_task.heads), "logistic")
+    head, classes = registry.load_plugin("heads", name), len(inputs.data.output_names)
     params = head.grid(len(y), x.shape[1], classes)[2]
     fit = head.path(x[judging.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=inputs.seed)
     fitted = next(iter(fit))

@@ -7,6 +7,8 @@ pictures' plain cross-validation also chose the model, and is optimistic. `evalu
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from headstart.core.model_manifest import Decision
@@ -75,6 +77,8 @@ def evaluate_model(
     else:
         is_nested = _is_nested(headline, adapted)
         evaluation = numbers_and_labels.measure_model(judged_splits, scores, feature_sets, inputs, is_nested=is_nested)
+    rows, transfer = _make_ablation(inputs, adapted, embeddings)
+    evaluation = dataclasses.replace(evaluation, paid=rows, verdicts=evaluation.verdicts + transfer)
     folder = ctx.make_step_folder("evaluate")
     serialization.save_value(evaluation, folder)
     write_scores(evaluation, folder / "scores.csv")
@@ -93,7 +97,6 @@ def _measure_classes(
     answer_rule: Decision,
 ) -> Evaluation:
     headline, data = next(iter(judged_splits.values())), inputs.data
-    ablation_rows, ablation_verdicts = _make_ablation(inputs, adapted, inputs.embeddings)
     confusion = metrics.confusion_matrix(headline.y, headline.answers, len(data.class_names))
     suspects = find_suspect_labels(judged_splits)
     return Evaluation(
@@ -109,8 +112,7 @@ def _measure_classes(
         rival_classes=tuple(suspects.rivals.tolist()),
         rival_probabilities=tuple(suspects.rival_probabilities.tolist()),
         threshold=answer_rule.threshold,
-        verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs) + ablation_verdicts,
-        paid=ablation_rows,
+        verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs),
         nested=_is_nested(headline, adapted),
     )
 
@@ -164,7 +166,9 @@ def _make_ablation(
     if not adapted.tuning or not len(adapted.tuning.rows):
         return (), ()
     rows = ablation.make_ablation(inputs, adapted.tuning, embeddings)
-    return rows, transfer_verdicts.make_transfer_verdicts(rows, adapted.tuning, adapted.curve)
+    return rows, transfer_verdicts.make_transfer_verdicts(
+        rows, adapted.tuning, adapted.curve, inputs.data.learning_task
+    )
 
 
 def _format_line(evaluation: Evaluation, task: Task) -> str:

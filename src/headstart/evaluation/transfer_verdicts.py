@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.types import AblationRow, CurvePoint, FineTuningResult, Score, Verdict
+from headstart.core.types import CLASSIFICATION, AblationRow, CurvePoint, FineTuningResult, Score, Task, Verdict
 from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
-from headstart.evaluation.baselines import MAJORITY
-from headstart.evaluation.verdicts import sign_answer
+from headstart.evaluation.baselines import name_constant
+from headstart.evaluation.verdicts import format_score_name, sign_answer
 from headstart.statistics.intervals import Interval, Z
 
 LEARNING = 0.02  # part of the training loss that the last epoch took off, from which a network is still learning
@@ -18,7 +18,10 @@ _SEED = 78_000
 
 
 def make_transfer_verdicts(
-    rows: Sequence[AblationRow], tuning: FineTuningResult, curve: Sequence[CurvePoint]
+    rows: Sequence[AblationRow],
+    tuning: FineTuningResult,
+    curve: Sequence[CurvePoint],
+    task: Task = CLASSIFICATION,
 ) -> tuple[Verdict, ...]:
     """Did fine-tuning pay, does pre-training help or harm, and what does it save."""
     by_name = {row.name: row for row in rows}
@@ -27,8 +30,8 @@ def make_transfer_verdicts(
         verdicts.append(_judge_fine_tuning(by_name[TUNED], tuning))
     if RANDOM in by_name:
         verdicts.append(_judge_negative_transfer(by_name[RANDOM], tuning))
-        guessing = next((s.value for s in by_name[MAJORITY].scores if s.name == "balanced_accuracy"), 0.0)
-        verdicts.append(_judge_data_saved(by_name[RANDOM], curve, tuning, guessing))
+        guessing = next(s.value for s in by_name[name_constant(task)].scores if s.name == task.curve)
+        verdicts.append(_judge_data_saved(by_name[RANDOM], curve, tuning, guessing, task.curve))
     return tuple(verdicts)
 
 
@@ -38,7 +41,7 @@ def _format_training(tuning: FineTuningResult) -> str:
     epochs = f"{scratch.epochs} epochs" if scratch else "at least as many operations"
     times = f", {scratch.flops / tuned.flops:.1f} times its operations" if scratch and tuned and tuned.flops else ""
     curve = next((log.epochs for log in tuning.logs if log.trial < 0), ())
-    is_rising = len(curve) > 1 and curve[-1].train.log_loss < (1 - LEARNING) * curve[-2].train.log_loss
+    is_rising = len(curve) > 1 and curve[-1].train.loss < (1 - LEARNING) * curve[-2].train.loss
     bound = "; it was still learning, so longer training might tell more" if is_rising else ""
     return f"after {epochs}{times}{bound}"
 
@@ -55,8 +58,8 @@ def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
     if tuning.network and tuning.network.is_untrained:
         ending = "" if tuning.taken else f"; {outcome}"
         return Verdict(code="fine_tuning", answer="no", sentence=f"fine-tuning gave nothing: {tuning.why}{ending}")
-    gain = _format_difference(row.difference)
-    sentence = f"{claims[answer]}: accuracy {gain} against the frozen probe; {outcome}: {tuning.why}"
+    gain = f"{format_score_name(row.difference.name)} {_format_difference(row.difference)}"
+    sentence = f"{claims[answer]}: {gain} against the frozen probe; {outcome}: {tuning.why}"
     return Verdict(code="fine_tuning", answer=answer, sentence=sentence)
 
 
@@ -77,7 +80,8 @@ def _judge_negative_transfer(row: AblationRow, tuning: FineTuningResult) -> Verd
     gains = [
         f"{_format_difference(rivals[name])} against the {_format_rival(name, taken)}" for name in (taken, *rivals)
     ]
-    sentence = f"{claim}, accuracy {' and '.join(dict.fromkeys(gains))}, {_format_training(tuning)}"
+    name = format_score_name(rivals[better].name)
+    sentence = f"{claim}, {name} {' and '.join(dict.fromkeys(gains))}, {_format_training(tuning)}"
     return Verdict(code="negative_transfer", answer=answer, sentence=sentence)
 
 
@@ -87,16 +91,16 @@ def _format_rival(name: str, taken: str) -> str:
 
 
 def _judge_data_saved(
-    row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult, guessing: float
+    row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult, guessing: float, score_name: str
 ) -> Verdict:
     """Which part of the labels, and of the operations, reach the score from random weights; each with its interval.
 
     What a network that is not surely better than `guessing` reaches, any probe reaches: nothing can be said then.
     """
-    target = next(s for s in row.scores if s.name == "balanced_accuracy")
+    target, name = next(s for s in row.scores if s.name == score_name), format_score_name(score_name)
     if target.low <= guessing:
         sentence = (
-            f"the network from random weights has balanced accuracy {target.value:.3f} [{target.low:.3f}, "
+            f"the network from random weights has {name} {target.value:.3f} [{target.low:.3f}, "
             f"{target.high:.3f}], {_format_training(tuning)}, and guessing has {guessing:.3f}: what it would need to "
             "learn the same cannot be said"
         )
@@ -117,10 +121,10 @@ def _judge_data_saved(
     answer = "yes" if times.low > 1 else "no" if times.high < 1 else "unclear"
     more = "or fewer " if needed <= points[0].n_train else ""
     sentence = (
-        f"the frozen probe reaches balanced accuracy {target.value:.3f} with {needed:,.0f} {more}pictures; "
+        f"the frozen probe reaches {name} {target.value:.3f} with {needed:,.0f} {more}pictures; "
         f"the network from random weights has {target.value:.3f} [{target.low:.3f}, {target.high:.3f}] with "
         f"{row.n_train:,}, {_format_training(tuning)}: {_format_parts(times)} of the labels"
-        f"{_format_work_saved(target.value, targets, tuning)}"
+        f"{_format_work_saved(target, targets, tuning)}"
     )
     return Verdict(code="data_saved", answer=answer, sentence=sentence)
 
@@ -142,7 +146,7 @@ def _count_needed(points: Sequence[CurvePoint], target: float, shift: float) -> 
     return float("inf")
 
 
-def _format_work_saved(target: float, targets: np.ndarray, tuning: FineTuningResult) -> str:
+def _format_work_saved(target: Score, targets: np.ndarray, tuning: FineTuningResult) -> str:
     """After which part of the operations the tuned network passes a held-out score; empty when it never does.
 
     The interval resamples the folds and draws the score.
@@ -154,8 +158,8 @@ def _format_work_saved(target: float, targets: np.ndarray, tuning: FineTuningRes
     # later epochs are not in the network
     count = min(tuned.epochs, *(len(log.epochs) for log in logs))
     curves = [[log.start, *(row.val for row in log.epochs[:count])] for log in logs if log.start]
-    scores = np.array([[held.balanced_accuracy if held else np.nan for held in curve] for curve in curves])
-    passed = _find_epoch(scores.mean(axis=0), target)
+    scores = np.array([[getattr(held, target.name, np.nan) for held in curve] for curve in curves])
+    passed = _find_epoch(scores.mean(axis=0), target.value)
     if passed is None:
         return ""
     if passed == 0:

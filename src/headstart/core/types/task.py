@@ -22,6 +22,7 @@ class Task:
     heads: tuple[str, ...] = ()  # heads that compete; likewise
     scout: str = "lda"  # the head that tries combinations of features: it holds correlated columns in check
     after_scout: tuple[str, ...] = ("logistic",)  # those that follow it on the best one
+    unused_fields: tuple[str, ...] = ()  # of a recipe, for what they say is about something else
     has_classes: bool = False  # one class a picture
     has_labels: bool = False  # any number of labels a picture
 
@@ -51,6 +52,7 @@ REGRESSION = Task(
     heads=("ridge_regression",),
     scout="ridge_regression",
     after_scout=(),
+    unused_fields=("label_smoothing", "focal", "cutmix", "sampling"),
 )
 MULTILABEL = Task(
     name="multilabel",
@@ -63,6 +65,7 @@ MULTILABEL = Task(
     heads=("binary_logistic",),
     scout="binary_logistic",
     after_scout=(),
+    unused_fields=("sampling",),
     has_labels=True,
 )
 TASKS = {task.name: task for task in (CLASSIFICATION, REGRESSION, MULTILABEL)}

@@ -7,12 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from headstart.heads import softmax_regression
-from headstart.statistics.losses import log_losses
-
 T = TypeVar("T")
-COLDEST, WARMEST = 0.05, 20.0
-_STIFF = 2.0
 
 
 def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
@@ -36,24 +31,6 @@ def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
 def choose_alpha(losses: Mapping[float, float]) -> float:
     """The point between first (0) and tuned weights (1) with least loss (WiSE-FT, Wortsman 2022)."""
     return min(sorted(losses), key=lambda alpha: losses[alpha])
-
-
-def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
-    """What held-out (M, C) logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
-
-    The total log loss is lowered together with `_STIFF` times the squared logarithm of the temperature, so that some
-    fifty pictures without an error, which would ask for endless certainty, leave it near 1; a thousand decide alone.
-    """
-    from scipy.optimize import minimize_scalar
-
-    scores = logits.astype(np.float64)
-
-    def cost(log_heat: float) -> float:
-        p = softmax_regression.softmax_rows(scores / np.exp(log_heat))
-        return float(log_losses(y, p).sum() + _STIFF * log_heat**2)
-
-    bounds = (np.log(COLDEST), np.log(WARMEST))
-    return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
 
 
 def choose_soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:

@@ -11,14 +11,15 @@ import numpy as np
 from headstart.core import recipe as recipes
 from headstart.core.storage.files import format_printable
 from headstart.core.types import FineTuningResult, Score, TrainingLog, Trial
+from headstart.evaluation.verdicts import format_score_name
 from headstart.finetuning.training_curves import score_curves
 from headstart.heads.cross_validation import count_folds
 from headstart.reporting import formatting
 from headstart.reporting.charts import draw_by_epoch
 from headstart.reporting.report_data import ReportInput
 from headstart.statistics import metrics
+from headstart.statistics.losses import is_gain
 
-DRAWN = {"log_loss": "log loss", "accuracy": "accuracy", "precision": "precision", "recall": "recall"}
 SIDES = {"learnt": "train", "held": "val"}
 RANDOM = {"val": "held-out pictures", "train": "training pictures"}
 MOST_CLASSES = 25  # listed; above, those with the lowest recall
@@ -41,16 +42,19 @@ def make_training_view(report: ReportInput) -> dict[str, Any] | None:
     random = [log for log in tuning.logs if log.trial < 0 and log.epochs]  # the same network from random weights
     chosen = final[0].best if final else max((log.best for log in logs), default=None)
     classes = _worst_first(tuning, report)
+    paid, task = report.evaluation.paid if report.evaluation else (), report.dataset.learning_task
     return {
         "why": tuning.why,
         "taken": tuning.taken,
-        "paid": report.evaluation.paid if report.evaluation else (),
+        "paid": paid,
+        "rated": next((format_score_name(row.difference.name) for row in paid if row.difference), ""),
         "trial": trial,
         "epoch": chosen,
         "epoch_meaning": "the best of a training that did not help"
         if tuning.network and tuning.network.is_untrained
         else "the one that counts",
-        "start": _format_start(trial),
+        "start": _format_start(trial, "ridge regression" if task.is_number else "logistic head"),
+        "of_classes": not task.is_number,
         "seen": _format_scored_as(trial),
         "way": _format_interpolation(tuning, final),
         "recipe": recipes.format_recipe(tuning.network.recipe) if tuning.network else "",
@@ -63,7 +67,7 @@ def make_training_view(report: ReportInput) -> dict[str, Any] | None:
         "outcomes": tuning.outcomes,
         "trials": [_trial_view(t) for t in sorted(tuning.trials, key=_trial_order)],
         "metric": next((t.score.name for t in tuning.trials), ""),
-        "facts": _list_facts(tuning, logs),
+        "facts": _list_facts(tuning, logs, is_number=task.is_number),
         "notes": list(dict.fromkeys(note for log in (*final, *logs, *random) for note in log.notes)),
         "left_out": tuning.left_out,
     }
@@ -75,13 +79,13 @@ def _find_shown_trial(tuning: FineTuningResult) -> Trial | None:
     return min(tuning.trials, key=_trial_order, default=None)
 
 
-def _format_start(trial: Trial | None) -> str:
+def _format_start(trial: Trial | None, head: str) -> str:
     """What epoch 0 is; empty without a trial."""
     if trial is None:
         return ""
     if trial.recipe.start == "random":
         return "a head of random weights"
-    return "the logistic head that the training starts from, not the frozen probe, which is the best of all heads"
+    return f"the {head} that the training starts from, not the frozen probe, which is the best of all heads"
 
 
 def _format_scored_as(trial: Trial | None) -> str:
@@ -114,33 +118,39 @@ def _choose_side(logs: Sequence[TrainingLog]) -> str:
 def _trial_order(trial: Trial) -> tuple[int, float, int]:
     """Chosen first, failed last; within a status by score, or as tried where there is none."""
     value = trial.score.value if math.isfinite(trial.score.value) else math.inf
-    return list(STATUS).index(trial.status), value if trial.score.name == "log_loss" else -value, trial.number
+    return list(STATUS).index(trial.status), -value if is_gain(trial.score.name) else value, trial.number
 
 
 def _draw_charts(
     logs: Sequence[TrainingLog], random: Sequence[TrainingLog], chosen: int | None
 ) -> list[dict[str, str]]:
     charts = []
-    for score, label in DRAWN.items():
+    for score, label in _list_drawn(logs).items():
         lines = {kind: score_curves(logs, side, score) for kind, side in SIDES.items()}
         lines |= {"random": score_curves(random, _choose_side(random), score)} if random else {}
-        title = f"{label.capitalize()} by epoch, on training and held-out pictures; the table below holds the numbers."
+        headline = f"{label[:1].upper()}{label[1:]}"
+        title = f"{headline} by epoch, on training and held-out pictures; the table below holds the numbers."
         name = f"epochs-{score.replace('_', '-')}"
         svg = draw_by_epoch(lines, name=name, y_label=label, title=title, chosen=chosen)
         charts.append({"label": label, "svg": svg})
     return charts
 
 
+def _list_drawn(logs: Sequence[TrainingLog]) -> Mapping[str, str]:
+    """Scores that are drawn, with their names."""
+    return logs[0].epochs[0].train.drawn
+
+
 def _epoch_table(logs: Sequence[TrainingLog]) -> dict[str, Any]:
     """Each epoch's scores, the mean and the ends over the folds that trained so long."""
-    columns = [(score, side) for score in DRAWN for side in ("train", "val")]
+    columns = [(score, side) for score in _list_drawn(logs) for side in ("train", "val")]
     values = {column: score_curves(logs, column[1], column[0]) for column in columns}
     rates = {row.epoch: row.rate for log in logs for row in log.epochs}
     rows = []
     for epoch in range(max(len(log.epochs) for log in logs) + 1):
         scores = [_summarise_folds(values[column][:, epoch]) for column in columns]
         rows.append({"epoch": epoch, "rate": rates.get(epoch), "scores": scores})
-    return {"columns": list(DRAWN.values()), "rows": rows}
+    return {"columns": list(_list_drawn(logs).values()), "rows": rows}
 
 
 def _summarise_folds(values: np.ndarray) -> dict[str, float] | None:
@@ -153,7 +163,8 @@ def _summarise_folds(values: np.ndarray) -> dict[str, float] | None:
 def _score_classes(tuning: FineTuningResult, report: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
     rows, names = np.asarray(tuning.rows), report.dataset.class_names
     y = np.asarray(report.dataset.targets)[rows]
-    shared: dict[str, Any] = {"split": "cv", "class_names": names, "seed": report.job.seed}
+    task = report.dataset.learning_task
+    shared: dict[str, Any] = {"split": "cv", "class_names": names, "seed": report.job.seed, "task": task}
     if report.splits is not None:
         shared["clusters"] = np.asarray(report.splits.clusters)[rows]
         shared["n_folds"] = count_folds(report.splits.folds)
@@ -172,7 +183,7 @@ def _worst_first(tuning: FineTuningResult, report: ReportInput) -> list[tuple[in
 
 
 def _class_rows(tuning: FineTuningResult, report: ReportInput, names: Sequence[str]) -> list[dict[str, Any]]:
-    if not len(tuning.rows):
+    if not len(tuning.rows) or not names:
         return []
     both_scores = [_score_classes(tuning, report, p) for p in (tuning.probabilities, tuning.probe_probabilities)]
     rows = []
@@ -193,7 +204,7 @@ def _trial_view(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _list_facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
+def _list_facts(tuning: FineTuningResult, logs: Sequence[TrainingLog], *, is_number: bool) -> list[tuple[str, str]]:
     network = tuning.network
     if network is None:
         return []
@@ -204,7 +215,7 @@ def _list_facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[t
         ("epochs", f"{network.epochs} (in cross-validation: {'; '.join(stopped)})" if stopped else str(network.epochs)),
         ("weights that moved", formatting.format_count(network.trainable_params)),
         ("way from the first weights to the tuned ones", f"{network.alpha:.0%}"),
-        ("temperature", formatting.format_number(network.temperature, 2)),
+        *([] if is_number else [("temperature", formatting.format_number(network.temperature, 2))]),
         ("operations spent", formatting.format_count(network.flops)),
     ]
     if len(network.soup) > 1:

@@ -65,11 +65,12 @@ def _describe_temperature(
 
     None for numbers.
     """
-    if not data.learning_task.has_classes:
+    if data.learning_task.is_number:
         return None
     rows = np.asarray(tuning.rows)
     y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
-    calibrated = temperature.choose_temperature(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
+    held_out, task = np.asarray(tuning.probabilities)[None], data.learning_task
+    calibrated = temperature.choose_temperature(held_out, y, clusters, ctx.seed, task)
     why = (
         f"the network was divided by a temperature of its own, {own_temperature:.3f}, which is in its weights: "
         f"log loss of {calibrated.n:,} held-out pictures is {calibrated.before:.4f}, "
