@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from headstart.core.types import Evaluation, Score
+from headstart.core.types import CLASSIFICATION, Evaluation, Score
 from headstart.evaluation import baselines, verdicts
 from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.held_out_scores import JudgedSplit, list_caveats
+from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.statistics.calibration_error import calibration_bins
 
 FAR = 5.0  # robust standard deviations of held-out errors beyond which a number is suspected to be wrong
-SURE = 0.75  # a held-out probability this far from what is said makes a label suspect
 MOST = 200  # suspects
 
 
@@ -31,9 +33,11 @@ def measure_model(
     for subject, part in feature_sets.items():
         baseline_scores += baselines.score_baseline(part, part.p, subject, inputs.seed)
     caveats = list_caveats(headline, inputs.data, inputs.splits, scores)
-    labels = np.empty(0, np.int64)
-    if has_labels:
-        suspects, labels, answers = find_doubtful_labels(judged_splits)
+    labels, wrong, pooled = np.empty(0, np.int64), (), pool_labels(headline) if has_labels else None
+    if pooled:
+        doubtful = find_suspect_labels({split: pool_labels(part) for split, part in judged_splits.items()})
+        suspects, labels = np.divmod(doubtful.rows, headline.p.shape[1])
+        answers, wrong = np.abs(1 - doubtful.rivals - doubtful.rival_probabilities), doubtful.wrong
     else:
         suspects, answers = find_far_numbers(judged_splits)
     return Evaluation(
@@ -43,8 +47,9 @@ def measure_model(
         confusion=np.zeros((0, 0), np.int64),
         rows=headline.rows,
         probabilities=headline.p,
-        calibration=calibration_bins(*_pool_labels(headline)) if has_labels else (),
+        calibration=calibration_bins(pooled.y, pooled.p) if pooled else (),
         suspects=suspects,
+        wrong_labels=wrong,
         rival_classes=tuple(labels.tolist()),
         rival_probabilities=tuple(answers.tolist()),
         threshold=None,
@@ -73,22 +78,15 @@ def find_far_numbers(judged_splits: dict[str, JudgedSplit]) -> tuple[np.ndarray,
     return rows[far].astype(np.int64), np.asarray(p[far, 0], np.float64)
 
 
-def _pool_labels(part: JudgedSplit) -> tuple[np.ndarray, np.ndarray]:
-    """Every label of every picture as one of two classes: (M C,) int64, and probabilities (M C, 2)."""
-    p = part.p.reshape(-1).astype(np.float64)
-    return part.y.reshape(-1).astype(np.int64), np.stack([1 - p, p], axis=1)
-
-
-def find_doubtful_labels(judged_splits: dict[str, JudgedSplit]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pictures (P,) int64, labels (P,) int64, and held-out probabilities (P,) that contradict what is said of these.
-
-    The most doubtful first; a picture once, with its most doubtful label.
-    """
-    parts = [part for split, part in judged_splits.items() if split != "train"]
-    rows, y, p = (np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "y", "p"))
-    against = np.where(y, 1 - p, p)
-    label = against.argmax(axis=1)
-    worst = against[np.arange(len(rows)), label]
-    order = np.argsort(-worst, kind="stable")[:MOST]
-    order = order[worst[order] >= SURE]
-    return rows[order].astype(np.int64), label[order].astype(np.int64), p[order, label[order]].astype(np.float64)
+def pool_labels(part: JudgedSplit) -> JudgedSplit:
+    """Every label c of every picture as one of two classes, absent or present: (M C,); `rows` are row * C + c."""
+    p, n_labels = part.p.reshape(-1).astype(np.float64), part.p.shape[1]
+    return dataclasses.replace(
+        part,
+        rows=(part.rows[:, None] * n_labels + np.arange(n_labels)).reshape(-1),
+        y=part.y.reshape(-1).astype(np.int64),
+        p=np.stack([1 - p, p], axis=1),
+        answers=part.answers.reshape(-1).astype(np.int64),
+        clusters=np.repeat(part.clusters, n_labels),
+        task=CLASSIFICATION,
+    )

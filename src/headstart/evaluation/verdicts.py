@@ -195,7 +195,8 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: b
     hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
     source = f" in {'nested' if is_nested else 'plain'} cross-validation" if held_out.split == "cv" else ""
     sentence = (
-        f"{claim}: {held_out.task.headline[0]} is {train_accuracy.value:.3f} on the {len(train.y):,} training pictures "
+        f"{claim}: {format_score_name(held_out.task.headline[0])} is {train_accuracy.value:.3f} on the "
+        f"{len(train.y):,} training pictures "
         f"and {held_out_accuracy.value:.3f} on "
         f"{len(held_out.y):,} held-out ones{source}, a gap of {format_interval(gap)} "
         f"(called overfitting above {GAP:.2f}){hint}"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import compress
+
+import numpy as np
 
 from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, PixelRanges
+from headstart.data.strata import NO_LABEL
 from headstart.images import thumbnails
 
 SIDE_PX = 104
@@ -22,7 +27,7 @@ class Thumbnail:
 
     name: str  # the file's path below the data set, printable
     file: str  # the last part of it
-    label: str  # its class
+    label: str  # its class, labels or number
     note: str  # what it is shown for, such as the probability of the answer
     _made: Future[str] | None  # None where pictures are left out
 
@@ -65,9 +70,16 @@ class Thumbnails:
 
 
 def format_target(data: Dataset, row: int) -> str:
-    """What a picture's label is: its class, or its number."""
+    """What a picture's label is: its class, its labels, or its number."""
     target = data.targets[row]
+    if data.learning_task.has_labels:
+        return format_labels(data.class_names, target)
     return data.class_names[int(target)] if data.learning_task.has_classes else f"{float(target):.5g}"
+
+
+def format_labels(names: Sequence[str], present: np.ndarray) -> str:
+    """The names of those that are present, by (C,) bool; `(none)` where none is."""
+    return ", ".join(compress(names, present)) or NO_LABEL
 
 
 def _encode_thumbnail(path: str, ranges: PixelRanges) -> str:

@@ -12,6 +12,7 @@ from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
 from headstart.core.types import Audit, Dataset, Evaluation, Exported, FitResult, Splits, UncertaintyReport
 from headstart.heads import decision_rule
+from headstart.statistics.multilabel_metrics import PRESENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,15 +31,23 @@ class CardInput:
 
     @property
     def truth(self) -> np.ndarray:
-        """(M,) int64 classes of the pictures that judge."""
+        """(M,) targets of the pictures that judge; labels (M, C) bool."""
         return np.asarray(self.dataset.targets[np.asarray(self.evaluation.rows)])
 
     @property
     def decided_answers(self) -> np.ndarray:
-        """(M,) int64 what the model answers for them, by its threshold or costs."""
+        """(M,) int64 classes that the model answers for them, by its threshold or costs; labels (M, C) bool."""
+        if self.dataset.learning_task.has_labels:
+            return np.asarray(self.evaluation.probabilities) >= PRESENT
         return decision_rule.apply_decision(
             self.model.decision, self.dataset.class_names, np.asarray(self.evaluation.probabilities)
         )
+
+    @property
+    def right(self) -> np.ndarray:
+        """(M,) float64, 1 where the answer is right, else 0; the share of a picture's labels that are."""
+        right = self.truth == self.decided_answers
+        return np.asarray(right.mean(axis=1) if right.ndim == 2 else right * 1.0)
 
 
 def read_card_input(ctx: Context) -> CardInput:

@@ -12,14 +12,17 @@ from headstart.core.console import format_bytes
 from headstart.core.types import Score
 from headstart.data.splits import count_straddling
 from headstart.data.strata import find_strata
+from headstart.evaluation.verdicts import format_score_name, list_main_scores
 from headstart.reporting.card import limitations, slices
 from headstart.reporting.card import markdown as md
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
-_SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece", "mean_cost")
-_NUMBER_SCORES = ("mae", "rmse", "r2", "spearman")
+_SCORES = (
+    *("accuracy", "balanced_accuracy", "mean_average_precision", "macro_f1", "micro_f1", "exact_match", "roc_auc"),
+    *("log_loss", "binary_log_loss", "brier", "ece", "mean_cost", "mae", "rmse", "r2", "spearman"),
+)
 _OF_CLASS = ("recall", "precision", "f1")
 _MOST_NAMED = 20  # classes named in the first sentence
 _MOST_ROWS = 100  # classes that a table holds
@@ -45,7 +48,7 @@ _HOW_TO_USE = (
 
 def format_card_body(card: CardInput) -> str:
     """All sections."""
-    is_sliced = card.dataset.learning_task.has_classes and not card.evaluation.refusal
+    is_sliced = not card.dataset.learning_task.is_number and not card.evaluation.refusal
     card_slices = slices.make_slices(card) if is_sliced else []
     limits = "## Limits found\n\n" + md.format_bullets(limitations.list_limitations(card, card_slices))
     description = (_format_opening(card), _format_intended_use(card), _format_data(card))
@@ -69,40 +72,38 @@ def _format_split(card: CardInput) -> str:
 
 
 def _format_opening(card: CardInput) -> str:
-    scores, names = _headline_scores(card), card.dataset.class_names
-    if not card.dataset.learning_task.has_classes:
-        return _format_opening_of_numbers(card, scores)
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    opening = (
-        f"# Picture classifier {md.escape_markup(card.dataset.name)}\n\n"
-        f"It tells {len(names):,} classes apart: {', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}."
-    )
+    opening = f"# Picture {_format_purpose(card)}."
     if card.evaluation.refusal:
         return f"{opening}\n\n{_format_refusal(card)}\n"
-    accuracy, balanced = scores["accuracy"], scores["balanced_accuracy"]
+    scores, names = _headline_scores(card), list_main_scores(card.dataset.learning_task)
+    told = ", ".join(f"{format_score_name(name)} {md.format_interval(scores[name])}" for name in names)
     verdict = next((v for v in card.evaluation.verdicts if v.code == "headline"), None)
     return (
-        f"{opening} Accuracy "
-        f"{md.format_interval(accuracy)}, balanced accuracy {md.format_interval(balanced)} on {_format_split(card)} "
-        f"(n = {accuracy.n:,}); brackets are 95 % intervals everywhere.\n"
+        f"{opening} {_capitalise(told)} on {_format_split(card)} (n = {scores[names[0]].n:,}); brackets are 95 % "
+        "intervals everywhere.\n"
         + (f"\n{_capitalise(md.format_sentence(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
     )
 
 
+def _format_purpose(card: CardInput) -> str:
+    """The title and what the model answers."""
+    data, names = card.dataset, card.dataset.class_names
+    name, task = md.escape_markup(data.name), data.learning_task
+    if task.is_number:
+        learnt = np.asarray(data.targets)[np.asarray(card.splits.train)]
+        return (
+            f"measure {name}\n\nIt answers with a number, {md.format_code(data.output_names[0])}, learnt from numbers "
+            f"between {learnt.min():.5g} and {learnt.max():.5g}"
+        )
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    listed = f"{', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}"
+    if task.has_labels:
+        return f"labels {name}\n\nIt says which of {len(names):,} labels a picture has, several or none: {listed}"
+    return f"classifier {name}\n\nIt tells {len(names):,} classes apart: {listed}"
+
+
 def _format_refusal(card: CardInput) -> str:
     return f"{_capitalise(md.format_sentence(card.evaluation.refusal))}."
-
-
-def _format_opening_of_numbers(card: CardInput, scores: dict[str, Score]) -> str:
-    error, r2, rows = scores["mae"], scores["r2"], np.asarray(card.splits.train)
-    learnt = np.asarray(card.dataset.targets)[rows]
-    return (
-        f"# Picture measure {md.escape_markup(card.dataset.name)}\n\n"
-        f"It answers with a number, {md.format_code(card.dataset.output_names[0])}, learnt from numbers between "
-        f"{learnt.min():.5g} and {learnt.max():.5g}. Mean absolute error {md.format_interval(error)}, R2 "
-        f"{md.format_interval(r2)} on {_format_split(card)} (n = {error.n:,}); brackets are 95 % intervals "
-        "everywhere.\n"
-    )
 
 
 def _capitalise(text: str) -> str:
@@ -110,7 +111,7 @@ def _capitalise(text: str) -> str:
 
 
 def _format_intended_use(card: CardInput) -> str:
-    uncertainty, classes = card.uncertainty, card.dataset.learning_task.has_classes
+    uncertainty, task = card.uncertainty, card.dataset.learning_task
     abstains = uncertainty is not None and (
         uncertainty.novelty is not None or bool(np.isfinite(uncertainty.floors).any())
     )
@@ -119,21 +120,21 @@ def _format_intended_use(card: CardInput) -> str:
         "It may answer `unknown`; such pictures are for a person to look at."
         + ("" if works else " `unknown` does not work here (see the limits): keep other pictures away from it.")
         if abstains
-        else f"It always {'names one of its classes' if classes else 'answers'}, whatever a picture shows: keep other "
-        "pictures away from it."
+        else f"It always {'names one of its classes' if task.has_classes else 'answers'}, whatever a picture shows: "
+        "keep other pictures away from it."
     )
-    shares = "the shares of wrong ones are below, class by class"
+    word = "class" if task.has_classes else "label"
+    shares = f"the shares of wrong ones are below, {word} by {word}"
     shares = "how often it is wrong is not known" if card.evaluation.refusal else shares
+    shown = "show one of its classes and" if task.has_classes else "show what it measures and" if task.is_number else ""
     lines = [
-        f"For single pictures that show {'one of its classes' if classes else 'what it measures'} and were made as "
-        "those of "
+        f"For single pictures that {f'{shown} ' if shown else ''}were made as those of "
         f"{md.format_code(card.dataset.name)} were. {sentence}",
-        f"An answer is a suggestion with a probability, not a fact; {shares}."
-        if classes
-        else "An answer is a suggestion with an interval, not a fact; how far answers are off is below.",
-        "Not for pictures of other things or from other sources without measuring it there first"
-        f"{' (`headstart evaluate RUN FOLDER`)' if classes else ''}, and not for decisions about people without a "
-        "person who decides.",
+        "An answer is a suggestion with an interval, not a fact; how far answers are off is below."
+        if task.is_number
+        else f"An answer is a suggestion with a probability, not a fact; {shares}.",
+        "Not for pictures of other things or from other sources without measuring it there first (`headstart evaluate "
+        "RUN FOLDER`), and not for decisions about people without a person who decides.",
     ]
     return "## Intended use\n\n" + md.format_bullets(lines)
 
@@ -142,12 +143,18 @@ def _format_data(card: CardInput) -> str:
     data, splits = card.dataset, card.splits
     sides = {"training": splits.train, "validation": splits.val, "test": splits.test}
     filled_sides = {name: rows for name, rows in sides.items() if len(rows)}
-    targets, names, word, _ = find_strata(data)
+    strata = find_strata(data)
+    names = strata.names
     ending = "with the fewest training pictures; `read/files.csv` beside this card lists every file"
-    counts = [np.bincount(targets[np.asarray(r)], minlength=len(names)) for r in filled_sides.values()]
+    counts = [strata.count_rows(np.asarray(rows)) for rows in filled_sides.values()]
     rarest = sorted(np.argsort(counts[0], kind="stable")[:_MOST_ROWS].tolist())
     rows = [[md.format_code(names[c]), *(f"{count[c]:,}" for count in counts)] for c in rarest]
-    rows.append([f"all {len(names):,}", *(f"{len(r):,}" for r in filled_sides.values())])
+    rows.append(
+        [
+            "all pictures" if data.learning_task.has_labels else f"all {len(names):,}",
+            *(f"{len(r):,}" for r in filled_sides.values()),
+        ]
+    )
     count = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
     bond = "are of a group with an earlier one or look like it" if data.groups else "look like an earlier one"
     origin = "The folder gave the splits" if splits.given else md.format_sentence(_capitalise(splits.why).rstrip("."))
@@ -161,7 +168,7 @@ def _format_data(card: CardInput) -> str:
         "## Training data\n\n"
         + md.format_bullets(lines)
         + f"\n{_format_few(len(names), ending)}"
-        + md.format_table((word, *(f"{n} pictures" for n in filled_sides)), rows)
+        + md.format_table((strata.word, *(f"{n} pictures" for n in filled_sides)), rows)
     )
 
 
@@ -177,20 +184,20 @@ def _format_few(count: int, ending: str) -> str:
 
 def _format_results(card: CardInput, card_slices: list[Slice]) -> str:
     scores, classes = _headline_scores(card), len(card.dataset.class_names)
+    word = "label" if card.dataset.learning_task.has_labels else "class"
     if card.evaluation.refusal:
         return f"## Results\n\n{_format_refusal(card)}\n"
-    overall_rows = [
-        (s.replace("_", " "), *_format_value_and_n(scores[s])) for s in (*_SCORES, *_NUMBER_SCORES) if s in scores
-    ]
+    overall_rows = [(s.replace("_", " "), *_format_value_and_n(scores[s])) for s in _SCORES if s in scores]
     parts = [
         f"## Results\n\nOn {_format_split(card)}.\n",
         md.format_table(("score", "value [95 % interval]", "n"), overall_rows),
     ]
     if classes:
         few = _format_few(classes, "that are found least; `evaluate/scores.csv` beside this card has all")
-        parts += ["Class by class:\n", few + md.format_table(("class", *_OF_CLASS, "n"), _class_rows(card))]
+        heading = f"{word.capitalize()} by {word}:\n"
+        parts += [heading, few + md.format_table((word, *_OF_CLASS, "n"), _class_rows(card))]
     if card_slices:
-        head = ("slice", "accuracy", "n", "from the rest")
+        head = ("slice", "accuracy" if word == "class" else "labels right", "n", "from the rest")
         heading = "Slices, cut by facts of the files and thirds of the training pictures, before any answer was seen:\n"
         parts += [heading, md.format_table(head, map(_slice_row, card_slices))]
     compared = card.dataset.learning_task.shown[0]
@@ -227,10 +234,12 @@ def _format_uncertainty(card: CardInput) -> str:
     names = card.dataset.class_names
     many = set(names) if len(names) > _MOST_ROWS else ()  # one by one they are in the run folder
     by_subject = {s.subject: s for s in uncertainty.scores if s.name == "ece"}
-    classes = card.dataset.learning_task.has_classes
-    lines = (
-        [f"Logits are divided by {card.model.calibration.temperature:.3f} (temperature scaling)."] if classes else []
-    )
+    task = card.dataset.learning_task
+    held = "number in the interval" if task.is_number else "class in the prediction set"
+    held = "answer to each label in its set" if task.has_labels else held
+    lines = []
+    if not task.is_number:
+        lines = [f"Logits are divided by {card.model.calibration.temperature:.3f} (temperature scaling)."]
     if {"before", "after"} <= by_subject.keys():
         before, after = by_subject["before"], by_subject["after"]
         pictures = "as in the results above"
@@ -239,8 +248,7 @@ def _format_uncertainty(card: CardInput) -> str:
         ends = f"{md.format_interval(before)} before that, {md.format_interval(after)} after it"
         lines.append(f"Calibration error {ends} (n = {after.n:,}), {pictures}.")
     lines.append(
-        f"Asked for: {'the true class in the prediction set' if classes else 'the true number in the interval'} of "
-        f"{100 * uncertainty.coverage:g} % of pictures. "
+        f"Asked for: the true {held} of {100 * uncertainty.coverage:g} % of pictures. "
         f"{_capitalise(md.format_sentence(uncertainty.why.rstrip('.')))}."
     )
     rows = [

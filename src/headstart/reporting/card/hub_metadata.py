@@ -13,7 +13,10 @@ from headstart.reporting.card.card_data import CardInput
 
 TASK = "image-classification"
 NUMBERS = "image-regression"  # no pipeline of the hub answers with numbers: a tag alone
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "mae", "rmse", "r2", "spearman")
+METRICS = (
+    *("accuracy", "balanced_accuracy", "mean_average_precision", "macro_f1", "micro_f1", "log_loss", "binary_log_loss"),
+    *("ece", "mae", "rmse", "r2", "spearman"),
+)
 _KNOWN = re.compile(  # as the hub spells licences
     r"apache-2\.0|mit|bsd|bsd-2-clause|bsd-3-clause|cc0-1\.0|cc-by-2\.0|cc-by-3\.0|cc-by-4\.0|cc-by-sa-3\.0|"
     r"cc-by-sa-4\.0|cc-by-nc-2\.0|cc-by-nc-3\.0|cc-by-nc-4\.0|cc-by-nc-sa-4\.0|isc|unlicense|zlib|gpl-2\.0|gpl-3\.0|"
@@ -23,13 +26,14 @@ _KNOWN = re.compile(  # as the hub spells licences
 
 def make_metadata(card: CardInput) -> dict[str, Any]:
     """What the hub reads of a card; its field `datasets` is left out, for it names data sets of the hub alone."""
-    trunks, task = card.model.trunks, TASK if card.dataset.learning_task.has_classes else NUMBERS
+    trunks, task = card.model.trunks, NUMBERS if card.dataset.learning_task.is_number else TASK
+    kind = ["multi-label"] if card.dataset.learning_task.has_labels else []
     families = dict.fromkeys(_make_slug(trunk.name.rpartition(":")[2]) for trunk in trunks)
     metadata: dict[str, Any] = {
         **_make_licence(dict.fromkeys(trunk.licence for trunk in trunks)),
         "library_name": "headstart",
         **({"pipeline_tag": task} if task == TASK else {}),
-        "tags": [task, "transfer-learning", "openvino", *families],
+        "tags": [task, *kind, "transfer-learning", "openvino", *families],
         "metrics": [name for name in METRICS if any(s.name == name for s in _headline_scores(card))],
     }
     bases = [trunk.name.partition(":")[2] for trunk in trunks if trunk.name.startswith("huggingface:")]
@@ -59,9 +63,12 @@ def _headline_scores(card: CardInput) -> list[Score]:
 def _make_result(card: CardInput) -> dict[str, Any]:
     by_name = {score.name: score for score in _headline_scores(card)}
     return {
-        "task": {"type": TASK, "name": "Image classification"}
-        if card.dataset.learning_task.has_classes
-        else {"type": NUMBERS, "name": "Image regression"},
+        "task": {"type": NUMBERS, "name": "Image regression"}
+        if card.dataset.learning_task.is_number
+        else {
+            "type": TASK,
+            "name": f"{'Multi-label i' if card.dataset.learning_task.has_labels else 'I'}mage classification",
+        },
         "dataset": {"name": format_printable(card.dataset.name), "type": "imagefolder"}
         | {"split": card.evaluation.split, "revision": card.dataset.digest},
         "metrics": [_make_metric(by_name[name]) for name in METRICS if name in by_name],

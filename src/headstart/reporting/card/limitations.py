@@ -39,7 +39,7 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
     else:
         judged = [
             *_format_judging_pictures(card),
-            *(_format_shortcomings_of_classes(card, card_slices) if card.dataset.learning_task.has_classes else ()),
+            *_format_shortcomings(card, card_slices),
             *_format_verdicts(card),
             *_format_unnoticed_kinds(card),
             *_format_label_suspects(card),
@@ -52,8 +52,12 @@ def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
     ]
 
 
-def _format_shortcomings_of_classes(card: CardInput, card_slices: list[Slice]) -> list[str]:
-    return [*_format_weak_classes(card), *_format_weak_slices(card_slices), *_format_shortcuts(card)]
+def _format_shortcomings(card: CardInput, card_slices: list[Slice]) -> list[str]:
+    if card.dataset.learning_task.is_number:
+        return []
+    has_classes = card.dataset.learning_task.has_classes
+    shortcuts, measured = (_format_shortcuts(card), "accuracy") if has_classes else ((), "a share of labels right of")
+    return [*_format_weak_classes(card), *_format_weak_slices(card_slices, measured), *shortcuts]
 
 
 def _format_verdicts(card: CardInput) -> Iterator[str]:
@@ -98,9 +102,13 @@ def _format_judging_pictures(card: CardInput) -> Iterator[str]:
 
 
 def _format_weak_classes(card: CardInput) -> Iterator[str]:
-    """Classes of which surely fewer are found than of the others together, the weakest first."""
+    """Classes or labels of which surely fewer are found than of the others together, the weakest first."""
     y, answers, names = card.truth, card.decided_answers, card.dataset.class_names
-    right, clusters, weak = y == answers, np.asarray(card.splits.clusters)[np.asarray(card.evaluation.rows)], []
+    word, places = "class", np.arange(len(y))
+    if card.dataset.learning_task.has_labels:  # each label of each picture by itself
+        word, (places, y) = "label", np.nonzero(y)
+        answers = np.where(answers[places, y], y, len(names))
+    right, clusters, weak = y == answers, np.asarray(card.splits.clusters)[np.asarray(card.evaluation.rows)[places]], []
     for c in np.unique(y).tolist():
         of_class = y == c
         if not of_class.all() and slices.count_unlike(clusters, of_class) >= _FEWEST:
@@ -111,25 +119,25 @@ def _format_weak_classes(card: CardInput) -> Iterator[str]:
             if gap.high < 0:
                 weak.append((gap.value, c, class_score, other_score))
     for _, c, class_score, other_score in sorted(weak, key=lambda one: one[:2])[:_MOST]:
-        missed = np.bincount(answers[(y == c) & ~right], minlength=len(names))
+        missed = np.bincount(answers[(y == c) & ~right], minlength=len(names) + 1)[: len(names)]
+        called = f"; {missed.max():,} are called {md.format_code(names[int(missed.argmax())])}" if missed.any() else ""
         yield (
-            f"Weak class: of {class_score.n:,} pictures of {md.format_code(names[c])} {int(right[y == c].sum()):,} are "
-            f"found ({md.format_interval(class_score)}; all others {md.format_interval(other_score)}); "
-            f"{missed.max():,} are called {md.format_code(names[int(missed.argmax())])}."
+            f"Weak {word}: of {class_score.n:,} pictures of {md.format_code(names[c])} {int(right[y == c].sum()):,} "
+            f"are found ({md.format_interval(class_score)}; all others {md.format_interval(other_score)}){called}."
         )
     if weak and len(names) > _MOST:
         yield (
-            f"Weak classes: {len(weak):,} of {len(names):,} are found surely less often than the others together, "
-            "without a correction for the number of classes."
+            f"Weak ones: {len(weak):,} of {len(names):,} are found surely less often than the others "
+            "together, without a correction for their number."
         )
 
 
-def _format_weak_slices(card_slices: list[Slice]) -> Iterator[str]:
+def _format_weak_slices(card_slices: list[Slice], measured: str) -> Iterator[str]:
     weak = sorted((each for each in card_slices if each.is_weak), key=lambda weak_slice: weak_slice.apart.value)
     for weak_slice in weak[:_MOST]:
         value, low, high = weak_slice.apart
         yield (
-            f"Weak slice: {weak_slice.by} {md.format_code(weak_slice.name)} has accuracy "
+            f"Weak slice: {weak_slice.by} {md.format_code(weak_slice.name)} has {measured} "
             f"{md.format_interval(weak_slice.score)} (n = {weak_slice.score.n:,}), {value:+.3f} "
             f"[{low:+.3f}, {high:+.3f}] from the rest. {len(card_slices)} slices were looked at, without a correction "
             "for their number."
@@ -169,12 +177,13 @@ def _format_shortcuts(card: CardInput) -> Iterator[str]:
 
 def _format_label_suspects(card: CardInput) -> Iterator[str]:
     count = len(np.asarray(card.evaluation.suspects))
-    if count and not card.dataset.learning_task.has_classes:
+    if count and card.dataset.learning_task.is_number:
         yield f"Numbers: {count:,} lie far from what held-out predictions say. The report shows them."
     elif count:
         verb = "picture carries" if count == 1 else "pictures carry"
+        or_lack = " or lack" if card.dataset.learning_task.has_labels else ""
         yield (
-            f"Labels: {count:,} {verb} a label that held-out predictions contradict. "
+            f"Labels: {count:,} {verb}{or_lack} a label that held-out predictions contradict. "
             f"{format_wrong_labels(card.evaluation)} The report shows them, the likeliest wrong first."
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.types import Score
 from headstart.reporting.card.card_data import CardInput
-from headstart.statistics.intervals import Interval, difference_interval, make_score, share_interval
+from headstart.statistics.intervals import Interval, difference_interval, make_score, mean_interval, share_interval
 
 FEWEST = 10  # unlike pictures that judge; a part with fewer is left out
 MOST_FOLDERS = 12
@@ -26,7 +26,7 @@ class Slice:
 
     by: str  # what it is cut by: `brightness`, `contrast`, …
     name: str  # which part
-    score: Score  # accuracy on it
+    score: Score  # accuracy on it, or the share of labels that are right
     apart: Interval  # that minus the accuracy on the other parts, with an interval
 
     @property
@@ -38,7 +38,7 @@ class Slice:
 def make_slices(card: CardInput) -> list[Slice]:
     """All slices with enough pictures."""
     rows, card_slices = np.asarray(card.evaluation.rows), []
-    right, clusters = card.truth == card.decided_answers, np.asarray(card.splits.clusters)[rows]
+    right, clusters = card.right, np.asarray(card.splits.clusters)[rows]
     for by, names, labels in _make_cuts(card):
         part_of = labels[rows]
         parts = [position for position in range(len(names)) if count_unlike(clusters, part_of == position) >= FEWEST]
@@ -57,8 +57,10 @@ def count_unlike(clusters: np.ndarray, part: np.ndarray) -> int:
 
 
 def accuracy_of_part(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
-    """The share of a part (M,) answered rightly, with Wilson's interval; near-duplicates `clusters` (M,) widen it."""
-    return make_score("accuracy", "", share_interval(right[part], clusters[part]), int(part.sum()))
+    """The mean of a part of (M,) `right`: Wilson's interval of a share, else Student's t; `clusters` (M,) widen it."""
+    measure = share_interval if np.isin(right, (0, 1)).all() else mean_interval
+    value, low, high = measure(right[part], clusters[part])
+    return make_score("accuracy", "", Interval(value, max(0.0, low), min(1.0, high)), int(part.sum()))
 
 
 Cut = tuple[str, tuple[str, ...], np.ndarray]  # by what, names of the parts, (N,) part of each picture or -1

@@ -35,6 +35,7 @@ def make_audit_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any]:
         "excused_count": len(report.dataset.excused),
         "notes": _count_texts(filter(None, report.dataset.facts.notes)),
         "classes": _class_counts(report),
+        "word": find_strata(report.dataset).word,
         "splits": report.splits,
         "clusters": _count_clusters(report),
     }
@@ -95,16 +96,15 @@ def _count_texts(texts: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _class_counts(report: ReportInput) -> list[dict[str, Any]]:
-    targets, names, *_ = find_strata(report.dataset)
-    c = len(names)
-    sides = {"all": np.bincount(targets, minlength=c)}
+    strata = find_strata(report.dataset)
+    sides = {"all": strata.count_rows(np.arange(len(strata.labels)))}
     for side in ("train", "val", "test") if report.splits else ():
         rows = np.asarray(getattr(report.splits, side))
         if len(rows):
-            sides[side] = np.bincount(targets[rows], minlength=c)
+            sides[side] = strata.count_rows(rows)
     return [
         {"name": format_printable(name), "counts": {side: int(counts[position]) for side, counts in sides.items()}}
-        for position, name in enumerate(names)
+        for position, name in enumerate(strata.names)
     ]
 
 

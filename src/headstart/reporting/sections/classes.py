@@ -23,7 +23,10 @@ def make_classes_view(report: ReportInput) -> dict[str, Any] | None:
     evaluation = report.evaluation
     if evaluation is None:
         return None
+    word = "label" if report.dataset.learning_task.has_labels else "class"
     return {
+        "word": word,
+        "title": f"{word.capitalize()} by {word}",
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
         "bins_of": formatting.format_judged_on(evaluation),
         "per_class": _class_scores(evaluation, report.dataset.class_names),
@@ -39,9 +42,10 @@ def _class_scores(evaluation: Evaluation, class_names: tuple[str, ...]) -> dict[
     by_class = {(s.subject, s.name): s for s in evaluation.scores if s.subject and s.split == evaluation.split}
     many = len(class_names) > MANY
     names = sorted(class_names, key=lambda name: _sort_key(by_class.get((name, "f1")))) if many else class_names
-    rows = [{"name": format_printable(name), "scores": [by_class.get((name, s)) for s in PER_CLASS]} for name in names]
+    columns = [name for name in PER_CLASS if any(name == measured for _, measured in by_class)]
+    rows = [{"name": format_printable(name), "scores": [by_class.get((name, s)) for s in columns]} for name in names]
     sorted_by = "F1, the worst first" if many else ""
-    return {"columns": PER_CLASS, "rows": rows, "sorted_by": sorted_by, "any": bool(by_class)}
+    return {"columns": columns, "rows": rows, "sorted_by": sorted_by, "any": bool(by_class)}
 
 
 def _sort_key(score: Score | None) -> float:

@@ -29,7 +29,7 @@ def list_next_steps(report: ReportInput) -> list[NextStep]:
     if evaluation is None:
         return []
     steps = _mend_pictures(report, evaluation) + _collect_pictures(report, evaluation)
-    if evaluation.split == "cv" and report.dataset.learning_task.has_classes:
+    if evaluation.split == "cv":
         sentence = "Judge it on labelled pictures of their own: none were held back here"
         steps.append(NextStep(sentence=sentence, command="headstart evaluate RUN FOLDER"))
     accuracy = next((s.value for s in evaluation.scores if s.name == "accuracy" and not s.subject), 1.0)
@@ -61,7 +61,8 @@ def _mend_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextStep
     count = round(evaluation.wrong_labels[0]) if evaluation.wrong_labels else len(evaluation.suspects)
     if count and len(evaluation.suspects):
         sentence = f"Look at the labels that may be wrong, the likeliest first; expect about {count:,} that are"
-        steps.append(NextStep(sentence=sentence, section="mistakes", link="the suspects"))
+        section = "mistakes" if report.dataset.learning_task.has_classes else "errors"
+        steps.append(NextStep(sentence=sentence, section=section, link="the suspects"))
     return steps
 
 

@@ -23,7 +23,7 @@ def make_provenance_view(report: ReportInput) -> dict[str, Any]:
     name = shlex.quote(format_printable(report.run_name))
     return {
         "run": name,
-        "lines": _list_commands(name, has_classes=report.dataset.learning_task.has_classes),
+        "lines": _list_commands(name),
         "parity": _format_parity(report.exported.parity_max_abs) if report.exported else "",
         "run_literal": json.dumps(format_printable(report.run_name)),
         "data": format_printable(redaction.redact_setting(report.job, "data")),
@@ -46,14 +46,14 @@ def make_provenance_view(report: ReportInput) -> dict[str, Any]:
     }
 
 
-def _list_commands(run: str, *, has_classes: bool) -> list[str]:
+def _list_commands(run: str) -> list[str]:
     commands = {
         f"headstart predict {run} picture.jpg": "answer and probabilities",
         f"headstart predict {run} folder --json": "any number of pictures, one JSON object a line",
         f"headstart explain {run} picture.jpg --out why": "heat map and the pictures it is like",
         f"headstart serve {run}": "answer over HTTP, with a page for people",
         f"headstart export {run} --to onnx --out model": "the same model in another format",
-        **({f"headstart evaluate {run} folder": "score it on other labelled pictures"} if has_classes else {}),
+        f"headstart evaluate {run} folder": "score it on other labelled pictures",
         f"headstart drift {run} usage.jsonl": "have inputs moved, by the counts of --usage",
         f"headstart report {run}": "write this page again",
     }

@@ -12,7 +12,7 @@ from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.decision import make_decision_view
 
-BESIDE = ("log_loss", "macro_f1", "roc_auc")
+BESIDE = ("log_loss", "binary_log_loss", "macro_f1", "roc_auc")
 NESTED = (
     "No picture was held back for a test. What is told of this model comes from nested cross-validation, where the "
     "whole search is made anew without each fold"
@@ -48,7 +48,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
         "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
         "main": [by_name[name] for name in task.headline[:2] if name in by_name],
-        "shares": task.has_classes,
+        "shares": not task.is_number,
         "table": _baseline_table(by_name, evaluation, report.dataset),
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
@@ -57,7 +57,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
 
 
 def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, splits: Splits | None) -> str:
-    score = by_name.get("accuracy") or by_name.get("mae")
+    score = by_name.get("accuracy") or by_name.get("mae") or by_name.get("mean_average_precision")
     if score is None:
         return "The model was fitted, and its accuracy was not measured"
     judged_on = {
@@ -70,6 +70,9 @@ def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, split
     optimism = " (optimistic: the same folds chose the model)" if evaluation.is_optimistic else ""
     if score.name == "mae":
         return f"{score.n:,} {judged_on} are answered {score.value:.3g} off on average{optimism}"
+    if score.name != "accuracy":
+        name = formatting.format_label(score.name).capitalize()
+        return f"{name} is {formatting.format_percent(score.value)} on {score.n:,} {judged_on}{optimism}"
     return f"{formatting.format_percent(score.value)} of {score.n:,} {judged_on} are answered rightly{optimism}"
 
 
@@ -81,7 +84,8 @@ def _verdict_view(verdict: Verdict) -> dict[str, str]:
 def _baseline_table(by_name: Mapping[str, Score], evaluation: Evaluation, data: Dataset) -> dict[str, Any]:
     """The model and its baselines in groups that were judged on the same pictures; the same scores in all columns."""
     baseline_names = {s.name for s in evaluation.baselines}
-    columns = [*data.learning_task.headline, *(name for name in BESIDE if name in baseline_names and name in by_name)]
+    beside = (name for name in BESIDE if name in baseline_names and name in by_name)
+    columns = list(dict.fromkeys([*data.learning_task.headline, *beside]))
     groups: dict[str, dict[str, Any]] = {
         evaluation.split: {"n": 0, "rows": [_table_line("this model", by_name, columns, is_model=True)]}
     }

@@ -29,7 +29,7 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         "split": formatting.SPLITS.get(measured_on, measured_on),
         "certainty_of": _format_certainty_source(report.evaluation),
         "tempered": tempered.why if tempered else "",
-        "numbers": not report.dataset.learning_task.has_classes,
+        "numbers": report.dataset.learning_task.is_number,
         "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
         "why": uncertainty.why,
         "sets": [(name, by_name[name, ""]) for name in SETS if (name, "") in by_name],
