@@ -1,6 +1,7 @@
 """Several labels a picture, from a table to a served answer and a checked export: photographs with known edits."""
 
 import csv
+import re
 
 import pytest
 
@@ -48,6 +49,38 @@ def test_the_run_measures_labels_against_their_shares_and_mere_colours(run, labe
     assert {verdict.code: verdict.answer for verdict in run.verdicts}["headline"] == "yes"
     lines = (run.path / "evaluate" / "predictions.csv").read_text(encoding="utf-8-sig").splitlines()
     rows = list(csv.DictReader(lines))
-    assert all({label for label in row["truth"].split("|") if label} == labels[row["uri"]] for row in rows)
+    assert all(set(row["truth"].split("|")) == (labels[row["uri"]] or {"(none)"}) for row in rows)
     present = [{name for name in EDITS if float(row[f"p {name}"]) >= 0.5} for row in rows]
-    assert present == [{label for label in row["answer"].split("|") if label} for row in rows]
+    assert [each or {"(none)"} for each in present] == [set(row["answer"].split("|")) for row in rows]
+
+
+def test_labels_that_held_out_answers_contradict_are_suspect_with_how_many_to_expect(run):
+    evaluation, targets = run.evaluation, run.dataset.targets
+    rows = [
+        dict(zip(("row", "label", "p"), each, strict=True))
+        for each in zip(
+            evaluation.suspects.tolist(), evaluation.rival_classes, evaluation.rival_probabilities, strict=True
+        )
+    ]
+    assert rows and all(bool(targets[row["row"]][row["label"]]) == (row["p"] < 0.5) for row in rows)
+    expected, low, high = evaluation.wrong_labels
+    assert 0 <= low <= expected <= high <= len(rows)
+
+
+def test_report_and_card_speak_of_labels(run):
+    page, card = (run.path / "report.html").read_text(), (run.path / "README.md").read_text()
+    assert "Label by label" in page and "got a label too many or too few" in page and "Suspect labels" in page
+    assert "with any of 4 labels" in page and "labels that stay open" in page and "certainty can be believed" in page
+    assert "Confusion matrix" not in page and "class by class" not in page.lower()
+    suspect, c, p = (
+        values[0]
+        for values in (run.evaluation.suspects, run.evaluation.rival_classes, run.evaluation.rival_probabilities)
+    )
+    word = "without" if run.dataset.targets[suspect][c] else "with"
+    assert f"<span>seems <b>{word} {run.dataset.class_names[c]}</b> {p:.2f}</span>" in page
+    assert "It says which of 4 labels a picture has, several or none: `blurred`" in card
+    assert "| label | recall | precision | f1 | n |" in card and "| `(none)` |" in card
+    assert "pipeline_tag: image-classification" in card and "- multi-label" in card
+    assert "- mean_average_precision" in card and "labels right" in card
+    links = set(re.findall(r'href="#([^"]+)"', page)) - set(re.findall(r' id="([^"]+)"', page))
+    assert not links

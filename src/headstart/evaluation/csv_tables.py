@@ -8,11 +8,9 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart.core.storage.csv_tables import format_csv
 from headstart.core.storage.files import write_bytes
-from headstart.core.types import Dataset, Evaluation
+from headstart.core.types import Dataset, Evaluation, format_labels
 from headstart.evaluation.held_out_scores import JudgedSplit
 
 
@@ -32,17 +30,15 @@ def write_predictions(parts: Sequence[JudgedSplit], data: Dataset, path: Path) -
         write_bytes(path, format_csv([["split", "uri", "truth", "answer"], *_list_numbers(parts, data)]))
         return
     header = ["split", "uri", "truth", "answer", *(f"p {name}" for name in data.class_names)]
-    join = _join_labels if data.learning_task.has_labels else tuple.__getitem__
     rows = []
     for part in (p for p in parts if p.split != "train"):
         for row, y, answer, p in zip(part.rows, part.y, part.answers, part.p, strict=True):
-            words = (join(data.class_names, target) for target in (y, answer))
+            if data.learning_task.has_labels:
+                words = [format_labels(tuple(compress(data.class_names, labels))) for labels in (y, answer)]
+            else:
+                words = [data.class_names[y], data.class_names[answer]]
             rows.append([part.split, data.uris[row], *words, *(f"{v:.6g}" for v in p.tolist())])
     write_bytes(path, format_csv([header, *rows]))
-
-
-def _join_labels(names: tuple[str, ...], present: np.ndarray) -> str:
-    return "|".join(compress(names, present))
 
 
 def _list_numbers(parts: Sequence[JudgedSplit], data: Dataset) -> Iterator[list[Any]]:

@@ -33,7 +33,8 @@ def measure_model(
     for subject, part in feature_sets.items():
         baseline_scores += baselines.score_baseline(part, part.p, subject, inputs.seed)
     caveats = list_caveats(headline, inputs.data, inputs.splits, scores)
-    labels, wrong, pooled = np.empty(0, np.int64), (), pool_labels(headline) if has_labels else None
+    labels, wrong = np.empty(0, np.int64), tuple[float, ...]()
+    pooled = pool_labels(headline) if has_labels else None
     if pooled:
         doubtful = find_suspect_labels({split: pool_labels(part) for split, part in judged_splits.items()})
         suspects, labels = np.divmod(doubtful.rows, headline.p.shape[1])

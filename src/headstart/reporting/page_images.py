@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import compress
 
-import numpy as np
-
 from headstart.core.settings import count_threads
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Dataset, PixelRanges
-from headstart.data.strata import NO_LABEL
+from headstart.core.types import Dataset, PixelRanges, format_labels
 from headstart.images import thumbnails
 
 SIDE_PX = 104
@@ -73,13 +69,8 @@ def format_target(data: Dataset, row: int) -> str:
     """What a picture's label is: its class, its labels, or its number."""
     target = data.targets[row]
     if data.learning_task.has_labels:
-        return format_labels(data.class_names, target)
+        return format_labels(tuple(compress(data.class_names, target)))
     return data.class_names[int(target)] if data.learning_task.has_classes else f"{float(target):.5g}"
-
-
-def format_labels(names: Sequence[str], present: np.ndarray) -> str:
-    """The names of those that are present, by (C,) bool; `(none)` where none is."""
-    return ", ".join(compress(names, present)) or NO_LABEL
 
 
 def _encode_thumbnail(path: str, ranges: PixelRanges) -> str:

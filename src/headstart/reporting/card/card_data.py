@@ -10,9 +10,8 @@ from headstart.core.job import Job
 from headstart.core.model_manifest import Manifest
 from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
-from headstart.core.types import Audit, Dataset, Evaluation, Exported, FitResult, Splits, UncertaintyReport
+from headstart.core.types import PRESENT, Audit, Dataset, Evaluation, Exported, FitResult, Splits, UncertaintyReport
 from headstart.heads import decision_rule
-from headstart.statistics.multilabel_metrics import PRESENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

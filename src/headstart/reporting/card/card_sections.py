@@ -29,6 +29,9 @@ _MOST_ROWS = 100  # classes that a table holds
 _UNCERTAINTY = {
     "coverage": "share of pictures whose true class is in the prediction set, or whose number in the interval",
     "coverage_of_folds": "the same in the folds furthest apart",
+    "coverage_where_present": "the same of the pictures that have the label",
+    "open_labels": "share of labels that stay open: neither surely there nor surely absent",
+    "open_labels_of_folds": "the same in the folds furthest apart",
     "interval_width": "width of the interval, on average",
     "set_size": "classes in the prediction set, on average",
     "singletons": "share with one class in the set",
@@ -76,10 +79,10 @@ def _format_opening(card: CardInput) -> str:
     if card.evaluation.refusal:
         return f"{opening}\n\n{_format_refusal(card)}\n"
     scores, names = _headline_scores(card), list_main_scores(card.dataset.learning_task)
-    told = ", ".join(f"{format_score_name(name)} {md.format_interval(scores[name])}" for name in names)
+    summary = ", ".join(f"{format_score_name(name)} {md.format_interval(scores[name])}" for name in names)
     verdict = next((v for v in card.evaluation.verdicts if v.code == "headline"), None)
     return (
-        f"{opening} {_capitalise(told)} on {_format_split(card)} (n = {scores[names[0]].n:,}); brackets are 95 % "
+        f"{opening} {_capitalise(summary)} on {_format_split(card)} (n = {scores[names[0]].n:,}); brackets are 95 % "
         "intervals everywhere.\n"
         + (f"\n{_capitalise(md.format_sentence(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
     )
@@ -235,8 +238,8 @@ def _format_uncertainty(card: CardInput) -> str:
     many = set(names) if len(names) > _MOST_ROWS else ()  # one by one they are in the run folder
     by_subject = {s.subject: s for s in uncertainty.scores if s.name == "ece"}
     task = card.dataset.learning_task
-    held = "number in the interval" if task.is_number else "class in the prediction set"
-    held = "answer to each label in its set" if task.has_labels else held
+    outcome = "number in the interval" if task.is_number else "class in the prediction set"
+    outcome = "state of each label in its set" if task.has_labels else outcome
     lines = []
     if not task.is_number:
         lines = [f"Logits are divided by {card.model.calibration.temperature:.3f} (temperature scaling)."]
@@ -248,7 +251,7 @@ def _format_uncertainty(card: CardInput) -> str:
         ends = f"{md.format_interval(before)} before that, {md.format_interval(after)} after it"
         lines.append(f"Calibration error {ends} (n = {after.n:,}), {pictures}.")
     lines.append(
-        f"Asked for: the true {held} of {100 * uncertainty.coverage:g} % of pictures. "
+        f"Asked for: the true {outcome} of {100 * uncertainty.coverage:g} % of pictures. "
         f"{_capitalise(md.format_sentence(uncertainty.why.rstrip('.')))}."
     )
     rows = [

@@ -127,7 +127,7 @@ def _format_weak_classes(card: CardInput) -> Iterator[str]:
         )
     if weak and len(names) > _MOST:
         yield (
-            f"Weak ones: {len(weak):,} of {len(names):,} are found surely less often than the others "
+            f"Weak {'labels' if word == 'label' else 'classes'}: {len(weak):,} of {len(names):,} are found surely less often than the others "
             "together, without a correction for their number."
         )
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 import numpy as np
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Dataset, Evaluation
+from headstart.core.types import PRESENT, Dataset, Evaluation, format_labels
 from headstart.reporting import formatting
 from headstart.reporting.charts import draw_answers_by_truth
-from headstart.reporting.page_images import Thumbnails, format_labels
+from headstart.reporting.page_images import Thumbnails
 from headstart.reporting.report_data import ReportInput
 from headstart.statistics.losses import binary_log_losses
-from headstart.statistics.multilabel_metrics import PRESENT
 from headstart.statistics.sampling import evenly_spaced
 
 SHOWN = 24  # thumbnails
@@ -62,7 +61,10 @@ def _view_labels(
         "noun": "label",
         "wrong": len(wrong),
         "chart": "",
-        "worst": [_make_example(thumbs, evaluation.rows[at], format_labels(names, present[at])) for at in order],
+        "worst": [
+            _make_example(thumbs, evaluation.rows[at], format_labels(tuple(compress(names, present[at]))))
+            for at in order
+        ],
         "suspects": [
             _make_example(thumbs, row, f"{'without' if data.targets[row][c] else 'with'} {names[c]}", f"{chance:.2f}")
             for row, c, chance in islice(suspects, SHOWN)

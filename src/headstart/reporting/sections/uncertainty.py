@@ -12,7 +12,7 @@ from headstart.uncertainty import ood_detection
 from headstart.uncertainty.summary import format_coverage, format_unknown
 
 CERTAINTY = ("ece", "log_loss", "brier")
-SETS = ("coverage", "interval_width", "set_size", "singletons", "empty_sets")
+SETS = ("coverage", "open_labels", "interval_width", "set_size", "singletons", "empty_sets")
 MANY = 25  # classes; above, the worst covered come first and alone
 
 
