@@ -104,9 +104,9 @@ def _format_judging_pictures(card: CardInput) -> Iterator[str]:
 def _format_weak_classes(card: CardInput) -> Iterator[str]:
     """Classes or labels of which surely fewer are found than of the others together, the weakest first."""
     y, answers, names = card.truth, card.decided_answers, card.dataset.class_names
-    word, places = "class", np.arange(len(y))
+    word, plural, places = "class", "classes", np.arange(len(y))
     if card.dataset.learning_task.has_labels:  # each label of each picture by itself
-        word, (places, y) = "label", np.nonzero(y)
+        word, plural, (places, y) = "label", "labels", np.nonzero(y)
         answers = np.where(answers[places, y], y, len(names))
     right, clusters, weak = y == answers, np.asarray(card.splits.clusters)[np.asarray(card.evaluation.rows)[places]], []
     for c in np.unique(y).tolist():
@@ -127,7 +127,7 @@ def _format_weak_classes(card: CardInput) -> Iterator[str]:
         )
     if weak and len(names) > _MOST:
         yield (
-            f"Weak {'labels' if word == 'label' else 'classes'}: {len(weak):,} of {len(names):,} are found surely less often than the others "
+            f"Weak {plural}: {len(weak):,} of {len(names):,} are found surely less often than the others "
             "together, without a correction for their number."
         )
 
