@@ -1,6 +1,8 @@
 """Pictures of a bucket on this machine with 30 ms before each answer: one after the other, and many in flight."""
 
 import asyncio
+import contextlib
+import functools
 import os
 import socket
 import statistics
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
@@ -29,7 +32,7 @@ async def answer(scope, receive, send):
         return
     folder, query = Path(os.environ["PICTURES"]), parse_qs(scope["query_string"].decode())
     if "list-type" in query:
-        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
+        names = list_files(folder)
         start = int(query.get("continuation-token", ["0"])[0])
         rows = "".join(
             f"<Contents><Key>{escape(name)}</Key><LastModified>2026-12-01T00:00:00.000Z</LastModified>"
@@ -50,19 +53,31 @@ async def answer(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-def main() -> None:
-    textile = fetch_textile(Store(cache_folder()), Console(quiet=True))
+@contextlib.contextmanager
+def serve_bucket(folder: Path) -> Iterator[dict[str, str]]:
+    """The bucket of a folder while the block runs; what the environment must say to reach it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = ["-m", "uvicorn", "benchmarks.object_storage:answer", "--port", str(port), "--log-level", "warning"]
-    server = subprocess.Popen([sys.executable, *words], env=os.environ | {"PICTURES": str(textile)})
-    os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_SKIP_SIGNATURE": "true"}
+    server = subprocess.Popen([sys.executable, *words], env=os.environ | {"PICTURES": str(folder)})
     try:
-        uris = list_location(BUCKET).uris
-        rates = [measure_round(uris) for _ in range(ROUNDS)]
+        yield {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_SKIP_SIGNATURE": "true"}
     finally:
         server.terminate()
         server.wait()
+
+
+@functools.cache
+def list_files(folder: Path) -> list[str]:
+    """Names of the bucket's objects, in the order in which a store lists them."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
+
+
+def main() -> None:
+    with serve_bucket(fetch_textile(Store(cache_folder()), Console(quiet=True))) as environment:
+        os.environ |= environment
+        uris = list_location(BUCKET).uris
+        rates = [measure_round(uris) for _ in range(ROUNDS)]
     alone, together = (statistics.median(column) for column in zip(*rates, strict=True))
     print(f"one after the other   {alone:7.1f} pictures/s")
     print(f"{object_store.IN_FLIGHT} in flight          {together:7.1f} pictures/s, each decoded and described")

@@ -272,3 +272,33 @@ def test_a_compiled_trunk_says_whose_it_is(store, shared_store, textile):
     assert [(one.name, one.note, one.gone) for one in (of_weights, of_trunk)] == [(LITE0, "", ""), (LITE0, "f32", "")]
     assert cache_inventory.find_damage(of_trunk.path) == []
     assert cache_inventory.list_prunable(store) == []
+
+
+def test_copies_of_data_go_for_their_age_alone(store):
+    for kind in ("archives", "fetched", "pictures", "tables"):
+        put(store, kind, "a" * 64, {"content": b"old"})
+        put(store, kind, "b" * 64, {"content": b"new"})
+    for name in ("aa/old", "bb/old", "bb/new"):
+        file = store.root / "objects" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"12345")
+    long_ago = time.time() - 40 * DAY_S
+    for file in store.root.rglob("*"):
+        if "a" * 64 in str(file) or file.name == "old":
+            os.utime(file, (long_ago, long_ago))
+    assert cache_inventory.list_prunable(store) == []
+    doomed = cache_inventory.list_prunable(store, 30 * DAY_S)
+    assert sorted((entry.kind, entry.path.name, len(entry.files), why) for entry, why in doomed) == [
+        ("archives", "a" * 64, 0, "not used for 40 days"),
+        ("fetched", "a" * 64, 0, "not used for 40 days"),
+        ("objects", "objects", 2, "not used for 40 days"),
+        ("pictures", "a" * 64, 0, "not used for 40 days"),
+        ("tables", "a" * 64, 0, "not used for 40 days"),
+    ]
+    assert next(entry.bytes for entry, _ in doomed if entry.kind == "objects") == 10
+    for entry, _ in doomed:
+        cache_inventory.remove_entry(entry)
+    assert cache_inventory.list_prunable(store, 30 * DAY_S) == []
+    left = {file.relative_to(store.root).parts[:2] for file in store.root.rglob("*") if file.is_file()}
+    assert left == {(kind, "b" * 64) for kind in ("archives", "fetched", "pictures", "tables")} | {("objects", "bb")}
+    assert [file.name for file in (store.root / "objects").rglob("*") if file.is_file()] == ["new"]

@@ -1,6 +1,7 @@
 """Object stores on this machine: what is listed, read, cached, retried and refused."""
 
 import itertools
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,6 +56,14 @@ def test_objects_are_listed_and_read_as_files_below_a_folder(server, bucket):
     assert [(file.uri, file.reason) for file in listing.skipped] == [(".DS_Store", "hidden")]
     assert {uri: read_bytes(f"{root}/{uri}") for uri in listing.uris} == PICTURES
     assert "set-other/1.png" in list_location(f"s3://{bucket}").uris
+
+
+def test_an_object_counts_as_used_whenever_it_is_read_from_the_cache(server, bucket, tmp_path):
+    read_bytes(f"s3://{bucket}/set/cat/0.png")
+    (file,) = (file for file in (tmp_path / "cache" / "objects").rglob("*") if file.is_file())
+    os.utime(file, (1e9, 1e9))
+    read_bytes(f"s3://{bucket}/set/cat/0.png")
+    assert file.stat().st_mtime > 1e9
 
 
 def test_what_was_read_is_not_downloaded_again_until_it_changes(server, bucket):

@@ -6,14 +6,15 @@ The whole file is decoded, so that a truncated one is found. `to_row` and `from_
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from headstart.core.storage.hashing import compute_digest
-from headstart.core.types import OWN_RANGES, PixelRanges
+from headstart.core.types import OWN_RANGES, DatasetFacts, PixelRanges
 from headstart.images.codecs import DEEP, FLOAT, NOTES, open_picture
 
 REVISION = 4
@@ -129,9 +130,40 @@ def to_row(facts: ImageDescriptors) -> np.ndarray:
     return np.concatenate([facts.histogram, np.array(parts + numbers, dtype=np.float32)])
 
 
-def read_band_count(row: np.ndarray) -> int:
-    """Bands in the facts that `to_row` wrote, of a file of many; 0 for grey and colour."""
-    return int(row[-1])
+def read_band_counts(rows: np.ndarray) -> np.ndarray:
+    """(N,) int64 bands in the facts (N, ROW_WIDTH) that `to_row` wrote, of files of many; 0 for grey and colour."""
+    return rows[:, -1].astype(np.int64)
+
+
+def has_notes(rows: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether anything was done to read each picture whose facts (N, ROW_WIDTH) `to_row` wrote."""
+    return np.asarray(rows[:, -5] > 0)
+
+
+def find_deep(rows: np.ndarray) -> np.ndarray:
+    """(N,) bool: which of the facts (N, ROW_WIDTH) that `to_row` wrote tell of values beyond 8 bits a channel."""
+    return np.asarray(rows[:, -4] > 0)
+
+
+def read_columns(rows: np.ndarray, file_bytes: np.ndarray) -> tuple[DatasetFacts, tuple[str, ...]]:
+    """The facts (N, ROW_WIDTH) that `to_row` wrote as columns, with bytes of files (N,); and N groups, empty where
+    a file says nothing."""
+    parts = rows[:, BINS : BINS + 8].astype(np.uint64).reshape(-1, 2, 4)
+    phash, group = (parts << np.array(_SHIFTS, np.uint64)).sum(axis=2, dtype=np.uint64).T
+    width, height, grey_std, frames, _, notes, _, _, _, n_bands = rows[:, BINS + 8 :].T
+    texts = [""] * len(rows)
+    for at in np.flatnonzero((notes > 0) | (frames > 1) | (n_bands > 0)).tolist():
+        texts[at] = sys.intern(from_row(rows[at]).note)
+    facts = DatasetFacts(
+        width_px=width.astype(np.int32),
+        height_px=height.astype(np.int32),
+        file_bytes=file_bytes,
+        phash=phash,
+        histogram=rows[:, :BINS],
+        grey_std=grey_std.copy(),
+        notes=tuple(texts),
+    )
+    return facts, tuple(f"{digest:016x}" if digest else "" for digest in group.tolist())
 
 
 def from_row(row: np.ndarray) -> ImageDescriptors:
@@ -156,24 +188,26 @@ def from_row(row: np.ndarray) -> ImageDescriptors:
     )
 
 
-def measure_ranges(facts: Sequence[ImageDescriptors], rules: PixelRanges = OWN_RANGES) -> PixelRanges:
+def measure_ranges(facts: Iterable[ImageDescriptors], rules: PixelRanges = OWN_RANGES) -> PixelRanges:
     """Black and white of a set's pictures beyond 8 bits a channel, so that all are scaled alike.
 
     Whole numbers take the smallest of 8, 10, 12, 14 and 16 bits that holds every picture, floats 0..1 or 0..255;
     where those do not hold them, from the smallest to the largest value of the set. `rules` say what was asked for.
     """
-    floats, integers = _join_ranges(facts, is_float=True), _join_ranges(facts, is_float=False)
+    is_precise, ends = False, dict[bool, tuple[float, float]]()
+    for fact in facts:
+        is_precise = is_precise or any(fact.notes >> bit & 1 for bit in DEEP)
+        if fact.value_range:
+            is_float, (low, high) = bool(fact.notes >> FLOAT & 1), fact.value_range
+            least, most = ends.get(is_float, fact.value_range)
+            ends[is_float] = min(low, least), max(high, most)
+    floats, integers = ends.get(True), ends.get(False)
     return replace(
         rules,
-        precise=any(fact.notes >> bit & 1 for fact in facts for bit in DEEP),
+        precise=is_precise,
         integers=_widen_range(integers, [2.0**bits - 1 for bits in (8, 10, 12, 14, 16)]),
         floats=_widen_range(floats, [1.0, 255.0]),
     )
-
-
-def _join_ranges(facts: Sequence[ImageDescriptors], *, is_float: bool) -> tuple[float, float] | None:
-    ranges = [f.value_range for f in facts if f.value_range and bool(f.notes >> FLOAT & 1) == is_float]
-    return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
 
 
 def _widen_range(ends: tuple[float, float] | None, usual_ends: Sequence[float]) -> tuple[float, float] | None:

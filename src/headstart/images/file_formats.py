@@ -75,12 +75,13 @@ class PictureFormat:
 
     `recognises(head)` says whether a file's first `HEAD_BYTES` bytes announce it.
     `open(content, max_pixels, ranges)` gives a `headstart.images.codecs.Picture`, its header checked and nothing
-    decoded; it raises PictureError.
+    decoded; it raises PictureError. `settings` are those of a job that say how it is read.
     """
 
     names: tuple[str, ...]
     recognises: Callable[[bytes], bool]
     open: Callable[[bytes, int, Any], Any]
+    settings: frozenset[str] = frozenset()
 
 
 @functools.cache

@@ -13,6 +13,8 @@ from headstart.images.file_formats import PictureError
 from headstart.images.medical_values import MedicalError
 from headstart.images.quiet_reading import silence_readers
 
+SETTINGS = frozenset({"window", "slice"})
+
 
 class MedicalPicture(Picture):
     """An opened file of one of the two; `frames` is how many frames or slices it has."""

@@ -1,4 +1,4 @@
-"""What the cache holds of backbones: whose each entry is, whether it is whole, and what may go.
+"""What the cache holds of backbones: whose each entry is, whether it is whole, and what may go, copies of data too.
 
 Weights are known by their source's `weights_folder`, a compiled trunk by its `key.json`. Last used is when the store
 touched an entry's seal, as it does at every use; weights count as used when a trunk of theirs is. A copy of a user's
@@ -31,6 +31,8 @@ from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
 
 WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
 KINDS = (WEIGHTS, ADDED, TRUNKS)
+DATA_KINDS = ("archives", "fetched", "pictures", "tables")  # made again, or fetched again, of a user's data
+OBJECTS = "objects"  # of stores, a file each
 DRAFT_AFTER_S = 86400  # a draft that was written to since then may be in use
 LEFT_AFTER_S = 7 * 86400  # drafts and unfinished downloads that nobody has touched for so long are left-overs
 _KEY = "key.json"
@@ -42,11 +44,13 @@ class CacheEntry:
     """One thing in the cache.
 
     Attributes:
-        kind: `weights`, `added` (the copy of a user's own file), `trunks`, `drafts` or `partial`.
+        kind: `weights`, `added` (the copy of a user's own file), `trunks`, one of `DATA_KINDS`, `objects`, `drafts`
+            or `partial`.
         name: Of the backbone; several with commas between them; empty where nothing tells.
         note: What kind of trunk it is, or empty.
         used_s: When it was last used, seconds since 1970.
         gone: Why nothing can use it any more, or empty.
+        files: Those of a folder that go alone; none where all of it goes.
     """
 
     kind: str
@@ -56,6 +60,7 @@ class CacheEntry:
     bytes: int
     used_s: float
     gone: str = ""
+    files: tuple[str, ...] = ()
 
 
 def find_weights_folder(backbone: ResolvedBackbone, store: Store) -> Path | None:
@@ -185,12 +190,18 @@ def _explain_wrong_file(path: Path, sealed: str) -> str:
 
 
 def list_prunable(store: Store, older_than_s: float | None = None) -> list[tuple[CacheEntry, str]]:
-    """What may go, with the reason: entries that nothing can use, that were not used for so long, and left-overs."""
+    """What may go, with the reason: entries that nothing can use, that were not used for so long, and left-overs.
+
+    Copies of data go for their age alone.
+    """
     now_s = time.time()
     reasons = [
         (entry, entry.gone or _explain_age(entry, None if entry.kind == ADDED else older_than_s, now_s))
         for entry in list_entries(store)
     ]
+    if older_than_s is not None:
+        entries = [*_list_copies(store), *_list_old_objects(store, now_s - older_than_s)]
+        reasons += [(entry, _explain_age(entry, older_than_s, now_s)) for entry in entries]
     least_s = LEFT_AFTER_S if older_than_s is None else older_than_s
     for entry in _list_leftovers(store):
         left_s = min(LEFT_AFTER_S, max(least_s, DRAFT_AFTER_S if entry.kind == "drafts" else 0.0))
@@ -203,9 +214,31 @@ def _explain_age(entry: CacheEntry, older_than_s: float | None, now_s: float) ->
     return f"not used for {ago_s / 86400:.0f} days" if older_than_s is not None and ago_s > older_than_s else ""
 
 
+def _list_copies(store: Store) -> list[CacheEntry]:
+    return [
+        CacheEntry(kind=kind, path=folder, bytes=_count_bytes(folder), used_s=_last_used_s(folder))
+        for kind in DATA_KINDS
+        for folder in sorted(_list_folders(store, kind))
+    ]
+
+
+def _list_old_objects(store: Store, before_s: float) -> list[CacheEntry]:
+    """The objects that were last used before a time, as one entry: there may be millions."""
+    files, count_bytes, used_s = list[str](), 0, 0.0
+    for part in sorted((store.root / OBJECTS).glob("*")):
+        for file in os.scandir(part):
+            facts = file.stat()
+            if facts.st_mtime < before_s:
+                files.append(file.path)
+                count_bytes, used_s = count_bytes + facts.st_size, max(used_s, facts.st_mtime)
+    path, note = store.root / OBJECTS, f"{len(files):,} of stores"
+    entry = CacheEntry(kind=OBJECTS, path=path, note=note, bytes=count_bytes, used_s=used_s, files=tuple(files))
+    return [entry] if files else []
+
+
 def _list_leftovers(store: Store) -> list[CacheEntry]:
     """Drafts of processes that were killed, and unfinished downloads that nobody is at."""
-    drafts = [path for kind in ("", *KINDS) for path in sorted((store.root / kind).glob(".tmp-*"))]
+    drafts = [path for kind in ("", *KINDS, *DATA_KINDS) for path in sorted((store.root / kind).glob(".tmp-*"))]
     parts = [path for path in sorted((store.root / fetch.PARTIAL).glob("*")) if not fetch.is_in_use(path)]
     entries = []
     for path in (*drafts, *parts):
@@ -218,6 +251,10 @@ def _list_leftovers(store: Store) -> list[CacheEntry]:
 def remove_entry(entry: CacheEntry) -> None:
     """Take an entry away; one that is half removed is never taken for whole. `SetupError` where the disk refuses."""
     with translate_disk_errors(entry.path):
+        for file in entry.files:
+            Path(file).unlink(missing_ok=True)
+        if entry.files:
+            return
         if not entry.path.is_dir():
             entry.path.unlink(missing_ok=True)
             return

@@ -7,6 +7,7 @@ names of files and classes above all: they are whatever the maker of the data se
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -16,17 +17,18 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # one with apostrophes in front gets 
 
 def format_csv(lines: Iterable[Iterable[Any]]) -> bytes:
     """Lines of CSV in UTF-8; bytes of a file's name that are not UTF-8 become backslash escapes."""
-    written = list[str]()
+    written = io.BytesIO()
 
     class Output:
         """Rows as they are written: with `\\r\\n` for an end the writer quotes both, wherever they stand in a cell."""
 
         @staticmethod
         def write(row: str) -> None:
-            written.append(row.removesuffix("\r\n") + "\n")
+            line = row.removesuffix("\r\n") + "\n"
+            written.write(line.encode("utf-8", "backslashreplace"))
 
     csv.writer(Output, lineterminator="\r\n").writerows(map(_disarm_cell, line) for line in lines)
-    return "".join(written).encode("utf-8", "backslashreplace")
+    return written.getvalue()
 
 
 def _disarm_cell(cell: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import secrets
@@ -91,7 +92,7 @@ def _lie_together(path: Path, other: Path) -> bool:
     return path.is_relative_to(other) or other.is_relative_to(path) or is_draft
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file atomically, with any new file's mode; raises SetupError on a full, read-only or forbidden disk."""
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, two spaces deep, ASCII (undecodable file names survive as escapes)."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode("ascii"))
+    written = io.BytesIO()  # of millions of texts the parts alone would take a gigabyte
+    for part in json.JSONEncoder(indent=2, allow_nan=False).iterencode(content):
+        written.write(part.encode("ascii"))
+    written.write(b"\n")
+    write_bytes(path, written.getbuffer())
 
 
 def read_json(path: Path) -> Any:

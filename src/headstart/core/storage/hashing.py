@@ -6,9 +6,11 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
+
+_PART = 10_000  # items of a list that are written together
 
 
 def to_plain(value: Any) -> Any:
@@ -38,8 +40,27 @@ def canonical_json(value: Any) -> str:
 
 
 def compute_digest(value: Any) -> str:
-    """SHA-256 hex of the canonical JSON (64 characters)."""
-    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+    """SHA-256 hex of the canonical JSON (64 characters); of long lists a part at a time is in memory."""
+    digest = hashlib.sha256()
+    for part in _iterate_canonical_json(value):
+        digest.update(part.encode("ascii"))
+    return digest.hexdigest()
+
+
+def _iterate_canonical_json(value: Any) -> Iterator[str]:
+    if not isinstance(value, list | tuple):
+        yield canonical_json(value)
+        return
+    yield "["
+    for start in range(0, len(value), _PART):
+        yield "," if start else ""
+        if len(value) > _PART:
+            yield canonical_json(value[start : start + _PART])[1:-1]
+        else:
+            for at, item in enumerate(value):
+                yield "," if at else ""
+                yield from _iterate_canonical_json(item)
+    yield "]"
 
 
 def file_digest(path: PurePath | str) -> str:

@@ -22,6 +22,7 @@ from headstart.core.storage.files import format_printable
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _CELL = 10_000_000  # characters of a cell
 _HEAD = 100  # lines of JSON whose keys are the columns
+_LINES = 200  # of JSON that are parsed together
 _BATCH = 8192  # rows of Parquet at a time
 
 
@@ -66,7 +67,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequenc
                         yield number, row
         elif _is_json(path):
             for number, content in _read_json_lines(path):
-                yield number, content if isinstance(content, MalformedRow) else [content.get(n) for n in columns]
+                yield number, content if isinstance(content, MalformedRow) else list(map(content.get, columns))
         else:
             yield from _read_csv_rows(path, columns)
 
@@ -118,14 +119,21 @@ def _read_csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Se
 
 def _read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     with _open_text(path) as handle:
-        for number, line in enumerate(handle, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            yield number, row if isinstance(row, dict) else MalformedRow("the line is no JSON object")
+        lines = ((number, line) for number, line in enumerate(handle, 1) if not line.isspace())
+        while block := list(islice(lines, _LINES)):
+            rows = _parse_json(f"[{','.join(line for _, line in block)}]")  # one call for all is twice as fast
+            if not (isinstance(rows, list) and len(rows) == len(block) and set(map(type, rows)) == {dict}):
+                rows = [_parse_json(line) for _, line in block]
+            for (number, _), row in zip(block, rows, strict=True):
+                yield number, row if isinstance(row, dict) else MalformedRow("the line is no JSON object")
+
+
+def _parse_json(text: str) -> Any:
+    """What a text says; None where it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _open_text(path: Path) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,14 +26,14 @@ SAMPLED = 200  # pictures whose values are measured
 OFTEN = 0.5  # of the sampled pictures must have data in a band
 
 
-def find_band_count(counts: Mapping[str, int]) -> int:
+def find_band_count(counts: Iterable[int]) -> int:
     """The bands of most pictures, 0 for grey and colour; the larger of two that are as frequent."""
-    frequency = Counter(counts.values())
+    frequency = Counter(counts)
     return max(frequency, key=lambda count: (frequency[count], count), default=0)
 
 
-def skip_other_counts(counts: Mapping[str, int], n_bands: int) -> list[SkippedFile]:
-    """The files (uri -> bands) that do not have the set's count."""
+def skip_other_counts(uris: Iterable[str], counts: Iterable[int], n_bands: int) -> list[SkippedFile]:
+    """Files that do not have the set's count of bands."""
     own = f"most pictures of the set have {n_bands}" if n_bands else "most pictures of the set are grey or colour"
     return [
         SkippedFile(
@@ -41,8 +41,7 @@ def skip_other_counts(counts: Mapping[str, int], n_bands: int) -> list[SkippedFi
             reason="unreadable",
             detail=f"it {f'has {format_count(count)}' if count else 'is grey or colour'}, {own}",
         )
-        for uri, count in counts.items()
-        if count != n_bands
+        for uri, count in zip(uris, counts, strict=True)
     ]
 
 

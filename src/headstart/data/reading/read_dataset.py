@@ -6,12 +6,13 @@ its facts are cached. `read/files.csv` in the run folder lists every file.
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +20,31 @@ import numpy as np
 
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError, UsageError
-from headstart.core.job import write_picture_root
+from headstart.core.job import Job, format_flag, write_picture_root
 from headstart.core.picture_settings import parse_window
 from headstart.core.run.reader import RunReader
-from headstart.core.settings import count_threads
 from headstart.core.storage.csv_tables import format_csv
 from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.locations import forget_versions
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import OWN_RANGES, Dataset, DatasetFacts, PictureReading, PixelRanges, SkippedFile
+from headstart.core.types import OWN_RANGES, Dataset, PictureReading, PixelRanges
 from headstart.data.reading import band_reading
-from headstart.data.reading.file_inspection import FileInspection, FileInspector
+from headstart.data.reading.file_inspection import FileInspector, Inspections
 from headstart.data.reading.label_texts import SEPARATOR
 from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
 from headstart.data.reading.scenes import find_scenes
 from headstart.data.reading.targets import describe_targets, make_targets
-from headstart.images.descriptors import ImageDescriptors, format_ranges, from_row, measure_ranges, read_band_count
+from headstart.images.descriptors import (
+    find_deep,
+    format_ranges,
+    from_row,
+    has_notes,
+    measure_ranges,
+    read_band_counts,
+    read_columns,
+)
+from headstart.images.medical_picture import SETTINGS
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
@@ -81,20 +90,19 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
     write_picture_root(listing.root, ctx.run.path)
     rules = PixelRanges(window=parse_window(ctx.job.window), slice=ctx.job.slice, bands=ctx.job.chosen_bands)
     inspector = FileInspector(listing.root, ctx.store, rules)
-    with ctx.console.show_progress("read", len(listing.uris), "files") as progress:
-        answers = list(inspector.inspect_files(listing.uris, count_threads(), progress))
-    labelling = _label_pictures(listing, answers)
-    of_one_count, ranges = _read_bands_alike(listing.root, labelling, answers, ctx)
-    if of_one_count is not answers:
-        labelling, answers = _label_pictures(listing, of_one_count), of_one_count
+    inspected = inspector.inspect_all(listing.uris, ctx.console)
+    labelling = _label_pictures(listing, inspected)
+    _require_useful_settings(ctx.job, inspector.settings)
+    count = len(inspected.uris)
+    ranges = _read_bands_alike(listing.root, labelling, inspected, ctx)
     if not ranges.n_bands:
-        answers, ranges = _scale_alike(listing.root, labelling, answers, rules, ctx)
-        if ranges != rules:
-            labelling = _label_pictures(listing, answers)  # a picture may have vanished meanwhile
+        ranges = _scale_alike(listing.root, labelling, inspected, rules, ctx)
+    if len(inspected.uris) < count:  # of other bands, or a picture has vanished meanwhile
+        labelling = _label_pictures(listing, inspected)
     labelling = _group_by_scene(listing.root, labelling, ctx)
     if ctx.job.task != "auto":
         labelling.task = ctx.job.task
-    data = replace(_build_dataset(listing, labelling, answers), reading=_make_reading(ctx.job.resize, ranges))
+    data = replace(_build_dataset(listing, labelling, inspected), reading=_make_reading(ctx.job.resize, ranges))
     summary = _format_summary(data, labelling.split_names)
     ctx.console.print_line("read", f"{summary}, {format_duration(time.monotonic() - started)}")
     for note in [*labelling.notes, *describe_targets(data.targets, data.task, data.output_names[0])]:
@@ -106,10 +114,16 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
     return data
 
 
-def _label_pictures(listing: Listing, answers: Sequence[FileInspection | SkippedFile]) -> Labelling:
-    pictures = [answer.uri for answer in answers if isinstance(answer, FileInspection)]
-    skipped = [answer for answer in answers if isinstance(answer, SkippedFile)]
-    return listing.label_pictures(pictures, listing.skipped + skipped)
+def _label_pictures(listing: Listing, inspected: Inspections) -> Labelling:
+    return listing.label_pictures(inspected.uris, listing.skipped + inspected.skipped)
+
+
+def _require_useful_settings(job: Job, settings: Collection[str]) -> None:
+    """Refuse what no format among the pictures looks at; `settings` are those that one does."""
+    flags = [format_flag(name) for name in sorted(SETTINGS) if getattr(job, name) and name not in settings]
+    if flags:
+        sentence = f"{' and '.join(flags)} would do nothing: no picture is DICOM or NIfTI"
+        raise UsageError(sentence, where=flags[0], hint=f"leave out {' and '.join(flags)}")
 
 
 def _group_by_scene(root: str, labelling: Labelling, ctx: Context) -> Labelling:
@@ -130,59 +144,61 @@ def _make_reading(resize: str, ranges: PixelRanges) -> PictureReading:
     return PictureReading(resize=resize, reason="as asked for", ranges=ranges)
 
 
-def _read_bands_alike(
-    root: str, labelling: Labelling, answers: list[FileInspection | SkippedFile], ctx: Context
-) -> tuple[list[FileInspection | SkippedFile], PixelRanges]:
+def _read_bands_alike(root: str, labelling: Labelling, inspected: Inspections, ctx: Context) -> PixelRanges:
     """Pictures of many bands are described anew in the bands and ranges of the set; other counts are skipped."""
-    rows = {answer.uri: answer.row for answer in answers if isinstance(answer, FileInspection)}
-    counts = {uri: read_band_count(row) for uri, row in rows.items()}
-    if not any(counts.values()) and not ctx.job.chosen_bands:
-        return answers, OWN_RANGES
-    n_bands = band_reading.find_band_count({record.uri: counts[record.uri] for record in labelling.records})
-    again: dict[str, FileInspection | SkippedFile] = {
-        file.uri: file for file in band_reading.skip_other_counts(counts, n_bands)
-    }
-    ranges = OWN_RANGES
+    counts = read_band_counts(inspected.rows)
+    if not counts.any() and not ctx.job.chosen_bands:
+        return OWN_RANGES
+    labelled = _find_positions(labelling.records, inspected)
+    n_bands = band_reading.find_band_count(counts[labelled].tolist())
+    fits = counts == n_bands
+    others = np.flatnonzero(~fits)
+    skipped = band_reading.skip_other_counts([inspected.uris[at] for at in others], counts[others].tolist(), n_bands)
+    measured = [r.uri for r, at in zip(labelling.records, labelled, strict=True) if r.split != "test" and fits[at]]
+    inspected.skipped += skipped
+    inspected.take(np.flatnonzero(fits))
     if n_bands:
-        uris = [uri for uri, count in counts.items() if count == n_bands]
-        measured = [r.uri for r in labelling.records if r.split != "test" and counts[r.uri] == n_bands]
-        ranges = band_reading.choose_bands(root, measured or uris, n_bands, ctx.job.chosen_bands, ctx.console)
-        with ctx.console.show_progress("read", len(uris), "files") as progress:
-            inspections = FileInspector(root, ctx.store, ranges).inspect_files(uris, count_threads(), progress)
-            again |= {answer.uri: answer for answer in inspections}
-    elif ctx.job.chosen_bands:
+        uris = measured or inspected.uris
+        ranges = band_reading.choose_bands(root, uris, n_bands, ctx.job.chosen_bands, ctx.console)
+        inspected.update(FileInspector(root, ctx.store, ranges), np.arange(len(inspected.uris)), ctx.console)
+        return ranges
+    if ctx.job.chosen_bands:
         raise UsageError("the pictures are grey or colour: there are no bands to choose", where="--bands")
-    return [again.get(answer.uri, answer) for answer in answers], ranges
+    return OWN_RANGES
 
 
 def _scale_alike(
-    root: str, labelling: Labelling, answers: list[FileInspection | SkippedFile], rules: PixelRanges, ctx: Context
-) -> tuple[list[FileInspection | SkippedFile], PixelRanges]:
+    root: str, labelling: Labelling, inspected: Inspections, rules: PixelRanges, ctx: Context
+) -> PixelRanges:
     """Pictures beyond 8 bits a channel get one range, measured on all of them, and are described anew in it."""
-    labelled = {record.uri for record in labelling.records}
-    pictures = [answer for answer in answers if isinstance(answer, FileInspection) and answer.uri in labelled]
-    facts = {picture.uri: from_row(picture.row) for picture in pictures}
-    deep = {uri for uri, fact in facts.items() if fact.value_range}
-    ranges = measure_ranges(list(facts.values()), rules)
-    if not deep:
-        return answers, ranges
-    with ctx.console.show_progress("read", len(deep), "files") as progress:
-        inspections = FileInspector(root, ctx.store, ranges).inspect_files(sorted(deep), count_threads(), progress)
-        again = {answer.uri: answer for answer in inspections}
-    return [again.get(answer.uri, answer) for answer in answers], ranges
+    noted = np.flatnonzero(has_notes(inspected.rows))
+    if not len(noted):
+        return rules
+    labelled = np.zeros(len(inspected.uris), bool)
+    labelled[_find_positions(labelling.records, inspected)] = True
+    noted = noted[labelled[noted]]
+    ranges = measure_ranges((from_row(inspected.rows[at]) for at in noted), rules)
+    inspected.update(FileInspector(root, ctx.store, ranges), noted[find_deep(inspected.rows[noted])], ctx.console)
+    return ranges
 
 
-def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[FileInspection | SkippedFile]) -> Dataset:
-    pictures = {answer.uri: answer for answer in answers if isinstance(answer, FileInspection)}
-    skipped = [*listing.skipped, *(answer for answer in answers if isinstance(answer, SkippedFile)), *labelling.skipped]
-    used = [pictures[record.uri] for record in labelling.records]
-    entries = len(used) + len(skipped) + len(labelling.unlabelled)
+def _find_positions(records: Sequence[Record], inspected: Inspections) -> np.ndarray:
+    """(M,) int64: where the pictures of records stand."""
+    positions = dict(zip(inspected.uris, range(len(inspected.uris)), strict=True))
+    return np.fromiter((positions[record.uri] for record in records), np.int64, len(records))
+
+
+def _build_dataset(listing: Listing, labelling: Labelling, inspected: Inspections) -> Dataset:
+    positions = _find_positions(labelling.records, inspected)
+    skipped = [*listing.skipped, *inspected.skipped, *labelling.skipped]
+    entries = len(positions) + len(skipped) + len(labelling.unlabelled)
     assert entries == len(listing.uris) + len(listing.skipped), "a file is not accounted for"
-    uris, digests = tuple(picture.uri for picture in used), tuple(picture.digest for picture in used)
+    inspected.take(positions)
+    uris, digests = tuple(inspected.uris), tuple(inspected.digests)
     targets, names = make_targets(labelling)
     split = tuple(record.split for record in labelling.records)
-    facts = [from_row(picture.row) for picture in used]
-    of_records = _gather_columns(labelling.records, facts)
+    facts, own_groups = read_columns(inspected.rows, inspected.file_bytes)
+    of_records = _gather_columns(labelling.records, own_groups)
     return Dataset(
         name=listing.name,
         root=listing.root,
@@ -194,7 +210,7 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
         targets=targets,
         split=split,
         class_names=names,
-        facts=_gather_facts(used, facts),
+        facts=facts,
         excused=tuple(sorted(skipped, key=lambda file: os.fsencode(file.uri))),
         digest=compute_dataset_digest(uris, digests, targets, split, names, **of_records),
         unlabelled=tuple(sort_by_bytes(labelling.unlabelled)),
@@ -202,11 +218,11 @@ def _build_dataset(listing: Listing, labelling: Labelling, answers: Sequence[Fil
     )
 
 
-def _gather_columns(records: Sequence[Record], facts: Sequence[ImageDescriptors]) -> dict[str, Any]:
+def _gather_columns(records: Sequence[Record], own_groups: tuple[str, ...]) -> dict[str, Any]:
     """Groups, times and weights of the records, where any has one; else the groups that the files themselves tell."""
     groups = tuple(record.group for record in records)
     if not any(groups):
-        groups = tuple(f"{fact.group:016x}" if fact.group else "" for fact in facts)
+        groups = own_groups
     times, weights = (np.array([getattr(record, name) for record in records]) for name in ("time_s", "weight"))
     return {
         "groups": groups if any(groups) else (),
@@ -240,18 +256,6 @@ def _format_own_groups(data: Dataset) -> str:
     which = "all pictures" if len(inside) == len(data.uris) else f"{len(inside):,} of {len(data.uris):,} pictures"
     return (
         f"{which} are grouped by what their files say: {len(set(inside)):,} patients; each stays on one side of a split"
-    )
-
-
-def _gather_facts(pictures: Sequence[FileInspection], facts: Sequence[ImageDescriptors]) -> DatasetFacts:
-    return DatasetFacts(
-        width_px=np.array([fact.width_px for fact in facts], dtype=np.int32),
-        height_px=np.array([fact.height_px for fact in facts], dtype=np.int32),
-        file_bytes=np.array([picture.file_bytes for picture in pictures], dtype=np.int64),
-        phash=np.array([fact.phash for fact in facts], dtype=np.uint64),
-        histogram=np.stack([fact.histogram for fact in facts]),
-        grey_std=np.array([fact.grey_std for fact in facts], dtype=np.float32),
-        notes=tuple(fact.note for fact in facts),
     )
 
 
@@ -306,11 +310,10 @@ def _format_table(data: Dataset) -> bytes:
     facts = data.facts
     measures = zip(facts.width_px, facts.height_px, facts.file_bytes, data.digests, facts.notes, strict=True)
     labels = list_labels(data)
-    rows: list[tuple[Any, ...]] = [
+    used = (
         (uri, "used", name, split, *measured)
         for uri, name, split, measured in zip(data.uris, labels, data.split, measures, strict=True)
-    ]
-    rows += [(file.uri, file.reason, "", "", "", "", "", "", file.detail) for file in data.excused]
-    rows += [(uri, "unlabelled", "", "", "", "", "", "", "kept apart, not learnt from") for uri in data.unlabelled]
-    rows.sort(key=lambda row: os.fsencode(row[0]))
-    return format_csv([header, *rows])
+    )
+    excused = ((file.uri, file.reason, "", "", "", "", "", "", file.detail) for file in data.excused)
+    unlabelled = ((uri, "unlabelled", "", "", "", "", "", "", "kept apart, not learnt from") for uri in data.unlabelled)
+    return format_csv(chain([header], heapq.merge(used, excused, unlabelled, key=lambda row: os.fsencode(row[0]))))

@@ -13,7 +13,7 @@ from typing import Any
 from headstart.images import isolated_decoding
 from headstart.images.codecs import Samples
 from headstart.images.file_formats import PictureFormat
-from headstart.images.medical_picture import MedicalPicture
+from headstart.images.medical_picture import SETTINGS, MedicalPicture
 from headstart.images.medical_values import (
     choose_place,
     count_dicom_frames,
@@ -59,4 +59,5 @@ PLUGIN = PictureFormat(
     names=("DICOM",),
     recognises=lambda head: find_medical_format(head) == "DICOM",
     open=DicomPicture,
+    settings=SETTINGS,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from headstart.images.codecs import Samples
 from headstart.images.file_formats import PictureFormat
-from headstart.images.medical_picture import MedicalPicture
+from headstart.images.medical_picture import SETTINGS, MedicalPicture
 from headstart.images.medical_values import Volume, choose_place, find_medical_format, split_slice
 
 
@@ -34,4 +34,5 @@ PLUGIN = PictureFormat(
     names=("NIfTI",),
     recognises=lambda head: find_medical_format(head) == "NIfTI",
     open=NiftiPicture,
+    settings=SETTINGS,
 )

@@ -252,11 +252,13 @@ def _cache_file(key: bytes) -> Path:
 
 
 def _load(file: Path) -> bytes | None:
-    """What was saved; None where nothing was, or it is damaged."""
+    """What was saved, which counts as used now; None where nothing was, or it is damaged."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
         return None
+    with contextlib.suppress(OSError):
+        os.utime(file)
     content, digest = content[:-32], content[-32:]
     return content if hashlib.sha256(content).digest() == digest else None
 
