@@ -21,10 +21,11 @@ from headstart.core.errors import SetupError
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.files import format_printable, read_json, write_json
 from headstart.core.storage.hashing import compute_digest
-from headstart.core.storage.row_cache import RowStore, parse_keys
+from headstart.core.storage.row_cache import RowStore, parse_keys, unmap_pages
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset, Embeddings
 from headstart.features.feature_cache import cache_address, make_embed_key
+from headstart.features.feature_matrix import row_chunks
 from headstart.images.preprocessing import decode_batches, decoder_revision
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _write_record(embeddings: Embeddings, data: Dataset, folder: Path) -> None:
     """What the run folder keeps: no times, so that a resumed run's files equal those of an unbroken one."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in embeddings.key.backbone)
     vectors = {
-        depth: {"dim": values.shape[1], "sha256": hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()}
+        depth: {"dim": values.shape[1], "sha256": _digest_vectors(values)}
         for depth, values in embeddings.vectors.items()
     }
     content = {
@@ -193,6 +194,15 @@ def _write_record(embeddings: Embeddings, data: Dataset, folder: Path) -> None:
     }
     parts = (name, embeddings.key.precision, str(len(embeddings.rows)), *filter(None, [data.reading.resize]))
     write_json(folder / f"{'-'.join(parts)}.json", content)
+
+
+def _digest_vectors(vectors: np.ndarray) -> str:
+    """SHA-256 hex of vectors (M, D), of which a part at a time is in memory."""
+    digest = hashlib.sha256()
+    for part in row_chunks(vectors):
+        digest.update(np.ascontiguousarray(part).data)
+        unmap_pages(vectors)
+    return digest.hexdigest()
 
 
 def _print_result(embeddings: Embeddings, pace_ms: float, console: Console, below: str) -> None:

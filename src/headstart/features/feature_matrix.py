@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.row_cache import unmap_pages
 from headstart.core.types import Embeddings, Feature, FittedHead
 from headstart.features.embeddings import join_columns
 from headstart.heads.prediction import predict_probabilities
@@ -39,15 +38,6 @@ def sum_flops(embeddings: Sequence[Embeddings], features: Sequence[Feature]) -> 
     return sum(e.spec.flops for e in embeddings if e.spec.name in needed)
 
 
-def _unmap_pages(array: np.ndarray) -> None:
-    """Unmap the pages of a mapped file that were read; the next read maps them again. Others are left alone."""
-    source: Any = array
-    while isinstance(source, np.ndarray):
-        source = source.base
-    if isinstance(source, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        source.madvise(mmap.MADV_DONTNEED)
-
-
 @contextmanager
 def open_columns(
     embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray, scratch: Path
@@ -68,7 +58,7 @@ def open_columns(
             file.write(join_columns(embeddings, features, chunk).tobytes())
             for each_embeddings in embeddings:
                 for vectors in each_embeddings.vectors.values():
-                    _unmap_pages(vectors)
+                    unmap_pages(vectors)
         file.flush()
         yield np.memmap(file.name, np.float32, "r", shape=(len(rows), width)).view(np.ndarray)
 

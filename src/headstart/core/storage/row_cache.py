@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import tempfile
 import threading
@@ -25,6 +26,8 @@ from headstart.core.storage.files import translate_disk_errors
 KEY_BYTES = 32
 _RAM_BYTES = 16_000_000
 _CHUNK_ROWS = 4096
+_KEY = "S32"  # without zeros at their end, which tells no two apart
+_MERGED = 50_000  # new keys that are merged together
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,56 @@ class _Block:
     start: int
     n: int
     sha256: str
+
+
+class _KeyIndex:
+    """The first row of each key: sorted arrays of 40 bytes a key, and a dict of the newest, which are merged in."""
+
+    def __init__(self) -> None:
+        self._keys, self._rows = np.empty(0, _KEY), np.empty(0, np.int64)
+        self._new: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._new)
+
+    def find_rows(self, keys: np.ndarray) -> np.ndarray:
+        """(M,) int64 rows of keys (M, 32) uint8; -1 for what is not there."""
+        texts = _join_bytes(keys)
+        rows = np.full(len(texts), -1, np.int64)
+        if len(self._keys):
+            places = np.minimum(np.searchsorted(self._keys, texts), len(self._keys) - 1)
+            rows = np.where(self._keys[places] == texts, self._rows[places], -1)
+        if self._new:
+            missing = np.flatnonzero(rows < 0)
+            rows[missing] = [self._new.get(key, -1) for key in texts[missing].tolist()]
+        return rows
+
+    def add_keys(self, keys: np.ndarray, start: int) -> None:
+        """Rows from `start` on have keys (M, 32) uint8; of a key that is there the first row stays."""
+        new = np.flatnonzero(self.find_rows(keys) < 0)
+        for row, key in zip(new.tolist(), _join_bytes(keys)[new].tolist(), strict=True):
+            self._new.setdefault(key, start + row)
+        if len(self._new) > _MERGED:
+            self._merge()
+
+    def forget_rows(self, start: int, stop: int) -> None:
+        """Rows from `start` to before `stop` are there no more."""
+        self._merge()
+        left = (self._rows < start) | (self._rows >= stop)
+        self._keys, self._rows = self._keys[left], self._rows[left]
+
+    def _merge(self) -> None:
+        keys, rows = np.array(list(self._new), _KEY), np.array(list(self._new.values()), np.int64)
+        order = np.argsort(keys)
+        places = np.searchsorted(self._keys, keys[order])
+        self._keys = np.insert(self._keys, places, keys[order])
+        self._rows = np.insert(self._rows, places, rows[order])
+        self._new = {}
+
+
+def _join_bytes(keys: np.ndarray) -> np.ndarray:
+    """Keys (M, 32) uint8 as (M,) texts, which NumPy sorts."""
+    return np.ascontiguousarray(keys).view(_KEY).reshape(len(keys))
 
 
 class RowStore:
@@ -51,7 +104,7 @@ class RowStore:
         self.report = report
         self._lock = threading.RLock()
         self._turn: Any = None
-        self._index: dict[bytes, int] = {}
+        self._index = _KeyIndex()
         self._blocks: dict[int, _Block] = {}  # by first row
         self._starts = np.empty(0, np.int64)  # of the blocks, ascending
         self._sound: set[int] = set()
@@ -92,16 +145,14 @@ class RowStore:
     def _index_block(self, block: _Block, all_keys: np.ndarray) -> bool:
         """Take a block's keys into the index; False when the file of keys ends before they do."""
         self._blocks[block.start] = block
-        keys = _split_keys(all_keys[block.start : block.start + block.n])
-        for row, key in enumerate(keys, block.start):
-            self._index.setdefault(key, row)
+        keys = all_keys[block.start : block.start + block.n]
+        self._index.add_keys(keys, block.start)
         return len(keys) == block.n
 
     def _forget_block(self, start: int) -> None:
         block = self._blocks.pop(start, None)
         if block is not None:
-            inside = range(block.start, block.start + block.n)
-            self._index = {key: row for key, row in self._index.items() if row not in inside}
+            self._index.forget_rows(block.start, block.start + block.n)
 
     def _file_name(self, column: str) -> str:
         return f"{column}.f{8 * self.types[column].itemsize}"
@@ -119,18 +170,15 @@ class RowStore:
     def find_rows(self, keys: np.ndarray) -> np.ndarray:
         """(M,) int64 positions of keys (M, 32) uint8, for `take_rows`; -1 for what is missing or damaged."""
         with self._lock:
-            positions = self._look_up(keys)
+            positions = self._index.find_rows(keys)
             if self._drop_damaged(positions):
-                positions = self._look_up(keys)  # points into checked blocks only, since damaged ones are gone
+                positions = self._index.find_rows(keys)  # points into checked blocks only, since damaged ones are gone
             return positions
 
     def count_missing(self, keys: np.ndarray) -> int:
         """How many of these keys, all different, have no row, by the index alone: no block is checked for it."""
         with self._lock:
-            return int((self._look_up(keys) < 0).sum())
-
-    def _look_up(self, keys: np.ndarray) -> np.ndarray:
-        return np.fromiter((self._index.get(key, -1) for key in _split_keys(keys)), np.int64, len(keys))
+            return int((self._index.find_rows(keys) < 0).sum())
 
     def _drop_damaged(self, positions: np.ndarray) -> bool:
         """Check the blocks that are pointed into; strike out damaged ones and say whether there were any."""
@@ -179,6 +227,8 @@ class RowStore:
         out = np.empty(shape, np.float32) if is_small else make_unlinked_array(shape, scratch)
         for at in range(0, len(positions), _CHUNK_ROWS):
             out[at : at + _CHUNK_ROWS] = source[positions[at : at + _CHUNK_ROWS]]
+            unmap_pages(source)
+            unmap_pages(out)
         out.flags.writeable = False
         return out
 
@@ -261,10 +311,13 @@ def parse_keys(digests: list[str]) -> np.ndarray:
     return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, KEY_BYTES)
 
 
-def _split_keys(keys: np.ndarray) -> list[bytes]:
-    """Keys (M, 32) uint8 as bytes."""
-    joined = keys.tobytes()
-    return [joined[start : start + KEY_BYTES] for start in range(0, len(joined), KEY_BYTES)]
+def unmap_pages(array: np.ndarray) -> None:
+    """Unmap the pages of a mapped file that were read; the next read maps them again. Others are left alone."""
+    source: Any = array
+    while isinstance(source, np.ndarray):
+        source = source.base
+    if isinstance(source, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        source.madvise(mmap.MADV_DONTNEED)
 
 
 def make_unlinked_array(shape: tuple[int, int], scratch: Path) -> np.ndarray:
