@@ -33,7 +33,7 @@ def test_json_tells_the_map_and_where_it_lies(saved, paint, tmp_path, capsysbina
     assert good["box"] == [4.25, 2.25, 35.75, 33.75]
     assert len(good["evidence"]) == len(good["evidence"][0]) == 32
     assert good["score"] < 0
-    assert bad["error"].startswith("unreadable")
+    assert bad["error"].startswith("missing")
     assert sorted(p.name for p in (tmp_path / "why").iterdir()) == ["a.png", "index.html"]
 
 

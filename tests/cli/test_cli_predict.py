@@ -38,7 +38,7 @@ def test_json_lines(saved, paint, words, tmp_path, capsysbinary):
     assert good["error"] is None
     assert bad["answer"] is None
     assert bad["confidence"] is None
-    assert bad["error"].startswith("unreadable")
+    assert bad["error"].startswith("missing")
 
 
 def test_a_file_that_cannot_be_read_is_a_row_and_a_count(saved, paint, tmp_path, capsysbinary):

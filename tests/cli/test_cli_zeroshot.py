@@ -33,7 +33,7 @@ def test_csv_rows_say_that_nothing_is_measured(photos, tmp_path, capsysbinary):
     assert [row["answer"] for row in found] == ["cat", "", "espresso"]
     assert [row["measured"] for row in found] == ["no"] * 3
     assert found[0]["cosine"] == found[0]["cosine_cat"]
-    assert found[1]["error"].startswith("unreadable")
+    assert found[1]["error"].startswith("missing")
     assert found[2]["seen"] == "espresso"
     assert "warning: unmeasured" in said
     assert "2 answered, 1 could not be read" in said

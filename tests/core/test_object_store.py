@@ -137,7 +137,7 @@ def test_objects_that_vanish_or_may_not_be_read_are_told_each(server, bucket):
     root = f"s3://{bucket}/set"
     list_location(root)
     server.client().delete_object(Bucket=bucket, Key="set/cat/1.png")
-    with pytest.raises(PictureError, match="unreadable: the object is not there"):
+    with pytest.raises(PictureError, match="missing: the object is not there"):
         read_bytes(f"{root}/cat/1.png")
     server.faults = {"cat/2.png": "403 Forbidden"}
     with pytest.raises(PictureError, match="permission: reading it is not permitted"):

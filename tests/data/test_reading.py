@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from headstart.core.console import Console
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.serialization import load_value, save_value
 from headstart.core.types import Dataset
@@ -20,6 +20,7 @@ from headstart.data.reading.folder_layout import find_judged_folder
 from headstart.data.reading.read_dataset import _format_summary, compute_dataset_digest, read_dataset
 from headstart.images import preprocessing
 from headstart.testing.image_files import encode_picture, write_image_files
+from headstart.testing.medical_files import make_dicom
 
 
 @pytest.fixture
@@ -371,3 +372,15 @@ def test_copies_are_both_used(read, tmp_path):
     shutil.copy(folder / "a" / "1.png", folder / "b" / "copy.png")
     data = read(folder)
     assert data.digests[0] == data.digests[2] and len(data.uris) == 3
+
+
+@pytest.mark.parametrize("settings", [{"window": "lung"}, {"slice": "first"}])
+def test_settings_of_medical_pictures_are_refused_where_there_are_none(read, tmp_path, settings):
+    tree(tmp_path / "set", "a/0.png", "b/0.png")
+    (flag,) = (f"--{name}" for name in settings)
+    with pytest.raises(UsageError, match=f"{flag} would do nothing: no picture is DICOM or NIfTI") as refusal:
+        read(tmp_path / "set", **settings)
+    assert refusal.value.where == flag
+    grey = np.arange(1024, dtype=np.uint16).reshape(32, 32)
+    (tmp_path / "set" / "a" / "IM0001").write_bytes(make_dicom(grey, NumberOfFrames=1))
+    assert len(read(tmp_path / "set", **settings).uris) == 3

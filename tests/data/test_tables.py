@@ -2,14 +2,17 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.core.console import Console
 from headstart.core.errors import DataError, HeadstartError
-from headstart.core.job import Job
+from headstart.core.job import Job, make_job
+from headstart.core.run.opening import open_run
 from headstart.data.reading.label_texts import infer_task
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.data.reading.records import require_readable
@@ -120,7 +123,7 @@ def test_every_row_is_in_the_manifest_with_its_reason(read, pictures, tmp_path, 
         ("img/a4.png", "two_labels"),
         ("img/b1.png", "no_time"),
         ("img/b5.png", "unlabelled"),
-        ("img/gone.png", "unreadable"),
+        ("img/gone.png", "missing"),
         ("labels.csv:10", "no_path"),
     ]
     assert data.unlabelled == ("img/b5.png",) and len(data.uris) == 4
@@ -131,9 +134,38 @@ def test_every_row_is_in_the_manifest_with_its_reason(read, pictures, tmp_path, 
     ]
 
 
-def test_five_skipped_rows_are_told_and_the_others_counted(context, store, pictures, tmp_path, capsys):
-    from headstart.core.console import Console
+def test_all_problems_of_a_refused_table_are_in_a_file_of_the_run(pictures, tmp_path, capsys):
+    rows = [(NAMES[0], "cat"), *((f"gone{number}.png", "dog") for number in range(8))]
+    table = write_csv(tmp_path / "labels.csv", ("path", "label"), *rows)
+    run, job = tmp_path / "refused", make_job(data=str(table), images=str(pictures))
 
+    def read_in_run():
+        with open_run(run, job, Console()) as ctx:
+            return read_dataset(table, ctx=ctx)
+
+    with pytest.raises(DataError, match="only one class has usable pictures") as refusal:
+        read_in_run()
+    assert f"`{run / 'problems.csv'}` lists all 8" in refusal.value.hint
+    assert capsys.readouterr().err.count("missing: `gone") == 5
+    lines = list(csv.DictReader((run / "problems.csv").read_text().splitlines()))
+    assert [(line["file"], line["reason"]) for line in lines] == [(f"gone{n}.png", "missing") for n in range(8)]
+    for number in range(8):
+        shutil.copy(pictures / NAMES[1 + number % 5], pictures / f"gone{number}.png")
+    assert len(read_in_run().uris) == 9  # the same folder serves, and the list goes
+    assert not (run / "problems.csv").exists()
+
+
+def test_all_labels_that_are_no_numbers_are_listed(context, store, pictures, tmp_path):
+    rows = [(name, str(at) if at < 2 else f"about {at}") for at, name in enumerate(NAMES)]
+    table = write_csv(tmp_path / "labels.csv", ("path", "label"), *rows)
+    ctx = context(data=table, store=store, images=str(pictures), task="regression")
+    with pytest.raises(DataError, match="4 of 6 labels are no numbers"):
+        read_dataset(table, ctx=ctx)
+    lines = list(csv.DictReader((ctx.run.path / "problems.csv").read_text().splitlines()))
+    assert [line["detail"] for line in lines] == [f"its label is `about {at}`" for at in (2, 3, 4, 5)]
+
+
+def test_five_skipped_rows_are_told_and_the_others_counted(context, store, pictures, tmp_path, capsys):
     rows = [(name, label) for name, label in zip(NAMES, LABELS, strict=True)] + [(f"{n}.png", "cat") for n in range(7)]
     table = write_csv(tmp_path / "labels.csv", ("path", "label"), *rows)
     ctx = context(data=table, store=store, images=str(pictures))
@@ -157,8 +189,6 @@ def test_labels_that_differ_by_spelling_alone_are_told_and_merged_when_asked(rea
 
 
 def test_spellings_are_told(context, store, pictures, tmp_path, capsys):
-    from headstart.core.console import Console
-
     table = write_csv(tmp_path / "t.csv", ("path", "label"), *zip(NAMES, ["cat", "Cat ", "dog"] * 2, strict=True))
     ctx = context(data=table, store=store, images=str(pictures))
     ctx.console = Console()
@@ -241,8 +271,6 @@ def test_settings_of_a_table_are_refused_for_folders(tmp_path, pictures):
 
 
 def test_pictures_in_no_row_are_counted(context, store, pictures, tmp_path, capsys):
-    from headstart.core.console import Console
-
     table = write_csv(tmp_path / "t.csv", ("path", "label"), *zip(NAMES[:4], LABELS[:4], strict=True))
     ctx = context(data=table, store=store, images=str(pictures))
     ctx.console = Console()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import threading
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom import data as pydicom_data
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
@@ -35,6 +37,7 @@ from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import decode_picture
 from headstart.runtime.inputs.picture_inputs import read_pictures
 from headstart.runtime.model import load
+from headstart.testing.image_files import encode_picture
 from headstart.testing.medical_files import make_dicom, make_nifti, shipped_dicom
 from headstart.testing.tiny_model import write_tiny_model
 
@@ -299,18 +302,44 @@ def test_damaged_files_are_refused_and_end_nobody(monkeypatch):
     assert min(answers.values()) > 20
     whole = shipped("MR_small_jpeg_ls_lossless.dcm")
     expected = read(whole)
-    isolated_decoding._decoder._process.kill()
+    isolated_decoding._pool._idle[-1]._process.kill()
     assert (read(whole) == expected).all()
     cut = bytearray(whole)
     cut[-3000:-1000] = bytes(2000)
     with contextlib.suppress(PictureError):
         read(bytes(cut))
     monkeypatch.setattr(isolated_decoding, "_CODE", "import os; os.abort()")
-    isolated_decoding._decoder.stop()
+    isolated_decoding._pool.stop()
     with pytest.raises(PictureError, match="its compressed pixels are damaged"):
         read(whole)
     monkeypatch.undo()
     assert (read(whole) == expected).all()
+
+
+def test_threads_decode_side_by_side_in_processes_of_their_own():
+    content, (width, height) = shipped("MR_small_jpeg_ls_lossless.dcm"), (64, 64)
+    isolated_decoding._pool.stop()
+    together = threading.Barrier(2)
+
+    def decode(_):
+        together.wait(10)
+        return [isolated_decoding.decode_frame(content, 0) for _ in range(5)]
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = [array for arrays in pool.map(decode, range(2)) for array in arrays]
+    assert len(answers) == 10 and all((array == answers[0]).all() for array in answers)
+    assert answers[0].shape == (height, width)
+    assert len(isolated_decoding._pool._idle) == 2
+
+
+def test_twelve_bit_jpeg_is_refused_with_what_to_do():
+    with pytest.raises(PictureError, match="a JPEG of 12 bits, and 8 are read: store it uncompressed"):
+        open_picture(shipped("JPGExtended.dcm")).decode_rgb()
+    content = bytearray(encode_picture(Image.new("L", (16, 16), 77), "JPEG"))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 1], content[frame + 4] = 0xC1, 12  # extended, 12 bits
+    with pytest.raises(PictureError, match="the JPEG has 12 bits a channel, and 8 are read: convert it"):
+        open_picture(bytes(content)).decode_rgb()
 
 
 MISSING = """

@@ -77,7 +77,7 @@ def test_a_bad_file_costs_one_row(saved, paint, tmp_path):
     assert [bool(p.error) for p in found] == [True, False, True, True, True, True, False]
     assert all(not p.answer and not p.probabilities for p in found if p.error)
     assert found[1].answer == found[6].answer == "green"
-    assert found[3].error.startswith("unreadable: ")
+    assert found[3].error.startswith("missing: ")
 
 
 def test_only_bad_files(saved, tmp_path):

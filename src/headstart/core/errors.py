@@ -7,15 +7,26 @@ from typing import NamedTuple
 
 
 class HeadstartError(Exception):
-    """A fact that stops the work: `what` in one sentence, `where` (file, row, option), as `hint` what to do next."""
+    """A fact that stops the work: `what` in one sentence, `where` (file, row, option), as `hint` what to do next.
+
+    `problems` are all files or rows that led to it, where there may be many: name, reason and detail of each.
+    """
 
     exit_code = 3
 
-    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        problems: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.hint = hint
+        self.problems = problems
 
     def format_text(self) -> str:
         """The error as it is shown: `error:`, `at:`, an empty line, `hint:`."""

@@ -1,12 +1,14 @@
 """Pixels that only GDCM decodes, in a process of its own: on damaged data its C++ may end the process that it runs in.
 
-One process serves all threads; it starts with the first such file, ends with this process, and is made anew when it
-broke off. What it writes to standard error is dropped, for it may repeat the file.
+Each of several threads has a process, as many as there are cores. One starts when it is needed, serves file after file,
+ends with this process, and is made anew when it broke off. What it writes to standard error is dropped, for it may
+repeat the file.
 """
 
 from __future__ import annotations
 
 import atexit
+import functools
 import io
 import struct
 import subprocess
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.settings import count_threads
 from headstart.images.medical_values import MedicalError, open_dicom
 
 MOST_S = 60.0  # for one frame
@@ -24,24 +27,22 @@ _HEAD = struct.Struct("<QQ")  # bytes, and the frame
 
 
 class _Decoder:
-    """The process and its pipes."""
+    """A process and its pipes, for one thread at a time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._turn = threading.Lock()
 
     def decode(self, content: bytes, place: int) -> np.ndarray:
         """A frame (H, W) or (H, W, 3) of a DICOM file; raises MedicalError where the decoder breaks off."""
-        with self._turn:
+        try:
+            answer = self._ask(content, place)
+        except (OSError, struct.error):  # it broke off, perhaps for a reason of its own: a new one tries
+            self.stop()
             try:
                 answer = self._ask(content, place)
-            except (OSError, struct.error):  # it broke off, perhaps for a reason of its own: a new one tries
+            except (OSError, struct.error):
                 self.stop()
-                try:
-                    answer = self._ask(content, place)
-                except (OSError, struct.error):
-                    self.stop()
-                    answer = b""
+                answer = b""
         if not answer:
             raise MedicalError("unreadable", "its compressed pixels are damaged")
         return np.asarray(np.load(io.BytesIO(answer)))
@@ -76,9 +77,37 @@ class _Decoder:
             self._process = None
 
 
-_decoder = _Decoder()
-atexit.register(_decoder.stop)
-decode_frame = _decoder.decode
+class _Pool:
+    """The processes: a thread takes one that is idle."""
+
+    def __init__(self) -> None:
+        self._idle = list[_Decoder]()
+
+    @functools.cached_property
+    def _turns(self) -> threading.BoundedSemaphore:
+        return threading.BoundedSemaphore(count_threads())
+
+    def decode(self, content: bytes, place: int) -> np.ndarray:
+        """See `_Decoder.decode`."""
+        with self._turns:
+            try:
+                decoder = self._idle.pop()
+            except IndexError:
+                decoder = _Decoder()
+            try:
+                return decoder.decode(content, place)
+            finally:
+                self._idle.append(decoder)
+
+    def stop(self) -> None:
+        """End the processes."""
+        while self._idle:
+            self._idle.pop().stop()
+
+
+_pool = _Pool()
+atexit.register(_pool.stop)
+decode_frame = _pool.decode
 
 
 def answer_requests() -> None:

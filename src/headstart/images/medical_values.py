@@ -168,6 +168,9 @@ def _require_pixels(file: Any) -> None:
         remedy = f"pip install {package}" if syntax in BY_GDCM or syntax.startswith("1.2.840.10008.1.2.4.20") else ""
         detail = f"its pixels are compressed as {_name_uid(syntax, 'nothing known')}, and no installed package reads it"
         raise MedicalError("unreadable", f"{detail}: {remedy}" if remedy else detail)
+    if syntax in BY_PILLOW[:2] and int(file.get("BitsStored") or 8) > 8:
+        detail = "its pixels are a JPEG of 12 bits, and 8 are read: store it uncompressed, as JPEG 2000 or JPEG-LS"
+        raise MedicalError("unreadable", detail)
 
 
 def _read_grey(file: Any, place: int, window: str, values: Any) -> tuple[Any, str, Any]:

@@ -156,6 +156,8 @@ def read_bytes(path: str) -> bytes:
             return read_inside(path, detect_format, HEAD_BYTES, MAX_BYTES)
     except PermissionError as err:
         raise PictureError("permission", "reading it is not permitted") from err
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise PictureError("missing", f"{err.strerror or err}") from err
     except OSError as err:
         raise PictureError("unreadable", f"{err.strerror or err}") from err
     except ValueError as err:

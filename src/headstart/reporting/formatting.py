@@ -98,6 +98,7 @@ REASONS = {
     "symlink_loop": "a link that leads in a circle",
     "hidden": "hidden",
     "outside_a_class": "outside every class folder",
+    "missing": "not there",
     "unreadable": "cannot be read",
 }
 SPLITS = {"test": "test", "val": "validation", "cv": "cross-validation", "train": "training", "screen": "screening"}

@@ -138,7 +138,7 @@ def _write_links(folder: Path) -> dict[str, str]:
     links = {
         "scene/to-the-top": ("..", "symlink_loop"),
         "scene/to-itself": ("to-itself", "symlink_loop"),
-        "scene/to-nothing.jpg": ("gone.jpg", "unreadable"),
+        "scene/to-nothing.jpg": ("gone.jpg", "missing"),
         "scene/to-a-file.png": ("plain.png", ""),
     }
     for name, (target, _) in links.items():

@@ -25,7 +25,8 @@ _FOLDERS = (
     *("adapt", "audit", "doubt", "embed", "evaluate", "explain", "export", "forecast", "mlflow", "model", "names"),
     *("rank", "read", "report", "splits", "tensorboard"),
 )
-_FILES = ("decisions.jsonl", "timings.json", "job.toml", "README.md", "report.html", ".local.json")
+PROBLEMS = "problems.csv"  # of data that was refused
+_FILES = ("decisions.jsonl", "timings.json", "job.toml", "README.md", "report.html", ".local.json", PROBLEMS)
 
 
 class RunFolder:

@@ -15,7 +15,7 @@ from headstart.core.console import Console
 from headstart.core.errors import HeadstartError, NoOpError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.context import Context
-from headstart.core.run.folder import RunFolder
+from headstart.core.run.folder import PROBLEMS, RunFolder
 from headstart.core.storage.cache import default_store
 from headstart.core.storage.files import list_visible_names, make_portable_name
 from headstart.core.storage.locations.names import is_absolute, is_reachable, is_remote, resolve_location
@@ -94,7 +94,7 @@ def open_run(path: Path, job: Job, console: Console, *, again: bool = False) -> 
     """Own a run folder for a job; with `again` what a run of the same job left there is removed first.
 
     A job that is wrong before anything was decided or trained leaves the folder free for another; one that is refused
-    before anything was decided leaves no folder where there was none.
+    before anything was decided leaves no folder where there was none, but for a list of the problems of its data.
 
     Raises:
         UsageError: The folder holds a run of another job.
@@ -115,7 +115,7 @@ def open_run(path: Path, job: Job, console: Console, *, again: bool = False) -> 
         except HeadstartError as err:
             if not begun and isinstance(err, UsageError | NoOpError):
                 _release_folder(path)  # what an earlier process decided stays: the same job goes on from there
-            if is_new and not (path / "decisions.jsonl").is_file():
+            if is_new and not any((path / name).is_file() for name in ("decisions.jsonl", PROBLEMS)):
                 run.remove_folder()
             raise
 

@@ -17,13 +17,18 @@ class SkippedFile:
     """A file on disk, or a row of a table, that is not used, with the reason.
 
     `reason` of a file is `empty_file`, `not_a_picture`, `truncated`, `too_many_pixels`, `permission`, `symlink_loop`,
-    `hidden`, `outside_a_class` or `unreadable`; of a row of a table `malformed_row`, `no_path`, `no_split`,
+    `hidden`, `outside_a_class`, `missing` or `unreadable`; of a row of a table `malformed_row`, `no_path`, `no_split`,
     `no_weight`, `no_time`, `no_label`, `two_labels` or `duplicate_row`.
     """
 
     uri: str  # path relative to the data set's root, `/` between parts
     reason: str
     detail: str
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """A row of the CSV of problems."""
+        return self.uri, self.reason, self.detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -117,7 +117,7 @@ def _require_classes(
         hint = f"at least two are needed; give `{folder}/{name}` if its sub-folders are classes" if below else hint
     else:
         return
-    raise DataError(what, where=folder, hint=hint)
+    raise DataError(what, where=folder, hint=hint, problems=[file.cells for file in skipped])
 
 
 def _format_contents(listing: FolderListing, skipped: Sequence[SkippedFile]) -> str:

@@ -79,7 +79,8 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     if not annotations.paths:
         reasons = "; ".join(dict.fromkeys(row.detail for row in annotations.skipped[:SHOWN]))
         problem = f"`{format_printable(source.name)}` names no picture{f': {reasons}' if reasons else ''}"
-        raise DataError(problem, where=format_printable(str(source)))
+        problems = [row.cells for row in annotations.skipped]
+        raise DataError(problem, where=format_printable(str(source)), problems=problems)
     root = find_root(annotations.paths, annotations.base or find_base(source, job), str(source), trim=bool(job.images))
     records, label_notes = label_texts.clean_labels(annotations.make_records(root.uris), merge=job.merge_labels)
     chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers, join=job.task == MULTILABEL.name)
@@ -190,7 +191,8 @@ def _make_labeller(
 def _require_labels(records: Sequence[Record], skipped: Sequence[SkippedFile], source: Path) -> None:
     if not records:
         name, place = format_printable(source.name), format_printable(str(source))
-        raise DataError(f"`{name}` names no usable picture with a label{_format_reasons(skipped)}", where=place)
+        problem = f"`{name}` names no usable picture with a label{_format_reasons(skipped)}"
+        raise DataError(problem, where=place, problems=[row.cells for row in skipped])
 
 
 def _format_reasons(skipped: Sequence[SkippedFile]) -> str:
@@ -207,4 +209,5 @@ def _require_classes(records: Sequence[Record], skipped: Sequence[SkippedFile], 
             problem + _format_reasons(skipped),
             where=format_printable(str(source)),
             hint="at least two are needed; --target names another column of labels",
+            problems=[row.cells for row in skipped],
         )

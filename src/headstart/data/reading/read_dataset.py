@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.console import format_duration
-from headstart.core.errors import DataError, UsageError
+from headstart.core.errors import DataError, HeadstartError, UsageError
 from headstart.core.job import Job, format_flag, write_picture_root
 from headstart.core.picture_settings import parse_window
+from headstart.core.run.folder import PROBLEMS
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.csv_tables import format_csv
 from headstart.core.storage.files import format_printable, write_bytes
@@ -30,6 +31,7 @@ from headstart.core.storage.locations import forget_versions
 from headstart.core.storage.serialization import save_value
 from headstart.core.types import OWN_RANGES, Dataset, PictureReading, PixelRanges
 from headstart.data.reading import band_reading
+from headstart.data.reading.annotations import SHOWN
 from headstart.data.reading.file_inspection import FileInspector, Inspections
 from headstart.data.reading.label_texts import SEPARATOR
 from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
@@ -82,7 +84,23 @@ def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
 
 
 def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
-    """The same without a trace in the run folder."""
+    """The same without a trace in the run folder; of data that is refused it gets a list of all problems."""
+    path = ctx.run.path / PROBLEMS
+    path.unlink(missing_ok=True)
+    try:
+        return _read_pictures(location, ctx)
+    except HeadstartError as err:
+        if err.problems:
+            for uri, reason, detail in err.problems[:SHOWN]:
+                name = format_printable(uri)
+                ctx.console.print_line("read", f"{reason.replace('_', ' ')}: `{name}`: {format_printable(detail)}")
+            write_bytes(path, format_csv([("file", "reason", "detail"), *err.problems]))
+            count = f"`{path}` lists all {len(err.problems):,}" if len(err.problems) > 1 else f"`{path}` lists it"
+            err.hint = f"{err.hint}; {count}" if err.hint else count
+        raise
+
+
+def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
     started = time.monotonic()
     leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
     forget_versions()

@@ -58,7 +58,13 @@ def _parse_numbers(labelling: Labelling) -> Targets:
         examples = ", ".join(f"`{format_printable(text)}`" for text in wrong[:_SHOWN])
         more = f" and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
         sentence = f"{numbers.count(None):,} of {len(texts):,} labels are no numbers: {examples}{more}"
-        raise DataError(sentence, where="--task regression", hint="--task classification takes them as classes")
+        problems = [
+            (record.uri, "no_number", f"its label is `{format_printable(text)}`")
+            for record, text, number in zip(labelling.records, texts, numbers, strict=True)
+            if number is None
+        ]
+        hint = "--task classification takes them as classes"
+        raise DataError(sentence, where="--task regression", hint=hint, problems=problems)
     if len(set(numbers)) < 2:
         sentence = f"all {len(texts):,} pictures have the number {texts[0]}: there is nothing to learn"
         raise NoOpError(sentence, hint="--target names another column")

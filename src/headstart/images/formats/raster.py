@@ -99,7 +99,14 @@ class RasterPicture(Picture):
             detail = f"damaged {self.format}: {err or type(err).__name__}"
             if "unknown pixel mode" in detail:
                 detail = "the TIFF has bits a channel that are not read; 8, 16 and 32 are"
+            if "12-bit layers" in detail:
+                detail = "the JPEG has 12 bits a channel, and 8 are read: convert it to PNG or TIFF of 16 bits"
             raise PictureError("unreadable", detail.replace("\n", " ")) from err
+
+    @property
+    def tags(self) -> Any:
+        """Those of a TIFF's first page."""
+        return getattr(self._image, "tag_v2", {})
 
     def count_frames(self) -> int:
         """How many frames or pages the file has."""
@@ -205,18 +212,26 @@ class RasterPicture(Picture):
         return Samples(values=values[..., None], kind="floats" if is_float else "integers")
 
 
-def _has_many_bands(content: bytes) -> bool:
-    """Whether a TIFF has a band that is no grey, no colour and no transparency: Pillow would drop it, or take it so."""
+def _read_tags(content: bytes) -> Any:
+    """The tags of a TIFF's first page, also where Pillow does not open it; none of damaged ones."""
     stream = io.BytesIO(content)
     try:
         with silence_readers():
             tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if content[2:3] == b"+" else 8))
             stream.seek(tags.next)
             tags.load(stream)
-            count, extra = tags.get(277, 1), tags.get(338, ())
-            colours = {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262, 1), 1)
-        return bool(count > colours and not (count == colours + 1 and extra in ((1,), (2,))))
+        return tags
     except Exception:  # whatever bad bytes make Pillow raise; opening it tells the reason
+        return {}
+
+
+def _has_many_bands(tags: Any) -> bool:
+    """Whether a TIFF has a band that is no grey, no colour and no transparency: Pillow would drop it, or take it so."""
+    try:
+        count, extra = tags.get(277, 1), tags.get(338, ())
+        colours = {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262, 1), 1)
+        return bool(count > colours and not (count == colours + 1 and extra in ((1,), (2,))))
+    except Exception:  # a damaged tag, which Pillow takes apart only now
         return False
 
 
@@ -239,9 +254,16 @@ def find_name(head: bytes) -> str:
 
 def open_raster(content: bytes, max_pixels: int, ranges: PixelRanges) -> Picture:
     """A picture of grey or colour, or a TIFF of many bands; with `ranges.bands` any TIFF is read as its bands."""
-    if find_name(content[:HEAD_BYTES]) == "TIFF" and (ranges.bands or _has_many_bands(content)):
+    is_tiff = find_name(content[:HEAD_BYTES]) == "TIFF"
+    if is_tiff and ranges.bands:
         return GeotiffPicture(content, max_pixels, ranges)
-    return RasterPicture(content, max_pixels, ranges)
+    try:
+        picture = RasterPicture(content, max_pixels, ranges)
+    except PictureError:
+        if is_tiff and _has_many_bands(_read_tags(content)):
+            return GeotiffPicture(content, max_pixels, ranges)
+        raise
+    return GeotiffPicture(content, max_pixels, ranges) if is_tiff and _has_many_bands(picture.tags) else picture
 
 
 PLUGIN = PictureFormat(

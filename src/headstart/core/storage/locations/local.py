@@ -100,4 +100,4 @@ def _explain_error(err: OSError, otherwise: str) -> tuple[str, str]:
         return "symlink_loop", "the link leads back to itself"
     if err.errno in (errno.EACCES, errno.EPERM):
         return "permission", "reading it is not permitted"
-    return "unreadable", f"{otherwise}: {err.strerror}"
+    return "missing" if err.errno == errno.ENOENT else "unreadable", f"{otherwise}: {err.strerror}"
