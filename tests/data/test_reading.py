@@ -343,7 +343,7 @@ def test_the_closing_line_counts(context, store, tmp_path, capsys):
     read_dataset(tmp_path / "zoo", ctx=ctx)
     line = capsys.readouterr().err
     assert line.startswith(
-        "read        56 pictures in 3 classes (1 more without any), 42 files skipped (12 unreadable, "
+        "read        56 pictures in 3 classes (1 more without any), 42 files skipped (12 truncated, "
     )
 
 

@@ -125,7 +125,7 @@ def _make_weights_entry(
     kind: str, folder: Path, names: list[str], trunks: list[CacheEntry], nameless: str
 ) -> CacheEntry:
     used_s = max([_last_used_s(folder), *(trunk.used_s for trunk in trunks if trunk.name in names)])
-    facts = {"name": ", ".join(names)} if names else {"gone": nameless}
+    facts: dict[str, Any] = {"name": ", ".join(names)} if names else {"gone": nameless}
     return CacheEntry(kind=kind, path=folder, bytes=_count_bytes(folder), used_s=used_s, **facts)
 
 

@@ -10,7 +10,7 @@ import heapq
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, compress
 from pathlib import Path
@@ -334,4 +334,6 @@ def _format_table(data: Dataset) -> bytes:
     )
     excused = ((file.uri, file.reason, "", "", "", "", "", "", file.detail) for file in data.excused)
     unlabelled = ((uri, "unlabelled", "", "", "", "", "", "", "kept apart, not learnt from") for uri in data.unlabelled)
-    return format_csv(chain([header], heapq.merge(used, excused, unlabelled, key=lambda row: os.fsencode(row[0]))))
+    rows: list[Iterator[tuple[Any, ...]]] = [used, excused, unlabelled]
+    merged = heapq.merge(*rows, key=lambda row: os.fsencode(row[0]))
+    return format_csv(chain([header], merged))
