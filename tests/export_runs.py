@@ -14,6 +14,7 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import (
+    OWN_RANGES,
     BackboneSpec,
     Dataset,
     DatasetFacts,
@@ -24,12 +25,14 @@ from headstart.core.types import (
     FitResult,
     FittedHead,
     InputSpec,
+    PixelRanges,
     Splits,
     TunedNetwork,
 )
 from headstart.exporting.export_source import ExportSource
 from headstart.exporting.parity import Pictures, measure_scale
 from headstart.heads import prediction
+from headstart.images.bands import make_triples
 from headstart.networks import openvino_conversion
 from headstart.networks.formats import keras_writer
 from headstart.runtime import model
@@ -45,7 +48,7 @@ TARGETS = {  # of the classes of pictures, with the names of what is answered
 }
 
 
-def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, task="classification", **changes):
+def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, task="classification", bands=0, **changes):
     """A source and pictures: `RUN/model` in `folder`, one trunk a size, the head fitted on its features of them.
 
     Args:
@@ -55,12 +58,13 @@ def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, task="cl
         sizes: Of the trunks' inputs in px, two at most.
         doubt: Method of novelty, or empty for a model of no doubt.
         count: Pictures.
+        bands: Of each picture, which the trunks see three at a time; 0 for colour.
         changes: Fields of the manifest that differ.
     """
-    files, classes = pictures(folder / "pictures", count)
+    files, classes = pictures(folder / "pictures", count, bands)
     truth, names = TARGETS[task](classes)
     (folder / "model").mkdir()
-    made = [_trunk(folder, at, size, files) for at, size in enumerate(sizes)]
+    made = [_trunk(folder, at, size, files, bands) for at, size in enumerate(sizes)]
     parts = [(entry, features) for entry, _, features in made]
     networks = tuple(network for _, network, _ in made)
     changes = {"task": task, "class_names": names, **changes}
@@ -120,8 +124,8 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     )
 
 
-def pictures(folder, count):
-    """PNG and JPEG files of three colours with much noise, of several shapes; (files, (count,) classes)."""
+def pictures(folder, count, bands=0):
+    """Files of three colours with much noise, of several shapes, PNG and JPEG or NumPy; (files, (count,) classes)."""
     from PIL import Image
 
     folder.mkdir()
@@ -130,24 +134,31 @@ def pictures(folder, count):
     for at, of in enumerate(truth):
         shape = (40 + 3 * (at % 5), 36 + 5 * (at % 7), 3)
         values = draw.normal(110, 60, shape) + 45 * (np.arange(3) == 2 - of) + draw.normal(0, 25, 3)
+        if bands:
+            files.append(folder / f"{at:02d}.npy")
+            np.save(files[-1], np.concatenate([values, 255 - values], axis=-1)[..., :bands].astype(np.float32))
+            continue
         files.append(folder / f"{at:02d}.{'png' if at % 2 else 'jpg'}")
         Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(files[-1])
     return files, truth
 
 
-def _trunk(folder, at, size, files):
+def _trunk(folder, at, size, files, bands=0):
     """Its entry, the network behind it, and its features (M, WIDTH) of the pictures."""
     import keras
 
     from headstart.images.preprocessing import decode_picture
     from headstart.networks.openvino_engine import Engine
 
-    name = f"tuned:tiny{size}"
+    name, ranges = f"tuned:tiny{size}", OWN_RANGES
+    if bands:
+        order, ends, mix = tuple(range(1, bands + 1)), ((0.0, 255.0),) * bands, make_triples(bands)
+        ranges = PixelRanges(precise=True, n_bands=bands, bands=order, band_ranges=ends, mix=mix)
     spec = BackboneSpec(
         name=name,
         family="tiny",
         revision="1",
-        input=InputSpec(size_px=size, resize="squash" if at else "crop"),
+        input=InputSpec(size_px=size, resize="squash" if at else "crop", ranges=ranges),
         depths=(FeatureLevel(name=keras_writer.FEATURES, dim=WIDTH),),
         params=1,
         flops=1,
@@ -172,8 +183,11 @@ def _trunk(folder, at, size, files):
     place = folder / "model" / f"trunk{at}"
     place.mkdir()
     with openvino_conversion.silence_frameworks():
-        openvino_conversion.convert_trunk(keras.Model(whole.inputs, [x]), spec, shown[:8], place)
-    (_, (features,)) = next(iter(Engine(place / "trunk.xml", threads=1).run([(None, shown)])))
+        views = shown.reshape(-1, size, size, 3)
+        openvino_conversion.convert_trunk(keras.Model(whole.inputs, [x]), spec, views[:8], place)
+    engine = Engine(place / "trunk.xml", threads=1, dtype=spec.input.dtype)
+    (_, (features,)) = next(iter(engine.run([(None, views)])))
+    features = features.reshape(len(shown), -1, WIDTH).mean(axis=1)
     return _entry(folder, spec, at), _network(spec, at), features
 
 

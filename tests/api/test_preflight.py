@@ -2,7 +2,7 @@
 
 import pytest
 
-from headstart.api.preflight import find_task_problems
+from headstart.api.preflight import find_task_problems, find_unused_settings
 from headstart.core.job import make_job
 from headstart.core.types import CLASSIFICATION, REGRESSION
 
@@ -20,3 +20,16 @@ from headstart.core.types import CLASSIFICATION, REGRESSION
 def test_a_metric_of_another_task_is_refused(task, metric, refused):
     problems = find_task_problems(make_job(data="x", metric=metric), task)
     assert [problem.where for problem in problems] == (["--metric"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({"bands": "triples", "strategy": "auto"}, ["--strategy"]),
+        ({"bands": "triples", "max_latency": "20ms"}, ["--max-latency"]),
+        ({"bands": "triples"}, []),
+        ({"bands": "4,3,2"}, []),
+    ],
+)
+def test_bands_in_triples_go_with_frozen_trunks_alone(settings, refused):
+    assert [problem.where for problem in find_unused_settings(make_job(data="x", **settings))] == refused

@@ -97,6 +97,13 @@ def test_the_export_agrees_with_keras_and_is_kept(lite0, eight, shared_store):
         assert a.shape == b.shape == (40, depth.dim)
         row = openvino_conversion.compare_vectors(a, b)
         assert row["max_relative"] <= 1e-4 and row["min_cosine"] >= 0.99999
+    views = eight[8:24].reshape(8, -1, *eight.shape[2:])  # two a picture, one below the other
+    engine = loading.load_engine(lite0, shared_store, Console(quiet=True), views, threads=2)
+    for one in (keras_engine, engine):
+        [(_, means)] = one.run([(0, views)])
+        for mean, each in zip(means, found, strict=True):
+            row = openvino_conversion.compare_vectors(mean, each[:16].reshape(8, 2, -1).mean(axis=1))
+            assert row["max_relative"] <= 1e-4
 
 
 @pytest.mark.medium

@@ -61,6 +61,20 @@ def test_bands_are_scaled_alike_in_all_pictures_and_the_rule_is_told(read, tmp_p
     assert "bands 1, 4, 5 of 5, all that vary; the 2nd to 98th percentile" in told
 
 
+def test_all_bands_may_be_read_three_at_a_time(read, tmp_path, capsys):
+    write_band_files(tmp_path / "zoo")
+    data = read(tmp_path / "zoo", bands="triples")
+    assert data.reading.ranges.bands == (1, 2, 3, 4, 5)
+    assert np.argmax(data.reading.ranges.mix, axis=1).tolist() == [0, 1, 2, 3, 4, 0]
+    assert "three bands at a time: the trunk runs 2 times a picture" in capsys.readouterr().err
+    for at in range(4):
+        path = tmp_path / "colour" / "ab"[at % 2] / f"{at}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(make_scene() + np.uint8(at)).save(path)
+    with pytest.raises(UsageError, match="there are no bands to choose"):
+        read(tmp_path / "colour", bands="triples", name="colour")
+
+
 def test_chosen_bands_become_red_green_and_blue(read, tmp_path, capsys):
     write_band_files(tmp_path / "zoo")
     data = read(tmp_path / "zoo", bands="3,2,1")

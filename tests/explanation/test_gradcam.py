@@ -147,11 +147,11 @@ def test_a_run_that_trained_a_network_is_explained_through_it(tmp_path):
     assert found.evidence == pytest.approx(wanted, abs=1e-4 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("head", ["lda", "knn"])
-def test_heads_of_both_kinds_on_two_trunks_add_up(tmp_path, head):
+@pytest.mark.parametrize(("head", "bands"), [("lda", 0), ("knn", 0), ("lda", 5)])
+def test_heads_of_both_kinds_on_two_trunks_add_up(tmp_path, head, bands):
     from headstart.explanation.explain_image import Explainer
 
-    _, shown = export_runs.make(tmp_path, head=head, sizes=(32, 48))
+    _, shown = export_runs.make(tmp_path, head=head, sizes=(32, 48), bands=bands)
     explainer = Explainer(tmp_path / "model")
     assert explainer.automatic[0] == "cam"
     assert ("held fixed" in explainer.automatic[1]) == (head == "knn")

@@ -38,7 +38,7 @@ def made(tmp_path_factory):
 
 
 def shown(source, files):
-    """Input -> (M, H, W, 3) uint8."""
+    """Input -> (M, H, W, 3)."""
     contents = [file.read_bytes() for file in files]
     return {
         one.name: np.stack([preprocessing.decode_picture(each, one.spec) for each in contents])
@@ -64,6 +64,7 @@ SETTINGS = [{"head": head} for head in HEADS] + [
     {"head": "lda", "doubt": "mahalanobis"},
     {"head": "ridge", "doubt": ""},
     {"head": "ridge_regression", "task": "regression"},
+    {"head": "lda", "sizes": (32, 48), "bands": 5},
 ]
 
 

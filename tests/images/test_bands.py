@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from headstart.core.types import InputSpec, PixelRanges
-from headstart.images.bands import make_mix, mix_bands
+from headstart.exporting import predict_template
+from headstart.exporting.export_source import decoding_rule
+from headstart.images.bands import make_mix, make_triples, mix_bands
 from headstart.images.codecs import open_picture
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import decode_picture, read_bytes
@@ -87,6 +89,23 @@ def test_other_counts_and_other_kinds_of_picture_are_refused_with_the_count():
         open_picture(write_geotiff(make_bands(make_scene())[:2]), ranges=ranges((1, 2)))
     with pytest.raises(PictureError, match="it is of 5 bands, the training pictures are grey or colour"):
         open_picture(write_geotiff(make_bands(make_scene())), ranges=PixelRanges(integers=(0.0, 65535.0)))
+
+
+@pytest.mark.parametrize(("resize", "mean"), [("crop", 0.0), ("pad", 100.0)])
+def test_triples_are_views_one_below_the_other_and_their_mean_is_shown(resize, mean):
+    content = write_geotiff(make_bands(make_scene()))
+    settings = {"size_px": 24, "resize": resize, "mean": (mean, 2 * mean, mean / 2)}
+    triples = ranges((1, 2, 3, 4, 5), 0, 5200, make_triples(5))
+    spec = InputSpec(**settings, ranges=triples)
+    views = [InputSpec(**settings, ranges=ranges(bands, 0, 5200)) for bands in ((1, 2, 3), (4, 5, 1))]
+    assert (spec.views, spec.shape) == (2, (48, 24, 3))
+    seen = decode_picture(content, spec)
+    np.testing.assert_allclose(seen, np.concatenate([decode_picture(content, view) for view in views]), atol=1e-4)
+    rule = predict_template.decode(content, [decoding_rule(spec)])
+    np.testing.assert_array_equal(rule[0], seen)
+    shown = [np.asarray(open_picture(content, ranges=each.ranges).decode_rgb(), float) for each in (spec, *views)]
+    np.testing.assert_allclose(shown[0], (shown[1] + shown[2]) / 2, atol=1)
+    assert make_triples(3) == IDENTITY and len(make_triples(13)) == 15 and make_triples(1) == ((1.0,),) * 3
 
 
 def test_a_mix_weighs_every_band_and_inflating_the_first_convolution_is_the_same():

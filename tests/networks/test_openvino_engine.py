@@ -38,6 +38,16 @@ def all_vectors(found):
     return [np.concatenate(parts) for parts in zip(*(vectors for _, vectors in found), strict=True)]
 
 
+def test_outputs_are_means_over_the_views_of_a_picture(tiny):
+    views = PICTURES[:21].reshape(7, 24, 8, 3)  # three, one below the other
+    single = all_vectors(openvino_engine.Engine(tiny, threads=1).run([(None, PICTURES[:21])]))
+    engine = openvino_engine.Engine(tiny, threads=2, views=3)
+    found = all_vectors(engine.run([(0, views[:5]), (1, views[5:])]))
+    assert engine.shape == (24, 8, 3)
+    for mean, each in zip(found, single, strict=True):
+        np.testing.assert_allclose(mean, each.reshape(7, 3, *each.shape[1:]).mean(axis=1), rtol=1e-5, atol=1e-4)
+
+
 def test_keys_and_order_are_kept_and_every_picture_gets_its_vectors(tiny):
     sizes = [1, 7, 16, 40]
     many = np.concatenate([PICTURES] * 3)[: sum(sizes)]

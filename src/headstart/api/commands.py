@@ -112,7 +112,7 @@ def fit(
         resize: how pictures become square; auto measures it where a crop would lose much.
         window: of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; that of each picture by default.
         slice: of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default.
-        bands: bands of every picture that are read, by number: 4,3,2 for red, green and blue.
+        bands: bands of every picture that are read, by number: 4,3,2 for red, green and blue; triples: three at a time.
         no_thumbnails: keep no small copies of pictures: not in the run, its page or its heat maps.
         costs: CSV file: first row and column class names, cell = cost of answering column for row.
         images: folder where the relative paths of a table start; its own folder when empty.

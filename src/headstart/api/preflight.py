@@ -16,7 +16,7 @@ from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.errors import HeadstartError, NoOpError, Problem, SetupError, UsageError, format_nearest, make_error
-from headstart.core.job import Job, format_flag
+from headstart.core.job import TRIPLES, Job, format_flag
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import require_free_folder, require_outside, require_same_job
@@ -76,6 +76,8 @@ def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:
 def find_unused_settings(job: Job) -> list[Problem]:
     """Every setting that would be taken and do nothing, one sentence each."""
     default = Job(data=job.data)
+    if problems := _find_triple_problems(job):
+        return problems
     if job.strategy == "probe":
         changed = [name for name in TRAINING_SETTINGS if getattr(job, name) != getattr(default, name)]
         if job.track == "mlflow":  # it gets the result and the model too
@@ -86,6 +88,19 @@ def find_unused_settings(job: Job) -> list[Problem]:
         what = "trials has no effect with a recipe: that one is trained as given"
         return [Problem(format_flag("trials"), what, "leave out --trials")]
     return []
+
+
+def _find_triple_problems(job: Job) -> list[Problem]:
+    if job.bands != TRIPLES:
+        return []
+    problems = []
+    if job.strategy != "probe":
+        sentence = f"strategy `{job.strategy}` trains networks on three channels, and bands come in triples"
+        problems.append(Problem("--strategy", sentence, "--strategy probe fits a head on frozen features"))
+    if job.max_latency:
+        sentence = "max latency is measured on one run of a trunk, and it runs several times for bands in triples"
+        problems.append(Problem("--max-latency", sentence, "leave out --max-latency"))
+    return problems
 
 
 def require_fitting_settings(job: Job, data: Dataset) -> None:

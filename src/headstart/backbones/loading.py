@@ -232,18 +232,25 @@ def load_engine(
 ) -> openvino_engine.Engine | Any:
     """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said.
 
-    It takes pictures of the type of `pictures`. With `cut`, a level but the last, only the part up to it runs: the map
-    there, (b, h, w, c), then the pooled features of each level up to it.
+    It takes pictures of the type and height of `pictures`, of several views one below the other. With `cut`, a level
+    but the last, only the part up to it runs: the map there, (b, h, w, c), then the pooled features of each level up
+    to it.
     """
+    side = pictures.shape[2]
+    views, pictures = pictures.shape[1] // side, pictures.reshape(-1, side, side, 3)[: len(pictures)]
     if openvino_engine.find_openvino_version() is None:
         return _load_keras_engine(trunk, store, console, pictures, precision, cut)
     path = make_trunk_folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
     outputs, dtype = cut_outputs(trunk.spec, cut) if cut else None, str(pictures.dtype)
-    engine = openvino_engine.Engine(path, threads=threads, outputs=outputs, dtype=dtype)
+    compile_trunk = partial(openvino_engine.Engine, path, threads=threads, dtype=dtype)
+    engine = compile_trunk(outputs=outputs, views=views)
+
+    def measure() -> dict[str, float]:  # one pass
+        stream = engine if views == 1 else compile_trunk()
+        return latency.measure_latency(stream, partial(compile_trunk, batch=1), pictures)
+
     if not cut and precision == "f32" and _is_of_source(trunk):
-        compile_single = partial(openvino_engine.Engine, path, threads=threads, batch=1, dtype=dtype)
-        measurement = partial(latency.measure_latency, engine, compile_single, pictures)
-        latency.measure_once(trunk.spec, store, measurement, threads=threads, engine=openvino_engine.engine_name())
+        latency.measure_once(trunk.spec, store, measure, threads=threads, engine=openvino_engine.engine_name())
     return engine
 
 

@@ -36,6 +36,7 @@ FilePath: TypeAlias = str  # a setting of this type names a file; who answers fo
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 PATH_SETTINGS = ("data", "costs", "images")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
+TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
 READING_SETTINGS = (*TABLE_SETTINGS, "resize", "window", "slice", "bands")  # what every command that reads DATA takes
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
@@ -89,7 +90,10 @@ class Job:
     slice: str = _option(
         "", "of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default"
     )
-    bands: str = _option("auto", "bands of every picture that are read, by number: 4,3,2 for red, green and blue")
+    bands: str = _option(
+        "auto",
+        "bands of every picture that are read, by number: 4,3,2 for red, green and blue; triples: three at a time",
+    )
     no_thumbnails: bool = _option(False, "keep no small copies of pictures: not in the run, its page or its heat maps")
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
     images: FilePath = _option("", "folder where the relative paths of a table start; its own folder when empty")
@@ -199,11 +203,13 @@ def parse_bytes(text: str, where: str = "--max-size") -> float:
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
-    """`4,3,2` as numbers of bands from 1, each once; empty for `auto`; raises UsageError."""
-    parts = [] if text == "auto" else text.split(",")
+    """`4,3,2` as numbers of bands from 1, each once; empty for `auto` and `triples`; raises UsageError."""
+    parts = [] if text in ("auto", TRIPLES) else text.split(",")
     bands = tuple(int(part) for part in parts if re.fullmatch(r"\s*[1-9]\d{0,3}\s*", part))
     if len(bands) < len(parts) or len(set(bands)) < len(bands):
-        raise UsageError(f"`{text}` names no bands", where="--bands", hint="write auto, or numbers from 1 as in 4,3,2")
+        raise UsageError(
+            f"`{text}` names no bands", where="--bands", hint="write auto, triples, or numbers from 1 as in 4,3,2"
+        )
     return bands
 
 

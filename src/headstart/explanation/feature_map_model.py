@@ -33,7 +33,7 @@ class TrunkInputs:
 
     name: str  # the file, or the name under which it came
     size: tuple[int, int]  # width and height in px, upright
-    pictures: tuple[np.ndarray, ...]  # (S, S, 3) uint8 or float32 a trunk
+    pictures: tuple[np.ndarray, ...]  # (V * S, S, 3) uint8 or float32 a trunk
     boxes: tuple[Box, ...]  # the part that each trunk sees, in px of the upright picture
 
     @property
@@ -76,8 +76,8 @@ class FeatureMapModel:
             columns: list[MapColumns] = []
             edit = partial(add_map_outputs, columns=columns)
             path = self.model.folder / trunk.ir
-            settings: Any = {"threads": count_threads(), "batch": INFERENCE_BATCH, "dtype": trunk.input.dtype}
-            trunks.append((Engine(path, **settings, edit=edit, mapped=False), columns))
+            given: Any = {"dtype": trunk.input.dtype, "views": trunk.input.views, "edit": edit, "mapped": False}
+            trunks.append((Engine(path, threads=count_threads(), batch=INFERENCE_BATCH, **given), columns))
         return tuple(trunks)
 
     @property

@@ -52,11 +52,20 @@ def blend_masks(
     """(B, S, S, 3) a trunk: the picture where a mask (B, g, g) over `maps.box` is 1, `instead` where it is 0."""
     blended = []
     for sharp, soft, box in zip(maps.pictures, instead, maps.boxes, strict=True):
-        parts = [_sample_mask(mask, maps.box, box, len(sharp), smooth)[..., None] for mask in masks]
+        height, side = sharp.shape[:2]  # the views of a picture lie one below the other
+        parts = [
+            np.tile(_sample_mask(mask, maps.box, box, side, smooth), (height // side, 1))[..., None] for mask in masks
+        ]
         blended.append(
             np.stack([_as_levels(soft + part * (sharp.astype(np.float32) - soft), sharp.dtype) for part in parts])
         )
     return blended
+
+
+def _average_colour(picture: np.ndarray) -> np.ndarray:
+    """(V * S, 1, 3) float32, the mean colour of each view of a picture (V * S, S, 3)."""
+    side = picture.shape[1]
+    return np.repeat(picture.reshape(-1, side * side, 3).mean(axis=1, dtype=np.float32), side, axis=0)[:, None]
 
 
 def _as_levels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -67,7 +76,7 @@ def _as_levels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _margins_through(map_model: FeatureMapModel, maps: TrunkInputs, masks: np.ndarray, position: int) -> np.ndarray:
     """(B,) logit margin of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
-    colours = tuple(_as_levels(picture.mean(axis=(0, 1)), picture.dtype) for picture in maps.pictures)
+    colours = tuple(_as_levels(_average_colour(picture), picture.dtype) for picture in maps.pictures)
     margins = [
         map_model.class_margins(blend_masks(maps, part, colours, smooth=smooth), position)
         for part in (masks[start : start + INFERENCE_BATCH] for start in range(0, len(masks), INFERENCE_BATCH))

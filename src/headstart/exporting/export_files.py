@@ -47,7 +47,7 @@ def describe_export(source: ExportSource, exporter: Exporter, precision: str) ->
         "inputs": [
             {
                 "name": entry.name,
-                "shape": [None, entry.spec.size_px, entry.spec.size_px, 3],
+                "shape": [None, *entry.spec.shape],
                 "values": "RGB 0..255; rescaling is part of the graph",
                 **decoding_rule(entry.spec),
                 "in_words": format_decoding(entry.spec),

@@ -36,16 +36,17 @@ def build_keras_graph(source: ExportSource) -> Any:
         import keras
 
     given = graph_inputs(source.manifest)
-    tensors = {
-        each.name: keras.Input((each.spec.size_px, each.spec.size_px, 3), name=each.name, dtype="float32")
-        for each in given
-    }
+    tensors = {each.name: keras.Input(each.spec.shape, name=each.name, dtype="float32") for each in given}
     features: dict[tuple[str, str], Any] = {}
     with silence_frameworks():
         for entry in source.manifest.trunks:
             pictures = next(tensors[graph_input.name] for graph_input in given if entry.name in graph_input.trunks)
+            side, views = entry.input.size_px, entry.input.views
+            pictures = keras.ops.reshape(pictures, (-1, side, side, 3)) if views > 1 else pictures
             outputs = _cut_trunk(source, entry)(pictures)
             parts = outputs if isinstance(outputs, list | tuple) else [outputs]
+            if views > 1:
+                parts = [keras.ops.mean(keras.ops.reshape(x, (-1, views, x.shape[-1])), axis=1) for x in parts]
             features |= {(entry.name, depth.name): part for depth, part in zip(entry.depths, parts, strict=True)}
     blocks = [features[feature.backbone, feature.depth] for feature in source.manifest.features]
     joined = keras.layers.Concatenate(name="joined")(blocks) if len(blocks) > 1 else blocks[0]

@@ -32,6 +32,7 @@ from headstart.images.band_values import (
     read_geotiff,
     reduce_array,
     reduce_size,
+    stack_views,
 )
 from headstart.images.medical_values import (
     Volume,
@@ -140,7 +141,7 @@ def _decode_medical(medical, content, rule):
 
 
 def _read_bands(content, ranges, least):
-    """A picture of many bands as (h, w, 3) float32: each band scaled by its range, then summed by the weights."""
+    """A picture of many bands as (h, w, 3 V) float32: each band scaled by its range, then summed by the weights."""
     with contextlib.ExitStack() as stack:
         if is_array(content):
             picture = load_array(content)
@@ -164,13 +165,13 @@ def _read_bands(content, ranges, least):
 
 
 def _fit_levels(levels, extent, rule, turn):
-    """Levels (h, w, 1 or 3) float32 as (size_px, size_px, 3), each band resized by itself."""
+    """Levels (h, w, 1 or 3 V) float32 as (V * size_px, size_px, 3), each band resized by itself."""
     bands = []
-    for at in range(3):
+    for at in range(max(3, len(rule["ranges"]["mix"]))):
         band = Image.fromarray(np.ascontiguousarray(levels[..., at % levels.shape[2]]))
-        small = _resize_to_input(band, extent, rule, at)
+        small = _resize_to_input(band, extent, rule, at % 3)
         bands.append(np.asarray(small.transpose(Image.Transpose[turn]) if turn else small))
-    return np.clip(np.stack(bands, axis=-1), 0, 255)
+    return np.clip(stack_views(bands), 0, 255)
 
 
 def _to_levels(image, layout, content, ranges):

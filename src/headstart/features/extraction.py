@@ -11,6 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def extract_features(
     vectors = {d.name: cache.take_rows(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
     embeddings = Embeddings(
         key=key,
-        spec=resolved.spec,
+        spec=replace(resolved.spec, flops=resolved.spec.flops * key.input.views),
         rows=rows,
         vectors=vectors,
         seconds=time.monotonic() - started,

@@ -33,7 +33,7 @@ class Estimate:
 def count_missing_rows(
     data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndarray | None = None
 ) -> dict[str, int]:
-    """Pictures, by default all, that must still go through each backbone in float32; equal bytes count once."""
+    """Runs of each backbone that pictures, by default all, still need in float32; equal bytes count once."""
     from headstart.backbones import loading
     from headstart.core.storage.row_cache import RowStore, parse_keys
     from headstart.features.feature_cache import cache_address, make_embed_key
@@ -45,7 +45,7 @@ def count_missing_rows(
         backbone = loading.find_backbone(name)
         key = make_embed_key(backbone, data.adapt_input(backbone.spec.input))
         cache = RowStore(store.root / cache_address(key), {depth.name: depth.dim for depth in key.depths})
-        counts[name] = cache.count_missing(keys)
+        counts[name] = cache.count_missing(keys) * key.input.views
     return counts
 
 

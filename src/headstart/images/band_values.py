@@ -98,7 +98,7 @@ def reduce_size(size: tuple[int, int], least: int) -> tuple[int, int]:
 
 
 def mix_bands(values: np.ndarray, valid: np.ndarray, ends: Any, mix: Any) -> np.ndarray:
-    """Bands (H, W, B) as (H, W, 3) float32 levels 0..255; `ends` are B pairs, `mix` has three rows of B weights."""
+    """Bands (H, W, B) as (H, W, 3 V) float32 levels 0..255; `ends` are B pairs, `mix` has 3 V rows of B weights."""
     exact = (np.int8, np.uint8, np.int16, np.uint16, np.float32)
     kind = np.float32 if values.dtype in exact else np.float64
     low, high = np.nan_to_num(np.array(ends, np.float64)).T
@@ -111,3 +111,8 @@ def mix_bands(values: np.ndarray, valid: np.ndarray, ends: Any, mix: Any) -> np.
     np.clip(levels, 0, 255, out=levels)
     mixed = levels.astype(np.float32, copy=False) @ np.array(mix, np.float32).T
     return np.asarray(np.clip(mixed, 0, 255, out=mixed), np.float32)
+
+
+def stack_views(bands: Any) -> np.ndarray:
+    """3 V bands (h, w) as (V * h, w, 3): three are a view, and one view lies below the other."""
+    return np.concatenate([np.stack(bands[at : at + 3], axis=-1) for at in range(0, len(bands), 3)])

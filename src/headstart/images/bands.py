@@ -39,7 +39,7 @@ class BandPicture(Picture):
             raise PictureError("unreadable", f"{self.n_bands:,} bands are more than {MAX_BANDS}")
 
     def decode_levels(self, least: int = 0) -> np.ndarray:
-        """See `Picture.decode_levels`: (H, W, 3), its shorter side at least `least` px if it is reduced."""
+        """See `Picture.decode_levels`: (H, W, 3 V), its shorter side at least `least` px if it is reduced."""
         bands = self._list_bands()
         self.extent = width, height = reduce_size(self.size, least)
         values, valid = self.read_bands(bands, width, height)
@@ -50,8 +50,9 @@ class BandPicture(Picture):
         return mix_bands(values, valid, ends, self.ranges.mix or make_mix(len(bands)))
 
     def decode_rgb(self, least: int = 0) -> Image.Image:
-        """The mix as an 8-bit picture."""
-        return Image.fromarray(np.asarray(self.decode_levels(least) + 0.5, np.uint8))
+        """The mix, of several views their mean, as an 8-bit picture."""
+        levels = self.decode_levels(least)
+        return Image.fromarray(np.asarray(levels.reshape(*levels.shape[:2], -1, 3).mean(axis=2) + 0.5, np.uint8))
 
     def sample_values(self, bands: Sequence[int]) -> np.ndarray:
         """(n, B) float64 values on a coarse grid; what is no data is NaN."""
@@ -102,3 +103,9 @@ def make_mix(n_bands: int) -> tuple[tuple[float, ...], ...]:
     turns = np.arange(n_bands) % 3 == np.arange(3)[:, None]
     mix = np.where(turns.any(axis=1, keepdims=True) & (n_bands > 1), turns, True).astype(float)
     return tuple(map(tuple, (mix / mix.sum(axis=1, keepdims=True)).tolist()))
+
+
+def make_triples(n_bands: int) -> tuple[tuple[float, ...], ...]:
+    """Weights (3 V rows of B) of V views: three neighbouring bands each, the last filled up from the first band on."""
+    rows = np.eye(n_bands)[np.arange(-(-n_bands // 3) * 3) % n_bands]
+    return tuple(map(tuple, rows.tolist()))

@@ -26,14 +26,14 @@ _FILE = "pictures.npy"
 
 
 def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, console: Console) -> np.ndarray:
-    """Rows (M,) of a data set as (M, size_px, size_px, 3) of `spec.dtype`, not to be written to.
+    """Rows (M,) of a data set as (M, *spec.shape) of `spec.dtype`, not to be written to.
 
     Raises:
         DataError: A file vanished, changed or cannot be decoded any more.
         SetupError: The disk has no room for them.
     """
     rows, spec = np.asarray(rows, np.int64), data.adapt_input(spec)
-    shape, dtype = (len(rows), spec.size_px, spec.size_px, 3), np.dtype(spec.dtype)
+    shape, dtype = (len(rows), *spec.shape), np.dtype(spec.dtype)
     size_bytes = math.prod(shape) * dtype.itemsize
     if size_bytes <= IN_MEMORY:
         pixels = np.empty(shape, dtype)

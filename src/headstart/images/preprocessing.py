@@ -24,7 +24,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import read_inside
 from headstart.core.types import InputSpec
-from headstart.images.band_values import is_tiff
+from headstart.images.band_values import is_tiff, stack_views
 from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, open_picture
 from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format
 from headstart.images.formats import geotiff
@@ -43,7 +43,7 @@ def decoder_revision() -> str:
 
 
 def decode_picture(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """A picture file's bytes as a trunk's input: (size_px, size_px, 3) RGB of `spec.dtype`, upright.
+    """A picture file's bytes as a trunk's input: (size_px, size_px, 3) RGB of `spec.dtype`, upright; or `spec.shape`.
 
     Raises:
         PictureError: It cannot be read to its end, or has more than `max_pixels`.
@@ -67,19 +67,19 @@ def fit_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
 def _fit_levels(
     levels: np.ndarray, extent: tuple[float, float], spec: InputSpec, turn: Callable[[Image.Image], Image.Image]
 ) -> np.ndarray:
-    """Levels (h, w, 1 or 3) float32 as (size_px, size_px, 3) float32 0..255, each band resized by itself."""
+    """Levels (h, w, 1 or 3 V) float32 as `spec.shape` float32 0..255, each band resized by itself."""
     bands = [
         np.asarray(
             turn(
                 _resize_to_spec(
-                    Image.fromarray(np.ascontiguousarray(levels[..., at % levels.shape[2]])), extent, spec, at
+                    Image.fromarray(np.ascontiguousarray(levels[..., at % levels.shape[2]])), extent, spec, at % 3
                 )
             )
         )
-        for at in range(3)
+        for at in range(3 * spec.views)
         if at < levels.shape[2] or spec.resize == "pad"
     ]
-    fitted = np.stack(bands, axis=-1) if len(bands) == 3 else np.repeat(bands[0][..., None], 3, axis=-1)
+    fitted = np.repeat(bands[0][..., None], 3, axis=-1) if len(bands) == 1 else stack_views(bands)
     return np.clip(fitted, 0, 255, out=fitted)
 
 
@@ -183,7 +183,7 @@ def decode_batches(
     """Decode rows (M,) of `uris` below `root` in parallel, in order; at most `ahead` batches wait beside the current.
 
     Yields:
-        Rows (b,) int64 and their pictures (b, size_px, size_px, 3) of `spec.dtype`; the last batch may be smaller.
+        Rows (b,) int64 and their pictures (b, *spec.shape) of `spec.dtype`; the last batch may be smaller.
 
     Raises:
         DataError: A file vanished, changed (by `digests`, SHA-256 hex) or cannot be decoded any more.
@@ -195,7 +195,7 @@ def decode_batches(
     try:
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
-            pictures = np.empty((len(part), spec.size_px, spec.size_px, 3), dtype=spec.dtype)
+            pictures = np.empty((len(part), *spec.shape), dtype=spec.dtype)
             jobs = [
                 pool.submit(_decode_into, pictures[at : at + _SLICE], root, uris, part[at : at + _SLICE], spec, digests)
                 for at in range(0, len(part), _SLICE)

@@ -231,10 +231,13 @@ class KerasEngine:
         self.model, self.batch = model, INFERENCE_BATCH
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
-        """See `headstart.networks.openvino_engine.Engine.run`."""
+        """See `headstart.networks.openvino_engine.Engine.run`; several views of a picture lie one below the other."""
         for key, pictures in batches:
-            parts = [self._predict_padded(pictures[at : at + self.batch]) for at in range(0, len(pictures), self.batch)]
-            yield key, tuple(np.concatenate(vectors) for vectors in zip(*parts, strict=True))
+            count, side = len(pictures), pictures.shape[2]
+            views = pictures.reshape(-1, side, side, 3)
+            parts = [self._predict_padded(views[at : at + self.batch]) for at in range(0, len(views), self.batch)]
+            outputs = [np.concatenate(vectors) for vectors in zip(*parts, strict=True)]
+            yield key, tuple(x.reshape(count, -1, *x.shape[1:]).mean(axis=1) for x in outputs)
 
     def _predict_padded(self, pictures: np.ndarray) -> list[np.ndarray]:
         padded = np.zeros((self.batch, *pictures.shape[1:]), np.float32)

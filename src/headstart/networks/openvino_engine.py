@@ -101,6 +101,35 @@ def set_input_type(model: Any, dtype: str) -> None:
     model.validate_nodes_and_infer_types()
 
 
+def split_views(pictures: Any, size_px: int) -> Any:
+    """The node that gives views (B * V, size_px, size_px, 3) of pictures (B, V * size_px, size_px, 3)."""
+    load_openvino()
+    from openvino import opset13 as ops
+
+    return ops.reshape(pictures, np.array([-1, size_px, size_px, 3]), False)
+
+
+def average_views(vectors: Any, views: int) -> Any:
+    """The node that gives the mean (B, …) of the values (B * V, …) of a node over the views of each picture."""
+    from openvino import opset13 as ops
+
+    shape = [side.get_length() for side in list(vectors.get_partial_shape())[1:]]
+    return ops.reduce_mean(ops.reshape(vectors, np.array([-1, views, *shape]), False), np.array([1]), False)
+
+
+def _average_views(model: Any, views: int) -> Any:
+    """A graph of one picture as a graph of one with several views."""
+    ov = load_openvino()
+    [whole] = model.get_parameters()
+    _, height, width, _ = whole.get_partial_shape().to_shape()
+    model.reshape({0: [views, height, width, 3]})
+    pictures = ov.opset13.parameter([1, views * height, width, 3], whole.get_element_type(), name=whole.friendly_name)
+    for reader in whole.output(0).get_target_inputs():
+        reader.replace_source_output(split_views(pictures, height).output(0))
+    means = [average_views(result.input_value(0), views) for result in model.get_results()]
+    return ov.Model([ov.opset13.result(mean) for mean in means], [pictures], "views")
+
+
 @dataclass(slots=True)
 class _Batch:
     """A batch on its way: the caller's key, its vectors, and how many pictures are still to come."""
@@ -118,6 +147,7 @@ class Engine:
             otherwise for the most pictures a second; the vectors are the same.
         outputs: Names of the outputs to compute, in this order; None for all, in the file's order.
         size_px: Height and width of a picture where they are not those of the file; the trunk must be convolutional.
+        views: V of each picture, one below the other: (B, V * H, W, 3); outputs are their mean.
         dtype: Of the pictures: `uint8`, or `float32` 0..255 with fractions.
         edit: Changes the graph, of one picture, before it is compiled; None leaves it as it is.
         mapped: Weights stay pages of the file; one that is then written over in place would end the process.
@@ -135,6 +165,7 @@ class Engine:
         outputs: Sequence[str] | None = None,
         size_px: int | None = None,
         dtype: str = "uint8",
+        views: int = 1,
         edit: Callable[[Any], Any] | None = None,
         mapped: bool = True,
     ) -> None:
@@ -157,6 +188,9 @@ class Engine:
             model.reshape({0: [1, *self.shape]})
             set_input_type(model, dtype)
             model = edit(model) if edit else model
+            if views > 1:
+                model = _average_views(model, views)
+                self.shape = (views * self.shape[0], *self.shape[1:])
             self._compiled = core.compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError) as err:
             raise SetupError(f"OpenVINO cannot compile the trunk: {err}", where=str(ir_path)) from err

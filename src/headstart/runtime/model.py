@@ -77,6 +77,7 @@ class Model:
                     threads=count_threads(),
                     batch=batch,
                     dtype=trunk.input.dtype,
+                    views=trunk.input.views,
                     mapped=False,
                 )
                 for trunk in self.manifest.trunks

@@ -31,7 +31,7 @@ class PixelRanges:
     n_bands: int = field(default=0, metadata={"digest": "unless default"})  # of every file; 0 for grey and colour
     bands: tuple[int, ...] = field(default=(), metadata={"digest": "unless default"})  # B of them, the first is 1
     band_ranges: tuple[tuple[float, float], ...] = field(default=(), metadata={"digest": "unless default"})  # B ends
-    mix: tuple[tuple[float, ...], ...] = field(default=(), metadata={"digest": "unless default"})  # 3 x B weights
+    mix: tuple[tuple[float, ...], ...] = field(default=(), metadata={"digest": "unless default"})  # 3 V x B weights
 
 
 OWN_RANGES = PixelRanges()
@@ -41,6 +41,8 @@ NOT_HERE = "not here"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
     """How a picture becomes a trunk's input: (B, size_px, size_px, 3) RGB 0..255, of `dtype`.
+
+    Of several views, each three bands, one lies below the other: `shape`. The trunk sees each; features are averaged.
 
     Scaling is part of the trunk's own graph: `x = (channels(x) * scale - mean) / std`.
     """
@@ -59,6 +61,16 @@ class InputSpec:
     def dtype(self) -> str:
         """`uint8`, or for a set with pictures beyond 8 bits `float32`."""
         return "float32" if self.ranges.precise else "uint8"
+
+    @property
+    def views(self) -> int:
+        """V, how often the trunk runs for a picture."""
+        return max(1, len(self.ranges.mix) // 3)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a decoded picture: (V * size_px, size_px, 3)."""
+        return self.views * self.size_px, self.size_px, 3
 
     @property
     def pad_rgb(self) -> tuple[int, int, int]:

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from headstart.core.console import Console
+from headstart.core.job import TRIPLES, Job
 from headstart.core.settings import count_threads
 from headstart.core.types import PixelRanges, SkippedFile
-from headstart.images.bands import BandPicture, format_count, make_mix, measure_ranges
+from headstart.images.bands import BandPicture, format_count, make_mix, make_triples, measure_ranges
 from headstart.images.codecs import open_picture
 from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import read_bytes
@@ -45,13 +46,12 @@ def skip_other_counts(uris: Iterable[str], counts: Iterable[int], n_bands: int) 
     ]
 
 
-def choose_bands(
-    root: str, uris: Sequence[str], n_bands: int, chosen: tuple[int, ...], console: Console
-) -> PixelRanges:
-    """How pictures of `n_bands` are read; `chosen` bands, or where it is empty all that carry something.
+def choose_bands(root: str, uris: Sequence[str], n_bands: int, job: Job, console: Console) -> PixelRanges:
+    """How pictures of `n_bands` are read; the bands of the job, or where it names none all that carry something.
 
     A band that has data in few pictures, or is of one value, is left out, and said so.
     """
+    chosen = job.chosen_bands
     bands = chosen or tuple(range(1, n_bands + 1))
     rows = evenly_spaced(len(uris), SAMPLED)
     with ThreadPoolExecutor(count_threads()) as pool:
@@ -73,12 +73,16 @@ def choose_bands(
     listed = f"band{'s' if len(names) > 1 else ''} {', '.join(map(str, names))} of {n_bands}"
     scaled = "the 2nd to 98th percentile of each over the set is black to white"
     console.print_line("read", f"{listed}, {'as asked for' if chosen else 'all that vary'}; {scaled}")
+    mix = make_triples(len(names)) if job.bands == TRIPLES else make_mix(len(names))
+    if job.bands == TRIPLES:
+        times = f"the trunk runs {len(mix) // 3} times a picture, and its features are averaged"
+        console.print_line("read", f"three bands at a time: {times}")
     return PixelRanges(
         precise=True,
         n_bands=n_bands,
         bands=names,
         band_ranges=tuple(ends[at] if not math.isnan(ends[at][0]) else (0.0, 0.0) for at in taken),
-        mix=make_mix(len(names)),
+        mix=mix,
     )
 
 

@@ -165,7 +165,7 @@ def _make_reading(resize: str, ranges: PixelRanges) -> PictureReading:
 def _read_bands_alike(root: str, labelling: Labelling, inspected: Inspections, ctx: Context) -> PixelRanges:
     """Pictures of many bands are described anew in the bands and ranges of the set; other counts are skipped."""
     counts = read_band_counts(inspected.rows)
-    if not counts.any() and not ctx.job.chosen_bands:
+    if not counts.any() and ctx.job.bands == "auto":
         return OWN_RANGES
     labelled = _find_positions(labelling.records, inspected)
     n_bands = band_reading.find_band_count(counts[labelled].tolist())
@@ -177,10 +177,10 @@ def _read_bands_alike(root: str, labelling: Labelling, inspected: Inspections, c
     inspected.take(np.flatnonzero(fits))
     if n_bands:
         uris = measured or inspected.uris
-        ranges = band_reading.choose_bands(root, uris, n_bands, ctx.job.chosen_bands, ctx.console)
+        ranges = band_reading.choose_bands(root, uris, n_bands, ctx.job, ctx.console)
         inspected.update(FileInspector(root, ctx.store, ranges), np.arange(len(inspected.uris)), ctx.console)
         return ranges
-    if ctx.job.chosen_bands:
+    if ctx.job.bands != "auto":
         raise UsageError("the pictures are grey or colour: there are no bands to choose", where="--bands")
     return OWN_RANGES
 

@@ -17,7 +17,7 @@ from headstart.exporting import openvino_uncertainty
 from headstart.exporting.export_source import STRANGE_IN_8_BITS, Exporter, ExportSource, graph_inputs
 from headstart.exporting.openvino_uncertainty import float_constant
 from headstart.networks.openvino_conversion import quantise_trunk
-from headstart.networks.openvino_engine import load_openvino, save_graph
+from headstart.networks.openvino_engine import average_views, load_openvino, save_graph, split_views
 
 _RUNTIME = '''\
 def load(path, told):
@@ -56,7 +56,8 @@ def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: li
     for at, entry in enumerate(source.manifest.trunks):
         (place / f"trunk{at}").mkdir()
         calibration = next(shown for each, shown in zip(given, pictures, strict=True) if entry.name in each.trunks)
-        quantise_trunk(files[at], calibration, place / f"trunk{at}")
+        side = entry.input.size_px
+        quantise_trunk(files[at], calibration.reshape(-1, side, side, 3), place / f"trunk{at}")
         files[at] = place / f"trunk{at}" / "trunk.xml"
     return files
 
@@ -70,7 +71,7 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     parameters = {}
     for graph_input in given:
         parameters[graph_input.name] = ops.parameter(
-            [-1, graph_input.spec.size_px, graph_input.spec.size_px, 3],
+            [-1, *graph_input.spec.shape],
             np.dtype(graph_input.spec.dtype).type,
             name=graph_input.name,
         )
@@ -79,10 +80,13 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     for entry, file in zip(source.manifest.trunks, files, strict=True):
         trunk = ov.Core().read_model(file)
         pictures = parameters[next(graph_input.name for graph_input in given if entry.name in graph_input.trunks)]
+        views = entry.input.views
+        views_of_pictures = split_views(pictures, entry.input.size_px) if views > 1 else pictures
         for target in trunk.input(0).get_target_inputs():
-            target.replace_source_output(pictures.output(0))
+            target.replace_source_output(views_of_pictures.output(0))
         for depth, output in zip(entry.depths, trunk.outputs, strict=True):
-            features[entry.name, depth.name] = output.node.input_value(0)
+            vectors = output.node.input_value(0)
+            features[entry.name, depth.name] = average_views(vectors, views) if views > 1 else vectors
     blocks = [features[feature.backbone, feature.depth] for feature in source.manifest.features]
     joined = ops.concat(blocks, 1) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature

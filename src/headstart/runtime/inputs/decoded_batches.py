@@ -61,7 +61,7 @@ def decode_chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threa
     try:
         while files_of_chunk := list(itertools.islice(source, batch)):
             count = len(files_of_chunk)
-            pictures = [np.zeros((count, spec.size_px, spec.size_px, 3), dtype=spec.dtype) for spec in inputs]
+            pictures = [np.zeros((count, *spec.shape), dtype=spec.dtype) for spec in inputs]
             chunk = Chunk(files_of_chunk, pictures)
             waiting.append((chunk, [pool.submit(_decode_file, chunk, at, inputs) for at in range(len(files_of_chunk))]))
             if len(waiting) * batch > FILES_AHEAD:

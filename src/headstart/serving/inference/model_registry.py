@@ -80,7 +80,7 @@ def open_model(name: str, folder: Path) -> ServedModel:
     """
     stamp = _stamp_manifest(folder)
     model = load(folder)
-    pictures = [np.zeros((1, t.input.size_px, t.input.size_px, 3), t.input.dtype) for t in model.manifest.trunks]
+    pictures = [np.zeros((1, *t.input.shape), t.input.dtype) for t in model.manifest.trunks]
     seconds = 0.0
     for _ in range(_WARM_UP):
         started = time.perf_counter()
