@@ -20,10 +20,11 @@ from headstart.core.job import list_options
 from headstart.core.run.reader import RunReader
 from headstart.evaluation.drift.drift_tests import Drift
 from headstart.explanation.explain_image import Explanation
+from headstart.labelling.suggestions import Suggestion, Suggestions
 
 PAGE = Path(__file__).with_name("api.md")
 VALUES = (
-    *(types.Prediction, Explanation, Drift),
+    *(types.Prediction, Explanation, Drift, Suggestions, Suggestion),
     *(types.Score, types.Verdict, types.Evaluation, types.Ranking, types.RankRow),
 )
 SETTINGS = [option.name for option in list_options()]

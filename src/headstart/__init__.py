@@ -18,6 +18,7 @@ _PUBLIC = {
     "export": "headstart.api.actions",
     "drift": "headstart.api.actions",
     "explain": "headstart.api.actions",
+    "suggest": "headstart.api.actions",
     "predict": "headstart.api.actions",
     "compare": "headstart.api.actions",
     "load": "headstart.api.run",

@@ -5,6 +5,7 @@ from headstart.api.actions import drift as drift
 from headstart.api.actions import explain as explain
 from headstart.api.actions import export as export
 from headstart.api.actions import predict as predict
+from headstart.api.actions import suggest as suggest
 from headstart.api.commands import audit as audit
 from headstart.api.commands import demo as demo
 from headstart.api.commands import embed as embed

@@ -18,7 +18,7 @@ from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
 
 COMMANDS = (
     *("audit", "backbones", "compare", "demo", "doctor", "drift", "embed", "evaluate", "explain", "export", "fit"),
-    *("predict", "rank", "report", "serve", "studio", "zeroshot"),
+    *("predict", "rank", "report", "serve", "studio", "suggest", "zeroshot"),
 )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headstart.evaluation.drift.drift_tests import Drift
     from headstart.explanation.explain_image import Explanation, HeatMapMethod
     from headstart.explanation.feature_map_model import FeatureMapPass, TrunkInputs
+    from headstart.labelling.suggestions import Suggestions
     from headstart.runtime.inputs.picture_inputs import PictureInput
     from headstart.runtime.model import Errors
 
@@ -211,6 +212,44 @@ def _make_gradient_explainer(run: Path) -> HeatMapMethod:
         return HeatMap(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)
 
     return explain_by_gradients
+
+
+def suggest(
+    run: str | Path | Run, pictures: PictureInput | Iterable[PictureInput] | None = None, *, count: int = 50
+) -> Suggestions:
+    """Which pictures to label next: those that a run's model is least sure of, no two of them alike.
+
+    `pictures` are what `headstart.predict` takes, by default those without a label that the run kept apart; at most
+    `count` are suggested. `chosen` has them, the most uncertain first.
+
+    Raises:
+        UsageError: `count` is not positive, or something is no picture by its type.
+        DataError: There is no run, or it is damaged, or it kept no picture apart; or a table cannot be read.
+        SetupError: scikit-learn is missing.
+    """
+    from headstart.core import extras
+    from headstart.core.errors import UsageError
+    from headstart.labelling.suggestions import suggest_pictures
+    from headstart.runtime import model
+    from headstart.runtime.inputs.picture_inputs import read_pictures
+
+    if count < 1:
+        raise UsageError(f"{count} pictures cannot be suggested", where="--count", hint="give 1 or more")
+    extras.require_extra("fit", "choosing pictures that differ")
+    opened_model = model.load(Path(run))
+    return suggest_pictures(opened_model, read_pictures(_list_unlabelled(run) if pictures is None else pictures), count)
+
+
+def _list_unlabelled(run: str | Path | Run) -> list[str]:
+    """Paths of the pictures that a run kept apart."""
+    from headstart.api.run import Run
+    from headstart.core.errors import DataError
+
+    data = Run(Path(run)).dataset
+    if not data.unlabelled:
+        what, hint = f"the run `{run}` kept no picture without a label apart", f"headstart suggest {run} FOLDER"
+        raise DataError(what, hint=hint)
+    return [f"{data.root}/{uri}" for uri in data.unlabelled]
 
 
 def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
