@@ -3,12 +3,16 @@
 import csv
 import re
 
+import numpy as np
 import pytest
 
 import headstart
 from command_line import LITE0
 from headstart.core.console import Console
+from headstart.core.types import UncertaintyReport
+from headstart.runtime import usage_log
 from labelled_pictures import EDITS, write_labelled_pictures
+from serving_bench import Service
 
 pytestmark = pytest.mark.medium
 
@@ -84,3 +88,43 @@ def test_report_and_card_speak_of_labels(run):
     assert "- mean_average_precision" in card and "labels right" in card
     links = set(re.findall(r'href="#([^"]+)"', page)) - set(re.findall(r' id="([^"]+)"', page))
     assert not links
+
+
+def test_sets_hold_each_label_as_often_as_measured_and_strangers_are_declined(run, table, labels):
+    report, uris = run.find(UncertaintyReport), [run.dataset.uris[row] for row in run.evaluation.rows]
+    rows = list(run.predict([table.parent / uri for uri in uris]))
+    p = np.array([[row.probabilities[name] for name in EDITS] for row in rows])
+    np.testing.assert_allclose(p, run.evaluation.probabilities, atol=1e-5)
+    scores = {(s.name, s.subject): s.value for s in report.scores}
+    for name in EDITS:
+        truth = [name in labels[uri] for uri in uris]
+        kept = [
+            name in row.plausible if present else name not in row.plausible or name in row.open
+            for row, present in zip(rows, truth, strict=True)
+        ]
+        assert np.mean(kept) == pytest.approx(scores["coverage", name])
+        assert np.mean([name in row.open for row in rows]) == pytest.approx(scores["open_labels", name])
+        assert all((name in row.labels) <= (name in row.plausible) for row in rows)
+    assert scores["coverage", ""] > 0.85 and report.thresholds.shape == (4, 2)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    [strange] = run.predict([noise])
+    assert strange.unknown and strange.answer == "unknown" and strange.reasons
+
+
+def test_a_served_answer_is_that_of_python_and_its_labels_are_compared_later(run, table, tmp_path):
+    uris = [run.dataset.uris[row] for row in run.evaluation.rows]
+    rows, log = list(run.predict([table.parent / uri for uri in uris])), tmp_path / "usage.jsonl"
+    with Service(f"edits={run.path}", words=["--usage", log]) as service:
+        answers = service.predict(*((uri, (table.parent / uri).read_bytes()) for uri in uris)).json()["answers"]
+        counted = {name: service.metric(f'headstart_answers_total{{answer="{name}",model="edits"}}') for name in EDITS}
+        assert service.stop() == 0
+    for row, answer in zip(rows, answers, strict=True):
+        assert (answer["answer"], answer["unknown"]) == (row.answer, row.unknown)
+        assert all(answer[name] == list(getattr(row, name)) for name in ("labels", "plausible", "open", "reasons"))
+        assert answer["probabilities"] == pytest.approx(row.probabilities, abs=1e-5)
+    known = [row for row in rows if not row.unknown]
+    assert counted == {name: sum(name in row.labels for row in known) for name in EDITS}
+    reference = usage_log.read_reference(run.path / "model")
+    used = usage_log.read_logs([log], reference.model).days.popitem()[1]
+    assert used.present == reference.counts.present and used.answered == reference.counts.answered == 29
+    assert used.sizes.tolist() == reference.counts.sizes.tolist() and sum(used.labels.values()) == 0

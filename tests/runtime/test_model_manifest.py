@@ -51,6 +51,7 @@ def test_a_moved_folder_is_the_same_model(saved, tmp_path):
 RULE = {"positive": "", "threshold": None, "costs": None}
 FORGED = [
     ({"decision": RULE | {"positive": "purple"}}, "no class is named `purple`"),
+    ({"task": "singing"}, "this version knows no task `singing`"),
     ({"decision": RULE | {"costs": [[0.0, 1.0], [1.0, 0.0]]}}, "the costs are not of 3 classes"),
     ({"decision": RULE | {"costs": [[0.0], [1.0], [2.0]]}}, "the costs are not of 3 classes"),
     ({"decision": RULE | {"threshold": [0.5]}}, "is not a model's manifest"),

@@ -16,7 +16,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json, require_format, write_json
 from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
-from headstart.core.types import Feature, FeatureLevel, InputSpec
+from headstart.core.types import TASKS, Feature, FeatureLevel, InputSpec
 
 FORMAT = 2  # 1 had no uncertainty; what it wrote is read for good
 NAME = "manifest"
@@ -139,6 +139,8 @@ def _find_contradiction(manifest: Manifest) -> str:
     outputs = {(trunk.name, level.name) for trunk in manifest.trunks for level in trunk.depths}
     if missing := [f"{f.backbone}@{f.depth}" for f in manifest.features if (f.backbone, f.depth) not in outputs]:
         return f"no trunk has the feature `{missing[0]}`"
+    if manifest.task not in TASKS:
+        return f"this version knows no task `{manifest.task}`"
     if rule.positive and rule.positive not in manifest.class_names:
         return f"no class is named `{rule.positive}`"
     if rule.costs is not None and [len(row) for row in rule.costs] != [n_classes] * n_classes:
