@@ -74,7 +74,8 @@ def test_labels_that_held_out_answers_contradict_are_suspect_with_how_many_to_ex
 def test_report_and_card_speak_of_labels(run):
     page, card = (run.path / "report.html").read_text(), (run.path / "README.md").read_text()
     assert "Label by label" in page and "got a label too many or too few" in page and "Suspect labels" in page
-    assert "with any of 4 labels" in page and "labels that stay open" in page and "certainty can be believed" in page
+    assert "with any of 4 labels" in page and "Which labels stay open?" in page and "covered where it is there" in page
+    assert "certainty can be believed" in page and "What stands for each label" in page
     assert "Confusion matrix" not in page and "class by class" not in page.lower()
     suspect, c, p = (
         values[0]

@@ -67,3 +67,9 @@ def test_copies_of_pictures_widen_every_interval():
     for name in multilabel_metrics.NAMES:
         one, copies = (metrics.compute_score(name, y[r], p[r], split="test", clusters=r) for r in (np.arange(60), rows))
         assert copies.high - copies.low > 0.8 * (one.high - one.low), name
+
+
+def test_no_right_label_at_all_is_no_certainty():
+    y, _ = draw_sample(40, np.random.default_rng(4))
+    score = metrics.compute_score("micro_f1", y, np.zeros(y.shape), split="test")
+    assert score.value == score.low == 0 and 0.02 < score.high < 0.3

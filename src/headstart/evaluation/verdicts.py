@@ -34,7 +34,7 @@ LOSSES = {
     "binary_log_loss": "log loss of a label",
     "r2": "part of the variance that stays unexplained",
 }
-WORDS = {"mae": "mean absolute error", "r2": "R2"}  # of scores, where their name is none
+WORDS = {"mae": "mean absolute error", "r2": "R2", "macro_f1": "macro F1"}  # of scores, where their name is none
 LATEST = 4  # points of the curve that its slope is taken from
 
 

@@ -20,7 +20,7 @@ LABELS = {  # of scores; those that are not here are their name without undersco
     "macro_precision": "precision, mean of classes",
     "macro_recall": "recall (sensitivity), mean of classes",
     "macro_specificity": "specificity, mean of classes",
-    "macro_f1": "F1, mean of classes",
+    "macro_f1": "macro F1",
     "roc_auc": "ROC AUC",
     "recall": "recall (sensitivity)",
     "f1": "F1",
@@ -33,7 +33,7 @@ LABELS = {  # of scores; those that are not here are their name without undersco
     "interval_width": "width of the interval",
     "open_labels": "labels that stay open",
     "binary_log_loss": "log loss of a label",
-    "micro_f1": "F1, all labels together",
+    "micro_f1": "micro F1",
     "exact_match": "all labels right",
     "r2": "R²",
     "mae": "mean absolute error",
@@ -61,6 +61,12 @@ TERMS = {
     "recall (sensitivity)": "Of the pictures of this class, the share that was found.",
     "specificity": "Of the pictures of all other classes, the share that was not called this class.",
     "F1": "The harmonic mean of precision and recall.",
+    "macro F1": "F1 of each class or label by itself, averaged: each counts the same, however rare it is.",
+    "micro F1": "F1 over all labels of all pictures together: frequent labels count for more.",
+    "all labels right": "The share of pictures of which every label is answered rightly, those that are absent too.",
+    "log loss of a label": "How surprised the model was by each label being there or not; 0 is perfect.",
+    "mean average precision": "Average precision of each label, averaged over the labels; the share of pictures that "
+    "have a label is what chance gives.",
     "ROC AUC": "The chance that a picture of this class gets a higher probability of it than a picture of another; 0.5 "
     "is guessing.",
     "average precision": "Precision averaged over all thresholds (one class against the rest).",
@@ -174,7 +180,7 @@ def format_breakable(text: str) -> Markup:
     """A text with names of backbones in it that may go on in the next line where their parts meet, and only there."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"(?<=\w)(?=[@+])|(?<=\w[_:/,=])(?=\w)", "<wbr>", str(escape(text))))
+    return Markup(re.sub(r"(?<=\w)(?=[@+])|(?<=\w[_:/,=|])(?=\w)", "<wbr>", str(escape(text))))
 
 
 def format_prose(text: str) -> Markup:

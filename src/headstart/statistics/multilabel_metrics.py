@@ -68,14 +68,13 @@ def _measure_exact_match(case: _LabelCase) -> Part:
 
 
 def _measure_micro_f1(case: _LabelCase) -> Part:
-    """F1 over all labels of all pictures, a ratio of sums over pictures; Student's t on its linearisation."""
-    hits = 2.0 * (case.y & case.answers).sum(axis=1)
-    parts = case.y.sum(axis=1) + case.answers.sum(axis=1) + 0.0
-    if not parts.any():
+    """F1 over all labels of all pictures: 2 J / (1 + J), J the share of right ones among labels said or answered."""
+    pictures, labels = np.nonzero(case.y | case.answers)
+    if not len(pictures):
         return ABSENT
-    value = float(hits.sum() / parts.sum())
-    _, low, high = mean_interval((hits - value * parts) / parts.mean(), case.groups, case.effect)
-    return Part(Interval(value, max(0.0, value + low), min(1.0, value + high)), len(case.y), "t")
+    hits = (case.y & case.answers)[pictures, labels] * 1.0
+    shares = share_interval(hits, pictures if case.groups is None else case.groups[pictures], case.effect)
+    return Part(Interval(*(2 * share / (1 + share) for share in shares)), len(case.y), "wilson")
 
 
 _WHOLE: dict[str, Callable[[_LabelCase], Part]] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Explained, MapRow
+from headstart.data.strata import find_strata
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails, format_target
 from headstart.reporting.report_data import ReportInput
@@ -28,6 +29,7 @@ def make_explanations_view(report: ReportInput, thumbs: Thumbnails) -> dict[str,
     names = sorted(explained.prototypes)
     return {
         "classes": report.dataset.learning_task.has_classes,
+        "word": find_strata(report.dataset).word,
         "held": report.evaluation is None or report.evaluation.split != "cv",
         "how": HOW.get(explained.method, ""),
         "left_out": explained.left_out,

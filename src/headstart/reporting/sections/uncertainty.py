@@ -13,6 +13,7 @@ from headstart.uncertainty.summary import format_coverage, format_unknown
 
 CERTAINTY = ("ece", "log_loss", "brier")
 SETS = ("coverage", "open_labels", "interval_width", "set_size", "singletons", "empty_sets")
+OF_LABEL = ("coverage", "coverage_where_present", "open_labels")
 MANY = 25  # classes; above, the worst covered come first and alone
 
 
@@ -33,7 +34,12 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
         "why": uncertainty.why,
         "sets": [(name, by_name[name, ""]) for name in SETS if (name, "") in by_name],
-        "by_class": _coverage_by_class(uncertainty, report.dataset.class_names),
+        "by_class": [] if uncertainty.has_labels else _coverage_by_class(uncertainty, report.dataset.class_names),
+        "by_label": [
+            (name, [by_name.get((measure, score.subject)) for measure in OF_LABEL])
+            for name, score in _coverage_by_class(uncertainty, report.dataset.class_names)
+            if uncertainty.has_labels
+        ],
         "measure": _format_measure(uncertainty),
         "unknown": _unknown_shares(uncertainty, by_name),
         "asked": formatting.format_percent(uncertainty.coverage),
