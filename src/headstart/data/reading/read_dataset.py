@@ -84,7 +84,7 @@ def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
 
 
 def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
-    """The same without a trace in the run folder; of data that is refused it gets a list of all problems."""
+    """The same without a trace in the run folder; where data is refused for more problems than are told, it gets a list."""
     path = ctx.run.path / PROBLEMS
     path.unlink(missing_ok=True)
     try:
@@ -94,8 +94,9 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
             for uri, reason, detail in err.problems[:SHOWN]:
                 name = format_printable(uri)
                 ctx.console.print_line("read", f"{reason.replace('_', ' ')}: `{name}`: {format_printable(detail)}")
+        if len(err.problems) > SHOWN:
             write_bytes(path, format_csv([("file", "reason", "detail"), *err.problems]))
-            count = f"`{path}` lists all {len(err.problems):,}" if len(err.problems) > 1 else f"`{path}` lists it"
+            count = f"`{path}` lists all {len(err.problems):,}"
             err.hint = f"{err.hint}; {count}" if err.hint else count
         raise
 
