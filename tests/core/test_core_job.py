@@ -136,3 +136,13 @@ def test_an_address_is_an_absolute_path_whose_last_part_alone_is_handed_on(tmp_p
     stored = jobs.read_job(tmp_path / "job.toml")
     assert stored.data == "s3://shop/sets/textile" and jobs.format_differences(stored, made) == []
     assert jobs.format_differences(stored, jobs.make_job(data="s3://other/sets/textile"))
+
+
+def test_an_order_makes_the_task_ordinal():
+    job = jobs.make_job(data="x", order="low, medium,high")
+    assert job.order == ("low", "medium", "high") and job.task == "ordinal"
+    assert jobs.make_job(data="x", order=[0, 1, 2]).order == ("0", "1", "2")
+    with pytest.raises(UsageError) as caught:
+        jobs.make_job(data="x", order="low,high,low", task="classification")
+    assert "order has no effect with task `classification`" in caught.value.what
+    assert "order names `low` twice" in caught.value.what

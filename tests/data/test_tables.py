@@ -16,7 +16,7 @@ from headstart.core.run.opening import open_run
 from headstart.data.reading.label_texts import infer_task
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.data.reading.records import require_readable
-from headstart.data.reading.unpacked_tables import write_memory_data
+from headstart.data.reading.unpacked_tables import find_order, write_memory_data
 
 
 @pytest.fixture
@@ -405,3 +405,16 @@ def test_labels_of_an_array_may_be_lists_sets_or_a_matrix(store):
     assert [row["label"] for row in rows] == [["0"], ["0", "1"], []]
     with pytest.raises(DataError, match=r"labels of shape \(3, 2\) for 3 pictures are no matrix of 0 and 1"):
         write_memory_data(values, matrix * 2, store)
+
+
+def test_an_ordered_column_of_pandas_tells_the_order_of_its_grades():
+    import pandas
+
+    grades = pandas.Categorical(["high", "low", "high"], ["low", "medium", "high"], ordered=True)
+    frame, job = pandas.DataFrame({"file": ["a", "b", "c"], "wear": grades}), Job(data="x", target="wear")
+    assert find_order(frame, None, job) == ("low", "medium", "high")
+    assert find_order(frame.rename(columns={"wear": "label"}), None, Job(data="x")) == ("low", "medium", "high")
+    assert find_order(np.zeros((3, 4, 4), np.uint8), pandas.Series(grades), Job(data="x")) == ("low", "medium", "high")
+    assert find_order(frame.astype({"wear": "category"}).assign(wear=list(grades)), None, job) == ()
+    assert find_order(frame.assign(wear=pandas.Categorical(grades.astype(str))), None, job) == ()
+    assert find_order(frame, None, Job(data="x", target="absent")) == ()  # the reader tells that

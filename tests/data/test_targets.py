@@ -34,9 +34,9 @@ def test_labels_that_are_no_numbers_are_all_counted():
 def test_one_value_is_nothing_to_learn_and_two_are_told():
     with pytest.raises(NoOpError, match="the number 7"):
         make_targets(labelling("7", "7.0"))
-    [told] = describe_targets(np.array([0.0, 1.0, 1.0]), "regression", "grade")
+    [told] = describe_targets(np.array([0.0, 1.0, 1.0]), "regression", ("grade",))
     assert "`grade` has two values alone, 0 and 1: --task classification" in told
-    assert not describe_targets(np.array([0.0, 1.0, 2.0]), "regression", "grade")
+    assert not describe_targets(np.array([0.0, 1.0, 2.0]), "regression", ("grade",))
 
 
 def test_ranges_of_numbers_hold_as_many_pictures_each():
@@ -73,3 +73,32 @@ def test_the_rarest_label_of_a_picture_is_its_stratum_unless_it_is_too_rare():
     assert strata.word == "label" and strata.names == ("often", "seldom", "rare", "(none)")
     assert [strata.labels[row] for row in (0, 19, 20, 50, 95)] == [1, 1, 0, 0, 3]
     assert strata.count_rows(np.arange(20)).tolist() == [20, 20, 2, 0]
+
+
+def test_grades_are_in_the_order_of_their_numbers_or_as_told():
+    targets, names = make_targets(labelling("10", "2", "1.5", "2", task="ordinal"))
+    assert names == ("1.5", "2", "10") and targets.tolist() == [2, 1, 0, 1]
+    grades = labelling("high", "low", "medium", task="ordinal")
+    with pytest.raises(DataError, match="order of the grades is not known: `high`") as refused:
+        make_targets(grades)
+    assert "--order high,low,medium" in refused.value.hint
+    grades.order = ("none", "low", "medium", "high")  # none has no picture, and is a rank all the same
+    targets, names = make_targets(grades)
+    assert names == grades.order and targets.tolist() == [3, 1, 2]
+
+
+def test_an_order_that_leaves_out_a_grade_names_the_nearest():
+    grades = labelling("high", "low", "medium", task="ordinal")
+    grades.order = ("low", "medum", "high")
+    with pytest.raises(DataError, match="the order leaves out `medium`") as refused:
+        make_targets(grades)
+    assert refused.value.where == "--order" and "`medum`" in refused.value.hint
+
+
+def test_consecutive_numbers_as_classes_are_offered_as_grades():
+    targets = np.array([0, 1, 2])
+    [told] = describe_targets(targets, "classification", ("0", "1", "2"))
+    assert "--task ordinal" in told
+    for names in (("0", "1"), ("1", "2", "4"), ("a", "b", "c"), ("0", "1", "2", "x")):
+        assert not describe_targets(targets, "classification", names)
+    assert describe_targets(targets, "ordinal", ("low", "high")) == ["grades from the lowest to the highest: low, high"]

@@ -161,16 +161,17 @@ def test_predict_py_decides_as_headstart_does(positive, costs):
     assert [Told(decision=rule).decide(row) for row in p] == want.tolist()
 
 
+@pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("score", ["least_ambiguous", "adaptive"])
-def test_predict_py_names_the_plausible_classes_that_headstart_does(score):
+def test_predict_py_names_the_plausible_classes_that_headstart_does(score, ordered):
     from headstart.uncertainty import conformal, selective_prediction
 
     p = np.random.default_rng(1).dirichlet(np.full(3, 0.4), 300).astype(np.float32)
     limits, floors = np.array([0.6, 0.9, np.inf]), np.array([0.45, 0.3, 0.4])
     first = p.argmax(axis=1)
-    entry = {"score": score, "thresholds": [0.6, 0.9, None], "floors": floors.tolist()}
+    entry = {"score": score, "thresholds": [0.6, 0.9, None], "floors": floors.tolist(), "ordered": ordered}
     found = selective_prediction.PredictionUncertainty(
-        conformal.make_sets(p, score, limits, first),
+        conformal.make_sets(p, score, limits, first, ordered=ordered),
         np.zeros(len(p)),
         np.zeros(len(p), bool),
         ~conformal.make_sets(p, "least_ambiguous", floors).any(axis=1),

@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.core.errors import DataError, UsageError
-from headstart.heads.decision_rule import best_threshold, choose_classes, find_positive_class, read_costs
+from headstart.core.job import Job
+from headstart.core.types import CLASSIFICATION, ORDINAL
+from headstart.heads.decision_rule import (
+    apply_decision,
+    best_threshold,
+    choose_classes,
+    find_positive_class,
+    format_reasons,
+    make_decision,
+    read_costs,
+)
 
 P = np.array([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.1, 0.8, 0.1]])
 NAMES = ("cat", "dog", "mouse")
@@ -27,6 +37,19 @@ def test_costs_answer_what_is_cheapest_on_average():
     assert choose_classes(P, costs=equal).tolist() == choose_classes(P).tolist()
     equal[1] = [10, 0, 10]  # to miss a dog is dear
     assert choose_classes(P, costs=equal).tolist() == [1, 1, 1]
+
+
+def test_of_grades_the_median_is_answered_unless_costs_or_a_threshold_say_otherwise(tmp_path):
+    p = np.array([[0.4, 0.25, 0.35], [0.6, 0.0, 0.4], [0.1, 0.2, 0.7]])
+    plain = make_decision(Job(data="x"), NAMES, None, ORDINAL)
+    assert apply_decision(plain, NAMES, p).tolist() == [1, 0, 2]
+    assert format_reasons(plain, "dog", "cat") == ("`dog` has the fewest ranks off on average",)
+    assert make_decision(Job(data="x"), NAMES, None, CLASSIFICATION).costs is None
+    assert make_decision(Job(data="x", positive="cat"), NAMES, 0.3, ORDINAL).costs is None
+    table = tmp_path / "costs.csv"
+    table.write_text("truth,cat,dog,mouse\ncat,0,9,9\ndog,1,0,1\nmouse,1,1,0\n")
+    own = make_decision(Job(data="x", costs=str(table)), NAMES, None, ORDINAL)
+    assert own.costs[0] == (0, 9, 9) and format_reasons(own, "cat", "dog") == ("`cat` has the lowest expected cost",)
 
 
 @given(seed=st.integers(0, 9999), n=st.integers(2, 60))

@@ -278,3 +278,37 @@ def test_a_wrong_width_or_kind_is_refused():
         prediction.predict_probabilities("linear", arrays, np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match="tree"):
         prediction.predict_probabilities("tree", arrays, np.zeros((1, 4), np.float32))
+
+
+# ---------------------------------------------------------------- grades
+
+
+@pytest.mark.parametrize("dim", [6, 90])
+def test_adjacent_category_is_the_optimum_along_one_direction(dim):
+    from scipy.optimize import minimize
+
+    on = suite.make_sample(70, dim, 4, apart=1.0, ordered=True)
+    z, ranks, strength = (on.x - on.x.mean(axis=0)) / on.x.std(axis=0), np.arange(4) - 1.5, 0.05
+    ranks /= np.linalg.norm(ranks)
+
+    def scores(theta):
+        return np.outer(z @ theta[:dim], ranks) + theta[dim:]
+
+    def objective(theta):
+        p = prediction.softmax(scores(theta))
+        return strength / 2 * theta[:dim] @ theta[:dim] - np.log(p[np.arange(70), on.y]).mean()
+
+    want = prediction.softmax(scores(minimize(objective, np.zeros(dim + 4), method="BFGS").x))
+    head = registry.load_plugin("heads", "adjacent_category")
+    setting = {"n_classes": 4, "params": [{"strength": strength}], "class_weight": None, "seed": 0}
+    fitted = next(iter(head.path(on.x, on.y, **setting)))
+    np.testing.assert_allclose(suite.predict_probabilities(fitted, on.x), want, atol=2e-4)
+    assert np.linalg.matrix_rank(fitted.arrays["weights"], tol=1e-4 * np.abs(fitted.arrays["weights"]).max()) == 1
+
+
+def test_of_two_grades_adjacent_category_is_logistic_regression():
+    on = suite.make_sample(80, 9, 2, apart=1.0)
+    logistic, adjacent = (registry.load_plugin("heads", name) for name in ("logistic", "adjacent_category"))
+    for one, other in zip(suite.fit_grid(logistic, on), suite.fit_grid(adjacent, on), strict=True):
+        p, q = (suite.predict_probabilities(fitted, on.x) for fitted in (one, other))
+        np.testing.assert_allclose(p, q, atol=2e-4)

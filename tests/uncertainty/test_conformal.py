@@ -91,6 +91,20 @@ def test_what_is_answered_is_always_in_the_set():
     assert answered.tolist() == [[False, False, True], [True, False, False]]
 
 
+def test_sets_of_grades_have_no_gap_and_lose_no_class():
+    p = np.random.default_rng(0).dirichlet(np.full(5, 0.5), 400)
+    limits, answers = np.full(5, 0.8), np.argmin(p, axis=1)
+    plain = conformal.make_sets(p, "least_ambiguous", limits, answers)
+    filled = conformal.make_sets(p, "least_ambiguous", limits, answers, ordered=True)
+    ranks = np.arange(5)
+    for before, after in zip(plain, filled, strict=True):
+        assert after.tolist() == ((ranks >= ranks[before].min()) & (ranks <= ranks[before].max())).tolist()
+    assert filled.sum() > plain.sum()
+    sizes = conformal.count_set_sizes(p, "least_ambiguous", limits, answers, ordered=True)
+    assert sizes.tolist() == filled.sum(axis=1).tolist()
+    assert not conformal.make_sets(p, "least_ambiguous", np.full(5, -1.0), ordered=True).any()
+
+
 def test_many_pictures_are_looked_at_block_by_block(monkeypatch):
     p, y = drawn(500, 1)
     for kind in conformal.SCORES:

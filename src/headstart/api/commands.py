@@ -73,6 +73,7 @@ def fit(
     weight: str = "",
     time: str = "",
     task: jobs.TaskName = "auto",
+    order: str | Sequence[str] = (),
     merge_labels: bool = False,
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
@@ -124,6 +125,7 @@ def fit(
         weight: column of a table with how much a picture counts in training.
         time: column of a table with dates or numbers that grow with time; found by its name when empty.
         task: what is learnt from the labels; auto tells it by them.
+        order: grades from the lowest to the highest, with commas: makes the task ordinal.
         merge_labels: labels that differ by spaces, case or number format alone are one class.
 
     Raises:
@@ -143,13 +145,16 @@ def _write_memory_data(
     data: Any, labels: Any, console: Console, settings: Mapping[str, Any]
 ) -> tuple[str | Path, Mapping[str, Any]]:
     """Where data lies, in the cache if it was in memory, and the settings with the folder where its paths start."""
-    from headstart.data.reading.unpacked_tables import is_in_memory, write_memory_data
+    from headstart.data.reading.unpacked_tables import find_order, is_in_memory, write_memory_data
 
     if not is_in_memory(data):
         if labels is not None:
             raise UsageError("labels go with an array of pictures or a table in memory", where="labels")
         return data, settings
     table, has_pictures = write_memory_data(data, labels, default_store(console))
+    if settings.get("task", "auto") in ("auto", "ordinal") and not settings.get("order"):
+        job = jobs.read_settings({"data": str(table), **{name: settings.get(name, "") for name in ("path", "target")}})
+        settings = {**settings, "order": find_order(data, labels, job)}
     return table, settings if has_pictures or settings.get("images") else {**settings, "images": str(Path.cwd())}
 
 

@@ -22,10 +22,10 @@ from headstart.core.picture_settings import parse_window, require_slice
 from headstart.core.storage.files import read_json, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, resolve_location
 
-Metric = Literal["log_loss", "accuracy", "balanced_accuracy", "r2"]
+Metric = Literal["log_loss", "accuracy", "balanced_accuracy", "r2", "ranked_probability_score"]
 Strategy = Literal["probe", "auto", "finetune", "lora", "norms", "scratch"]
 Tracker = Literal["none", "tensorboard", "mlflow"]
-TaskName = Literal["auto", "classification", "multilabel", "regression"]
+TaskName = Literal["auto", "classification", "multilabel", "ordinal", "regression"]
 Preference = Literal["accurate", "fast"]
 Precision = Literal["f32", "int8"]
 ClassWeight = Literal["none", "balanced"]
@@ -37,7 +37,15 @@ STRATEGIES: tuple[str, ...] = get_args(Strategy)
 PATH_SETTINGS = ("data", "costs", "images")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
 TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
-READING_SETTINGS = (*TABLE_SETTINGS, "resize", "window", "slice", "bands")  # what every command that reads DATA takes
+READING_SETTINGS = (
+    *TABLE_SETTINGS,
+    "task",
+    "order",
+    "resize",
+    "window",
+    "slice",
+    "bands",
+)  # of commands that read DATA
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -51,11 +59,7 @@ def _option(default: Any, help: str, kind: Any = None) -> Any:
 class Job:
     """One request: what to learn from, with what, for how long, and how to judge."""
 
-    data: str = field(
-        metadata={
-            "help": "folder with one sub-folder a class, or with train/ val/ test/ above them; or a table of labels"
-        }
-    )
+    data: str = field(metadata={"help": "folder of class folders, or with train/ val/ test/ above them; or a table"})
     budget: str = _option("5m", "time to spend: 90s, 5m, 1h; a bare number is seconds")
     backbones: tuple[str, ...] = _option(("auto",), "auto, or names with commas between them")
     strategy: Strategy = _option(
@@ -107,6 +111,7 @@ class Job:
     weight: str = _option("", "column of a table with how much a picture counts in training")
     time: str = _option("", "column of a table with dates or numbers that grow with time; found by its name when empty")
     task: TaskName = _option("auto", "what is learnt from the labels; auto tells it by them", TaskName)
+    order: tuple[str, ...] = _option((), "grades from the lowest to the highest, with commas: makes the task ordinal")
     merge_labels: bool = _option(False, "labels that differ by spaces, case or number format alone are one class")
 
     @property
@@ -168,6 +173,7 @@ class Settings(TypedDict, total=False):
     weight: str
     time: str
     task: TaskName
+    order: str | Sequence[str]
     merge_labels: bool
 
 
@@ -249,6 +255,9 @@ def find_problems(job: Job) -> list[Problem]:
             wrong.append((name, f"`{getattr(job, name)}` is not between {low} and {high}"))
     if not job.backbones:
         wrong.append(("backbones", "is empty"))
+    if job.order and job.task != "ordinal":
+        wrong.append(("order", f"has no effect with task `{job.task}`"))
+    wrong += [("order", f"names `{name}` twice") for name in sorted({n for n in job.order if job.order.count(n) > 1})]
     if job.trials < 0:
         wrong.append(("trials", f"`{job.trials}` is below zero"))
     problems = [Problem(format_flag(name), f"{name} {why}", HINT) for name, why in wrong]
@@ -306,7 +315,7 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     if "data" not in settings:
         problems.append(Problem("DATA", "data is missing", HINT))
     values = _take_known(settings)
-    for name in ("backbones", "recipe"):
+    for name in ("backbones", "recipe", "order"):
         if isinstance(values.get(name), str):
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
     for name in set(_QUANTITIES) & set(values):
@@ -318,6 +327,9 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
         values["recipe"] = recipes.format_all_fields(values["recipe"])
     elif isinstance(values.get("recipe"), Mapping):
         values["recipe"] = recipes.format_fields(values["recipe"])
+    if isinstance(values.get("order"), tuple) and values["order"]:
+        values["order"] = tuple(map(str, values["order"]))
+        values["task"] = "ordinal" if values.get("task", "auto") == "auto" else values["task"]
     problems += _find_type_problems(values)
     if problems:
         raise make_error(problems)

@@ -78,6 +78,7 @@ class UncertaintyEntry:
     familiar: float  # share of known pictures that lie within the limit, as promised
     arrays: str  # path of a safetensors file; see `headstart.uncertainty.selective_prediction.measure_uncertainty`
     sha256: str  # its digest
+    ordered: bool = False  # whether classes between two plausible ones are plausible too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from headstart.core.errors import UsageError, format_nearest
 
 STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
 PARTS, EARLIER_PARTS = ("last", "all"), ("first", "middle", "surgical")
+MONITORS = ("log_loss", "accuracy", "balanced_accuracy", "ranked_probability_score")  # the last of grades
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 MONITORS = ("log_loss", "accuracy", "balanced_accuracy", "r2", "binary_log_loss")
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")

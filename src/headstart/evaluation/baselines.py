@@ -30,9 +30,11 @@ from headstart.features.feature_matrix import predict_rows
 from headstart.heads import cross_validation
 from headstart.statistics import metrics
 from headstart.statistics.losses import is_gain
+from headstart.statistics.ordinal_metrics import find_median_grades
 from headstart.statistics.sampling import evenly_spaced
 
-MAJORITY, MEAN, SHARES = "majority class", "mean of the training pictures", "share of each label"
+MAJORITY, MEDIAN, MEAN = "majority class", "median grade", "mean of the training pictures"
+SHARES = "share of each label"
 NEIGHBOURS, NAMES = "kNN", "class names alone, no label"
 ALWAYS = "always answering "  # a class
 OF_GUESSES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")  # scores that need no probability
@@ -55,9 +57,15 @@ class BaselineInputs:
 
 def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) -> list[Score]:
     """A baseline's scores over all classes on a split."""
-    answers = p >= PRESENT if part.task.has_labels else p.argmax(axis=1)
-    scores = dataclasses.replace(part, p=p, answers=answers).compute_scores((), seed)
+    scores = dataclasses.replace(part, p=p, answers=answer_plainly(p, part.task)).compute_scores((), seed)
     return [dataclasses.replace(score, subject=subject) for score in scores]
+
+
+def answer_plainly(p: np.ndarray, task: Task) -> np.ndarray:
+    """Answers by (M, C), where no rule was asked for: the labels present, the median grade, or the likeliest class."""
+    if task.has_labels:
+        return np.asarray(p >= PRESENT)
+    return find_median_grades(p) if task.ordered else np.asarray(p.argmax(axis=1))
 
 
 def answer_constantly(count: int, learnt: np.ndarray, data: Dataset) -> np.ndarray:
@@ -71,6 +79,8 @@ def answer_constantly(count: int, learnt: np.ndarray, data: Dataset) -> np.ndarr
 
 def name_constant(task: Task) -> str:
     """What such a baseline is called."""
+    if task.ordered:
+        return MEDIAN
     return MAJORITY if task.has_classes else SHARES if task.has_labels else MEAN
 
 
@@ -168,7 +178,7 @@ def _cross_validate_features(x: np.ndarray, rows: np.ndarray, inputs: BaselineIn
         rows=rows,
         y=np.asarray(inputs.data.targets)[rows],
         p=p_MC,
-        answers=p_MC >= PRESENT if task.has_labels else np.argmax(p_MC, axis=1),
+        answers=answer_plainly(p_MC, task),
         clusters=np.asarray(inputs.splits.clusters)[rows],
         task=task,
         n_folds=cross_validation.count_folds(inputs.splits.folds),

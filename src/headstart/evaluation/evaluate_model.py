@@ -11,7 +11,6 @@ import dataclasses
 
 import numpy as np
 
-from headstart.core.model_manifest import Decision
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import (
@@ -68,12 +67,15 @@ def evaluate_model(
     answer_rule = make_answer_rule(data, adapted, ctx.job)
     judged_splits = judge_splits(data, splits, embeddings, adapted, answer_rule)
     headline = next(iter(judged_splits.values()))
-    scores = [score for part in judged_splits.values() for score in score_split(part, data, answer_rule, ctx.seed)]
+    costs = np.asarray(answer_rule.costs) if ctx.job.costs else None
+    scores = [score for part in judged_splits.values() for score in score_split(part, data, costs, ctx.seed)]
     scores += score_without_straddling(headline, data, splits, ctx.seed)
     inputs = BaselineInputs(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, seed=ctx.seed)
     feature_sets = baselines.make_feature_sets(inputs, ranking, controls)
     if data.learning_task.has_classes:
-        evaluation = _measure_classes(judged_splits, scores, feature_sets, inputs, adapted, names, answer_rule)
+        evaluation = _measure_classes(
+            judged_splits, scores, feature_sets, inputs, adapted, names, costs, threshold=answer_rule.threshold
+        )
     else:
         is_nested = _is_nested(headline, adapted)
         evaluation = numbers_and_labels.measure_model(judged_splits, scores, feature_sets, inputs, is_nested=is_nested)
@@ -94,7 +96,9 @@ def _measure_classes(
     inputs: BaselineInputs,
     adapted: FitResult,
     names: NameInitialization | None,
-    answer_rule: Decision,
+    costs: np.ndarray | None,
+    *,
+    threshold: float | None,
 ) -> Evaluation:
     headline, data = next(iter(judged_splits.values())), inputs.data
     confusion = metrics.confusion_matrix(headline.y, headline.answers, len(data.class_names))
@@ -102,7 +106,7 @@ def _measure_classes(
     return Evaluation(
         split=headline.split,
         scores=tuple(scores),
-        baselines=tuple(_score_baselines(headline, feature_sets, inputs, names, answer_rule)),
+        baselines=tuple(_score_baselines(headline, feature_sets, inputs, names, costs)),
         confusion=confusion,
         rows=headline.rows,
         probabilities=headline.p,
@@ -111,7 +115,7 @@ def _measure_classes(
         wrong_labels=suspects.wrong,
         rival_classes=tuple(suspects.rivals.tolist()),
         rival_probabilities=tuple(suspects.rival_probabilities.tolist()),
-        threshold=answer_rule.threshold,
+        threshold=threshold,
         verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs),
         nested=_is_nested(headline, adapted),
     )
@@ -126,17 +130,16 @@ def _score_baselines(
     feature_sets: dict[str, JudgedSplit],
     inputs: BaselineInputs,
     names: NameInitialization | None,
-    answer_rule: Decision,
+    costs: np.ndarray | None,
 ) -> list[Score]:
     seed, p_majority = inputs.seed, baselines.answer_constantly(len(headline.y), inputs.splits.train, inputs.data)
-    scores = baselines.score_baseline(headline, p_majority, baselines.MAJORITY, seed)
+    scores = baselines.score_baseline(headline, p_majority, baselines.name_constant(headline.task), seed)
     scores += baselines.score_class_names(headline, names) if names else []
     scores += baselines.score_neighbours(headline, inputs)
     for subject, part in feature_sets.items():
         scores += baselines.score_baseline(part, part.p, subject, seed)
-    if answer_rule.costs is not None:
-        costs, train = np.asarray(answer_rule.costs), inputs.splits.train
-        scores.append(baselines.score_cheapest_answer(headline, costs, train, inputs.data))
+    if costs is not None:
+        scores.append(baselines.score_cheapest_answer(headline, costs, inputs.splits.train, inputs.data))
     return scores
 
 

@@ -75,7 +75,7 @@ def make_answer_rule(data: Dataset, adapted: FitResult, job: Job) -> Decision:
         truth = np.asarray(data.targets)[adapted.cv_rows] == positive
         score = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature)[:, positive]
         threshold = best_threshold(truth, score)
-    return make_decision(job, data.class_names, threshold)
+    return make_decision(job, data.class_names, threshold, data.learning_task)
 
 
 def judge_splits(
@@ -117,10 +117,10 @@ def judge_splits(
     return judged_splits
 
 
-def score_split(part: JudgedSplit, data: Dataset, answer_rule: Decision, seed: int) -> list[Score]:
-    """Every score of a split, and the mean cost where costs were given."""
+def score_split(part: JudgedSplit, data: Dataset, costs: np.ndarray | None, seed: int) -> list[Score]:
+    """Every score of a split, and the mean cost where costs (C, C) were given."""
     scores = list(part.compute_scores(data.class_names, seed))
-    return scores if answer_rule.costs is None else [*scores, score_costs(part, np.asarray(answer_rule.costs))]
+    return scores if costs is None else [*scores, score_costs(part, costs)]
 
 
 def score_costs(part: JudgedSplit, costs: np.ndarray, subject: str = "") -> Score:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.core.types import REGRESSION, CurvePoint, Score, Task, Verdict
-from headstart.evaluation.baselines import HISTOGRAM, MEAN, MODEL, RANDOM, SHARES
+from headstart.evaluation.baselines import HISTOGRAM, MEAN, MEDIAN, MODEL, RANDOM, SHARES, answer_plainly
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics import metrics
 from headstart.statistics.intervals import (
@@ -33,6 +33,7 @@ LOSSES = {
     "log_loss": "log loss",
     "binary_log_loss": "log loss of a label",
     "r2": "part of the variance that stays unexplained",
+    "ranked_probability_score": "ranked probability score",
 }
 WORDS = {"mae": "mean absolute error", "r2": "R2", "macro_f1": "macro F1"}  # of scores, where their name is none
 LATEST = 4  # points of the curve that its slope is taken from
@@ -95,6 +96,11 @@ def judge_headline(
 
 def _compare_with_constant(part: JudgedSplit, constant: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, str]:
     """By how much each picture (M,) is answered better than by one answer for all, and what that gives in words."""
+    if part.task.ordered:
+        median = int(answer_plainly(constant[None], part.task)[0])
+        off = np.abs(part.y - median)
+        words = f"`{names[median]}`, the {MEDIAN}, is {off.mean():.3f} ranks off on average"
+        return off - np.abs(part.y - part.answers), words
     if part.task.has_classes:
         majority = int(np.argmax(constant))
         same = part.y == majority
@@ -175,8 +181,8 @@ def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -
 
 
 def _measure_fit(part: JudgedSplit) -> Interval:
-    """How well a split is answered: the accuracy, or R2 of numbers."""
-    if part.task.has_classes:
+    """How well a split is answered: the accuracy, or kappa of grades, or R2 of numbers."""
+    if part.task.headline[0] == "accuracy":
         right = (part.answers == part.y) * 1.0
         return share_interval(right, part.clusters, cross_validation_effect(part.n_folds))
     score = metrics.compute_score(
@@ -186,7 +192,7 @@ def _measure_fit(part: JudgedSplit) -> Interval:
 
 
 def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: bool = False) -> Verdict:
-    """The gap between the accuracy, or R2, on training pictures and on pictures never seen."""
+    """The gap between the accuracy, kappa or R2 on training pictures and on pictures never seen."""
     train_accuracy, held_out_accuracy = _measure_fit(train), _measure_fit(held_out)
     gap = difference_interval(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"

@@ -83,7 +83,9 @@ def _describe_uncertainty(source: ExportSource) -> dict[str, Any] | None:
     entry, arrays = source.manifest.doubt, source.model.uncertainty_arrays
     if entry is None:
         return None
-    promises = {name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
+    promises = {
+        name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar", "ordered")
+    }
     names = ("thresholds", "floors")
     limits = {name: [float(limit) if np.isfinite(limit) else None for limit in arrays[name]] for name in names}
     return {**promises, **limits, "novelty": entry.novelty, "limit": entry.limit}

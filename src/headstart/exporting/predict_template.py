@@ -353,24 +353,23 @@ class Model:
             return {"answer": None if unknown else number, "low": ends[0], "high": ends[1], **values}
         chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
         decided, top = self.class_names[self.decide(chances)], int(np.argmax(chances))
-        prediction = {
+        return {
             "answer": "unknown" if unknown else decided,
             "confidence": float(chances[top]),
             "likeliest": self.class_names[top],
-            "reasons": [] if unknown else self.reasons(decided, self.class_names[top]),
+            "reasons": [] if unknown or decided == self.class_names[top] else self.reasons(decided),
             **values,
+            **({"plausible": self.plausible(chances, self.class_names.index(decided))} if doubt else {}),
+            "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True)),
         }
-        if doubt:
-            prediction["plausible"] = self.plausible(chances, self.class_names.index(decided))
-        return {**prediction, "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True))}
 
-    def reasons(self, decided, likeliest):
+    def reasons(self, decided):
         """Why the costs or the threshold decide for another class than the likeliest."""
         rule = self.told["decision"]
-        if decided == likeliest:
-            return []
         if rule["costs"] is not None:
-            return [f"`{decided}` has the lowest expected cost"]
+            ranks = np.arange(len(rule["costs"]))
+            is_median = np.array_equal(rule["costs"], np.abs(ranks[:, None] - ranks))
+            return [f"`{decided}` has the {'fewest ranks off on average' if is_median else 'lowest expected cost'}"]
         return [f"the threshold of `{rule['positive']}` is {rule['threshold']:.3g}"]
 
     def decide(self, chances):
@@ -396,6 +395,9 @@ class Model:
             likelier = np.concatenate([[0.0], np.cumsum(wide[order])[:-1]])
             odd[order] = likelier + 0.01 * np.maximum(np.arange(len(wide)) - 1, 0)
         inside = odd <= limits(doubt["thresholds"])
+        if doubt["ordered"]:  # grades between two plausible ones are plausible too
+            ends = [first, *np.flatnonzero(inside)]
+            inside[min(ends) : max(ends) + 1] = True
         return [self.class_names[at] for at in (first, *(c for c in order.tolist() if inside[c] and c != first))]
 
 

@@ -108,7 +108,7 @@ def _write_model(
         trunks=tuple(trunks),
         features=fit_result.features,
         head=_write_head(draft, fit_result.fitted),
-        decision=make_decision(ctx.job, data.class_names, evaluation.threshold),
+        decision=make_decision(ctx.job, data.class_names, evaluation.threshold, data.learning_task),
         calibration=Calibration(temperature=fit_result.temperature),
         resize_reason=data.reading.reason,
         doubt=doubt,

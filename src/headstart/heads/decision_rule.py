@@ -1,4 +1,6 @@
-"""From probabilities to one answer: the most probable class, a threshold for one class, or the lowest expected cost.
+"""From probabilities to one answer: the likeliest class, a threshold for one class, or the lowest expected cost.
+
+Of grades the median is answered: a rank off costs 1.
 
 Evaluation and the saved model answer through `choose_classes` alone, so what was measured is what is served.
 """
@@ -14,6 +16,8 @@ import numpy as np
 from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.job import Job
 from headstart.core.model_manifest import Decision
+from headstart.core.types import Task
+from headstart.statistics.ordinal_metrics import measure_distances
 
 _FEW = 20  # classes that a hint lists beside the nearest
 
@@ -35,9 +39,11 @@ def choose_classes(
     return np.where(p[:, positive] >= threshold, positive, np.argmax(others, axis=1))
 
 
-def make_decision(job: Job, class_names: tuple[str, ...], threshold: float | None) -> Decision:
-    """A job's rule, with the threshold that was tuned for its `--positive`, if any."""
+def make_decision(job: Job, class_names: tuple[str, ...], threshold: float | None, task: Task) -> Decision:
+    """A job's rule, with the threshold that was tuned for its `--positive`, if any; of grades else the ranks off."""
     costs = read_costs(job.costs, class_names).tolist() if job.costs else None
+    if costs is None and threshold is None and task.ordered:
+        costs = measure_distances(len(class_names)).tolist()
     return Decision(
         positive=job.positive if threshold is not None else "",
         threshold=threshold,
@@ -57,7 +63,8 @@ def format_reasons(decision: Decision, answer: str, likeliest: str) -> tuple[str
     if answer == likeliest:
         return ()
     if decision.costs is not None:
-        return (f"`{answer}` has the lowest expected cost",)
+        is_median = np.array_equal(decision.costs, measure_distances(len(decision.costs)))
+        return (f"`{answer}` has the {'fewest ranks off on average' if is_median else 'lowest expected cost'}",)
     return (f"the threshold of `{decision.positive}` is {decision.threshold:.3g}",)
 
 

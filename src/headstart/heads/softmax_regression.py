@@ -4,13 +4,16 @@ Minimises mean_i w_i CE(softmax(z_i W + b), y_i) + strength / 2 |W|^2, the inter
 C = 1 / (strength M). Of labels the cross-entropies of sigmoids are summed. L-BFGS (Nocedal 1980) runs in variables
 scaled by the Cholesky factor of the expected curvature; the line search works on the scores. Each strength starts from
 the solution of the one before.
+
+Of ordered classes W may be w r^T of their ranks r: the adjacent-category logit with proportional odds (Agresti 2010),
+whose one direction w needs fewer pictures.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +57,18 @@ class _Problem:
     strength: float
     link: Callable[[np.ndarray], np.ndarray] = softmax_rows
 
+    def start(self, intercept: np.ndarray) -> np.ndarray:
+        """theta with no weights and an intercept (C,)."""
+        return np.concatenate([np.zeros((self.coordinates.width, len(intercept))), intercept[None]])
+
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (Q, C) and intercept (C,)."""
+        return theta[:-1], theta[-1]
+
+    def multiply_penalised(self, theta: np.ndarray, other: np.ndarray) -> float:
+        """The inner product of what the penalty is about."""
+        return float(np.vdot(theta[: self.coordinates.width], other[: self.coordinates.width]))
+
     def compute_residual(self, scores: np.ndarray) -> np.ndarray:
         return np.asarray(self.weight * (self.link(scores) - self.target))
 
@@ -79,11 +94,41 @@ class _Problem:
         return _Scale(factorize(gram, floor).astype(np.float32), float(spread.sum()) ** 0.5, column)
 
 
+@dataclass(eq=False)
+class _RankProblem(_Problem):
+    """The same with weights w r^T; theta is (Q + C, 1), w and then the intercepts; r (C,) is of length 1."""
+
+    ranks: np.ndarray = field(kw_only=True)
+
+    def start(self, intercept: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.zeros(self.coordinates.width), intercept])[:, None]
+
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        width = self.coordinates.width
+        return theta[:width] * self.ranks, theta[width:, 0]
+
+    def compute_gradient(self, theta: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        pull = self.coordinates.multiply_transposed((residual @ self.ranks)[:, None])
+        return np.concatenate([pull + self.strength * theta[: len(pull)], residual.sum(axis=0)[:, None]])
+
+    def compute_scores(self, theta: np.ndarray) -> np.ndarray:
+        width = self.coordinates.width
+        return np.asarray(self.coordinates.multiply(theta[:width]) * self.ranks + theta[width:, 0])
+
+    def make_scale(self, scores: np.ndarray) -> _Scale:
+        p_MC = softmax_rows(scores)
+        spread = p_MC @ self.ranks**2 - (p_MC @ self.ranks) ** 2
+        gram = self.coordinates.weigh_gram(self.weight * (np.maximum(spread, 0)[:, None] + _LEAST_SPREAD))
+        floor = self.strength + _ROUNDING * float(np.trace(gram))
+        of_intercepts = np.sum(self.weight * (p_MC * (1 - p_MC) + _LEAST_SPREAD), axis=0)[:, None]
+        return _Scale(factorize(gram, floor).astype(np.float32), np.sqrt(of_intercepts), np.ones(1))
+
+
 class _Scale(NamedTuple):
     """Variables in which the objective curves alike in all directions: theta times the root of the curvature."""
 
     factor: np.ndarray  # (Q, Q) float32 lower
-    intercept: float
+    intercept: float | np.ndarray  # (C, 1) where they are one under the other
     column: np.ndarray  # (C,) or (1,)
 
     def scale_gradient(self, gradient: np.ndarray) -> np.ndarray:
@@ -95,8 +140,9 @@ class _Scale(NamedTuple):
     def _solve(self, v: np.ndarray, trans: int) -> np.ndarray:
         from scipy.linalg.lapack import strtrs
 
-        inner, _ = strtrs(self.factor, v[:-1], lower=1, trans=trans)
-        return np.asarray(np.concatenate([inner, v[-1:] / self.intercept]) / self.column)
+        width = len(self.factor)
+        inner, _ = strtrs(self.factor, v[:width], lower=1, trans=trans)
+        return np.asarray(np.concatenate([inner, v[width:] / self.intercept]) / self.column)
 
 
 class _Point(NamedTuple):
@@ -114,15 +160,22 @@ def solve_path(
     strengths: Iterable[float],
     weight: np.ndarray | None = None,
     tolerance: float = TOLERANCE,
+    ranks: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Weights (D, P) on the standardised features and intercept (P,) for each strength, drawn one by one.
 
     `y` (M,) has classes 0..P-1, all present, at least two. `tolerance` is in nats of the objective left.
+    With `ranks` (P,), those of ordered classes, the weights are along one direction.
     """
     share = np.ones(len(y)) if weight is None else weight
-    intercept = np.log(np.bincount(y, weights=share, minlength=n_classes) / share.sum())
-    for theta in _follow_path(coordinates, np.eye(n_classes)[y], share, intercept, strengths, tolerance):
-        yield coordinates.to_columns(theta[:-1]), theta[-1] - theta[-1].mean()
+    prior = np.log(np.bincount(y, weights=share, minlength=n_classes) / share.sum())
+    target, weight = np.eye(n_classes)[y], (share / len(y))[:, None]
+    problem = _Problem(coordinates, target, weight, 0.0)
+    if ranks is not None:
+        centred = ranks - ranks.mean()
+        problem = _RankProblem(coordinates, target, weight, 0.0, ranks=centred / np.linalg.norm(centred))
+    for weights, intercept in _follow_path(problem, prior, strengths, tolerance):
+        yield coordinates.to_columns(weights), intercept - intercept.mean()
 
 
 def solve_binary_path(
@@ -135,34 +188,26 @@ def solve_binary_path(
     """The same for labels `y` (M, C) bool, each by itself; each is there in some rows and not in all."""
     share = np.ones(len(y)) if weight is None else weight
     mean = share @ y / share.sum()
-    intercept = np.log(mean / (1 - mean))
-    for theta in _follow_path(coordinates, y.astype(np.float64), share, intercept, strengths, tolerance, sigmoid):
-        yield coordinates.to_columns(theta[:-1]), theta[-1]
+    problem = _Problem(coordinates, y.astype(np.float64), (share / len(y))[:, None], 0.0, sigmoid)
+    for weights, intercept in _follow_path(problem, np.log(mean / (1 - mean)), strengths, tolerance):
+        yield coordinates.to_columns(weights), intercept
 
 
 def _follow_path(
-    coordinates: Coordinates,
-    target: np.ndarray,
-    share: np.ndarray,
-    intercept: np.ndarray,
-    strengths: Iterable[float],
-    tolerance: float,
-    link: Callable[[np.ndarray], np.ndarray] = softmax_rows,
-) -> Iterator[np.ndarray]:
-    """Theta (Q + 1, C) for each strength."""
-    theta = np.zeros((coordinates.width + 1, target.shape[1]))
-    theta[-1] = intercept
-    scores = np.tile(theta[-1], (len(target), 1))
+    problem: _Problem, intercept: np.ndarray, strengths: Iterable[float], tolerance: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Weights (Q, C) and intercept (C,) for each strength, the first from a given intercept on."""
+    theta, scores = problem.start(intercept), np.tile(intercept, (len(problem.target), 1))
     move, moved = np.zeros_like(theta), np.zeros_like(scores)
     for strength in strengths:
-        problem = _Problem(coordinates, target, (share / len(target))[:, None], strength, link)
+        problem = replace(problem, strength=strength)
         start = _Point(theta, scores, problem.compute_residual(scores))
-        slope = float(np.vdot(start.residual, moved)) + strength * float(np.vdot(theta[:-1], move[:-1]))
+        slope = float(np.vdot(start.residual, moved)) + strength * problem.multiply_penalised(theta, move)
         sign = -1.0 if slope > 0 else 1.0  # on the way that the last strength took, or back
         _, start = _search_line(problem, start, sign * move, sign * moved, sign * slope)
         end = _minimize(problem, start, tolerance)
         move, moved, theta, scores = end.theta - theta, end.scores - scores, end.theta, end.scores
-        yield theta
+        yield problem.split(theta)
 
 
 def _minimize(problem: _Problem, point: _Point, tolerance: float) -> _Point:
@@ -208,8 +253,8 @@ def _search_line(
 
     The objective is convex, so the slope rises.
     """
-    inner = problem.strength * float(np.vdot(point.theta[:-1], move[:-1]))
-    square = problem.strength * float(np.vdot(move[:-1], move[:-1]))
+    inner = problem.strength * problem.multiply_penalised(point.theta, move)
+    square = problem.strength * problem.multiply_penalised(move, move)
     low, low_slope, high, high_slope, length = 0.0, start, np.inf, np.inf, 1.0
     for _ in range(40):
         scores = point.scores + length * moved

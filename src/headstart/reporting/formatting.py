@@ -53,6 +53,11 @@ TERMS = {
     "Brier score": "Squared distance between the probabilities and the truth; 0 is perfect, 2 the worst.",
     "calibration error": "By how much, on average, the model's certainty differs from how often it is right. A model "
     "that says 0.9 should be right in 9 of 10 cases.",
+    "quadratic weighted kappa": "How far answers and truth agree beyond chance, errors by the square of the ranks that "
+    "they are off (Cohen); 1 is perfect, 0 is chance.",
+    "mean rank error": "How many ranks an answer is off, on average.",
+    "ranked probability score": "How far the probabilities lie from the truth, in ranks; 0 is perfect. An answer of "
+    "which the model is certain costs the ranks that it is off.",
     "R²": "The part of the numbers' variance that the answers explain; 1 is perfect, 0 is always answering the mean.",
     "mean absolute error": "How far an answer is off, on average, in the unit of the number.",
     "root mean squared error": "The root of the mean squared error, in the unit of the number: large errors cost more.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-GAINS = ("r2", "spearman", "mean_average_precision", "exact_match")
+GAINS = ("r2", "quadratic_weighted_kappa", "spearman", "mean_average_precision", "exact_match")
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in the log loss
 
 
@@ -18,6 +18,15 @@ def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """(M,) float64 squared distance of the probabilities (M, C) from the truth, 0..2 (Brier 1950)."""
     squares = np.sum(np.square(p, dtype=np.float64), axis=1)
     return np.asarray(squares - 2 * p[np.arange(len(y)), y].astype(np.float64) + 1)
+
+
+def ranked_probability_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """(M,) float64 squared distance of the cumulated probabilities (M, C) of grades from the truth (Epstein 1969).
+
+    Not divided by C - 1, so that it is in ranks: an answer of which a head is certain costs the ranks that it is off.
+    """
+    reached = np.arange(p.shape[1]) >= y[:, None]
+    return np.asarray(np.sum(np.square(np.cumsum(p, axis=1, dtype=np.float64) - reached)[:, :-1], axis=1))
 
 
 def squared_errors(y: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -54,4 +63,9 @@ def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
     raise ValueError(f"no loss is known for `{metric}`")
 
 
-_LOSSES = {"log_loss": log_losses, "r2": squared_errors, "binary_log_loss": binary_log_losses}
+_LOSSES = {
+    "log_loss": log_losses,
+    "r2": squared_errors,
+    "binary_log_loss": binary_log_losses,
+    "ranked_probability_score": ranked_probability_losses,
+}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.types import CLASSIFICATION, Score, Task
-from headstart.statistics import multilabel_metrics, regression_metrics
+from headstart.statistics import multilabel_metrics, ordinal_metrics, regression_metrics
 from headstart.statistics.calibration_error import calibration_bins, calibration_error
 from headstart.statistics.intervals import (
     Interval,
@@ -23,7 +23,7 @@ from headstart.statistics.intervals import (
     mean_interval,
     wilson_interval,
 )
-from headstart.statistics.losses import brier_losses, log_losses, per_picture_loss
+from headstart.statistics.losses import brier_losses, log_losses, per_picture_loss, ranked_probability_losses
 from headstart.statistics.per_class_metrics import ABSENT, PER_CLASS, Case, Part, average_classes, measure_share
 
 __all__ = ["NAMES", "calibration_bins", "compute_score", "compute_scores", "confusion_matrix", "per_picture_loss"]
@@ -50,9 +50,10 @@ def compute_score(
     seed: int = 0,
     n_folds: int = 0,
 ) -> Score:
-    """One of `NAMES` over all classes, from true classes `y` (M,) int64 and probabilities `p` (M, C).
+    """One of `NAMES`, or of grades, over all classes, from true classes `y` (M,) int64 and probabilities `p` (M, C).
 
     Scores of numbers take `y` (M,) float64 and `p` (M, 1), those of labels `y` (M, C) bool.
+    The answer is the likeliest class, in scores of grades the median.
     `subject` says whose score it is when not the model's; `seed` is for the calibration error's interval alone.
     `n_folds` of a cross-validation widen the interval, 0 where all pictures judge one model. An unknown name and shapes
     that do not fit are a `ValueError`.
@@ -62,9 +63,10 @@ def compute_score(
         return regression_metrics.compute_score(name, y, p, **shared)
     if np.ndim(y) == 2:
         return multilabel_metrics.compute_score(name, y, p, seed=seed, **shared)
-    case = _make_case(y, p, None, clusters, seed, n_folds)
-    if name in _WHOLE:
-        part = _WHOLE[name](case) if len(case.y) else ABSENT
+    answers = ordinal_metrics.find_median_grades(p) if name in _ORDERED else None
+    case = _make_case(y, p, answers, clusters, seed, n_folds)
+    if measure := (_WHOLE | _ORDERED).get(name):
+        part = measure(case) if len(case.y) else ABSENT
     elif name in _MACRO:
         part = _average(case, name, {c: PER_CLASS[_MACRO[name]](case, c) for c in case.present})
     else:
@@ -87,7 +89,8 @@ def compute_scores(
     """All scores: first those over all classes, then those of each class; empty when there is no picture.
 
     Of numbers those of `regression_metrics`, of labels those of `multilabel_metrics`. `y` (M,) int64, `p` (M, C),
-    `answers` (M,) int64 where not the most probable class, `clusters` (M,); `seed` and `n_folds` as in `compute_score`.
+    `answers` (M,) int64 where not the most probable class, or the median grade, `clusters` (M,); `seed` and `n_folds`
+    as in `compute_score`.
     """
     if not len(y):
         return ()
@@ -96,9 +99,11 @@ def compute_scores(
         return multilabel_metrics.compute_scores(y, p, class_names=class_names, seed=seed, **shared)
     if not task.has_classes:
         return tuple(compute_score(name, y, p, **shared) for name in regression_metrics.NAMES)
+    if answers is None and task.ordered:
+        answers = ordinal_metrics.find_median_grades(p)
     case = _make_case(y, p, answers, clusters, seed, n_folds)
     each = {name: {c: measure(case, c) for c in case.present} for name, measure in PER_CLASS.items()}
-    whole = {name: measure(case) for name, measure in _WHOLE.items()}
+    whole = {name: measure(case) for name, measure in (_WHOLE | _ORDERED if task.ordered else _WHOLE).items()}
     whole |= {name: _average(case, name, each[measure]) for name, measure in _MACRO.items()}
     results = [_make_score(part, name, split, "") for name, part in whole.items()]
     for c, subject in enumerate(class_names):
@@ -122,6 +127,10 @@ def _make_loss_measure(losses: Callable[[np.ndarray, np.ndarray], np.ndarray], l
     return measure
 
 
+def _measure_ranks(case: Case, measure: Callable[..., Interval]) -> Part:
+    return Part(measure(case.y, case.answers, case.groups, case.training_effect), len(case.y), "t")
+
+
 def _measure_calibration_error(case: Case) -> Part:
     confidence = case.p[np.arange(len(case.y)), case.answers]
     return Part(calibration_error(confidence, case.right, case.groups, case.seed), len(case.y), "bootstrap")
@@ -136,6 +145,13 @@ _WHOLE: dict[str, Callable[[Case], Part]] = {
     "log_loss": _make_loss_measure(log_losses, float(np.log(2))),  # an error gives its class at most a half
     "brier": _make_loss_measure(brier_losses, 0.5),
     "ece": _measure_calibration_error,
+}
+_ORDERED: dict[str, Callable[[Case], Part]] = {
+    "quadratic_weighted_kappa": lambda case: _measure_ranks(case, ordinal_metrics.measure_kappa),
+    "mean_rank_error": lambda case: _measure_ranks(case, ordinal_metrics.measure_rank_error),
+    "ranked_probability_score": _make_loss_measure(
+        ranked_probability_losses, 0.25
+    ),  # at least half lies on a wrong side
 }
 _MACRO = {
     "balanced_accuracy": "recall",

@@ -66,6 +66,7 @@ def assess_uncertainty(
         thresholds=promise.thresholds,
         floors=floors,
         kept=FAMILIAR,
+        ordered=data.learning_task.ordered,
         n=len(cross_validated.y),
         split=cross_validated.split,
         why=promise.why,
@@ -141,7 +142,9 @@ class _AssessmentInputs:
 
     def decide_answers(self, p: np.ndarray) -> np.ndarray:
         names = self.data.class_names
-        return apply_decision(make_decision(self.job, names, self.evaluation.threshold), names, p)
+        return apply_decision(
+            make_decision(self.job, names, self.evaluation.threshold, self.data.learning_task), names, p
+        )
 
     def _first_of_each_cluster(self, rows: np.ndarray) -> np.ndarray:
         """(F,) positions in `rows`, so that near-duplicates do not count as many."""
@@ -157,6 +160,7 @@ class _AssessmentInputs:
             p=p,
             answers=self.decide_answers(p),
             fold=np.asarray(self.splits.folds[0])[rows].astype(np.int64),
+            ordered=self.data.learning_task.ordered,
         )
 
     def make_cross_validated(self) -> HeldOutPredictions:

@@ -48,9 +48,13 @@ def score_true_classes(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def count_set_sizes(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray) -> np.ndarray:
+def count_set_sizes(
+    p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray, *, ordered: bool = False
+) -> np.ndarray:
     """How many classes each prediction set holds, (M,) int64; see `make_sets`."""
-    parts = [make_sets(p[block], kind, limits, answers[block]).sum(axis=1) for block in _split_blocks(p)]
+    parts = [
+        make_sets(p[block], kind, limits, answers[block], ordered=ordered).sum(axis=1) for block in _split_blocks(p)
+    ]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
@@ -104,14 +108,18 @@ def compute_thresholds(
     return np.array([conformal_quantile(true_scores[y == c], coverage) for c in range(n_classes)])
 
 
-def make_sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None) -> np.ndarray:
+def make_sets(
+    p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None, *, ordered: bool = False
+) -> np.ndarray:
     """(M, C) bool; the class that is answered is always in, which can only raise the coverage.
 
-    Without `answers` a set may be empty.
+    So are of `ordered` classes those between two that are in. Without `answers` a set may be empty.
     """
     inside = np.asarray(compute_scores(p, kind) <= limits)
     if answers is not None:
         inside[np.arange(len(p)), answers] = True
+    if ordered:
+        inside = np.maximum.accumulate(inside, axis=1) & np.maximum.accumulate(inside[:, ::-1], axis=1)[:, ::-1]
     return inside
 
 

@@ -28,6 +28,7 @@ class HeldOutPredictions:
     p: np.ndarray  # (M, C) tempered probabilities
     answers: np.ndarray  # (M,) int64 classes that would be answered; of labels the likeliest
     fold: np.ndarray  # (M,) int64; one number where all were held back together
+    ordered: bool = False  # whether the classes have an order
 
     def select(self, which: np.ndarray) -> HeldOutPredictions:
         """Some of the pictures, by a mask (M,)."""
@@ -59,7 +60,8 @@ def choose_score(predictions: HeldOutPredictions, coverage: float) -> str:
         limits = conformal.compute_thresholds(
             predictions.score_true_classes(kind), predictions.y, predictions.p.shape[1], coverage, by_class=False
         )
-        return round(float(conformal.count_set_sizes(predictions.p, kind, limits, predictions.answers).mean()), 6)
+        sizes = conformal.count_set_sizes(predictions.p, kind, limits, predictions.answers, ordered=predictions.ordered)
+        return round(float(sizes.mean()), 6)
 
     return min(conformal.SCORES, key=mean_set_size)
 
@@ -119,7 +121,9 @@ class SetOutcomes:
 
 def judge_sets(predictions: HeldOutPredictions, promise: CoveragePromise, floors: np.ndarray) -> SetOutcomes:
     """The sets that thresholds and floors make of pictures which set neither."""
-    sets = conformal.make_sets(predictions.p, promise.score, promise.thresholds, predictions.answers)
+    sets = conformal.make_sets(
+        predictions.p, promise.score, promise.thresholds, predictions.answers, ordered=predictions.ordered
+    )
     hopeless = conformal.flag_empty_sets(predictions.p, floors)
     sets[hopeless] = False
     return SetOutcomes(

@@ -56,7 +56,7 @@ def measure_uncertainty(
         states = label_sets.make_label_sets(p, arrays["thresholds"])
         plausible, undecided = states[:, :, label_sets.PRESENT], np.all(states, axis=2)
     else:
-        plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers)
+        plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers, ordered=entry.ordered)
         hopeless = conformal.flag_empty_sets(p, arrays["floors"])
     plausible[hopeless] = False
     if not entry.novelty:
@@ -81,6 +81,7 @@ def make_entry(report: UncertaintyReport, arrays: str, sha256: str) -> Uncertain
         familiar=detector.familiar if detector else 1.0,
         arrays=arrays,
         sha256=sha256,
+        ordered=report.ordered,
     )
 
 

@@ -72,7 +72,9 @@ class Dataset:
     digests: tuple[str, ...]  # N SHA-256 hex digests of the files' bytes
     targets: np.ndarray  # (N,) int64, positions in `class_names`; labels (N, C) bool; numbers (N,) float64
     split: tuple[str, ...]  # N words: `train`, `val` or `test` where the folder gives splits, else empty
-    class_names: tuple[str, ...]  # C names, sorted; classes without a usable picture included; none for numbers
+    class_names: tuple[
+        str, ...
+    ]  # C names, sorted, grades in their order; classes without a usable picture included; none for numbers
     facts: DatasetFacts  # one entry a picture
     excused: tuple[SkippedFile, ...]  # files on disk that are not used
     digest: str  # SHA-256 over uris, digests, targets, splits, class names, and groups, times and weights if any

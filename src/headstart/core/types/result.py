@@ -131,6 +131,7 @@ class UncertaintyReport:
     why: str  # one sentence on how the promise is kept
     novelty: OodDetector | None  # None where the training pictures are too few
     scores: tuple[Score, ...]
+    ordered: bool = False  # whether classes between two of a prediction set are in it too
     verdict: Verdict | None = None  # does `unknown` work here; None in older runs
 
     @property

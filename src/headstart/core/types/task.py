@@ -1,4 +1,4 @@
-"""What is learnt: a class, labels, or a number of each picture; what of that the rooms look up by name."""
+"""What is learnt: a class, a grade, labels, or a number of each picture; what of that the rooms look up by name."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Task:
     after_scout: tuple[str, ...] = ("logistic",)  # those that follow it on the best one
     unused_fields: tuple[str, ...] = ()  # of a recipe, for what they say is about something else
     has_classes: bool = False  # one class a picture
+    ordered: bool = False  # whether the classes have an order, in which they are named
     has_labels: bool = False  # any number of labels a picture
 
     @property
@@ -40,6 +41,17 @@ CLASSIFICATION = Task(
     headline=("accuracy", "balanced_accuracy"),
     answers="classes",
     has_classes=True,
+)
+ORDINAL = Task(
+    name="ordinal",
+    metrics=("ranked_probability_score", "accuracy", "balanced_accuracy"),
+    shown=("mean_rank_error", "balanced_accuracy", "accuracy"),
+    curve="balanced_accuracy",
+    headline=("quadratic_weighted_kappa", "mean_rank_error", "accuracy"),
+    answers="grades",
+    after_scout=("logistic", "adjacent_category"),
+    has_classes=True,
+    ordered=True,
 )
 REGRESSION = Task(
     name="regression",
@@ -68,4 +80,4 @@ MULTILABEL = Task(
     unused_fields=("sampling",),
     has_labels=True,
 )
-TASKS = {task.name: task for task in (CLASSIFICATION, REGRESSION, MULTILABEL)}
+TASKS = {task.name: task for task in (CLASSIFICATION, ORDINAL, REGRESSION, MULTILABEL)}

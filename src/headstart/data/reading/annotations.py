@@ -18,7 +18,7 @@ from headstart.core.job import Job, format_flag
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import list_location
 from headstart.core.storage.locations.names import is_reachable, is_remote
-from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION, SkippedFile
+from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, SkippedFile
 from headstart.data.reading import label_texts
 from headstart.data.reading.records import Labelling, Listing, Record, sort_by_bytes
 from headstart.data.reading.root_search import PictureRoot, find_root
@@ -173,7 +173,7 @@ def _make_labeller(
         if annotations.names_classes and job.task == "auto" and task == REGRESSION.name:
             task = CLASSIFICATION.name
         label_notes = [] if task == CLASSIFICATION.name else [f"{task}: {why}; --task asks for another"]
-        if task == CLASSIFICATION.name:
+        if TASKS[task].has_classes:
             _require_classes(records, skipped, source)
         rows = [f"{row.reason.replace('_', ' ')}: `{format_printable(row.uri)}`: {row.detail}" for row in skipped]
         more = [f"and {len(rows) - SHOWN:,} more such: read/files.csv has each"] if len(rows) > SHOWN else []

@@ -120,11 +120,11 @@ def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
         labelling = _label_pictures(listing, inspected)
     labelling = _group_by_scene(listing.root, labelling, ctx)
     if ctx.job.task != "auto":
-        labelling.task = ctx.job.task
+        labelling.task, labelling.order = ctx.job.task, ctx.job.order
     data = replace(_build_dataset(listing, labelling, inspected), reading=_make_reading(ctx.job.resize, ranges))
     summary = _format_summary(data, labelling.split_names)
     ctx.console.print_line("read", f"{summary}, {format_duration(time.monotonic() - started)}")
-    for note in [*labelling.notes, *describe_targets(data.targets, data.task, data.output_names[0])]:
+    for note in [*labelling.notes, *describe_targets(data.targets, data.task, data.output_names)]:
         ctx.console.print_line("read", note)
     if ranges.precise and not ranges.n_bands:
         ctx.console.print_line("read", f"values beyond 8 bits a channel, none lost: {format_ranges(ranges)}")

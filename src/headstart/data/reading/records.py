@@ -44,6 +44,7 @@ class Labelling:
     skipped: list[SkippedFile] = field(default_factory=list)  # usable pictures that nothing can be learnt from
     unlabelled: list[str] = field(default_factory=list)  # uris of pictures without a label
     task: str = CLASSIFICATION.name  # what is learnt from the labels
+    order: tuple[str, ...] = ()  # grades from the lowest to the highest, where they are no numbers
     target_name: str = ""  # what a number measures
     notes: list[str] = field(default_factory=list)  # what else a person should know, a line each
     split_names: dict[str, str] = field(default_factory=dict)  # `test` -> how the data set calls it

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from headstart.core.errors import DataError, NoOpError
+from headstart.core.errors import DataError, NoOpError, format_nearest
 from headstart.core.storage.files import format_printable
-from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION
+from headstart.core.types import CLASSIFICATION, MULTILABEL, ORDINAL, REGRESSION
 from headstart.data.reading.label_texts import parse_number
 from headstart.data.reading.records import Labelling, sort_by_bytes
 
 LEAST = 10  # pictures with a number, or with labels
 _SHOWN = 5
+_LEAST_GRADES = 3
 
 Targets = tuple[np.ndarray, tuple[str, ...]]
 
@@ -47,8 +48,30 @@ def _mark_labels(labelling: Labelling) -> Targets:
 def _find_classes(labelling: Labelling) -> Targets:
     classes = [record.labels[0] for record in labelling.records]
     names = tuple(sort_by_bytes({*classes, *labelling.class_names}))
+    if labelling.task == ORDINAL.name:
+        names = _order_grades(names, labelling.order)
     positions = {name: position for position, name in enumerate(names)}
     return np.array([positions[name] for name in classes], dtype=np.int64), names
+
+
+def _order_grades(names: tuple[str, ...], order: tuple[str, ...]) -> tuple[str, ...]:
+    """The grades from the lowest to the highest: as they are told, in which some may have no picture, or as numbers."""
+    if missing := [name for name in names if name not in order] if order else []:
+        listed = ", ".join(f"`{format_printable(name)}`" for name in missing[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+        raise DataError(
+            f"the order leaves out {listed}{more}",
+            where="--order",
+            hint=f"{format_nearest(missing[0], order)} name every grade: {', '.join(names)}".strip(),
+        )
+    numbers = {name: parse_number(name) for name in names}
+    if not order and None in numbers.values():
+        raise DataError(
+            f"the order of the grades is not known: `{format_printable(names[0])}`, … are no numbers",
+            where="--order",
+            hint=f"--order {','.join(names)}, from the lowest to the highest",
+        )
+    return order or tuple(sorted(names, key=lambda name: numbers[name] or 0.0))
 
 
 def _parse_numbers(labelling: Labelling) -> Targets:
@@ -77,13 +100,25 @@ def _parse_numbers(labelling: Labelling) -> Targets:
 _MAKERS: dict[str, Callable[[Labelling], Targets]] = {
     CLASSIFICATION.name: _find_classes,
     MULTILABEL.name: _mark_labels,
+    ORDINAL.name: _find_classes,
     REGRESSION.name: _parse_numbers,
 }
 
 
-def describe_targets(targets: np.ndarray, task: str, name: str) -> Sequence[str]:
-    """What of numbers should be told: that there are only two."""
+def describe_targets(targets: np.ndarray, task: str, names: tuple[str, ...]) -> Sequence[str]:
+    """What should be told: of numbers that there are only two, of grades their order, of classes that they may be such.
+
+    `names` are those of the outputs.
+    """
+    if task == ORDINAL.name:
+        return [f"grades from the lowest to the highest: {', '.join(map(format_printable, names))}"]
+    if task == CLASSIFICATION.name:
+        numbers = sorted(number for name in names if (number := parse_number(name)) is not None)
+        is_run = len(numbers) == len(names) >= _LEAST_GRADES and bool((np.diff(numbers) == 1).all())
+        return [
+            "the classes are consecutive numbers: where they are grades, --task ordinal learns their order"
+        ] * is_run
     if task != REGRESSION.name or len(values := np.unique(targets)) > 2:
         return []
     low, high = values.tolist()
-    return [f"`{name}` has two values alone, {low:g} and {high:g}: --task classification would tell them apart"]
+    return [f"`{names[0]}` has two values alone, {low:g} and {high:g}: --task classification would tell them apart"]

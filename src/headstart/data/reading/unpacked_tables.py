@@ -11,15 +11,19 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.core.errors import DataError
+from headstart.core.job import Job
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import file_digest
+from headstart.data.reading.label_tables import choose_columns
+from headstart.data.reading.label_texts import format_value
 
 KIND, TABLE = "tables", "table.jsonl"
 _ARRAYS = "uint8 of (N, height, width) or (N, height, width, 3), uint16 or float32 of (N, height, width)"
@@ -42,6 +46,19 @@ def unpack_table(files: Sequence[Path], rows: Iterable[Mapping[str, Any]]) -> Pa
 
     key = {"files": [file_digest(file) for file in files]}
     return Store(cache_folder()).make_entry(KIND, key, write_entry) / TABLE
+
+
+def find_order(data: Any, labels: Any, job: Job) -> tuple[str, ...]:
+    """The grades, from the lowest, of labels that are an ordered categorical column of pandas; empty of all others.
+
+    `data` and `labels` are as of `write_memory_data`; `job` may name columns.
+    """
+    column = labels
+    if labels is None and hasattr(data, "dtypes") and not isinstance(data, np.ndarray):
+        with suppress(DataError, KeyError):  # told by the reader, or several columns
+            column = data[choose_columns(Path("table"), list(map(str, data.columns)), job)["target"]]
+    kind: Any = getattr(column, "dtype", None)
+    return tuple(map(format_value, kind.categories)) if getattr(kind, "ordered", False) else ()
 
 
 def is_in_memory(data: Any) -> bool:

@@ -167,7 +167,7 @@ class Search:
         if trial.verdict is not None:
             so_far = "pruned" if trial.pruned else f"epoch {trial.verdict.epoch} counts so far"
             objective, metric = self.setup.training_set.objective, self.setup.training_set.problem.metric
-            tempered = ", after temperature" if objective.has_temperature and metric == objective.metric else ""
+            tempered = ", after temperature" if objective.has_temperature and not is_gain(metric) else ""
             interpolated = ", before interpolation" if trial.recipe.averaging.wise else ""
             result = f"{self._format_score(trial)}{tempered}{interpolated}; {so_far}"
         about = f"trial {trial.number} ({trial.origin}) {recipes.format_recipe(trial.recipe)}"

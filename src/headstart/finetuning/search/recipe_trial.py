@@ -16,7 +16,7 @@ from headstart.core.recipe import Recipe
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.training import weight_averaging
-from headstart.statistics.losses import per_picture_loss
+from headstart.statistics.losses import is_gain, per_picture_loss
 from headstart.statistics.sampling import evenly_spaced
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75)  # tried beside 1
@@ -122,9 +122,9 @@ def _logits_at(runs: Sequence[FoldRun], epoch: int) -> np.ndarray:
 
 
 def _measure_losses(logits: np.ndarray, y: np.ndarray, training_set: TrainingSet) -> np.ndarray:
-    """(M,) by the metric; a log loss is taken after one temperature, for with one the network answers."""
+    """(M,) by the metric; losses are taken after one temperature, for with one the network answers."""
     metric, objective, temperature = training_set.problem.metric, training_set.objective, 1.0
-    if metric == objective.metric:
+    if not is_gain(metric):
         sample = evenly_spaced(len(y), SAMPLE)
         temperature = objective.fit_temperature(logits[sample], y[sample])
     return per_picture_loss(metric, y, objective.answer(logits, temperature))

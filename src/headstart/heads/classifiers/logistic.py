@@ -1,78 +1,8 @@
 """Logistic regression: a softmax on standardised features with an L2 penalty; tunes the strength. The main head.
 
-The optimum is scikit-learn's with `C = 1 / (strength n)`; `headstart.heads.softmax_regression` tells how it is
-reached. Cox 1958; as a probe of frozen features: Alain and Bengio 2016.
+Cox 1958; as a probe of frozen features: Alain and Bengio 2016.
 """
 
-from __future__ import annotations
+from headstart.heads.logistic_regression import LogisticRegression
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import numpy as np
-
-from headstart.core.types import FittedHead
-from headstart.heads import covariance, design_matrix, softmax_regression
-
-
-class Logistic:
-    """Solved to a tolerance in nats a picture."""
-
-    name = "logistic"
-    cannot: Mapping[str, str] = {}
-
-    def __init__(self, tolerance: float = softmax_regression.TOLERANCE) -> None:
-        self.tolerance = tolerance
-
-    def with_tolerance(self, tolerance: float) -> Logistic:
-        """See `headstart.core.types.IterativeHead`."""
-        return Logistic(tolerance)
-
-    def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
-        """Strengths in parts of D / M: a prior whose scores spread alike for any number of columns."""
-        return [{"strength": part * dim / n_train} for part in softmax_regression.PARTS]
-
-    def path(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        *,
-        n_classes: int,
-        params: Sequence[Mapping[str, Any]],
-        class_weight: np.ndarray | None,
-        seed: int,
-        sample_weight: np.ndarray | None = None,
-    ) -> Iterator[FittedHead]:
-        """See `headstart.core.types.Head`."""
-        moments, (present, local) = design_matrix.column_moments(x), np.unique(y, return_inverse=True)
-        weight = design_matrix.row_weights(y, class_weight, sample_weight)
-        solutions = _solve_path(x, moments, local, len(present), params, weight, self.tolerance)
-
-        def solve(each: Mapping[str, Any]) -> dict[str, np.ndarray]:
-            weights, bias = next(solutions)
-            return design_matrix.linear_head_arrays(weights, bias, moments, present, n_classes)
-
-        yield from design_matrix.fit_path(self.name, params, n_classes, solve)
-
-
-def _solve_path(
-    x: np.ndarray,
-    moments: design_matrix.Moments,
-    y: np.ndarray,
-    n_classes: int,
-    params: Sequence[Mapping[str, Any]],
-    weight: np.ndarray | None,
-    tolerance: float,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    if n_classes == 1:
-        for _ in params:
-            yield np.zeros((x.shape[1], 1)), np.zeros(1)
-        return
-    coordinates = covariance.make_coordinates(
-        design_matrix.Design(x, moments), gram=covariance.approximate_gram(x, moments)
-    )
-    strengths = (float(setting["strength"]) for setting in params)
-    yield from softmax_regression.solve_path(coordinates, y, n_classes, strengths, weight, tolerance)
-
-
-PLUGIN = Logistic()
+PLUGIN = LogisticRegression("logistic")

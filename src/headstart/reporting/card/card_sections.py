@@ -20,8 +20,20 @@ from headstart.reporting.card.slices import Slice
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
 _SCORES = (
+    *("quadratic_weighted_kappa", "mean_rank_error"),
     *("accuracy", "balanced_accuracy", "mean_average_precision", "macro_f1", "micro_f1", "exact_match", "roc_auc"),
-    *("log_loss", "binary_log_loss", "brier", "ece", "mean_cost", "mae", "rmse", "r2", "spearman"),
+    *(
+        "log_loss",
+        "ranked_probability_score",
+        "binary_log_loss",
+        "brier",
+        "ece",
+        "mean_cost",
+        "mae",
+        "rmse",
+        "r2",
+        "spearman",
+    ),
 )
 _OF_CLASS = ("recall", "precision", "f1")
 _MOST_NAMED = 20  # classes named in the first sentence
@@ -102,7 +114,8 @@ def _format_purpose(card: CardInput) -> str:
     listed = f"{', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}"
     if task.has_labels:
         return f"labels {name}\n\nIt says which of {len(names):,} labels a picture has, several or none: {listed}"
-    return f"classifier {name}\n\nIt tells {len(names):,} classes apart: {listed}"
+    kinds, order = ("grades", ", from the lowest") if task.ordered else ("classes", "")
+    return f"classifier {name}\n\nIt tells {len(names):,} {kinds} apart{order}: {listed}"
 
 
 def _format_refusal(card: CardInput) -> str:

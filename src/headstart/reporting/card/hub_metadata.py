@@ -15,7 +15,7 @@ TASK = "image-classification"
 NUMBERS = "image-regression"  # no pipeline of the hub answers with numbers: a tag alone
 METRICS = (
     *("accuracy", "balanced_accuracy", "mean_average_precision", "macro_f1", "micro_f1", "log_loss", "binary_log_loss"),
-    *("ece", "mae", "rmse", "r2", "spearman"),
+    *("quadratic_weighted_kappa", "mean_rank_error", "ece", "mae", "rmse", "r2", "spearman"),
 )
 _KNOWN = re.compile(  # as the hub spells licences
     r"apache-2\.0|mit|bsd|bsd-2-clause|bsd-3-clause|cc0-1\.0|cc-by-2\.0|cc-by-3\.0|cc-by-4\.0|cc-by-sa-3\.0|"

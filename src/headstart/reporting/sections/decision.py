@@ -9,12 +9,16 @@ from headstart.core.types import Evaluation
 from headstart.evaluation.baselines import ALWAYS
 from headstart.reporting.report_data import ReportInput
 
+MEDIAN = "the answer is the grade in the middle of the probabilities, which is the fewest ranks off on average"
+
 
 def make_decision_view(report: ReportInput, evaluation: Evaluation) -> dict[str, Any] | None:
     """A sentence and the scores it is about, named; None where the most probable class is answered."""
     if evaluation.threshold is not None:
         return _threshold_view(report.job.positive, evaluation.threshold, evaluation)
-    return _costs_view(evaluation) if report.costs is not None else None
+    if report.job.costs:
+        return _costs_view(evaluation)
+    return {"sentence": MEDIAN, "scores": []} if report.dataset.learning_task.ordered else None
 
 
 def _threshold_view(positive: str, threshold: float, evaluation: Evaluation) -> dict[str, Any]:

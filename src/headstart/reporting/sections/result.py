@@ -48,7 +48,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
         "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
         "main": [by_name[name] for name in task.headline[:2] if name in by_name],
-        "shares": not task.is_number,
+        "shares": not (task.is_number or task.ordered),
         "table": _baseline_table(by_name, evaluation, report.dataset),
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
@@ -73,7 +73,9 @@ def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, split
     if score.name != "accuracy":
         name = formatting.format_label(score.name).capitalize()
         return f"{name} is {formatting.format_percent(score.value)} on {score.n:,} {judged_on}{optimism}"
-    return f"{formatting.format_percent(score.value)} of {score.n:,} {judged_on} are answered rightly{optimism}"
+    off = by_name.get("mean_rank_error")
+    ranks = f", {off.value:.2g} ranks off on average" if off else ""
+    return f"{formatting.format_percent(score.value)} of {score.n:,} {judged_on} are answered rightly{ranks}{optimism}"
 
 
 def _verdict_view(verdict: Verdict) -> dict[str, str]:

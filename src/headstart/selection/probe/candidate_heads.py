@@ -24,6 +24,7 @@ HEADS = {
     "some": ("ridge", "logistic"),
     "many": ("nearest_mean", "knn", "ridge", "logistic", "lda"),
 }
+ORDERED = ("adjacent_category",)  # heads that compete too where the classes have an order
 FROM_NAMES = "ridge" + FROM_NAMES_SUFFIX
 WIDEST = 8_192  # columns of a combination
 LARGEST = 1 << 25  # numbers in it, so that its folds fit in memory
@@ -44,12 +45,13 @@ def choose_strategy(data: Dataset, splits: Splits) -> Strategy:
         return Strategy(heads, count >= FEW * SOME, f"{count:,} training pictures")
     counts = np.bincount(np.asarray(data.targets)[splits.train], minlength=len(data.class_names))
     typical = int(np.median(counts[counts > 0]))
-    reason = f"about {typical:,} training pictures a class"
+    reason, ordered = f"about {typical:,} training pictures a class", ORDERED if data.learning_task.ordered else ()
     if typical < FEW:
-        return Strategy(HEADS["few"], False, f"{reason}: nearest class mean, and no claim can rest on so few")
+        heads, names = HEADS["few"] + ordered, "nearest class mean" + " or adjacent categories" * bool(ordered)
+        return Strategy(heads, False, f"{reason}: {names}, and no claim can rest on so few")
     if typical < SOME:
-        return Strategy(HEADS["some"], False, f"{reason}: a linear head whose strength alone is tuned")
-    heads = HEADS["many"]
+        return Strategy(HEADS["some"] + ordered, False, f"{reason}: a linear head whose strength alone is tuned")
+    heads = HEADS["many"] + ordered
     if data.weights is not None:
         heads = tuple(name for name in heads if "weights" not in registry.load_plugin("heads", name).cannot)
     return Strategy(heads, True, reason)

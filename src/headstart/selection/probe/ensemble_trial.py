@@ -23,7 +23,7 @@ from headstart.statistics.losses import per_picture_loss
 from headstart.statistics.paired_selection import CandidateLosses, PairedChoice, choose_candidate
 from headstart.uncertainty import temperature
 
-LINEAR = ("nearest_mean", "ridge", "logistic", "lda")
+LINEAR = ("nearest_mean", "ridge", "logistic", "lda", "adjacent_category")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
