@@ -12,9 +12,8 @@ from headstart.core.errors import UsageError, format_nearest
 
 STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
 PARTS, EARLIER_PARTS = ("last", "all"), ("first", "middle", "surgical")
-MONITORS = ("log_loss", "accuracy", "balanced_accuracy", "ranked_probability_score")  # the last of grades
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-MONITORS = ("log_loss", "accuracy", "balanced_accuracy", "r2", "binary_log_loss")
+MONITORS = ("log_loss", "accuracy", "balanced_accuracy", "r2", "binary_log_loss", "ranked_probability_score")
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
 _RATES = "write rate=0.001, or rate=0 to have one found"
 _UNDER = {  # values that are allowed and hardly ever meant, with what comes of them and what to write
