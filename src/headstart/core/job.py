@@ -37,15 +37,8 @@ STRATEGIES: tuple[str, ...] = get_args(Strategy)
 PATH_SETTINGS = ("data", "costs", "images")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
 TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
-READING_SETTINGS = (
-    *TABLE_SETTINGS,
-    "task",
-    "order",
-    "resize",
-    "window",
-    "slice",
-    "bands",
-)  # of commands that read DATA
+# What every command that reads DATA takes.
+READING_SETTINGS = (*TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands")
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}

@@ -367,8 +367,7 @@ class Model:
         """Why the costs or the threshold decide for another class than the likeliest."""
         rule = self.told["decision"]
         if rule["costs"] is not None:
-            ranks = np.arange(len(rule["costs"]))
-            is_median = np.array_equal(rule["costs"], np.abs(ranks[:, None] - ranks))
+            is_median = np.array_equal(rule["costs"], np.abs(np.subtract(*np.indices(np.shape(rule["costs"])))))
             return [f"`{decided}` has the {'fewest ranks off on average' if is_median else 'lowest expected cost'}"]
         return [f"the threshold of `{rule['positive']}` is {rule['threshold']:.3g}"]
 
