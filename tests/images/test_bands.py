@@ -10,9 +10,11 @@ import pytest
 from headstart.core.types import InputSpec, PixelRanges
 from headstart.exporting import predict_template
 from headstart.exporting.export_source import decoding_rule
+from headstart.images import preprocessing
 from headstart.images.bands import make_mix, make_triples, mix_bands
 from headstart.images.codecs import open_picture
 from headstart.images.file_formats import PictureError
+from headstart.images.formats import geotiff
 from headstart.images.preprocessing import decode_picture, read_bytes
 from headstart.images.quiet_reading import silence_readers
 from headstart.testing.band_files import encode_array, make_bands, make_sound_band_files, write_geotiff
@@ -127,7 +129,8 @@ def test_a_mix_weighs_every_band_and_inflating_the_first_convolution_is_the_same
     np.testing.assert_allclose(convolve(x, inflated), convolve(x @ mix.T, kernel), atol=1e-12)
 
 
-def test_a_geotiff_of_twenty_gigabytes_is_read_in_bounded_memory(tmp_path):
+def test_a_geotiff_of_twenty_gigabytes_is_read_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     import rasterio
 
     path = tmp_path / "huge.tif"
@@ -146,6 +149,24 @@ def test_a_geotiff_of_twenty_gigabytes_is_read_in_bounded_memory(tmp_path):
     assert valid[:256, :256].all() and not valid[256:].any()
     np.testing.assert_array_equal(values[0, 0], [1000, 2000, 3000, 4000])
     assert grown < 700e6
+
+
+def test_a_large_geotiff_is_reduced_once_for_each_state_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(preprocessing, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(geotiff, "REDUCED_PX", 16)
+    path = tmp_path / "large.tif"
+    path.write_bytes(write_geotiff(make_bands(make_scene())))
+    facts, first = path.stat(), read_bytes(str(path))
+    assert max(open_picture(first).size) == 16
+    path.write_bytes(write_geotiff(255 - make_bands(make_scene())))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert read_bytes(str(path)) == first  # nothing tells that it changed: it was not looked at
+    os.utime(path)
+    assert read_bytes(str(path)) != first
+    (tmp_path / "cache").rename(tmp_path / "moved")
+    (tmp_path / "cache").touch()  # no place for a cache
+    assert max(open_picture(read_bytes(str(path))).size) == 16
 
 
 def test_without_the_extra_the_file_says_what_to_install(monkeypatch):

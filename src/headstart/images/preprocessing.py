@@ -132,7 +132,7 @@ def visible_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, f
 def read_bytes(path: str) -> bytes:
     """A picture's bytes, wherever it lies; what is no picture is not read beyond its first bytes.
 
-    A TIFF of more than `MAX_BYTES` is read at a reduced size, as the bytes of a smaller one.
+    A TIFF of more than `MAX_BYTES` is read at a reduced size, as the bytes of a smaller one that the cache keeps.
 
     Raises:
         PictureError: It cannot be opened or read, is no picture, or has more than `MAX_BYTES`.
@@ -148,7 +148,7 @@ def read_bytes(path: str) -> bytes:
                 detect_format(head)
                 handle.seek(0)
                 if facts.st_size > MAX_BYTES and is_tiff(head):
-                    return geotiff.read_reduced(path)
+                    return geotiff.load_reduced(path, facts)
                 if facts.st_size > MAX_BYTES:
                     raise PictureError("unreadable", f"{facts.st_size:,} bytes are more than {MAX_BYTES:,}")
                 return handle.read()

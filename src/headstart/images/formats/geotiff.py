@@ -7,19 +7,25 @@ are as stored: orientation, map projection and units are left alone.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.core.errors import SetupError
 from headstart.core.extras import require_extra
+from headstart.core.settings import cache_folder
+from headstart.core.storage.cache import Store
 from headstart.core.types import PixelRanges
 from headstart.images import band_values
 from headstart.images.bands import BandPicture, translate_errors
 from headstart.images.file_formats import PictureError
 
 REDUCED_PX = 4096  # the longer side of a file that is too large to be held
+REVISION = 1  # raise it when `read_reduced` gives other values
+_FILE = "reduced.tif"
 
 
 class GeotiffPicture(BandPicture):
@@ -52,6 +58,20 @@ def read_place(source: bytes | str) -> tuple[str, tuple[float, float, float, flo
         x, y = np.array([[0, dataset.width, 0, dataset.width], [0, 0, dataset.height, dataset.height]])
         across, down = a * x + b * y + left, d * x + e * y + top
         return str(dataset.crs), (float(across.min()), float(down.min()), float(across.max()), float(down.max()))
+
+
+def load_reduced(path: str, facts: os.stat_result) -> bytes:
+    """As `read_reduced`, once for a file of these facts: the cache keeps it, where it has room."""
+    state = [os.path.abspath(path), facts.st_size, facts.st_mtime_ns, facts.st_ino]  # noqa: PTH100 - any bytes
+    key = {"reduced": state, "side": REDUCED_PX, "revision": REVISION}
+
+    def write(folder: Path) -> None:
+        (folder / _FILE).write_bytes(read_reduced(path))
+
+    try:
+        return (Store(cache_folder()).make_entry("pictures", key, write) / _FILE).read_bytes()
+    except SetupError:  # the disk is full or may not be written
+        return read_reduced(path)
 
 
 def read_reduced(path: str) -> bytes:
