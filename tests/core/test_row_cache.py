@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -286,3 +288,42 @@ def test_half_columns_take_half_the_bytes_and_come_back_rounded(tmp_path):
         np.testing.assert_array_equal(one.map_column("mean")[found], content["mean"][[4, 0, 2]])
     with pytest.raises(ValueError, match="not finite"):
         store.add_rows(keys(9), {"map": np.full((1, 4), np.inf, np.float32), "mean": np.zeros((1, 2), np.float32)})
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 40), min_size=1, max_size=8)), min_size=1, max_size=12),
+    st.integers(0, 20),
+)
+def test_the_index_finds_what_a_dict_finds(steps, merged):
+    """Keys of few kinds, many with zeros at their end; blocks are added, and now and then one is forgotten."""
+    index, known, start = module._KeyIndex(), dict[int, int](), 0
+    with mock.patch.object(module, "_MERGED", merged):
+        for forgets, numbers in steps:
+            index.add_keys(make_keys(numbers), start)
+            for row, number in enumerate(numbers, start):
+                known.setdefault(number, row)
+            if forgets:
+                index.forget_rows(start, start + len(numbers))
+                known = {number: row for number, row in known.items() if row < start}
+            start += len(numbers)
+            found = index.find_rows(make_keys(range(41)))
+            assert found.tolist() == [known.get(number, -1) for number in range(41)]
+            assert len(index) == len(known)
+
+
+def make_keys(numbers):
+    keys = np.zeros((len(numbers), 32), np.uint8)
+    keys[:, 0], keys[:, 1] = np.array(numbers) % 7, np.array(numbers) // 7
+    return keys
+
+
+def test_a_key_takes_few_bytes_of_memory():
+    keys = np.random.default_rng(0).integers(0, 256, (60_000, 32), np.uint8)
+    tracemalloc.start()
+    index = module._KeyIndex()
+    for start in range(0, len(keys), 6_000):
+        index.add_keys(keys[start : start + 6_000], start)
+    size_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (index.find_rows(keys[::997]) == np.arange(0, len(keys), 997)).all()
+    assert size_bytes / len(keys) < 80

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -384,3 +385,16 @@ def test_settings_of_medical_pictures_are_refused_where_there_are_none(read, tmp
     grey = np.arange(1024, dtype=np.uint16).reshape(32, 32)
     (tmp_path / "set" / "a" / "IM0001").write_bytes(make_dicom(grey, NumberOfFrames=1))
     assert len(read(tmp_path / "set", **settings).uris) == 3
+
+
+def test_reading_takes_few_bytes_a_picture(store, tmp_path):
+    """The facts of one are 328 bytes, and its digest 113; an object for each of a million would be gigabytes."""
+    picture(tmp_path / "one.png")
+    inspector, console, peaks = file_inspection.FileInspector(str(tmp_path), store), Console(quiet=True), []
+    for count in (1, 1, 600):
+        tracemalloc.start()
+        inspected = inspector.inspect_all(["one.png"] * count, console)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert len(inspected.digests) == len(inspected.rows) == 600
+    assert (peaks[2] - peaks[1]) / 600 < 620

@@ -13,6 +13,7 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError, HeadstartError
 from headstart.core.job import Job, make_job
 from headstart.core.run.opening import open_run
+from headstart.core.storage import tables
 from headstart.data.reading.label_texts import infer_task
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.data.reading.records import require_readable
@@ -132,6 +133,19 @@ def test_every_row_is_in_the_manifest_with_its_reason(read, pictures, tmp_path, 
         "row 7 gives it another label than row 8",
         "row 8 gives it another label than row 7",
     ]
+
+
+def test_lines_of_json_are_parsed_together_and_a_bad_one_costs_itself_alone(tmp_path):
+    lines = [json.dumps({"path": f"{number}.png", "label": "ab"[number % 2]}) for number in range(1000)]
+    lines[150], lines[300], lines[450], lines[999] = "{", "", '{"path": "x"}, {"path": "y"}', "[1]"
+    lines[600] = '{"path": "600.png"}'
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(lines))
+    rows = dict(tables.read_rows(path, ["path", "label"]))
+    assert len(rows) == 999 and 301 not in rows
+    bad = [number for number, row in rows.items() if isinstance(row, tables.MalformedRow)]
+    assert bad == [151, 451, 1000]
+    assert rows[601] == ["600.png", None] and rows[152] == ["151.png", "b"]
 
 
 def test_all_problems_of_a_refused_table_are_in_a_file_of_the_run(pictures, tmp_path, capsys):
