@@ -84,7 +84,7 @@ def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
 
 
 def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
-    """The same without a trace in the run folder; where data is refused for more problems than are told, it gets a list."""
+    """The same without a trace in the run folder; refused for more problems than are told, it gets a list of them."""
     path = ctx.run.path / PROBLEMS
     path.unlink(missing_ok=True)
     try:
