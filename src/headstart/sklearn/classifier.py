@@ -18,12 +18,13 @@ from headstart.core.errors import SetupError
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.utils import check_array, compute_class_weight
+    from sklearn.utils import check_array, check_consistent_length, compute_class_weight
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 except ImportError as err:
     raise SetupError(f"scikit-learn cannot be loaded: {err}", hint=extras.format_install_command("fit")) from err
 
+from headstart.core.types import CLASSIFICATION, OWN_RANGES, PixelRanges
 from headstart.heads import prediction
 from headstart.sklearn import depth_search, image_arrays, image_features
 
@@ -36,7 +37,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     X is one of: an array (N, height, width, 3), or without the 3 for grey; a list of N such arrays without the N, of
     any sizes; a list of N paths of picture files (or an array or a column of them); an array or a data frame (N, F) of
     flat pictures. Numbers that are not uint8 are taken for 0..1 or 0..255 where they look it, else their range in `fit`
-    becomes black to white.
+    becomes black to white. Of files beyond 8 bits a channel the range in `fit` does. No fraction is rounded.
 
     Args:
         backbone: `source:preset`, see `headstart backbones`.
@@ -57,6 +58,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cv_scores_: Accuracy, balanced accuracy and log loss in cross-validation, with intervals; empty where a class
             has a single picture. The setting was searched on the same folds, so they are a little too good.
         value_range_: Numbers that are black and white; None where paths were learnt from.
+        ranges_: How values beyond 8 bits are read, a `headstart.core.types.PixelRanges`.
         n_features_in_: F, where flat pictures were learnt from.
     """
 
@@ -93,8 +95,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> TransferClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> TransferClassifier:
         """Learn from N pictures, see the class, and their labels (N,).
+
+        Args:
+            sample_weight: (N,) how much each picture counts; one of 0 is not there.
+            groups: (N,) what each picture is of (a patient, a site): pictures of one share a fold inside `fit`.
 
         Raises:
             ValueError: X, y or a parameter cannot be used.
@@ -105,16 +111,35 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         plugin = self._head_plugin()
         pictures, y = self._training_images(X, y)
         check_classification_targets(y)
+        sample_weight, is_used = self._check_weights(plugin, sample_weight, y)
+        y = y[is_used]
+        if groups is not None:
+            groups = column_or_1d(groups)
+            check_consistent_length(groups, is_used)
+            groups = np.unique(groups[is_used], return_inverse=True)[1]
         self.classes_, labels = np.unique(y, return_inverse=True)
         weights = None
         if self.class_weight is not None:
             weights = np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), np.float64)
         features = self._image_features().extract_features(pictures, use_cache=self.cache)
+        features = {name: each[is_used] for name, each in features.items()}
         training: dict[str, Any] = {"n_classes": len(self.classes_), "class_weight": weights, "seed": int(self.seed)}
+        training |= {"sample_weight": sample_weight, "groups": groups}
         candidates = self._depth_candidates(features)
         result = depth_search.search_depths(plugin, features, candidates, labels, int(self.folds), **training)
         self.depths_, self.head_, self.why_, self.cv_scores_ = result.depths, result.head, result.why, result.scores
         return self
+
+    @staticmethod
+    def _check_weights(plugin: Any, sample_weight: Any, y: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        """Weights of mean 1 of the pictures that count at all, and which do, (N,) bool."""
+        if sample_weight is None:
+            return None, np.ones(len(y), bool)
+        if "weights" in plugin.cannot:
+            raise ValueError(f"the head `{plugin.name}` cannot weigh pictures: {plugin.cannot['weights']}")
+        weights = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+        is_used = weights > 0
+        return weights[is_used] / weights[is_used].mean(), is_used
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(N, C) float64, one column a class in the order of `classes_`; each row sums to 1.
@@ -145,21 +170,22 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         trunk, arrays = self._image_features(), self.head_.arrays
         if self.head_.kind != "linear":
             raise ValueError(f"a head `{self.head_.head}` is no layer of Keras: fit with head='logistic'")
-        if trunk.input != trunk.spec.input:
+        if trunk.input.size_px != trunk.spec.input.size_px:
             raise ValueError(f"a Keras model sees {trunk.spec.input.size_px} px: fit with size_px=None")
         names = [depth.name for depth in trunk.spec.depths]
         return image_features.attach_head(trunk.keras_model(), names, self.depths_, arrays["weights"], arrays["bias"])
 
     def _image_features(self) -> image_features.ImageFeatures:
-        return image_features.shared_image_features(self.backbone, self.size_px, quiet=not self.verbose)
+        return image_features.shared_image_features(self.backbone, self.size_px, self.ranges_, quiet=not self.verbose)
 
     def _head_plugin(self) -> Any:
-        head_names = registry.list_plugins("heads")
-        if self.head not in head_names:
-            raise ValueError(f"no head is named {self.head!r}; known: {', '.join(head_names)}")
+        plugins = {name: registry.load_plugin("heads", name) for name in registry.list_plugins("heads")}
+        heads = {name: plugin for name, plugin in plugins.items() if CLASSIFICATION.name not in plugin.cannot}
+        if self.head not in heads:
+            raise ValueError(f"no head is named {self.head!r}; known: {', '.join(heads)}")
         if int(self.folds) < 2:
             raise ValueError(f"folds={self.folds!r} is below 2")
-        return registry.load_plugin("heads", self.head)
+        return heads[self.head]
 
     def _depth_candidates(self, features: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
         if isinstance(self.depths, str) and self.depths == AUTO:
@@ -183,8 +209,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y = column_or_1d(y, warn=True)
         if len(numbers) != len(y):
             raise ValueError(f"X has {len(numbers)} pictures, y has {len(y)} labels")
-        self.value_range_ = None if paths else image_arrays.find_value_range(numbers)
-        return (image_features.FileImages(paths) if paths else self._make_images(numbers)), y
+        if paths:
+            files = image_features.FileImages(paths, measured=True)
+            self.value_range_, self.ranges_ = None, files.ranges
+            return files, y
+        self.value_range_ = ends = image_arrays.find_value_range(numbers)
+        is_deep = image_arrays.needs_fractions(numbers, ends)
+        self.ranges_ = PixelRanges(integers=ends, floats=ends, precise=True) if is_deep else OWN_RANGES
+        return self._make_images(numbers), y
 
     def _prediction_images(self, X: Any) -> Any:
         paths = _find_paths(X)
@@ -209,16 +241,18 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _make_images(self, numbers: np.ndarray | list[np.ndarray]) -> image_features.ArrayImages:
         ends, dtype = self.value_range_, numbers[0].dtype
         if ends is None:
-            if dtype != np.uint8:
-                raise ValueError(f"after a fit on files, pictures in memory must be uint8, not {dtype}")
-            ends = image_arrays.BYTE
+            of_files = self.ranges_.floats if dtype.kind == "f" else self.ranges_.integers
+            ends = image_arrays.BYTE if dtype == np.uint8 else of_files
+        if ends is None:
+            raise ValueError(f"after a fit on files without such values, pictures in memory must be uint8, not {dtype}")
+        scale = image_arrays.to_levels if self.ranges_.precise else image_arrays.to_bytes
         if isinstance(numbers, list):
-            rgb = (image_arrays.to_rgb(image_arrays.to_bytes(picture[None], ends)) for picture in numbers)
+            rgb = (image_arrays.to_rgb(scale(picture[None], ends)) for picture in numbers)
             return image_features.ArrayImages([picture[0] for picture in rgb])
         if numbers.ndim == 2:
             shape = image_arrays.infer_shape(numbers.shape[1], self.image_shape)
             numbers = image_arrays.unflatten_images(numbers, shape)
-        return image_features.ArrayImages(image_arrays.to_rgb(image_arrays.to_bytes(numbers, ends)))
+        return image_features.ArrayImages(image_arrays.to_rgb(scale(numbers, ends)))
 
 
 def _find_paths(X: Any) -> list[str] | None:

@@ -41,19 +41,22 @@ def search_depths(
     n_classes: int,
     class_weight: np.ndarray | None,
     seed: int,
+    sample_weight: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> DepthSearchResult:
     """Try each candidate on the same folds, take the one with the lowest log loss, and fit it on all pictures.
 
-    `features` are (N, D) float32 a depth, `labels` (N,) int64, `class_weight` (C,). A candidate is some depths side by
-    side; the cheapest come first.
+    `features` are (N, D) float32 a depth, `labels` (N,) int64, `class_weight` (C,), `sample_weight` (N,); a group of
+    `groups` (N,) int64 is never divided. A candidate is some depths side by side; the cheapest come first.
     """
-    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    fold_of_row, scores = deal_folds(labels, folds, seed), tuple[Score, ...]()
+    weights = {"class_weight": class_weight, "sample_weight": sample_weight}
+    shared: dict[str, Any] = {"n_classes": n_classes, "seed": seed, **weights}
+    fold_of_row, scores = deal_folds(labels, folds, seed, groups), tuple[Score, ...]()
     if fold_of_row is None:  # the deepest alone, with the middle of the head's grid
         names = candidates[max(len(candidates) - 2, 0)]
         grid = list(head.grid(len(labels), join_depths(features, names).shape[1], n_classes))
         params = grid[len(grid) // 2]
-        why = "nothing could be held out: a class has one picture, or there is one class"
+        why = f"nothing could be held out: a class has one {'picture' if groups is None else 'group'}, or is alone"
     else:
         settings = {
             n: cross_validation.tune_head(head, join_depths(features, n), labels, fold_of_row, **shared)
@@ -62,19 +65,29 @@ def search_depths(
         names, why = _choose_depths(settings)
         params, held_out = settings[names].params, settings[names].held_out[0]
         n_folds = cross_validation.count_folds(fold_of_row[None])
-        scores = tuple(metrics.compute_score(n, labels, held_out, split="cv", n_folds=n_folds) for n in _SCORES)
+        of_folds: dict[str, Any] = {"split": "cv", "n_folds": n_folds, "clusters": groups}
+        scores = tuple(metrics.compute_score(n, labels, held_out, **of_folds) for n in _SCORES)
     x = join_depths(features, names)
-    fitted_head = next(iter(head.path(x, labels, params=[params], **shared)))
+    fitted_head = next(cross_validation.fit_rows(head, x, labels, slice(None), params=[params], **shared))
     return DepthSearchResult(depths=names, head=fitted_head, why=why, scores=scores)
 
 
-def deal_folds(labels: np.ndarray, max_folds: int, seed: int) -> np.ndarray | None:
-    """(N,) fold of each picture, dealt out class by class; None where one has one picture, or is alone."""
-    counts = np.bincount(labels)
-    count = min(max_folds, int(counts.min()))
+def deal_folds(labels: np.ndarray, max_folds: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray | None:
+    """(N,) fold of each picture, dealt out class by class, groups whole; None where a class has one, or is alone."""
+    parts = np.arange(len(labels)) if groups is None else groups
+    counts = [len(np.unique(parts[labels == c])) for c in range(int(labels.max()) + 1)]
+    count = min(max_folds, *counts)
     if count < 2 or len(counts) < 2:
         return None
     folds, rows_dealt = np.empty(len(labels), np.int64), 0
+    if groups is not None:
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        for fold, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            folds[rows] = fold
+        apart = min(len(np.unique(folds[labels == c])) for c in range(len(counts)))
+        return folds if apart > 1 else None
     rng = np.random.default_rng([seed, 91_000])
     for c in range(len(counts)):
         rows = rng.permutation(np.flatnonzero(labels == c))

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from headstart.images.codecs import fit_to_levels
+
 BYTE = (0.0, 255.0)
+_WHOLE = 1e-3  # from a whole number: rounding of float32
 _DARKEST_BYTES = 127.0  # numbers up to 255 whose largest is above this are taken for 0..255
 
 
@@ -91,6 +94,25 @@ def to_bytes(numbers: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
     with np.errstate(over="ignore"):
         scaled = (numbers.astype(np.float64) - low) * (255.0 / (high - low) if high > low else 0.0)
     return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+
+
+def needs_fractions(pictures: Sequence[np.ndarray] | np.ndarray, ends: tuple[float, float]) -> bool:
+    """Whether numbers tell more than 8 bits hold: they are no whole numbers up to 255 apart, nor such over 255."""
+    span = ends[1] - ends[0]
+    if pictures[0].dtype == np.uint8 or not span:
+        return False
+    steps = (1.0, span / 255) if span <= BYTE[1] else (span / 255,)
+    return not any(all(_are_whole((picture - ends[0]) / step) for picture in pictures) for step in steps)
+
+
+def _are_whole(numbers: np.ndarray) -> bool:
+    return bool((np.abs(numbers - np.rint(numbers)) < _WHOLE).all())
+
+
+def to_levels(numbers: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """The same shape in float32 0..255 with fractions; what lies beyond the ends is black or white."""
+    with np.errstate(over="ignore"):
+        return fit_to_levels(numbers, *ends)
 
 
 def to_rgb(pictures: np.ndarray) -> np.ndarray:

@@ -23,19 +23,21 @@ from headstart.core.console import Console
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.cache import default_store
 from headstart.core.storage.row_cache import RowStore, parse_keys
-from headstart.core.types import InputSpec
+from headstart.core.types import OWN_RANGES, InputSpec, PixelRanges
 from headstart.features.feature_cache import cache_address, make_embed_key
 from headstart.images import preprocessing
+from headstart.images.descriptors import ImageDescriptors, describe_picture, measure_ranges
 from headstart.images.file_formats import PictureError
 from headstart.networks.openvino_engine import Engine
 
 MEMORY_BYTES = 256_000_000  # of vectors in memory, of each trunk
+_JPEG = b"\xff\xd8\xff"  # has 8 bits
 _BLOCK = 256  # pictures whose vectors go to the cache together
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
 
 
 class ArrayImages:
-    """Pictures in memory: N of (h, w, 3) uint8 RGB, of one size or several."""
+    """Pictures in memory: N of (h, w, 3) uint8 or float32 RGB 0..255, of one size or several."""
 
     def __init__(self, arrays: Sequence[np.ndarray] | np.ndarray) -> None:
         self.arrays = arrays
@@ -43,7 +45,7 @@ class ArrayImages:
         self.digests = [hashlib.sha256(head + p.tobytes()).hexdigest() for head, p in zip(heads, arrays, strict=True)]
 
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
+        """Rows (b,) and their pictures (b, size_px, size_px, 3) of `spec.dtype`, batch by batch."""
         with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
             for at in range(0, len(rows), INFERENCE_BATCH):
                 batch_rows = rows[at : at + INFERENCE_BATCH]
@@ -53,17 +55,26 @@ class ArrayImages:
 
 
 class FileImages:
-    """Picture files; raises ValueError with the reasons where some cannot be read as pictures."""
+    """Picture files; raises ValueError with the reasons where some cannot be read as pictures.
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    If `measured`, `ranges` say which of their values beyond 8 bits are black and white.
+    """
+
+    def __init__(self, paths: Sequence[str], *, measured: bool = False) -> None:
         self.paths = list(paths)
         self.digests: list[str] = []
-        problems = []
+        problems, facts = [], list[ImageDescriptors]()
         for path in self.paths:
             try:
-                self.digests.append(hashlib.sha256(preprocessing.read_bytes(path)).hexdigest())
+                content = preprocessing.read_bytes(path)
+                self.digests.append(hashlib.sha256(content).hexdigest())
+                if measured and not content.startswith(_JPEG):
+                    facts.append(describe_picture(content))
+                    if facts[-1].n_bands:
+                        raise PictureError("unreadable", f"{facts[-1].n_bands} bands, which `headstart.fit` reads")
             except PictureError as err:
                 problems.append(f"`{path}`: {err.detail}")
+        self.ranges = measure_ranges(facts)
         if problems:
             shown = "; ".join(problems[:3]) + (f" (and {len(problems) - 3} more)" if problems[3:] else "")
             raise ValueError(f"{len(problems)} of {len(self.paths)} files are no pictures: {shown}")
@@ -83,10 +94,10 @@ class ImageFeatures:
         SetupError: Weights or OpenVINO are missing.
     """
 
-    def __init__(self, name: str, size_px: int | None, console: Console) -> None:
+    def __init__(self, name: str, size_px: int | None, console: Console, ranges: PixelRanges = OWN_RANGES) -> None:
         self.trunk = loading.find_backbone(name, fetching=True, console=console)
         self.spec = self.trunk.spec
-        self.input = self.spec.input if size_px is None else replace(self.spec.input, size_px=size_px)
+        self.input = replace(self.spec.input, size_px=size_px or self.spec.input.size_px, ranges=ranges)
         self._console = console
         self._engine: Any = None
         self._memory: OrderedDict[bytes, tuple[np.ndarray, ...]] = OrderedDict()
@@ -147,12 +158,13 @@ class ImageFeatures:
             if not self.trunk.source.available(self.trunk.preset, store):
                 self.trunk.source.pull(self.trunk.preset, store, self._console)
             sample_rows = np.resize(rows, _PARITY)
-            sample = np.concatenate([p for _, p in pictures.decode_rows(sample_rows, self.spec.input)])
-            if self.input == self.spec.input:
+            full_size = replace(self.input, size_px=self.spec.input.size_px)
+            sample = np.concatenate([p for _, p in pictures.decode_rows(sample_rows, full_size)])
+            if self.input == full_size:
                 self._engine = loading.load_engine(self.trunk, store, self._console, sample, threads=count_threads())
             else:
                 path = loading.make_trunk_folder(self.trunk, store, self._console, sample) / "trunk.xml"
-                self._engine = Engine(path, threads=count_threads(), size_px=self.input.size_px)
+                self._engine = Engine(path, threads=count_threads(), size_px=self.input.size_px, dtype=self.input.dtype)
         return self._engine
 
     def _keep_in_memory(self, features: dict[bytes, tuple[np.ndarray, ...]]) -> None:
@@ -164,9 +176,11 @@ class ImageFeatures:
 
 
 @functools.lru_cache(maxsize=4)
-def shared_image_features(name: str, size_px: int | None, quiet: bool = True) -> ImageFeatures:
-    """The `ImageFeatures` of a trunk, one a process."""
-    return ImageFeatures(name, size_px, Console(quiet=quiet))
+def shared_image_features(
+    name: str, size_px: int | None, ranges: PixelRanges = OWN_RANGES, quiet: bool = True
+) -> ImageFeatures:
+    """The `ImageFeatures` of a trunk and of how values are read, one a process."""
+    return ImageFeatures(name, size_px, Console(quiet=quiet), ranges)
 
 
 def _pack_keys(keys: Sequence[bytes]) -> np.ndarray:
