@@ -1,14 +1,19 @@
 """Several labels a picture, from a table to a served answer and a checked export: photographs with known edits."""
 
 import csv
+import dataclasses
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 import headstart
-from command_line import LITE0
+from command_line import LITE0, call
 from headstart.core.console import Console
+from headstart.core.errors import DataError
+from headstart.core.storage import serialization
 from headstart.core.types import UncertaintyReport
 from headstart.runtime import usage_log
 from labelled_pictures import EDITS, write_labelled_pictures
@@ -129,3 +134,45 @@ def test_a_served_answer_is_that_of_python_and_its_labels_are_compared_later(run
     used = usage_log.read_logs([log], reference.model).days.popitem()[1]
     assert used.present == reference.counts.present and used.answered == reference.counts.answered == 29
     assert used.sizes.tolist() == reference.counts.sizes.tolist() and sum(used.labels.values()) == 0
+
+
+def test_another_table_of_labels_is_judged_with_its_baseline_and_its_overlap(run, table, labels, tmp_path):
+    rows = ["file,tags", *(f"{uri},{'|'.join(labels[uri]) or '|'}" for uri in sorted(labels)[:40])]
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join([*rows, "041.png,blured"]) + "\n")
+    with pytest.raises(DataError, match="the model has no label `blured`") as caught:
+        headstart.evaluate(run, other, images=table.parent, target="tags", console=Console(quiet=True))
+    assert "`blurred`" in caught.value.hint
+    other.write_text("\n".join(rows) + "\n")
+    stdout, stderr = call("evaluate", run.path, other, "--images", table.parent, "--json")
+    judged = json.loads(stdout)
+    scores = {(s["name"], s["subject"]): s for s in judged["scores"]}
+    answers = {answer.uri[-7:]: answer for answer in run.predict([table.parent / uri for uri in sorted(labels)[:40]])}
+    right = [set(answer.labels) == labels[uri] for uri, answer in answers.items()]
+    assert scores["exact_match", ""]["value"] == np.mean(right) and scores["exact_match", ""]["n"] == 40
+    is_open = [len(answer.open) / 4 for answer in answers.values()]
+    assert scores["open_labels", ""]["value"] == pytest.approx(np.mean(is_open))
+    covered = [
+        name in answer.plausible if name in labels[uri] else name not in answer.plausible or name in answer.open
+        for uri, answer in answers.items()
+        for name in EDITS
+    ]
+    assert scores["coverage", ""]["value"] == pytest.approx(np.mean(covered))
+    shares = next(s for s in judged["baselines"] if s["name"] == "binary_log_loss")
+    assert shares["subject"] == "share of each label" and shares["low"] > scores["binary_log_loss", ""]["high"]
+    learnt = {run.dataset.uris[row] for row in run.splits.train}
+    assert judged["learnt_from"] == len(learnt & set(answers)) > 0 and "labels that stay open" in stderr
+
+
+def test_runs_of_labels_are_compared_by_log_losses_on_the_same_pictures(run, tmp_path):
+    other, evaluation = shutil.copytree(run.path, tmp_path / "other"), run.evaluation
+    worse = np.asarray(evaluation.probabilities) * 0.5 + 0.25
+    worse[:, 0] = 1 - worse[:, 0]
+    serialization.save_value(dataclasses.replace(evaluation, probabilities=worse), other / "evaluate")
+    stdout, _ = call("compare", run.path, other)
+    [pair] = headstart.compare([run.path, other])["pairs"]
+    loss, exact = pair["scores"]
+    assert (loss["name"], loss["tie"], exact["name"]) == ("binary_log_loss", False, "exact_match") and loss["high"] < 0
+    by_label = {each["subject"]: each for each in pair["classes"]}
+    assert by_label["blurred"]["value"] == 1.0 and not by_label["blurred"]["tie"] and by_label["framed"]["value"] == 0
+    assert f"`{run.path.as_posix()}` is better: log loss of a label -" in stdout

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from headstart.core.job import Job
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations.names import is_remote, split_archive
-from headstart.core.types import OWN_RANGES, AnswerLayout, PixelRanges, Score, Splits, Task
+from headstart.core.types import OWN_RANGES, PRESENT, AnswerLayout, PixelRanges, Score, Splits, Task
 from headstart.data.duplicates.copy_detection import match_pictures
 from headstart.data.reading.folder_layout import find_judged_folder, is_unlabelled
 from headstart.data.reading.label_texts import parse_number
@@ -34,7 +34,9 @@ from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import Chunk, Content, walk_paths
 from headstart.statistics import metrics
 from headstart.statistics.intervals import make_score, make_share_score, mean_interval
+from headstart.uncertainty import label_sets
 from headstart.uncertainty.conformal import size_interval
+from headstart.uncertainty.coverage import HeldOutPredictions
 
 _NO_PICTURE = "not a picture in a class folder"
 _NO_LABEL = "it has no label"
@@ -47,9 +49,9 @@ class ExternalValidation:
     scores: tuple[Score, ...]
     baselines: tuple[Score, ...]  # of always giving one answer, by the pictures learnt from; none of a bare model
     class_names: tuple[str, ...]  # C names, or what the number measures
-    confusion: np.ndarray  # (C, C) int64, true class by answered class; empty for numbers
+    confusion: np.ndarray  # (C, C) int64, true class by answered class; empty for numbers and labels
     excused: tuple[tuple[str, str], ...]  # files that were not judged, with the reason
-    absent: tuple[str, ...]  # classes without a judged picture: balanced accuracy and macro scores are of the others
+    absent: tuple[str, ...]  # classes or labels without a judged picture: averages over them are of the others
     learnt_from: int = 0  # pictures with the bytes of one that the model learnt from; 0 of a bare model
     look_alikes: int = 0  # others that look like one, such as the same picture saved again
 
@@ -72,8 +74,8 @@ class _Answers:
     """What a model says of M pictures; where it makes no promise, `sets` and `unknown` are (M, 0)."""
 
     p: np.ndarray  # (M, C) float32
-    answers: np.ndarray  # (M,) int64
-    sets: np.ndarray  # (M, C) bool prediction sets, or (M, 2) float64 ends of intervals
+    answers: np.ndarray  # (M,) int64; labels (M, C) bool
+    sets: np.ndarray  # (M, C) bool, of labels (M, C, 2): absent and present; or (M, 2) float64 ends of intervals
     unknown: np.ndarray  # (M, 1) bool, whether it declines
 
 
@@ -113,24 +115,23 @@ def validate_externally(
         rows[:0],
     )
     if answers.sets.size:
-        scores += tuple(
-            _score_sets(judged, answers, layout.names) if task.has_classes else _score_intervals(judged, answers)
-        )
+        scores += tuple(_score_uncertainty(judged, answers, layout.names))
     if splits is not None:
         p_constant = baselines.answer_constantly(len(rows), splits.train, reader.dataset)
         constants = baselines.score_baseline(judged, p_constant, baselines.name_constant(task), seed=0)
         digests, facts = zip(*(fingerprints[files[at].name] for at in positions), strict=True)
         is_copy, is_alike = match_pictures(reader.dataset, splits.train, digests, facts)
-    confusion = np.zeros((0, 0), np.int64)
+    confusion, counts = np.zeros((0, 0), np.int64), judged.y.sum(axis=0) if task.has_labels else rows[:0]
     if task.has_classes:
         confusion = metrics.confusion_matrix(judged.y, judged.answers, len(layout.names))
+        counts = confusion.sum(axis=1)
     validation = ExternalValidation(
         scores=scores,
         baselines=tuple(constants),
         class_names=layout.names,
         confusion=confusion,
         excused=tuple(excused),
-        absent=tuple(name for name, count in zip(layout.names, confusion.sum(axis=1), strict=False) if not count),
+        absent=tuple(name for name, count in zip(layout.names, counts, strict=False) if not count),
         learnt_from=int(is_copy.sum()),
         look_alikes=int(is_alike.sum()),
     )
@@ -157,22 +158,46 @@ def _collect_answers(
 
 
 def _answer_chunk(model: runtime.Model, chunk: Chunk, readable: Sequence[int]) -> _Answers:
-    predictions, names = model.predict_chunk(chunk), model.class_names
+    predictions, names, task = model.predict_chunk(chunk), model.class_names, model.layout.task
     rows = [predictions[at] for at in readable]
     p = np.array([[row.probabilities[name] for name in names] for row in rows], np.float32)
     if model.manifest.doubt is None:
         sets = unknown = np.zeros((len(rows), 0), bool)
     else:
         unknown = np.array([[row.unknown] for row in rows])
-        if model.layout.is_number:
+        if task.is_number:
             sets = np.array([[row.low, row.high] for row in rows], np.float64)
         else:
             sets = np.array([[name in row.plausible for name in names] for row in rows])
-    return _Answers(p=p, answers=model.choose_classes(p), sets=sets, unknown=unknown)
+        if task.has_labels:
+            is_open = np.array([[name in row.open for name in names] for row in rows])
+            sets = np.stack([~sets | is_open, sets], axis=2)
+    return _Answers(
+        p=p, answers=p >= PRESENT if task.has_labels else model.choose_classes(p), sets=sets, unknown=unknown
+    )
+
+
+def _score_uncertainty(judged: JudgedSplit, answers: _Answers, names: tuple[str, ...]) -> Iterator[Score]:
+    """How the model's promise is kept here, and how often it declines."""
+    if judged.task.has_labels:
+        yield from _score_label_sets(judged, answers, names)
+    else:
+        yield from _score_sets(judged, answers, names) if judged.task.has_classes else _score_intervals(judged, answers)
+
+
+def _score_label_sets(judged: JudgedSplit, answers: _Answers, names: tuple[str, ...]) -> Iterator[Score]:
+    fold = np.zeros(len(judged.y), np.int64)
+    predictions = HeldOutPredictions(
+        split="test", rows=judged.rows, y=judged.y, p=judged.p, answers=judged.answers, fold=fold
+    )
+    hits = np.take_along_axis(answers.sets, judged.y.astype(np.int64)[:, :, None], axis=2)[:, :, 0]
+    outcomes = label_sets.LabelOutcomes(hits=hits, open=np.all(answers.sets, axis=2))
+    yield from label_sets.score_label_sets(predictions, outcomes, names)
+    yield make_share_score("unknown", "test", answers.unknown[:, 0])
 
 
 def _score_sets(judged: JudgedSplit, answers: _Answers, names: tuple[str, ...]) -> Iterator[Score]:
-    """How the model's promise is kept here, and how often it declines: over all classes, then in each."""
+    """Over all classes, then in each."""
     hits, sizes = answers.sets[np.arange(len(judged.y)), judged.y], answers.sets.sum(axis=1)
     for c, subject in ((None, ""), *enumerate(names)):
         of_class = np.full(len(hits), True) if c is None else judged.y == c
@@ -194,10 +219,12 @@ def _score_intervals(judged: JudgedSplit, answers: _Answers) -> Iterator[Score]:
 def _print_summary(validation: ExternalValidation, task: Task, console: Console) -> None:
     by_name = {score.name: score for score in reversed(validation.scores) if not score.subject}
     main, other = list_main_scores(task)
+    outcome = "class in the prediction set" if task.has_classes else "number in the interval"
     words = {
         main: format_score_name(main),
         other: format_score_name(other),
-        "coverage": f"true {'class in the prediction set' if task.has_classes else 'number in the interval'}",
+        "coverage": f"true {'state of each label in its set' if task.has_labels else outcome}",
+        "open_labels": "labels that stay open",
         "unknown": "declined as unknown",
     }
     parts = [f"{text} {format_interval(by_name[name])}" for name, text in words.items() if name in by_name]
@@ -206,7 +233,8 @@ def _print_summary(validation: ExternalValidation, task: Task, console: Console)
     parts += [f"{len(validation.excused):,} files skipped"] if validation.excused else []
     console.print_line("evaluate", ", ".join(parts))
     if validation.absent:
-        scored = "balanced accuracy and macro scores are of the other classes"
+        others = "labels" if task.has_labels else "classes"
+        scored = f"{'mean' if task.has_labels else 'balanced accuracy'} and macro scores are of the other {others}"
         console.print_warning(f"{format_absent_classes(validation.absent)}: {scored}")
     if validation.learnt_from or validation.look_alikes:
         console.print_warning(
@@ -221,7 +249,7 @@ def read_labelled_pictures(
     """Pictures in any form that is read, in sorted order, with their targets, and files and rows that are not used.
 
     Where splits are given, `test` is taken, or `val` where there is no `test`. `job` says how a table is read. Targets
-    are (M,) int64 positions in the names of `layout`, or (M,) float64 numbers.
+    are (M,) int64 positions in the names of `layout`, (M, C) bool labels, or (M,) float64 numbers.
 
     Raises:
         DataError: There is no picture, or a label that a model of this layout does not know.
@@ -250,14 +278,14 @@ def _read_folders(folder: Path, layout: AnswerLayout) -> tuple[list[Content], np
     places = [place for place in places if place.name in layout.names or not is_unlabelled(place.name)]
     paths = {place: list(walk_paths([place])) for place in places}
     pictures = [path for below in paths.values() for path in below]
-    targets = _parse_targets([(p, p.name) for p in places if paths[p] or not pictures], layout)
+    targets = _parse_targets([(p, (p.name,)) for p in places if paths[p] or not pictures], layout)
     if not pictures:
         hint = f"one sub-folder a class is needed: {', '.join(layout.names)}"
         raise DataError(f"there is no picture in a sub-folder of `{format_printable(str(root))}`", hint=hint)
     others = sorted({p for p in root.rglob("*") if p.is_file()} - set(pictures))
     excused = [(_relative_name(str(folder), str(p)), _NO_PICTURE) for p in others]
     counts = [len(below) for below in paths.values() if below]
-    return [Content(str(path), path) for path in pictures], np.repeat(targets, counts), excused
+    return [Content(str(path), path) for path in pictures], np.repeat(targets, counts, axis=0), excused
 
 
 def _read_listing(
@@ -268,27 +296,30 @@ def _read_listing(
     judged = next((split for split in ("test", "val") if split in splits), None)
     records = [record for record in labelling.records if judged is None or record.split == judged]
     paths = [os.path.join(listing.root, record.uri) for record in records]  # noqa: PTH118 - no file system's
-    targets = _parse_targets([(Path(source), record.labels[0]) for record in records], layout)
+    targets = _parse_targets([(Path(source), record.labels) for record in records], layout)
     excused = [(format_printable(row.uri), f"{row.reason.replace('_', ' ')}: {row.detail}") for row in listing.skipped]
     excused += [(format_printable(uri), _NO_LABEL) for uri in labelling.unlabelled]
     return [Content(path, path) for path in paths], targets, excused
 
 
-def _parse_targets(labels: Sequence[tuple[Path, str]], layout: AnswerLayout) -> np.ndarray:
-    """Targets (M,) of labels as texts, each with where it is from."""
+def _parse_targets(labels: Sequence[tuple[Path, tuple[str, ...]]], layout: AnswerLayout) -> np.ndarray:
+    """Targets (M,), or labels (M, C), of labels as texts, each with where they are from; an empty text says of none."""
     known = {name: position for position, name in enumerate(layout.names)}
-    targets = [parse_number(text) if layout.is_number else known.get(text) for _, text in labels]
-    wrong = {text: place for (place, text), target in zip(labels, targets, strict=True) if target is None}
+    parse: Callable[[str], float | None] = parse_number if layout.is_number else known.get
+    wrong = {text: place for place, texts in labels for text in texts if text and parse(text) is None}
     if wrong:
         text, place = next(iter(wrong.items()))
-        what, hint = f"the model has no class `{format_printable(text)}`", format_nearest(text, layout.names)
+        word = "label" if layout.task.has_labels else "class"
+        what, hint = f"the model has no {word} `{format_printable(text)}`", format_nearest(text, layout.names)
         hint = hint or f"the model knows {', '.join(layout.names)}"
         if layout.is_number:
             hint = "name the column of numbers with --target"
             what = f"`{format_printable(text)}` is no number, and the model answers with one, `{layout.names[0]}`"
         more = f", nor {len(wrong) - 1:,} more of these labels" if len(wrong) > 1 else ""
         raise DataError(what + more, where=format_printable(str(place)), hint=hint)
-    return np.array(targets, np.float64 if layout.is_number else np.int64)
+    if layout.task.has_labels:
+        return np.array([[name in texts for name in layout.names] for _, texts in labels], bool)
+    return np.array([parse(texts[0]) for _, texts in labels], np.float64 if layout.is_number else np.int64)
 
 
 def _relative_name(data: str, file: str) -> str:

@@ -1,6 +1,7 @@
 """Compare: which run is better on the same pictures, at what cost, in which classes, and what was done otherwise.
 
-Every pair is tested, by the accuracy or the squared errors of numbers, and the tests are corrected for their number.
+Every pair is tested, by accuracy, squared errors of numbers or log losses of labels; the tests are corrected for their
+number.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from headstart.evaluation.comparison.run_summary import Cost, RunSummary, list_l
 from headstart.statistics.losses import is_gain
 
 _SHOWN = 5  # files that are named
-_WORDS = {"mse": "mean squared error", "mae": "mean absolute error"}
+_WORDS = {"mse": "mean squared error", "mae": "mean absolute error", "binary_log_loss": "log loss of a label"}
+_BETTER = {"accuracy": "was right more often", "mae": "was off by less"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +145,11 @@ def _format_optimism(pair: RunPair, optimistic: set[str]) -> str:
 
 def _format_sentence(pair: RunPair, count: int) -> str:
     score = pair.scores[0]
-    gain = f"{_WORDS.get(score.name, score.name)} {score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
+    name = _WORDS.get(score.name, score.name.replace("_", " "))
+    gain = f"{name} {score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
     is_share = is_gain(score.name)
     if not pair.common:
-        better = "was right more often" if is_share else "was off by less"
+        better = _BETTER.get(score.name, "has the better score")
         verdict = "a tie" if score.tie else f"`{_format_better(pair, score)}` {better}"
         return (
             f"no picture judged both, so they are compared unpaired: {verdict}, {gain}; other pictures may be "

@@ -16,7 +16,7 @@ from headstart.core.types import Score
 from headstart.evaluation.comparison.run_summary import SCORES, RunSummary, list_labels
 from headstart.statistics import paired_tests
 from headstart.statistics.intervals import Interval, difference_interval
-from headstart.statistics.losses import log_losses
+from headstart.statistics.losses import binary_log_losses, log_losses
 
 SURE = 0.05
 FEWEST = 5  # pictures of a class below which nothing is said of it
@@ -26,7 +26,7 @@ FEWEST = 5  # pictures of a class below which nothing is said of it
 class ScoreDifference:
     """One score of the one run minus that of the other, with its 95 % interval."""
 
-    name: str  # `accuracy`, `balanced_accuracy`, `log_loss`, `recall` of a class; of numbers `mse` and `mae`
+    name: str  # `accuracy`, `balanced_accuracy`, `log_loss`, `recall` of a class, `mse`, `binary_log_loss`, …
     one: float
     other: float
     value: float
@@ -52,7 +52,7 @@ class RunPair:
     only_one: int = 0  # pictures of which only the one's answer is right, or which number is nearer
     only_other: int = 0  # pictures of which only the other's is
     scores: tuple[ScoreDifference, ...]  # that which is tested first
-    classes: tuple[ScoreDifference, ...] = ()  # recall, class by class
+    classes: tuple[ScoreDifference, ...] = ()  # recall, class by class; accuracy, label by label
     sentence: str = ""  # what it comes to
 
 
@@ -60,7 +60,7 @@ class RunPair:
 class _CommonPictures:
     labels: np.ndarray  # (M,) of str
     clusters: np.ndarray  # (M,) int64
-    right: tuple[np.ndarray, ...]  # of both, (M,) bool
+    right: tuple[np.ndarray, ...]  # of both, (M,) bool; labels (M, C)
     losses: tuple[np.ndarray, ...]  # of both, (M,) float64; squared errors of numbers
     relabelled: int
 
@@ -71,7 +71,7 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
     if not len(both.labels):
         return _compare_unpaired(first, other, both.relabelled)
     if not first.dataset.learning_task.has_classes:
-        return _compare_numbers(first, other, both, seed)
+        return _compare_losses(first, other, both, seed)
     right, other_right = both.right
     scores = [
         _compare_shares("accuracy", right, other_right, both.clusters, seed),
@@ -93,12 +93,25 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
     )
 
 
-def _compare_numbers(first: RunSummary, other: RunSummary, both: _CommonPictures, seed: int) -> RunPair:
+def _compare_losses(first: RunSummary, other: RunSummary, both: _CommonPictures, seed: int) -> RunPair:
+    """Of numbers by their squared errors, of labels by their log losses: both are tested."""
     a, b = both.losses
     interval = paired_tests.difference_of_losses(a, b, both.clusters, seed)
-    p, test = paired_tests.sign_flip_p(a - b, both.clusters, seed), "sign flips"
-    off, other_off = np.sqrt(a), np.sqrt(b)
-    mean_errors = paired_tests.difference_of_losses(off, other_off, both.clusters, seed)
+    p, labels = paired_tests.sign_flip_p(a - b, both.clusters, seed), tuple[ScoreDifference, ...]()
+    if first.dataset.learning_task.has_labels:
+        name, (right, other_right), names = "binary_log_loss", both.right, first.dataset.class_names
+        exact, other_exact = np.all(right, axis=1), np.all(other_right, axis=1)
+        second = _compare_shares("exact_match", exact, other_exact, both.clusters, seed)
+        labels = correct_for_number(
+            tuple(
+                _compare_shares("accuracy", right[:, c], other_right[:, c], both.clusters, seed, label)
+                for c, label in enumerate(names)
+            )
+        )
+    else:
+        name, (off, other_off) = "mse", (np.sqrt(a), np.sqrt(b))
+        mean_errors = paired_tests.difference_of_losses(off, other_off, both.clusters, seed)
+        second = _make_difference("mae", off, other_off, mean_errors)
     return RunPair(
         one=first.name,
         other=other.name,
@@ -106,10 +119,8 @@ def _compare_numbers(first: RunSummary, other: RunSummary, both: _CommonPictures
         relabelled=both.relabelled,
         only_one=int((a < b).sum()),
         only_other=int((b < a).sum()),
-        scores=(
-            _make_difference("mse", a, b, interval, p=p, test=test),
-            _make_difference("mae", off, other_off, mean_errors),
-        ),
+        scores=(_make_difference(name, a, b, interval, p=p, test="sign flips"), second),
+        classes=labels,
     )
 
 
@@ -134,7 +145,10 @@ def _find_common_pictures(first: RunSummary, other: RunSummary) -> _CommonPictur
 
 def _measure_losses(side: RunSummary, positions: np.ndarray) -> np.ndarray:
     truth, p = side.truth[positions], side.probabilities[positions]
-    return log_losses(truth, p) if side.dataset.learning_task.has_classes else np.square(p[:, 0] - truth)
+    task = side.dataset.learning_task
+    if task.has_labels:
+        return binary_log_losses(truth, p)
+    return log_losses(truth, p) if task.has_classes else np.square(p[:, 0] - truth)
 
 
 def _test_pairs(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
-from headstart.core.types import CLASSIFICATION, REGRESSION, Dataset, Score
+from headstart.core.types import CLASSIFICATION, MULTILABEL, PRESENT, REGRESSION, Dataset, Score, format_labels
 from headstart.heads import decision_rule
 
 SCORES = {  # of a run, by task
     CLASSIFICATION.name: ("accuracy", "balanced_accuracy", "log_loss"),
     REGRESSION.name: ("mae", "rmse", "r2"),
+    MULTILABEL.name: ("mean_average_precision", "macro_f1", "binary_log_loss"),
 }
 
 
@@ -44,7 +46,7 @@ class RunSummary:
     nested: bool  # whether that is nested cross-validation, so that no picture chose the model that judges it
     rows: np.ndarray  # (M,) int64 of them
     digests: tuple[str, ...]  # M of their files
-    answers: np.ndarray  # (M,) int64
+    answers: np.ndarray  # (M,) int64; labels (M, C) bool
     probabilities: np.ndarray  # (M, C) float32
     clusters: np.ndarray  # (M,) int64 of near-duplicates
     scores: tuple[Score, ...]  # of the run, on all M
@@ -84,7 +86,9 @@ def read_run_summary(path: Path) -> RunSummary:
         nested=evaluation.nested,
         rows=rows,
         digests=tuple(data.digests[row] for row in rows.tolist()),
-        answers=decision_rule.apply_decision(run.manifest.decision, data.class_names, probabilities),
+        answers=probabilities >= PRESENT
+        if data.learning_task.has_labels
+        else decision_rule.apply_decision(run.manifest.decision, data.class_names, probabilities),
         probabilities=probabilities,
         clusters=np.asarray(run.splits.clusters)[rows],
         scores=tuple(
@@ -99,8 +103,10 @@ def read_run_summary(path: Path) -> RunSummary:
 
 
 def list_labels(data: Dataset) -> np.ndarray:
-    """(N,) object: the name of each picture's class, or its number."""
+    """(N,) object: the name of each picture's class, those of its labels, or its number."""
     targets = np.asarray(data.targets)
+    if data.learning_task.has_labels:
+        return np.array([format_labels(tuple(compress(data.class_names, labels))) for labels in targets], object)
     return np.array(data.class_names, object)[targets] if data.learning_task.has_classes else targets.astype(object)
 
 
