@@ -15,6 +15,7 @@ from headstart.core.storage.files import write_json
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import (
     OWN_RANGES,
+    TASKS,
     BackboneSpec,
     Dataset,
     DatasetFacts,
@@ -44,6 +45,7 @@ WIDTH = 8
 TEMPERATURE = 1.5
 TARGETS = {  # of the classes of pictures, with the names of what is answered
     "classification": lambda classes: (classes, CLASSES),
+    "multilabel": lambda classes: (np.stack([classes == 0, classes != 1, np.arange(len(classes)) % 4 < 2], 1), CLASSES),
     "regression": lambda classes: (200.0 * classes - 500.0 + np.arange(len(classes)), ("depth",)),
 }
 
@@ -100,7 +102,11 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     is_number = truth.dtype.kind == "f"
     fit = next(plugin.path(x, truth, n_classes=1 if is_number else 3, params=params, class_weight=None, seed=0))
     temperature = 1.0 if is_number else TEMPERATURE
-    p = apply_temperature(prediction.predict_probabilities(fit.kind, fit.arrays, x), temperature)
+    p = apply_temperature(
+        prediction.predict_probabilities(fit.kind, fit.arrays, x),
+        temperature,
+        TASKS[changes.get("task", "classification")],
+    )
     content = model_manifest.Manifest(
         format=model_manifest.FORMAT,
         headstart="0",
@@ -234,7 +240,8 @@ def _head(place, fit):
 def _doubt(place, method, x, p, truth):
     from safetensors.numpy import save_file
 
-    arrays, k = ood_detection.fit_references(x, truth, method)
+    classes = np.arange(len(x)) % 3 if truth.ndim == 2 or truth.dtype.kind == "f" else truth
+    arrays, k = ood_detection.fit_references(x, classes, method)
     own = np.sort(ood_detection.compute_distances(arrays, k, x))
     known = ((own[1:] + own[:-1]) / 2).astype(np.float32)  # between the pictures' own, so that rounding flips none
     score, limits = _limits(p, truth)
@@ -259,6 +266,12 @@ def _limits(p, truth):
         half_width = conformal.conformal_quantile(np.abs(p[:, 0] - truth), 0.8)
         return "absolute_error", {"thresholds": np.array([half_width]), "floors": np.array([np.inf])}
     score = "least_ambiguous"
+    if truth.ndim == 2:
+        own = np.where(truth, 1.0 - p, p)
+        limits = [
+            [conformal.conformal_quantile(own[of, c], 0.8) for of in (~truth[:, c], truth[:, c])] for c in range(3)
+        ]
+        return score, {"thresholds": np.array(limits) + 1e-4, "floors": np.full(3, np.inf)}
     own = conformal.compute_scores(p, score)[np.arange(len(truth)), truth]
     return score, {
         "thresholds": conformal.compute_thresholds(own, truth, 3, 0.8, by_class=False) + 1e-4,

@@ -182,21 +182,64 @@ def test_half_precision_is_half_the_size_and_tells_what_it_costs(run, exports, n
     assert told["precision"] == "f16"
 
 
+def answer_by_script(folder, files):
+    """What `predict.py` prints."""
+    done = subprocess.run(
+        [sys.executable, "-I", folder / "predict.py", *files], capture_output=True, text=True, check=True
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def label_exports(label_run, tmp_path_factory):
+    """All formats at once: (folder, name -> what was told of it)."""
+    out = tmp_path_factory.mktemp("labels") / "all"
+    return out, {one["format"]: one for one in headstart.export(label_run[0], FORMATS, out, console=QUIET)}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_answers_with_the_labels_of_the_run(label_exports, name):
+    found = label_exports[1][name]
+    assert 0 < found["parity_max_abs"] < 1e-4 and found["novelty_max_abs"] < 1e-6 and found["label_agreement"] == 1.0
+
+
+def test_predict_py_answers_with_labels_as_predict_does(label_exports, label_run):
+    folder, files = label_exports[0] / "openvino", label_run[1].files
+    rows = answer_by_script(folder, files)
+    for row, want in zip(rows, load(label_run[0]).predict(files), strict=True):
+        names = ("answer", "labels", "plausible", "open", "likeliest", "unknown")
+        assert [row[name] for name in names] == [
+            list(value) if isinstance(value := getattr(want, name), tuple) else value for name in names
+        ]
+        assert row["probabilities"] == pytest.approx(dict(want.probabilities), abs=1e-4)
+    assert {"unknown", "(none)"} < {row["answer"] for row in rows} and any("|" in row["answer"] for row in rows)
+    assert any(row["open"] for row in rows)
+    assert "those that are there of `blue`, `green`, `red`" in (folder / "README.md").read_text()
+
+
+def test_eight_bits_of_labels_are_judged_by_whole_sets(label_run, tmp_path):
+    folder, pictures = label_run
+    out = tmp_path / "out"
+    (found,) = headstart.export(folder, "openvino", out, precision="int8", max_drop=0.2, console=QUIET)
+    rows = answer_by_script(out, pictures.files[::2])
+    right = [[name in row["labels"] for name in export_runs.CLASSES] for row in rows] == pictures.truth[::2]
+    assert 0 < found["parity_max_abs"] < 0.1 and found["score"]["metric"] == "exact_match"
+    assert found["score"]["after"] == pytest.approx(right.all(axis=1).mean()) and 0.2 < right.all(axis=1).mean() < 1
+
+
 @pytest.mark.parametrize(
     ("name", "precision"),
     [
         ("openvino", "f16"),
         ("openvino", "int8"),
-        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("onnx", "int8"), ("litert", "f16"))),
+        pytest.param("litert", "f16", marks=pytest.mark.slow),
     ],
 )
 def test_smaller_precisions_of_a_number_are_judged_in_its_spreads_and_by_r2(number_run, name, precision, tmp_path):
     folder, pictures = number_run
     out = tmp_path / "out"
     (found,) = headstart.export(folder, name, out, precision=precision, max_drop=0.1, console=QUIET)
-    command = [sys.executable, "-I", out / "predict.py", *pictures.files]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = answer_by_script(out, pictures.files)
     held_out = slice(0, None, 2)
     numbers, truth = np.array([row["number"] for row in rows])[held_out], pictures.truth[held_out]
     want = [one.number for one in load(folder).predict(pictures.files[held_out])]

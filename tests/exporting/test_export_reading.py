@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from headstart.core.types import InputSpec, PixelRanges
-from headstart.exporting import predict_template
+from headstart.exporting import graph_answers, predict_template
 from headstart.exporting.export_files import format_decoding
 from headstart.exporting.export_source import decoding_rule
 from headstart.images import preprocessing
@@ -138,14 +138,10 @@ def test_a_rule_is_told_in_words():
     assert format_decoding(SPECS[1]) == "resized to 64 x 64 px (bilinear), whatever its shape"
 
 
-class Told:
-    """A model of `predict.py` without a graph."""
-
-    def __init__(self, **told):
-        self.class_names = ["a", "b", "c"]
-        self.told = {"decision": {"costs": None, "positive": "", "threshold": None}, "doubt": None, **told}
-
-    decide, plausible = predict_template.Model.decide, predict_template.Model.plausible
+def content_of(**changes):
+    """`model.json` of three classes."""
+    rule = {"costs": None, "positive": "", "threshold": None}
+    return {"class_names": ["a", "b", "c"], "task": "classification", "decision": rule, "doubt": None, **changes}
 
 
 @pytest.mark.parametrize("positive", [None, 0, 2])
@@ -158,7 +154,7 @@ def test_predict_py_decides_as_headstart_does(positive, costs):
     want = decision_rule.choose_classes(
         p, positive=positive, threshold=0.4, costs=None if costs is None else np.array(costs)
     )
-    assert [Told(decision=rule).decide(row) for row in p] == want.tolist()
+    assert [graph_answers.decide(row, content_of(decision=rule)) for row in p] == want.tolist()
 
 
 @pytest.mark.parametrize("ordered", [False, True])
@@ -180,9 +176,34 @@ def test_predict_py_names_the_plausible_classes_that_headstart_does(score, order
     want = [
         selective_prediction.list_prediction_set(found, at, ("a", "b", "c"), p[at], first[at]) for at in range(len(p))
     ]
-    got = [tuple(Told(doubt=entry).plausible(row, at)) for row, at in zip(p, first.tolist(), strict=True)]
+    got = [
+        tuple(graph_answers.list_plausible(row, at, content_of(doubt=entry)))
+        for row, at in zip(p, first.tolist(), strict=True)
+    ]
     assert got == want
     assert {len(one) for one in got} >= {0, 1, 2}
+
+
+def test_predict_py_answers_with_the_labels_and_sets_that_headstart_does():
+    from headstart.uncertainty import label_sets
+
+    p = np.random.default_rng(2).beta(0.5, 0.5, (300, 3)).astype(np.float32)
+    limits = np.array([[0.6, 0.9], [0.2, 0.3], [np.inf, 0.8]])
+    sets = label_sets.make_label_sets(p, limits)
+    doubt = {"thresholds": [[0.6, 0.9], [0.2, 0.3], [None, 0.8]], "floors": [None] * 3}
+    content = content_of(task="multilabel", doubt=doubt)
+    for row, states in zip(p, sets, strict=True):
+        answer = graph_answers.make_answer({"probabilities": row[None], "unknown": [[0.0]]}, content)
+        ranked = np.argsort(-row, kind="stable")
+        assert answer["labels"] == [name for name, value in zip("abc", row, strict=True) if value >= 0.5]
+        assert answer["answer"] == ("|".join(answer["labels"]) or "(none)")
+        assert answer["plausible"] == ["abc"[at] for at in ranked if states[at, 1]]
+        assert answer["open"] == ["abc"[at] for at in ranked if states[at].all()]
+    declined = graph_answers.make_answer({"probabilities": p[:1], "unknown": [[1.0]]}, content)
+    assert declined["answer"] == "unknown" and declined["labels"] == [
+        n for n, v in zip("abc", p[0], strict=True) if v >= 0.5
+    ]
+    assert {len(row) for row in sets.all(axis=2)} and 0 < sets.all(axis=2).mean() < 1
 
 
 def test_what_is_no_picture_is_told_in_words(tmp_path, monkeypatch, capsys):

@@ -14,12 +14,13 @@ from headstart.core.provenance import find_version
 from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import to_plain
 from headstart.core.types import TASKS, InputSpec
+from headstart.exporting import graph_answers
 from headstart.exporting.export_source import Exporter, ExportSource, decoding_rule, graph_inputs
 from headstart.images import band_values, medical_values
 
 FORMAT = 1
 _MARKS = re.compile(r"# ---- the runtime\n.*?# ---- the runtime ends here\n", re.S)
-_FORMATS = re.compile(r"# ---- formats\n.*?# ---- formats end here\n", re.S)
+_VALUES = re.compile(r"# ---- values\n.*?# ---- values end here\n", re.S)
 _OURS = "# mypy: ignore-errors\n"
 _READING = (
     "a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least twice what the resize needs",
@@ -67,10 +68,9 @@ def describe_export(source: ExportSource, exporter: Exporter, precision: str) ->
 
 
 def _describe_outputs(source: ExportSource) -> dict[str, str]:
-    meaning = (
-        "(B, 1), the answer" if source.model.layout.is_number else "(B, C), calibrated, in the order of class_names"
-    )
-    outputs = {source.output: meaning}
+    by_itself = "each by itself, " if source.model.layout.task.has_labels else ""
+    of_names = f"(B, C), calibrated, {by_itself}in the order of class_names"
+    outputs = {source.output: "(B, 1), the answer" if source.model.layout.is_number else of_names}
     doubt = source.manifest.doubt if source.with_uncertainty else None
     if doubt is not None:
         outputs["unknown"] = "(B, 1), 1 where the model declines to answer"
@@ -86,9 +86,15 @@ def _describe_uncertainty(source: ExportSource) -> dict[str, Any] | None:
     promises = {
         name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar", "ordered")
     }
-    names = ("thresholds", "floors")
-    limits = {name: [float(limit) if np.isfinite(limit) else None for limit in arrays[name]] for name in names}
+    limits = {name: _describe_limits(arrays[name]) for name in ("thresholds", "floors")}
     return {**promises, **limits, "novelty": entry.novelty, "limit": entry.limit}
+
+
+def _describe_limits(values: np.ndarray) -> list[Any]:
+    """Numbers of any shape, None for no limit."""
+    limits = values.astype(object)
+    limits[~np.isfinite(values)] = None
+    return list(limits.tolist())
 
 
 def format_decoding(spec: InputSpec) -> str:
@@ -107,9 +113,12 @@ def write_export_files(folder: Path, content: dict[str, Any], exporter: Exporter
     """Write the files beside the model."""
     write_text(folder / "model.json", json.dumps(content, indent=2) + "\n")
     template = Path(__file__).with_name("predict_template.py").read_text(encoding="utf-8")
-    texts = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in (medical_values, band_values)]
-    formats = "".join(text.split('"""', 2)[2] for text in texts)  # without their docstrings
-    script = _FORMATS.sub(lambda _: formats, _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
+    texts = [
+        Path(str(module.__file__)).read_text(encoding="utf-8")
+        for module in (medical_values, band_values, graph_answers)
+    ]
+    values = "".join(text.split('"""', 2)[2] for text in texts)  # without their docstrings
+    script = _VALUES.sub(lambda _: values, _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
     write_text(folder / "predict.py", script)
     bands = ("rasterio",) if any(entry["ranges"]["n_bands"] for entry in content["inputs"]) else ()
     pins = [f"{name}=={find_version(name)}" for name in ("numpy", "pillow", *bands, *exporter.packages)]

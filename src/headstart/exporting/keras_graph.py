@@ -86,6 +86,13 @@ def _linear_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -
     return keras.layers.Softmax(name="probabilities")(logits)
 
 
+def _labels_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    import keras
+
+    log_odds = _apply_dense(x, arrays, temperature, "log_odds")
+    return keras.layers.Activation("sigmoid", name="probabilities")(log_odds)
+
+
 def _number_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     return _apply_dense(x, arrays, temperature, "number")
 
@@ -122,4 +129,9 @@ def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: floa
     return keras.layers.Softmax(name="probabilities")(keras.layers.Rescaling(1 / temperature, name="tempered")(floor))
 
 
-_HEADS = {"linear": _linear_head, "linear_identity": _number_head, "neighbours": _neighbours_head}
+_HEADS = {
+    "linear": _linear_head,
+    "linear_sigmoid": _labels_head,
+    "linear_identity": _number_head,
+    "neighbours": _neighbours_head,
+}

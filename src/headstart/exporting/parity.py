@@ -23,6 +23,7 @@ from headstart.runtime.inputs.decoded_batches import Content
 from headstart.statistics.intervals import mean_interval, paired_interval
 
 if TYPE_CHECKING:
+    from headstart.core.types import Prediction
     from headstart.runtime.model import Model
 
 TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8": 1.0}  # see `measure_scale`; what int8 may cost is measured on answers
@@ -36,7 +37,7 @@ class Pictures:
     """Real pictures to compare on."""
 
     files: tuple[str | Path, ...]  # M locations
-    truth: np.ndarray  # (M,) int64 classes or float64 numbers
+    truth: np.ndarray  # (M,) int64 classes or float64 numbers, or (M, C) bool labels
     clusters: np.ndarray | None  # (M,) labels of near-duplicates
     origin: str  # `test`, `val`, `train` or `data`
     calibration: tuple[str | Path, ...]  # of an 8-bit version; none of `files` where that can be
@@ -48,7 +49,7 @@ class Answers:
     """The answers of a model."""
 
     probabilities: np.ndarray  # (M, C) float64
-    positions: np.ndarray  # (M,) int64 classes; -1 for `unknown`
+    positions: np.ndarray  # (M,) int64 classes, 0 of numbers, or (M, C) 0 or 1 of labels; -1 for `unknown`
     novelty: np.ndarray  # (M,) float64, NaN where nothing measures it
     time: dict[str, float]  # `p50_ms` and `p95_ms`, of an export
 
@@ -64,20 +65,22 @@ def ask_run(model: Model, files: Sequence[str | Path], *, declines: bool) -> Ans
     if wrong := next((prediction for prediction in predictions if prediction.error), None):
         raise make_change_error("", wrong.uri, wrong.error)
     chances = np.array([[prediction.probabilities[name] for name in model.class_names] for prediction in predictions])
-    places = [
-        -1
-        if prediction.unknown and declines
-        else 0
-        if prediction.number is not None
-        else model.class_names.index(model.answer_declined(prediction).answer)
-        for prediction in predictions
-    ]
     return Answers(
         probabilities=chances,
-        positions=np.array(places),
+        positions=np.array([_find_run_position(model, prediction, declines) for prediction in predictions]),
         novelty=np.array([np.nan if prediction.novelty is None else prediction.novelty for prediction in predictions]),
         time={},
     )
+
+
+def _find_run_position(model: Model, prediction: Prediction, declines: bool) -> int | list[int]:
+    if prediction.labels is not None:
+        labels = None if prediction.unknown and declines else prediction.labels
+        return [-1 if labels is None else int(name in labels) for name in model.class_names]
+    if prediction.unknown and declines:
+        return -1
+    is_number = prediction.number is not None
+    return 0 if is_number else model.class_names.index(model.answer_declined(prediction).answer)
 
 
 def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[str | Path], name: str) -> Answers:
@@ -130,8 +133,10 @@ def _read_outputs(row: Mapping[str, Any], class_names: Sequence[str]) -> list[fl
     return [row["number"]] if "number" in row else [row["probabilities"][name] for name in class_names]
 
 
-def _find_position(row: Mapping[str, Any], class_names: Sequence[str]) -> int:
-    """Of the class that is answered, 0 of a number; -1 for `unknown`."""
+def _find_position(row: Mapping[str, Any], class_names: Sequence[str]) -> int | list[int]:
+    """As in `Answers.positions`."""
+    if "labels" in row:
+        return [-1 if row.get("unknown") else int(name in row["labels"]) for name in class_names]
     return -1 if row.get("unknown") else 0 if "number" in row else class_names.index(row["answer"])
 
 
@@ -147,7 +152,7 @@ def _format_hint(name: str) -> str:
 
 def compare_answers(run: Answers, export: Answers, scale: float) -> tuple[float, float]:
     """The largest difference of a probability or number, in `scale`, and the share of pictures with the same answer."""
-    agreement = float(np.mean(run.positions == export.positions))
+    agreement = float(_flag_equal_rows(run.positions, export.positions).mean())
     return _largest_difference(run.probabilities, export.probabilities) / scale, agreement
 
 
@@ -191,15 +196,20 @@ def measure_change(run: Answers, export: Answers, pictures: Pictures) -> ScoreCh
     everything out-of-distribution is seen too.
     """
     if np.issubdtype(pictures.truth.dtype, np.floating):
-        explained, after = (_explained_shares(answers, pictures.truth) for answers in (run, export))
-        metric, interval = "r2", mean_interval(after - explained, pictures.clusters)
+        before, after = (_explained_shares(answers, pictures.truth) for answers in (run, export))
+        metric = "r2"
+        interval = mean_interval(after - before, pictures.clusters)
     else:
-        explained, after = (answers.positions == pictures.truth for answers in (run, export))
-        metric, interval = "accuracy", paired_interval(explained, after, pictures.clusters)
-    before, (change, low, high) = float(explained.mean()), interval
-    return ScoreChange(
-        metric=metric, before=before, after=float(after.mean()), change=change, low=low, high=high, n=len(after)
-    )
+        before, after = (_flag_equal_rows(answers.positions, pictures.truth) for answers in (run, export))
+        metric = "accuracy" if pictures.truth.ndim == 1 else "exact_match"
+        interval = paired_interval(before, after, pictures.clusters)
+    means, (change, low, high) = {"before": float(before.mean()), "after": float(after.mean())}, interval
+    return ScoreChange(metric=metric, **means, change=change, low=low, high=high, n=len(after))
+
+
+def _flag_equal_rows(first: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(M,) bool of (M,) or (M, C) each."""
+    return np.asarray((first == other).reshape(len(first), -1).all(axis=1))
 
 
 def _explained_shares(answers: Answers, truth: np.ndarray) -> np.ndarray:

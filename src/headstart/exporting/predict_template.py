@@ -22,7 +22,8 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-# ---- formats
+# ---- values
+from headstart.exporting.graph_answers import make_answer
 from headstart.images.band_values import (
     is_array,
     is_tiff,
@@ -44,7 +45,7 @@ from headstart.images.medical_values import (
     split_slice,
 )
 
-# ---- formats end here
+# ---- values end here
 
 HERE = pathlib.Path(__file__).resolve().parent
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -329,7 +330,6 @@ class Model:
 
     def __init__(self, folder=HERE):
         self.told = json.loads((pathlib.Path(folder) / "model.json").read_text(encoding="utf-8"))
-        self.class_names = self.told["class_names"]
         self.names = [entry["name"] for entry in self.told["inputs"]]
         with silence():
             self.run = load(pathlib.Path(folder) / self.told["file"], self.told)
@@ -342,67 +342,7 @@ class Model:
 
     def predict(self, content):
         """The answer for a picture file's bytes, with probabilities and uncertainty."""
-        out = self.run(self.inputs(content))
-        values = {name: float(np.asarray(out[name]).reshape(-1)[0]) for name in out if name != "probabilities"}
-        if "unknown" in values:  # the graph declines by itself
-            values["unknown"] = values["unknown"] > 0.5
-        unknown, doubt = values.get("unknown", False), self.told["doubt"]
-        if "number" in values:  # with the ends of its interval, null where it declines to answer
-            number, half = values["number"], doubt["thresholds"][0] if doubt else None
-            ends = (None, None) if half is None or unknown else (number - half, number + half)
-            return {"answer": None if unknown else number, "low": ends[0], "high": ends[1], **values}
-        chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
-        decided, top = self.class_names[self.decide(chances)], int(np.argmax(chances))
-        return {
-            "answer": "unknown" if unknown else decided,
-            "confidence": float(chances[top]),
-            "likeliest": self.class_names[top],
-            "reasons": [] if unknown or decided == self.class_names[top] else self.reasons(decided),
-            **values,
-            **({"plausible": self.plausible(chances, self.class_names.index(decided))} if doubt else {}),
-            "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True)),
-        }
-
-    def reasons(self, decided):
-        """Why the costs or the threshold decide for another class than the likeliest."""
-        rule = self.told["decision"]
-        if rule["costs"] is not None:
-            is_median = np.array_equal(rule["costs"], np.abs(np.subtract(*np.indices(np.shape(rule["costs"])))))
-            return [f"`{decided}` has the {'fewest ranks off on average' if is_median else 'lowest expected cost'}"]
-        return [f"the threshold of `{rule['positive']}` is {rule['threshold']:.3g}"]
-
-    def decide(self, chances):
-        """Position of the answer: by costs, by the threshold of one class, or the likeliest."""
-        rule = self.told["decision"]
-        if rule["costs"] is not None:
-            return int(np.argmin(chances.astype(np.float64) @ np.asarray(rule["costs"], np.float64)))
-        if not rule["positive"] or rule["threshold"] is None:
-            return int(np.argmax(chances))
-        at = self.class_names.index(rule["positive"])
-        if chances[at] >= rule["threshold"]:
-            return at
-        return int(np.argmax(np.where(np.arange(len(chances)) == at, -1.0, chances)))
-
-    def plausible(self, chances, first):
-        """Names of the classes among which the true one is with the promised coverage, the answer first."""
-        doubt, wide = self.told["doubt"], chances.astype(np.float64)
-        if not (1.0 - wide <= limits(doubt["floors"])).any():
-            return []
-        order = np.argsort(-wide, kind="stable")
-        odd = 1.0 - wide
-        if doubt["score"] == "adaptive":  # the probability of all likelier classes, and more for long sets
-            likelier = np.concatenate([[0.0], np.cumsum(wide[order])[:-1]])
-            odd[order] = likelier + 0.01 * np.maximum(np.arange(len(wide)) - 1, 0)
-        inside = odd <= limits(doubt["thresholds"])
-        if doubt["ordered"]:  # grades between two plausible ones are plausible too
-            ends = [first, *np.flatnonzero(inside)]
-            inside[min(ends) : max(ends) + 1] = True
-        return [self.class_names[at] for at in (first, *(c for c in order.tolist() if inside[c] and c != first))]
-
-
-def limits(values):
-    """Numbers of `model.json`, where null is no limit."""
-    return np.array([math.inf if value is None else value for value in values])
+        return make_answer(self.run(self.inputs(content)), self.told)
 
 
 def time_model(model, content, turns):

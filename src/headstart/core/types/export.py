@@ -21,7 +21,7 @@ class Exported:
 class ScoreChange:
     """What a precision costs: a score before and after on the same pictures, and the paired difference."""
 
-    metric: str  # `accuracy`, the share of right answers, `unknown` being none; `r2` of numbers
+    metric: str  # `accuracy` or `exact_match`, the share of right answers, `unknown` being none; `r2` of numbers
     before: float  # of the run's model
     after: float  # of the export
     change: float  # `after - before`

@@ -108,6 +108,12 @@ def _linear_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -
     return ops.softmax(_number_head(x, arrays, temperature), 1)
 
 
+def _labels_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    from openvino import opset13 as ops
+
+    return ops.sigmoid(_number_head(x, arrays, temperature))
+
+
 def _number_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     from openvino import opset13 as ops
 
@@ -134,7 +140,12 @@ def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: floa
     return ops.softmax(ops.divide(ops.log(floor), float_constant(np.full((1, 1), temperature))), 1)
 
 
-_HEADS = {"linear": _linear_head, "linear_identity": _number_head, "neighbours": _neighbours_head}
+_HEADS = {
+    "linear": _linear_head,
+    "linear_sigmoid": _labels_head,
+    "linear_identity": _number_head,
+    "neighbours": _neighbours_head,
+}
 PLUGIN = Exporter(
     name="openvino",
     file=_FILE,
