@@ -20,12 +20,14 @@ from headstart.uncertainty import coverage as promise
 from headstart.uncertainty import temperature as tempering
 from headstart.uncertainty.assessment import assess_uncertainty
 from headstart.uncertainty.ood_images import DIGITS, PHOTOGRAPHS, make_ood_images
+from headstart.uncertainty.summary import format_coverage
 from judged_sets import NAMES, dataset, embeddings, splits
 
 
 def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
     """A logistic head as the adapt stage leaves it."""
-    head, x, y = registry.load_plugin("heads", "logistic"), backbone.vectors["last"], np.asarray(data.targets)
+    head = registry.load_plugin("heads", "binary_logistic" if data.learning_task.has_labels else "logistic")
+    x, y = backbone.vectors["last"], np.asarray(data.targets)
     grid = list(head.grid(len(split.train), x.shape[1], 3))
     params, train = [grid[len(grid) // 2]], split.train
     shared = {"n_classes": 3, "class_weight": None, "seed": 0}
@@ -73,8 +75,8 @@ def evaluated(data, split, backbone, adapted):
     rows, name = (split.test, "test") if len(split.test) else (adapted.cv_rows, "cv")
     p = adapted.cv_probabilities
     if name == "test":
-        p = prediction.predict_probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
-    p, nothing = tempering.apply_temperature(p, adapted.temperature), np.zeros(0, np.int64)
+        p = prediction.predict_probabilities(adapted.fitted.kind, adapted.fitted.arrays, backbone.vectors["last"][rows])
+    p, nothing = tempering.apply_temperature(p, adapted.temperature, data.learning_task), np.zeros(0, np.int64)
     return Evaluation(
         split=name,
         scores=(),
@@ -82,7 +84,7 @@ def evaluated(data, split, backbone, adapted):
         confusion=np.zeros((3, 3), np.int64),
         rows=rows,
         probabilities=p,
-        calibration=calibration_bins(np.asarray(data.targets)[rows], p),
+        calibration=() if data.learning_task.has_labels else calibration_bins(np.asarray(data.targets)[rows], p),
         suspects=nothing,
         threshold=None,
         verdicts=(),
@@ -460,3 +462,32 @@ def test_heads_without_a_class_learn_by_the_weights_of_their_pictures(context, m
     )
     expected = prediction.predict_probabilities(fitted.kind, fitted.arrays, sample.x[answered])
     np.testing.assert_allclose(predict(sample, learnt, answered), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("test", [0.25, 0.0])
+def test_labels_have_a_set_each_and_a_calibration_of_choices_of_two(context, test):
+    classes, rng = dataset(600), np.random.default_rng(3)
+    targets = np.eye(3, dtype=bool)[np.asarray(classes.targets)] | (rng.random((600, 3)) < 0.1)
+    data = dataclasses.replace(classes, task="multilabel", targets=targets)
+    split, backbone = splits(classes, test=test), embeddings(classes, "made:good", {"last": 2.0})
+    adapted = adapt(data, split, backbone, temperature=2.0)
+    evaluation = evaluated(data, split, backbone, adapted)
+    found = assess_uncertainty(
+        data, split, (backbone,), adapted, evaluation, ctx=context(), foreign=strangers(backbone)
+    )
+    where = "test" if test else "cv"
+    assert found.thresholds.shape == (3, 2) and found.has_labels and one(found, "coverage").split == where
+    assert {s.subject for s in found.scores if s.name == "coverage"} == {"", *NAMES}
+    assert all(one(found, "coverage_where_present", name).value > 0.8 for name in NAMES)
+    assert one(found, "unknown", "stones").value > 0.9 and not [
+        s for s in found.scores if s.subject == hidden_classes.ALL
+    ]
+    y, p = targets[evaluation.rows], evaluation.probabilities
+    if test:
+        assert one(found, "log_loss", "after").value == pytest.approx(np.mean(-np.log(np.where(y, p, 1 - p))), rel=1e-5)
+    assert one(found, "log_loss", "after").n == len(y)
+    assert one(found, "log_loss", "after").value > one(found, "log_loss", "before").value  # it was right before
+    told = format_coverage(found)
+    worst = min((one(found, "coverage", name) for name in NAMES), key=lambda score: score.value)
+    assert "% stay open; 90 % asked for" in told and f"in the worst label, `{worst.subject}`, " in told
+    assert "on pictures like yours was not measured" in found.verdict.sentence

@@ -6,25 +6,13 @@ label is surely there or surely absent where its set holds one state, and open w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.core.types import Score
+from headstart.core.types import PRESENT, Score
 from headstart.uncertainty import conformal, coverage
 from headstart.uncertainty.coverage import CoveragePromise, HeldOutPredictions, format_percent, score_share
-from headstart.uncertainty.temperature import pair_probabilities
-
-KIND = conformal.SCORES[0]
-NO_FLOORS = np.full(2, np.inf)  # a label that no state fits is open, and no reason to decline
-ABSENT, PRESENT = 0, 1
-
-
-def select_label(predictions: HeldOutPredictions, c: int) -> HeldOutPredictions:
-    """The pictures as a choice of two: whether label `c` is absent or present."""
-    p = pair_probabilities(predictions.p[:, [c]])
-    y = predictions.y[:, c].astype(np.int64)
-    return replace(predictions, y=y, p=p, answers=(p[:, PRESENT] >= 0.5).astype(np.int64))
 
 
 def promise_label_sets(predictions: HeldOutPredictions, share: float) -> CoveragePromise:
@@ -33,12 +21,11 @@ def promise_label_sets(predictions: HeldOutPredictions, share: float) -> Coverag
     A state that too few pictures have has no threshold: it is never ruled out. With one for both states, the absences
     of a rare label would keep the promise alone, and its presence would be missed.
     """
-    n, needed = len(predictions.y), conformal.count_needed_pictures(share)
-    labels = [select_label(predictions, c) for c in range(predictions.p.shape[1])]
-    counts = np.stack([np.bincount(label.y, minlength=2) for label in labels])
+    y, n, needed = predictions.y.astype(bool), len(predictions.y), conformal.count_needed_pictures(share)
+    counts = np.stack([n - y.sum(axis=0), y.sum(axis=0)], axis=1)
     thresholds = [
-        conformal.compute_thresholds(label.score_true_classes(KIND), label.y, 2, share, by_class=True)
-        for label in labels
+        [conformal.conformal_quantile(_score_states(p[has == state])[:, state], share) for state in (0, 1)]
+        for p, has in zip(predictions.p.T, y.T, strict=True)
     ]
     folds = len(np.unique(predictions.fold))
     guarantees = [conformal.cross_validation_guarantee(int(k), folds, share) for k in counts[counts >= needed]]
@@ -49,15 +36,24 @@ def promise_label_sets(predictions: HeldOutPredictions, share: float) -> Coverag
         "folds' models"
     )
     if short:
-        why += f"; {short:,} of {len(labels):,} labels are there or absent in under {needed:,}: that is never ruled out"
-    return CoveragePromise(score=KIND, by_class=True, thresholds=np.stack(thresholds), guaranteed=guaranteed, why=why)
+        why += f"; {short:,} of {len(counts):,} labels are there or absent in under {needed:,}: that is never ruled out"
+    return CoveragePromise(
+        score=conformal.SCORES[0], by_class=True, thresholds=np.array(thresholds), guaranteed=guaranteed, why=why
+    )
 
 
 def make_label_sets(p: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """(M, C, 2) bool, whether absent and present cannot be ruled out, of (M, C) probabilities and (C, 2) thresholds."""
-    pairs = pair_probabilities(p)
-    limits = np.tile(thresholds, (len(p), 1))
-    return conformal.make_sets(pairs, KIND, limits, (pairs[:, PRESENT] >= 0.5).astype(np.int64)).reshape(*p.shape, 2)
+    """(M, C, 2) bool, whether absent and present cannot be ruled out, of (M, C) probabilities and (C, 2) thresholds.
+
+    The state that is answered is always in.
+    """
+    answered = np.stack([p < PRESENT, p >= PRESENT], axis=-1)
+    return np.asarray(answered | (_score_states(p) <= thresholds))
+
+
+def _score_states(p: np.ndarray) -> np.ndarray:
+    """(…, 2) float64, how odd absent and present would be: one minus the probability."""
+    return np.asarray(1.0 - np.stack([1 - p, p], axis=-1).astype(np.float64))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -54,7 +54,7 @@ def measure_uncertainty(
         plausible = np.ones(p.shape, bool)
     elif arrays["thresholds"].ndim == 2:
         states = label_sets.make_label_sets(p, arrays["thresholds"])
-        plausible, undecided = states[:, :, label_sets.PRESENT], np.all(states, axis=2)
+        plausible, undecided = states[:, :, 1], np.all(states, axis=2)
     else:
         plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers, ordered=entry.ordered)
         hopeless = conformal.flag_empty_sets(p, arrays["floors"])
