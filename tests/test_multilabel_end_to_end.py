@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import headstart
 from command_line import LITE0, call
 from headstart.core.console import Console
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import serialization
 from headstart.core.types import UncertaintyReport
 from headstart.runtime import usage_log
@@ -28,11 +29,15 @@ def table(shared_store, textile, tmp_path_factory):
     return write_labelled_pictures(textile, tmp_path_factory.mktemp("pictures"))
 
 
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "tasks.md").read_text()
+
+
 @pytest.fixture(scope="module")
 def run(table, tmp_path_factory):
-    """The finished run."""
+    """The finished run of the command on the page of tasks."""
+    assert f"headstart fit {table.name} --target labels\n" in PAGE
     out = tmp_path_factory.mktemp("multilabel") / "run"
-    return headstart.fit(table, out=out, strategy="probe", backbones=LITE0, console=Console(quiet=True))
+    return headstart.fit(table, out=out, target="labels", backbones=LITE0, console=Console(quiet=True))
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +181,15 @@ def test_runs_of_labels_are_compared_by_log_losses_on_the_same_pictures(run, tmp
     by_label = {each["subject"]: each for each in pair["classes"]}
     assert by_label["blurred"]["value"] == 1.0 and not by_label["blurred"]["tie"] and by_label["framed"]["value"] == 0
     assert f"`{run.path.as_posix()}` is better: log loss of a label -" in stdout
+
+
+def test_the_page_of_tasks_shows_what_the_example_answers(run, table):
+    stdout, _ = call("predict", run.path, table.parent / "002.png", "--quiet")
+    header, row = stdout.splitlines()
+    place = PAGE.splitlines().index(header) + 1
+    shown, answered = (next(csv.reader([line])) for line in (PAGE.splitlines()[place], row))
+    assert shown[1] == answered[1] == "struck|tinted" and shown[4].split("|")[:2] == answered[4].split("|")[:2]
+    assert all(line in PAGE for line in table.read_text().splitlines()[2:4])
+    with pytest.raises(UsageError) as refused:
+        headstart.fit(table, out=run.path.parent / "other", positive="struck", from_names=True)
+    assert refused.value.where == "--positive, --from-names"

@@ -37,7 +37,7 @@ PAGE = (Path(__file__).resolve().parent.parent / "docs" / "tasks.md").read_text(
 @pytest.fixture(scope="module")
 def run(table, tmp_path_factory):
     """The finished run of the command on the page of tasks."""
-    command = next(line for line in PAGE.splitlines() if line.startswith("headstart fit ")).split()
+    command = next(line for line in PAGE.splitlines() if line.endswith("--target angle") and "fit" in line).split()
     assert command[2] == table.name
     settings = {flag.removeprefix("--"): value for flag, value in zip(command[3::2], command[4::2], strict=True)}
     out = tmp_path_factory.mktemp("regression") / "run"
