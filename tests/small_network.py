@@ -13,6 +13,7 @@ from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.finetuning.inputs import batch_mixing
 from headstart.finetuning.network import trainable_network as networks
 from headstart.finetuning.network.trainable_network import Network
+from headstart.finetuning.objectives import Objective
 from small_nets import classes
 
 SIDE, CLASSES = 8, 3
@@ -42,7 +43,12 @@ def recipe(**given: Any) -> Recipe:
 
 
 def network(recipe: Recipe) -> Network:
-    """Two convolutions with a batch norm between them, and a random head, on (8, 8, 3) pictures 0..255."""
+    """The network of `build` that tells three classes apart."""
+    return build(recipe, classes(CLASSES))[0]
+
+
+def build(recipe: Recipe, objective: Objective) -> tuple[Network, Any]:
+    """Two convolutions with a batch norm between them, and a random head, on (8, 8, 3) pictures; and the trunk."""
     import keras
 
     def conv(number: int, **given: Any) -> Any:
@@ -54,7 +60,7 @@ def network(recipe: Recipe) -> Network:
     x = conv(2, strides=2)(keras.layers.BatchNormalization()(x))
     trunk = keras.Model(pictures, [keras.layers.GlobalAveragePooling2D()(one) for one in (early, x)])
     trunk.trainable = False
-    return networks.build_network(trunk, SPEC, recipe, start=None, objective=classes(CLASSES))
+    return networks.build_network(trunk, SPEC, recipe, start=None, objective=objective), trunk
 
 
 def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

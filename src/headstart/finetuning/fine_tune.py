@@ -129,7 +129,8 @@ def _complete_given_recipe(setup: TrainingSetup, fields: Mapping[str, Any]) -> R
     """What the user's recipe leaves open is as in the job or by default, the arithmetic in float32."""
     space = setup.recipe_space
     strategy = fields.get("strategy", jobs.recipe_strategy(setup.ctx.job.strategy))
-    usual = recipes.make_recipe({**space.shared_fields, "precision": Recipe().precision})
+    rate = Recipe().rate * setup.training_set.objective.rate_factor
+    usual = recipes.make_recipe({**space.shared_fields, "precision": Recipe().precision, "rate": rate})
     if strategy == "scratch":
         usual = recipe_proposals.make_scratch_recipe(usual)
     start = space.starting_points[0].recipe_fields
@@ -151,6 +152,9 @@ def _make_first_recipes(setup: TrainingSetup) -> list[Recipe]:
         )
         for point in space.starting_points
     ]
+    if setup.ctx.job.strategy != "scratch":
+        factor = training_set.objective.rate_factor
+        of_points = [[each.with_fields(rate=each.rate * factor) for each in listed] for listed in of_points]
     of_points.sort(key=lambda listed: (len(listed[0].depths) > 1, setup.cost.inference_flops(listed[0])))
     return [listed[at] for at in range(max(map(len, of_points))) for listed in of_points if at < len(listed)]
 
