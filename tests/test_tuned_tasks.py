@@ -126,7 +126,8 @@ def test_a_network_is_tuned_on_bands(root):
             waves = np.sin(2 * np.pi * (np.cos(angle) * places[0] + np.sin(angle) * places[1]) / period)
             bands = np.stack([rng.normal(500, 90, (40, 40)), 900 + 300 * waves, rng.normal(70, 9, (40, 40)), 2 * waves])
             np.save(root / "bands" / name / f"{at:02}.npy", bands.astype(np.float32))
-    run = headstart.fit(root / "bands", out=root / "banded", bands="4,1,2", console=Console(quiet=True), **SETTINGS)
+    settings = SETTINGS | {"recipe": f"{RECIPE},augment=0.3,domain=texture,wise=false"}
+    run = headstart.fit(root / "bands", out=root / "banded", bands="4,1,2", console=Console(quiet=True), **settings)
     assert run.adapted.strategy == "finetune" and not run.adapted.tuning.network.is_untrained
     pictures = require_alike(run, root / "bands")
     assert pictures.dtype == np.float32 and np.abs(pictures - np.rint(pictures)).max() > 0.1  # nothing was rounded

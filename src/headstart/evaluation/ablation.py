@@ -97,8 +97,8 @@ def _make_row(
     def measure_difference(other: str) -> Score | None:
         if other == name or other not in answers:
             return None
-        own, others = (_rate_answers(task, y, answers[each][0]) for each in (name, other))
-        interval, method = difference_of_shares(own, others, clusters, inputs.seed)
+        ratings, others = (_rate_answers(task, y, answers[each][0]) for each in (name, other))
+        interval, method = difference_of_shares(ratings, others, clusters, inputs.seed)
         rated = "accuracy" if task.has_classes else "label_accuracy" if task.has_labels else "r2"
         return make_score(rated, judging.split, interval, len(y), method=method)
 

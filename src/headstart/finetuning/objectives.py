@@ -259,14 +259,14 @@ class _LabelObjective(Objective):
 
     def score(self, y: np.ndarray, answers: np.ndarray) -> LabelScores:
         """A label that no picture has has NaN scores of its own."""
-        answered, there = answers >= PRESENT, y.any(axis=0)
-        hits, labels, calls = ((part).sum(axis=0) for part in (y & answered, y, answered))
+        answered, present = answers >= PRESENT, y.any(axis=0)
+        hits, labels, calls = (part.sum(axis=0) for part in (y & answered, y, answered))
         return LabelScores(
             binary_log_loss=float(binary_log_losses(y, answers).mean()),
             micro_f1=float(2 * hits.sum() / max(labels.sum() + calls.sum(), 1)),
             exact_match=float((y == answered).all(axis=1).mean()),
-            class_precision=tuple(np.where(there, hits / np.maximum(calls, 1), np.nan).tolist()),
-            class_recall=tuple(np.where(there, hits / np.maximum(labels, 1), np.nan).tolist()),
+            class_precision=tuple(np.where(present, hits / np.maximum(calls, 1), np.nan).tolist()),
+            class_recall=tuple(np.where(present, hits / np.maximum(labels, 1), np.nan).tolist()),
         )
 
     def measure_skill(self, y: np.ndarray, answers: np.ndarray) -> tuple[Interval, float]:
