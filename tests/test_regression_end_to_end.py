@@ -203,9 +203,8 @@ def test_settings_of_classes_are_refused_together(table, tmp_path):
             table,
             out=tmp_path / "run",
             target="angle",
-            strategy="finetune",
             positive="x",
             metric="accuracy",
             console=Console(quiet=True),
         )
-    assert refused.value.where == "--metric, --positive, --strategy"
+    assert refused.value.where == "--metric, --positive"
