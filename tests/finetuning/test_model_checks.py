@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headstart.core import recipe as recipes
 from headstart.core import registry
 from headstart.core.recipe import Recipe
-from headstart.core.types import ClassScores, EpochRow, TrainingInput, TrainingLog
+from headstart.core.types import ClassScores, EpochRow, NumberScores, TrainingInput, TrainingLog
 
 CHECKS = {
     name[:4].upper(): registry.load_plugin("model_checks", name) for name in registry.list_plugins("model_checks")
@@ -356,3 +356,43 @@ def test_advice_is_a_valid_recipe_that_differs(recipe, batch):
         assert recipes.find_recipe_problems(changed) == []
         assert not change or changed != recipe
         assert all(type(value) is type(recipes.field_values(recipe)[name]) for name, value in change.items())
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def as_numbers(log):
+    """The same training as one of numbers: R2 is what its squared error leaves of 1."""
+
+    def convert(scores):
+        return scores and NumberScores(squared_error=scores.log_loss, r2=1 - scores.log_loss, mae=scores.log_loss)
+
+    rows = tuple(dataclasses.replace(row, train=convert(row.train), val=convert(row.val)) for row in log.epochs)
+    return dataclasses.replace(log, start=convert(log.start), epochs=rows)
+
+
+def ask_numbers(code, *logs, probe=0.41):
+    scores = NumberScores(squared_error=probe, r2=1 - probe, mae=probe)
+    return CHECKS[code](TrainingInput(logs=tuple(map(as_numbers, logs)), class_names=(), guess=0.0, probe=scores))
+
+
+def test_checks_read_r2_and_squared_errors_of_numbers():
+    turned = ask_numbers("M201", log(TURNING))
+    assert turned.outcome.status == "issue" and "label_smoothing" not in turned.change
+    assert "held-out squared error rises" in turned.outcome.why and "held-out R2 0.700 to" in turned.outcome.why
+    weak = ask_numbers("M202", log(np.full(6, 0.9), np.full(6, 0.9), start=(0.95, 0.5)), probe=0.3)
+    assert weak.outcome.status == "issue" and "always answering the mean 0.00" in weak.outcome.why
+    assert ask_numbers("M203", log(STEADY, loss=[0.4, 0.5, 0.9, 2.0, 5.0, 9.0, *[20.0] * 6])).outcome.status == "issue"
+    easy = ask_numbers("M204", *(log(np.full(6, 0.1), np.full(6, 0.9), fold=k) for k in range(3)), probe=0.5)
+    assert easy.outcome.status == "issue" and "held-out R2 0.90, training R2 0.10" in easy.outcome.why
+
+
+def test_folds_of_numbers_may_differ_as_far_as_chance_moves_r2():
+    """One standard deviation of R2 is 2 R (1 - R2) / root n (Olkin & Finn 1995): more in the middle than at its end."""
+
+    def judge(spread, n_train):
+        steady = [log(np.full(6, 0.4 + shift), fold=k, n_train=n_train) for k, shift in enumerate((-spread, 0, spread))]
+        return ask_numbers("M205", *steady).outcome.status
+
+    assert judge(0.06, 180) == "passed" and judge(0.06, 9000) == "issue"
+    assert NumberScores.skill_deviation(0.6, 100) == pytest.approx(2 * 0.6**0.5 * 0.4 / 10)

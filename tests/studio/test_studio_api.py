@@ -361,7 +361,14 @@ def test_curves_are_there_while_networks_are_trained(asking, own):
     found = asking.get("/api/runs/a/facts").json()
     train = [nothing | {"log_loss": loss} for loss in (1.0, 0.5)]
     epochs = [{"epoch": 1, "train": train[0], "held_out": first}, {"epoch": 2, "train": train[1], "held_out": nothing}]
-    assert found["curves"] == [{"name": "trial 0, fold 1", "epochs": epochs, "stopped": "all 2 epochs"}]
+    scores = [[name, name.replace("_", " ")] for name in names]
+    curve = {"name": "trial 0, fold 1", "epochs": epochs, "stopped": "all 2 epochs", "scores": scores}
+    assert found["curves"] == [curve]
+    rows = [{"epoch": 1, "train": {"squared_error": 0.5, "r2": 0.5, "mae": 7.0}, "val": None}]
+    file = run / "adapt" / "trials" / "trial000-fold1.json"
+    file.write_text(json.dumps({"log": {"name": "numbers", "epochs": rows}}))
+    [curve] = asking.get("/api/runs/a/facts").json()["curves"]
+    assert curve["epochs"][0]["train"] == rows[0]["train"] and curve["scores"][0] == ["squared_error", "squared error"]
     assert [one["step"] for one in found["steps"] if one["done"]] == ["evaluate"] and len(found["steps"]) == 11
 
 

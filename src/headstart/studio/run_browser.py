@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,21 @@ from headstart.core.errors import DataError
 from headstart.core.job import read_local_paths
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, RunReader
 from headstart.core.storage.files import format_printable, read_json
-from headstart.core.types import Audit, Dataset, Evaluation, FitResult, Ranking, UncertaintyReport
+from headstart.core.types import (
+    Audit,
+    ClassScores,
+    Dataset,
+    Evaluation,
+    FitResult,
+    LabelScores,
+    NumberScores,
+    Ranking,
+    UncertaintyReport,
+)
 from headstart.studio.process_identity import is_alive
 
 _ROWS = 40  # of a ranking
 _HEADLINE = ("accuracy", "balanced_accuracy", "log_loss", "r2", "mae")
-_EPOCH_SCORES = ("log_loss", "accuracy", "precision", "recall")
 
 
 class RunBrowser:
@@ -206,17 +215,30 @@ def _list_curves(run: Path) -> list[dict[str, Any]]:
     """Scores by epoch of each training of the search, while it goes on too."""
     curves = []
     for log in RunReader(run).find_training_logs():
+        rows = log.get("epochs", [])
+        drawn = _list_drawn(rows[0]["train"]) if rows else {}
         epochs = [
-            {"epoch": row["epoch"], "train": _pick_scores(row["train"]), "held_out": _pick_scores(row.get("val"))}
-            for row in log.get("epochs", [])
+            {
+                "epoch": row["epoch"],
+                "train": _pick_scores(row["train"], drawn),
+                "held_out": _pick_scores(row.get("val"), drawn),
+            }
+            for row in rows
         ]
-        if epochs:
-            curves.append({"name": log["name"], "epochs": epochs, "stopped": log.get("stopped", "")})
+        if epochs and drawn:
+            stopped = log.get("stopped", "")
+            curves.append({"name": log["name"], "epochs": epochs, "stopped": stopped, "scores": [*drawn.items()]})
     return curves
 
 
-def _pick_scores(scores: dict[str, Any] | None) -> dict[str, float | None]:
-    values = {name: (scores or {}).get(name) for name in _EPOCH_SCORES}
+def _list_drawn(scores: Mapping[str, Any]) -> Mapping[str, str]:
+    """Scores of a training that are shown, with their names, the loss first."""
+    kinds = (ClassScores, NumberScores, LabelScores)
+    return next((kind.drawn for kind in kinds if next(iter(kind.drawn)) in scores), {})
+
+
+def _pick_scores(scores: Mapping[str, Any] | None, drawn: Mapping[str, str]) -> dict[str, float | None]:
+    values = {name: (scores or {}).get(name) for name in drawn}
     return {name: v if isinstance(v, float) and math.isfinite(v) else None for name, v in values.items()}
 
 

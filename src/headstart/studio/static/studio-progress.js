@@ -87,24 +87,24 @@ export function curvesView(facts) {
   return h("section", { "aria-labelledby": "curves" }, h("h2", { id: "curves" }, "How the networks learn"),
     h("ul", { class: "key" }, h("li", {}, h("i"), "pictures held back"), h("li", { class: "train" }, h("i"), "pictures it learns from")),
     h("div", { class: "charts" }, facts.curves.slice(-12).map((training) => {
-      const points = (side) => training.epochs.map((row) => [row.epoch, row[side].log_loss ?? NaN]);
+      const [[loss, words]] = training.scores;
+      const points = (side) => training.epochs.map((row) => [row.epoch, row[side][loss] ?? NaN]);
       const last = training.epochs.at(-1);
-      const title = `${training.name}: log loss by epoch, ${formatNumber(last.held_out.log_loss)} on pictures held back after ${formatCount(training.epochs.length, "epoch")}`;
+      const title = `${training.name}: ${words} by epoch, ${formatNumber(last.held_out[loss])} on pictures held back after ${formatCount(training.epochs.length, "epoch")}`;
       return h("figure", {}, lineChart([{ kind: "train", points: points("train") }, { kind: "held", points: points("held_out") }], title),
-        h("figcaption", {}, `${training.name}: log loss by epoch; ${training.stopped || "at work"}`));
+        h("figcaption", {}, `${training.name}: ${words} by epoch; ${training.stopped || "at work"}`));
     })), epochTable(facts.curves.find((training) => !training.stopped) ?? facts.curves.at(-1)));
 }
 
-const EPOCH_SCORES = ["accuracy", "precision", "recall", "log_loss"];
 const formatNumber = (value) => value?.toFixed(3) ?? "not measured";
 
 function epochTable(training) {
-  const cells = (row, side) => EPOCH_SCORES.map((name) => h("td", { class: "num" }, formatNumber(row[side][name])));
-  const names = () => EPOCH_SCORES.map((name) => h("th", { scope: "col" }, name === "log_loss" ? "log loss" : name));
+  const cells = (row, side) => training.scores.map(([name]) => h("td", { class: "num" }, formatNumber(row[side][name])));
+  const names = () => training.scores.map(([, words]) => h("th", { scope: "col" }, words));
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Epochs" }, h("table", { class: "epochs" },
-    h("caption", {}, `${training.name}, epoch by epoch; precision and recall are means over the classes`),
+    h("caption", {}, `${training.name}, epoch by epoch${"precision" in training.epochs[0].train ? "; precision and recall are means over the classes" : ""}`),
     h("thead", {},
-      h("tr", {}, h("td"), h("th", { scope: "colgroup", colspan: "4" }, "pictures it learns from"), h("th", { scope: "colgroup", colspan: "4" }, "pictures held back")),
+      h("tr", {}, h("td"), h("th", { scope: "colgroup", colspan: String(training.scores.length) }, "pictures it learns from"), h("th", { scope: "colgroup", colspan: String(training.scores.length) }, "pictures held back")),
       h("tr", {}, h("th", { scope: "col" }, "epoch"), names(), names())),
     h("tbody", {}, training.epochs.map((row) => h("tr", {}, h("th", { scope: "row" }, String(row.epoch)), cells(row, "train"), cells(row, "held_out"))))));
 }
