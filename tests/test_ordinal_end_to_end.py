@@ -1,7 +1,9 @@
 """Grades as target, from a table in memory to a served answer and a checked export: cloth in five grades of wear."""
 
 import csv
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import headstart
 from command_line import LITE0, call
 from headstart.core.console import Console
+from headstart.core.storage import serialization
 from headstart.core.types import UncertaintyReport
 from serving_bench import Service
 from worn_pictures import GRADES, write_worn_pictures
@@ -116,3 +119,14 @@ def test_report_and_card_speak_of_grades(run):
     assert places == sorted(places)
     assert "It tells 5 grades apart, from the lowest: `new`, `good`" in card and "Quadratic weighted kappa" in card
     assert "| mean_rank_error |" in card or "| mean rank error |" in card
+
+
+def test_runs_of_grades_are_compared_by_accuracy_and_by_ranks(run, tmp_path):
+    other, evaluation = shutil.copytree(run.path, tmp_path / "other"), run.evaluation
+    flipped = np.asarray(evaluation.probabilities)[:, ::-1]
+    serialization.save_value(dataclasses.replace(evaluation, probabilities=flipped), other / "evaluate")
+    [pair] = headstart.compare([run.path, other])["pairs"]
+    by_name = {score["name"]: score for score in pair["scores"]}
+    assert pair["scores"][0]["name"] == "accuracy" and by_name["accuracy"]["low"] > 0
+    assert by_name["ranked_probability_score"]["high"] < 0
+    assert "quadratic weighted kappa" in call("compare", run.path, other)[0].splitlines()[0]

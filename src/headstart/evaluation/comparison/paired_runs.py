@@ -16,7 +16,7 @@ from headstart.core.types import Score
 from headstart.evaluation.comparison.run_summary import SCORES, RunSummary, list_labels
 from headstart.statistics import paired_tests
 from headstart.statistics.intervals import Interval, difference_interval
-from headstart.statistics.losses import binary_log_losses, log_losses
+from headstart.statistics.losses import per_picture_loss
 
 SURE = 0.05
 FEWEST = 5  # pictures of a class below which nothing is said of it
@@ -80,7 +80,7 @@ def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair
     if np.isfinite(both.losses).all():
         a, b = both.losses
         interval = paired_tests.difference_of_losses(a, b, both.clusters, seed)
-        scores.append(_make_difference("log_loss", a, b, interval))
+        scores.append(_make_difference(first.dataset.learning_task.metrics[0], a, b, interval))
     return RunPair(
         one=first.name,
         other=other.name,
@@ -146,9 +146,7 @@ def _find_common_pictures(first: RunSummary, other: RunSummary) -> _CommonPictur
 def _measure_losses(side: RunSummary, positions: np.ndarray) -> np.ndarray:
     truth, p = side.truth[positions], side.probabilities[positions]
     task = side.dataset.learning_task
-    if task.has_labels:
-        return binary_log_losses(truth, p)
-    return log_losses(truth, p) if task.has_classes else np.square(p[:, 0] - truth)
+    return np.square(p[:, 0] - truth) if task.is_number else per_picture_loss(task.metrics[0], truth, p)
 
 
 def _test_pairs(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, str]:

@@ -13,11 +13,12 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
-from headstart.core.types import CLASSIFICATION, MULTILABEL, PRESENT, REGRESSION, Dataset, Score, format_labels
+from headstart.core.types import CLASSIFICATION, MULTILABEL, ORDINAL, PRESENT, REGRESSION, Dataset, Score, format_labels
 from headstart.heads import decision_rule
 
 SCORES = {  # of a run, by task
     CLASSIFICATION.name: ("accuracy", "balanced_accuracy", "log_loss"),
+    ORDINAL.name: ("accuracy", "quadratic_weighted_kappa", "mean_rank_error"),
     REGRESSION.name: ("mae", "rmse", "r2"),
     MULTILABEL.name: ("mean_average_precision", "macro_f1", "binary_log_loss"),
 }
