@@ -176,3 +176,25 @@ def test_a_dropped_folder_is_copied_and_checked(serving, chromium, folder):
         page.locator("input[webkitdirectory]").set_input_files(folder / "cloth")
         page.get_by_role("heading", name="32 pictures in 2 classes").wait_for(timeout=60_000)
         assert "/.studio/uploads/" in page.locator(".under").inner_text()
+
+
+def test_numbers_and_labels_are_told_in_words(serving, chromium):
+    rows = [
+        {"answer": 0, "low": -2.5, "high": 2.5, "reasons": []},
+        {"answer": None, "low": None, "high": None, "reasons": ["it looks less like …"]},
+        {"answer": "(none)", "labels": [], "open": ["rust"], "likeliest": "rust", "probabilities": {"rust": 0.4}},
+        {"answer": "crack|rust", "labels": ["crack", "rust"], "open": [], "probabilities": {"rust": 0.9, "crack": 0.8}},
+        {"answer": "a", "likeliest": "a", "confidence": 0.9, "plausible": ["a", "b"], "probabilities": {"a": 0.9}},
+    ]
+    told = """async (rows) => {
+      const { describeAnswer } = await import("./static/studio-try.js");
+      return rows.map((row) => Object.values(describeAnswer(row)).join(": "));
+    }"""
+    with pages.page(chromium, serving.url) as page:
+        assert page.evaluate(told, rows) == [
+            "0: Between -2.5 and 2.5.",
+            "I do not know: It looks unlike what was learnt.",
+            "None of the labels: May be there or absent: rust.",
+            "crack, rust: ",
+            "a: 90 % sure. Could also be b.",
+        ]

@@ -24,19 +24,25 @@ export function tryView({ place, name, signal }) {
   replaceContent(place, zone, answers);
 }
 
+// A row of `headstart predict --json` in words: of a class, of labels, or of a number, whose `answer` is empty where it is declined.
+export function describeAnswer(row) {
+  const nearest = row.likeliest && !row.labels ? `; the nearest class is ${row.likeliest}` : "";
+  const unknown = row.answer == null || row.answer === "unknown";
+  const strange = unknown ? `It looks unlike what was learnt${nearest}.` : "";
+  const title = unknown ? "I do not know" : row.labels ? row.labels.join(", ") || "None of the labels" : `${row.answer}`;
+  if (!row.probabilities) return { title, summary: strange || (row.low == null ? "" : `Between ${row.low} and ${row.high}.`) };
+  if (row.labels) return { title, summary: [strange, row.open.length ? `May be there or absent: ${row.open.join(", ")}.` : ""].filter(Boolean).join(" ") };
+  const plausible = (row.plausible ?? []).filter((one) => one !== row.answer);
+  const sure = `${formatPercent(row.confidence)} ${(row.likeliest || row.answer) === row.answer ? "sure" : `for ${row.likeliest}`}.`;
+  return { title, summary: [strange || sure, plausible.length ? `Could also be ${plausible.join(", ")}.` : ""].filter(Boolean).join(" ") };
+}
+
 function answerView(reply, file, name) {
   const row = reply.answer.result?.[0] ?? {};
   if (row.error) return errorBox({ what: `${file.name}: ${row.error}` });
-  if (!row.answer) return errorBox({ what: "there was no answer", hint: reply.answer.command });
-  const unknown = row.unknown === true || row.answer === "unknown";
+  if (row.answer == null && !row.reasons?.length) return errorBox({ what: "there was no answer", hint: reply.answer.command });
   const chances = Object.entries(row.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
-  const title = unknown ? "I do not know" : row.answer;
-  const sure = row.confidence ?? chances[0]?.[1];
-  const plausible = (row.plausible ?? []).filter((one) => one !== row.answer);
-  const summary = [
-    unknown ? `It looks unlike what was learnt${row.likeliest ? `; the nearest class is ${row.likeliest}` : ""}.` : sure != null && `${formatPercent(sure)} ${(row.likeliest || row.answer) === row.answer ? "sure" : `for ${row.likeliest}`}.`,
-    plausible.length ? `Could also be ${plausible.join(", ")}.` : "",
-  ].filter(Boolean).join(" ");
+  const { title, summary } = describeAnswer(row);
   announce(`${file.name}: ${title}. ${summary}`);
   return h("article", { class: "try" },
     h("div", {}, h("figure", {}, h("img", { src: `api/tries/${reply.try}/picture`, alt: `The picture ${file.name}` }), h("figcaption", {}, file.name)), heatMap(reply)),
