@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, TiffImagePlugin
 
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
@@ -13,6 +16,7 @@ from headstart.core.storage.hashing import canonical_json
 from headstart.core.types import OWN_RANGES, InputSpec, PixelRanges
 from headstart.finetuning.inputs import augmentation
 from headstart.images import decoded_cache, preprocessing
+from headstart.images.codecs import fit_to_levels, open_picture
 from headstart.images.descriptors import describe_picture, measure_ranges
 from headstart.images.preprocessing import decode_batches, decode_picture, fit_array
 from headstart.networks.openvino_engine import Engine
@@ -177,3 +181,27 @@ def test_augmentation_keeps_fractions_and_does_what_it_does_to_bytes():
 
 def test_preprocessing_names_its_revision():
     assert preprocessing.decoder_revision().startswith("decode 1 ")  # vectors of 8-bit sets stay in the cache
+
+
+@given(st.lists(st.integers(0, 65535), min_size=2, max_size=30, unique=True))
+def test_what_lies_inside_is_scaled_as_what_is_clipped(numbers):
+    values = np.array(numbers, np.uint16)
+    low, high = float(values.min()), float(values.max())
+    clipped = fit_to_levels(values, low, high)
+    assert (fit_to_levels(values, low, high, inside=True) == clipped).all() and clipped.max() <= 255
+
+
+def test_the_tags_of_a_tiff_are_read_as_often_as_by_pillow_alone(monkeypatch):
+    content = encode_picture(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)), "TIFF")
+    counts, load = Counter(), TiffImagePlugin.ImageFileDirectory_v2.load
+
+    def count_loads(tags, handle):
+        counts[who] += 1
+        load(tags, handle)
+
+    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", count_loads)
+    who = "pillow"
+    Image.open(io.BytesIO(content)).load()
+    who = "headstart"
+    open_picture(content).decode_levels()
+    assert counts["headstart"] == counts["pillow"]

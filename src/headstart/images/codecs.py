@@ -102,7 +102,9 @@ class Picture:
         samples = self.decode_samples(least)
         if not samples.kind:
             return samples.values.astype(np.float32)
-        return fit_to_levels(samples.values, *self._require_ends(samples))
+        low, high = self.find_ends(samples)
+        inside = samples.ends is None and require_inside(samples.values, low, high)
+        return fit_to_levels(samples.values, low, high, inside=inside)
 
     def _require_ends(self, samples: Samples) -> tuple[float, float]:
         """Black and white; what a window cuts away is meant to go, what lies outside of the set's range is not."""
@@ -180,13 +182,14 @@ def _own_integer_range(values: np.ndarray) -> tuple[float, float]:
     return (0, 4095 if high <= 4095 else 65535) if low >= 0 and high <= 65535 else (low, high)
 
 
-def require_inside(values: np.ndarray, low: float, high: float) -> None:
-    """Refuse, by a PictureError, a picture of quite another range."""
-    if low <= values.min() and values.max() <= high:  # most are; NaN is not
-        return
+def require_inside(values: np.ndarray, low: float, high: float) -> bool:
+    """Whether all values lie inside, NaN does not; refuses, by a PictureError, a picture of quite another range."""
+    if low <= values.min() and values.max() <= high:
+        return True
     if np.mean(np.isfinite(values) & ((values < low) | (values > high))) > OUTSIDE:
         detail = f"more than half of its values lie outside {low:,g} to {high:,g}, the range of the training pictures"
         raise PictureError("unreadable", detail)
+    return False
 
 
 def fit_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -197,12 +200,18 @@ def fit_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.asarray(np.clip(levels, 0, 255), np.uint8)
 
 
-def fit_to_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Scaled and clipped to float32 0..255, one rounding a value; what is no number becomes black."""
+def fit_to_levels(values: np.ndarray, low: float, high: float, *, inside: bool = False) -> np.ndarray:
+    """Scaled and clipped to float32 0..255, one rounding a value; what is no number becomes black.
+
+    Where all values are known to lie `inside`, they are clipped only if rounding may lift the largest above 255.
+    """
     if values.dtype.kind == "f":
         values = np.where(np.isfinite(values), values, low)
     levels: Any = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     if low:
         levels -= low
-    levels *= 255.0 / (high - low) if high != low else 0.0
-    return np.asarray(np.clip(levels, 0, 255, out=levels), np.float32)
+    factor = 255.0 / (high - low) if high != low else 0.0
+    levels *= factor
+    if not inside or levels.dtype.type(high - low) * levels.dtype.type(factor) > 255:
+        np.clip(levels, 0, 255, out=levels)
+    return np.asarray(levels, np.float32)
