@@ -106,18 +106,18 @@ def _require_classes(
 ) -> None:
     folder, hint = format_printable(root), _FORM
     if not pictures:
-        what = f"there is no usable picture in `{folder}`: {_format_contents(listing, skipped)}"
+        problem = f"there is no usable picture in `{folder}`: {_format_contents(listing, skipped)}"
     elif not picture_classes:
-        what = f"all {len(pictures):,} pictures lie directly in `{folder}`, none in a sub-folder named for its class"
+        problem = f"all {len(pictures):,} pictures lie directly in `{folder}`, none in a sub-folder named for its class"
     elif len(set(picture_classes)) < 2:
         name, hint = format_printable(picture_classes[0]), f"at least two are needed; {_FORM}"
-        what = f"only one class has usable pictures: `{name}` with {len(picture_classes):,}"
-        what = f"{what}; {_format_contents(listing, skipped)}"
+        problem = f"only one class has usable pictures: `{name}` with {len(picture_classes):,}"
+        problem = f"{problem}; {_format_contents(listing, skipped)}"
         below = [folder for folder in listing.folders if os.path.dirname(folder) == picture_classes[0]]  # noqa: PTH120
         hint = f"at least two are needed; give `{folder}/{name}` if its sub-folders are classes" if below else hint
     else:
         return
-    raise DataError(what, where=folder, hint=hint, problems=[file.cells for file in skipped])
+    raise DataError(problem, where=folder, hint=hint, problems=[file.cells for file in skipped])
 
 
 def _format_contents(listing: FolderListing, skipped: Sequence[SkippedFile]) -> str:
