@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.core.types import (
+    ORDINAL,
     CurvePoint,
     Embeddings,
     EmbedKey,
@@ -284,6 +285,16 @@ def test_negative_transfer_is_judged_against_the_better_of_probe_and_network(con
     assert f"{(random - probe) / 60:+.3f} [" in verdict.sentence
     rival = "fine-tuned network" if taken else "frozen probe"
     assert f"against the {rival}, which is handed over" in verdict.sentence
+
+
+def test_grades_are_rated_by_the_median_grade_and_have_the_score_of_their_curve(context, judged_rows):
+    data = dataclasses.replace(dataset(240), task="ordinal")
+    made = Made(context, probe=judged_rows[:20], tuned=judged_rows[:40], random=judged_rows[:15], data=data)
+    names = [score.name for score in made.rows["fine-tuned"].scores]
+    assert {*ORDINAL.headline, ORDINAL.curve, ORDINAL.metrics[0]} == {*names}
+    assert made.rows["fine-tuned"].difference.name == "accuracy" and made.rows["fine-tuned"].difference.value > 0
+    verdicts = transfer_verdicts.make_transfer_verdicts(tuple(made.rows.values()), made.tuning, (), ORDINAL)
+    assert [v.code for v in verdicts] == ["fine_tuning", "negative_transfer", "data_saved"]
 
 
 def test_what_is_said_of_random_weights_names_how_long_they_were_trained(context, judged_rows):

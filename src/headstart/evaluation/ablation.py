@@ -13,7 +13,6 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.types import (
-    PRESENT,
     AblationRow,
     Embeddings,
     FineTuningResult,
@@ -21,7 +20,7 @@ from headstart.core.types import (
     Task,
     TunedNetwork,
 )
-from headstart.evaluation.baselines import HISTOGRAM, BaselineInputs, answer_constantly, name_constant
+from headstart.evaluation.baselines import HISTOGRAM, BaselineInputs, answer_constantly, answer_plainly, name_constant
 from headstart.features.embeddings import find_positions, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.prediction import predict_probabilities
@@ -92,7 +91,7 @@ def _make_row(
     (p, n_train, trained), clusters = answers[name], np.asarray(inputs.splits.clusters)[judging.rows]
     task, judged = inputs.data.learning_task, {"clusters": clusters, "seed": inputs.seed}
     scores = metrics.compute_scores(y, p, split=judging.split, class_names=(), task=task, **judged)
-    shown = dict.fromkeys((*task.headline, task.metrics[0]))
+    shown = {*task.headline, task.curve, task.metrics[0]}
 
     def measure_difference(other: str) -> Score | None:
         if other == name or other not in answers:
@@ -114,9 +113,10 @@ def _make_row(
 
 def _rate_answers(task: Task, y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """(M,) how well each picture is answered: rightly or not, the share of its labels, or 1 less its squared error."""
-    if task.has_classes:
-        return np.asarray(np.argmax(p, axis=1) == y)
-    return ((p >= PRESENT) == y).mean(axis=1) if task.has_labels else 1 - squared_errors(y, p)
+    if task.is_number:
+        return 1 - squared_errors(y, p)
+    right = np.asarray(answer_plainly(p, task) == y)
+    return right.mean(axis=1) if task.has_labels else right
 
 
 def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[np.ndarray, int, int]:
