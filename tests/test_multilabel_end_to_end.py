@@ -15,7 +15,7 @@ from command_line import LITE0, call
 from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import serialization
-from headstart.core.types import UncertaintyReport
+from headstart.core.types import Explained, UncertaintyReport
 from headstart.runtime import usage_log
 from labelled_pictures import EDITS, write_labelled_pictures
 from serving_bench import Service
@@ -139,6 +139,52 @@ def test_a_served_answer_is_that_of_python_and_its_labels_are_compared_later(run
     used = usage_log.read_logs([log], reference.model).days.popitem()[1]
     assert used.present == reference.counts.present and used.answered == reference.counts.answered == 29
     assert used.sizes.tolist() == reference.counts.sizes.tolist() and sum(used.labels.values()) == 0
+
+
+def test_an_export_answers_alike(run, tmp_path):
+    for precision, most in (("f32", 1e-4), ("f16", 0.05)):
+        out = tmp_path / precision
+        [export] = headstart.export(run, to="openvino", out=out, precision=precision, console=Console(quiet=True))
+        assert 0 < export["parity_max_abs"] < most and export["label_agreement"] >= 28 / 29
+    assert export["score"]["metric"] == "exact_match" and export["score"]["n"] == 29
+
+
+def test_each_label_that_is_answered_has_a_map_by_its_own_weights(run, table, tmp_path):
+    paths = [str(table.parent / uri) for uri in run.dataset.uris[:12]]
+    [*rows] = run.predict(paths)
+    explanations = list(headstart.explain(run, paths))
+    expected = [
+        (row.uri, name)
+        for row in rows
+        for name in (
+            sorted(row.labels, key=row.probabilities.get, reverse=True)
+            if row.labels and not row.unknown
+            else [row.likeliest]
+        )
+    ]
+    assert [(each.uri, each.class_name) for each in explanations] == expected and len(expected) > len(rows)
+    for each in explanations:
+        p = each.prediction.probabilities[each.class_name]
+        assert each.method == "cam" and each.evidence.mean() + each.elsewhere == pytest.approx(each.score, abs=1e-4)
+        temperature = run.adapted.temperature
+        assert each.score / temperature == pytest.approx(np.log(p / (1 - p)), abs=1e-3 * max(1, abs(each.score)))
+    [covered] = headstart.explain(run, paths[:1], method="occlusion", class_name=explanations[0].class_name)
+    assert covered.method == "occlusion" and covered.score == pytest.approx(explanations[0].score, abs=1e-3)
+    data = run.dataset
+    for near in explanations[0].neighbours:
+        states = data.targets[data.uris.index(near.uri)]
+        truth = [name for name, is_present in zip(data.class_names, states, strict=True) if is_present]
+        assert near.class_name == ("|".join(truth) or "(none)")
+    for stratum, chosen in run.find(Explained).prototypes.items():
+        column = [*data.class_names, "(none)"].index(stratum)
+        states = np.column_stack([data.targets, ~data.targets.any(axis=1)])
+        assert chosen and states[list(chosen), column].all()
+    several = next(row for row in rows if len(row.labels) > 1 and not row.unknown)
+    stdout, stderr = call("explain", run.path, several.uri, "--out", tmp_path / "why")
+    stem = several.uri.rpartition("/")[2].removesuffix(".png")
+    files = {f"{stem}-{name}.png" for name in several.labels}
+    assert {path.name for path in (tmp_path / "why").iterdir()} == {"index.html", *files}
+    assert stdout.count(f"{several.answer} ") == len(files) and "1 answered, 0 could" in stderr
 
 
 def test_another_table_of_labels_is_judged_with_its_baseline_and_its_overlap(run, table, labels, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import export_runs
 import headstart
 from headstart.core.errors import DataError
+from headstart.core.types import MULTILABEL, REGRESSION
 from headstart.explanation.gradcam import GradientModel
 
 SIDE = 16
@@ -20,13 +21,13 @@ def drawn(model, seed=0):
     return model
 
 
-def nested(inner, classes=3):
+def nested(inner, classes=3, activation="softmax"):
     """A transfer model as people write it: the trunk is one layer of it."""
     import keras
 
     pictures = keras.Input((SIDE, SIDE, 3))
     x = inner(keras.layers.Rescaling(1 / 128, -1.0)(pictures))
-    return drawn(keras.Model(pictures, keras.layers.Dense(classes, activation="softmax")(x)))
+    return drawn(keras.Model(pictures, keras.layers.Dense(classes, activation=activation)(x)))
 
 
 def convolutions():
@@ -116,6 +117,21 @@ def test_the_score_is_the_logit_against_the_others():
     model, x = nested(convolutions()), picture()
     logs = np.log(np.asarray(model(x[None].astype(np.float32)))[0].astype(np.float64))
     assert GradientModel(model).compute_map(x, 1).score == pytest.approx(logs[1] - (logs[0] + logs[2]) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize(("task", "activation"), [(MULTILABEL, "sigmoid"), (REGRESSION, "linear")])
+def test_of_a_label_and_of_a_number_it_is_the_map_of_their_own_weights(task, activation):
+    """The evidence of one column: other labels take no part, and a number is no probability."""
+    model, x = nested(convolutions(), activation=activation), picture()
+    inner = model.get_layer("trunk")
+    import keras
+
+    values = keras.Model(inner.inputs[0], inner.get_layer("deepest").output)(x[None] / 128.0 - 1.0)
+    weights, bias = (part.astype(np.float64) for part in model.layers[-1].get_weights())
+    evidence = np.asarray(values[0], np.float64) @ weights[:, 1]
+    heat = GradientModel(model, task).compute_map(x, 1)
+    np.testing.assert_allclose(heat.evidence, evidence, atol=1e-3 * np.abs(evidence).max())
+    assert heat.score == pytest.approx(evidence.mean() + bias[1], abs=1e-3)
 
 
 def test_a_network_without_a_map_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,9 +149,10 @@ def explain(
 ) -> Iterator[Explanation]:
     """Why a run answers as it does: heat maps, the training pictures most alike, and those that stand for the class.
 
-    `pictures` are what `headstart.predict` takes; each gives an explanation when it is asked for, or says in
-    `prediction.error` why it cannot be read. `method` is `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through
-    the network that the run trained; maps speak of `class_name`, by default each picture's likeliest.
+    `pictures` are what `headstart.predict` takes; each gives an explanation when it is asked for, of several labels one
+    for each that is answered, or says in `prediction.error` why it cannot be read. `method` is `auto`, `cam`,
+    `scorecam`, `occlusion`, or `gradcam` through the network that the run trained; maps speak of `class_name`, by
+    default each picture's likeliest.
     `headstart.explanation.explain_image.overlay_png` draws one.
 
     Raises:
@@ -174,14 +176,17 @@ def explain(
         explainer.choose_method(method)
 
     def explain_each() -> Iterator[Explanation]:
-        from headstart.explanation.explain_image import unreadable_picture
+        from headstart.explanation.explain_image import list_explained_classes, unreadable_picture
         from headstart.images.file_formats import PictureError
         from headstart.images.preprocessing import read_bytes
 
         for source in read_pictures(pictures):
             try:
                 content = source.read_bytes() if isinstance(source, Content) else read_bytes(str(source))
-                yield explainer.explain(content, name=str(source), heat_map_method=gradient_method, **options)
+                explain = partial(explainer.explain, content, name=str(source), heat_map_method=gradient_method)
+                yield (explanation := explain(**options))
+                for label in () if class_name else list_explained_classes(explanation.prediction)[1:]:
+                    yield explain(**options | {"class_name": label})
             except PictureError as err:
                 yield unreadable_picture(str(source), f"{err.reason.replace('_', ' ')}: {err.detail}")
 
@@ -204,7 +209,7 @@ def _make_gradient_explainer(run: Path) -> HeatMapMethod:
     from headstart.networks.openvino_conversion import silence_frameworks
 
     with silence_frameworks():
-        gradients = GradientModel(opened_run.keras_model())
+        gradients = GradientModel(opened_run.keras_model(), opened_run.dataset.learning_task)
 
     def explain_by_gradients(maps: TrunkInputs, feature_pass: FeatureMapPass, position: int) -> HeatMap:
         heat = gradients.compute_map(maps.pictures[0], position)

@@ -29,10 +29,16 @@ class ExampleEntry:
     """A kept picture."""
 
     uri: str  # in the data set
-    class_name: str  # its label
+    class_name: str  # its label, or labels as a table has them
     start: int  # of its JPEG in `thumbnails.bin`
     stop: int  # its end; `start` where it could not be read any more or none are kept
     prototype: int = 0  # 1 for the picture that stands best for its class, 2 … for those that add most to it; else 0
+    stands_for: str = ""  # that class, or the rarest of its labels; empty in runs of earlier versions
+
+    @property
+    def stratum(self) -> str:
+        """What a prototype stands for."""
+        return self.stands_for or self.class_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +84,7 @@ class ExampleStore:
         """The pictures that stand for a class, the best first, with their likeness to one picture."""
         similarities = self.similarities(features)
         positions = [
-            at for at, entry in enumerate(self.index.entries) if entry.prototype and entry.class_name == class_name
+            at for at, entry in enumerate(self.index.entries) if entry.prototype and entry.stratum == class_name
         ]
         return tuple(
             self._make_neighbour(at, similarities)

@@ -43,8 +43,8 @@ class Explanation:
         heat: (112, 112) float32 0..1 over `box`: what speaks for the class, relative to the strongest place.
         evidence: (g, g) float64 over `box`. By `cam`, the score of the class if the whole picture were like this place;
             its mean, with `elsewhere`, is `score`. By the others, in units of the method.
-        score: The logit of the class minus the mean of the other logits; for heads that count neighbours by `cam`, half
-            the difference of mean squared distances.
+        score: The logit of the class minus the mean of the other logits, of a label its own; for heads that count
+            neighbours by `cam`, half the difference of mean squared distances.
         elsewhere: Part of the score that belongs to no place, as that of a class token.
     """
 
@@ -142,7 +142,7 @@ class Explainer:
         neighbours: int = NEIGHBOURS,
         heat_map_method: HeatMapMethod | None = None,
     ) -> Explanation:
-        """Explain one answer.
+        """Explain one answer: the class named, or the first of `list_explained_classes`.
 
         Args:
             name: What to call a picture that comes as bytes.
@@ -158,7 +158,7 @@ class Explainer:
         maps = self.map_model.decode_picture(name if isinstance(picture, bytes) else str(picture), content)
         map_pass = self.map_model.compute_maps(maps)
         prediction = self.model.predict_chunk(map_pass.chunk)[0]
-        position = self.class_position(class_name) if class_name else self.class_position(likeliest_class(prediction))
+        position = self.class_position(class_name or list_explained_classes(prediction)[0])
         heat_map = (
             heat_map_method(maps, map_pass, position)
             if heat_map_method
@@ -225,11 +225,13 @@ def unreadable_picture(name: str, error: str) -> Explanation:
     return Explanation(uri=name, prediction=prediction, heat=nothing, evidence=nothing, picture=no_picture)
 
 
-def likeliest_class(prediction: Prediction) -> str:
-    """The class that a heat map speaks of: the answer, or what it would be if there had to be one."""
-    if not prediction.unknown and prediction.answer in prediction.probabilities:
-        return prediction.answer
-    return prediction.likeliest or max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
+def list_explained_classes(prediction: Prediction) -> tuple[str, ...]:
+    """What heat maps speak of: the labels or the class answered, or the likeliest; the likeliest label first."""
+    if prediction.labels and not prediction.unknown:
+        return tuple(sorted(prediction.labels, key=lambda name: -prediction.probabilities[name]))
+    if prediction.labels is None and not prediction.unknown and prediction.answer in prediction.probabilities:
+        return (prediction.answer,)
+    return (prediction.likeliest or max(prediction.probabilities, key=lambda name: prediction.probabilities[name]),)
 
 
 def thumbnail_of(content: bytes, ranges: PixelRanges, most: int = SHOWN_PX) -> np.ndarray:

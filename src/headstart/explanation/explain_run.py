@@ -17,7 +17,7 @@ from headstart.core.console import format_bytes, format_duration
 from headstart.core.storage import serialization
 from headstart.core.storage.files import write_bytes
 from headstart.core.storage.serialization import array_bytes
-from headstart.core.types import Explained, MapRow
+from headstart.core.types import Explained, MapRow, format_labels
 from headstart.data.strata import find_strata
 from headstart.explanation import example_selection, example_store, heatmap_overlay
 from headstart.explanation.explain_image import CAM, NAMES, Explainer, draw_explanation
@@ -100,7 +100,8 @@ def _keep_examples(
     entries = tuple(
         example_store.ExampleEntry(
             uri=data.uris[row],
-            class_name=names[targets[row]],
+            class_name=_format_labels(data, row) if data.learning_task.has_labels else names[targets[row]],
+            stands_for=names[targets[row]],
             start=end - len(jpeg),
             stop=end,
             prototype=int(place),
@@ -114,6 +115,12 @@ def _keep_examples(
     }
     example_store.write_examples(folder, folder.parent / "model", entries, contents)
     return rows
+
+
+def _format_labels(data: Dataset, row: int) -> str:
+    return format_labels(
+        [name for name, is_present in zip(data.class_names, data.targets[row], strict=True) if is_present]
+    )
 
 
 def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
@@ -174,5 +181,5 @@ def _prototype_rows(explainer: Explainer, places: dict[str, int]) -> dict[str, t
     prototypes: dict[str, list[tuple[int, int]]] = {}
     for entry in explainer.examples.index.entries:
         if entry.prototype:
-            prototypes.setdefault(entry.class_name, []).append((entry.prototype, places[entry.uri]))
+            prototypes.setdefault(entry.stratum, []).append((entry.prototype, places[entry.uri]))
     return {name: tuple(row for _, row in sorted(prototypes[name])) for name in sorted(prototypes)}

@@ -115,13 +115,12 @@ class FeatureMapModel:
         return FeatureMapPass(features=self._join_features(outputs)[0], parts=self._list_columns(outputs), chunk=chunk)
 
     def class_margins(self, pictures: Sequence[np.ndarray], position: int) -> np.ndarray:
-        """(B,) float64 logit margins of a class, or numbers, for (B, S, S, 3) pictures a trunk; see `logit_margin`."""
-        probabilities = prediction.predict_probabilities(
-            self.model.manifest.head.kind, self.model.arrays, self.compute_features(pictures)
-        )
-        if self.model.layout.is_number:
-            return np.asarray(probabilities[:, position], np.float64)
-        return map_arithmetic.logit_margin(probabilities, position)
+        """(B,) float64 logit margins of a class, log-odds of a label, or numbers, for (B, S, S, 3) pictures a trunk."""
+        kind, arrays, features = self.model.manifest.head.kind, self.model.arrays, self.compute_features(pictures)
+        if self.model.layout.task.has_classes:
+            return map_arithmetic.logit_margin(prediction.predict_probabilities(kind, arrays, features), position)
+        weights, bias = map_arithmetic.linear_form(kind, arrays, features[0], position)
+        return np.asarray(features.astype(np.float64) @ weights + bias)
 
     def compute_features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """(B, D) float32 of many pictures, (B, S, S, 3) a trunk."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headstart.core.errors import DataError
+from headstart.core.types import CLASSIFICATION, Task
 from headstart.explanation.feature_maps import square_side
-from headstart.explanation.map_arithmetic import against_others
 from headstart.networks.formats import keras_archive
 
 _LEAST_SIDE = 2
@@ -33,15 +33,18 @@ class GradientModel:
     """A network whose maps can be asked for gradients.
 
     Args:
-        model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C). One that holds other
-            models is used up.
+        model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C) or numbers (B, 1). One
+            that holds other models is used up.
+        task: What it answers.
 
     Raises:
         DataError: Nothing in it is a map.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, task: Task = CLASSIFICATION) -> None:
         import keras
+
+        self._task = task
 
         side = int(model.inputs[0].shape[1])
         nested = any(isinstance(operation, keras.Model) for operation in model.operations)
@@ -54,6 +57,8 @@ class GradientModel:
     def compute_map(self, picture: np.ndarray, position: int) -> GradientMap:
         """The heat map of one picture (H, W, 3) 0..255, for the class's logit against the mean of the others'.
 
+        Of labels it is for the label's log-odds, of numbers for the number.
+
         Raises:
             DataError: No map has a gradient.
         """
@@ -63,15 +68,23 @@ class GradientModel:
         with tf.GradientTape() as tape:
             tape.watch(pictures)
             *maps, chances = self._model(pictures, training=False)
-            logs = tf.math.log(tf.maximum(chances[0], _TINY))
-            score = logs[position] - (tf.reduce_sum(logs) - logs[position]) / max(int(logs.shape[0]) - 1, 1)
+            score = chances[0, position] if self._task.is_number else self._find_margin(chances[0], position)
         gradients = tape.gradient(score, maps)
-        value = float(against_others(np.asarray(logs, np.float64), position))
+        value = float(score)
         for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(gradients), strict=True):
             evidence = None if slopes is None else _place_evidence(np.asarray(values[0]), np.asarray(slopes[0]))
             if evidence is not None:
                 return GradientMap(evidence, value, layer)
         raise DataError("no map of the network has a gradient", hint="--method occlusion")
+
+    def _find_margin(self, p: Any, position: int) -> Any:
+        """Log-probability of a class minus the mean of the others'; a label is a choice of two."""
+        import tensorflow as tf
+
+        if self._task.has_labels:
+            p, position = tf.stack([p[position], 1.0 - p[position]]), 0
+        logs = tf.math.log(tf.maximum(p, _TINY))
+        return logs[position] - (tf.reduce_sum(logs) - logs[position]) / max(int(logs.shape[0]) - 1, 1)
 
 
 def _list_maps(model: Any) -> tuple[list[str], list[Any]]:

@@ -131,10 +131,10 @@ def _format_readme(content: dict[str, Any], exporter: Exporter) -> str:
     rules = "\n".join(f"- `{entry['name']}`: {entry['in_words']}" for entry in content["inputs"])
     names = ", ".join(f"`{format_printable(name)}`" for name in content["class_names"])
     task = TASKS[content["task"]]
-    what = "a number:" if task.is_number else "those that are there of" if task.has_labels else "one of"
+    answers = "a number:" if task.is_number else "those that are there of" if task.has_labels else "one of"
     return f"""# A picture {"measure" if task.is_number else "classifier"} ({exporter.name}, {content["precision"]})
 
-Answers with {what} {names}.
+Answers with {answers} {names}.
 
 ```sh
 pip install -r requirements.txt

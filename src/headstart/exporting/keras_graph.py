@@ -35,12 +35,12 @@ def build_keras_graph(source: ExportSource) -> Any:
     with silence_frameworks():
         import keras
 
-    given = graph_inputs(source.manifest)
-    tensors = {each.name: keras.Input(each.spec.shape, name=each.name, dtype="float32") for each in given}
+    entries = graph_inputs(source.manifest)
+    tensors = {each.name: keras.Input(each.spec.shape, name=each.name, dtype="float32") for each in entries}
     features: dict[tuple[str, str], Any] = {}
     with silence_frameworks():
         for entry in source.manifest.trunks:
-            pictures = next(tensors[graph_input.name] for graph_input in given if entry.name in graph_input.trunks)
+            pictures = next(tensors[graph_input.name] for graph_input in entries if entry.name in graph_input.trunks)
             side, views = entry.input.size_px, entry.input.views
             pictures = keras.ops.reshape(pictures, (-1, side, side, 3)) if views > 1 else pictures
             outputs = _cut_trunk(source, entry)(pictures)

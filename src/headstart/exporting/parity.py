@@ -196,15 +196,15 @@ def measure_change(run: Answers, export: Answers, pictures: Pictures) -> ScoreCh
     everything out-of-distribution is seen too.
     """
     if np.issubdtype(pictures.truth.dtype, np.floating):
-        before, after = (_explained_shares(answers, pictures.truth) for answers in (run, export))
+        of_run, of_export = (_explained_shares(answers, pictures.truth) for answers in (run, export))
         metric = "r2"
-        interval = mean_interval(after - before, pictures.clusters)
+        interval = mean_interval(of_export - of_run, pictures.clusters)
     else:
-        before, after = (_flag_equal_rows(answers.positions, pictures.truth) for answers in (run, export))
+        of_run, of_export = (_flag_equal_rows(answers.positions, pictures.truth) for answers in (run, export))
         metric = "accuracy" if pictures.truth.ndim == 1 else "exact_match"
-        interval = paired_interval(before, after, pictures.clusters)
-    means, (change, low, high) = {"before": float(before.mean()), "after": float(after.mean())}, interval
-    return ScoreChange(metric=metric, **means, change=change, low=low, high=high, n=len(after))
+        interval = paired_interval(of_run, of_export, pictures.clusters)
+    means, (change, low, high) = {"before": float(of_run.mean()), "after": float(of_export.mean())}, interval
+    return ScoreChange(metric=metric, **means, change=change, low=low, high=high, n=len(of_run))
 
 
 def _flag_equal_rows(first: np.ndarray, other: np.ndarray) -> np.ndarray:

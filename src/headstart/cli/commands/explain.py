@@ -37,7 +37,7 @@ class Explain:
         help_text = "how heat maps are made (default: auto, exact where that is possible)"
         methods = "{auto,cam,scorecam,occlusion,gradcam}"
         add("--method", metavar=methods, default="auto", type=parse_name, help=help_text)
-        help_text = "the class to speak of (default: the likeliest)"
+        help_text = "the class to speak of (default: the likeliest; of labels each that is answered)"
         add("--class", dest="class_name", metavar="NAME", type=parse_name, help=help_text)
         help_text = "training pictures to name for each (default: 4)"
         add("--neighbours", metavar="N", type=parse_whole_number, default=4, help=help_text)
@@ -59,7 +59,7 @@ class Explain:
         page = ExplanationPage()
         answered = unread = 0
         for explanation in explanations:
-            file = "" if explanation.prediction.error else _make_file_name(explanation.uri, taken)
+            file = "" if explanation.prediction.error else _make_file_name(explanation, taken)
             if file:
                 if "-" in args.files:  # the other names were looked at before
                     _require_elsewhere(Path(explanation.uri), args.out)
@@ -67,7 +67,7 @@ class Explain:
                 if not answered:
                     page.write_page(args.out / "index.html")  # from now on the folder is known as ours
                 write_bytes(args.out / file, overlay_png(explanation))
-            answered, unread = answered + bool(file), unread + (not file)
+            answered, unread = answered + (bool(file) and _is_first(explanation, args.class_name)), unread + (not file)
             _print_explanation(explanation, args.out / file if file else None, as_json=args.json)
         if answered:
             page.write_page(args.out / "index.html")
@@ -107,9 +107,18 @@ def _require_elsewhere(picture: Path, out: Path) -> None:
         raise UsageError(fact, where="--out", hint="name another folder with `--out`")
 
 
-def _make_file_name(uri: str, taken: set[str]) -> str:
+def _is_first(explanation: Explanation, class_name: str | None) -> bool:
+    """Whether it is its picture's first: of several labels each has one."""
+    from headstart.explanation.explain_image import list_explained_classes
+
+    return explanation.class_name == (class_name or list_explained_classes(explanation.prediction)[0])
+
+
+def _make_file_name(explanation: Explanation, taken: set[str]) -> str:
     """A name ending in `.png` that is not taken yet, whatever the system makes of large and small letters."""
-    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(uri).stem).strip(".") or "picture"
+    label = "" if explanation.prediction.labels is None else f"-{explanation.class_name}"
+    name = f"{Path(explanation.uri).stem}{label}"
+    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in name).strip(".") or "picture"
     number, name = 1, f"{stem[:100]}.png"
     while name.lower() in taken:
         number += 1

@@ -52,10 +52,10 @@ def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: li
     files = [source.model.folder / entry.ir for entry in source.manifest.trunks]
     if precision != "int8":
         return files
-    given = graph_inputs(source.manifest)
+    entries = graph_inputs(source.manifest)
     for at, entry in enumerate(source.manifest.trunks):
         (place / f"trunk{at}").mkdir()
-        calibration = next(shown for each, shown in zip(given, pictures, strict=True) if entry.name in each.trunks)
+        calibration = next(shown for each, shown in zip(entries, pictures, strict=True) if entry.name in each.trunks)
         side = entry.input.size_px
         quantise_trunk(files[at], calibration.reshape(-1, side, side, 3), place / f"trunk{at}")
         files[at] = place / f"trunk{at}" / "trunk.xml"
@@ -67,9 +67,9 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     ov = load_openvino()
     from openvino import opset13 as ops
 
-    given = graph_inputs(source.manifest)
+    entries = graph_inputs(source.manifest)
     parameters = {}
-    for graph_input in given:
+    for graph_input in entries:
         parameters[graph_input.name] = ops.parameter(
             [-1, *graph_input.spec.shape],
             np.dtype(graph_input.spec.dtype).type,
@@ -79,7 +79,7 @@ def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     features: dict[tuple[str, str], Any] = {}
     for entry, file in zip(source.manifest.trunks, files, strict=True):
         trunk = ov.Core().read_model(file)
-        pictures = parameters[next(graph_input.name for graph_input in given if entry.name in graph_input.trunks)]
+        pictures = parameters[next(graph_input.name for graph_input in entries if entry.name in graph_input.trunks)]
         views = entry.input.views
         views_of_pictures = split_views(pictures, entry.input.size_px) if views > 1 else pictures
         for target in trunk.input(0).get_target_inputs():
