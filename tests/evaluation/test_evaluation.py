@@ -14,6 +14,7 @@ from headstart.core.storage import serialization
 from headstart.core.types import Calibrated, CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
 from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import MODEL, RANDOM
+from headstart.evaluation.curve_forecast import forecast_score
 from headstart.evaluation.evaluate_model import evaluate_model
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.evaluation.suspect_labels import find_suspect_labels
@@ -284,10 +285,14 @@ def test_the_curve_tells_whether_more_pictures_help(curve, answer):
         (_curve([(100, 0.9), (200, 0.95), (400, 0.977)], 0.2), "whether more pictures would help cannot be said"),
     ],
 )
-def test_of_more_pictures_the_verdict_says_what_was_measured_and_promises_no_number(curve, words):
+def test_of_more_pictures_the_verdict_says_what_was_measured_and_what_is_expected(curve, words):
     found = verdicts.judge_enough_data(curve)
     before, last = (f"{p.score.value:.3f} with {p.n_train} pictures" for p in curve[-2:])
-    assert found.sentence == f"{words}: accuracy is {before} and {last}"
+    bands = [forecast_score(curve, count) for count in (800, 1600)]
+    told = [f"{b.low:.3f} to {b.high:.3f} with {count}" for b, count in zip(bands, ("800", "1,600"), strict=True)]
+    measured = f"{words}: accuracy is {before} and {last}"
+    assert found.sentence == f"{measured}; it is expected to be {' and '.join(told)}"
+    assert verdicts.judge_enough_data(curve, 21).sentence == f"{measured}; what more would bring cannot be said"
 
 
 def test_a_curve_that_rose_early_and_no_more_is_not_said_to_rise():

@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.core.types import REGRESSION, CurvePoint, Score, Task, Verdict
 from headstart.evaluation.baselines import HISTOGRAM, MEAN, MEDIAN, MODEL, RANDOM, SHARES, answer_plainly
+from headstart.evaluation.curve_forecast import forecast_score
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics import metrics
 from headstart.statistics.intervals import (
@@ -210,8 +211,8 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: b
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
 
 
-def judge_enough_data(curve: Sequence[CurvePoint]) -> Verdict:
-    """Whether the learning curve still rises, by its latest points; nothing is promised of what it will do."""
+def judge_enough_data(curve: Sequence[CurvePoint], n_classes: int = 1) -> Verdict:
+    """Whether the learning curve still rises, by its latest points, and what more pictures are expected to bring."""
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)[-LATEST:]
     if len(points) < 3:
         return Verdict(code="enough_data", answer="unclear", sentence="the learning curve has too few points to tell")
@@ -223,7 +224,10 @@ def judge_enough_data(curve: Sequence[CurvePoint]) -> Verdict:
         "unclear": "whether more pictures would help cannot be said",
     }[answer]
     steps = " and ".join(f"{p.score.value:.3f} with {p.n_train:,} pictures" for p in (before, last))
-    sentence = f"{claim}: {last.score.name.replace('_', ' ')} is {steps}"
+    forecasts = {factor * last.n_train: forecast_score(points, factor * last.n_train, n_classes) for factor in (2, 4)}
+    bands = [f"{band.low:.3f} to {band.high:.3f} with {count:,}" for count, band in forecasts.items() if band]
+    expected = f"; it is expected to be {' and '.join(bands)}" if bands else "; what more would bring cannot be said"
+    sentence = f"{claim}: {format_score_name(last.score.name)} is {steps}{expected}"
     return Verdict(code="enough_data", answer=answer, sentence=sentence)
 
 
