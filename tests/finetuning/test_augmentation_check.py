@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from headstart.core.types import MULTILABEL, REGRESSION
 from headstart.finetuning.inputs.augmentation_check import find_safe_domain
+from headstart.finetuning.objectives import make_objective
 from small_nets import classes
 
 N, SIDE = 160, 16
@@ -69,3 +71,26 @@ def test_it_is_heard_by_pairs_of_as_many_rows():
     found = find_safe_domain(deaf, PICTURES, Y, objective=classes(2))
     assert "+0.000 [+0.000, +0.000]" in found.why
     assert seen == [N] * 6
+
+
+def test_a_number_and_labels_say_themselves_what_may_be_mirrored():
+    rng = np.random.default_rng(7)
+    noise = rng.normal(0, 30, (N, SIDE, SIDE, 3))
+
+    def show(strength, axis):
+        """Pictures whose first half is brighter by so much."""
+        return np.clip(128 + strength[:, None, None, None] * halves(axis)[..., None] + noise, 0, 255).astype(np.uint8)
+
+    slope = rng.normal(0, 1, N)
+    number = make_objective(REGRESSION, slope, 1)
+    found = find_safe_domain(grid, show(slope, 0), slope, objective=number)
+    assert found.domain == "photo" and "of a head's 1 - r2" in found.why
+    assert "mirroring up and down +" in found.why and "mirroring left and right" not in found.why
+    unseen = find_safe_domain(grid, show(np.zeros(N), 0), slope, objective=number)
+    assert unseen.domain == "digits" and "R2" in unseen.why and "the mean 0.00" in unseen.why
+    there = rng.random((N, 2)) < 0.5
+    pictures = show(2.0 * there[:, 0] - 1, 0).astype(np.int16) + show(2.0 * there[:, 1] - 1, 1) - 128
+    labels = make_objective(MULTILABEL, there, 2)
+    found = find_safe_domain(grid, np.clip(pictures, 0, 255).astype(np.uint8), there, objective=labels)
+    assert found.domain == "digits" and "of a head's binary log loss" in found.why
+    assert "mirroring up and down +" in found.why and "mirroring left and right +" in found.why

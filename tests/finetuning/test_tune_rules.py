@@ -10,7 +10,7 @@ from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
-from headstart.core.types import CLASSIFICATION, EpochRow, TrainingLog
+from headstart.core.types import CLASSIFICATION, REGRESSION, EpochRow, TrainingLog
 from headstart.finetuning import final_training, fine_tune, objectives
 from headstart.finetuning.search import fold_training, recipe_proposals, recipe_trial
 from headstart.finetuning.search.fold_training import FoldRun
@@ -316,6 +316,21 @@ def test_a_recipe_object_is_trained_as_given(setup):
     assert found == dataclasses.replace(given, backbone=BACKBONE, depths=DEPTHS)
     (_, told), *_ = queued(setup("blocks=2,rate=2e-3", seed=7, metric="accuracy", domain="texture"))
     assert (told.seed, told.monitor, told.augmentation.domain, told.precision) == (7, "accuracy", "texture", "float32")
+
+
+def test_networks_of_numbers_that_start_from_a_fitted_head_are_given_a_tenth_of_the_rate(setup):
+    def rates(*settings, numbers, **more):
+        made = setup(*settings, **more)
+        made.cost = types.SimpleNamespace(inference_flops=lambda recipe: 1.0)
+        if numbers:
+            made.training_set.objective = objectives.make_objective(REGRESSION, np.arange(3.0), 1)
+        return [recipe.rate for _, recipe in queued(made)]
+
+    for settings in ((), ("epochs=3",)):
+        usual, careful = (rates(*settings, numbers=numbers) for numbers in (False, True))
+        assert careful == pytest.approx([rate / 10 for rate in usual])
+    assert rates("rate=0.002", numbers=True) == [2e-3]
+    assert rates(strategy="scratch", numbers=True) == rates(strategy="scratch", numbers=False)
 
 
 @pytest.mark.parametrize("given", ["strategy=lora", Recipe(strategy="lora"), Recipe(strategy="probe", head="mlp")])
