@@ -20,7 +20,7 @@ from headstart.core.types import (
 )
 from headstart.evaluation import ablation, transfer_verdicts
 from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
-from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs
+from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, MEDIAN, BaselineInputs
 from headstart.statistics.intervals import mean_bootstrap
 from judged_sets import dataset, splits
 from tuned_samples import RECIPE, SPEC, log
@@ -110,9 +110,8 @@ class Made:
         return next(s for s in self.rows[name].scores if s.name == "accuracy")
 
     def verdicts(self, curve=()):
-        return {
-            v.code: v for v in transfer_verdicts.make_transfer_verdicts(tuple(self.rows.values()), self.tuning, curve)
-        }
+        rows, task = tuple(self.rows.values()), self.data.learning_task
+        return {v.code: v for v in transfer_verdicts.make_transfer_verdicts(rows, self.tuning, curve, task)}
 
 
 def softmax(x):
@@ -137,6 +136,18 @@ def test_every_row_answers_for_the_same_pictures_the_plainest_first(made):
     for row in made.rows.values():
         assert {s.name for s in row.scores} == {"accuracy", "balanced_accuracy", "log_loss"}
         assert {(s.split, s.n) for s in row.scores if s.name != "balanced_accuracy"} == {("test", 60)}
+
+
+def test_grades_are_judged_by_ranks_against_the_median_grade(context, judged_rows):
+    data = dataclasses.replace(dataset(240), task="ordinal")
+    graded = Made(context, data=data, probe=judged_rows[:40], tuned=judged_rows[10:60], random=judged_rows[:15])
+    assert next(iter(graded.rows)) == MEDIAN
+    scores = {s.name: s for s in graded.rows[TUNED].scores}
+    assert {"quadratic_weighted_kappa", "mean_rank_error", "accuracy", "balanced_accuracy"} < scores.keys()
+    y = np.asarray(data.targets)[judged_rows]
+    off = np.where(np.arange(60) < 10, np.abs((y + 1) % 3 - y), 0)
+    assert scores["mean_rank_error"].value == pytest.approx(off.mean())
+    assert {"fine_tuning", "negative_transfer", "data_saved"} == graded.verdicts().keys()
 
 
 def test_accuracies_are_those_of_the_answers(made):
