@@ -86,6 +86,9 @@ def test_a_number_and_labels_say_themselves_what_may_be_mirrored():
     found = find_safe_domain(grid, show(slope, 0), slope, objective=number)
     assert found.domain == "photo" and "of a head's 1 - r2" in found.why
     assert "mirroring up and down +" in found.why and "mirroring left and right" not in found.why
+    both = np.clip(show(slope, 0).astype(np.int16) + show(slope, 1) - 128, 0, 255).astype(np.uint8)
+    found = find_safe_domain(grid, both, slope, objective=number)  # half of what tells the number outlives each mirror
+    assert found.domain == "digits" and "more than 0.005" in found.why and "mirroring left and right +0.01" in found.why
     unseen = find_safe_domain(grid, show(np.zeros(N), 0), slope, objective=number)
     assert unseen.domain == "digits" and "R2" in unseen.why and "the mean 0.00" in unseen.why
     there = rng.random((N, 2)) < 0.5

@@ -39,6 +39,7 @@ class Objective(ABC):
     link: ClassVar[str]  # the activation that makes answers of logits, as Keras names it
     has_temperature: ClassVar[bool] = True
     rate_factor: ClassVar[float] = 1.0  # on the rates that a start from a fitted head is given by default
+    tolerance: ClassVar[float] = 0.03  # what a change of pictures that keeps the target may add to the loss
     skill_names: ClassVar[tuple[str, str]]  # of `measure_skill`: what is measured, and what guesses
 
     @abstractmethod
@@ -181,6 +182,7 @@ class _NumberObjective(Objective):
     start = "ridge_regression"
     head, kind, link = "linear", "linear_identity", "linear"
     has_temperature = False
+    tolerance = 0.005  # a loss in parts of the variance is small
     skill_names = "R2", "the mean"
 
     def encode_targets(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -22,7 +22,6 @@ from headstart.statistics.intervals import Interval, mean_interval
 from headstart.statistics.losses import is_gain
 
 MOST = 320  # pictures are enough
-LOST = 0.03  # of the loss; more, for certain, and a change does not keep the label
 _PART = 0.8  # strength of the head over columns per picture
 _LEAST = 40  # pictures
 _FOLDS = 4
@@ -47,15 +46,16 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformEffect:
-    """One change: the loss that it costs, picture by picture, with its 95 % interval."""
+    """One change: the loss that it costs, picture by picture, with its 95 % interval; and what it may cost."""
 
     name: str
     lost: Interval
+    tolerance: float
 
     @property
     def keeps_label(self) -> bool:
         """Whether the label survives it, as far as can be told."""
-        return self.lost.value <= LOST or self.lost.low <= 0
+        return self.lost.value <= self.tolerance or self.lost.low <= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +93,12 @@ def find_safe_domain(
         how = f"on {n} pictures a head has {skill_name} {skill.value:.2f} and {guess_name} {guess:.2f}, {_TOO_LITTLE}"
         return AugmentationCheck(domain=_STRICTEST, why=f"{_STRICTEST}, the strictest: {how}")
     losses = objective.list_losses(y, p)
-    effects = []
+    tolerance, effects = objective.tolerance, []
     for name in CHANGES:
         q = _held_out_answers(plain, features(_change_pictures(pictures, name, seed)), y, fold, objective)
-        effects.append(TransformEffect(name=name, lost=mean_interval(objective.list_losses(y, q) - losses)))
+        effects.append(
+            TransformEffect(name=name, lost=mean_interval(objective.list_losses(y, q) - losses), tolerance=tolerance)
+        )
     domain = _best_domain(effects)
     return AugmentationCheck(
         domain=domain, why=_format_reason(domain, effects, objective.metric, float(losses.mean()), n)
@@ -150,7 +152,8 @@ def _format_reason(domain: str, effects: list[TransformEffect], metric: str, los
     lost = [effect for effect in effects if not effect.keeps_label]
     shown = lost or sorted(effects, key=lambda effect: -effect.lost.value)[:1]
     costs = ", ".join(f"{CHANGES[effect.name]} {_format_interval(effect.lost)}" for effect in shown)
-    costly = f"learning from these costs more than {LOST}" if lost else f"no change costs more than {LOST} for certain"
+    limit = f"more than {effects[0].tolerance}"
+    costly = f"learning from these costs {limit}" if lost else f"no change costs {limit} for certain"
     name = f"{'1 - ' if is_gain(metric) else ''}{metric.replace('_', ' ')}"
     return f"{domain}: of a head's {name} {loss:.2f} (n = {n}, cross-validated) {costly}: {costs}"
 
