@@ -11,7 +11,7 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.storage import serialization
-from headstart.core.types import Calibrated, CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
+from headstart.core.types import MULTILABEL, Calibrated, CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
 from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import MODEL, RANDOM
 from headstart.evaluation.curve_forecast import forecast_score
@@ -493,3 +493,18 @@ def test_neighbours_learn_from_the_other_folds_where_one_fold_alone_is_judged(co
     found = evaluate_model(data, split, (backbone,), adapted, RANKING, ctx=context(), controls=())
     neighbours = one(found.baselines, "cv", "accuracy", "kNN")
     assert neighbours.n == is_judged.sum() and neighbours.value > 0.6
+
+
+@pytest.mark.parametrize(("share_found", "is_told"), [(0.2, True), (0.8, False)])
+def test_a_label_that_is_missed_far_more_than_others_is_named(share_found, is_told):
+    rng = np.random.default_rng(0)
+    y = rng.random((300, 3)) < 0.4
+    answers = y & (rng.random((300, 3)) < [0.9, share_found, 0.9])
+    part = dataclasses.replace(_part(y, answers * 1.0, answers), task=MULTILABEL)
+    verdict_list = verdicts.find_uneven_labels(part, ("ash", "oak", "yew"))
+    assert bool(verdict_list) == is_told
+    if is_told:
+        n, hits = y[:, 1].sum(), answers[:, 1].sum()
+        assert verdict_list[0].sentence.startswith(
+            f"of {n} pictures with `oak` {hits} are found, of the other labels 0."
+        )

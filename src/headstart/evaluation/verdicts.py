@@ -147,6 +147,27 @@ def find_uneven_classes(
     return [Verdict(code="uneven_classes", answer="yes", sentence=sentence)]
 
 
+def find_uneven_labels(part: JudgedSplit, names: tuple[str, ...]) -> list[Verdict]:
+    """A label that is surely found far less often, where it is there, than the others are."""
+    pictures, label = np.nonzero(part.y)
+    hits, clusters = part.answers[pictures, label] * 1.0, part.clusters[pictures]
+    effect = cross_validation_effect(part.n_folds)
+
+    def find_recall(of_label: np.ndarray) -> Interval:
+        return share_interval(hits[of_label], clusters[of_label], effect)
+
+    recalls = {c: find_recall(label == c) for c in np.unique(label).tolist()}
+    worst = min(recalls, key=lambda c: recalls[c].high, default=-1)
+    others = label != worst
+    if not others.any() or difference_interval(find_recall(others), recalls[worst]).low < FAR:
+        return []
+    sentence = (
+        f"of {(~others).sum():,} pictures with `{names[worst]}` {hits[~others].sum():,.0f} are found, of the other "
+        f"labels {format_interval(find_recall(others))}"
+    )
+    return [Verdict(code="uneven_labels", answer="yes", sentence=sentence)]
+
+
 def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -> Verdict:
     """Do pre-trained features pay, by a loss that is lower by `MATTERS` at least than the stronger control's?
 

@@ -19,6 +19,7 @@ from headstart.uncertainty import ood_detection
 _WIDE = 0.05  # half-width of the accuracy's interval from which few pictures are spoken of
 _MOST = 8  # weak classes, weak slices, and findings of the audit that are listed
 _FEWEST = 5  # unlike pictures of a class below which nothing is said of it: with one, a single miss would look sure
+_RARE = 10  # judging pictures with a label below which this is said
 _ALONE = 0.95  # balanced accuracy from which colours are said to tell the classes without more ado
 _NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind is spoken of
 # the answers that are no limit; what stands here as empty is always named, what does not stand here never
@@ -92,6 +93,10 @@ def _format_judging_pictures(card: CardInput) -> Iterator[str]:
             f"Few pictures judge: {accuracy.n:,} of them tell the accuracy no closer than "
             f"{md.format_interval(accuracy)}. Measure it on more before much depends on it."
         )
+    rare = np.flatnonzero(card.truth.sum(axis=0) < _RARE) if card.dataset.learning_task.has_labels else ()
+    if len(rare):
+        names = ", ".join(md.format_code(card.dataset.class_names[c]) for c in rare[:_MOST])
+        yield f"Few pictures judge {len(rare):,} labels: fewer than {_RARE} have {names}{', …' * (len(rare) > _MOST)}."
     if card.evaluation.is_optimistic:
         yield (
             "No picture was held out for good: the scores are of cross-validation, which also chose the model. "

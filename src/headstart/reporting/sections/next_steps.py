@@ -74,9 +74,11 @@ def _collect_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextS
         if score.name == "recall" and score.split == evaluation.split and score.subject in report.dataset.class_names
         if math.isfinite(score.value)
     ]
-    if not recalls or (answers.get("enough_data") != "no" and answers.get("uneven_classes") != "yes"):
+    is_uneven = "yes" in (answers.get("uneven_classes"), answers.get("uneven_labels"))
+    if not recalls or (answers.get("enough_data") != "no" and not is_uneven):
         return []
     value, name = min(recalls)
     recall = f"of which {formatting.format_percent(value)} are recognised"
+    word = "label" if report.dataset.learning_task.has_labels else "class"
     sentence = f"Collect more pictures, above all of `{format_printable(name)}`, {recall}"
-    return [NextStep(sentence=sentence, section="classes", link="class by class")]
+    return [NextStep(sentence=sentence, section="classes", link=f"{word} by {word}")]

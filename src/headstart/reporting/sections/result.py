@@ -26,6 +26,7 @@ QUESTIONS = {
     "overfitting": "Does it overfit?",
     "enough_data": "Are there enough pictures?",
     "uneven_classes": "Is a class missed far more than others?",
+    "uneven_labels": "Is a label missed far more than others?",
     "fine_tuning": "Does fine-tuning pay here?",
     "negative_transfer": "Does the pre-training harm here?",
     "data_saved": "Does the pre-training save pictures?",
