@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import headstart
-from command_line import call
+from headstart.cli.main import main
 from headstart.core import model_manifest
 from headstart.core.storage.hashing import file_digest
 from headstart.evaluation.drift import drift_tests
@@ -72,18 +72,29 @@ def test_a_declined_picture_keeps_its_labels(labels_model, files):
     assert model.answer_declined(declined).answer == "green|red"
 
 
-def test_rows_of_csv_json_and_parquet(labels_model, files, tmp_path):
+@pytest.fixture
+def call(capsysbinary):
+    """A function that runs the command line and gives what it printed."""
+
+    def run(*words):
+        assert main(["predict", *map(str, words), "--quiet"]) == 0
+        return capsysbinary.readouterr().out.decode()
+
+    return run
+
+
+def test_rows_of_csv_json_and_parquet(labels_model, files, call, tmp_path):
     header = "file,answer,confidence,likeliest,plausible,novelty,reasons,p_blue,p_green,p_red,error"
     rows = list(load(labels_model).predict(files))
-    stdout, _ = call("predict", labels_model, *files, tmp_path / "absent.png")
+    stdout = call(labels_model, *files, tmp_path / "absent.png")
     assert stdout.splitlines()[0] == header
     table = list(csv.DictReader(stdout.splitlines()))
     assert [row["answer"] for row in table] == [*(row.answer for row in rows), ""]
     assert [row["plausible"] for row in table[:4]] == ["|".join(row.plausible) for row in rows]
-    objects = [json.loads(line) for line in call("predict", labels_model, *files, "--json")[0].splitlines()]
+    objects = [json.loads(line) for line in call(labels_model, *files, "--json").splitlines()]
     assert [row["labels"] for row in objects] == [list(row.labels) for row in rows]
     assert [row["open"] for row in objects] == [list(row.open) for row in rows]
-    call("predict", labels_model, *files, "--out", tmp_path / "rows.parquet")
+    call(labels_model, *files, "--out", tmp_path / "rows.parquet")
     from pyarrow import parquet
 
     columns = parquet.read_table(tmp_path / "rows.parquet").to_pydict()
@@ -101,6 +112,7 @@ def test_mlflow_answers_alike(labels_model, files):
 def test_a_service_answers_as_python_does_and_counts_each_label(labels_model, files):
     rows = list(headstart.predict(labels_model, files))
     with Service(f"tiny={labels_model}") as service:
+        assert '{answer="(none)",model="tiny"} 0.0' in service.client.get("/metrics").text
         answers = service.predict(*((file.name, file.read_bytes()) for file in files)).json()["answers"]
         [model] = service.client.get("/v1/models").json()["models"]
         counted = {name: service.metric(f'headstart_answers_total{{answer="{name}",model="tiny"}}') for name in NAMES}
@@ -114,9 +126,9 @@ def test_a_service_answers_as_python_does_and_counts_each_label(labels_model, fi
     assert '"open"' in json.dumps(schema)
 
 
-def test_shares_of_labels_are_counted_and_compared(labels_model, files, tmp_path):
+def test_shares_of_labels_are_counted_and_compared(labels_model, files, call, tmp_path):
     log = tmp_path / "log.jsonl"
-    call("predict", labels_model, *files, "--usage", log, "--out", tmp_path / "rows.csv")
+    call(labels_model, *files, "--usage", log, "--out", tmp_path / "rows.csv")
     [line] = map(json.loads, log.read_text().splitlines())
     assert line["present"] == {"blue": 1, "green": 1, "red": 2} and line["labels"] == {} and line["answered"] == 4
     assert line["sizes"][1:4] == [2, 0, 2]

@@ -41,6 +41,18 @@ def test_each_state_of_each_label_keeps_the_promise():
     assert 0.1 < scores["open_labels", "crack"].value < 0.5
 
 
+def test_on_average_over_many_sets_presence_and_absence_keep_the_promise():
+    there, absent = [], []
+    for seed in range(40):
+        promise = label_sets.promise_label_sets(known(*drawn(60, seed), "cv"), 0.9)
+        p, y = drawn(1000, 1000 + seed)
+        sets = label_sets.make_label_sets(p, promise.thresholds)
+        there.append([sets[y[:, c], c, 1].mean() for c in range(2)])
+        absent.append([sets[~y[:, c], c, 0].mean() for c in range(2)])
+    assert (np.mean(there, axis=0) > 0.9).all() and (np.mean(there, axis=0) < 0.95).all()
+    assert (np.mean(absent, axis=0) > 0.9).all() and (np.mean(absent, axis=0) < 0.95).all()
+
+
 def test_a_label_that_few_pictures_have_is_never_ruled_out():
     p, y = drawn(400, 0)
     y[:, 2] = np.arange(400) < 8  # one fewer than nine

@@ -21,6 +21,7 @@ import numpy as np
 from headstart.core import settings
 from headstart.core.errors import HeadstartError, SetupError, UsageError
 from headstart.core.settings import INFERENCE_BATCH
+from headstart.core.types import NO_LABEL
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model, load
 from headstart.runtime.usage_log import UsageCounter
@@ -127,7 +128,8 @@ class ModelRegistry:
         served.worker = InferenceWorker(served.model, self.pool, self.load, count_batch, usage, decoders)
         served.worker.start_thread()
         self.load.picture_s = served.picture_s
-        self.metrics.declare_answers(served.name, served.model.class_names)
+        nothing = (NO_LABEL,) if served.model.layout.task.has_labels else ()
+        self.metrics.declare_answers(served.name, (*served.model.class_names, *nothing))
         self.metrics.count_load(served.name, "loaded")
 
     def get_model(self, name: str | None) -> ServedModel:
