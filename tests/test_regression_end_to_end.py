@@ -12,6 +12,7 @@ import pytest
 
 import headstart
 from command_line import LITE0, call
+from headstart.cli.main import main
 from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import serialization
@@ -157,7 +158,8 @@ def test_numbers_in_use_are_compared_with_held_out_ones(run, table, context, tmp
     drift_reference.write_drift_reference(run.dataset, embed(run, every), fitted, judged, ctx=ctx)
     steep = [every[row] for row in np.argsort(run.dataset.targets)[50:]]
     for name, files in (("known", every), ("moved", steep)):
-        call("predict", ctx.run.path / "model", *files, "--usage", tmp_path / name, "--out", tmp_path / f"{name}.csv")
+        words = (ctx.run.path / "model", *files, "--usage", tmp_path / name, "--out", tmp_path / f"{name}.csv")
+        assert main(["predict", *map(str, words)]) == 0
     still, moved = (headstart.drift(ctx.run.path / "model", tmp_path / name) for name in ("known", "moved"))
     assert {test.name for test in still.tests} == {"features", "numbers"} and not still.drifted
     assert "novelty and `unknown` are not compared" in " ".join(still.advice)
