@@ -4,7 +4,7 @@ import pytest
 
 from headstart.api.preflight import find_task_problems, find_unused_settings
 from headstart.core.job import make_job
-from headstart.core.types import CLASSIFICATION, REGRESSION
+from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,19 @@ def test_a_metric_of_another_task_is_refused(task, metric, refused):
 )
 def test_bands_in_triples_go_with_frozen_trunks_alone(settings, refused):
     assert [problem.where for problem in find_unused_settings(make_job(data="x", **settings))] == refused
+
+
+@pytest.mark.parametrize(
+    ("task", "recipe", "refused"),
+    [
+        (REGRESSION, "label_smoothing=0.1,focal=2,cutmix=0.5,sampling=balanced", 4),
+        (REGRESSION, "mixup=0.2,dropout=0.1,monitor=r2,sampling=natural,focal=0", 0),
+        (MULTILABEL, "label_smoothing=0.1,focal=2,cutmix=0.5,mixup=0.2", 0),
+        (MULTILABEL, "sampling=balanced,monitor=accuracy", 2),
+        (CLASSIFICATION, "sampling=balanced,label_smoothing=0.1,monitor=accuracy", 0),
+        (CLASSIFICATION, "monitor=r2", 1),
+    ],
+)
+def test_fields_of_a_recipe_that_say_nothing_of_the_targets_are_refused(task, recipe, refused):
+    problems = find_task_problems(make_job(data="x", strategy="auto", recipe=recipe), task)
+    assert [problem.where for problem in problems] == ["--recipe"] * refused
