@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -205,6 +206,72 @@ def test_no_link_in_a_folder_leads_to_pictures_outside(asking, own, tmp_path):
     assert asking.get("/api/folders", params={"path": "cats"}).json()["folders"] == []
 
 
+def write_table(path, rows):
+    path.write_text("file,kind\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    return path
+
+
+def test_a_table_an_archive_or_a_file_of_labels_is_learnt_from(asking, own):
+    root = own.places.root
+    write_table(root / "labels.csv", [(f"{at}.png", "ab"[at % 2]) for at in range(3)])
+    shutil.make_archive(str(root / "set"), "zip", root, "cats")
+    listing = asking.get("/api/folders").json()
+    assert [file["name"] for file in listing["files"]] == ["labels.csv", "set.zip"]
+    settings = {"images": "cats", "target": "kind", "path": "file", "task": "auto", "seed": 7}
+    looked = asking.post("/api/looks", json={"data": "labels.csv", "settings": settings}).json()
+    told = f"{root / 'labels.csv'} --images {root / 'cats'} --path file --target kind"
+    assert looked["command"] == f"headstart audit {told} --out {own.audits.folder / 'labels'}"
+    fit = asking.post("/api/commands/fit", json={"data": "labels.csv", "settings": settings}).json()["command"]
+    assert "labels.csv --budget 5m --strategy probe --seed 7 --images" in fit and "--target kind" in fit
+    for data, run in (("set.zip", "set"), ("set.zip/cats", "cats"), ("cats", "cats")):
+        assert asking.post("/api/commands/fit", json={"data": data, "settings": {}}).json()["run"] == run
+    wrong = asking.post("/api/commands/fit", json={"data": "labels.csv", "settings": {"target": "kinds"}})
+    assert "did you mean `kind`?" in wrong.json()["error"]["hint"]
+    draft = asking.post("/api/uploads").json()["upload"]
+    asking.put(f"/api/uploads/{draft}/files/set.zip", content=(root / "set.zip").read_bytes())
+    assert asking.post(f"/api/uploads/{draft}/done").json()["path"].endswith(f"{draft}/set.zip")
+
+
+def test_a_table_names_no_pictures_outside(asking, own, tmp_path):
+    root, other = own.places.root, tmp_path / "mine"
+    shutil.copytree(root / "cats", other)
+    (root / "link.png").symlink_to(other / "0.png")
+    tables = [[(other / "0.png", "a"), (other / "1.png", "b")], [("cats/0.png", "a"), ("../mine/1.png", "b")]]
+    tables += [[("cats/0.png", "a"), ("link.png", "b")], [("s3://bucket/0.png", "a"), ("s3://bucket/1.png", "b")]]
+    for at, rows in enumerate(tables):
+        write_table(root / f"{at}.csv", rows)
+        for route in ("/api/looks", "/api/commands/fit"):
+            refused = asking.post(route, json={"data": f"{at}.csv", "settings": {}})
+            assert refused.status_code == 422, (rows, refused.text)
+            assert "is outside of" in refused.text or "reads this machine" in refused.text
+    outside = asking.post("/api/looks", json={"data": str(write_table(other / "t.csv", tables[0]))})
+    assert outside.status_code == 422 and own.tasks.list_tasks() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "groups"),
+    [
+        (
+            {"task": "regression", "class_names": [], "targets": [3.0, 1.0, 2.0], "target_name": "depth"},
+            [("depth", [1, 2, 0])],
+        ),
+        (
+            {"task": "multilabel", "class_names": ["a", "b"], "targets": [[True, True], [False, False], [False, True]]},
+            [("a", [0]), ("b", [0, 2])],
+        ),
+        ({"task": "classification", "class_names": ["a", "b"], "targets": [1, 0, 1]}, [("a", [1]), ("b", [0, 2])]),
+    ],
+)
+def test_pictures_of_every_task_are_shown(asking, own, value, groups):
+    run = fake_run(own, "a")
+    (run / "read").mkdir()
+    content = {"root": str(own.places.root), "uris": ["0", "1", "2"], **value}
+    (run / "read" / "value.json").write_text(json.dumps(content))
+    pictures = asking.get("/api/runs/a/facts").json()["pictures"]
+    assert [(group["name"], group["rows"]) for group in pictures["classes"]] == groups
+    assert pictures["task"] == value["task"]
+
+
 @pytest.mark.parametrize("path", ["~nobody-at-all/x", "\ud800", "x" * 5000, "a\0b"], ids=["~", "bytes", "long", "zero"])
 def test_a_path_that_cannot_be_one_is_told(asking, path):
     body = json.dumps({"data": path, "settings": {}})
@@ -263,6 +330,11 @@ def test_only_a_runs_own_pictures_can_be_asked_for(asking, own):
     (run / "read" / "value.json").write_text(json.dumps(value))
     shown = asking.get("/api/runs/a/pictures/0")
     assert Image.open(io.BytesIO(shown.content)).size == (40, 30)
+    value["reading"] = {"ranges": {"integers": [0, 4095], "precise": True}}
+    (run / "read" / "value.json").write_text(json.dumps(value))
+    Image.fromarray(np.full((30, 40), 1000, np.uint16)).save(own.places.root / "cats" / "0.png")
+    shown = asking.get("/api/runs/a/pictures/0")
+    assert abs(np.asarray(Image.open(io.BytesIO(shown.content))).mean() - 1000 / 4095 * 255) < 2
     assert asking.get("/api/runs/a/pictures/1").status_code == 404
     for row in ("2", "-1"):
         assert "has no picture" in asking.get(f"/api/runs/a/pictures/{row}").json()["error"]["what"]

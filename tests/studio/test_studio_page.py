@@ -170,6 +170,28 @@ def test_by_keyboard(fitted, serving, chromium):
         assert page.title() == "cloth · headstart studio"
 
 
+def test_a_table_of_labels_is_checked_and_offered_for_a_fit(serving, chromium, folder):
+    pictures = sorted((folder / "cloth").rglob("*.jpg"))
+    rows = "".join(f"{path.parent.name}/{path.name},{path.parent.name},{at}\n" for at, path in enumerate(pictures))
+    (folder / "cloth.csv").write_text(f"file,label,kind\n{rows}")
+    with pages.page(chromium, serving.url) as page:
+        page.goto(f"{serving.base}#/new")
+        page.get_by_role("button", name="cloth.csv").click()
+        page.get_by_label("images", exact=True).fill("cloth")
+        page.get_by_label("target", exact=True).fill("label")
+        assert pages.faults(page) == [] and pages.overflows(page) <= 0
+        page.get_by_role("button", name="Check the pictures").click()
+        page.get_by_role("heading", name="32 pictures in 2 classes").wait_for(timeout=60_000)
+        page.locator(".classes img").nth(9).wait_for()
+        look = "(one) => { one.loading = 'eager'; return one.decode(); }"  # fails for one that cannot be shown
+        page.evaluate(f"Promise.all([...document.querySelectorAll('.classes img')].map({look}))")
+        shown = page.locator(".command code", has_text="headstart fit")
+        shown.wait_for()
+        assert (
+            f"cloth.csv --budget 5m --strategy probe --images {folder / 'cloth'} --target label" in shown.inner_text()
+        )
+
+
 def test_a_dropped_folder_is_copied_and_checked(serving, chromium, folder):
     with pages.page(chromium, serving.url) as page:
         page.goto(f"{serving.base}#/new")

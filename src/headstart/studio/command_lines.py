@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headstart.core import registry
 from headstart.core.errors import UsageError
-from headstart.core.job import Job, format_flag, list_options
+from headstart.core.job import READING_SETTINGS, Job, format_flag, list_options
+from headstart.studio.image_folders import is_data_file
 
 FORMATS = ("keras", "saved_model", "onnx", "openvino", "litert")
 PRECISIONS = ("f32", "f16", "int8")
@@ -32,6 +33,11 @@ def make_fit(job: Job, out: str) -> list[str]:
     return ["fit", job.data, *_format_options(job), "--out", out]
 
 
+def make_audit(job: Job, out: str) -> list[str]:
+    """Check pictures, with the settings that say how they are read."""
+    return ["audit", job.data, *_format_options(job, READING_SETTINGS), "--out", out]
+
+
 def make_resume(run: str) -> list[str]:
     """Go on with an interrupted run: the job that it holds, in its own folder."""
     return ["fit", f"{run}/job.toml", "--out", run]
@@ -46,10 +52,13 @@ def make_export(run: str, to: str, precision: str, out: str) -> list[str]:
     return ["export", run, "--to", to, *precision_words, "--out", out]
 
 
-def _format_options(job: Job) -> list[str]:
+def _format_options(job: Job, names: Collection[str] = ()) -> list[str]:
+    """Flags of the settings, of all or of some, that are not as by default."""
     words: list[str] = []
     for option in list_options():
         value = getattr(job, option.name)
+        if names and option.name not in names:
+            continue
         if option.name in SIMPLE or value != option.default:
             words.append(format_flag(option.name))
             if not isinstance(value, bool):
@@ -72,6 +81,7 @@ def describe_options() -> list[dict[str, Any]]:
             "default": _join_tuple(option.default),
             "kind": "list" if isinstance(option.default, tuple) else type(option.default).__name__,
             "simple": option.name in SIMPLE,
+            "reading": READING_SETTINGS.index(option.name) + 1 if option.name in READING_SETTINGS else 0,
         }
         for option in list_options()
     ]
@@ -90,4 +100,5 @@ def parse_settings(sent: Mapping[str, Any]) -> dict[str, Any]:
 def make_run_name(data: str) -> str:
     """A name for a run on some pictures, as a folder can have it."""
     last = re.split(r"[/\\]", data.rstrip("/\\"))[-1]
+    last = re.sub(r"(\.tar)?\.\w+$", "", last) if is_data_file(last) else last
     return re.sub(r"[^\w.-]+", "-", last).strip("-.")[:60] or "pictures"

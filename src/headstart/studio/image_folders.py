@@ -14,8 +14,12 @@ from typing import Any
 
 from headstart.backbones import source_lookup
 from headstart.core.errors import DataError, UsageError
-from headstart.core.job import Job, format_flag, list_path_options
+from headstart.core.job import READING_SETTINGS, Job, format_flag, list_path_options
+from headstart.core.settings import cache_folder
 from headstart.core.storage.files import format_printable, translate_disk_errors
+from headstart.core.storage.locations.names import is_archive, is_remote, split_archive
+from headstart.core.storage.tables import SUFFIXES
+from headstart.data.reading.records import find_used_reader
 
 MAX_FILE, MAX_TOTAL, MAX_FILES, MAX_DEPTH = 100_000_000, 20_000_000_000, 200_000, 8
 _SHOWN = 500  # sub-folders in one answer
@@ -31,6 +35,7 @@ class ImageFolders:
         self.root, self.drafts, self._runs = root.resolve(), drafts.resolve(), runs.resolve()
         self._draft_sizes: dict[str, list[int]] = {}  # files and bytes of each draft, counted once and then kept up
         self._lock = threading.Lock()
+        self._confined = set[tuple[Any, ...]]()  # what was asked of files of labels whose pictures all lie inside
 
     def require_path(self, path: str, where: str = "DATA", *more_places: Path) -> Path:
         """A path that may be read, links followed; raises `UsageError` where it lies elsewhere, or can be none."""
@@ -54,7 +59,10 @@ class ImageFolders:
         return folder
 
     def require_data(self, path: str) -> str:
-        """A folder to learn from: no link in it leads out; raises as `require_folder`."""
+        """A folder, table or archive to learn from: no link in a folder leads out; raises as `require_folder`."""
+        location = self.require_path(path)
+        if location.is_file() or split_archive(str(location)):
+            return str(location)
         folder = self.require_folder(path)
         waiting, walked = [folder], set[Path]()
         while waiting:
@@ -71,7 +79,26 @@ class ImageFolders:
         """A job whose files and folders may all be read, each as its whole path; raises as `require_path`."""
         named = [name for name in list_path_options() if getattr(job, name)]
         paths: dict[str, Any] = {n: str(self.require_path(getattr(job, n), format_flag(n))) for n in named}
-        return dataclasses.replace(job, **paths, backbones=tuple(map(self._confine_backbone, job.backbones)))
+        job = dataclasses.replace(job, **paths, backbones=tuple(map(self._confine_backbone, job.backbones)))
+        if Path(job.data).is_file() and not is_archive(job.data):
+            facts = Path(job.data).stat()
+            key = (facts.st_mtime_ns, facts.st_size, *(getattr(job, name) for name in ("data", *READING_SETTINGS)))
+            if key not in self._confined:
+                self._require_inside(job)
+                self._confined.add(key)
+        return job
+
+    def _require_inside(self, job: Job) -> None:
+        """Refuse a file of labels that names pictures elsewhere; those that it holds lie in the cache."""
+        reader = find_used_reader(job)
+        reader.require_readable(job.data, job)
+        listing = reader.list_pictures(job.data, job, frozenset())
+        where, pictures = Path(job.data).name, [f"{listing.root}/{uri}" for uri in listing.uris]
+        if is_remote(listing.root):
+            raise UsageError(f"its pictures lie at `{listing.root}`, and the studio reads this machine", where=where)
+        places = {os.path.dirname(picture) for picture in pictures} | set(filter(os.path.islink, pictures))  # noqa: PTH120
+        for place in places:
+            self.require_path(place, where, cache_folder())
 
     def _confine_backbone(self, name: str) -> str:
         text, where = source_lookup.find_path(name), format_flag("backbones")
@@ -92,7 +119,11 @@ class ImageFolders:
         folders = [
             {"name": e.name, "path": e.path, "pictures": _count_pictures(Path(e.path))} for e in entries[:_SHOWN]
         ]
+        files = [e for e in os.scandir(folder) if self._is_shown(e) and e.is_file() and is_data_file(e.name)]
         return {
+            "files": [
+                {"name": e.name, "path": e.path} for e in sorted(files, key=lambda e: e.name.casefold())[:_SHOWN]
+            ],
             "path": str(folder),
             "above": None if folder in (self.root, self.drafts) else str(folder.parent),
             "pictures": _count_pictures(folder),
@@ -101,7 +132,10 @@ class ImageFolders:
         }
 
     def _is_shown_folder(self, entry: os.DirEntry[str]) -> bool:
-        if entry.name.startswith(".") or format_printable(entry.name) != entry.name or not entry.is_dir():
+        return entry.is_dir() and self._is_shown(entry)
+
+    def _is_shown(self, entry: os.DirEntry[str]) -> bool:
+        if entry.name.startswith(".") or format_printable(entry.name) != entry.name:
             return False
         return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(self.root)
 
@@ -136,15 +170,23 @@ class ImageFolders:
             self._draft_sizes[draft] = [files + 1, total + count]
 
     def find_data(self, draft: str) -> Path:
-        """The folder to learn from: the one that was dropped, or what was dropped beside each other."""
+        """What to learn from: the folder or the file that was dropped, or what was dropped beside each other."""
         folder = self._require_draft(draft)
         entries = list(folder.iterdir())
-        return entries[0] if len(entries) == 1 and any(e.is_dir() for e in entries[0].glob("*")) else folder
+        is_whole = len(entries) == 1 and (
+            is_data_file(entries[0].name) or any(e.is_dir() for e in entries[0].glob("*"))
+        )
+        return entries[0] if is_whole else folder
 
     def _require_draft(self, name: str) -> Path:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}", name) or not (self.drafts / name).is_dir():
             raise DataError(f"there is no upload `{format_printable(name[:100])}`", hint="drop the folder again")
         return self.drafts / name
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a file of this name may hold pictures, or name them with their labels."""
+    return is_archive(name) or name.lower().endswith((*SUFFIXES, ".json", ".xml"))
 
 
 def _is_plain_name(part: str) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from headstart import __version__
 from headstart.core.errors import DataError, UsageError
-from headstart.core.job import make_job
+from headstart.core.job import Job, make_job
 from headstart.core.storage.files import format_printable
 from headstart.studio import command_lines, run_browser
 from headstart.studio.access_control import REPORT_POLICY
@@ -21,7 +20,7 @@ from headstart.studio.state import STATIC, Studio
 from headstart.studio.task_runner import Task
 
 router = APIRouter()
-_PLAN_S, _SIDE_PX = 120.0, 192
+_PLAN_S, _SIDE_PX, _QUALITY = 120.0, 192, 80
 
 
 def get_studio(request: Request) -> Studio:
@@ -58,7 +57,7 @@ def describe_start(studio: OwnStudio) -> dict[str, Any]:
 
 @router.get("/api/folders")
 def list_folders(studio: OwnStudio, path: str = "") -> dict[str, Any]:
-    """A folder's sub-folders."""
+    """A folder's sub-folders, and its files that hold or name pictures."""
     return studio.places.list_folder(path)
 
 
@@ -75,15 +74,17 @@ def finish_upload(studio: OwnStudio, draft: str) -> dict[str, Any]:
 
 
 @router.post("/api/looks")
-def start_audit(studio: OwnStudio, data: Text) -> dict[str, Any]:
+def start_audit(
+    studio: OwnStudio, data: Text, settings: Annotated[dict[str, Any] | None, Body(embed=True)] = None
+) -> dict[str, Any]:
     """Check pictures: `headstart audit`."""
-    folder = studio.places.require_data(data)
+    job = _make_confined_job(studio, data, settings or {})
     with studio.tasks.lock:
-        name = studio.audits.make_free_name(command_lines.make_run_name(folder))
+        name = studio.audits.make_free_name(command_lines.make_run_name(job.data))
         (studio.audits.folder / name).mkdir()  # the name is taken before its process has begun
-    line = ["audit", folder, "--out", str(studio.audits.folder / name)]
+    line = command_lines.make_audit(job, str(studio.audits.folder / name))
     task = studio.tasks.start_task("audit", line, run=f"looks/{name}")
-    return {"look": name, "data": folder} | describe_task(studio, task)
+    return {"look": name, "data": job.data} | describe_task(studio, task)
 
 
 @router.post("/api/commands/fit")
@@ -110,11 +111,15 @@ def start_fit(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, An
 
 
 def _prepare_fit(studio: Studio, data: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
-    folder = studio.places.require_data(data)
-    job = studio.places.confine_job(make_job(data=folder, **command_lines.parse_settings(settings)))
+    job = _make_confined_job(studio, data, settings)
     taken_names = {task.run.partition("/")[2] for task in studio.tasks.list_tasks(None, "fit")}
-    name = studio.runs.make_free_name(command_lines.make_run_name(folder), taken=taken_names)
+    name = studio.runs.make_free_name(command_lines.make_run_name(job.data), taken=taken_names)
     return command_lines.make_fit(job, str(studio.runs.folder / name)), name
+
+
+def _make_confined_job(studio: Studio, data: str, settings: Mapping[str, Any]) -> Job:
+    location = studio.places.require_data(data)
+    return studio.places.confine_job(make_job(data=location, **command_lines.parse_settings(settings)))
 
 
 @router.post("/api/runs/{name}/resume")
@@ -166,7 +171,8 @@ def show_facts(studio: OwnStudio, kind: Kind, name: str) -> dict[str, Any]:
 @router.get("/api/{kind}/{name}/pictures/{row}")
 def show_thumbnail(studio: OwnStudio, kind: Kind, name: str, row: int) -> Response:
     """A small copy of one of a run's pictures; no other file can be asked for."""
-    return make_thumbnail(run_browser.find_picture(studio.browser_of(kind).require_run(name), row))
+    run = studio.browser_of(kind).require_run(name)
+    return make_thumbnail(run_browser.find_picture(run, row), run)
 
 
 @router.get("/api/{kind}/{name}/events")
@@ -226,21 +232,11 @@ def wait_for_task(studio: Studio, task: Task, seconds: float) -> dict[str, Any]:
     return describe_task(studio, task) | {"result": studio.tasks.read_results(task)}
 
 
-def make_thumbnail(path: str | Path) -> Response:
-    """A picture as a small JPEG; 404 where it cannot be read any more."""
-    from headstart.images.codecs import open_picture
-    from headstart.images.file_formats import PictureError
-    from headstart.images.preprocessing import read_bytes
+def make_thumbnail(path: str | Path, run: Path) -> Response:
+    """A picture as a small JPEG, its values read as those of the run; 404 where it cannot be read any more."""
+    from headstart.images.thumbnails import make_jpeg_thumbnail
 
-    try:
-        picture = open_picture(read_bytes(str(path)))
-        image = picture.decode_rgb(least=_SIDE_PX)
-        image.thumbnail((_SIDE_PX, _SIDE_PX))
-        image = picture.turn_upright(image)
-    except PictureError as err:
-        return JSONResponse(
-            {"error": {"type": "DataError", "what": str(err), "where": Path(path).name, "hint": None}}, 404
-        )
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    return Response(out.getvalue(), media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+    content = make_jpeg_thumbnail(str(path), _SIDE_PX, _QUALITY, run_browser.find_ranges(run))
+    if not content:
+        raise DataError(f"the picture `{format_printable(Path(path).name)}` cannot be read")
+    return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})

@@ -16,6 +16,8 @@ from headstart.core.job import read_local_paths
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, RunReader
 from headstart.core.storage.files import format_printable, read_json
 from headstart.core.types import (
+    CLASSIFICATION,
+    TASKS,
     Audit,
     ClassScores,
     Dataset,
@@ -23,6 +25,7 @@ from headstart.core.types import (
     FitResult,
     LabelScores,
     NumberScores,
+    PixelRanges,
     Ranking,
     UncertaintyReport,
 )
@@ -145,17 +148,23 @@ def describe_pictures(run: Path) -> dict[str, Any] | None:
     data = RunReader(run).find_json(Dataset)
     if not data:
         return None
-    targets = RunReader(run).find_array(Dataset, data["targets"])
-    rows: list[list[int]] = [[] for _ in data["class_names"]]
-    for row, target in enumerate(targets):
-        rows[target].append(row)
+    targets, task = RunReader(run).find_array(Dataset, data["targets"]), TASKS[data.get("task", CLASSIFICATION.name)]
+    names = data["class_names"] or [data.get("target_name") or "value"]
+    rows: list[list[int]] = [[] for _ in names]
+    if task.has_classes:
+        for row, target in enumerate(targets):
+            rows[target].append(row)
+    elif task.has_labels:
+        rows = [[row for row, labels in enumerate(targets) if labels[at]] for at in range(len(names))]
+    else:
+        rows[0] = sorted(range(len(targets)), key=targets.__getitem__)
     classes = [
         {"name": format_printable(name), "count": len(class_rows), "rows": _pick_evenly(class_rows)}
-        for name, class_rows in zip(data["class_names"], rows, strict=True)
+        for name, class_rows in zip(names, rows, strict=True)
     ]
     excused = data.get("excused", [])
     skipped = [{"uri": format_printable(e["uri"]), "reason": e["reason"], "detail": e["detail"]} for e in excused[:200]]
-    counts = {"count": len(targets), "left_out": len(excused)}
+    counts = {"count": len(targets), "left_out": len(excused), "task": task.name}
     return counts | {"root": data["root"], "classes": classes, "excused": skipped}
 
 
@@ -166,6 +175,16 @@ def find_picture(run: Path, row: int) -> str:
     if not 0 <= row < len(uris):
         raise DataError(f"the run `{run.name}` has no picture {row}")
     return os.path.join(str(data["root"]), str(uris[row]))  # noqa: PTH118 - no file system's
+
+
+def find_ranges(run: Path) -> PixelRanges:
+    """How values beyond 8 bits of a run's pictures are read; each file by its own before they are measured."""
+
+    def make_tuples(value: Any) -> Any:
+        return tuple(map(make_tuples, value)) if isinstance(value, list) else value
+
+    ranges = RunReader(run).find_json(Dataset).get("reading", {}).get("ranges", {})
+    return PixelRanges(**{name: make_tuples(value) for name, value in ranges.items()})
 
 
 def _pick_evenly(rows: list[int], count: int = 5) -> list[int]:

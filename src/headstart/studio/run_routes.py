@@ -93,13 +93,13 @@ def _describe_explanation(run: Path, finished_task: dict[str, Any]) -> dict[str,
     return finished_task | {"result": fields | {"overlay": overlay, "neighbours": neighbours}}
 
 
-@router.get("/api/tries/{key}/picture")
-def show_tried_picture(studio: OwnStudio, key: str) -> Response:
+@router.get("/api/runs/{name}/tries/{key}/picture")
+def show_tried_picture(studio: OwnStudio, name: str, key: str) -> Response:
     """A small copy of a picture that was tried."""
     files = sorted(path for path in _require_try(studio, key).iterdir() if path.is_file())
     if not files:
         raise DataError("the picture is gone")
-    return make_thumbnail(files[0])
+    return make_thumbnail(files[0], studio.runs.require_run(name))
 
 
 @router.get("/api/tries/{key}/explained/{file}")

@@ -11,7 +11,7 @@ export async function checkView({ main, studio, signal }, name) {
   const draw = (facts) => {
     if (facts.pictures) {
       replaceContent(counts, countsView(facts.pictures, (row) => `api/looks/${encodePath(name)}/pictures/${row}`));
-      if (!formShown) { replaceContent(form, fitForm(studio, facts.pictures.root || facts.data)); formShown = true; }
+      if (!formShown) { replaceContent(form, fitForm(studio, facts.data || facts.pictures.root, facts.job)); formShown = true; }
     }
     replaceContent(findings, findingsView(facts.audit, (row) => `api/looks/${encodePath(name)}/pictures/${row}`));
   };
@@ -33,10 +33,16 @@ export async function checkView({ main, studio, signal }, name) {
   }
 }
 
+function countsTitle({ task, count, classes }) {
+  if (task === "regression") return `${formatCount(count, "picture")}, each with a number`;
+  const parts = task === "multilabel" ? formatCount(classes.length, "label") : formatCount(classes.length, "class", "classes");
+  return `${formatCount(count, "picture")} ${task === "multilabel" ? "with" : "in"} ${parts}`;
+}
+
 export function countsView(pictures, source) {
   const largest = Math.max(1, ...pictures.classes.map((group) => group.count));
   return h("section", { "aria-labelledby": "counts" },
-    h("h2", { id: "counts" }, `${formatCount(pictures.count, "picture")} in ${formatCount(pictures.classes.length, "class", "classes")}`),
+    h("h2", { id: "counts" }, countsTitle(pictures)),
     h("ul", { class: "classes" }, pictures.classes.map((group) => h("li", {},
       h("div", { class: "class-head" }, h("b", {}, group.name), h("span", { class: "muted" }, formatCount(group.count, "picture"))),
       shareBar(group.count / largest),

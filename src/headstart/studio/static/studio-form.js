@@ -8,14 +8,20 @@ const STRATEGIES = {
   auto: ["Whatever pays", "Also trains the network when the budget has room and the gain is proven"],
 };
 
-export function fitForm(studio, data) {
+/** Fields of the settings that say how pictures are read, closed unless they are needed. */
+export function readingFields(studio) {
+  return h("details", { class: "reading" }, h("summary", {}, "How they are read"), h("div", { class: "fields" }, studio.options.filter((option) => option.reading).sort((a, b) => a.reading - b.reading).map((option) => settingField(option))));
+}
+
+/** The form of a fit on some data; `job` has what the check was asked for. */
+export function fitForm(studio, data, job = {}) {
   const problem = h("div"), line = h("div"), forecast = h("div");
   const go = h("button", { class: "main", type: "submit" }, "Start learning");
   const ask = h("button", { type: "button" }, "What would it take?");
   const form = h("form", {},
     choiceGroup("budget", "How long may it take?", BUDGETS, "5m"),
     choiceGroup("strategy", "What may it change?", Object.entries(STRATEGIES).map(([name, texts]) => [name, ...texts]), "probe"),
-    h("details", {}, h("summary", {}, "More settings"), h("div", { class: "fields" }, studio.options.map((option) => settingField(option)))),
+    h("details", {}, h("summary", {}, "More settings"), h("div", { class: "fields" }, studio.options.map((option) => settingField(option, option.reading ? job[option.name] : undefined)))),
     line, problem, h("div", { class: "row" }, go, ask), forecast);
   const settings = () => readSettings(form, studio.options);
   let lastTurn = 0;
@@ -53,20 +59,22 @@ function choiceGroup(name, title, list, start) {
 }
 
 /** One setting, from what the job says of it. */
-function settingField(option) {
+function settingField(option, value = "") {
   const id = `set-${option.name}`, help = h("small", { id: `${id}-help` }, option.help);
   const attributes = { id, name: `own-${option.name}`, "aria-describedby": help.id };
   const byDefault = option.default === "" ? "none" : String(option.default);
-  const input = option.kind === "bool" ? h("input", { ...attributes, type: "checkbox" })
-    : option.choices.length ? h("select", attributes, h("option", { value: "" }, option.simple ? "as chosen above" : `${byDefault} (as usual)`), option.choices.map((choice) => h("option", { value: choice }, choice)))
-    : h("input", { ...attributes, type: "text", inputmode: ["int", "float"].includes(option.kind) ? "decimal" : undefined, placeholder: option.simple ? "as chosen above" : byDefault, autocomplete: "off", spellcheck: "false" });
+  const text = Array.isArray(value) ? value.join(",") : String(value), start = text === String(option.default) ? "" : text;
+  const input = option.kind === "bool" ? h("input", { ...attributes, type: "checkbox", checked: start === "true" })
+    : option.choices.length ? h("select", attributes, h("option", { value: "" }, option.simple ? "as chosen above" : `${byDefault} (as usual)`), option.choices.map((choice) => h("option", { value: choice, selected: choice === start }, choice)))
+    : h("input", { ...attributes, type: "text", value: start, inputmode: ["int", "float"].includes(option.kind) ? "decimal" : undefined, placeholder: option.simple ? "as chosen above" : byDefault, autocomplete: "off", spellcheck: "false" });
   return h("div", { class: "field" }, h("label", { for: id }, option.name.replaceAll("_", " ")), help, input);
 }
 
-function readSettings(form, options) {
+export function readSettings(form, options) {
   const settings = {};
   for (const option of options) {
     const own = form.elements[`own-${option.name}`];
+    if (!own) continue;
     const above = option.simple && form.elements[option.name] ? form.elements[option.name].value : "";
     const text = option.kind === "bool" ? own.checked : own.value.trim() || above;
     if (text === "" || text === false) continue;

@@ -1,5 +1,6 @@
 // Where the pictures are: a folder of this machine, or files that are dropped.
 
+import { readingFields, readSettings } from "./studio-form.js";
 import { encodePath, errorBox, replaceContent, getJson, h, formatCount, postJson, announce, sendBody } from "./studio-base.js";
 
 const AT_ONCE = 4;
@@ -9,40 +10,45 @@ export async function newView({ main, studio, signal }) {
   const field = h("input", { type: "text", id: "folder", autocomplete: "off", spellcheck: "false", placeholder: studio.root });
   const list = h("div");
   const check = h("button", { class: "main", type: "submit" }, "Check the pictures");
+  const reading = readingFields(studio);
+  const choose = (path) => {
+    field.value = path;
+    reading.open = true;
+    check.focus();
+  };
 
   const browse = async (path) => {
     replaceContent(problem);
     try {
       const listing = await getJson(`api/folders?path=${encodeURIComponent(path)}`);
       field.value = listing.path;
-      replaceContent(list, ...folderList(listing, browse));
+      replaceContent(list, ...folderList(listing, browse, choose));
     } catch (error) { replaceContent(problem, errorBox(error)); }
   };
   const startAudit = async (path) => {
     replaceContent(problem);
     check.disabled = true;
     try {
-      const listing = await postJson("api/looks", { data: path });
+      const listing = await postJson("api/looks", { data: path, settings: readSettings(form, studio.options) });
       location.hash = `#/check/${encodePath(listing.look)}`;
     } catch (error) { replaceContent(problem, errorBox(error)); } finally { check.disabled = false; }
   };
+  const form = h("form", { onsubmit: (event) => { event.preventDefault(); startAudit(field.value || studio.root); } },
+    h("label", { for: "folder", class: "note" }, "Folder, table of labels, or archive"),
+    h("div", { class: "row" }, h("div", { class: "grow" }, field),
+      h("button", { type: "button", onclick: () => browse(field.value) }, "Open"), check), reading);
   replaceContent(main, 
     h("h1", {}, "New run"),
-    h("p", { class: "lead" }, "Which pictures shall it learn from? One folder, with one sub-folder for each class."),
+    h("p", { class: "lead" }, "Which pictures shall it learn from? A folder with one sub-folder for each class, an archive of one, or a table that names pictures and labels."),
     problem,
     h("section", { "aria-labelledby": "here" },
-      h("h2", { id: "here" }, "A folder of this machine"),
-      h("form", { onsubmit: (event) => { event.preventDefault(); startAudit(field.value || studio.root); } },
-        h("label", { for: "folder", class: "note" }, "Folder"),
-        h("div", { class: "row" }, h("div", { class: "grow" }, field),
-          h("button", { type: "button", onclick: () => browse(field.value) }, "Open"), check)),
-      list),
+      h("h2", { id: "here" }, "On this machine"), form, list),
     h("div", { class: "either" }, "or"),
     h("section", { "aria-labelledby": "there" }, h("h2", { id: "there" }, "Drop pictures"), dropZone(problem, startAudit, signal)));
   await browse("");
 }
 
-function folderList(listing, browse) {
+function folderList(listing, browse, choose) {
   const entry = (name, path, summary) => h("li", {}, h("button", { type: "button", onclick: async () => {
     await browse(path);
     document.querySelector(".folders button")?.focus();
@@ -57,7 +63,8 @@ function folderList(listing, browse) {
     h("ul", { class: "folders", "aria-label": `Folders in ${listing.path}` },
       listing.above && entry("Up", listing.above, listing.above),
       listing.folders.map((folder) => entry(folder.name, folder.path, folder.pictures ? formatCount(folder.pictures, "picture") : "")),
-      !listing.folders.length && !listing.above && h("li", { class: "muted" }, "No folders here.")),
+      listing.files.map((file) => h("li", {}, h("button", { type: "button", onclick: () => choose(file.path) }, h("span", {}, file.name), h("span", { class: "muted" }, "learn from this file")))),
+      !listing.folders.length && !listing.files.length && !listing.above && h("li", { class: "muted" }, "No folders here.")),
     listing.more ? h("p", { class: "note" }, `${formatCount(listing.more, "more folder")}: type the name.`) : null,
   ];
 }
@@ -68,7 +75,7 @@ function dropZone(problem, startAudit, signal) {
   const progress = h("div");
   const pick = h("input", { type: "file", webkitdirectory: true, multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true", onchange: () => upload([...pick.files].map((file) => [file.webkitRelativePath || file.name, file])) });
   const zone = h("div", { class: "empty drop" },
-    h("p", {}, "Drop a folder here, with a sub-folder for each class. Its pictures are copied to the studio's own folder."),
+    h("p", {}, "Drop a folder here, with a sub-folder for each class, or an archive of one. Its pictures are copied to the studio's own folder."),
     h("button", { type: "button", onclick: () => pick.click() }, "Choose a folder"), pick, progress);
   zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
   zone.addEventListener("dragleave", (event) => { if (!zone.contains(event.relatedTarget)) zone.classList.remove("over"); });

@@ -45,7 +45,7 @@ function answerView(reply, file, name) {
   const { title, summary } = describeAnswer(row);
   announce(`${file.name}: ${title}. ${summary}`);
   return h("article", { class: "try" },
-    h("div", {}, h("figure", {}, h("img", { src: `api/tries/${reply.try}/picture`, alt: `The picture ${file.name}` }), h("figcaption", {}, file.name)), heatMap(reply)),
+    h("div", {}, h("figure", {}, h("img", { src: `api/runs/${encodePath(name)}/tries/${reply.try}/picture`, alt: `The picture ${file.name}` }), h("figcaption", {}, file.name)), heatMap(reply)),
     h("div", {}, h("h2", {}, title), h("p", {}, summary),
       (row.reasons ?? []).length ? h("ul", { class: "note" }, row.reasons.map((one) => h("li", {}, one))) : null,
       h("ul", { class: "bars" }, chances.slice(0, 6).map(([label, chance]) => h("li", {}, h("span", {}, label), shareBar(chance), h("span", {}, formatPercent(chance))))),
