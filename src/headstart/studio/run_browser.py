@@ -148,7 +148,8 @@ def describe_pictures(run: Path) -> dict[str, Any] | None:
     data = RunReader(run).find_json(Dataset)
     if not data:
         return None
-    targets, task = RunReader(run).find_array(Dataset, data["targets"]), TASKS[data.get("task", CLASSIFICATION.name)]
+    targets: list[Any] = [*RunReader(run).find_array(Dataset, data["targets"])]  # of labels a row each
+    task = TASKS[data.get("task", CLASSIFICATION.name)]
     names = data["class_names"] or [data.get("target_name") or "value"]
     rows: list[list[int]] = [[] for _ in names]
     if task.has_classes:
