@@ -224,7 +224,8 @@ def test_costs_are_told_beside_those_of_the_cheapest_answer(three):
     scores, others = (*given.evaluation.scores, cost), (*given.evaluation.baselines, baseline)
     found = dataclasses.replace(given.evaluation, scores=scores, baselines=others)
     costs = np.array([[0, 1, 3], [1, 0, 3], [1, 1, 0.0]])
-    text = format_page(dataclasses.replace(given, costs=costs, evaluation=found))
+    job = dataclasses.replace(given.job, costs="costs.csv")
+    text = format_page(dataclasses.replace(given, job=job, costs=costs, evaluation=found))
     assert _shown(text, "this model") == "0.500 [0.400, 0.600] n = 24"
     assert _shown(text, "always answering <code>nominal</code>") == "0.800 [0.600, 1.000] n = 24"
     assert "always answering nominal" not in text  # nor among the baselines, whose columns it lacks
