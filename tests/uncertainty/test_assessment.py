@@ -332,7 +332,8 @@ def test_digits_are_no_pictures_of_other_things_for_a_set_of_digits(context, sto
         data = dataclasses.replace(dataset(600), class_names=names)
         backbone = embeddings(data, "made:good", {"last": 2.0})
         shown = dataclasses.replace(backbone, vectors={"last": features}, rows=np.arange(len(features)))
-        found, *_ = made(context, data=data, foreign=(digits, (shown,)), name=names[0])
+        found, said, _ = made(context, data=data, foreign=(digits, (shown,)), name=names[0])
+        assert (f"{DIGITS} do not count as strange" in said) == (DIGITS not in subjects)
         assert {s.subject for s in found.scores if s.subject in (DIGITS, PHOTOGRAPHS)} == subjects
         assert (DIGITS in found.verdict.sentence) == (DIGITS in subjects)
 

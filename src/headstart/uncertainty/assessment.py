@@ -90,7 +90,10 @@ def assess_uncertainty(
         scores += hidden_classes.score_hidden_classes(training_sample, detector.method, predict, rule, data.class_names)
     scores += score_unknown(report, inputs, judged, hopeless, known_distances)
     if foreign:
-        scores += score_foreign(report, inputs, judged, known_distances, foreign)
+        of_others = score_foreign(report, inputs, judged, known_distances, foreign)
+        for kind in set(foreign[0].class_names) - {score.subject for score in of_others}:
+            ctx.console.print_line("uncertainty", f"{kind} do not count as strange: the model knows them by name")
+        scores += of_others
     report = dataclasses.replace(report, scores=tuple(scores))
     verdict = judge_unknown(report, trained=adapted.strategy != "probe")
     report = dataclasses.replace(report, verdict=verdict)
