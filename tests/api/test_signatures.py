@@ -30,6 +30,7 @@ LOOSER = {
     "max_size",
     "costs",
     "images",
+    "order",
 }  # numbers, lists and paths go too
 
 

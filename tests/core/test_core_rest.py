@@ -50,7 +50,7 @@ def test_a_plugin_of_another_package_is_listed_and_loaded(tmp_path):
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    heads = "binary_logistic knn lda logistic nearest_mean random ridge ridge_regression"
+    heads = "adjacent_category binary_logistic knn lda logistic nearest_mean random ridge ridge_regression"
     assert done.stdout == f"{heads} Answers at random.\n"
 
 

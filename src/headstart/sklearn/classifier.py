@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils import check_array, check_consistent_length, compute_class_weight
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError as err:
     raise SetupError(f"scikit-learn cannot be loaded: {err}", hint=extras.format_install_command("fit")) from err
 
@@ -29,6 +30,7 @@ from headstart.heads import prediction
 from headstart.sklearn import depth_search, image_arrays, image_features
 
 AUTO = "auto"
+UNFIT = {CLASSIFICATION.name, "unordered"}  # what a head cannot that classes without an order need
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -137,7 +139,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None, np.ones(len(y), bool)
         if "weights" in plugin.cannot:
             raise ValueError(f"the head `{plugin.name}` cannot weigh pictures: {plugin.cannot['weights']}")
-        weights = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+        weights = np.full(len(y), sample_weight) if isinstance(sample_weight, Real) else sample_weight
+        weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+        if weights.shape != (len(y),) or (weights < 0).any() or not weights.any():
+            wanted = f"a weight from 0 on for each of {len(y)} pictures, at least one non-zero"
+            raise ValueError(f"sample_weight.shape == {weights.shape}: needed is {wanted}")
         is_used = weights > 0
         return weights[is_used] / weights[is_used].mean(), is_used
 
@@ -180,7 +186,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _head_plugin(self) -> Any:
         plugins = {name: registry.load_plugin("heads", name) for name in registry.list_plugins("heads")}
-        heads = {name: plugin for name, plugin in plugins.items() if CLASSIFICATION.name not in plugin.cannot}
+        heads = {name: plugin for name, plugin in plugins.items() if not plugin.cannot.keys() & UNFIT}
         if self.head not in heads:
             raise ValueError(f"no head is named {self.head!r}; known: {', '.join(heads)}")
         if int(self.folds) < 2:

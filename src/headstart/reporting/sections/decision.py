@@ -16,9 +16,9 @@ def make_decision_view(report: ReportInput, evaluation: Evaluation) -> dict[str,
     """A sentence and the scores it is about, named; None where the most probable class is answered."""
     if evaluation.threshold is not None:
         return _threshold_view(report.job.positive, evaluation.threshold, evaluation)
-    if report.job.costs:
-        return _costs_view(evaluation)
-    return {"sentence": MEDIAN, "scores": []} if report.dataset.learning_task.ordered else None
+    if report.dataset.learning_task.ordered and not report.job.costs:
+        return {"sentence": MEDIAN, "scores": []}
+    return None if report.costs is None else _costs_view(evaluation)
 
 
 def _threshold_view(positive: str, threshold: float, evaluation: Evaluation) -> dict[str, Any]:
