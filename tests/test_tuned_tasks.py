@@ -113,6 +113,12 @@ def test_a_network_learns_several_labels(root):
     require_learnt(run)
     assert run.adapted.fitted.kind == "linear_sigmoid" and run.adapted.temperature == 1
     require_alike(run, root / "pictures")
+    picture, exports = str(root / "pictures" / "000.png"), root / "keras"
+    [export] = headstart.export(run, to="keras", out=exports, console=Console(quiet=True))
+    assert export["parity_max_abs"] < 1e-4 and export["label_agreement"] == 1
+    for by_gradients in headstart.explain(run, [picture], method="gradcam"):
+        [exact] = headstart.explain(run, [picture], class_name=by_gradients.class_name)
+        assert exact.method == "cam" and by_gradients.score == pytest.approx(exact.score, abs=1e-3)
     page = (run.path / "report.html").read_text()
     assert "Micro F1 by epoch" in page and "binary log loss, held-out" in page
 
