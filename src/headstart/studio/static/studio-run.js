@@ -11,7 +11,8 @@ const TABS = [["", "Overview"], ["report", "Report"], ["try", "Try it"], ["expor
 const VERDICTS = {
   headline: "How good is it?", transfer: "Does the pre-training pay here?", overfitting: "Does it overfit?",
   enough_data: "Are there enough pictures?", fine_tuning: "Does fine-tuning pay here?", negative_transfer: "Does the pre-training harm here?",
-  uneven_classes: "Is a class missed far more than others?", data_saved: "Does the pre-training save pictures?",
+  uneven_classes: "Is a class missed far more than others?", uneven_labels: "Is a label missed far more than others?",
+  data_saved: "Does the pre-training save pictures?",
   unknown: "Does it know what it does not know?",
 };
 
