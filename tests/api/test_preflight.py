@@ -4,7 +4,8 @@ import pytest
 
 from headstart.api.preflight import find_task_problems, find_unused_settings
 from headstart.core.job import make_job
-from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION
+from headstart.core.recipe import Recipe
+from headstart.core.types import CLASSIFICATION, MULTILABEL, ORDINAL, REGRESSION
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,11 @@ def test_bands_in_triples_go_with_frozen_trunks_alone(settings, refused):
 def test_fields_of_a_recipe_that_say_nothing_of_the_targets_are_refused(task, recipe, refused):
     problems = find_task_problems(make_job(data="x", strategy="auto", recipe=recipe), task)
     assert [problem.where for problem in problems] == ["--recipe"] * refused
+
+
+@pytest.mark.parametrize("task", [REGRESSION, MULTILABEL, ORDINAL], ids=lambda task: task.name)
+def test_a_whole_recipe_leaves_the_monitor_to_the_task(task):
+    job = make_job(data="x", strategy="finetune", recipe=Recipe(blocks=2))
+    assert "blocks=2" in job.recipe and not any(field.startswith("monitor=") for field in job.recipe)
+    assert find_task_problems(job, task) == []
+    assert find_task_problems(make_job(data="x", metric=task.metrics[0]), task) == []

@@ -262,3 +262,13 @@ def test_runs_of_two_tasks_are_refused(two):
         UsageError, match="is of classification and .* is of regression: their answers are not compared"
     ):
         compare_runs([one, other])
+
+
+def test_runs_that_do_not_know_the_same_labels_are_refused(two):
+    for run, names in zip(two, (("a", "b"), ("a", "c")), strict=True):
+        data = dataset(TARGETS)
+        marks = np.zeros((len(data.uris), 2), bool)
+        labelled = dataclasses.replace(data, task="multilabel", class_names=names, targets=marks)
+        serialization.save_value(labelled, run / "read")
+    with pytest.raises(UsageError, match="do not know the same labels: `b` is not in all of them"):
+        compare_runs(list(two))

@@ -13,7 +13,7 @@ from headstart.core.errors import UsageError
 from headstart.core.storage import serialization
 from headstart.core.types import MULTILABEL, Calibrated, CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
 from headstart.evaluation import verdicts
-from headstart.evaluation.baselines import MODEL, RANDOM
+from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM
 from headstart.evaluation.curve_forecast import forecast_score
 from headstart.evaluation.evaluate_model import evaluate_model
 from headstart.evaluation.held_out_scores import JudgedSplit
@@ -508,3 +508,16 @@ def test_a_label_that_is_missed_far_more_than_others_is_named(share_found, is_to
         assert verdict_list[0].sentence.startswith(
             f"of {n} pictures with `oak` {hits} are found, of the other labels 0."
         )
+
+
+def test_a_difference_of_rare_labels_matters_in_parts_of_their_loss():
+    """1,000 labels, each on one picture of 300: to know all would gain 0.02 nats a label."""
+    y = np.zeros((300, 1000), bool)
+    y[np.arange(1000) % 300, np.arange(1000)] = True
+    p = np.where(y, 0.9, 0.0005)
+    rows = np.arange(300)
+    parts = {
+        name: JudgedSplit(split="screen", rows=rows, y=y, p=q, answers=q >= 0.5, clusters=rows, task=MULTILABEL)
+        for name, q in ((MODEL, p), (HISTOGRAM, np.full_like(p, y.mean())), (RANDOM, np.full_like(p, y.mean())))
+    }
+    assert verdicts.judge_transfer(parts, rows).answer == "yes"

@@ -489,6 +489,6 @@ def test_labels_have_a_set_each_and_a_calibration_of_choices_of_two(context, tes
     assert one(found, "log_loss", "after").n == len(y)
     assert one(found, "log_loss", "after").value > one(found, "log_loss", "before").value  # it was right before
     told = format_coverage(found)
-    worst = min((one(found, "coverage", name) for name in NAMES), key=lambda score: score.value)
-    assert "% stay open; 90 % asked for" in told and f"in the worst label, `{worst.subject}`, " in told
+    worst = min((one(found, "coverage_where_present", name) for name in NAMES), key=lambda score: score.value)
+    assert "% stay open; 90 % asked for" in told and f"where the worst label, `{worst.subject}`, is there, " in told
     assert "on pictures like yours was not measured" in found.verdict.sentence

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from headstart.statistics.sampling import draw_rows
 from headstart.uncertainty import temperature as tempering
 
 
@@ -65,7 +66,7 @@ def test_look_alikes_stay_in_one_part():
 @pytest.mark.parametrize(("n", "temperature"), [(40, 0.15), (300, 1.0), (300, 8.0), (30_000, 2.0)])
 def test_no_temperature_beside_it_is_better(n, temperature):
     p, y = drawn(n, temperature, seed=n)
-    some = np.unique(np.linspace(0, n - 1, min(n, tempering.MOST)).astype(int))  # more are thinned evenly
+    some = draw_rows(n, tempering.MOST)
     found, wide = tempering.fit_temperature(p, y), p[some].astype(np.float64)
     loss = [
         tempering.mean_log_loss(tempering.apply_temperature(wide, found * step), y[some]) for step in (0.999, 1, 1.001)

@@ -22,7 +22,7 @@ from headstart.core.picture_settings import parse_window, require_slice
 from headstart.core.storage.files import read_json, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, resolve_location
 
-Metric = Literal["log_loss", "accuracy", "balanced_accuracy", "r2", "ranked_probability_score"]
+Metric = Literal["log_loss", "accuracy", "balanced_accuracy", "r2", "ranked_probability_score", "binary_log_loss"]
 Strategy = Literal["probe", "auto", "finetune", "lora", "norms", "scratch"]
 Tracker = Literal["none", "tensorboard", "mlflow"]
 TaskName = Literal["auto", "classification", "multilabel", "ordinal", "regression"]
@@ -317,7 +317,8 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     if isinstance(values.get("bands"), tuple):
         values["bands"] = ",".join(map(str, values["bands"]))
     if isinstance(values.get("recipe"), recipes.Recipe):
-        values["recipe"] = recipes.format_all_fields(values["recipe"])
+        default_monitor = f"monitor={recipes.Recipe().monitor}"  # comes from the metric of the job
+        values["recipe"] = tuple(p for p in recipes.format_all_fields(values["recipe"]) if p != default_monitor)
     elif isinstance(values.get("recipe"), Mapping):
         values["recipe"] = recipes.format_fields(values["recipe"])
     if isinstance(values.get("order"), tuple) and values["order"]:

@@ -67,13 +67,24 @@ def _find_rarest_labels(targets: np.ndarray) -> np.ndarray:
     """
     counts, n_labels = targets.sum(axis=0), targets.shape[1]
     order = np.argsort(counts, kind="stable")
-    has = np.concatenate([targets[:, order], np.ones((len(targets), 1), bool)], axis=1)
-    rarest: np.ndarray = np.append(order, n_labels).astype(np.int64)
-    for position in range(n_labels):
-        first = has.argmax(axis=1) == position
-        if 0 < first.sum() < LEAST_STRATUM:
-            has[first & has[:, position + 1 : -1].any(axis=1), position] = False
-    return np.asarray(rarest[has.argmax(axis=1)])
+    ranks = np.empty(n_labels, np.int64)
+    ranks[order] = np.arange(n_labels)
+    rows, labels = np.nonzero(targets)
+    by_rank = np.lexsort((ranks[labels], rows))  # of each picture its labels, the rarest first
+    rows, ranks_there = rows[by_rank], ranks[labels[by_rank]]
+    starts = np.searchsorted(rows, np.arange(len(targets) + 1))
+    standing = np.full(len(targets), n_labels)
+    has = np.diff(starts) > 0
+    standing[has] = ranks_there[starts[:-1][has]]
+    place = starts[:-1].copy()
+    members = np.bincount(standing, minlength=n_labels + 1)
+    for rank in np.flatnonzero(members[:n_labels] < LEAST_STRATUM).tolist():
+        of_rank = np.flatnonzero(standing == rank)
+        if len(of_rank) < LEAST_STRATUM:  # it may have got some of a rarer one meanwhile
+            movable = of_rank[place[of_rank] + 1 < starts[of_rank + 1]]
+            place[movable] += 1
+            standing[movable] = ranks_there[place[movable]]
+    return np.append(order, n_labels)[standing].astype(np.int64)
 
 
 def encode_targets(targets: np.ndarray) -> np.ndarray:

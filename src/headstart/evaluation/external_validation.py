@@ -168,9 +168,9 @@ def _answer_chunk(model: runtime.Model, chunk: Chunk, readable: Sequence[int]) -
         if task.is_number:
             sets = np.array([[row.low, row.high] for row in rows], np.float64)
         else:
-            sets = np.array([[name in row.plausible for name in names] for row in rows])
+            sets = _mark_names([row.plausible for row in rows], names)
         if task.has_labels:
-            is_open = np.array([[name in row.open for name in names] for row in rows])
+            is_open = _mark_names([row.open for row in rows], names)
             sets = np.stack([~sets | is_open, sets], axis=2)
     return _Answers(
         p=p, answers=p >= PRESENT if task.has_labels else model.choose_classes(p), sets=sets, unknown=unknown
@@ -318,8 +318,16 @@ def _parse_targets(labels: Sequence[tuple[Path, tuple[str, ...]]], layout: Answe
         more = f", nor {len(wrong) - 1:,} more of these labels" if len(wrong) > 1 else ""
         raise DataError(what + more, where=format_printable(str(place)), hint=hint)
     if layout.task.has_labels:
-        return np.array([[name in texts for name in layout.names] for _, texts in labels], bool)
+        return _mark_names([texts for _, texts in labels], layout.names)
     return np.array([parse(texts[0]) for _, texts in labels], np.float64 if layout.is_number else np.int64)
+
+
+def _mark_names(lists: Sequence[Sequence[str]], names: tuple[str, ...]) -> np.ndarray:
+    """(M, C) bool, which of the names are in each list; a list may hold what is no name."""
+    positions, marks = {name: position for position, name in enumerate(names)}, np.zeros((len(lists), len(names)), bool)
+    for row, texts in enumerate(lists):
+        marks[row, [positions[text] for text in texts if text in positions]] = True
+    return marks
 
 
 def _relative_name(data: str, file: str) -> str:

@@ -146,8 +146,13 @@ def list_caveats(part: JudgedSplit, data: Dataset, splits: Splits, scores: Seque
         apart = next((s for s in scores if s.subject == WITHOUT_STRADDLING and s.name == task.headline[0]), None)
         rest = f", the other {apart.n:,} have {apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}]" if apart else ""
         caveats.append(f"{count:,} of these look like a picture of another split{rest}")
-    if task.has_classes and (absent := [data.class_names[c] for c in np.setdiff1d(targets[splits.train], part.y)]):
-        caveats.append(format_absent_classes(absent))
+    absent = np.empty(0, np.int64)
+    if task.has_classes:
+        absent = np.setdiff1d(targets[splits.train], part.y)
+    elif task.has_labels:
+        absent = np.flatnonzero(targets[splits.train].any(axis=0) & ~np.asarray(part.y).any(axis=0))
+    if len(absent):
+        caveats.append(format_absent_classes([data.class_names[c] for c in absent]))
     return tuple(caveats)
 
 

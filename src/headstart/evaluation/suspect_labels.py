@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headstart.evaluation.held_out_scores import JudgedSplit
+from headstart.statistics.sampling import draw_rows
 from headstart.uncertainty.temperature import MOST, apply_temperature
 
 SURE = 0.75  # a rival class this probable is enough to suspect a label
@@ -42,7 +43,7 @@ def find_suspect_labels(judged_splits: dict[str, JudgedSplit], most: int = 200) 
     if not len(chosen):
         return SuspectLabels(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), ())
     p = np.concatenate([part.p for part in parts]).astype(np.float64)
-    some = np.unique(np.linspace(0, len(y) - 1, MOST).astype(np.int64))
+    some = draw_rows(len(y), MOST)
     fits = _fit_wrong_shares(_temper_labels(p[some], y[some]), p.shape[1])
     label_TP = _temper_labels(p[chosen], y[chosen])
     order = np.lexsort((rows[chosen], label_TP[fits[0][1]]))[:most]

@@ -158,7 +158,9 @@ def _format_work_saved(target: Score, targets: np.ndarray, tuning: FineTuningRes
     # later epochs are not in the network
     count = min(tuned.epochs, *(len(log.epochs) for log in logs))
     curves = [[log.start, *(row.val for row in log.epochs[:count])] for log in logs if log.start]
-    scores = np.array([[getattr(held, target.name, np.nan) for held in curve] for curve in curves])
+    if not hasattr(curves[0][0], target.name):  # labels: their average precision is not measured epoch by epoch
+        return ""
+    scores = np.array([[getattr(held, target.name) for held in curve] for curve in curves])
     passed = _find_epoch(scores.mean(axis=0), target.value)
     if passed is None:
         return ""

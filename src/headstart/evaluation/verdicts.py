@@ -190,16 +190,25 @@ def judge_transfer(feature_sets: dict[str, JudgedSplit], clusters: np.ndarray) -
             )
     too_few = len(model.rows) < FEWEST
     low, high = (min(getattr(i, end) for i in differences.values()) for end in ("low", "high"))
-    answer = "unclear" if too_few else "yes" if low >= MATTERS else "no" if high < MATTERS else "unclear"
-    enough = HISTOGRAM in differences and differences[HISTOGRAM].high < MATTERS
+    matters = _scale_difference(feature_sets[MODEL])
+    answer = "unclear" if too_few else "yes" if low >= matters else "no" if high < matters else "unclear"
+    enough = HISTOGRAM in differences and differences[HISTOGRAM].high < matters
     claim = {
         "yes": "pre-trained features pay",
         "no": f"{'colours are enough, ' * enough}pre-trained features do not pay{': they lose' * (high < 0)}",
         "unclear": f"whether pre-trained features pay is unclear{' from so few pictures' if too_few else ''}",
     }[answer]
     same = f"on the same {len(model.rows):,} pictures the {words} is {model.mean_loss:.3f}"
-    sentence = f"{claim}: {same} against {' and '.join(controls)}; a difference under {MATTERS:g} does not matter"
+    sentence = f"{claim}: {same} against {' and '.join(controls)}; a difference under {matters:.2g} does not matter"
     return Verdict(code="transfer", answer=answer, sentence=sentence)
+
+
+def _scale_difference(part: JudgedSplit) -> float:
+    """`MATTERS`; of labels as large a part of the loss of their shares as it is of that of two equal classes."""
+    if not part.task.has_labels:
+        return MATTERS
+    plain = binary_log_losses(part.y, np.broadcast_to(part.y.mean(axis=0), part.y.shape)).mean()
+    return MATTERS * float(plain / np.log(2))
 
 
 def _measure_fit(part: JudgedSplit) -> Interval:

@@ -23,7 +23,8 @@ def format_coverage(report: UncertaintyReport) -> str:
         width = scores.get(("interval_width", ""))
         wide = f", {width.value:.4g} wide" if width else ", of any width"
         return f"{_format_share(covered)} of {covered.n:,} pictures have their number in the interval{wide}; {goal}"
-    of_classes = [s for s in report.scores if s.name == "coverage" and s.subject not in ("", OF_THRESHOLDS)]
+    by_class = "coverage_where_present" if report.has_labels else "coverage"
+    of_classes = [s for s in report.scores if s.name == by_class and s.subject not in ("", OF_THRESHOLDS)]
     if report.has_labels:
         undecided = scores["open_labels", ""]
         word, first = "label", f"{_format_share(covered)} of the labels of {covered.n:,} pictures are in their set, "
@@ -36,7 +37,9 @@ def format_coverage(report: UncertaintyReport) -> str:
     if of_classes:
         worst = min(of_classes, key=lambda s: s.value)
         parts.append(
-            f"in the worst {word}, `{format_printable(worst.subject)}`, {_format_share(worst)} (n = {worst.n:,})"
+            f"{'where the worst' if report.has_labels else 'in the worst'} {word}, "
+            f"`{format_printable(worst.subject)}`, {'is there, ' * report.has_labels}{_format_share(worst)} "
+            f"(n = {worst.n:,})"
         )
     return "; ".join(parts)
 

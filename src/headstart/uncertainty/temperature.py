@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.core.types import CLASSIFICATION, Calibrated, Task
 from headstart.statistics.root_finding import find_root
+from headstart.statistics.sampling import draw_rows
 
 LIMITS = 0.05, 20.0  # beyond, held-out answers are all right or no better than chance, and no temperature is right
 PARTS = 5
@@ -45,13 +46,13 @@ def mean_log_loss(p: np.ndarray, y: np.ndarray) -> float:
 
 
 def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
-    """The temperature of the lowest log loss between the `LIMITS`; at most `MOST` pictures, evenly spread, tell it.
+    """The temperature of the lowest log loss between the `LIMITS`; at most `MOST` pictures tell it.
 
     The loss is convex in one over the temperature, so that its slope has one root.
     """
     if not len(y):
         return 1.0
-    some = np.unique(np.linspace(0, len(y) - 1, min(len(y), MOST)).astype(np.int64))
+    some = draw_rows(len(y), MOST)
     logits = np.log(np.maximum(np.asarray(p)[some].astype(np.float64), np.finfo(np.float32).tiny))
     logits -= logits.max(axis=1, keepdims=True)
     true_mean = float(logits[np.arange(len(some)), y[some]].mean())
@@ -63,15 +64,15 @@ def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
     return float(np.clip(1 / find_root(measure_slope, 1 / LIMITS[1], 1 / LIMITS[0]), *LIMITS))
 
 
-def fit_bounded_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
+def fit_bounded_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, n_labels: int = 1) -> float:
     """The temperature of `fit_temperature`, no surer than pictures without enough errors can tell.
 
-    Pictures of one label in `clusters` (M,), near-duplicates, count as one.
+    Pictures of one label in `clusters` (M,), near-duplicates, count as one; each has `n_labels` rows.
     """
     temperature = fit_temperature(p, y)
     if temperature >= 1.0:
         return temperature
-    n, share = len(np.unique(clusters)), float((p.argmax(axis=1) == y).mean())
+    n, share = n_labels * len(np.unique(clusters)), float((p.argmax(axis=1) == y).mean())
     if (1 - share) * n >= ERRORS:
         return temperature
     most = (share * n + 1) / (n + 2)
@@ -104,15 +105,18 @@ def apply_cross_fitted_temperature(
     """(M, C) probabilities, each picture tempered by what the other parts say, near-duplicates in one part."""
     if task.has_labels:
         pairs, states, tied = pair_probabilities(p), y.ravel().astype(np.int64), np.repeat(clusters, p.shape[1])
-        return apply_cross_fitted_temperature(pairs, states, tied, seed)[:, 1].reshape(p.shape)
+        return _temper_by_others(pairs, states, tied, seed, p.shape[1])[:, 1].reshape(p.shape)
+    return _temper_by_others(p, y, clusters, seed, 1)
+
+
+def _temper_by_others(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int, n_labels: int) -> np.ndarray:
     groups = np.unique(clusters, return_inverse=True)[1]
     part = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % PARTS)[groups]
     probabilities = np.array(p)
     for part_number in np.unique(part):
         others = part != part_number
-        probabilities[part == part_number] = apply_temperature(
-            probabilities[part == part_number], fit_bounded_temperature(p[others], y[others], clusters[others])
-        )
+        temperature = fit_bounded_temperature(p[others], y[others], clusters[others], n_labels)
+        probabilities[part == part_number] = apply_temperature(probabilities[part == part_number], temperature)
     return probabilities
 
 
@@ -123,17 +127,18 @@ def choose_temperature(
 
     Each of the R repeats of `held_RMC` counts as it is: a mean of several is less sure than the one model handed over.
     """
-    repeats, n = held_RMC.shape[:2]
+    (repeats, n), n_labels = held_RMC.shape[:2], 1
     if task.has_labels:
-        clusters = np.repeat(clusters, held_RMC.shape[2])
+        n_labels = held_RMC.shape[2]
+        clusters = np.repeat(clusters, n_labels)
         held_RMC, y = pair_probabilities(held_RMC), y.ravel().astype(np.int64)
     if not n:
         why = "no held-out prediction tells a temperature: probabilities stay as they are"
         return Calibrated(temperature=1.0, before=float("nan"), after=float("nan"), n=0, why=why)
     p, every, tied = np.concatenate(list(held_RMC)), np.tile(y, repeats), np.tile(clusters, repeats)
     loss_before = mean_log_loss(p, every)
-    loss_after = mean_log_loss(apply_cross_fitted_temperature(p, every, tied, seed), every)
-    temperature = fit_bounded_temperature(p, every, tied) if loss_after < loss_before else 1.0
+    loss_after = mean_log_loss(_temper_by_others(p, every, tied, seed, n_labels), every)
+    temperature = fit_bounded_temperature(p, every, tied, n_labels) if loss_after < loss_before else 1.0
     why = _format_reason(temperature, loss_before, loss_after, n)
     # where it pays, only the bound keeps it away
     if loss_after < loss_before and temperature <= 1.0 and fit_temperature(p, every) < temperature:

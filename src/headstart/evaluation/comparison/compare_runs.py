@@ -107,6 +107,10 @@ def _require_one_task(summaries: Sequence[RunSummary]) -> None:
     if other is not None:
         tasks = " and ".join(f"`{each.name}` is of {each.dataset.task}" for each in (first, other))
         raise UsageError(f"{tasks}: their answers are not compared", where="RUN", hint="name runs of one task")
+    labels = [set(each.dataset.class_names) for each in summaries if each.dataset.learning_task.has_labels]
+    if differing := sorted(set().union(*labels) - set(labels[0]).intersection(*labels) if labels else ()):
+        problem = f"the runs do not know the same labels: `{format_printable(differing[0])}` is not in all of them"
+        raise UsageError(problem, where="RUN", hint="name runs that learnt the same labels")
 
 
 def _make_member(summary: RunSummary) -> Member:
