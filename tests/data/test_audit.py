@@ -98,7 +98,7 @@ def test_exact_copies_in_a_class_and_under_two_labels(small_textile, context):
     assert sorted(data.uris[r] for r in inside.findings[0].rows) == sorted(
         [f"global/{first.name}", "global/copy1.jpg", "global/copy2.jpg"]
     )
-    assert "1 picture lies in two classes" in across.why
+    assert "1 picture is under two labels" in across.why
     rows = across.findings[0].rows
     assert {data.uris[r] for r in rows} == {f"global/{second.name}", "nominal/other.jpg"}
     assert len(np.unique(audit.clusters[list(rows)])) == 1

@@ -76,18 +76,17 @@ def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:
 def find_unused_settings(job: Job) -> list[Problem]:
     """Every setting that would be taken and do nothing, one sentence each."""
     default = Job(data=job.data)
-    if problems := _find_triple_problems(job):
-        return problems
+    problems = _find_triple_problems(job)
     if job.strategy == "probe":
         changed = [name for name in TRAINING_SETTINGS if getattr(job, name) != getattr(default, name)]
         if job.track == "mlflow":  # it gets the result and the model too
             changed.remove("track")
         why = "has no effect with strategy `probe`: it trains no network"
-        return [Problem(format_flag(name), f"{name} {why}", "--strategy auto trains networks") for name in changed]
-    if job.recipe and job.trials:
+        problems += [Problem(format_flag(name), f"{name} {why}", "--strategy auto trains networks") for name in changed]
+    elif job.recipe and job.trials:
         what = "trials has no effect with a recipe: that one is trained as given"
-        return [Problem(format_flag("trials"), what, "leave out --trials")]
-    return []
+        problems.append(Problem(format_flag("trials"), what, "leave out --trials"))
+    return problems
 
 
 def _find_triple_problems(job: Job) -> list[Problem]:

@@ -84,7 +84,7 @@ def _find_rarest_labels(targets: np.ndarray) -> np.ndarray:
             movable = of_rank[place[of_rank] + 1 < starts[of_rank + 1]]
             place[movable] += 1
             standing[movable] = ranks_there[place[movable]]
-    return np.append(order, n_labels)[standing].astype(np.int64)
+    return np.asarray(np.append(order, n_labels)[standing], np.int64)
 
 
 def encode_targets(targets: np.ndarray) -> np.ndarray:

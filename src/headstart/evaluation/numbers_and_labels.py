@@ -36,7 +36,9 @@ def measure_model(
     labels, wrong = np.empty(0, np.int64), tuple[float, ...]()
     pooled = pool_labels(headline) if has_labels else None
     if pooled:
-        doubtful = find_suspect_labels({split: pool_labels(part) for split, part in judged_splits.items()})
+        doubtful = find_suspect_labels(
+            {split: pool_labels(part) for split, part in judged_splits.items() if split != "train"}
+        )
         suspects, labels = np.divmod(doubtful.rows, headline.p.shape[1])
         answers, wrong = np.abs(1 - doubtful.rivals - doubtful.rival_probabilities), doubtful.wrong
     else:

@@ -203,9 +203,10 @@ def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ..
     task = data.learning_task
     scale = measure_scale(task, data.targets)
     worst = float(np.abs(saved - apply_temperature(untempered, fit_result.temperature, task)).max()) / scale
+    unit = " standard deviations" if task.is_number else ""
     if not worst <= TOLERANCE["f32"]:
         raise SetupError(
-            f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE['f32']:g}",
+            f"the saved model and the run differ by {worst:.2g}{unit}, more than {TOLERANCE['f32']:g}",
             hint="headstart doctor shows the engines; run the same command again",
         )
     return worst

@@ -57,11 +57,6 @@ def _measure_binary_log_loss(case: _LabelCase) -> Part:
     return Part(Interval(value, max(0.0, low), high), len(case.y), "t")
 
 
-def _measure_hamming_loss(case: _LabelCase) -> Part:
-    value, low, high = mean_interval((case.y != case.answers).mean(axis=1), case.groups, case.effect)
-    return Part(Interval(value, max(0.0, low), min(1.0, high)), len(case.y), "t")
-
-
 def _measure_exact_match(case: _LabelCase) -> Part:
     right = (case.y == case.answers).all(axis=1) * 1.0
     return Part(share_interval(right, case.groups, case.effect), len(case.y), "wilson")
@@ -80,7 +75,6 @@ def _measure_micro_f1(case: _LabelCase) -> Part:
 _WHOLE: dict[str, Callable[[_LabelCase], Part]] = {
     "binary_log_loss": _measure_binary_log_loss,
     "micro_f1": _measure_micro_f1,
-    "hamming_loss": _measure_hamming_loss,
     "exact_match": _measure_exact_match,
 }
 _MACRO = {"mean_average_precision": "average_precision", "macro_f1": "f1"}

@@ -156,7 +156,10 @@ def describe_pictures(run: Path) -> dict[str, Any] | None:
         for row, target in enumerate(targets):
             rows[target].append(row)
     elif task.has_labels:
-        rows = [[row for row, labels in enumerate(targets) if labels[at]] for at in range(len(names))]
+        for row, labels in enumerate(targets):
+            for at, present in enumerate(labels):
+                if present:
+                    rows[at].append(row)
     else:
         rows[0] = sorted(range(len(targets)), key=targets.__getitem__)
     classes = [

@@ -227,7 +227,10 @@ def _list_old_objects(store: Store, before_s: float) -> list[CacheEntry]:
     files, count_bytes, used_s = list[str](), 0, 0.0
     for part in sorted((store.root / OBJECTS).glob("*")):
         for file in os.scandir(part):
-            facts = file.stat()
+            try:
+                facts = file.stat()
+            except FileNotFoundError:  # another process has just named it
+                continue
             if facts.st_mtime < before_s:
                 files.append(file.path)
                 count_bytes, used_s = count_bytes + facts.st_size, max(used_s, facts.st_mtime)

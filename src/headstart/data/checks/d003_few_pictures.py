@@ -28,7 +28,8 @@ def _check_few_pictures(check: Check, audit_input: AuditInput) -> Outcome:
             f"{format_count(len(few), word)} with fewer than {audit_input.folds} pictures, the folds asked "
             f"for: {class_sizes}"
         )
-        fix = "add pictures; until then fewer folds are drawn, and scores of these mean little"
+        fewer = "fewer folds are drawn, and " if word == "class" else ""
+        fix = f"add pictures; until then {fewer}scores of these mean little"
         findings.append(check.make_finding("warning", sentence, fix))
     if findings:
         return check.make_outcome(findings)

@@ -15,9 +15,9 @@ def _check_two_labels(check: Check, audit_input: AuditInput) -> Outcome:
     targets = encode_targets(np.asarray(data.targets))
     groups = [group for group in find_copies(data) if len(np.unique(targets[group])) > 1]
     if not groups:
-        return check.make_passed(f"none of {format_count(len(data.uris))} lies in two classes")
-    verb = "lies" if len(groups) == 1 else "lie"
-    sentence = f"{format_count(len(groups))} {verb} in two classes or more ({format_uris(data, groups[0])})"
+        return check.make_passed(f"none of {format_count(len(data.uris))} is under two labels")
+    verb = "is" if len(groups) == 1 else "are"
+    sentence = f"{format_count(len(groups))} {verb} under two labels or more ({format_uris(data, groups[0])})"
     fix = "keep each under its right label and remove the other copy: a model cannot learn both"
     return check.make_issue(sentence, fix, rows=np.concatenate(groups), links=link_groups(groups))
 

@@ -103,8 +103,9 @@ def _require_single_labels(records: Iterable[Record], source: Path, task: str) -
     if several:
         uri, labels = format_printable(several[0].uri), ", ".join(map(format_printable, several[0].labels)) or "none"
         sentence = f"{len(several):,} pictures have several labels, or none of them: `{uri}`: {labels}"
-        where = f"{format_printable(str(source))}, --task {task}"
-        raise DataError(sentence, where=where, hint="--task multilabel learns them; --target names another column")
+        sentence += f", where one is needed for {task}"
+        hint = "--task multilabel learns them; --target names another column"
+        raise DataError(sentence, where=format_printable(str(source)), hint=hint)
 
 
 def _count_others(root: PictureRoot, leave_out: frozenset[str]) -> int:

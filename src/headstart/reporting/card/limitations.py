@@ -185,10 +185,11 @@ def _format_label_suspects(card: CardInput) -> Iterator[str]:
     if count and card.dataset.learning_task.is_number:
         yield f"Numbers: {count:,} lie far from what held-out predictions say. The report shows them."
     elif count:
-        verb = "picture carries" if count == 1 else "pictures carry"
+        pictures = len(np.unique(np.asarray(card.evaluation.suspects)))
+        verb = "picture carries" if pictures == 1 else "pictures carry"
         or_lack = " or lack" if card.dataset.learning_task.has_labels else ""
         yield (
-            f"Labels: {count:,} {verb}{or_lack} a label that held-out predictions contradict. "
+            f"Labels: {pictures:,} {verb}{or_lack} a label that held-out predictions contradict. "
             f"{format_wrong_labels(card.evaluation)} The report shows them, the likeliest wrong first."
         )
 
