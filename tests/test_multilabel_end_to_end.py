@@ -195,6 +195,9 @@ def test_another_table_of_labels_is_judged_with_its_baseline_and_its_overlap(run
     with pytest.raises(DataError, match="the model has no label `blured`") as caught:
         headstart.evaluate(run, other, images=table.parent, target="tags", console=Console(quiet=True))
     assert "`blurred`" in caught.value.hint
+    with pytest.raises(UsageError, match="the labels `struck`, `tinted` of the model are in no column") as short:
+        headstart.evaluate(run, other, images=table.parent, target="blurred,framed", console=Console(quiet=True))
+    assert short.value.hint == "--target blurred,framed,struck,tinted"
     other.write_text("\n".join(rows) + "\n")
     stdout, stderr = call("evaluate", run.path, other, "--images", table.parent, "--json")
     judged = json.loads(stdout)

@@ -57,7 +57,10 @@ def test_the_command_writes_rows_to_fill_in_and_a_page(saved, paint, tmp_path, c
     assert {row["file"] for row in rows} == {files[0], files[2]} and {row["label"] for row in rows} == {""}
     html = page.read_text()
     assert html.count("data:image/jpeg;base64,") == 2 and "Label these 2 next" in html and "<script" not in html
-    assert capsys.readouterr().err.splitlines()[-1] == "3 answered, 0 could not be read"
+    assert capsys.readouterr().err.splitlines()[-1] == "2 named of 3, 0 not read"
+    assert main(words) == 2 and "--overwrite replaces it" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
+    capsys.readouterr()
     assert main([*words[:6], "2", "--json", "--quiet"]) == 0
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["", ""]
 
@@ -68,6 +71,7 @@ def test_the_command_writes_rows_to_fill_in_and_a_page(saved, paint, tmp_path, c
         (["-n", "0"], "0 pictures cannot be suggested"),
         (["--sheet", "next.png"], "does not end as a page does"),
         (["--out", "next.parquet"], "ends as no table that can be written"),
+        (["--sheet", "absent/next.html"], "there is no folder `absent`"),
     ],
 )
 def test_what_does_not_fit_is_refused(saved, paint, capsys, words, told):

@@ -230,6 +230,7 @@ def suggest(
     Raises:
         UsageError: `count` is not positive, or something is no picture by its type.
         DataError: There is no run, or it is damaged, or it kept no picture apart; or a table cannot be read.
+        NoOpError: The model answers with a number and measures no novelty.
         SetupError: scikit-learn is missing.
     """
     from headstart.core import extras

@@ -17,6 +17,7 @@ from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
+from headstart.data.check_base import format_names
 from headstart.data.duplicates.copy_detection import find_first_copies
 from headstart.data.groups import can_judge, find_groups, find_newest, join_clusters
 from headstart.data.strata import Strata, find_strata
@@ -130,13 +131,13 @@ def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, l
     loosened = np.where(is_loosened, join_clusters(copies, find_groups(data)) if data.groups else copies, clusters)
     stuck = [c for c in single_cluster_classes if len(np.unique(loosened[learn & (targets == c)])) < 2]
     if stuck:
-        names = ", ".join(f"`{class_names[c]}`" for c in stuck)
+        names = format_names(class_names[c] for c in stuck)
         bond = "of one group or copies" if data.groups else "copies of one"
         raise DataError(
             f"all pictures to learn from in {names} are {bond}: no cross-validation is possible",
             hint=f"add different pictures to the {word}, merge it with another, or remove it",
         )
-    names = ", ".join(f"`{class_names[c]}`" for c in single_cluster_classes)
+    names = format_names(class_names[c] for c in single_cluster_classes)
     bond = "their groups and exact copies are" if data.groups else "their exact copies are"
     return loosened, [f"all pictures of {names} look alike: only {bond} kept together"]
 

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from headstart.core.console import Console, Progress
-from headstart.core.errors import DataError, format_nearest
-from headstart.core.job import Job
+from headstart.core.errors import DataError, UsageError, format_nearest
+from headstart.core.job import Job, format_flag
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations.names import is_remote, split_archive
 from headstart.core.types import OWN_RANGES, PRESENT, AnswerLayout, PixelRanges, Score, Splits, Task
+from headstart.data.check_base import format_names
 from headstart.data.duplicates.copy_detection import match_pictures
 from headstart.data.reading.folder_layout import find_judged_folder, is_unlabelled
 from headstart.data.reading.label_texts import parse_number
@@ -253,9 +254,14 @@ def read_labelled_pictures(
 
     Raises:
         DataError: There is no picture, or a label that a model of this layout does not know.
+        UsageError: Columns of labels are named, and one of the model's labels has none.
     """
     as_learnt: Any = layout.task.name
     job = replace(job or Job(data=str(folder)), task=as_learnt)
+    columns = {name.strip() for name in job.target.split(",")}
+    if layout.task.has_labels and len(columns) > 1 and (missing := [n for n in layout.names if n not in columns]):
+        what = f"the labels {format_names(missing)} of the model are in no column that is named"
+        raise UsageError(what, where=format_flag("target"), hint=f"--target {','.join(layout.names)}")
     reader = find_used_reader(job)
     if reader.name != FOLDERS:
         return _read_listing(reader.list_pictures(job.data, job, frozenset()), job.data, layout)

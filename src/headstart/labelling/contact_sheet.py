@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 
 from headstart.core.storage.files import format_printable, write_text
-from headstart.core.types import PixelRanges, Prediction
+from headstart.core.types import PRESENT, PixelRanges, Prediction
+from headstart.core.types.prediction import format_labels
 from headstart.images.thumbnails import make_jpeg_thumbnail
 from headstart.labelling.suggestions import Suggestion
 
@@ -47,9 +48,12 @@ def _format_item(number: int, suggestion: Suggestion, ranges: PixelRanges) -> st
 
 
 def describe_answer(prediction: Prediction) -> str:
-    """`cat 0.51, dog 0.43`: the likeliest classes, labels in doubt, or the number."""
+    """`cat 0.51, dog 0.43`: the likeliest classes; the number; or the labels, and those that are least sure."""
     if prediction.number is not None:
         return f"{prediction.number:.4g}"
     p = prediction.probabilities
-    order = sorted(p, key=lambda name: abs(p[name] - 0.5) if prediction.labels is not None else -p[name])
-    return ", ".join(f"{format_printable(name)} {p[name]:.2f}" for name in order[:LIKELIEST])
+    order = sorted(p, key=lambda name: -p[name] if prediction.labels is None else abs(p[name] - PRESENT))
+    told = ", ".join(f"{format_printable(name)} {p[name]:.2f}" for name in order[:LIKELIEST])
+    if prediction.labels is None:
+        return told
+    return f"{format_printable(format_labels(prediction.labels))}; least sure: {told}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.core.errors import NoOpError
 from headstart.core.types import Prediction
 from headstart.core.types.prediction import PRESENT
 from headstart.runtime.inputs.decoded_batches import Source
@@ -41,7 +42,13 @@ def suggest_pictures(model: Model, sources: Iterable[Source], count: int, *, see
     """At most `count` of any number of pictures; memory grows with `count` alone.
 
     Of pictures with the same features, copies, one is suggested. Files that cannot be read are counted.
+
+    Raises:
+        NoOpError: The model answers with a number and measures no novelty: nothing says which picture it is unsure of.
     """
+    if model.layout.is_number and not (model.manifest.doubt and model.manifest.doubt.novelty):
+        what = "this model answers with a number and measures no novelty: nothing says which picture it is unsure of"
+        raise NoOpError(what, hint="label pictures drawn at random; a probe (--strategy probe) measures novelty")
     most, looked_at, unread = CANDIDATES * count, 0, 0
     candidates, features = list[Suggestion](), np.empty((0, 0), np.float32)
     for chunk in model.extract_features(sources):
@@ -64,12 +71,9 @@ def suggest_pictures(model: Model, sources: Iterable[Source], count: int, *, see
 
 
 def measure_uncertainty(prediction: Prediction) -> float:
-    """0 sure to 1: 1 minus the lead of the likeliest class, of labels that of the least sure one, of a number novelty.
-
-    A novelty that was not measured is 0: then numbers are chosen by their variety alone.
-    """
+    """0 sure to 1: 1 minus the lead of the likeliest class, of labels that of the least sure, of a number novelty."""
     if prediction.number is not None:
-        return prediction.novelty or 0.0
+        return float(prediction.novelty or 0.0)
     p = sorted(prediction.probabilities.values())
     if prediction.labels is not None:
         return 1 - min(abs(value - PRESENT) for value in p) / PRESENT

@@ -31,7 +31,7 @@ def format_inability(measured: bool, floors: np.ndarray) -> str:
     few = f"too few pictures (under {LEAST}, or under {LEAST} held back from a trained network) tell what looks strange"
     if np.isfinite(floors).any():
         return f"this model says `unknown` only where its prediction set is empty: {few}"
-    return f"this model cannot say `unknown`: {few}. It names one of its classes, whatever a picture shows"
+    return f"this model cannot say `unknown`: {few}. It always answers, whatever a picture shows"
 
 
 def compute_distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -> np.ndarray:

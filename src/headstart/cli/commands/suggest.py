@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from headstart.cli import answer_output
@@ -36,6 +37,7 @@ class Suggest:
         add("-n", "--count", metavar="N", type=parse_whole_number, default=50, help=help_text)
         add("--out", metavar="FILE", type=answer_output.parse_table_path, help="write the rows there (default: stdout)")
         add("--sheet", metavar="HTML", type=parse_path, help="a page that shows the pictures")
+        add("--overwrite", action="store_true", help="replace an --out or a --sheet that is there")
         add("--json", action="store_true", help="JSON Lines instead of CSV")
         add("--quiet", action="store_true", help="no summary on stderr")
 
@@ -48,6 +50,11 @@ class Suggest:
         row_format = answer_output.choose_format("jsonl" if args.json else None, args.out, FORMATS)
         if args.sheet and args.sheet.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"`{args.sheet}` does not end as a page does", where="--sheet", hint="--sheet next.html")
+        for option, path in (("--out", args.out), ("--sheet", args.sheet)):
+            if path and path.exists() and not args.overwrite:  # labels may have been filled in
+                raise UsageError(f"`{path}` is there already", where=option, hint="--overwrite replaces it")
+            if path and not path.absolute().parent.is_dir():
+                raise UsageError(f"there is no folder `{path.parent}`", where=option, hint="make it first")
         suggestions = actions.suggest(args.run, args.files or None, count=args.count)
         with answer_output.open_output(args.out) as out:
             if row_format == "csv":
@@ -57,8 +64,11 @@ class Suggest:
         if args.sheet:
             ranges = load(args.run).manifest.trunks[0].input.ranges
             write_contact_sheet(suggestions.chosen, args.sheet, ranges)
+        rows = len(suggestions.chosen)
+        if rows and not args.quiet:
+            print(f"{rows:,} named of {suggestions.looked_at:,}, {suggestions.unread:,} not read", file=sys.stderr)
         return answer_output.print_summary(
-            suggestions.looked_at, suggestions.unread, quiet=args.quiet, arguments=args.files
+            suggestions.looked_at, suggestions.unread, quiet=True, arguments=args.files, hint=None
         )
 
 

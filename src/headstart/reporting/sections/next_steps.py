@@ -31,7 +31,7 @@ def list_next_steps(report: ReportInput) -> list[NextStep]:
     steps = _mend_pictures(report, evaluation) + _collect_pictures(report, evaluation)
     if evaluation.split == "cv":
         sentence = "Judge it on labelled pictures of their own: none were held back here"
-        steps.append(NextStep(sentence=sentence, command="headstart evaluate RUN FOLDER"))
+        steps.append(NextStep(sentence=sentence, command="headstart evaluate RUN DATA"))
     accuracy = next((s.value for s in evaluation.scores if s.name == "accuracy" and not s.subject), 1.0)
     tuning = report.adapted.tuning if report.adapted else None
     paid = next((verdict.answer for verdict in evaluation.verdicts if verdict.code == "fine_tuning"), "")
