@@ -19,7 +19,7 @@ from headstart.statistics.intervals import (
     mean_interval,
     share_interval,
 )
-from headstart.statistics.losses import binary_log_losses, is_gain, per_picture_loss
+from headstart.statistics.losses import binary_log_losses, is_gain, measure_share_loss, per_picture_loss
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
@@ -207,8 +207,7 @@ def _scale_difference(part: JudgedSplit) -> float:
     """`MATTERS`; of labels as large a part of the loss of their shares as it is of that of two equal classes."""
     if not part.task.has_labels:
         return MATTERS
-    plain = binary_log_losses(part.y, np.broadcast_to(part.y.mean(axis=0), part.y.shape)).mean()
-    return MATTERS * float(plain / np.log(2))
+    return MATTERS * measure_share_loss(part.y) / float(np.log(2))
 
 
 def _measure_fit(part: JudgedSplit) -> Interval:

@@ -18,7 +18,13 @@ from headstart.core.types import PRESENT, ClassScores, EpochScores, LabelScores,
 from headstart.heads import softmax_regression
 from headstart.heads.prediction import sigmoid, softmax
 from headstart.statistics.intervals import Interval, mean_interval, wilson_interval
-from headstart.statistics.losses import binary_log_losses, log_losses, per_picture_loss, squared_errors
+from headstart.statistics.losses import (
+    binary_log_losses,
+    log_losses,
+    measure_share_loss,
+    per_picture_loss,
+    squared_errors,
+)
 from headstart.statistics.metrics import confusion_matrix
 
 FARTHEST = 30.0  # in logits: a probability of 1e-13
@@ -39,7 +45,7 @@ class Objective(ABC):
     link: ClassVar[str]  # the activation that makes answers of logits, as Keras names it
     has_temperature: ClassVar[bool] = True
     rate_factor: ClassVar[float] = 1.0  # on the rates that a start from a fitted head is given by default
-    tolerance: ClassVar[float] = 0.03  # what a change of pictures that keeps the target may add to the loss
+    tolerance: ClassVar[float] = 0.03  # see `find_tolerance`
     skill_names: ClassVar[tuple[str, str]]  # of `measure_skill`: what is measured, and what guesses
 
     @abstractmethod
@@ -78,6 +84,10 @@ class Objective(ABC):
             return self.compute_losses(recipe, class_weight, targets, logits)
 
         return type("Objective", (keras.losses.Loss,), {"call": call})(name="objective")
+
+    def find_tolerance(self, y: np.ndarray) -> float:
+        """What a change of pictures that keeps their targets (M, …) may add to the mean loss."""
+        return self.tolerance
 
     def list_losses(self, y: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """(M,) float64 by the task's own metric."""
@@ -237,6 +247,10 @@ class _LabelObjective(Objective):
     start = "binary_logistic"
     head, kind, link = "sigmoid", "linear_sigmoid", "sigmoid"
     skill_names = "explained part of the binary log loss", "always the labels' shares"
+
+    def find_tolerance(self, y: np.ndarray) -> float:
+        """As large a part of the loss of the labels' shares as it is of that of two equal classes."""
+        return self.tolerance * measure_share_loss(y) / float(np.log(2))
 
     def encode_targets(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         weights = np.ones(len(y)) if weights is None else weights

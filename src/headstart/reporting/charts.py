@@ -157,6 +157,7 @@ def draw_reliability(
         least = min(b.confidence for b in bins) - 0.06
         bottom = min(least, *(low for low, _ in ends)) - 0.02
         axes.set(xlim=(max(0.0, least), 1.02), ylim=(max(0.0, bottom), 1.02))
+        axes.set_xticks([tick for tick in axes.get_xticks() if max(0.0, least) <= tick <= 1.0])
         axes.set(xlabel="how sure the model was", ylabel="how often it was right")
 
     return draw_svg(draw, name, title)

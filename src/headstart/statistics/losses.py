@@ -42,6 +42,11 @@ def binary_log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.asarray(-np.log(np.clip(p_truth, CLIP, 1 - CLIP)).mean(axis=1))
 
 
+def measure_share_loss(y: np.ndarray) -> float:
+    """The mean of `binary_log_losses` of `y` (M, C) bool where the answer is each label's share."""
+    return float(binary_log_losses(y, np.broadcast_to(np.asarray(y).mean(axis=0), np.shape(y))).mean())
+
+
 def is_gain(metric: str) -> bool:
     """Whether more of a score is better."""
     return metric in GAINS or metric.endswith(("accuracy", "f1", "auc"))

@@ -93,7 +93,7 @@ def find_safe_domain(
         how = f"on {n} pictures a head has {skill_name} {skill.value:.2f} and {guess_name} {guess:.2f}, {_TOO_LITTLE}"
         return AugmentationCheck(domain=_STRICTEST, why=f"{_STRICTEST}, the strictest: {how}")
     losses = objective.list_losses(y, p)
-    tolerance, effects = objective.tolerance, []
+    tolerance, effects = objective.find_tolerance(y), []
     for name in CHANGES:
         q = _held_out_answers(plain, features(_change_pictures(pictures, name, seed)), y, fold, objective)
         effects.append(
@@ -152,7 +152,7 @@ def _format_reason(domain: str, effects: list[TransformEffect], metric: str, los
     lost = [effect for effect in effects if not effect.keeps_label]
     shown = lost or sorted(effects, key=lambda effect: -effect.lost.value)[:1]
     costs = ", ".join(f"{CHANGES[effect.name]} {_format_interval(effect.lost)}" for effect in shown)
-    limit = f"more than {effects[0].tolerance}"
+    limit = f"more than {effects[0].tolerance:.2g}"
     costly = f"learning from these costs {limit}" if lost else f"no change costs {limit} for certain"
     name = f"{'1 - ' if is_gain(metric) else ''}{metric.replace('_', ' ')}"
     return f"{domain}: of a head's {name} {loss:.2f} (n = {n}, cross-validated) {costly}: {costs}"

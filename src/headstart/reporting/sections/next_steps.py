@@ -75,8 +75,10 @@ def _collect_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextS
         if math.isfinite(score.value)
     ]
     is_uneven = "yes" in (answers.get("uneven_classes"), answers.get("uneven_labels"))
-    if not recalls or (answers.get("enough_data") != "no" and not is_uneven):
+    if answers.get("enough_data") != "no" and not is_uneven:
         return []
+    if not recalls:
+        return [NextStep(sentence="Collect more pictures: they would help")]
     value, name = min(recalls)
     recall = f"of which {formatting.format_percent(value)} are recognised"
     word = "label" if report.dataset.learning_task.has_labels else "class"

@@ -54,6 +54,7 @@ def _list_commands(run: str) -> list[str]:
         f"headstart serve {run}": "answer over HTTP, with a page for people",
         f"headstart export {run} --to onnx --out model": "the same model in another format",
         f"headstart evaluate {run} DATA": "score it on other labelled pictures",
+        f"headstart suggest {run} folder": "which pictures to label next",
         f"headstart drift {run} usage.jsonl": "have inputs moved, by the counts of --usage",
         f"headstart report {run}": "write this page again",
     }
