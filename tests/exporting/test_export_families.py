@@ -72,8 +72,8 @@ def test_lower_precisions_are_smaller_and_measured(lite0, name, precision, tmp_p
         export_run.load_exporters([name], "f32"), source, tmp_path / "full", "f32", pictures, 1.0
     )
     assert found.bytes < (0.55 if precision == "f16" else 0.4) * full.bytes
-    assert found.accuracy.n == len(pictures.files)
-    assert found.accuracy.low <= found.accuracy.change <= found.accuracy.high
+    assert found.score.n == len(pictures.files)
+    assert found.score.low <= found.score.change <= found.score.high
     assert bool(found.left_out) == (precision == "int8")
 
 
