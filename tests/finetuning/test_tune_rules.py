@@ -308,12 +308,12 @@ def queued(setup):
 
 
 def test_a_recipe_object_is_trained_as_given(setup):
-    """Also where its fields are the defaults and the job says otherwise."""
+    """Also where its fields are the defaults and the job says otherwise, but for the monitor, which follows the task."""
     given = Recipe(blocks=2, rate=2e-3)
     made = setup(given, seed=7, metric="accuracy", domain="texture")
     (origin, found), *rest = queued(made)
     assert (origin, rest) == ("given", [])
-    assert found == dataclasses.replace(given, backbone=BACKBONE, depths=DEPTHS)
+    assert found == dataclasses.replace(given, backbone=BACKBONE, depths=DEPTHS, monitor="accuracy")
     (_, told), *_ = queued(setup("blocks=2,rate=2e-3", seed=7, metric="accuracy", domain="texture"))
     assert (told.seed, told.monitor, told.augmentation.domain, told.precision) == (7, "accuracy", "texture", "float32")
 
