@@ -308,7 +308,7 @@ def queued(setup):
 
 
 def test_a_recipe_object_is_trained_as_given(setup):
-    """Also where its fields are the defaults and the job says otherwise, but for the monitor, which follows the task."""
+    """Also where its fields are the defaults and the job says otherwise, but for the monitor: it follows the job."""
     given = Recipe(blocks=2, rate=2e-3)
     made = setup(given, seed=7, metric="accuracy", domain="texture")
     (origin, found), *rest = queued(made)
