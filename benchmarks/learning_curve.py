@@ -9,20 +9,13 @@ A forecast holds where their mean balanced accuracy on the test lies in the band
 further off than one standard error of the test. Levels `stage5` and `last` of EfficientNet-Lite0.
 """
 
-import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.common import context
-from benchmarks.few_labels import stamps
-from benchmarks.tuned_accuracy import digits
-from headstart.backbones.downloads.wheels import fetch_textile
-from headstart.core import blas_threads, registry
-from headstart.core.console import Console
-from headstart.core.settings import cache_folder
-from headstart.core.storage.cache import Store
+from benchmarks.suggest import measure_sets
+from headstart.core import registry
 from headstart.core.types import Feature
 from headstart.data.audit import audit_dataset
 from headstart.data.reading.read_dataset import read_dataset
@@ -99,20 +92,8 @@ def score_later(x: np.ndarray, y: np.ndarray, rows: np.ndarray, test: np.ndarray
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stamps", type=Path)
-    parser.add_argument("--draws", type=int, default=4)
-    args = parser.parse_args()
-    print("| set | times as many | forecasts | hold | within | width of the band | forecast minus truth |")
-    print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder, blas_threads.single_blas_thread():
-        scratch = Path(folder)
-        sets = {"textile": fetch_textile(Store(cache_folder()), Console(quiet=True))}
-        sets["digits"] = digits(scratch / "digits", 10_000, 0)
-        if args.stamps:
-            sets["stamps"] = stamps(args.stamps, scratch / "stamps")
-        for name, source in sets.items():
-            measure_set(name, source, args.draws, scratch / f"run-{name}")
+    header = "| set | times as many | forecasts | hold | within | width of the band | forecast minus truth |"
+    measure_sets(measure_set, header, 4, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

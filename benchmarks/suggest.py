@@ -11,6 +11,7 @@ is paired by draws, with a t interval. `margin` is uncertainty alone, without th
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -90,14 +91,14 @@ def choose(order: str, x: np.ndarray, p: np.ndarray, seed: int) -> np.ndarray:
     return candidates[choose_diverse(x[candidates], STEP, seed)]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure_sets(measure: Callable[[str, Path, int, Path], None], header: str, draws: int, title: str) -> None:
+    """A table with the lines that `measure` prints of each set: textile, digits, and stamps where they are named."""
+    parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--stamps", type=Path)
-    parser.add_argument("--draws", type=int, default=6)
+    parser.add_argument("--draws", type=int, default=draws)
     args = parser.parse_args()
-    print("| set | random | suggested | labels | suggested as good with | gain of the area | by margin alone |")
-    print("|---|---|---|---|---|---|---|")
+    print(header)
+    print("|---" * (header.count("|") - 1) + "|")
     with tempfile.TemporaryDirectory() as folder, blas_threads.single_blas_thread():
         scratch = Path(folder)
         sets = {"textile": fetch_textile(Store(cache_folder()), Console(quiet=True))}
@@ -105,7 +106,13 @@ def main() -> None:
         if args.stamps:
             sets["stamps"] = stamps(args.stamps, scratch / "stamps")
         for name, source in sets.items():
-            measure_set(name, source, args.draws, scratch / f"run-{name}")
+            measure(name, source, args.draws, scratch / f"run-{name}")
+
+
+def main() -> None:
+    """Print the table."""
+    header = "| set | random | suggested | labels | suggested as good with | gain of the area | by margin alone |"
+    measure_sets(measure_set, header, 6, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ class FeatureMapModel:
             columns: list[MapColumns] = []
             edit = partial(add_map_outputs, columns=columns)
             path = self.model.folder / trunk.ir
-            given: Any = {"dtype": trunk.input.dtype, "views": trunk.input.views, "edit": edit, "mapped": False}
-            trunks.append((Engine(path, threads=count_threads(), batch=INFERENCE_BATCH, **given), columns))
+            options: Any = {"dtype": trunk.input.dtype, "views": trunk.input.views, "edit": edit, "mapped": False}
+            trunks.append((Engine(path, threads=count_threads(), batch=INFERENCE_BATCH, **options), columns))
         return tuple(trunks)
 
     @property

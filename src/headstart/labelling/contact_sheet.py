@@ -53,7 +53,7 @@ def describe_answer(prediction: Prediction) -> str:
         return f"{prediction.number:.4g}"
     p = prediction.probabilities
     order = sorted(p, key=lambda name: -p[name] if prediction.labels is None else abs(p[name] - PRESENT))
-    told = ", ".join(f"{format_printable(name)} {p[name]:.2f}" for name in order[:LIKELIEST])
+    likeliest = ", ".join(f"{format_printable(name)} {p[name]:.2f}" for name in order[:LIKELIEST])
     if prediction.labels is None:
-        return told
-    return f"{format_printable(format_labels(prediction.labels))}; least sure: {told}"
+        return likeliest
+    return f"{format_printable(format_labels(prediction.labels))}; least sure: {likeliest}"
