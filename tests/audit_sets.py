@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.types import Dataset, DatasetFacts, SkippedFile
+from headstart.core.types import MEASURES, Dataset, DatasetFacts, SkippedFile
 
+# Of a picture that no check of quality has anything against.
+SOUND_MEASURES = [{"grey_low": 30, "grey_high": 200, "taken_day": 0}.get(name, 1.0) for name in MEASURES]
 SIDES = ("train", "val", "test")
 
 
@@ -36,6 +38,10 @@ def from_folder(root: Path, excused: tuple[SkippedFile, ...] = ()) -> Dataset:
             histogram=np.array([s.histogram for s in seen], np.float32).reshape(-1, 64),
             grey_std=np.array([s.grey_std for s in seen], np.float32),
             notes=tuple(s.note for s in seen),
+            turned_phash=np.array([s.turned for s in seen], np.uint64).reshape(-1, 7),
+            measures=np.array([s.measures for s in seen], np.float32).reshape(-1, len(MEASURES)),
+            file_formats=tuple(s.file_format for s in seen),
+            cameras=tuple(f"{s.camera:016x}" if s.camera else "" for s in seen),
         ),
         excused=excused,
         digest="0" * 64,
@@ -55,6 +61,10 @@ def from_targets(targets, split=(), digests=(), **facts) -> Dataset:
         "histogram": np.full((n, 64), 1 / 64, np.float32),
         "grey_std": np.full(n, 40, np.float32),
         "notes": ("",) * n,
+        "turned_phash": rng.integers(0, 2**64, (n, 7), dtype=np.uint64),
+        "measures": np.tile(np.float32(SOUND_MEASURES), (n, 1)),
+        "file_formats": ("PNG",) * n,
+        "cameras": ("",) * n,
     }
     return Dataset(
         name="made",

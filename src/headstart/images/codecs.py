@@ -8,8 +8,10 @@ floats as 0..1 or 0..255, others from their smallest to their largest.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -46,6 +48,14 @@ class Samples:
     values: np.ndarray
     kind: str = ""
     ends: tuple[float, float] | None = None
+
+
+class Origin(NamedTuple):
+    """What a file tells of how its picture was taken and saved."""
+
+    camera: int = 0  # 64-bit digest of maker, model and software; 0 where it says nothing
+    taken_day: float = 0.0  # days since 1970; 0 where it says nothing
+    jpeg_quality: float = 0.0  # 1 to 100; 0 for no JPEG
 
 
 class Picture:
@@ -85,6 +95,10 @@ class Picture:
     def read_orientation(self) -> int:
         """The EXIF orientation, 1 to 8; 1 where none can be read. Right only after decoding."""
         return 1
+
+    def read_origin(self) -> Origin:
+        """How the picture was taken and saved, as far as the file tells. Right only after decoding."""
+        return Origin()
 
     def turn_upright(self, image: Image.Image) -> Image.Image:
         """Apply the EXIF orientation to a picture that was decoded (resized or not)."""
@@ -143,6 +157,12 @@ _TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def digest_camera(texts: Iterable[str]) -> int:
+    """64 bits of the SHA-256 of maker, model and software: the same for all pictures of one, and no name."""
+    stripped = [text.strip() for text in texts]
+    return int.from_bytes(hashlib.sha256("\0".join(stripped).encode()).digest()[:8], "big") if any(stripped) else 0
 
 
 def open_picture(content: bytes, max_pixels: int = MAX_PIXELS, ranges: PixelRanges = OWN_RANGES) -> Picture:

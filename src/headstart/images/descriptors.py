@@ -8,18 +8,22 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
 from headstart.core.storage.hashing import compute_digest
-from headstart.core.types import OWN_RANGES, DatasetFacts, PixelRanges
-from headstart.images.codecs import DEEP, FLOAT, NOTES, open_picture
+from headstart.core.types import MEASURES, OWN_RANGES, DatasetFacts, PixelRanges
+from headstart.images.codecs import DEEP, FLOAT, NOTES, Origin, open_picture
 
-REVISION = 4
+REVISION = 5
 BINS = 64
-ROW_WIDTH = BINS + 4 + 4 + 10
+DIGESTS = ("phash", "group", "camera", "file_format")  # 64 bits each, as turned hashes are
+TURNS = 7
+_INTEGERS = len(DIGESTS) + TURNS
+_NUMBERS = 10
+ROW_WIDTH = BINS + 4 * _INTEGERS + len(MEASURES) + _NUMBERS
 _SHIFTS = (48, 32, 16, 0)
 _SMALL = 64
 _HASH_SIDE = 32
@@ -37,6 +41,10 @@ class ImageDescriptors:
         notes: Bit `i` set: `codecs.NOTES[i]` was done.
         frame: The one that is used, from 0.
         group: What the file says that it belongs to (a patient), as a 64-bit digest; 0 where it says nothing.
+        turned: The 7 hashes of the picture mirrored and turned.
+        camera: 64-bit digest of what took and wrote it; 0 where the file says nothing.
+        file_format: `JPEG`, `DICOM`, …; at most 8 ASCII letters.
+        measures: (M,) float32 of `MEASURES`.
         n_bands: Bands of a file of many; 0 for grey and colour.
         value_range: Smallest and largest value beyond 8 bits a channel, but for a stray few; None without such.
     """
@@ -50,6 +58,10 @@ class ImageDescriptors:
     notes: int
     frame: int = 0
     group: int = 0
+    turned: tuple[int, ...] = (0,) * TURNS
+    camera: int = 0
+    file_format: str = ""
+    measures: np.ndarray = field(default_factory=lambda: np.zeros(len(MEASURES), np.float32))
     value_range: tuple[float, float] | None = None
     n_bands: int = 0
 
@@ -73,10 +85,15 @@ def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageD
     small = picture.turn_upright(image.reduce(factor) if factor > 1 else image)
     width, height = picture.size[::-1] if picture.read_orientation() >= 5 else picture.size
     grey = small.convert("L")
+    (phash, *turned), origin = perceptual_hashes(grey), picture.read_origin()
     return ImageDescriptors(
         width_px=width,
         height_px=height,
-        phash=perceptual_hash(grey),
+        phash=phash,
+        turned=tuple(turned),
+        camera=origin.camera,
+        file_format=picture.format,
+        measures=_measure_picture(small, grey, picture.turn_upright(_cut_corners(image)), origin),
         histogram=colour_histogram(np.asarray(small)),
         grey_std=float(np.asarray(grey).std(dtype=np.float64)),
         frames=picture.count_frames(),
@@ -104,15 +121,41 @@ def _dct_rows() -> np.ndarray:
     return rows
 
 
-def perceptual_hash(grey: Image.Image) -> int:
-    """64 bits: which of the 8 x 8 lowest cosine coefficients of the 32 x 32 picture lie above their median.
+def perceptual_hashes(grey: Image.Image) -> list[int]:
+    """Eight times 64 bits: of the picture, mirrored, turned by 180, upside down, and of these transposed.
 
-    The constant coefficient takes no part in the median, so that brightness does not matter (Zauner 2010).
+    A bit says which of the 8 x 8 lowest cosine coefficients of the 32 x 32 picture lie above their median. The constant
+    coefficient takes no part in the median, so that brightness does not matter (Zauner 2010). A mirrored picture has
+    the same coefficients, those of odd frequencies with the other sign.
     """
     small = np.asarray(grey.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR), dtype=np.float64)
     # a blank picture's coefficients are rounding noise: rounding makes them exactly zero
-    coefficients = np.round(_dct_rows() @ small @ _dct_rows().T, 6).ravel()
-    return int.from_bytes(np.packbits(coefficients > np.median(coefficients[1:])).tobytes(), "big")
+    coefficients, odd = np.round(_dct_rows() @ small @ _dct_rows().T, 6), (-1.0) ** np.arange(8)
+    mirrored, flipped = coefficients * odd, coefficients * odd[:, None]
+    every = np.stack([coefficients, mirrored, mirrored * odd[:, None], flipped])
+    rows = np.concatenate([every, every.transpose(0, 2, 1)]).reshape(8, -1)
+    bits = np.packbits(rows > np.median(rows[:, 1:], axis=1, keepdims=True), axis=1)
+    return [int.from_bytes(row.tobytes(), "big") for row in bits]
+
+
+def _cut_corners(image: Image.Image) -> Image.Image:
+    """2 x 2: the pixels in the corners."""
+    width, height = image.size
+    return Image.fromarray(
+        np.array([[image.getpixel((x, y)) for x in (0, width - 1)] for y in (0, height - 1)], np.uint8)
+    )
+
+
+def _measure_picture(small: Image.Image, grey: Image.Image, corners: Image.Image, origin: Origin) -> np.ndarray:
+    """(M,) float32 of `MEASURES`."""
+    pixels, levels = np.asarray(small, np.float32), np.asarray(grey, np.float32)
+    ring = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    inner = levels[1:-1, 1:-1]
+    curvature = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:] - 4 * inner
+    variance = float(levels.var(dtype=np.float64))
+    sharpness = float(curvature.var(dtype=np.float64)) / variance if variance > 0 and curvature.size else 0.0
+    own = [*np.percentile(levels, (5, 95)), sharpness, origin.jpeg_quality, origin.taken_day]
+    return np.array([*own, *ring.mean(axis=0), *np.asarray(corners).ravel()], np.float32)
 
 
 def cache_key(ranges: PixelRanges) -> str:
@@ -124,10 +167,12 @@ def cache_key(ranges: PixelRanges) -> str:
 
 def to_row(facts: ImageDescriptors) -> np.ndarray:
     """Facts as (ROW_WIDTH,) float32; integers in parts of 16 bits, which float32 holds exactly."""
-    parts = [digest >> shift & 0xFFFF for digest in (facts.phash, facts.group) for shift in _SHIFTS]
+    kind = int.from_bytes(facts.file_format.encode("ascii", "replace")[:8], "big")
+    integers = (facts.phash, facts.group, facts.camera, kind, *facts.turned)
+    parts = [integer >> shift & 0xFFFF for integer in integers for shift in _SHIFTS]
     numbers = [facts.width_px, facts.height_px, facts.grey_std, facts.frames, facts.frame, facts.notes]
     numbers += [facts.value_range is not None, *(facts.value_range or (0.0, 0.0)), facts.n_bands]
-    return np.concatenate([facts.histogram, np.array(parts + numbers, dtype=np.float32)])
+    return np.concatenate([facts.histogram, np.array(parts, np.float32), facts.measures, np.array(numbers, np.float32)])
 
 
 def read_band_counts(rows: np.ndarray) -> np.ndarray:
@@ -148,9 +193,9 @@ def find_deep(rows: np.ndarray) -> np.ndarray:
 def read_columns(rows: np.ndarray, file_bytes: np.ndarray) -> tuple[DatasetFacts, tuple[str, ...]]:
     """The facts (N, ROW_WIDTH) that `to_row` wrote as columns, with bytes of files (N,); and N groups, empty where
     a file says nothing."""
-    parts = rows[:, BINS : BINS + 8].astype(np.uint64).reshape(-1, 2, 4)
-    phash, group = (parts << np.array(_SHIFTS, np.uint64)).sum(axis=2, dtype=np.uint64).T
-    width, height, grey_std, frames, _, notes, _, _, _, n_bands = rows[:, BINS + 8 :].T
+    integers = _read_integers(rows)
+    phash, group, camera, file_format = integers[:, : len(DIGESTS)].T
+    width, height, grey_std, frames, _, notes, _, _, _, n_bands = rows[:, -_NUMBERS:].T
     texts = [""] * len(rows)
     for at in np.flatnonzero((notes > 0) | (frames > 1) | (n_bands > 0)).tolist():
         texts[at] = sys.intern(from_row(rows[at]).note)
@@ -162,17 +207,33 @@ def read_columns(rows: np.ndarray, file_bytes: np.ndarray) -> tuple[DatasetFacts
         histogram=rows[:, :BINS],
         grey_std=grey_std.copy(),
         notes=tuple(texts),
+        turned_phash=integers[:, len(DIGESTS) :],
+        measures=rows[:, -_NUMBERS - len(MEASURES) : -_NUMBERS],
+        file_formats=tuple(sys.intern(_read_name(name)) for name in file_format.tolist()),
+        cameras=_format_digests(camera),
     )
-    return facts, tuple(f"{digest:016x}" if digest else "" for digest in group.tolist())
+    return facts, _format_digests(group)
+
+
+def _read_integers(rows: np.ndarray) -> np.ndarray:
+    """(N, `_INTEGERS`) uint64."""
+    parts = rows[:, BINS : BINS + 4 * _INTEGERS].astype(np.uint64).reshape(len(rows), _INTEGERS, 4)
+    integers: np.ndarray = (parts << np.array(_SHIFTS, np.uint64)).sum(axis=2, dtype=np.uint64)
+    return integers
+
+
+def _read_name(integer: int) -> str:
+    return integer.to_bytes(8, "big").lstrip(b"\0").decode("ascii")
+
+
+def _format_digests(digests: np.ndarray) -> tuple[str, ...]:
+    return tuple(sys.intern(f"{digest:016x}") if digest else "" for digest in digests.tolist())
 
 
 def from_row(row: np.ndarray) -> ImageDescriptors:
     """The facts that `to_row` wrote."""
-    phash, group = (
-        sum(int(part) << shift for part, shift in zip(parts, _SHIFTS, strict=True))
-        for parts in (row[BINS : BINS + 4].tolist(), row[BINS + 4 : BINS + 8].tolist())
-    )
-    width, height, grey_std, frames, frame, notes, is_deep, low, high, n_bands = row[BINS + 8 :].tolist()
+    phash, group, camera, file_format, *turned = _read_integers(row[None])[0].tolist()
+    width, height, grey_std, frames, frame, notes, is_deep, low, high, n_bands = row[-_NUMBERS:].tolist()
     return ImageDescriptors(
         width_px=int(width),
         height_px=int(height),
@@ -182,6 +243,10 @@ def from_row(row: np.ndarray) -> ImageDescriptors:
         frames=int(frames),
         frame=int(frame),
         group=group,
+        turned=tuple(turned),
+        camera=camera,
+        file_format=_read_name(file_format),
+        measures=np.array(row[-_NUMBERS - len(MEASURES) : -_NUMBERS]),
         notes=int(notes),
         value_range=(low, high) if is_deep else None,
         n_bands=int(n_bands),

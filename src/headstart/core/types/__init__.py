@@ -15,7 +15,7 @@ from headstart.core.types.backbone import (
     PixelRanges,
 )
 from headstart.core.types.command import Command
-from headstart.core.types.dataset import Dataset, DatasetFacts, PictureReading, SkippedFile
+from headstart.core.types.dataset import MEASURES, Dataset, DatasetFacts, PictureReading, SkippedFile
 from headstart.core.types.embedding import Embeddings, EmbedKey
 from headstart.core.types.explanation import Explained, MapRow
 from headstart.core.types.export import Export, Exported, ScoreChange
@@ -69,7 +69,7 @@ __all__ = ["Audit", "AuditInput", "DataCheck", "Finding", "Outcome", "Splits"]
 __all__ += ["BackboneSource", "BackboneSpec", "Capabilities", "FeatureLevel", "InputSpec"]
 __all__ += ["OWN_RANGES", "PixelRanges"]
 __all__ += ["Command"]
-__all__ += ["Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
+__all__ += ["MEASURES", "Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow"]
 __all__ += ["Export", "Exported", "ScoreChange"]

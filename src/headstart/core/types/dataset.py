@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from headstart.core.types.backbone import OWN_RANGES, InputSpec, PixelRanges
@@ -10,6 +10,19 @@ from headstart.core.types.task import TASKS, Task
 
 if TYPE_CHECKING:
     import numpy as np
+
+CORNERS = ("top_left", "top_right", "bottom_left", "bottom_right")
+CHANNELS = ("red", "green", "blue")
+# Numbers that one decode measures of each picture, beside those with a name of their own in `DatasetFacts`.
+MEASURES = (
+    "grey_low",  # 5 % of the grey levels 0..255 lie below
+    "grey_high",  # 5 % lie above
+    "sharpness",  # variance of the Laplacian of the small grey picture, by that of its levels
+    "jpeg_quality",  # 1..100 by the quantisation tables; 0 where the file is no JPEG
+    "taken_day",  # days since 1970 by the EXIF data; 0 where they say nothing
+    *(f"border_{channel}" for channel in CHANNELS),  # mean of the outermost ring of the small picture
+    *(f"{corner}_{channel}" for corner in CORNERS for channel in CHANNELS),  # one pixel of the decoded picture
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +55,22 @@ class DatasetFacts:
     histogram: np.ndarray  # (N, 64) float32, 4 x 4 x 4 RGB colour histogram; each row sums to 1
     grey_std: np.ndarray  # (N,) float32, standard deviation of the grey levels 0..255 (0 = a blank picture)
     notes: tuple[str, ...]  # N strings, empty or how the picture was read: "alpha on white", "first of 12 frames", …
+    # Of runs of earlier releases the rest is empty.
+    turned_phash: np.ndarray = field(default_factory=lambda: _make_empty(7))  # (N, 7) uint64, mirrored and turned
+    measures: np.ndarray = field(default_factory=lambda: _make_empty(len(MEASURES)))  # (N, M) float32 of `MEASURES`
+    file_formats: tuple[str, ...] = ()  # N names: `JPEG`, `DICOM`, …
+    cameras: tuple[str, ...] = ()  # N digests of maker, model and software, empty where the file says nothing
+
+    def get_measure(self, name: str) -> np.ndarray:
+        """(N,) float32 of one of `MEASURES`."""
+        column: np.ndarray = self.measures[:, MEASURES.index(name)]
+        return column
+
+
+def _make_empty(width: int) -> np.ndarray:
+    import numpy as np
+
+    return np.empty((0, width))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

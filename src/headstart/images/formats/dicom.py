@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from headstart.images import isolated_decoding
-from headstart.images.codecs import Samples
+from headstart.images.codecs import Origin, Samples, digest_camera
 from headstart.images.file_formats import PictureFormat
 from headstart.images.medical_picture import SETTINGS, MedicalPicture
 from headstart.images.medical_values import (
@@ -24,6 +24,7 @@ from headstart.images.medical_values import (
 )
 
 _OWNERS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")  # the first that is there is the group
+_SCANNER = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
 
 
 class DicomPicture(MedicalPicture):
@@ -44,6 +45,10 @@ class DicomPicture(MedicalPicture):
         by_gdcm = partial(isolated_decoding.decode_frame, self._content, self.frame)
         values, kind, ends = read_dicom_values(self._file, self.frame, self.ranges.window, by_gdcm)
         return Samples(values=values, kind=kind, ends=ends)
+
+    def read_origin(self) -> Origin:
+        """The scanner; dates of patients are not read."""
+        return Origin(digest_camera(str(self._file.get(name) or "") for name in _SCANNER))
 
 
 def _digest_owner(file: Any) -> int:
