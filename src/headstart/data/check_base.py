@@ -44,11 +44,10 @@ class Check:
         return Outcome(code=self.code, name=self.name, status="skipped", why=why)
 
     def make_finding(self, severity: str, sentence: str, fix: str, **about: Any) -> Finding:
-        """One finding; `about` gives `rows` or `uris`."""
-        rows = tuple(int(row) for row in about.get("rows", ()))
-        return Finding(
-            code=self.code, severity=severity, sentence=sentence, rows=rows, uris=tuple(about.get("uris", ())), fix=fix
-        )
+        """One finding; `about` gives any of its other fields."""
+        about |= {name: tuple(map(int, about[name])) for name in ("rows", "remove_rows") if name in about}
+        about |= {name: tuple(about[name]) for name in ("uris", "likelier_classes") if name in about}
+        return Finding(code=self.code, severity=severity, sentence=sentence, fix=fix, **about)
 
     def make_outcome(self, findings: Sequence[Finding], links: Links = ()) -> Outcome:
         """An issue, or a tip when all findings are mere information."""

@@ -21,6 +21,8 @@ class Finding:
     rows: tuple[int, ...] = ()
     uris: tuple[str, ...] = ()
     fix: str = ""
+    remove_rows: tuple[int, ...] = ()  # those of `rows` that are offered to be left out
+    likelier_classes: tuple[str, ...] = ()  # of labels in doubt: one for each of `rows`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
