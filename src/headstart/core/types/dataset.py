@@ -17,7 +17,7 @@ CHANNELS = ("red", "green", "blue")
 MEASURES = (
     "grey_low",  # 5 % of the grey levels 0..255 lie below
     "grey_high",  # 5 % lie above
-    "sharpness",  # variance of the Laplacian of the small grey picture, by that of its levels
+    "sharpness",  # energy of the Laplacian of the small grey picture, by that of its gradient
     "jpeg_quality",  # 1..100 by the quantisation tables; 0 where the file is no JPEG
     "taken_day",  # days since 1970 by the EXIF data; 0 where they say nothing
     *(f"border_{channel}" for channel in CHANNELS),  # mean of the outermost ring of the small picture

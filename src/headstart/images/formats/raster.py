@@ -7,9 +7,10 @@ profile. Of 16-bit colour Pillow keeps the high bytes: the low ones are read by 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -164,10 +165,13 @@ class RasterPicture(Picture):
 
     def read_origin(self) -> Origin:
         """See `Picture.read_origin`; what broken metadata say counts as nothing."""
-        quality = estimate_jpeg_quality(tables[0]) if (tables := getattr(self._image, "quantization", {})) else 0.0
+        quality = (
+            estimate_jpeg_quality(tuple(tables[0])) if (tables := getattr(self._image, "quantization", {})) else 0.0
+        )
         try:
             with silence_readers():
-                exif = self._image.getexif()
+                if not (exif := self._image.getexif()):
+                    return Origin(jpeg_quality=quality)
                 day = _parse_day(exif.get_ifd(_EXIF).get(_TAKEN) or exif.get(_CHANGED))
                 texts = [str(exif.get(tag, "")) for tag in _CAMERA]
         except Exception:
@@ -269,7 +273,8 @@ def _swap_byte_order(args: Any) -> Any:
     return f"{layout};16{'L' if order == 'B' else 'B'}"
 
 
-def estimate_jpeg_quality(table: Sequence[int]) -> float:
+@functools.lru_cache(maxsize=64)
+def estimate_jpeg_quality(table: tuple[int, ...]) -> float:
     """1 to 100 by the first quantisation table (64), as the Independent JPEG Group scales its own (ITU-T T.81, K.1)."""
     unclipped = [(q, usual) for q, usual in zip(table, _USUAL_TABLE, strict=True) if 1 < q < 255]
     if not unclipped:
