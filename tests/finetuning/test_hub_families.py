@@ -26,6 +26,7 @@ pytestmark = [  # warnings of what the tests ask of KerasHub itself
 ]
 FAST = ("vgg", "vit")
 STRIDES = {8: "stage3", 16: "stage4"}
+NORMS = ("resnet", "vit", "swin")  # trained by their norms alone too: batch norm, layer norm, and that of windows
 CLASS_TOKEN = ("vit", "deit", "dinov2", "dinov3")
 PLAIN = InputSpec(
     size_px=SIDE,
@@ -121,7 +122,7 @@ def test_fine_tuning_moves_what_it_should(family, opened):
     y = np.eye(2, dtype=np.float32)
     depths = (spec.depths[0].name, "last")
     check(model, spec, x, Recipe(depths=depths, blocks=1), y)
-    if family != "vgg":
+    if family in NORMS:
         check(model, spec, x, Recipe(depths=("last",), strategy="norms", part="all"), y)
     # KerasHub's own enable_lora attaches nothing to ResNet, Swin and DINOv3, and says nothing
     net = check(model, spec, x, Recipe(depths=("last",), strategy="lora", part="all"), y)
