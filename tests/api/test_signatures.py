@@ -29,6 +29,7 @@ LOOSER = {
     "max_latency",
     "max_size",
     "costs",
+    "exclude",
     "images",
     "order",
 }  # numbers, lists and paths go too

@@ -137,6 +137,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("--trials", "4", "--domain", "digits", "--track", "tensorboard", "--profile", "--from-names"),
         *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB", "--coverage", "0.8"),
         *("--resize", "pad", "--no-thumbnails", "--window", "lung", "--slice", "middle", "--images", "pictures"),
+        *("--exclude", "fixes.csv"),
         *("--path", "file", "--target", "kind", "--split", "part", "--group", "patient", "--weight", "w"),
         *("--time", "date", "--merge-labels", "--bands", "4,3,2", "--task", "auto", "--order", "low,high"),
     ]

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
@@ -65,6 +65,7 @@ def fit(
     bands: str | Sequence[int] = "auto",
     no_thumbnails: bool = False,
     costs: str | Path = "",
+    exclude: str | Path = "",
     images: str | Path = "",
     path: str = "",
     target: str = "",
@@ -116,6 +117,7 @@ def fit(
         bands: bands of every picture that are read, by number: 4,3,2 for red, green and blue; triples: three at a time.
         no_thumbnails: keep no small copies of pictures: not in the run, its page or its heat maps.
         costs: CSV file: first row and column class names, cell = cost of answering column for row.
+        exclude: CSV file of pictures to leave out, as `audit --fix-list` offers them.
         images: folder where the relative paths of a table start; its own folder when empty.
         path: column of a table with the paths of pictures; found by its name when empty.
         target: column of a table with the labels, or several of yes and no with commas between; found by its name
@@ -202,18 +204,35 @@ def audit(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
+    fail_on: Literal["error", "warning"] = "error",
+    fix_list: str | Path | None = None,
     **settings: Unpack[jobs.Settings],
 ) -> dict[str, Any]:
-    """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings."""
-    from headstart.core.storage.serialization import as_json
+    """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings.
 
-    with _open_steps(data, out, console, settings) as steps:
-        audits = (steps.files_audit, steps.quick_vectors_audit)
+    Findings of severity `error` end it before the vectors. `failed` names the checks with one of severity `fail_on` or
+    worse; nothing is raised for them. `fix_list` is a new CSV file for the fixes that are offered.
+    """
+    from headstart.core.storage.serialization import as_json
+    from headstart.data import fix_list as fixes
+    from headstart.data.audit import list_failed
+
+    if fix_list:
+        fixes.require_new_file(Path(fix_list))
+    with _open_steps(data, out, console, settings, only_audits=True) as steps:
+        outcomes = list(steps.files_audit.outcomes)
+        if not list_failed(outcomes, "error"):
+            outcomes += steps.quick_vectors_audit.outcomes
+        if fix_list:
+            sentence = fixes.write_fix_list(Path(fix_list), steps.pictures, outcomes)
+            steps.ctx.console.print_line("fixes", sentence)
         return {
             "run": steps.ctx.run.path.as_posix(),
             "pictures": len(steps.pictures.uris),
             "excused": as_json(steps.pictures.excused),
-            "outcomes": as_json([outcome for audit in audits for outcome in audit.outcomes]),
+            "outcomes": as_json(outcomes),
+            "fail_on": fail_on,
+            "failed": list_failed(outcomes, fail_on),
         }
 
 
@@ -391,17 +410,20 @@ def _open_steps(
     settings: Mapping[str, Any],
     *,
     training: bool = False,
-    callbacks: Sequence[Any] = (),
     again: bool = False,
     reaching: bool = False,
+    only_audits: bool = False,
+    callbacks: Sequence[Any] = (),
 ) -> Iterator[FitSteps]:
     """The steps at their beginning, on one thread of linear algebra: no result depends on the number of cores."""
     from headstart.core import blas_threads
 
     console = console or Console()
-    job, path = _check_request(data, out, console, settings, training=training, callbacks=callbacks, reaching=reaching)
+    how: dict[str, Any] = {"training": training, "reaching": reaching, "needs_labels": not only_audits}
+    job, path = _check_request(data, out, console, settings, callbacks, **how)
     with open_run(path, job, console, again=again) as ctx, blas_threads.single_blas_thread():
         ctx.keeps_times, ctx.reaches_out = not training and Run(path).finished, reaching
+        ctx.only_audits = only_audits
         yield FitSteps(ctx)
 
 
@@ -410,17 +432,14 @@ def _check_request(
     out: str | Path | None,
     console: Console,
     settings: Mapping[str, Any],
-    *,
-    training: bool,
-    fetching: bool = True,
     callbacks: Sequence[Any] = (),
-    reaching: bool = False,
+    **how: bool,
 ) -> tuple[Job, Path]:
     extras.require_extra("fit", "learning from pictures")
     job = jobs.read_settings({"data": str(data), **settings})
     path = Path(out) if out else find_free_folder(Path(resolve_location(job.data)).name, job)
     problems = find_callback_problems(callbacks, job.strategy)
-    problems += preflight(job, path, console, training=training, fetching=fetching, reaching=reaching)
+    problems += preflight(job, path, console, **how)
     if problems:
         raise make_error(problems)
     for doubt in jobs.find_recipe_doubts(job):

@@ -39,17 +39,21 @@ def preflight(
     training: bool = False,
     fetching: bool = True,
     reaching: bool = False,
+    needs_labels: bool = True,
 ) -> list[Problem]:
     """Everything that is wrong with a request; `training` looks at what only a whole fit uses too.
 
     With `fetching` a named backbone of which nothing is known before it is here may be fetched, if nothing else is
     wrong. With `reaching` the recommended backbones count as candidates.
     """
-    from headstart.data.reading.records import require_readable
+    from headstart.data.fix_list import read_fix_list
+    from headstart.data.reading.records import NoLabelsError, require_readable
 
+    unreadable = _catch(require_readable, job)
     problems = [
         *jobs.find_problems(job),
-        *_catch(require_readable, job),
+        *(problem for problem in unreadable if needs_labels or problem.kind is not NoLabelsError),
+        *(_catch(read_fix_list, Path(job.exclude)) if job.exclude else []),
         *_catch(require_outside, run, job.data),
         *_catch(require_free_folder, run),
     ]
@@ -108,6 +112,8 @@ def require_fitting_settings(job: Job, data: Dataset) -> None:
     from headstart.heads.decision_rule import require_rule
     from headstart.selection.probe.prototypes import require_possible
 
+    if not data.learning_task.is_learnt:
+        return
     if problems := find_task_problems(job, data.learning_task):
         raise make_error(problems)
     require_rule(job, data.class_names)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
+from headstart.core.errors import GateFailed
 from headstart.core.job import READING_SETTINGS
 from headstart.core.storage.files import format_printable
 
@@ -17,6 +18,7 @@ class StepCommand:
 
     name: str
     settings: tuple[str, ...]  # of a job, those that matter here besides how DATA is read
+    own_options: tuple[str, ...] = ()  # of the function, those that are no settings
     interruption_note = RESUME_NOTE
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -28,14 +30,28 @@ class StepCommand:
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
-        """Run the steps up to this one; the result ends with the run folder, which holds all of it."""
+        """Run the steps up to this one; the result ends with the run folder, which holds all of it.
+
+        Raises:
+            GateFailed: The result does not pass, and is no JSON, which says so itself.
+        """
         from headstart.api import commands
 
         data, settings = options.read_request(args)
         console = options.make_console(args)
-        result = getattr(commands, self.name)(data, out=args.out, console=console, **settings)
+        own = {name: getattr(args, name) for name in self.own_options}
+        result = getattr(commands, self.name)(data, out=args.out, console=console, **own, **settings)
         console.print_result(f"{self.format_result(result)}\n\nrun  {format_printable(result['run'])}", result)
+        try:
+            self.require_passed(result)
+        except GateFailed as err:
+            if not args.json:
+                raise
+            return err.exit_code
         return 0
+
+    def require_passed(self, result: dict[str, Any]) -> None:
+        """Raise GateFailed where a result does not pass."""
 
     def format_result(self, result: dict[str, Any]) -> str:
         """The result for people."""

@@ -34,11 +34,11 @@ Resize = Literal["auto", "crop", "pad", "squash"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
 FilePath: TypeAlias = str  # a setting of this type names a file; who answers for others checks it
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-PATH_SETTINGS = ("data", "costs", "images")
+PATH_SETTINGS = ("data", "costs", "exclude", "images")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
 TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
 # What every command that reads DATA takes.
-READING_SETTINGS = (*TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands")
+READING_SETTINGS = ("exclude", *TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands")
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -93,6 +93,7 @@ class Job:
     )
     no_thumbnails: bool = _option(False, "keep no small copies of pictures: not in the run, its page or its heat maps")
     costs: FilePath = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
+    exclude: FilePath = _option("", "CSV file of pictures to leave out, as `audit --fix-list` offers them")
     images: FilePath = _option("", "folder where the relative paths of a table start; its own folder when empty")
     path: str = _option("", "column of a table with the paths of pictures; found by its name when empty")
     target: str = _option(
@@ -158,6 +159,7 @@ class Settings(TypedDict, total=False):
     bands: str | Sequence[int]
     no_thumbnails: bool
     costs: str | Path
+    exclude: str | Path
     images: str | Path
     path: str
     target: str

@@ -15,7 +15,7 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.console import Console
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, UsageError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
@@ -24,6 +24,8 @@ from headstart.data.check_base import format_count
 from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 from headstart.data.groups import find_groups, join_clusters
 
+SEVERITIES = ("error", "warning")  # that may fail an audit, the worst first
+
 
 def audit_dataset(
     data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, before: Audit | None = None
@@ -31,7 +33,7 @@ def audit_dataset(
     """Run all checks of a phase: `vectors`, on the last feature level, where there are `embeddings`, else `files`.
 
     Raises:
-        DataError: With every finding that makes fitting impossible.
+        DataError: With every finding that makes fitting impossible; not where nothing but an audit is asked for.
     """
     phase = "files" if embeddings is None else "vectors"
     audit_input = _make_audit_input(data, ctx.job.folds, embeddings)
@@ -41,8 +43,17 @@ def audit_dataset(
     audit = Audit(phase=phase, outcomes=outcomes, clusters=clusters)
     serialization.save_value(audit, ctx.make_step_folder("audit"), name=phase)
     _print_outcomes(audit, len(refused), ctx.console)
-    _require_no_error(outcomes)
+    if not ctx.only_audits:
+        _require_no_error(outcomes)
     return audit
+
+
+def list_failed(outcomes: Iterable[Outcome], severity: str) -> list[str]:
+    """Codes of the checks with a finding of a severity or worse, each once."""
+    if severity not in SEVERITIES:
+        raise UsageError(f"`{severity}` is none of {', '.join(SEVERITIES)}", where="--fail-on")
+    failing = SEVERITIES[: SEVERITIES.index(severity) + 1]
+    return [each.code for each in outcomes if any(finding.severity in failing for finding in each.findings)]
 
 
 def load_checks(phase: str) -> list[DataCheck]:

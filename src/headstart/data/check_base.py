@@ -23,10 +23,13 @@ class Check:
     phase: str
     look: Callable[[Check, AuditInput], Outcome]
     of_classes: bool = False  # whether it asks about classes
+    of_labels: bool = False  # whether it asks about labels of any kind
 
     def __call__(self, audit_input: AuditInput) -> Outcome:
         """Look at the data and say how it ended."""
         task = audit_input.data.learning_task
+        if not task.is_learnt and (self.of_labels or self.of_classes):
+            return self.make_not_applicable("there are no labels")
         if self.of_classes and not task.has_classes:
             return self.make_not_applicable(f"the targets are {task.answers}, and it asks about classes")
         return self.look(self, audit_input)

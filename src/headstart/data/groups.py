@@ -57,7 +57,7 @@ def can_judge(data: Dataset) -> bool:
     Where others have more, or splits are given, the data check D003 asks for more pictures of that class instead.
     """
     if not data.learning_task.has_classes:
-        return True
+        return data.learning_task.is_learnt
     counts = np.bincount(np.asarray(data.targets))
     counts = counts[counts > 0]
     return bool(any(data.split) or counts.min() > 1 or np.median(counts) >= FEW)

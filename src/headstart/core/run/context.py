@@ -30,6 +30,7 @@ class Context:
     callbacks: tuple[Any, ...] = ()  # of Keras, for the final training; no part of the job
     reaches_out: bool = False  # `auto` may fetch recommended backbones
     tuned_heads: dict[bytes, Any] = field(default_factory=dict)  # so far in this process, by what they learnt from
+    only_audits: bool = False  # what nothing can be learnt from is told and not refused
     keeps_times: bool = False  # of a finished run, whose steps are taken again to show them
 
     @property

@@ -97,6 +97,12 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def forget_decisions(self) -> None:
+        """Begin anew, in the same folder."""
+        with translate_disk_errors(self.path):
+            (self.path / "decisions.jsonl").unlink(missing_ok=True)
+        self._decisions = None
+
     def remove_contents(self) -> None:
         """Remove what headstart wrote here; other files stay."""
         with translate_disk_errors(self.path):

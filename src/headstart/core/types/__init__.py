@@ -49,7 +49,7 @@ from headstart.core.types.result import (
     list_verdicts,
 )
 from headstart.core.types.score import CalibrationBin, Score, Verdict
-from headstart.core.types.task import CLASSIFICATION, MULTILABEL, ORDINAL, REGRESSION, TASKS, Task
+from headstart.core.types.task import CLASSIFICATION, MULTILABEL, ORDINAL, REGRESSION, TASKS, UNLABELLED, Task
 from headstart.core.types.training import (
     ClassScores,
     Diagnosis,
@@ -79,7 +79,7 @@ __all__ += ["NO_LABEL", "PRESENT", "UNKNOWN", "AnswerLayout", "Prediction", "Zer
 __all__ += ["RankRow", "Ranking"]
 __all__ += ["AblationRow", "Calibrated", "Evaluation", "FitResult", "OodDetector", "UncertaintyReport", "list_verdicts"]
 __all__ += ["CalibrationBin", "Score", "Verdict"]
-__all__ += ["CLASSIFICATION", "MULTILABEL", "ORDINAL", "REGRESSION", "TASKS", "Task"]
+__all__ += ["CLASSIFICATION", "MULTILABEL", "ORDINAL", "REGRESSION", "TASKS", "UNLABELLED", "Task"]
 __all__ += ["ClassScores", "Diagnosis", "EpochRow", "EpochScores", "FineTuningResult", "LabelScores", "ModelCheck"]
 __all__ += ["NumberScores"]
 __all__ += ["TrainingInput", "TrainingLog", "Trial", "TunedNetwork"]

@@ -30,8 +30,8 @@ class SkippedFile:
     """A file on disk, or a row of a table, that is not used, with the reason.
 
     `reason` of a file is `empty_file`, `not_a_picture`, `truncated`, `too_many_pixels`, `permission`, `symlink_loop`,
-    `hidden`, `outside_a_class`, `missing` or `unreadable`; of a row of a table `malformed_row`, `no_path`, `no_split`,
-    `no_weight`, `no_time`, `no_label`, `two_labels` or `duplicate_row`.
+    `hidden`, `outside_a_class`, `missing`, `unreadable`, or `excluded`, which was asked for; of a row of a table
+    `malformed_row`, `no_path`, `no_split`, `no_weight`, `no_time`, `no_label`, `two_labels` or `duplicate_row`.
     """
 
     uri: str  # path relative to the data set's root, `/` between parts

@@ -26,11 +26,12 @@ class Task:
     has_classes: bool = False  # one class a picture
     ordered: bool = False  # whether the classes have an order, in which they are named
     has_labels: bool = False  # any number of labels a picture
+    is_learnt: bool = True  # whether there is anything to learn
 
     @property
     def is_number(self) -> bool:
         """Whether an answer is a number."""
-        return not (self.has_classes or self.has_labels)
+        return self.is_learnt and not (self.has_classes or self.has_labels)
 
 
 CLASSIFICATION = Task(
@@ -80,4 +81,5 @@ MULTILABEL = Task(
     unused_fields=("sampling",),
     has_labels=True,
 )
-TASKS = {task.name: task for task in (CLASSIFICATION, ORDINAL, REGRESSION, MULTILABEL)}
+UNLABELLED = Task(name="unlabelled", metrics=(), shown=(), curve="", headline=(), answers="nothing", is_learnt=False)
+TASKS = {task.name: task for task in (CLASSIFICATION, ORDINAL, REGRESSION, MULTILABEL, UNLABELLED)}

@@ -7,7 +7,7 @@ from collections import Counter
 from headstart.core.types import AuditInput, Outcome, SkippedFile
 from headstart.data.check_base import Check, format_count, format_names
 
-HARMLESS = ("hidden",)  # nobody expects these to be pictures of the set
+HARMLESS = ("hidden", "excluded")  # nobody expects these to be pictures of the set
 
 
 def _check_skipped_files(check: Check, audit_input: AuditInput) -> Outcome:

@@ -50,4 +50,4 @@ def _make_hopeless_finding(check: Check, audit_input: AuditInput, rows: np.ndarr
     return check.make_finding(severity, sentence, fix, rows=class_rows, uris=[data.uris[row] for row in class_rows])
 
 
-PLUGIN = Check("D003", "few pictures in a class", "files", _check_few_pictures)
+PLUGIN = Check("D003", "few pictures in a class", "files", _check_few_pictures, of_labels=True)

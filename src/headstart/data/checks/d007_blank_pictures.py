@@ -19,7 +19,8 @@ def _check_blank_pictures(check: Check, audit_input: AuditInput) -> Outcome:
         )
     share = len(blank) / len(spread)
     sentence = f"{format_count(len(blank))} ({share:.1%}) of one even grey level ({format_uris(data, blank)})"
-    return check.make_issue(sentence, "take them away, unless an empty picture is what the class means", rows=blank)
+    fix = "take them away, unless an empty picture is what the class means"
+    return check.make_issue(sentence, fix, rows=blank, remove_rows=blank)
 
 
 PLUGIN = Check("D007", "blank pictures", "files", _check_blank_pictures)

@@ -22,4 +22,4 @@ def _check_two_labels(check: Check, audit_input: AuditInput) -> Outcome:
     return check.make_issue(sentence, fix, rows=np.concatenate(groups), links=link_groups(groups))
 
 
-PLUGIN = Check("D102", "exact duplicates under two labels", "files", _check_two_labels)
+PLUGIN = Check("D102", "exact duplicates under two labels", "files", _check_two_labels, of_labels=True)

@@ -14,10 +14,10 @@ from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import list_location, require_address
 from headstart.core.storage.locations.listing import FolderListing
 from headstart.core.storage.locations.names import is_reachable, is_remote, split_archive
-from headstart.core.types import SkippedFile
+from headstart.core.types import UNLABELLED, SkippedFile
 from headstart.data.reading.file_inspection import lower_suffix
-from headstart.data.reading.folder_layout import FolderLayout, detect_layout, is_unlabelled
-from headstart.data.reading.records import FOLDERS, Labelling, Listing, Record
+from headstart.data.reading.folder_layout import FolderLayout, detect_layout, find_split, is_unlabelled
+from headstart.data.reading.records import FOLDERS, Labelling, Listing, NoLabelsError, Record
 
 _FORM = "give the folder that holds one sub-folder a class, or train/ val/ test/ above them"
 
@@ -45,7 +45,7 @@ class ClassFolders:
             root=root,
             uris=listing.uris,
             skipped=listing.skipped,
-            label_pictures=partial(_label_pictures, root, listing),
+            label_pictures=partial(_label_pictures, root, listing, job.task),
         )
 
 
@@ -71,8 +71,12 @@ def _require_root(location: str) -> str:
 
 
 def _label_pictures(
-    root: str, listing: FolderListing, pictures: Sequence[str], skipped: Sequence[SkippedFile]
+    root: str, listing: FolderListing, task: str, pictures: Sequence[str], skipped: Sequence[SkippedFile]
 ) -> Labelling:
+    if task == UNLABELLED.name:
+        sides = [find_split(uri.partition("/")[0]) or "" if "/" in uri else "" for uri in pictures]
+        splits = sides if all(sides) and "train" in sides else [""] * len(sides)
+        return Labelling(records=[Record(uri, (), side) for uri, side in zip(pictures, splits, strict=True)], task=task)
     layout = detect_layout(pictures, packed=split_archive(root) is not None)
     places = {uri: place for uri in pictures if (place := layout.find_place(uri)) is not None}
     outside = [_skip_outside(uri, layout) for uri in pictures if uri not in places]
@@ -104,10 +108,11 @@ def _require_classes(
     skipped: Sequence[SkippedFile],
     picture_classes: Sequence[str],
 ) -> None:
-    folder, hint = format_printable(root), _FORM
+    folder, hint, error = format_printable(root), _FORM, DataError
     if not pictures:
         problem = f"there is no usable picture in `{folder}`: {_format_contents(listing, skipped)}"
     elif not picture_classes:
+        error = NoLabelsError
         problem = f"all {len(pictures):,} pictures lie directly in `{folder}`, none in a sub-folder named for its class"
     elif len(set(picture_classes)) < 2:
         name, hint = format_printable(picture_classes[0]), f"at least two are needed; {_FORM}"
@@ -117,7 +122,7 @@ def _require_classes(
         hint = f"at least two are needed; give `{folder}/{name}` if its sub-folders are classes" if below else hint
     else:
         return
-    raise DataError(problem, where=folder, hint=hint, problems=[file.cells for file in skipped])
+    raise error(problem, where=folder, hint=hint, problems=[file.cells for file in skipped])
 
 
 def _format_contents(listing: FolderListing, skipped: Sequence[SkippedFile]) -> str:

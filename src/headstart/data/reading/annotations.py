@@ -18,9 +18,9 @@ from headstart.core.job import Job, format_flag
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import list_location
 from headstart.core.storage.locations.names import is_reachable, is_remote
-from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, SkippedFile
+from headstart.core.types import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, UNLABELLED, SkippedFile
 from headstart.data.reading import label_texts
-from headstart.data.reading.records import Labelling, Listing, Record, sort_by_bytes
+from headstart.data.reading.records import Labelling, Listing, NoLabelsError, Record, sort_by_bytes
 from headstart.data.reading.root_search import PictureRoot, find_root
 from headstart.images.file_formats import has_picture_suffix
 
@@ -84,7 +84,9 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     root = find_root(annotations.paths, annotations.base or find_base(source, job), str(source), trim=bool(job.images))
     records, label_notes = label_texts.clean_labels(annotations.make_records(root.uris), merge=job.merge_labels)
     chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers, join=job.task == MULTILABEL.name)
-    if job.task not in ("auto", MULTILABEL.name):
+    if job.task == UNLABELLED.name:
+        chosen, unlabelled = {record.uri: record for record in reversed(records) if not record.labels}, []
+    if job.task not in ("auto", MULTILABEL.name, UNLABELLED.name):
         _require_single_labels(chosen.values(), source, job.task)
     notes = [*annotations.notes, *root.notes, *label_notes]
     if job.images and not is_remote(root.base) and (others := _count_others(root, leave_out)):
@@ -167,8 +169,10 @@ def _make_labeller(
 
     def label_pictures(pictures: Sequence[str], skipped: Sequence[SkippedFile]) -> Labelling:
         records = [chosen[uri] for uri in pictures if uri in chosen]
+        if job.task == UNLABELLED.name:
+            return Labelling(records=records, task=job.task, notes=notes)
         unlabelled = [uri for uri in pictures if uri not in chosen]
-        _require_labels(records, skipped, source)
+        _require_labels(records, skipped, source, NoLabelsError if unlabelled else DataError)
         labels = [record.labels for record in records]
         task, why = label_texts.infer_task(labels) if job.task == "auto" else (job.task, "as asked for")
         if annotations.names_classes and job.task == "auto" and task == REGRESSION.name:
@@ -176,7 +180,11 @@ def _make_labeller(
         label_notes = [] if task == CLASSIFICATION.name else [f"{task}: {why}; --task asks for another"]
         if TASKS[task].has_classes:
             _require_classes(records, skipped, source)
-        rows = [f"{row.reason.replace('_', ' ')}: `{format_printable(row.uri)}`: {row.detail}" for row in skipped]
+        rows = [
+            f"{row.reason.replace('_', ' ')}: `{format_printable(row.uri)}`: {row.detail}"
+            for row in skipped
+            if row.reason != "excluded"
+        ]
         more = [f"and {len(rows) - SHOWN:,} more such: read/files.csv has each"] if len(rows) > SHOWN else []
         return Labelling(
             records=records,
@@ -189,11 +197,13 @@ def _make_labeller(
     return label_pictures
 
 
-def _require_labels(records: Sequence[Record], skipped: Sequence[SkippedFile], source: Path) -> None:
+def _require_labels(
+    records: Sequence[Record], skipped: Sequence[SkippedFile], source: Path, error: type[DataError]
+) -> None:
     if not records:
         name, place = format_printable(source.name), format_printable(str(source))
         problem = f"`{name}` names no usable picture with a label{_format_reasons(skipped)}"
-        raise DataError(problem, where=place, problems=[row.cells for row in skipped])
+        raise error(problem, where=place, problems=[row.cells for row in skipped])
 
 
 def _format_reasons(skipped: Sequence[SkippedFile]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.types import SkippedFile
+from headstart.data.reading.records import NoLabelsError
 from headstart.images.file_formats import has_picture_suffix
 
 SPLITS = {
@@ -25,7 +26,7 @@ SPLITS = {
 }
 _TAIL = re.compile(r"(?<=.)(set|data|dataset|split|images|imgs|pictures|photos)$")
 UNLABELLED = frozenset({"unlabeled", "unlabelled", "nolabel"})  # folders of pictures without a class
-_NO_CLASS = frozenset({"hidden", "not_a_picture"})
+_NO_CLASS = frozenset({"excluded", "hidden", "not_a_picture"})
 
 
 def find_split(folder_name: str) -> str | None:
@@ -116,12 +117,14 @@ def _require_clear_layout(named: dict[str, str], holding: Sequence[str], others:
     """Every folder is named for a split of its own and holds class folders, or the reading stops."""
     flat = [top for top in named if top not in holding]
     twice = next(([a, b] for a in named for b in named if a < b and named[a] == named[b]), None)
+    error = DataError
     hint = "name each class folder for its class, or move the pictures of each split into class folders below it"
     if others:
         what = f"{_format_folders(holding)} named for a split and hold class folders, {_format_folders(others)} not"
         hint = "move what is no split out of the folder; rename a class that is called like a split"
     elif not holding:
         what = f"{_format_folders(flat)} named for splits, and hold pictures but no class folders"
+        error = NoLabelsError
     elif flat:
         what = f"{_format_folders(flat)} named for a split, but hold no class folders as {_format_folders(holding)} do"
         hint = f"give `{format_printable(holding[0])}` as the folder, or move the pictures into class folders"
@@ -133,7 +136,7 @@ def _require_clear_layout(named: dict[str, str], holding: Sequence[str], others:
         hint = "name that folder `train`, or give the folder of one split, whose class folders are then split anew"
     else:
         return
-    raise DataError(what, hint=hint)
+    raise error(what, hint=hint)
 
 
 def _format_folders(names: Sequence[str]) -> str:

@@ -13,11 +13,11 @@ from headstart.core.errors import DataError, Problem, format_nearest, make_error
 from headstart.core.job import TABLE_SETTINGS, Job, format_flag
 from headstart.core.storage import tables
 from headstart.core.storage.files import format_printable
-from headstart.core.types import SkippedFile
+from headstart.core.types import UNLABELLED, SkippedFile
 from headstart.data.reading.annotations import Annotations, list_annotated
 from headstart.data.reading.folder_layout import find_split
 from headstart.data.reading.label_texts import NONE, format_value, parse_number, split_labels
-from headstart.data.reading.records import Listing
+from headstart.data.reading.records import Listing, NoLabelsError
 
 # What a column is for -> names by which it is found where no setting names it, in this order; separators do not count.
 NAMES = {
@@ -85,11 +85,12 @@ def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]
     if "target" not in columns and not job.target and len(names) == 2 and "path" in columns:
         columns["target"] = next(name for name in names if name != columns["path"])
     for use, content in (("path", "paths of pictures"), ("target", "labels")):
-        if use not in columns and not getattr(job, use):
+        if use not in columns and not getattr(job, use) and (use == "path" or job.task != UNLABELLED.name):
+            kind = DataError if use == "path" or problems else NoLabelsError
             hint = f"name it with {format_flag(use)}; its columns: {column_list}"
             hint += "; is its first line a header?" if any(re.search(r"\.\w{3,4}$", name) for name in names) else ""
             problems.append(
-                Problem(format_flag(use), f"no column of {table} is known by its name as {content}", hint, DataError)
+                Problem(format_flag(use), f"no column of {table} is known by its name as {content}", hint, kind)
             )
     if problems:
         raise make_error(problems)
@@ -116,7 +117,8 @@ def read_annotations(path: Path, columns: dict[str, str], job: Job) -> Annotatio
     if "target" in columns:
         labels = _map_repeated(split_labels, by_use["target"])
     else:
-        labels, unclear = _join_label_columns({use: cells for use, cells in by_use.items() if use.startswith(LABEL)})
+        label_columns = {use: cells for use, cells in by_use.items() if use.startswith(LABEL)}
+        labels, unclear = _join_label_columns(label_columns, len(paths))
         wrong = unclear | wrong
     for at, (use, value) in sorted(wrong.items()):
         detail = f"row {numbers[at]}: column `{columns[use]}` holds `{format_printable(str(value))}`"
@@ -167,13 +169,13 @@ def _map_repeated(function: Callable[[Any], Any], values: Iterable[Any]) -> list
 
 
 def _join_label_columns(
-    columns: dict[str, list[Any]],
+    columns: dict[str, list[Any]], n_rows: int
 ) -> tuple[list[tuple[str, ...]], dict[int, tuple[str, Any]]]:
     """The labels of each row from columns of yes and no, and rows with another value, with its column.
 
     An empty cell is a no, but for a row with nothing else, which has no label yet.
     """
-    labels: list[tuple[str, ...]] = [()] * len(next(iter(columns.values())))
+    labels: list[tuple[str, ...]] = [()] * n_rows
     unclear = dict[int, tuple[str, Any]]()
     for use, cells in columns.items():
         for at, text in enumerate(_map_repeated(lambda value: format_value(value).strip().lower(), cells)):

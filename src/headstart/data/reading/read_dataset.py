@@ -29,12 +29,13 @@ from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.locations import forget_versions
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import OWN_RANGES, Dataset, PictureReading, PixelRanges
+from headstart.core.types import OWN_RANGES, TASKS, Dataset, PictureReading, PixelRanges
+from headstart.data.fix_list import exclude_files, read_fix_list
 from headstart.data.reading import band_reading
 from headstart.data.reading.annotations import SHOWN
 from headstart.data.reading.file_inspection import FileInspector, Inspections
 from headstart.data.reading.label_texts import SEPARATOR
-from headstart.data.reading.records import Labelling, Listing, Record, find_reader, sort_by_bytes
+from headstart.data.reading.records import Labelling, Listing, Record, list_pictures, sort_by_bytes
 from headstart.data.reading.scenes import find_scenes
 from headstart.data.reading.targets import describe_targets, make_targets
 from headstart.images.descriptors import (
@@ -67,9 +68,12 @@ def read_dataset(location: Path | str, *, ctx: Context) -> Dataset:
 
 
 def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
-    """Refuse to go on with a run whose pictures have changed, by a DataError that counts the changes."""
+    """Refuse to go on with a run whose pictures have changed since it drew splits: a DataError counts the changes."""
     reader = RunReader(ctx.run.path)
     if ctx.run.find_decision("data") in (None, data.digest) or (earlier := reader.find(Dataset)) is None:
+        return
+    if not (ctx.run.path / "splits").is_dir():  # it was looked at, no more: begun anew
+        ctx.run.forget_decisions()
         return
     before, now = (dict(zip(each.uris, each.digests, strict=True)) for each in (earlier, data))
     counts = {
@@ -105,7 +109,9 @@ def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
     started = time.monotonic()
     leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
     forget_versions()
-    listing = find_reader(str(location)).list_pictures(str(location), ctx.job, leave_out)
+    listing = list_pictures(str(location), ctx.job, leave_out, needs_labels=not ctx.only_audits)
+    if ctx.job.exclude:
+        ctx.console.print_line("read", exclude_files(listing, read_fix_list(Path(ctx.job.exclude))))
     write_picture_root(listing.root, ctx.run.path)
     rules = PixelRanges(window=parse_window(ctx.job.window), slice=ctx.job.slice, bands=ctx.job.chosen_bands)
     inspector = FileInspector(listing.root, ctx.store, rules)
@@ -119,7 +125,7 @@ def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
     if len(inspected.uris) < count:  # of other bands, or a picture has vanished meanwhile
         labelling = _label_pictures(listing, inspected)
     labelling = _group_by_scene(listing.root, labelling, ctx)
-    if ctx.job.task != "auto":
+    if ctx.job.task != "auto" and TASKS[labelling.task].is_learnt:
         labelling.task, labelling.order = ctx.job.task, ctx.job.order
     data = replace(_build_dataset(listing, labelling, inspected), reading=_make_reading(ctx.job.resize, ranges))
     summary = _format_summary(data, labelling.split_names)
@@ -295,6 +301,8 @@ def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
 
 
 def _format_targets(data: Dataset) -> str:
+    if not data.learning_task.is_learnt:
+        return "without labels: what needs none is checked"
     if not data.class_names:
         return f"with a number each, {data.output_names[0]} from {data.targets.min():g} to {data.targets.max():g}"
     if data.learning_task.has_labels:
@@ -309,6 +317,8 @@ def _format_targets(data: Dataset) -> str:
 def list_labels(data: Dataset) -> list[Any]:
     """What each picture is said to be: its class, its labels with `|` between them, or its number."""
     targets = data.targets.tolist()
+    if not data.learning_task.is_learnt:
+        return [""] * len(targets)
     if data.learning_task.has_labels:
         return [SEPARATOR.join(compress(data.class_names, row)) for row in targets]
     return [data.class_names[target] for target in targets] if data.class_names else targets
@@ -318,7 +328,11 @@ def _format_table(data: Dataset) -> bytes:
     header = (
         "file",
         "use",
-        "labels" if data.learning_task.has_labels else "class" if data.class_names else data.output_names[0],
+        data.output_names[0]
+        if data.learning_task.is_number
+        else "labels"
+        if data.learning_task.has_labels
+        else "class",
         "split",
         "width_px",
         "height_px",

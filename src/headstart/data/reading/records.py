@@ -10,22 +10,26 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from headstart.core import registry
-from headstart.core.errors import UsageError
-from headstart.core.job import TABLE_SETTINGS, Job, format_flag
+from headstart.core.errors import DataError, UsageError
+from headstart.core.job import TABLE_SETTINGS, Job, TaskName, format_flag
 from headstart.core.storage import tables
 from headstart.core.storage.locations import localize, require_address
 from headstart.core.storage.locations.names import is_remote
-from headstart.core.types import CLASSIFICATION, SkippedFile
+from headstart.core.types import CLASSIFICATION, UNLABELLED, SkippedFile
 
 _FETCHED = (*tables.SUFFIXES, ".json", ".xml")  # single files, which are fetched before they are read
 FOLDERS = "class_folders"  # reads whatever no other reader recognises
 
 
+class NoLabelsError(DataError):
+    """No picture has a label, and a model is to learn; a reader raises it unless the task is `unlabelled`."""
+
+
 class Record(NamedTuple):
-    """One labelled picture."""
+    """One picture."""
 
     uri: str  # relative to the root, `/` between parts
     labels: tuple[str, ...]  # as texts; several for several labels, none where the label is missing
@@ -104,6 +108,27 @@ def find_reader(location: str) -> Reader:
     names = sorted(registry.list_plugins("readers"), key=lambda name: name == FOLDERS)
     readers: Iterable[Reader] = (registry.load_plugin("readers", name) for name in names)
     return next(reader for reader in readers if reader.name == FOLDERS or reader.recognises(location))
+
+
+def list_pictures(location: str, job: Job, leave_out: frozenset[str], *, needs_labels: bool) -> Listing:
+    """The files of a data set as its reader lists them; raises `NoLabelsError` only where labels are needed."""
+    reader, unlabelled = find_reader(location), replace(job, task=cast(TaskName, UNLABELLED.name))
+    try:
+        listing = reader.list_pictures(location, job, leave_out)
+    except NoLabelsError:
+        if needs_labels:
+            raise
+        return reader.list_pictures(location, unlabelled, leave_out)
+
+    def label_pictures(pictures: Sequence[str], skipped: Sequence[SkippedFile]) -> Labelling:
+        try:
+            return listing.label_pictures(pictures, skipped)
+        except NoLabelsError:
+            if needs_labels:
+                raise
+            return reader.list_pictures(location, unlabelled, leave_out).label_pictures(pictures, skipped)
+
+    return replace(listing, label_pictures=label_pictures)
 
 
 def require_readable(job: Job) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from headstart.core.errors import DataError, NoOpError, format_nearest
 from headstart.core.storage.files import format_printable
-from headstart.core.types import CLASSIFICATION, MULTILABEL, ORDINAL, REGRESSION
+from headstart.core.types import CLASSIFICATION, MULTILABEL, ORDINAL, REGRESSION, UNLABELLED
 from headstart.data.reading.label_texts import parse_number
 from headstart.data.reading.records import Labelling, sort_by_bytes
 
@@ -102,6 +102,7 @@ _MAKERS: dict[str, Callable[[Labelling], Targets]] = {
     MULTILABEL.name: _mark_labels,
     ORDINAL.name: _find_classes,
     REGRESSION.name: _parse_numbers,
+    UNLABELLED.name: lambda labelling: (np.zeros(len(labelling.records), np.int64), ()),
 }
 
 
