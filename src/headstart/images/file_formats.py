@@ -15,25 +15,23 @@ from headstart.core import registry
 from headstart.images.medical_values import MEDICAL_HEAD
 
 HEAD_BYTES = MEDICAL_HEAD
-SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".dcm",
-        ".dicom",
-        ".ima",
-        ".nii",
-        ".npy",
-    }
-)
+SUFFIXES = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WebP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+    ".ima": "DICOM",
+    ".nii": "NIfTI",
+    ".npy": "NumPy",
+}  # each with the format that it promises
 
 _OTHERS = (
     (rb"....ftyp(hei|hev|mif1|msf1)", "HEIC"),

@@ -28,7 +28,8 @@ def _check_odd_sizes(check: Check, audit_input: AuditInput) -> Outcome:
         findings.append(check.make_finding("info", sentence, "`--resize auto` measures what keeps more", rows=rows))
     if len(long):
         sentence = (
-            f"{format_count(len(long))} with a side more than {ASPECT:.0f} times the other ({format_uris(data, long)})"
+            f"{format_count(len(long))} with a side more than {ASPECT:.0f} times the other, at most {aspect.max():.1f} "
+            f"times ({format_uris(data, long[np.argsort(-aspect[long], kind='stable')])})"
         )
         findings.append(check.make_finding("info", sentence, "see whether their ends matter: cut them up", rows=long))
     if len(far):
