@@ -188,8 +188,12 @@ def test_files_that_settings_name_lie_below_the_root(asking, own, tmp_path):
 def test_a_setting_that_is_a_path_is_known_by_its_type():
     from headstart.core import job as jobs
 
-    assert sorted(jobs.list_path_options()) == ["costs", "exclude", "images"]
-    named = [option.name for option in jobs.list_options() if re.search("(?i)file|folder", option.metadata["help"])]
+    assert sorted(jobs.list_path_options()) == ["costs", "exclude", "images", "more", "test_of"]
+    named = [
+        option.name
+        for option in jobs.list_options()
+        if re.search("(?i)file|folder|^table of|^run of", option.metadata["help"])
+    ]
     assert sorted(jobs.list_path_options()) == sorted(named)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -255,7 +256,7 @@ def _list_unlabelled(run: str | Path | Run) -> list[str]:
     if not data.unlabelled:
         what, hint = f"the run `{run}` kept no picture without a label apart", f"headstart suggest {run} FOLDER"
         raise DataError(what, hint=hint)
-    return [f"{data.root}/{uri}" for uri in data.unlabelled]
+    return [os.path.join(data.root, uri) for uri in data.unlabelled]  # noqa: PTH118 - any bytes
 
 
 def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def fit(
     task: jobs.TaskName = "auto",
     order: str | Sequence[str] = (),
     merge_labels: bool = False,
+    more: str | Path = "",
+    test_of: str | Path = "",
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
@@ -129,6 +131,8 @@ def fit(
         task: what is learnt from the labels; auto tells it by them.
         order: grades from the lowest to the highest, with commas: makes the task ordinal.
         merge_labels: labels that differ by spaces, case or number format alone are one class.
+        more: table of more labelled pictures, as suggest writes it: learnt from, never tested on.
+        test_of: run of the same pictures: what judged it judges again, so that scores compare.
 
     Raises:
         UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.

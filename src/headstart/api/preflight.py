@@ -47,6 +47,7 @@ def preflight(
     wrong. With `reaching` the recommended backbones count as candidates.
     """
     from headstart.data.fix_list import read_fix_list
+    from headstart.data.reading.more_labels import require_more_labels
     from headstart.data.reading.records import NoLabelsError, require_readable
 
     unreadable = _catch(require_readable, job)
@@ -54,6 +55,7 @@ def preflight(
         *jobs.find_problems(job),
         *(problem for problem in unreadable if needs_labels or problem.kind is not NoLabelsError),
         *(_catch(read_fix_list, Path(job.exclude)) if job.exclude else []),
+        *_catch(require_more_labels, job),
         *_catch(require_outside, run, job.data),
         *_catch(require_free_folder, run),
     ]
@@ -117,6 +119,9 @@ def require_fitting_settings(job: Job, data: Dataset) -> None:
     if problems := find_task_problems(job, data.learning_task):
         raise make_error(problems)
     require_rule(job, data.class_names)
+    if job.more and not job.test_of and not any(data.split):
+        what = "nothing says which pictures judge, and those of `--more` may not"
+        raise UsageError(what, where="--more", hint="--test-of RUN keeps the test of the run that named them")
     if not can_judge(data):
         require_possible(job)
 

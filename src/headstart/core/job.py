@@ -34,7 +34,7 @@ Resize = Literal["auto", "crop", "pad", "squash"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
 FilePath: TypeAlias = str  # a setting of this type names a file; who answers for others checks it
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-PATH_SETTINGS = ("data", "costs", "exclude", "images")
+PATH_SETTINGS = ("data", "costs", "exclude", "images", "more", "test_of")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
 TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
 # What every command that reads DATA takes.
@@ -107,6 +107,8 @@ class Job:
     task: TaskName = _option("auto", "what is learnt from the labels; auto tells it by them", TaskName)
     order: tuple[str, ...] = _option((), "grades from the lowest to the highest, with commas: makes the task ordinal")
     merge_labels: bool = _option(False, "labels that differ by spaces, case or number format alone are one class")
+    more: FilePath = _option("", "table of more labelled pictures, as suggest writes it: learnt from, never tested on")
+    test_of: FilePath = _option("", "run of the same pictures: what judged it judges again, so that scores compare")
 
     @property
     def budget_s(self) -> float:
@@ -170,6 +172,8 @@ class Settings(TypedDict, total=False):
     task: TaskName
     order: str | Sequence[str]
     merge_labels: bool
+    more: str | Path
+    test_of: str | Path
 
 
 _NAMES = [option.name for option in dataclasses.fields(Job)]

@@ -69,10 +69,8 @@ class Check:
 
 
 def find_learning_rows(data: Dataset) -> np.ndarray:
-    """(M,) int64 rows that the model may learn from: `train/` where the folder gives splits, else all."""
-    if not any(data.split):
-        return np.arange(len(data.uris))
-    return np.array([row for row, side in enumerate(data.split) if side == "train"], np.int64)
+    """(M,) int64 rows that the model may learn from: all but those of a given `val` or `test`."""
+    return np.array([row for row, side in enumerate(data.split) if side in ("", "train")], np.int64)
 
 
 def count_per_class(data: Dataset, rows: np.ndarray) -> np.ndarray:

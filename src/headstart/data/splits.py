@@ -17,7 +17,7 @@ from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
-from headstart.data.check_base import format_names
+from headstart.data.check_base import format_count, format_names
 from headstart.data.duplicates.copy_detection import find_first_copies
 from headstart.data.groups import can_judge, find_groups, find_newest, join_clusters
 from headstart.data.strata import Strata, find_strata
@@ -45,7 +45,7 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         return _keep_all(data, np.asarray(clusters, np.int64), ctx)
     clusters, why = _loosen_clusters(data, np.asarray(clusters, np.int64))
     if any(data.split):
-        part, why_tested = _read_given_splits(data)
+        part, why_tested = _read_given_splits(data, clusters)
     else:
         part, why_tested = _draw_test_split(data, clusters, ctx.job, ctx.seed, screened)
     train = np.flatnonzero(part == 0)
@@ -56,7 +56,7 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
         test=np.flatnonzero(part == 2),
         folds=folds,
         clusters=clusters,
-        given=any(data.split),
+        given=any(data.split) and not ctx.job.test_of,
         straddling=find_straddling(part, clusters),
         seed=ctx.seed,
         why="; ".join([*_format_groups(data, clusters), *why, why_tested, why_folds]),
@@ -101,7 +101,7 @@ def estimate_training_count(data: Dataset, job: Job) -> int:
 def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """(P, 2) int64: for each row of val and test the smallest row of its cluster on each earlier side, and itself.
 
-    `side` (N,) is 0 for train, 1 for val, 2 for test.
+    `side` (N,) is 0 for train, 1 for val, 2 for test, -1 for none.
     """
     first: dict[tuple[int, int], int] = {}
     for row, key in enumerate(zip(clusters.tolist(), side.tolist(), strict=True)):
@@ -150,11 +150,17 @@ def _format_groups(data: Dataset, clusters: np.ndarray) -> list[str]:
     return [f"{count:,} groups kept whole{near}"]
 
 
-def _read_given_splits(data: Dataset) -> tuple[np.ndarray, str]:
-    side = np.array([("train", "val", "test").index(name) for name in data.split], np.int64)
+def _read_given_splits(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, str]:
+    """Pictures without a split where others have one are learnt from, unless they look like one that judges."""
+    side = np.array([("", "train", "val", "test").index(name) - 1 for name in data.split], np.int64)
+    is_leak = (side < 0) & np.isin(clusters, clusters[side > 0])
+    side[(side < 0) & ~is_leak] = 0
     sizes = [f"{name} {int((side == number).sum()):,}" for number, name in enumerate(("train", "val", "test"))]
     ignored = "" if data.times is None else " (times are not used)"
-    return side, f"splits as given{ignored}: {', '.join(size for size in sizes if not size.endswith(' 0'))}"
+    leaks = (
+        f"; {format_count(int(is_leak.sum()))} more not learnt from: near pictures that judge" if is_leak.any() else ""
+    )
+    return side, f"splits as given{ignored}: {', '.join(size for size in sizes if not size.endswith(' 0'))}{leaks}"
 
 
 def _draw_test_split(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from headstart.cli import answer_output
 from headstart.cli.parser import parse_name, parse_path, parse_whole_number
 from headstart.core.errors import UsageError
+from headstart.core.storage.locations.names import is_remote
 
 if TYPE_CHECKING:
     from headstart.labelling.suggestions import Suggestion
@@ -21,7 +23,7 @@ class Suggest:
     """Name the pictures to label next: those that a model is least sure of, no two of them alike.
 
     FILE is what predict takes; without any, the pictures without a label that the run kept apart. The column `label` is
-    empty: fill it in and fit again with the table.
+    empty: fill it in, and fit again with `--more` and `--test-of`.
     """
 
     name = "suggest"
@@ -74,7 +76,8 @@ class Suggest:
 
 def _write_row(out: BinaryIO, suggestion: Suggestion, row_format: str) -> None:
     prediction, uncertainty = suggestion.prediction, round(suggestion.uncertainty, 4)
-    cells = (prediction.uri, prediction.answer, uncertainty, "")
+    file = prediction.uri if is_remote(prediction.uri) else os.path.abspath(prediction.uri)  # noqa: PTH100 - links stay
+    cells = (file, prediction.answer, uncertainty, "")  # whole paths: the table may lie anywhere
     if row_format == "csv":
         answer_output.write_csv_row(out, cells)
     else:

@@ -15,6 +15,8 @@ def _check_same_subfolders(check: Check, audit_input: AuditInput) -> Outcome:
     depth = 2 if any(data.split) else 1
     pictures: dict[str, Counter[str]] = defaultdict(Counter)  # class -> pictures a sub-folder; empty: directly in it
     for uri, target in zip(data.uris, data.targets.tolist(), strict=True):
+        if uri.startswith(("../", "/")):  # of `--more`: no folder says its class
+            continue
         parts = uri.split("/")
         pictures[data.class_names[target]][parts[depth] if len(parts) > depth + 1 else ""] += 1
     below = {name: set(counts) - {""} for name, counts in pictures.items() if counts[""] < counts.total() / 2}

@@ -68,12 +68,22 @@ def find_base(source: Path, job: Job) -> str:
     return str(folder)
 
 
-def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]) -> Listing:
-    """The pictures that rows name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRows:
+    """What rows say, picture by picture."""
+
+    root: PictureRoot
+    chosen: dict[str, Record]  # by uri
+    unlabelled: list[str]  # uris
+    skipped: list[SkippedFile]  # rows
+    notes: list[str]
+
+
+def select_records(annotations: Annotations, job: Job) -> PictureRows:
+    """One record a picture; rows that say nothing more, or contradict others, are skipped.
 
     Raises:
-        DataError: There is no row, or a picture has several labels where one is learnt, or none is where its row says;
-            with the folder where they are.
+        DataError: There is no row, or no picture is where its row says; with the folder where they are.
     """
     source = annotations.source
     if not annotations.paths:
@@ -86,21 +96,33 @@ def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]
     chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers, join=job.task == MULTILABEL.name)
     if job.task == UNLABELLED.name:
         chosen, unlabelled = {record.uri: record for record in reversed(records) if not record.labels}, []
-    if job.task not in ("auto", MULTILABEL.name, UNLABELLED.name):
-        _require_single_labels(chosen.values(), source, job.task)
-    notes = [*annotations.notes, *root.notes, *label_notes]
-    if job.images and not is_remote(root.base) and (others := _count_others(root, leave_out)):
-        notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
-    return Listing(
-        name=source.stem,
-        root=root.path,
-        uris=sort_by_bytes([*chosen, *unlabelled]),
+    return PictureRows(
+        root=root,
+        chosen=chosen,
+        unlabelled=unlabelled,
         skipped=annotations.skipped + skipped,
-        label_pictures=_make_labeller(chosen, notes, annotations, job),
+        notes=[*annotations.notes, *root.notes, *label_notes],
     )
 
 
-def _require_single_labels(records: Iterable[Record], source: Path, task: str) -> None:
+def list_annotated(annotations: Annotations, job: Job, leave_out: frozenset[str]) -> Listing:
+    """The pictures that rows name; raises DataError as `select_records`, and for several labels where one is learnt."""
+    source, rows = annotations.source, select_records(annotations, job)
+    if job.task not in ("auto", MULTILABEL.name, UNLABELLED.name):
+        require_single_labels(rows.chosen.values(), source, job.task)
+    if job.images and not is_remote(rows.root.base) and (others := _count_others(rows.root, leave_out)):
+        rows.notes.append(f"{others:,} pictures below `{format_printable(job.images)}` are in no row")
+    return Listing(
+        name=source.stem,
+        root=rows.root.path,
+        uris=sort_by_bytes([*rows.chosen, *rows.unlabelled]),
+        skipped=rows.skipped,
+        label_pictures=_make_labeller(rows.chosen, rows.notes, annotations, job),
+    )
+
+
+def require_single_labels(records: Iterable[Record], source: Path, task: str) -> None:
+    """Refuse several labels of a picture, or none of them, by a DataError."""
     several = [record for record in records if len(record.labels) > 1 or record.labels == label_texts.NONE]
     if several:
         uri, labels = format_printable(several[0].uri), ", ".join(map(format_printable, several[0].labels)) or "none"

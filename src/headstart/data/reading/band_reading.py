@@ -7,6 +7,7 @@ of all pictures but those of a given test split, so that every picture is scaled
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +56,8 @@ def choose_bands(root: str, uris: Sequence[str], n_bands: int, job: Job, console
     bands = chosen or tuple(range(1, n_bands + 1))
     rows = evenly_spaced(len(uris), SAMPLED)
     with ThreadPoolExecutor(count_threads()) as pool:
-        samples = [x for x in pool.map(lambda at: _sample_file(f"{root}/{uris[at]}", bands), rows) if x is not None]
+        paths = [os.path.join(root, uris[at]) for at in rows]  # noqa: PTH118 - any bytes
+        samples = [x for x in pool.map(lambda path: _sample_file(path, bands), paths) if x is not None]
     if not samples:
         return PixelRanges(n_bands=n_bands, precise=True)
     ends = measure_ranges(samples)

@@ -35,6 +35,7 @@ from headstart.data.reading import band_reading
 from headstart.data.reading.annotations import SHOWN
 from headstart.data.reading.file_inspection import FileInspector, Inspections
 from headstart.data.reading.label_texts import SEPARATOR
+from headstart.data.reading.more_labels import add_pictures, keep_earlier_test
 from headstart.data.reading.records import Labelling, Listing, Record, list_pictures, sort_by_bytes
 from headstart.data.reading.scenes import find_scenes
 from headstart.data.reading.targets import describe_targets, make_targets
@@ -110,6 +111,8 @@ def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
     leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
     forget_versions()
     listing = list_pictures(str(location), ctx.job, leave_out, needs_labels=not ctx.only_audits)
+    if ctx.job.more:
+        listing = add_pictures(listing, ctx.job)
     if ctx.job.exclude:
         ctx.console.print_line("read", exclude_files(listing, read_fix_list(Path(ctx.job.exclude))))
     write_picture_root(listing.root, ctx.run.path)
@@ -125,6 +128,9 @@ def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
     if len(inspected.uris) < count:  # of other bands, or a picture has vanished meanwhile
         labelling = _label_pictures(listing, inspected)
     labelling = _group_by_scene(listing.root, labelling, ctx)
+    if ctx.job.test_of:
+        digests = dict(zip(inspected.uris, inspected.digests, strict=True))
+        labelling = keep_earlier_test(labelling, digests, ctx.job.test_of)
     if ctx.job.task != "auto" and TASKS[labelling.task].is_learnt:
         labelling.task, labelling.order = ctx.job.task, ctx.job.order
     data = replace(_build_dataset(listing, labelling, inspected), reading=_make_reading(ctx.job.resize, ranges))
@@ -290,7 +296,8 @@ def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
         counts = Counter(data.split)
         named = {split: f" (`{format_printable(name)}`)" for split, name in split_names.items() if name != split}
         splits = [f"{split} {counts[split]:,}{named.get(split, '')}" for split in ("train", "val", "test")]
-        parts.append(f"given splits {', '.join(splits)}")
+        more = f", {counts['']:,} without" if counts[""] else ""
+        parts.append(f"given splits {', '.join(splits)}{more}")
     if data.unlabelled:
         parts.append(f"{len(data.unlabelled):,} without a label kept apart")
     if data.excused:

@@ -51,6 +51,7 @@ class Labelling:
     order: tuple[str, ...] = ()  # grades from the lowest to the highest, where they are no numbers
     target_name: str = ""  # what a number measures
     notes: list[str] = field(default_factory=list)  # what else a person should know, a line each
+    added: frozenset[str] = frozenset()  # uris whose label is of `--more`
     split_names: dict[str, str] = field(default_factory=dict)  # `test` -> how the data set calls it
 
 

@@ -41,7 +41,7 @@ def find_scenes(root: str, uris: Sequence[str]) -> Scenes | None:
     if len(rows) < 2 or list_missing_packages("geo"):
         return None
     with ThreadPoolExecutor(count_threads()) as pool:
-        places = list(pool.map(lambda at: _find_place(f"{root}/{uris[at]}"), rows))
+        places = list(pool.map(_find_place, (os.path.join(root, uris[at]) for at in rows)))  # noqa: PTH118 - any bytes
     groups, cut = [""] * len(uris), 0
     for system in sorted({place[0] for place in places if place}):
         of_system = [(at, place[1]) for at, place in zip(rows, places, strict=True) if place and place[0] == system]
