@@ -86,7 +86,7 @@ def test_a_far_option_is_not_suggested(word, capsys):
     ("word", "hint"),
     [
         ("--output", "did you mean `--out`?"),
-        ("--test", "did you mean `--test-size`?"),
+        ("--testsize", "did you mean `--test-size`?"),
         ("--bugdet", "did you mean `--budget`?"),
         ("--epochs", "it is a field of the recipe: --recipe epochs=…"),
     ],

@@ -122,8 +122,7 @@ def fit(
         exclude: CSV file of pictures to leave out, as `audit --fix-list` offers them.
         images: folder where the relative paths of a table start; its own folder when empty.
         path: column of a table with the paths of pictures; found by its name when empty.
-        target: column of a table with the labels, or several of yes and no with commas between; found by its name
-            when empty.
+        target: column of a table with labels, or several of yes and no: a,b; by its name when empty.
         split: column of a table with train, val or test; found by its name when empty.
         group: column of a table with what belongs together, such as a patient; by its name when empty.
         weight: column of a table with how much a picture counts in training.

@@ -96,10 +96,7 @@ class Job:
     exclude: FilePath = _option("", "CSV file of pictures to leave out, as `audit --fix-list` offers them")
     images: FilePath = _option("", "folder where the relative paths of a table start; its own folder when empty")
     path: str = _option("", "column of a table with the paths of pictures; found by its name when empty")
-    target: str = _option(
-        "",
-        "column of a table with the labels, or several of yes and no with commas between; found by its name when empty",
-    )
+    target: str = _option("", "column of a table with labels, or several of yes and no: a,b; by its name when empty")
     split: str = _option("", "column of a table with train, val or test; found by its name when empty")
     group: str = _option("", "column of a table with what belongs together, such as a patient; by its name when empty")
     weight: str = _option("", "column of a table with how much a picture counts in training")
