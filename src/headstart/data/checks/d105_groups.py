@@ -25,8 +25,8 @@ def _check_groups(check: Check, audit_input: AuditInput) -> Outcome:
 
 def _find_straddling(check: Check, data: Dataset, groups: np.ndarray) -> list[Finding]:
     side = np.array(data.split)
-    given = [rows[side[rows] != ""] for rows in group_rows(groups)]
-    straddling = [rows for rows in given if len(np.unique(side[rows])) > 1]
+    with_split = [rows[side[rows] != ""] for rows in group_rows(groups)]
+    straddling = [rows for rows in with_split if len(np.unique(side[rows])) > 1]
     if not straddling:
         return []
     rows = np.concatenate(straddling)

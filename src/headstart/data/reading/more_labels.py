@@ -69,7 +69,7 @@ def add_pictures(listing: Listing, job: Job) -> Listing:
         task = labelling.task if job.task == "auto" else job.task
         if not TASKS[task].has_labels:
             require_single_labels(more.records.values(), source, task)
-        return _join_labels(labelling, more, pictures, own=set(listing.uris))
+        return _join_labels(labelling, more, pictures, own_uris=set(listing.uris))
 
     uris = sort_by_bytes({*listing.uris, *more.records, *more.unlabelled})
     skipped = [*listing.skipped, *(replace(row, uri=uri_of.get(row.uri, row.uri)) for row in rows.skipped)]
@@ -85,13 +85,14 @@ def _find_uri(path: str, root: str) -> str:
 
 
 def _label_own_pictures(listing: Listing, pictures: Sequence[str], skipped: Sequence[SkippedFile]) -> Labelling:
-    own, own_rows = set(listing.uris), set(listing.skipped)
+    own_uris, own_rows = set(listing.uris), set(listing.skipped)
     return listing.label_pictures(
-        [uri for uri in pictures if uri in own], [file for file in skipped if file.uri in own or file in own_rows]
+        [uri for uri in pictures if uri in own_uris],
+        [file for file in skipped if file.uri in own_uris or file in own_rows],
     )
 
 
-def _join_labels(labelling: Labelling, more: _MoreLabels, pictures: Sequence[str], *, own: set[str]) -> Labelling:
+def _join_labels(labelling: Labelling, more: _MoreLabels, pictures: Sequence[str], *, own_uris: set[str]) -> Labelling:
     """What is said of the pictures in both; one that has a label already gets no other, and none where they differ."""
     records, usable = {record.uri: record for record in labelling.records}, set(pictures)
     classes = {label for record in labelling.records for label in record.labels}.union(labelling.class_names)
@@ -113,7 +114,7 @@ def _join_labels(labelling: Labelling, more: _MoreLabels, pictures: Sequence[str
         records=[records[uri] for uri in pictures if uri in records],
         unlabelled=[
             *(uri for uri in labelling.unlabelled if uri not in records),
-            *(uri for uri in more.unlabelled if uri in usable and uri not in own),
+            *(uri for uri in more.unlabelled if uri in usable and uri not in own_uris),
         ],
         added=frozenset(record.uri for record in added),
         skipped=left_out + [SkippedFile(uri=uri, reason="two_labels", detail=detail) for uri in contradicted],
@@ -149,12 +150,12 @@ def keep_earlier_test(labelling: Labelling, digests: Mapping[str, str], run: str
     if not judging:
         note = f"no picture was held out in `{name}`: splits are drawn anew"
         return replace(labelling, notes=[*labelling.notes, note])
-    own = [record for record in labelling.records if record.uri not in labelling.added]
-    gone = len(judging - {digests[record.uri] for record in own})
+    own_records = [record for record in labelling.records if record.uri not in labelling.added]
+    gone = len(judging - {digests[record.uri] for record in own_records})
     if gone == len(judging):
         what = f"none of the {gone:,} pictures that judged `{name}` is among these"
         raise DataError(what, where=format_flag("test_of"), hint="name a run of the same pictures")
-    splits_of_uris = {record.uri: split_of.get(digests[record.uri], record.split) for record in own}
+    splits_of_uris = {record.uri: split_of.get(digests[record.uri], record.split) for record in own_records}
     records = [record._replace(split=splits_of_uris.get(record.uri, "")) for record in labelling.records]
     note = f"the pictures that judged `{name}` judge again" + (f"; {gone:,} of them are gone" if gone else "")
     return replace(labelling, records=records, notes=[*labelling.notes, note])
