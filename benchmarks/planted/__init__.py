@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PARTS = ()
+PARTS = ("shortcuts",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,8 @@ def test_every_check_is_a_file_with_help_and_a_code_of_its_own():
 def test_textile_pictures_raise_no_alarm_though_they_look_alike(small_textile, context):
     data = audit_sets.from_folder(small_textile(120))
     audit = audit_dataset(data, ctx=context())
-    assert {o.status for o in audit.outcomes} == {"passed", "tip", "not_applicable"} - {"tip"}
+    assert {o.status for o in audit.outcomes if o.code != "D107"} == {"passed", "not_applicable"}
+    assert outcome(audit, "D107").status == "tip"  # the bytes of a JPEG grow with the defect that it shows
     assert [o.code for o in audit.outcomes] == sorted(c.code for c in load_checks("files"))
     assert np.array_equal(audit.clusters, np.arange(360))
 

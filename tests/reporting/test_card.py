@@ -2,24 +2,22 @@
 
 import dataclasses
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml as other_yaml
 from huggingface_hub import ModelCard
-from PIL import Image
 
+import audit_sets
 import tuned_samples
 from headstart.api import commands
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.serialization import format_yaml
-from headstart.core.types import Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
-from headstart.images.descriptors import describe_picture
-from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, shortcut_learning, slices
+from headstart.core.types import AuditInput, Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
+from headstart.data.audit import load_checks
+from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, slices
 from headstart.reporting.card.write_card import format_card, write_card
-from headstart.testing.image_files import encode_picture
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
 
@@ -276,65 +274,24 @@ def test_brightness_of_black_white_and_green():
     np.testing.assert_allclose(slices.mean_brightness(cells), [32, 224, 32 + 0.587 * 192], rtol=1e-6)
 
 
-def test_a_planted_shortcut_is_found_and_none_where_there_is_none(made):
-    planted = dataset(TARGETS, width_px=(60 + 2 * TARGETS).astype(np.int32))
-    of = made(planted)
-    size, kept = shortcut_learning.find_shortcuts(of)
-    assert size.is_certain
-    assert size.accuracy == 1.0
-    assert size.gain.value == pytest.approx(2 / 3)
-    assert not kept.is_certain
-    assert "Shortcut: the picture's width and height alone" in format_card(of)
+def test_the_card_says_of_shortcuts_what_the_audit_measured(made):
+    """Cameras that go by the class, and none; a run of an earlier release, without the check, says nothing."""
+    planted = audit_sets.from_targets(TARGETS, cameras=tuple("abc"[t] for t in TARGETS))
+    alike = audit_sets.from_targets(TARGETS[:-1] % 2)
+    of = made()
 
+    def tell(data):
+        outcomes = (check(AuditInput(data=data, folds=5)) for check in load_checks("files") if check.code == "D107")
+        audits = (_with(of.audits[0], outcomes=tuple(outcomes)),)
+        limits = limitations.list_limitations(_with(of, audits=audits), [])
+        return [line for line in limits if "D107" in line or "hortcut" in line]
 
-def test_of_a_kind_the_most_frequent_class_is_the_answer():
-    """The same as counting every kind against every class, without a table of both."""
-    rng = np.random.default_rng(3)
-    kinds, targets = rng.integers(0, 40, 300), rng.integers(0, 5, 300)
-    train = np.flatnonzero(kinds != 7)
-    of = SimpleNamespace(dataset=SimpleNamespace(targets=targets, class_names=tuple("abcde")))
-    usual, answers = shortcut_learning._learn_rule(kinds, train, of)
-    table = np.array([np.bincount(targets[train][kinds[train] == k], minlength=5) for k in range(40)])
-    assert usual == np.bincount(targets[train]).argmax()
-    np.testing.assert_array_equal(answers, np.where(table.sum(axis=1) > 0, table.argmax(axis=1), usual))
-
-
-def test_without_shortcuts_the_card_says_what_was_looked_at(made):
-    told = format_card(made())
-    assert "Shortcuts were looked for in two facts of the files alone, and neither tells the class" in told
-    assert "the bytes of its file +0.000" in told
-
-
-def test_a_mark_inside_the_pictures_is_not_said_to_be_absent(made):
-    """A square in a corner tells the class; no fact of a file does, and the card does not claim that nothing does."""
-    facts = []
-    for row, target in enumerate(TARGETS):
-        values = np.random.default_rng(row).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-        values[:6, 8 * target : 8 * target + 6] = 255
-        content = encode_picture(Image.fromarray(values), "BMP")
-        fact = describe_picture(content)
-        facts.append((fact.width_px, fact.height_px, len(content)))
-    width, height, size = (np.array(each, np.int32) for each in zip(*facts, strict=True))
-    told = format_card(made(dataset(TARGETS, width_px=width, height_px=height, file_bytes=size.astype(np.int64))))
-    assert "Marks inside the pictures" in told and "were not looked for" in told
-    assert "No shortcut" not in told
-
-
-def test_colours_that_tell_all_tell_it_without_a_degree_and_chance_counts_classes_with_pictures(made):
-    """Three of five classes have pictures, so a guess is right in a third."""
-    of = made(dataset(TARGETS, names=("a", "b", "c", "empty", "void")))
-
-    def tell(value, low):
-        colours = Score(
-            split="screen", name="balanced_accuracy", value=value, low=low, high=1.0, n=60, subject="colour histogram"
-        )
-        told = limitations.list_limitations(_with(of, evaluation=_with(of.evaluation, baselines=(colours,))), [])
-        return next(line for line in told if "Mere colours" in line)
-
-    assert tell(1.0, 0.95).startswith("Mere colours tell the classes: balanced accuracy 1.000")
-    assert tell(0.6, 0.5).startswith("Mere colours tell the classes to some degree: balanced accuracy 0.600")
-    assert tell(0.4, 0.3).startswith("Mere colours hardly tell the classes: balanced accuracy 0.400")  # 0.3 > 1 / 5
-    assert tell(0.6, 0.5).endswith("from a histogram, 0.333 is chance.")
+    assert tell(planted)[0].startswith("Shortcut: camera alone tells the class: balanced accuracy 1.00 \\[")
+    assert len(tell(planted)) == 1  # and not again among the findings of the audit
+    (absent,) = tell(alike)
+    assert absent.startswith("Shortcuts: of 1 property none tells the class; the strongest is number in the file")
+    assert "marks inside the pictures, such as a stamp, a text or a background, are not looked for" in absent
+    assert "hortcut" not in format_card(of).partition("## Limits found")[2]
 
 
 def test_label_suspects_say_how_many_are_right_after_all(made):
@@ -349,18 +306,6 @@ def test_label_suspects_say_how_many_are_right_after_all(made):
     assert "20 pictures carry a label" in told[0]
     assert "Expect 17 of these 20 (12 to 20) to be right after all" in told[0]
     assert "Many of them are right after all" in told[1] and "half" not in told[1]
-
-
-def test_where_the_training_pictures_judge_a_shortcut_is_judged_by_folds(made):
-    of = made(dataset(TARGETS, width_px=np.arange(N).astype(np.int32)))  # each size once: by heart, and worth nothing
-    rows = np.asarray(of.splits.train)
-    from made_runs import probabilities
-
-    folded = _with(
-        of,
-        evaluation=_with(of.evaluation, split="cv", rows=rows, probabilities=probabilities(TARGETS[rows])),
-    )
-    assert not shortcut_learning.find_shortcuts(folded)[0].is_certain
 
 
 def test_issues_of_the_audit_are_told_without_folders(made):

@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.core.types import list_verdicts
 from headstart.reporting.card import markdown as md
-from headstart.reporting.card import shortcut_learning, slices
+from headstart.reporting.card import slices
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
 from headstart.reporting.formatting import format_wrong_labels
@@ -20,7 +20,7 @@ _WIDE = 0.05  # half-width of the accuracy's interval from which few pictures ar
 _MOST = 8  # weak classes, weak slices, and findings of the audit that are listed
 _FEWEST = 5  # unlike pictures of a class below which nothing is said of it: with one, a single miss would look sure
 _RARE = 10  # judging pictures with a label below which this is said
-_ALONE = 0.95  # balanced accuracy from which colours are said to tell the classes without more ado
+_SHORTCUTS = "D107"  # the check of the audit that looks for them
 _NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind is spoken of
 # the answers that are no limit; what stands here as empty is always named, what does not stand here never
 _HOPED = {
@@ -150,34 +150,12 @@ def _format_weak_slices(card_slices: list[Slice], measured: str) -> Iterator[str
 
 
 def _format_shortcuts(card: CardInput) -> Iterator[str]:
-    shortcuts = shortcut_learning.find_shortcuts(card)
-    for shortcut in (each for each in shortcuts if each.is_certain):
-        value, low, high = shortcut.gain
-        yield (
-            f"Shortcut: {shortcut.by} alone, without a look at the content, answers {shortcut.accuracy:.3f} rightly "
-            f"(n = {shortcut.n:,}), {value:.3f} [{low:.3f}, {high:.3f}] more than the most frequent class. "
-            f"{shortcut.note}"
-        )
-    if not any(shortcut.is_certain for shortcut in shortcuts):
-        gains = "; ".join(
-            f"{shortcut.by} {shortcut.gain.value:+.3f} [{shortcut.gain.low:+.3f}, {shortcut.gain.high:+.3f}]"
-            for shortcut in shortcuts
-        )
-        yield (
-            "Shortcuts were looked for in two facts of the files alone, and neither tells the class (accuracy over the "
-            f"most frequent class: {gains}). Marks inside the pictures, such as a stamp, a text or a background, were "
-            "not looked for: see in the heat maps of `headstart explain` what the model looks at."
-        )
-    colours = shortcut_learning.find_colour_score(card)
-    if colours is not None:
-        # at most so many: a class without a picture, or without one among the few that were drawn, is never judged
-        chance = 1 / min(len(np.unique(np.asarray(card.dataset.targets)[card.splits.train])), colours.n)
-        degree = "" if colours.value >= _ALONE else " to some degree"
-        tells = f"tell the classes{degree}" if colours.low > chance else "hardly tell the classes"
-        yield (
-            f"Mere colours {tells}: balanced accuracy {md.format_interval(colours)} (n = {colours.n:,}) "
-            f"from a histogram, {chance:.3f} is chance."
-        )
+    """What the audit says of properties of the files; nothing in runs of earlier releases."""
+    for outcome in (each for audit in card.audits for each in audit.outcomes if each.code == _SHORTCUTS):
+        for finding in outcome.findings:
+            yield f"Shortcut: {md.format_sentence(finding.sentence)}."
+        if outcome.status == "passed":
+            yield f"Shortcuts: {md.format_sentence(outcome.why)}. `headstart explain` shows what the model looks at."
 
 
 def _format_label_suspects(card: CardInput) -> Iterator[str]:
@@ -196,7 +174,8 @@ def _format_label_suspects(card: CardInput) -> Iterator[str]:
 
 def _format_audit_issues(card: CardInput) -> Iterator[str]:
     """Issues of the audit, without the names of files beyond their last part."""
-    findings = [each for a in card.audits for o in a.outcomes if o.status == "issue" for each in o.findings]
+    outcomes = [each for audit in card.audits for each in audit.outcomes if each.status == "issue"]
+    findings = [finding for each in outcomes if each.code != _SHORTCUTS for finding in each.findings]
     for finding in findings[:_MOST]:
         sentence = finding.sentence.rstrip(".")
         for uri in finding.uris:
