@@ -86,7 +86,7 @@ def validate_externally(
     """Score a saved model on pictures in any form that is read; `job` says how.
 
     A run knows what it learnt from: copies of that are counted, by the rule of the audit's near-duplicates, which often
-    misses mirrored, turned and cropped ones; and always giving one answer is scored.
+    misses cropped ones; and always giving one answer is scored.
 
     Raises:
         DataError: There is no picture, or a label that the model does not know.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from headstart.core.types import Dataset, Outcome
+from headstart.core.types import Dataset, DatasetFacts, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
 from headstart.data.duplicates.clusters import (
     chain_cap,
@@ -19,7 +19,7 @@ from headstart.data.duplicates.clusters import (
     find_spanning_links,
     group_rows,
 )
-from headstart.data.duplicates.near_duplicate_search import find_hash_pairs, typical_bits
+from headstart.data.duplicates.near_duplicate_search import find_hash_pairs, find_turned_pairs, typical_bits
 from headstart.data.strata import encode_targets
 from headstart.images.descriptors import ImageDescriptors
 
@@ -28,8 +28,10 @@ from headstart.images.descriptors import ImageDescriptors
 HASH_PART, HASH_LEAST, HASH_MOST = 0.4, 4, 8
 COLOUR_LIMIT = 0.5  # share of pixels in other colours: a copy that is 8 % brighter moves up to 0.22 on the cloth
 DOUBTFUL_COLOUR_LIMIT = 0.25  # beyond `HASH_LEAST` bits the colours must agree better
+TURNED_LIMIT = 4  # seven times as many chances to be alike by accident, so fewer bits
+UNLIKE_LIMIT = 2  # of a turned pair under two labels: a 6 that is turned is a 9
 BLANK_STD = 2.0  # the hash of a blank picture is noise
-UNSEEN = "mirrored, turned and cropped copies are often not seen"
+UNSEEN = "cropped copies are often not seen"
 
 
 def find_copies(data: Dataset) -> list[np.ndarray]:
@@ -48,15 +50,30 @@ def link_groups(groups: Iterable[np.ndarray]) -> list[tuple[int, int]]:
     return [(int(group[0]), int(row)) for group in groups for row in group[1:]]
 
 
-def find_near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
-    """(P, 2) int64 files that look like copies, the closest first, without blank ones; and the limit in bits."""
+def find_near_pairs(data: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
+    """(P, 2) int64 files that look like copies, without blank ones; (P,) bool, mirrored or turned; the limit in bits.
+
+    The closest come first, and those as they are before the mirrored and turned ones.
+    """
     facts = data.facts
-    return _pair_near_rows(find_first_copies(data.digests), facts.phash, facts.histogram, facts.grey_std)
+    targets = encode_targets(np.asarray(data.targets)) if data.learning_task.has_classes else None
+    first_copies = find_first_copies(data.digests)
+    return _pair_near_rows(first_copies, facts.phash, _get_turned(facts), facts.histogram, facts.grey_std, targets)
+
+
+def _get_turned(facts: DatasetFacts) -> np.ndarray:
+    """(N, 7) uint64; a run of an earlier release knows pictures as they are alone."""
+    return facts.turned_phash if len(facts.turned_phash) else np.repeat(facts.phash[:, None], 7, axis=1)
 
 
 def _pair_near_rows(
-    first_copies: np.ndarray, phash: np.ndarray, histogram: np.ndarray, grey_std: np.ndarray
-) -> tuple[np.ndarray, int]:
+    first_copies: np.ndarray,
+    phash: np.ndarray,
+    turned: np.ndarray,
+    histogram: np.ndarray,
+    grey_std: np.ndarray,
+    targets: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, int]:
     rows = np.unique(first_copies)
     rows = rows[np.asarray(grey_std)[rows] >= BLANK_STD]
     hashes = np.asarray(phash)[rows]
@@ -64,7 +81,14 @@ def _pair_near_rows(
     local, bits = find_hash_pairs(hashes, limit)
     pairs: np.ndarray = rows[local]
     colour = _colour_distance(np.asarray(histogram), pairs)
-    return pairs[colour <= np.where(bits <= HASH_LEAST, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)], limit
+    pairs = pairs[colour <= np.where(bits <= HASH_LEAST, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)]
+    local, bits = find_turned_pairs(hashes, np.asarray(turned)[rows], TURNED_LIMIT)
+    turned_pairs = rows[local]
+    near = _colour_distance(np.asarray(histogram), turned_pairs) <= DOUBTFUL_COLOUR_LIMIT
+    if targets is not None:
+        near &= (bits <= UNLIKE_LIMIT) | (targets[turned_pairs[:, 0]] == targets[turned_pairs[:, 1]])
+    is_turned = np.repeat([False, True], [len(pairs), int(near.sum())])
+    return np.concatenate([pairs, turned_pairs[near]]), is_turned, limit
 
 
 def match_pictures(
@@ -76,9 +100,10 @@ def match_pictures(
     """
     facts, known_digests = data.facts, [data.digests[row] for row in rows.tolist()]
     first_copies = find_first_copies([*known_digests, *digests])
-    pairs, _ = _pair_near_rows(
+    pairs, _, _ = _pair_near_rows(
         first_copies,
         np.concatenate([facts.phash[rows], np.array([picture.phash for picture in pictures], np.uint64)]),
+        np.concatenate([_get_turned(facts)[rows], np.array([picture.turned for picture in pictures], np.uint64)]),
         np.concatenate([facts.histogram[rows], np.stack([picture.histogram for picture in pictures])]),
         np.concatenate([facts.grey_std[rows], [picture.grey_std for picture in pictures]]),
     )

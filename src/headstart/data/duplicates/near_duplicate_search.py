@@ -34,6 +34,27 @@ def find_hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_R
     return _merge_blocks(len(hashes), ((p, np.bitwise_count(hashes[p[:, 0]] ^ hashes[p[:, 1]])) for p in blocks))
 
 
+def find_turned_pairs(hashes: np.ndarray, turned: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows of which one's hash (N,) and a turned hash (N, 7) of the other differ in at most `limit` bits.
+
+    All with all, by chunks: exact up to 7 bits. Of rows of the same hash only the first meets others. Returns as
+    `find_hash_pairs` does.
+    """
+    unique, first = np.unique(hashes, return_index=True)
+
+    def compare_turns() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for column in turned.T:
+            queries, rows = np.unique(column, return_index=True)
+            for pairs in _compare_by_chunks(unique, limit, queries):
+                yield (
+                    np.stack([rows[pairs[:, 0]], first[pairs[:, 1]]], axis=1),
+                    np.bitwise_count(queries[pairs[:, 0]] ^ unique[pairs[:, 1]]),
+                )
+
+    blocks = ((pairs, bits, pairs[:, 0] != pairs[:, 1]) for pairs, bits in compare_turns())
+    return _merge_blocks(len(hashes), ((pairs[differ], bits[differ]) for pairs, bits, differ in blocks))
+
+
 def _merge_blocks(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Blocks of pairs and distances as one, ordered, each pair once; thinned when beyond `_MOST_PAIRS`."""
     pairs, distances = np.empty((0, 2), np.int64), np.empty(0, np.float32)
@@ -82,32 +103,37 @@ def _compare_all(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
         yield np.stack([a[keep], b[keep]], axis=1) + start
 
 
-def _compare_by_chunks(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+def _compare_by_chunks(unique: np.ndarray, limit: int, queries: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Pairs (query, hash) within the limit; without queries each two hashes once."""
     flips = [0, *(1 << bit for bit in range(16))]
+    asked = unique if queries is None else queries
     for shift in (0, 16, 32, 48):
-        chunk = (unique >> np.uint64(shift)).astype(np.uint16).astype(np.int64)
-        order = np.argsort(chunk, kind="stable")
+        chunk, asked_chunk = ((each >> np.uint64(shift)).astype(np.uint16).astype(np.int64) for each in (unique, asked))
+        order, asked_order = (np.argsort(each, kind="stable") for each in (chunk, asked_chunk))
         count = np.bincount(chunk, minlength=1 << 16)
         start = np.cumsum(count) - count
         for flip in flips:
-            other = chunk[order] ^ flip
-            yield from _compare_buckets(unique, order, start[other], count[other], limit)
+            other = asked_chunk[asked_order] ^ flip
+            buckets = _list_buckets(asked_order, order, start[other], count[other])
+            for left, right in buckets:
+                near = np.bitwise_count(asked[left] ^ unique[right]) <= limit
+                if queries is None:
+                    near &= left < right
+                yield np.stack([left[near], right[near]], axis=1)
 
 
-def _compare_buckets(
-    unique: np.ndarray, order: np.ndarray, start: np.ndarray, count: np.ndarray, limit: int
-) -> Iterator[np.ndarray]:
-    """Compare each sorted row with its bucket `order[start : start + count]`, in blocks."""
+def _list_buckets(
+    asked: np.ndarray, order: np.ndarray, start: np.ndarray, count: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each asked row beside those of its bucket `order[start : start + count]`, in blocks."""
     ends = np.cumsum(count)
     row = 0
-    while row < len(order):
+    while row < len(asked):
         stop = max(row + 1, int(np.searchsorted(ends, (ends[row - 1] if row else 0) + _BLOCK, side="right")))
         size = count[row:stop]
-        left = np.repeat(order[row:stop], size)
+        left = np.repeat(asked[row:stop], size)
         offset = np.arange(len(left)) - np.repeat(np.cumsum(size) - size, size)
-        right = order[np.repeat(start[row:stop], size) + offset]
-        near = (left < right) & (np.bitwise_count(unique[left] ^ unique[right]) <= limit)
-        yield np.stack([left[near], right[near]], axis=1)
+        yield left, order[np.repeat(start[row:stop], size) + offset]
         row = stop
 
 
