@@ -31,6 +31,8 @@ LOOSER = {
     "costs",
     "exclude",
     "images",
+    "more",
+    "test_of",
     "order",
 }  # numbers, lists and paths go too
 

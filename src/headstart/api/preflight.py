@@ -90,8 +90,8 @@ def find_unused_settings(job: Job) -> list[Problem]:
         why = "has no effect with strategy `probe`: it trains no network"
         problems += [Problem(format_flag(name), f"{name} {why}", "--strategy auto trains networks") for name in changed]
     elif job.recipe and job.trials:
-        what = "trials has no effect with a recipe: that one is trained as given"
-        problems.append(Problem(format_flag("trials"), what, "leave out --trials"))
+        message = "trials has no effect with a recipe: that one is trained as given"
+        problems.append(Problem(format_flag("trials"), message, "leave out --trials"))
     return problems
 
 
@@ -120,8 +120,8 @@ def require_fitting_settings(job: Job, data: Dataset) -> None:
         raise make_error(problems)
     require_rule(job, data.class_names)
     if job.more and not job.test_of and not any(data.split):
-        what = "nothing says which pictures judge, and those of `--more` may not"
-        raise UsageError(what, where="--more", hint="--test-of RUN keeps the test of the run that named them")
+        message = "nothing says which pictures judge, and those of `--more` may not"
+        raise UsageError(message, where="--more", hint="--test-of RUN keeps the test of the run that named them")
     if not can_judge(data):
         require_possible(job)
 
@@ -164,8 +164,8 @@ def find_callback_problems(callbacks: Any, strategy: str) -> list[Problem]:
     if not isinstance(callbacks, Sequence):
         return [Problem("callbacks", f"callbacks `{callbacks!r}` is no list", "callbacks=[…]")]
     if callbacks and strategy == "probe":
-        what = "callbacks need a strategy that trains: a probe calls none"
-        return [Problem("callbacks", what, 'pass strategy="auto", or leave callbacks out')]
+        message = "callbacks need a strategy that trains: a probe calls none"
+        return [Problem("callbacks", message, 'pass strategy="auto", or leave callbacks out')]
     keras = sys.modules.get("keras")  # not imported: nothing can be a callback of it
     return [
         Problem("callbacks", f"`{callback!r}` is no keras.callbacks.Callback", "pass instances")
@@ -211,8 +211,8 @@ def require_tracker(track: str) -> None:
     """Refuse to log to what is not installed, by a SetupError with the command that installs it."""
     missing = extras.list_missing_packages("mlflow") if track == "mlflow" else []
     if missing:
-        what, hint = f"MLflow cannot be loaded: there is no `{missing[0]}`", extras.format_install_command("mlflow")
-        raise SetupError(what, where=f"--track {track}", hint=hint)
+        message, hint = f"MLflow cannot be loaded: there is no `{missing[0]}`", extras.format_install_command("mlflow")
+        raise SetupError(message, where=f"--track {track}", hint=hint)
 
 
 def require_trainable(job: Job, candidates: Sequence[str]) -> None:
@@ -242,8 +242,8 @@ def _require_recipe_fits(recipe: Mapping[str, Any], backbones: Sequence[Resolved
     if recipe.get("blocks", 1) > most and recipe.get("part") != "all" and recipe.get("strategy") != "scratch":
         largest = max(fit, key=lambda backbone: len(backbone.spec.depths)).name
         up_to = f"up to `{levels[-1]}`" if levels else f"in `{largest}`"
-        what = f"the recipe wants to train {recipe['blocks']} blocks of the {most} {up_to}"
-        raise UsageError(what, where="--recipe", hint="part=all trains all of them")
+        message = f"the recipe wants to train {recipe['blocks']} blocks of the {most} {up_to}"
+        raise UsageError(message, where="--recipe", hint="part=all trains all of them")
 
 
 def _find_named(name: str, backbones: Sequence[ResolvedBackbone]) -> list[ResolvedBackbone]:
@@ -265,10 +265,10 @@ def _make_level_error(levels: Sequence[str], backbones: Sequence[ResolvedBackbon
     unknown = [name for name in levels if name not in level_names]
     wrong = unknown[0] if unknown else "+".join(levels)
     whose = f"`{backbones[0].name}` does not have" if len(backbones) == 1 else "no backbone to be measured has"
-    what = f"the recipe wants {'depths' if '+' in wrong else 'depth'} `{wrong}`, which {whose}"
+    message = f"the recipe wants {'depths' if '+' in wrong else 'depth'} `{wrong}`, which {whose}"
     levels_of = [f"{each.name} at {', '.join(level.name for level in each.spec.depths)}" for each in backbones]
     hint = f"{format_nearest(wrong, level_names)} there are: {'; '.join(levels_of)}".strip()
-    return UsageError(what, where="--recipe", hint=hint)
+    return UsageError(message, where="--recipe", hint=hint)
 
 
 def _count_blocks(levels: Sequence[str], backbone: ResolvedBackbone) -> int:

@@ -107,8 +107,8 @@ def read_fix_list(path: Path) -> FixList:
     needed = ("file", "action") if len(known) > 1 else ("file",)
     if missing := [column for column in needed if column not in plain]:
         columns = ", ".join(f"`{format_printable(column)}`" for column in header[:8]) or "none"
-        what = f"{name} has no column `{missing[0]}`; its columns: {columns}"
-        raise DataError(what, where=where, hint=f"`headstart audit --fix-list` writes {', '.join(COLUMNS)}")
+        message = f"{name} has no column `{missing[0]}`; its columns: {columns}"
+        raise DataError(message, where=where, hint=f"`headstart audit --fix-list` writes {', '.join(COLUMNS)}")
     counts, excluded, problems = Counter[str](), dict[str, int](), list[tuple[str, str, str]]()
     for number, row in tables.read_rows(path, [plain[column] for column in needed]):
         if isinstance(row, tables.MalformedRow):
@@ -124,8 +124,8 @@ def read_fix_list(path: Path) -> FixList:
             if action == EXCLUDE:
                 excluded.setdefault(restore_cell(file), number)
     if problems:
-        what = f"{format_count(len(problems), 'row')} of {name} cannot be used: {problems[0][2]}"
-        raise DataError(what, where=where, problems=problems)
+        message = f"{format_count(len(problems), 'row')} of {name} cannot be used: {problems[0][2]}"
+        raise DataError(message, where=where, problems=problems)
     return FixList(path, excluded, counts)
 
 
@@ -153,17 +153,19 @@ def exclude_files(listing: Listing, fixes: FixList) -> str:
 def _make_unknown_error(missing: Sequence[str], listing: Listing, fixes: FixList) -> DataError:
     name, example = f"`{format_printable(fixes.path.name)}`", format_printable(next(iter(listing.uris), ""))
     if len(missing) == len(fixes.excluded):
-        what = f"none of the {format_count(len(missing), 'file')} that {name} excludes is in the data set"
+        message = f"none of the {format_count(len(missing), 'file')} that {name} excludes is in the data set"
         hint = f"files are named from `{format_printable(listing.root)}` on, such as `{example}`"
     else:
-        what = f"{len(missing):,} of {format_count(len(fixes.excluded), 'file')} that {name} excludes are not in the "
-        what += f"data set: {format_names(missing)}"
+        message = (
+            f"{len(missing):,} of {format_count(len(fixes.excluded), 'file')} that {name} excludes are not in the "
+        )
+        message += f"data set: {format_names(missing)}"
         hint = "take the rows of files that are gone out of it"
     last_part = missing[0].rpartition("/")[2]
     likely = [uri for uri in listing.uris if uri.rpartition("/")[2] == last_part] or listing.uris[:_COMPARED]
     hint = f"{format_nearest(missing[0], likely, cutoff=0.2)} {hint}".strip()
     problems = [(file, "missing", f"row {fixes.excluded[file]} excludes it, and it is not there") for file in missing]
-    return DataError(what, where=f"{WHERE} {format_printable(str(fixes.path))}", hint=hint, problems=problems)
+    return DataError(message, where=f"{WHERE} {format_printable(str(fixes.path))}", hint=hint, problems=problems)
 
 
 def _escape_name(name: str) -> str:

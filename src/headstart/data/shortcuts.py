@@ -77,8 +77,10 @@ def judge_properties(data: Dataset) -> list[Shortcut]:
     """
     rows = _draw_pictures(data)
     classes, y = np.unique(np.asarray(data.targets)[rows], return_inverse=True)
-    properties = [each for each in _list_properties(data, rows, y) if len(rows) and np.ptp(each.values, axis=0).any()]
-    if not properties or len(classes) < 2:
+    if len(classes) < 2:
+        return []
+    properties = [each for each in _list_properties(data, rows, y) if np.ptp(each.values, axis=0).any()]
+    if not properties:
         return []
     clusters = find_first_copies(data.digests)
     clusters = (join_clusters(clusters, find_groups(data)) if data.groups else clusters)[rows]

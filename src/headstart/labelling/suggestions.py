@@ -47,8 +47,8 @@ def suggest_pictures(model: Model, sources: Iterable[Source], count: int, *, see
         NoOpError: The model answers with a number and measures no novelty: nothing says which picture it is unsure of.
     """
     if model.layout.is_number and not (model.manifest.doubt and model.manifest.doubt.novelty):
-        what = "this model answers with a number and measures no novelty: nothing says which picture it is unsure of"
-        raise NoOpError(what, hint="label pictures drawn at random; a probe (--strategy probe) measures novelty")
+        message = "this model answers with a number and measures no novelty: nothing says which picture it is unsure of"
+        raise NoOpError(message, hint="label pictures drawn at random; a probe (--strategy probe) measures novelty")
     most, looked_at, unread = CANDIDATES * count, 0, 0
     candidates, features = list[Suggestion](), np.empty((0, 0), np.float32)
     for chunk in model.extract_features(sources):

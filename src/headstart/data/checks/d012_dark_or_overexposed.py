@@ -6,6 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Finding, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
+from headstart.data.duplicates.copy_detection import BLANK_STD
 
 DARK, LIGHT = 40.0, 200.0  # grey levels 0..255 that 95 % of a picture lie below, or above
 SPREADS = 4.0  # from the set's median
@@ -18,7 +19,7 @@ def _check_dark_or_overexposed(check: Check, audit_input: AuditInput) -> Outcome
     dark, light = (high < DARK) & (_count_spreads(high) < -SPREADS), (low > LIGHT) & (_count_spreads(low) > SPREADS)
     findings = list[Finding]()
     for selected, levels, side, word in ((dark, high, "below", "dark"), (light, low, "above", "overexposed")):
-        rows = np.flatnonzero(selected)
+        rows = np.flatnonzero(selected & (np.asarray(facts.grey_std) >= BLANK_STD))  # of blank ones D007 speaks
         if not len(rows):
             continue
         bound, usual = (DARK if word == "dark" else LIGHT), np.median(levels)

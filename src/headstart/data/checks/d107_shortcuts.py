@@ -26,11 +26,11 @@ def _check_shortcuts(check: Check, audit_input: AuditInput) -> Outcome:
 
 
 def _describe_shortcut(check: Check, shortcut: Shortcut, n_properties: int) -> Finding:
-    what = "the class" if shortcut.gain >= MADE else "something of the class"
+    answer = "the class" if shortcut.gain >= MADE else "something of the class"
     if shortcut.gain < MADE and shortcut.classes:
-        what = f"{format_names(shortcut.classes)} from all others"
+        answer = f"{format_names(shortcut.classes)} from all others"
     among = format_count(n_properties, "property")
-    sentence = f"{shortcut.name} alone tells {what}: {_format_score(shortcut)}; one of {among}"
+    sentence = f"{shortcut.name} alone tells {answer}: {_format_score(shortcut)}; one of {among}"
     fix = (
         "a model may learn this instead of the content: give every class pictures that were taken and saved alike, and "
         "test on pictures where it does not hold"

@@ -32,9 +32,9 @@ def require_more_labels(job: Job) -> None:
     if job.more:
         path = Path(job.more).expanduser()
         if not (tables.is_table(path) and path.is_file()):
-            what = f"`{format_printable(job.more)}` is no table that is there"
+            message = f"`{format_printable(job.more)}` is no table that is there"
             hint = "a table of files and labels, as `headstart suggest RUN --out next.csv` writes it"
-            raise DataError(what, where=format_flag("more"), hint=hint)
+            raise DataError(message, where=format_flag("more"), hint=hint)
         choose_columns(path, tables.read_columns(path), _forget_columns(job))
     if job.test_of:
         RunReader(Path(job.test_of).expanduser()).read(Splits)
@@ -153,8 +153,8 @@ def keep_earlier_test(labelling: Labelling, digests: Mapping[str, str], run: str
     own_records = [record for record in labelling.records if record.uri not in labelling.added]
     gone = len(judging - {digests[record.uri] for record in own_records})
     if gone == len(judging):
-        what = f"none of the {gone:,} pictures that judged `{name}` is among these"
-        raise DataError(what, where=format_flag("test_of"), hint="name a run of the same pictures")
+        message = f"none of the {gone:,} pictures that judged `{name}` is among these"
+        raise DataError(message, where=format_flag("test_of"), hint="name a run of the same pictures")
     splits_of_uris = {record.uri: split_of.get(digests[record.uri], record.split) for record in own_records}
     records = [record._replace(split=splits_of_uris.get(record.uri, "")) for record in labelling.records]
     note = f"the pictures that judged `{name}` judge again" + (f"; {gone:,} of them are gone" if gone else "")
