@@ -132,7 +132,20 @@ def test_options_of_fit_are_the_fields_of_a_job():
     fit_module.PLUGIN.configure(parser)
     words = [
         *("DATA", "--budget", "90s", "--backbones", "a, b,", "--strategy", "auto", "--metric", "accuracy"),
-        *("--prefer", "fast", "--seed", "3", "--test-size", "0", "--folds", "4", "--precision", "int8"),
+        *(
+            "--prefer",
+            "fast",
+            "--seed",
+            "3",
+            "--test-size",
+            "0",
+            "--folds",
+            "4",
+            "--repeats",
+            "2",
+            "--precision",
+            "int8",
+        ),
         *("--class-weight", "balanced", "--positive", "bad", "--costs", "c.csv", "--recipe", "blocks=2, rate=1e-3"),
         *("--trials", "4", "--domain", "digits", "--track", "tensorboard", "--profile", "--from-names"),
         *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB", "--coverage", "0.8"),

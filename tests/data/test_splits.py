@@ -107,6 +107,8 @@ def test_small_sets_are_repeated(context, n, repeats):
     targets = np.arange(n) % 2
     splits = draw_splits(audit_sets.from_targets(targets), np.arange(n), ctx=context())
     assert len(splits.test) and splits.folds.shape[0] == repeats
+    asked = draw_splits(audit_sets.from_targets(targets), np.arange(n), ctx=context(repeats=7, name="asked"))
+    assert asked.folds.shape[0] == 7 and "cross-validation 7 times" in asked.why
 
 
 def test_no_test_split_names_the_class_that_is_too_small_and_repeats(context):

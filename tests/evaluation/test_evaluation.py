@@ -11,11 +11,21 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.storage import serialization
-from headstart.core.types import MULTILABEL, Calibrated, CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
+from headstart.core.types import (
+    CLASSIFICATION,
+    MULTILABEL,
+    Calibrated,
+    CurvePoint,
+    Evaluation,
+    Feature,
+    FitResult,
+    Ranking,
+    Score,
+)
 from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM
 from headstart.evaluation.curve_forecast import forecast_score
-from headstart.evaluation.evaluate_model import evaluate_model
+from headstart.evaluation.evaluate_model import _format_line, evaluate_model
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.heads import cross_validation, prediction
@@ -439,6 +449,8 @@ def test_straddling_pictures_are_told_apart(context):
     assert one(found.scores, "test", "accuracy").n == 75
     apart = one(found.scores, "test", "accuracy", "without straddling pictures")
     assert apart.n == 66
+    line = _format_line(found, CLASSIFICATION)
+    assert f", {apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}] without 9 that straddle the splits" in line
     caveat = f"9 of these look like a picture of another split, the other 66 have {apart.value:.3f} ["
     assert caveat in verdict(found, "headline").sentence
     assert "another split" not in verdict(made(context, name="b")[0], "headline").sentence

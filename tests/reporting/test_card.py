@@ -17,6 +17,10 @@ from headstart.core.storage.serialization import format_yaml
 from headstart.core.types import AuditInput, Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
 from headstart.data.audit import load_checks
 from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, slices
+from headstart.core.types import Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
+from headstart.evaluation.held_out_scores import WITHOUT_STRADDLING
+from headstart.images.descriptors import describe_picture
+from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, shortcut_learning, slices
 from headstart.reporting.card.write_card import format_card, write_card
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
@@ -167,6 +171,14 @@ def test_leaks_of_given_splits_stand_beside_the_score(made):
     leaky = dataclasses.replace(given, splits=dataclasses.replace(given.splits, given=True, straddling=pairs))
     card = format_card(leaky)
     assert ", 4 of which look like a picture of another split," in card.partition("\n## ")[0]
+    accuracy = next(s for s in given.evaluation.scores if s.name == "accuracy" and not s.subject)
+    apart = dataclasses.replace(accuracy, n=accuracy.n - 4, value=0.75, subject=WITHOUT_STRADDLING)
+    evaluation = dataclasses.replace(given.evaluation, scores=(*given.evaluation.scores, apart))
+    grouped = dataclasses.replace(leaky.dataset, groups=("p1",) * len(leaky.dataset.uris))
+    card_of_groups = format_card(dataclasses.replace(leaky, evaluation=evaluation, dataset=grouped))
+    sentence = "4 of which share a group with a picture of another split, or look like one"
+    for text in (card_of_groups.partition("\n## ")[0], section(card_of_groups, "Results")):
+        assert f"{sentence} (the other {apart.n:,}: accuracy 0.750 [" in text
     assert "4 of them lie in another split than that one" in section(card, "Training data")
 
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
@@ -19,6 +19,7 @@ from headstart.core.run.opening import find_free_folder, open_run
 from headstart.core.run.time_plan import format_unbounded
 from headstart.core.storage.cache import default_store
 from headstart.core.storage.locations.names import is_remote, resolve_location
+from headstart.core.types import Severity
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -46,6 +47,7 @@ def fit(
     seed: int = 0,
     test_size: float = 0.2,
     folds: int = 5,
+    repeats: int = 0,
     precision: jobs.Precision = "f32",
     class_weight: jobs.ClassWeight = "none",
     positive: str = "",
@@ -100,6 +102,7 @@ def fit(
         seed: of every draw.
         test_size: part held out for the final score, 0 for none.
         folds: of the cross-validation.
+        repeats: of the cross-validation, at most; 0 for more the fewer pictures there are.
         precision: of the screening pass; the final score is always of f32.
         class_weight: balanced gives rare classes more weight.
         positive: class of interest: a decision threshold is tuned for it.
@@ -113,7 +116,7 @@ def fit(
         max_latency: time that the trunks may take for one picture on this machine: 20ms, 0.5s.
         max_size: bytes that the trunks' weights may have in float32: 50MB, 1GB.
         from_names: also try a head that starts from the class names; fetches a sentence model.
-        resize: how pictures become square; auto measures it where a crop would lose much.
+        resize: how pictures become square; auto measures which loses less.
         window: of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; that of each picture by default.
         slice: of NIfTI [PLANE:]PLACE, of DICOM frames PLACE: first, last or a number; axial:middle by default.
         bands: bands of every picture that are read, by number: 4,3,2 for red, green and blue; triples: three at a time.
@@ -207,7 +210,7 @@ def audit(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
-    fail_on: Literal["error", "warning"] = "error",
+    fail_on: Severity = "error",
     fix_list: str | Path | None = None,
     **settings: Unpack[jobs.Settings],
 ) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class Run(RunReader):
     def summary(self) -> dict[str, Any]:
         """The run as one JSON object, as `fit --json` prints it."""
         from headstart.core.storage.serialization import as_json
+        from headstart.evaluation.held_out_scores import WITHOUT_STRADDLING
 
         return {
             "run": self.path.as_posix(),
@@ -100,6 +101,7 @@ class Run(RunReader):
             "strategy": self.adapted.strategy,
             "head": self.adapted.fitted.head,
             "scores": as_json(self.scores),
+            "scores_without_leak": as_json([s for s in self.evaluation.scores if s.subject == WITHOUT_STRADDLING]),
             "verdicts": as_json(self.verdicts),
             "seconds": round(self.seconds, 3),
         }

@@ -41,6 +41,7 @@ TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
 READING_SETTINGS = ("exclude", *TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands")
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
+_RANGES = ("test_size", 0, 0.9), ("coverage", 0.5, 0.999), ("folds", 2, 50), ("repeats", 0, 50), ("seed", 0, 2**31 - 1)
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
@@ -65,6 +66,7 @@ class Job:
     seed: int = _option(0, "of every draw")
     test_size: float = _option(0.2, "part held out for the final score, 0 for none")
     folds: int = _option(5, "of the cross-validation")
+    repeats: int = _option(0, "of the cross-validation, at most; 0 for more the fewer pictures there are")
     precision: Precision = _option("f32", "of the screening pass; the final score is always of f32", Precision)
     class_weight: ClassWeight = _option("none", "balanced gives rare classes more weight", ClassWeight)
     positive: str = _option("", "class of interest: a decision threshold is tuned for it")
@@ -78,9 +80,7 @@ class Job:
     max_latency: str = _option("", "time that the trunks may take for one picture on this machine: 20ms, 0.5s")
     max_size: str = _option("", "bytes that the trunks' weights may have in float32: 50MB, 1GB")
     from_names: bool = _option(False, "also try a head that starts from the class names; fetches a sentence model")
-    resize: Resize = _option(
-        "auto", "how pictures become square; auto measures it where a crop would lose much", Resize
-    )
+    resize: Resize = _option("auto", "how pictures become square; auto measures which loses less", Resize)
     window: str = _option(
         "", "of DICOM and NIfTI values: CENTER,WIDTH, none, a preset such as lung; that of each picture by default"
     )
@@ -139,6 +139,7 @@ class Settings(TypedDict, total=False):
     seed: int
     test_size: float
     folds: int
+    repeats: int
     precision: Precision
     class_weight: ClassWeight
     positive: str
@@ -246,7 +247,7 @@ def find_problems(job: Job) -> list[Problem]:
         for option in list_options()
         if option.metadata["choices"] and (value := getattr(job, option.name)) not in option.metadata["choices"]
     ]
-    for name, low, high in (("test_size", 0, 0.9), ("coverage", 0.5, 0.999), ("folds", 2, 50), ("seed", 0, 2**31 - 1)):
+    for name, low, high in _RANGES:
         if not low <= getattr(job, name) <= high:
             wrong.append((name, f"`{getattr(job, name)}` is not between {low} and {high}"))
     if not job.backbones:

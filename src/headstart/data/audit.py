@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import get_args
 
 import numpy as np
 
@@ -19,12 +20,12 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome
+from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome, Severity
 from headstart.data.check_base import format_count
 from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 from headstart.data.groups import find_groups, join_clusters
 
-SEVERITIES = ("error", "warning")  # that may fail an audit, the worst first
+SEVERITIES: tuple[str, ...] = get_args(Severity)
 
 
 def audit_dataset(
@@ -48,7 +49,7 @@ def audit_dataset(
     return audit
 
 
-def list_failed(outcomes: Iterable[Outcome], severity: str) -> list[str]:
+def list_failed(outcomes: Iterable[Outcome], severity: Severity) -> list[str]:
     """Codes of the checks with a finding of a severity or worse, each once."""
     if severity not in SEVERITIES:
         raise UsageError(f"`{severity}` is none of {', '.join(SEVERITIES)}", where="--fail-on")

@@ -49,7 +49,7 @@ def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: 
     else:
         part, why_tested = _draw_test_split(data, clusters, ctx.job, ctx.seed, screened)
     train = np.flatnonzero(part == 0)
-    folds, why_folds = _draw_folds(data, clusters, train, ctx.job.folds, ctx.seed, tested=bool((part > 0).any()))
+    folds, why_folds = _draw_folds(data, clusters, train, ctx.job, tested=bool((part > 0).any()))
     splits = Splits(
         train=train,
         val=np.flatnonzero(part == 1),
@@ -115,6 +115,12 @@ def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 def count_straddling(splits: Splits, rows: np.ndarray) -> int:
     """How many of some rows look like a picture of another split; given splits alone can have such."""
     return int(np.isin(np.asarray(rows), np.asarray(splits.straddling).ravel()).sum())
+
+
+def describe_straddling(data: Dataset) -> str:
+    """What such pictures do, in the plural."""
+    bond = "share a group with a picture of another split, or look like one"
+    return bond if data.groups else "look like a picture of another split"
 
 
 def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -227,18 +233,18 @@ def _format_counts(few: Sequence[int], tested: np.ndarray, strata: Strata) -> st
 
 
 def _draw_folds(
-    data: Dataset, clusters: np.ndarray, train: np.ndarray, most: int, seed: int, *, tested: bool
+    data: Dataset, clusters: np.ndarray, train: np.ndarray, job: Job, *, tested: bool
 ) -> tuple[np.ndarray, str]:
-    strata, train_clusters = find_strata(data), clusters[train]
+    strata, train_clusters, most = find_strata(data), clusters[train], job.folds
     targets = strata.labels[train]
     cluster_counts = {int(c): len(np.unique(train_clusters[targets == c])) for c in np.unique(targets)}
     least = min(cluster_counts, key=lambda c: cluster_counts[c])
     asked = max(2, min(most, cluster_counts[least]))
     repeats = next((times for below, times in REPEATS if len(train) < below), 1)
-    repeats = repeats if tested else max(repeats, REPEATS_WITHOUT_TEST)
+    repeats = job.repeats or (repeats if tested else max(repeats, REPEATS_WITHOUT_TEST))
     folds = np.full((repeats, len(data.uris)), -1, np.int16)
     for count in range(asked, 1, -1):
-        drawn = [_draw_folds_once(targets, train_clusters, count, [seed, 2, repeat]) for repeat in range(repeats)]
+        drawn = [_draw_folds_once(targets, train_clusters, count, [job.seed, 2, repeat]) for repeat in range(repeats)]
         fold_of_row = [draw for draw in drawn if draw is not None]
         if len(fold_of_row) == repeats:
             break

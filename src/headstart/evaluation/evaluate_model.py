@@ -30,6 +30,7 @@ from headstart.evaluation import ablation, baselines, numbers_and_labels, transf
 from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.csv_tables import write_predictions, write_scores
 from headstart.evaluation.held_out_scores import (
+    WITHOUT_STRADDLING,
     JudgedSplit,
     judge_splits,
     list_caveats,
@@ -178,11 +179,14 @@ def _format_line(evaluation: Evaluation, task: Task) -> str:
     """`test accuracy 0.835 [0.797, 0.868] (n = 400), balanced accuracy 0.790 [0.751, 0.826], majority class 0.500`."""
     names, constant = verdicts.list_main_scores(task), baselines.name_constant(task)
     main, other = (verdicts.find_score(evaluation.scores, evaluation.split, name) for name in names)
+    find = (s for s in evaluation.scores if (s.split, s.name, s.subject) == (main.split, main.name, WITHOUT_STRADDLING))
+    apart = next(find, None)
+    leak = f", {verdicts.format_interval(apart)} without {main.n - apart.n:,} that straddle the splits" if apart else ""
     plain = next(s for s in evaluation.baselines if (s.name, s.subject) == (main.name, constant))
     split = "nested cv" if evaluation.nested else evaluation.split
     optimism = f", {verdicts.OPTIMISM}" if evaluation.is_optimistic else ""
     return (
-        f"{split} {verdicts.format_score_name(main.name)} {verdicts.format_interval(main)} (n = {main.n:,}), "
+        f"{split} {verdicts.format_score_name(main.name)} {verdicts.format_interval(main)} (n = {main.n:,}){leak}, "
         f"{verdicts.format_score_name(other.name)} {verdicts.format_interval(other)}, "
         f"{constant} {plain.value:.3f}{optimism}"
     )

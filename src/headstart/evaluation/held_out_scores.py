@@ -11,7 +11,7 @@ import numpy as np
 from headstart.core.job import Job
 from headstart.core.model_manifest import Decision
 from headstart.core.types import CLASSIFICATION, PRESENT, Dataset, Embeddings, FitResult, Score, Splits, Task
-from headstart.data.splits import count_straddling
+from headstart.data.splits import count_straddling, describe_straddling
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.cross_validation import count_folds
 from headstart.heads.decision_rule import (
@@ -145,7 +145,7 @@ def list_caveats(part: JudgedSplit, data: Dataset, splits: Splits, scores: Seque
     if count := count_straddling(splits, part.rows):
         apart = next((s for s in scores if s.subject == WITHOUT_STRADDLING and s.name == task.headline[0]), None)
         rest = f", the other {apart.n:,} have {apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}]" if apart else ""
-        caveats.append(f"{count:,} of these look like a picture of another split{rest}")
+        caveats.append(f"{count:,} of these {describe_straddling(data)}{rest}")
     absent = np.empty(0, np.int64)
     if task.has_classes:
         absent = np.setdiff1d(targets[splits.train], part.y)

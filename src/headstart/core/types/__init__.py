@@ -4,7 +4,7 @@ Those that hold arrays are compared by identity. Shapes use one alphabet: N samp
 width, C classes, B batch, H W px, K folds, R repeats. `rows` fields hold positions in `Dataset.uris`.
 """
 
-from headstart.core.types.audit import Audit, AuditInput, DataCheck, Finding, Outcome, Splits
+from headstart.core.types.audit import Audit, AuditInput, DataCheck, Finding, Outcome, Severity, Splits
 from headstart.core.types.backbone import (
     OWN_RANGES,
     BackboneSource,
@@ -65,7 +65,7 @@ from headstart.core.types.training import (
     TunedNetwork,
 )
 
-__all__ = ["Audit", "AuditInput", "DataCheck", "Finding", "Outcome", "Splits"]
+__all__ = ["Audit", "AuditInput", "DataCheck", "Finding", "Outcome", "Severity", "Splits"]
 __all__ += ["BackboneSource", "BackboneSpec", "Capabilities", "FeatureLevel", "InputSpec"]
 __all__ += ["OWN_RANGES", "PixelRanges"]
 __all__ += ["Command"]

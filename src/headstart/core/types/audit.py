@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from headstart.core.types.dataset import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
+
+Severity: TypeAlias = Literal["error", "warning"]  # of findings that may fail an audit, the worst first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

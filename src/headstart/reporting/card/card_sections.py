@@ -10,8 +10,9 @@ import numpy as np
 from headstart.backbones.licences import is_permissive
 from headstart.core.console import format_bytes
 from headstart.core.types import Score
-from headstart.data.splits import count_straddling
+from headstart.data.splits import count_straddling, describe_straddling
 from headstart.data.strata import find_strata
+from headstart.evaluation.held_out_scores import WITHOUT_STRADDLING
 from headstart.evaluation.verdicts import format_score_name, list_main_scores
 from headstart.reporting.card import limitations, slices
 from headstart.reporting.card import markdown as md
@@ -82,7 +83,10 @@ def _format_split(card: CardInput) -> str:
     if card.evaluation.nested:
         folds = "nested held-out folds of the training pictures"
     leaks = count_straddling(card.splits, card.evaluation.rows)
-    caveat = f", {leaks:,} of which look like a picture of another split," if leaks else ""
+    name = list_main_scores(card.dataset.learning_task)[0]
+    apart = [s for s in card.evaluation.scores if (s.name, s.subject) == (name, WITHOUT_STRADDLING)]
+    others = "".join(f" (the other {s.n:,}: {format_score_name(name)} {md.format_interval(s)})" for s in apart[:1])
+    caveat = f", {leaks:,} of which {describe_straddling(card.dataset)}{others}," if leaks else ""
     return _SPLITS.get(card.evaluation.split, folds) + caveat
 
 
@@ -205,7 +209,7 @@ def _format_results(card: CardInput, card_slices: list[Slice]) -> str:
         return f"## Results\n\n{_format_refusal(card)}\n"
     overall_rows = [(s.replace("_", " "), *_format_value_and_n(scores[s])) for s in _SCORES if s in scores]
     parts = [
-        f"## Results\n\nOn {_format_split(card)}.\n",
+        f"## Results\n\nOn {_format_split(card).rstrip(',')}.\n",
         md.format_table(("score", "value [95 % interval]", "n"), overall_rows),
     ]
     if classes:
