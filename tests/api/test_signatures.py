@@ -30,6 +30,8 @@ LOOSER = {
     "max_size",
     "costs",
     "exclude",
+    "more",
+    "test_of",
     "images",
     "more",
     "test_of",

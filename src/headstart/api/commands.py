@@ -98,7 +98,7 @@ def fit(
         backbones: auto, or names with commas between them.
         strategy: how to adapt: a new head on frozen features, or what else to train; auto spends the budget.
         metric: what candidates are compared by.
-        prefer: fast takes a cheaper candidate whenever it is a tie and loses less than 0.02.
+        prefer: fast takes a cheaper one if it ties and loses under 0.02.
         seed: of every draw.
         test_size: part held out for the final score, 0 for none.
         folds: of the cross-validation.
@@ -216,8 +216,8 @@ def audit(
 ) -> dict[str, Any]:
     """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings.
 
-    Findings of severity `error` end it before the vectors. `failed` names the checks with one of severity `fail_on` or
-    worse; nothing is raised for them. `fix_list` is a new CSV file for the fixes that are offered.
+    An `error` ends it before the vectors. `failed` names checks with a finding of severity `fail_on` or worse. Offered
+    fixes go to the new CSV file `fix_list`.
     """
     from headstart.core.storage.serialization import as_json
     from headstart.data import fix_list as fixes
@@ -230,8 +230,7 @@ def audit(
         if not list_failed(outcomes, "error"):
             outcomes += steps.quick_vectors_audit.outcomes
         if fix_list:
-            sentence = fixes.write_fix_list(Path(fix_list), steps.pictures, outcomes)
-            steps.ctx.console.print_line("fixes", sentence)
+            steps.ctx.console.print_line("fixes", fixes.write_fix_list(Path(fix_list), steps.pictures, outcomes))
         return {
             "run": steps.ctx.run.path.as_posix(),
             "pictures": len(steps.pictures.uris),
@@ -428,8 +427,7 @@ def _open_steps(
     how: dict[str, Any] = {"training": training, "reaching": reaching, "needs_labels": not only_audits}
     job, path = _check_request(data, out, console, settings, callbacks, **how)
     with open_run(path, job, console, again=again) as ctx, blas_threads.single_blas_thread():
-        ctx.keeps_times, ctx.reaches_out = not training and Run(path).finished, reaching
-        ctx.only_audits = only_audits
+        ctx.keeps_times, ctx.reaches_out, ctx.only_audits = not training and Run(path).finished, reaching, only_audits
         yield FitSteps(ctx)
 
 
@@ -444,8 +442,7 @@ def _check_request(
     extras.require_extra("fit", "learning from pictures")
     job = jobs.read_settings({"data": str(data), **settings})
     path = Path(out) if out else find_free_folder(Path(resolve_location(job.data)).name, job)
-    problems = find_callback_problems(callbacks, job.strategy)
-    problems += preflight(job, path, console, **how)
+    problems = [*find_callback_problems(callbacks, job.strategy), *preflight(job, path, console, **how)]
     if problems:
         raise make_error(problems)
     for doubt in jobs.find_recipe_doubts(job):

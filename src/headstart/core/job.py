@@ -60,9 +60,7 @@ class Job:
         "probe", "how to adapt: a new head on frozen features, or what else to train; auto spends the budget", Strategy
     )
     metric: Metric = _option("log_loss", "what candidates are compared by", Metric)
-    prefer: Preference = _option(
-        "accurate", "fast takes a cheaper candidate whenever it is a tie and loses less than 0.02", Preference
-    )
+    prefer: Preference = _option("accurate", "fast takes a cheaper one if it ties and loses under 0.02", Preference)
     seed: int = _option(0, "of every draw")
     test_size: float = _option(0.2, "part held out for the final score, 0 for none")
     folds: int = _option(5, "of the cross-validation")
