@@ -16,11 +16,8 @@ from headstart.core.errors import DataError
 from headstart.core.storage.serialization import format_yaml
 from headstart.core.types import AuditInput, Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
 from headstart.data.audit import load_checks
-from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, slices
-from headstart.core.types import Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
 from headstart.evaluation.held_out_scores import WITHOUT_STRADDLING
-from headstart.images.descriptors import describe_picture
-from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, shortcut_learning, slices
+from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, slices
 from headstart.reporting.card.write_card import format_card, write_card
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 

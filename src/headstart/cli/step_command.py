@@ -39,8 +39,8 @@ class StepCommand:
 
         data, settings = options.read_request(args)
         console = options.make_console(args)
-        own = {name: getattr(args, name) for name in self.own_options}
-        result = getattr(commands, self.name)(data, out=args.out, console=console, **own, **settings)
+        arguments = {name: getattr(args, name) for name in self.own_options}
+        result = getattr(commands, self.name)(data, out=args.out, console=console, **arguments, **settings)
         console.print_result(f"{self.format_result(result)}\n\nrun  {format_printable(result['run'])}", result)
         try:
             self.require_passed(result)

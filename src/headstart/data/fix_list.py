@@ -103,8 +103,8 @@ def read_fix_list(path: Path) -> FixList:
     name, where = f"`{format_printable(path.name)}`", f"{WHERE} {format_printable(str(path))}"
     header = tables.read_columns(path)
     plain = {column.strip().lower(): column for column in reversed(header)}
-    known = [column for column in COLUMNS if column in plain]
-    needed = ("file", "action") if len(known) > 1 else ("file",)
+    is_plain_list = sum(column in plain for column in COLUMNS) < 2
+    needed = ("file",) if is_plain_list else ("file", "action")
     if missing := [column for column in needed if column not in plain]:
         columns = ", ".join(f"`{format_printable(column)}`" for column in header[:8]) or "none"
         message = f"{name} has no column `{missing[0]}`; its columns: {columns}"
@@ -137,8 +137,8 @@ def exclude_files(listing: Listing, fixes: FixList) -> str:
     """
     name = f"`{format_printable(fixes.path.name)}`"
     numbers = {_escape_name(file): number for file, number in fixes.excluded.items()}
-    known = {_escape_name(uri) for uri in (*listing.uris, *(file.uri for file in listing.skipped))}
-    if missing := [file for file in fixes.excluded if _escape_name(file) not in known]:
+    names = {_escape_name(uri) for uri in (*listing.uris, *(file.uri for file in listing.skipped))}
+    if missing := [file for file in fixes.excluded if _escape_name(file) not in names]:
         raise _make_unknown_error(missing, listing, fixes)
     of_row = {uri: numbers[text] for uri in listing.uris if (text := _escape_name(uri)) in numbers}
     listing.uris = [uri for uri in listing.uris if uri not in of_row]
