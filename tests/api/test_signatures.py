@@ -33,8 +33,6 @@ LOOSER = {
     "more",
     "test_of",
     "images",
-    "more",
-    "test_of",
     "order",
 }  # numbers, lists and paths go too
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
-from headstart.core.picture_settings import parse_window, require_slice
+from headstart.core.picture_settings import PARSERS
 from headstart.core.storage.files import read_json, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, resolve_location
 
@@ -96,7 +96,7 @@ class Job:
     path: str = _option("", "column of a table with the paths of pictures; found by its name when empty")
     target: str = _option("", "column of a table with labels, or several of yes and no: a,b; by its name when empty")
     split: str = _option("", "column of a table with train, val or test; found by its name when empty")
-    group: str = _option("", "column of a table with what belongs together, such as a patient; by its name when empty")
+    group: str = _option("", "column of a table with what belongs together (patient); name:REGEX finds it in paths")
     weight: str = _option("", "column of a table with how much a picture counts in training")
     time: str = _option("", "column of a table with dates or numbers that grow with time; found by its name when empty")
     task: TaskName = _option("auto", "what is learnt from the labels; auto tells it by them", TaskName)
@@ -215,7 +215,7 @@ def parse_bands(text: str) -> tuple[int, ...]:
 
 
 _QUANTITIES = {"budget": parse_duration_s, "max_latency": parse_latency_ms, "max_size": parse_bytes}  # text -> number
-_TEXTS: dict[str, Any] = {**_QUANTITIES, "window": parse_window, "slice": require_slice, "bands": parse_bands}
+_TEXTS: dict[str, Any] = {**_QUANTITIES, **PARSERS, "bands": parse_bands}
 
 
 def list_options() -> tuple[dataclasses.Field[Any], ...]:

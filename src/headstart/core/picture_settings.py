@@ -1,6 +1,8 @@
-"""Settings of a job that say how deep and medical pictures are read: a window of values, and a slice or frame."""
+"""Settings of a job that say how pictures are read: a window of values, a slice or frame, groups by path."""
 
 from __future__ import annotations
+
+import re
 
 from headstart.core.errors import UsageError
 
@@ -13,6 +15,7 @@ WINDOWS = {  # center and width in Hounsfield units, as radiologists commonly us
     "bone": (400, 1800),
 }
 PLANES = ("sagittal", "coronal", "axial")  # in the order of the axes that stand upright on them: right, front, up
+BY_NAME = "name:"  # before the regular expression of a group
 _WHERE = ("first", "middle", "last")
 
 
@@ -45,3 +48,24 @@ def require_slice(text: str) -> None:
     if (plane or "axial") not in PLANES or not (place in _WHERE or (place.isdecimal() and int(place) > 0)):
         hint = f"write {', '.join(_WHERE)} or a number from 1, after axial:, coronal: or sagittal: for NIfTI"
         raise UsageError(f"`{text}` is no slice", where="--slice", hint=hint)
+
+
+def parse_group_pattern(text: str) -> re.Pattern[str] | None:
+    """The regular expression of `name:REGEX`, whose first bracket is a path's group; None for the name of a column.
+
+    Raises:
+        UsageError: It is no regular expression, or has no bracket.
+    """
+    if not text.startswith(BY_NAME):
+        return None
+    hint = "write name:REGEX with a bracket around what pictures of one group share, such as name:(patient[0-9]+)_"
+    try:
+        pattern = re.compile(text.removeprefix(BY_NAME))
+    except re.error as err:
+        raise UsageError(f"`{text}` is no regular expression: {err}", where="--group", hint=hint) from None
+    if not pattern.groups:
+        raise UsageError(f"`{text}` has no bracket", where="--group", hint=hint)
+    return pattern
+
+
+PARSERS = {"window": parse_window, "slice": require_slice, "group": parse_group_pattern}

@@ -11,6 +11,7 @@ from typing import Any
 
 from headstart.core.errors import DataError, Problem, format_nearest, make_error
 from headstart.core.job import TABLE_SETTINGS, Job, format_flag
+from headstart.core.picture_settings import parse_group_pattern
 from headstart.core.storage import tables
 from headstart.core.storage.files import format_printable
 from headstart.core.types import UNLABELLED, SkippedFile
@@ -70,6 +71,8 @@ def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]
     plain = {re.sub(r"[\W_]+", "", name).lower(): name for name in reversed(names)}
     for use, known_names in NAMES.items():
         requested = getattr(job, use)
+        if use == "group" and parse_group_pattern(requested):
+            continue
         label_columns = [name.strip() for name in requested.split(",")] if use == "target" else []
         if requested not in names and len(label_columns) > 1:
             columns |= {LABEL + name: name for name in label_columns}

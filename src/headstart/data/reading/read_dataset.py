@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError, HeadstartError, UsageError
 from headstart.core.job import Job, format_flag, write_picture_root
-from headstart.core.picture_settings import parse_window
+from headstart.core.picture_settings import parse_group_pattern, parse_window
 from headstart.core.run.folder import PROBLEMS
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.csv_tables import format_csv
@@ -127,7 +128,8 @@ def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
         ranges = _scale_alike(listing.root, labelling, inspected, rules, ctx)
     if len(inspected.uris) < count:  # of other bands, or a picture has vanished meanwhile
         labelling = _label_pictures(listing, inspected)
-    labelling = _group_by_scene(listing.root, labelling, ctx)
+    pattern = parse_group_pattern(ctx.job.group)
+    labelling = _group_by_name(labelling, pattern, ctx) if pattern else _group_by_scene(listing.root, labelling, ctx)
     if ctx.job.test_of:
         digests = dict(zip(inspected.uris, inspected.digests, strict=True))
         labelling = keep_earlier_test(labelling, digests, ctx.job.test_of)
@@ -155,6 +157,21 @@ def _require_useful_settings(job: Job, settings: Collection[str]) -> None:
     if flags:
         sentence = f"{' and '.join(flags)} would do nothing: no picture is DICOM or NIfTI"
         raise UsageError(sentence, where=flags[0], hint=f"leave out {' and '.join(flags)}")
+
+
+def _group_by_name(labelling: Labelling, pattern: re.Pattern[str], ctx: Context) -> Labelling:
+    """What the first bracket of `pattern` finds in each path is its group."""
+    matches = [pattern.search(record.uri) for record in labelling.records]
+    groups = [(match[1] or "") if match else "" for match in matches]
+    if not any(groups):
+        first = f"`{format_printable(labelling.records[0].uri)}`"
+        raise UsageError(f"`{ctx.job.group}` finds a group in no path, such as {first}", where="--group")
+    count = sum(map(bool, groups))
+    ctx.console.print_line(
+        "read", f"{count:,} of {len(groups):,} pictures are in {len(set(filter(None, groups))):,} groups by their paths"
+    )
+    pairs = zip(labelling.records, groups, strict=True)
+    return replace(labelling, records=[record._replace(group=group) for record, group in pairs])
 
 
 def _group_by_scene(root: str, labelling: Labelling, ctx: Context) -> Labelling:
