@@ -225,9 +225,10 @@ def test_another_list_changes_the_pictures_of_a_run_that_has_learnt(pictures, co
     data = read_dataset(str(pictures), ctx=ctx)
     ctx.record_decision("data", lambda: data.digest)
     ctx.record_decision("candidates", lambda: ["x"])
+    (ctx.make_step_folder("audit") / "vectors.json").write_text("{}")
     write_list(fixes, "file", "a/02.png")
     assert "a/02.png" not in read_dataset(str(pictures), ctx=ctx).uris  # it was looked at, no more: begun anew
-    assert ctx.run.find_decision("candidates") is None
+    assert ctx.run.find_decision("candidates") is None and not (ctx.run.path / "audit").exists()
     ctx.record_decision("data", lambda: data.digest)
     ctx.make_step_folder("splits")
     with pytest.raises(DataError, match="changed since the run"):
@@ -274,7 +275,11 @@ def test_the_command_offers_fixes_fails_as_asked_and_passes_with_them(pictures, 
     out, err = capsys.readouterr()
     assert "D101 issue" in out and "D202" in out  # all of it comes before the gate
     assert "2 `exclude`, 3 `look` in `fixes.csv`: nothing was changed" in err and "warning or worse" in err
-    assert "D101" in err.splitlines()[-2] and (pictures / "a/again.png").is_file()
+    assert (
+        "--fix-list fixes.csv writes what can be done" in out
+        and "D101" in err.splitlines()[-2]
+        and (pictures / "a/again.png").is_file()
+    )
     (tmp_path / "fixes.csv").write_text(
         (tmp_path / "fixes.csv").read_text().replace("b/other.png,look", "b/other.png,exclude")
     )

@@ -38,7 +38,7 @@ PATH_SETTINGS = ("data", "costs", "exclude", "images", "more", "test_of")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
 TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
 # What every command that reads DATA takes.
-READING_SETTINGS = ("exclude", *TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands")
+READING_SETTINGS = (*TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands", "exclude")
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
 HINT = "headstart fit --help lists the settings"
 _RANGES = ("test_size", 0, 0.9), ("coverage", 0.5, 0.999), ("folds", 2, 50), ("repeats", 0, 50), ("seed", 0, 2**31 - 1)

@@ -111,6 +111,7 @@ REASONS = {
     "outside_a_class": "outside every class folder",
     "missing": "not there",
     "unreadable": "cannot be read",
+    "excluded": "left out, as asked",
 }
 SPLITS = {"test": "test", "val": "validation", "cv": "cross-validation", "train": "training", "screen": "screening"}
 SPLIT_NOTES = {

@@ -46,6 +46,9 @@ class Audit(StepCommand):
             for finding in check["findings"]:
                 fix = f"; {finding['fix']}" if finding["fix"] else ""
                 lines.append(f"  {finding['severity']}: {finding['sentence']}{fix}")
+        findings = [finding for check in outcomes for finding in check["findings"]]
+        if any(finding.get("remove_rows") or finding.get("likelier_classes") for finding in findings):
+            lines += ["", "--fix-list fixes.csv writes what can be done about these as a table to edit"]
         return "\n".join(map(format_printable, lines))
 
 

@@ -98,8 +98,9 @@ class RunFolder:
         return path
 
     def forget_decisions(self) -> None:
-        """Begin anew, in the same folder."""
+        """Begin anew in the same folder, and forget what the audit said."""
         with translate_disk_errors(self.path):
+            shutil.rmtree(self.path / "audit", ignore_errors=True)
             (self.path / "decisions.jsonl").unlink(missing_ok=True)
         self._decisions = None
 

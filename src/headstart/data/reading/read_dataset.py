@@ -75,6 +75,7 @@ def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
     if ctx.run.find_decision("data") in (None, data.digest) or (earlier := reader.find(Dataset)) is None:
         return
     if not (ctx.run.path / "splits").is_dir():  # it was looked at, no more: begun anew
+        ctx.console.print_line("read", f"the pictures changed since `{ctx.run.path}` was begun: it begins anew")
         ctx.run.forget_decisions()
         return
     before, now = (dict(zip(each.uris, each.digests, strict=True)) for each in (earlier, data))
