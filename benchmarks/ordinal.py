@@ -42,22 +42,29 @@ CHANGES: dict[str, Callable[[Image.Image, float], Image.Image]] = {
 }
 
 
-def write_set(change: Callable[[Image.Image, float], Image.Image], source: Path, folder: Path) -> Path:
-    """Changed pictures and a table of their grades."""
+def write_set(
+    change: Callable[[Image.Image, float], Image.Image], source: Path, folder: Path, pictures: int = PICTURES
+) -> Path:
+    """Changed pictures and a table of their grades, and of the amounts by which they were changed."""
     rng = np.random.default_rng(0)
     folder.mkdir()
-    grades = rng.permutation(np.arange(PICTURES) % GRADES)
+    grades = rng.permutation(np.arange(pictures) % GRADES)
     files = sorted((source / "nominal").glob("*.jpg"))
-    rows = [("file", "grade")]
+    rows = [("file", "grade", "amount")]
     for grade, place in zip(grades.tolist(), rng.permutation(len(files)).tolist(), strict=False):
-        image = change(Image.open(files[place]).convert("RGB"), grade + float(rng.normal(0, JITTER)))
-        half, middle = int(0.35 * image.width), image.width // 2  # turned corners stay outside
+        amount = grade + float(rng.normal(0, JITTER))
         name = f"{len(rows):04d}.png"
-        image.crop((middle - half, middle - half, middle + half, middle + half)).save(folder / name)
-        rows.append((name, str(grade)))
+        crop_middle(change(Image.open(files[place]).convert("RGB"), amount)).save(folder / name)
+        rows.append((name, str(grade), f"{amount:.3f}"))
     with (folder / "labels.csv").open("w", newline="") as handle:
         csv.writer(handle).writerows(rows)
     return folder / "labels.csv"
+
+
+def crop_middle(image: Image.Image) -> Image.Image:
+    """The middle square of a picture: turned corners stay outside."""
+    half, middle = int(0.35 * image.width), image.width // 2
+    return image.crop((middle - half, middle - half, middle + half, middle + half))
 
 
 def measure_set(name: str, location: Path, depth: str, draws: int, scratch: Path) -> None:
@@ -65,7 +72,7 @@ def measure_set(name: str, location: Path, depth: str, draws: int, scratch: Path
     from headstart.data.reading.read_dataset import read_dataset
     from headstart.features.extraction import extract_features
 
-    ctx = context(scratch, data=str(location), task="ordinal")
+    ctx = context(scratch, data=str(location), target="grade", task="ordinal")
     data = read_dataset(str(location), ctx=ctx)
     x = np.array(extract_features(data, LITE0, np.arange(len(data.uris)), ctx=ctx).vectors[depth])
     y, grades = np.asarray(data.targets), len(data.class_names)

@@ -101,12 +101,17 @@ def measure_sets(measure: Callable[[str, Path, int, Path], None], header: str, d
     print("|---" * (header.count("|") - 1) + "|")
     with tempfile.TemporaryDirectory() as folder, blas_threads.single_blas_thread():
         scratch = Path(folder)
-        sets = {"textile": fetch_textile(Store(cache_folder()), Console(quiet=True))}
-        sets["digits"] = digits(scratch / "digits", 10_000, 0)
-        if args.stamps:
-            sets["stamps"] = stamps(args.stamps, scratch / "stamps")
-        for name, source in sets.items():
+        for name, source in write_sets(args.stamps, scratch).items():
             measure(name, source, args.draws, scratch / f"run-{name}")
+
+
+def write_sets(stamps_folder: Path | None, scratch: Path) -> dict[str, Path]:
+    """Textile, digits, and stamps where they are named."""
+    sets = {"textile": fetch_textile(Store(cache_folder()), Console(quiet=True))}
+    sets["digits"] = digits(scratch / "digits", 10_000, 0)
+    if stamps_folder:
+        sets["stamps"] = stamps(stamps_folder, scratch / "stamps")
+    return sets
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import types
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from headstart.core.types import (
 )
 from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM
-from headstart.evaluation.curve_forecast import forecast_score
+from headstart.evaluation.curve_forecast import forecast_score, format_more, list_targets
 from headstart.evaluation.evaluate_model import _format_line, evaluate_model
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.evaluation.suspect_labels import find_suspect_labels
@@ -266,51 +267,58 @@ def test_overfitting_on_few_pictures_cannot_be_told():
     assert "held-out ones in plain cross-validation" in found.sentence
 
 
-def _curve(points, width, name="accuracy"):
-    return [
+def _fit_with_curve(points, width, name="accuracy", strategy="probe"):
+    curve = tuple(
         CurvePoint(n_train=n, score=Score(split="cv", name=name, value=v, low=v - width, high=v + width, n=400))
         for n, v in points
-    ]
+    )
+    return types.SimpleNamespace(curve=curve, train_probabilities=np.zeros((points[-1][0] + 100, 2)), strategy=strategy)
 
 
 @pytest.mark.parametrize(
-    ("curve", "answer"),
+    ("adapted", "answer"),
     [
-        (_curve([(100, 0.6), (200, 0.7), (400, 0.8), (800, 0.9)], 0.02), "no"),
-        (_curve([(100, 1.0), (200, 0.9), (400, 0.8), (800, 0.7)], 0.02, "log_loss"), "no"),
-        (_curve([(100, 0.8), (200, 0.801), (400, 0.8), (800, 0.801)], 0.005), "yes"),
-        (_curve([(100, 0.8), (200, 0.81), (400, 0.8), (800, 0.82)], 0.2), "unclear"),
-        (_curve([(100, 0.6), (200, 0.9)], 0.01), "unclear"),
+        (_fit_with_curve([(100, 0.6), (200, 0.7), (400, 0.8), (800, 0.9)], 0.02), "no"),
+        (_fit_with_curve([(100, 1.0), (200, 0.9), (400, 0.8), (800, 0.7)], 0.02, "log_loss"), "no"),
+        (_fit_with_curve([(100, 0.8), (200, 0.801), (400, 0.8), (800, 0.801)], 0.005), "yes"),
+        (_fit_with_curve([(100, 0.8), (200, 0.81), (400, 0.8), (800, 0.82)], 0.2), "unclear"),
+        (_fit_with_curve([(100, 0.6), (200, 0.9)], 0.01), "unclear"),
     ],
 )
-def test_the_curve_tells_whether_more_pictures_help(curve, answer):
-    assert verdicts.judge_enough_data(curve).answer == answer
+def test_the_curve_tells_whether_more_pictures_help(adapted, answer):
+    assert verdicts.judge_enough_data(adapted).answer == answer
 
 
-@pytest.mark.parametrize(
-    ("curve", "words"),
-    [
-        (_curve([(100, 0.9), (200, 0.95), (400, 0.977)], 0.01), "more pictures would help, the curve still rises"),
-        (_curve([(100, 0.976), (200, 0.977), (400, 0.977)], 0.002), "the curve is flat"),
-        (_curve([(100, 0.9), (200, 0.95), (400, 0.977)], 0.2), "whether more pictures would help cannot be said"),
-    ],
-)
-def test_of_more_pictures_the_verdict_says_what_was_measured_and_what_is_expected(curve, words):
-    found = verdicts.judge_enough_data(curve)
-    before, last = (f"{p.score.value:.3f} with {p.n_train} pictures" for p in curve[-2:])
-    bands = [forecast_score(curve, count) for count in (800, 1600)]
-    told = [f"{b.low:.3f} to {b.high:.3f} with {count}" for b, count in zip(bands, ("800", "1,600"), strict=True)]
-    measured = f"{words}: accuracy is {before} and {last}"
-    assert found.sentence == f"{measured}; it is expected to be {' and '.join(told)}"
-    assert verdicts.judge_enough_data(curve, 21).sentence == f"{measured}; what more would bring cannot be said"
+def test_of_more_pictures_the_verdict_says_what_was_measured_and_what_the_next_score_takes():
+    adapted = _fit_with_curve([(100, 0.6), (200, 0.7), (400, 0.78)], 0.01)
+    band, [(target, more), *_] = forecast_score(adapted.curve, 800), list_targets(adapted.curve, 500).items()
+    measured = "accuracy is 0.700 with 200 pictures and 0.780 with 400 pictures"
+    expected = f"it is expected to be {band.low:.3f} to {band.high:.3f} with 800"
+    sentence = verdicts.judge_enough_data(adapted).sentence
+    assert target == 0.8 and sentence == (
+        f"more pictures would help, the curve still rises: {measured}; {expected}; "
+        f"0.80 takes {format_more(more)} (now 500)"
+    )
+    assert verdicts.judge_enough_data(adapted, 21).sentence.endswith(
+        f"{measured}; what more would bring cannot be said below 20 pictures a class"
+    )
+    tuned = verdicts.judge_enough_data(_fit_with_curve([(100, 0.6), (200, 0.7), (400, 0.78)], 0.01, strategy="lora"))
+    assert tuned.sentence == f"{sentence}; this is the curve of the frozen probe, a fine-tuned network may have another"
+
+
+def test_where_the_curve_is_flat_labels_are_to_be_checked_and_no_number_of_pictures_is_told():
+    flat = verdicts.judge_enough_data(_fit_with_curve([(100, 0.876), (200, 0.877), (400, 0.877)], 0.002))
+    assert flat.answer == "yes" and flat.sentence.startswith(
+        "the curve is flat, so check labels rather than add pictures"
+    )
+    assert "takes" not in flat.sentence
 
 
 def test_a_curve_that_rose_early_and_no_more_is_not_said_to_rise():
     """The line through all points goes up surely; the last doubling gained nothing."""
-    found = verdicts.judge_enough_data(_curve([(100, 0.6), (200, 0.8), (400, 0.9), (800, 0.9)], 0.01))
-    assert found.answer == "unclear"
-    fell = verdicts.judge_enough_data(_curve([(100, 0.6), (200, 0.8), (400, 0.9), (800, 0.85)], 0.01))
-    assert fell.answer == "unclear"
+    points = [(100, 0.6), (200, 0.8), (400, 0.9)]
+    for last in (0.9, 0.85):
+        assert verdicts.judge_enough_data(_fit_with_curve([*points, (800, last)], 0.01)).answer == "unclear"
 
 
 def test_where_folds_judge_each_picture_is_tempered_by_what_others_say(context):

@@ -31,6 +31,7 @@ BINS = [
     CalibrationBin(low=0.4, high=0.6, n=20, confidence=0.5, accuracy=0.45),
     CalibrationBin(low=0.6, high=1.0, n=80, confidence=0.9, accuracy=0.95),
 ]
+LATER = [(800, 0.74, 0.7, 0.78), (1600, 0.77, 0.71, 0.82)]
 CURVE = [(25, 0.5, 0.4, 0.6), (100, 0.6, 0.55, 0.65), (400, 0.7, 0.66, 0.74)]
 
 
@@ -62,6 +63,7 @@ CHARTS = {
     "place": by_place,
     "cost": cost,
     "reliability": lambda: draw_reliability(BINS, [(0.3, 0.6), (0.9, 0.98)], name="reliability", title="<certainty>"),
+    "forecast": lambda: draw_learning_curve(CURVE, LATER, name="later", y_label="accuracy", title="<more>"),
     "curve": lambda: draw_learning_curve(CURVE, name="curve", y_label="accuracy", title="learning"),
 }
 
@@ -81,6 +83,13 @@ def test_the_page_gives_colours_and_font_and_nothing_points_outside(draw):
     assert "http" not in text and "font-family" not in text and "<style" not in text
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     assert used == set(re.findall(r' id="([^"]+)"', text))
+
+
+def test_what_is_expected_is_a_broken_line_with_its_own_band_and_ticks():
+    drawn, measured = CHARTS["forecast"](), CHARTS["curve"]()
+    assert drawn.count("stroke-dasharray: 6.4,4.8") == 1 and "stroke-dasharray: 6.4,4.8" not in measured
+    assert "opacity: 0.16" in drawn and "opacity: 0.16" not in measured
+    assert {"400", "800", "1,600"} <= {element.text for element in ET.fromstring(drawn).iter("text")}
 
 
 def test_words_stay_text():

@@ -15,6 +15,7 @@ import report_samples as samples
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.types import Explained, Finding, MapRow, Outcome
+from headstart.evaluation.curve_forecast import format_more, list_forecasts, list_targets
 from headstart.reporting import formatting
 from headstart.reporting.sections import next_steps
 from headstart.reporting.write_report import format_page, write_report
@@ -155,6 +156,21 @@ def test_every_score_is_shown_with_interval_and_n(three):
         ends = f"{formatting.format_number(s.low)}, {formatting.format_number(s.high)}" if np.isfinite(s.value) else ""
         assert (formatting.format_number(s.value), ends, f"{s.n:,}") in shown, s
     assert len(re.findall(r'class="score"', text)) == len(re.findall(r'<span class="n">n = ', text))
+
+
+def test_the_curve_is_carried_on_with_what_the_next_score_takes(three):
+    given = samples.findings(three, test=24)
+    text, curve = format_page(given), given.adapted.curve
+    for size, band in list_forecasts(curve, 3).items():
+        ends = f"[{formatting.format_number(band.low)}, {formatting.format_number(band.high)}]"
+        row = f'{size:,}, expected</td><td>{formatting.format_number(band.value)} <span class="ci">{ends}'
+        assert row in text
+    for target, more in list_targets(curve, len(given.adapted.train_probabilities), 3).items():
+        assert f'<td class="num">{target:.2f}</td><td>{format_more(more)}</td>' in text
+    assert "and what is expected of more; the tables below have the numbers" in text
+    short = dataclasses.replace(given, adapted=dataclasses.replace(given.adapted, curve=curve[:2]))
+    assert "Below 20 pictures a class nothing is expected of more." in format_page(short)
+    assert "expected</td>" not in format_page(short)
 
 
 def test_the_headline_is_the_test_accuracy_of_never_seen_pictures(three):

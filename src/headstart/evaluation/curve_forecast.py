@@ -9,6 +9,7 @@ points, as in the piecewise power law of Jain (2023). Few points say little of a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,15 +17,33 @@ from headstart.core.types import CurvePoint
 from headstart.statistics.intervals import Interval, Z
 from headstart.statistics.losses import is_gain
 
-LATEST = 4  # points that tell the exponent
+LATEST = 9  # times fewer pictures than the last point: points from there on tell the exponent
 USUAL, SPREAD = 0.35, 0.35  # of exponents, before any point is looked at: mean and standard deviation
-SLOWEST, FASTEST, MOST = 0.2, 1.5, 1.3  # the last is the largest exponent
+SLOWEST, FASTEST, MOST = 0.25, 1.6, 1.3  # the last is the largest exponent
 SHARED = 0.8  # of the variance of two points, for the same pictures judge them
 BAND = 0.9
 FURTHEST = 4  # times as many pictures: beyond nothing is said
 LEAST = 20  # pictures a class: below the curve is too steep to be carried on
 _DRAWS = 4_000
-_LEAST_ERROR, _MOST_DOUBT, _FLOOR = 1e-3, 0.7, 0.003
+_LEAST_ERROR, _MOST_DOUBT, _FLOOR, _MOST_LOG = 1e-3, 0.7, 0.003, 30.0
+_ROUND = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+_QUANTILES = (0.5, (1 - BAND) / 2, (1 + BAND) / 2)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Futures:
+    """How the curve may go on after its last point: (`_DRAWS`,) logarithms of the error there, and exponents."""
+
+    n_train: int
+    is_gain: bool
+    log_errors: np.ndarray
+    exponents: np.ndarray
+
+
+def list_latest(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """The points that tell how a curve goes on, in order."""
+    points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)
+    return [p for p in points if LATEST * p.n_train >= points[-1].n_train]
 
 
 def forecast_score(curve: Sequence[CurvePoint], n_train: int, n_classes: int = 1) -> Interval | None:
@@ -32,8 +51,69 @@ def forecast_score(curve: Sequence[CurvePoint], n_train: int, n_classes: int = 1
 
     Scores of which more is better are at most 1. The band is of what is measured on many new pictures.
     """
-    points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)[-LATEST:]
-    if len(points) < 2 or not LEAST * n_classes <= points[-1].n_train < n_train <= FURTHEST * points[-1].n_train:
+    futures = _draw_futures(curve, n_classes)
+    if futures is None or not futures.n_train < n_train <= FURTHEST * futures.n_train:
+        return None
+    later = np.exp(futures.log_errors - futures.exponents * np.log(n_train / futures.n_train))
+    return Interval(*np.quantile(1 - later if futures.is_gain else later, _QUANTILES).tolist())
+
+
+def list_forecasts(curve: Sequence[CurvePoint], n_classes: int = 1) -> dict[int, Interval]:
+    """Scores with up to `FURTHEST` times as many pictures as the last point, by their number; empty where unknown."""
+    sizes = np.rint(np.geomspace(1, FURTHEST, 9)[1:] * max((p.n_train for p in curve), default=0)).astype(int).tolist()
+    bands = {size: forecast_score(curve, size, n_classes) for size in sizes}
+    return {size: band for size, band in bands.items() if band}
+
+
+def forecast_pictures(curve: Sequence[CurvePoint], score: float, n_classes: int = 1) -> Interval | None:
+    """The pictures to learn from until a score is reached, median and `BAND`: where `forecast_score` has its ends.
+
+    Ends are infinite beyond `FURTHEST` times the last point; None where nothing can be said, not even a lower end.
+    """
+    futures = _draw_futures(curve, n_classes)
+    if futures is None:
+        return None
+    error = np.log(max(1 - score if futures.is_gain else score, _LEAST_ERROR))
+    steps = (futures.log_errors - error) / np.maximum(futures.exponents, 1e-9)
+    ends = futures.n_train * np.exp(np.quantile(np.clip(steps, -_MOST_LOG, _MOST_LOG), _QUANTILES))
+    ends[ends > FURTHEST * futures.n_train] = np.inf
+    return Interval(*ends.tolist()) if np.isfinite(ends[1]) else None
+
+
+def list_targets(curve: Sequence[CurvePoint], labelled: int, n_classes: int = 1) -> dict[float, Interval | None]:
+    """By the round scores that are next, how many more pictures than the `labelled` ones they take.
+
+    An end is infinite beyond `FURTHEST` times the last point. The first score that not even the lower end reaches
+    there has None, and is the last. Empty where nothing can be said.
+    """
+    targets = dict[float, Interval | None]()
+    if not list_forecasts(curve, n_classes) or not is_gain(curve[0].score.name):
+        return targets
+    for target in _ROUND:
+        pictures = forecast_pictures(curve, target, n_classes)
+        if pictures is None or pictures.value > labelled:
+            targets[target] = pictures and Interval(*(max(end - labelled, 0.0) for end in pictures))
+        if pictures is None:
+            break
+    return targets
+
+
+def format_more(pictures: Interval | None) -> str:
+    """`about 910 to 1,600 more`, for a value of `list_targets`."""
+    if pictures is None:
+        return f"more than {FURTHEST} times as many pictures"
+    value, low, high = (f"{float(f'{end:.2g}'):,.0f}" for end in pictures)
+    if np.isfinite(pictures.high):
+        return f"about {low} to {high} more" if pictures.low else f"at most {high} more"
+    if not pictures.low:
+        return "a number of pictures that cannot be said"
+    return f"at least {low} more" + (f", rather {value}" if np.isfinite(pictures.value) else "")
+
+
+def _draw_futures(curve: Sequence[CurvePoint], n_classes: int) -> _Futures | None:
+    """None where the points are too few, or their pictures."""
+    points = list_latest(curve)
+    if len(points) < 2 or points[-1].n_train < LEAST * n_classes:
         return None
     gain, rng = is_gain(points[0].score.name), np.random.default_rng(0)
     values = np.array([point.score.value for point in points])
@@ -49,7 +129,4 @@ def forecast_score(curve: Sequence[CurvePoint], n_train: int, n_classes: int = 1
     exponents = (-(log_errors * weight * centred).sum(axis=1) + prior * USUAL) / (precision + prior)
     exponents += rng.normal(size=_DRAWS) * 0.5 / np.sqrt(precision + prior)
     exponents = np.clip(exponents, 0, MOST) * rng.uniform(SLOWEST, FASTEST, _DRAWS)
-    later = np.exp(log_errors[:, -1] - exponents * (np.log(n_train) - sizes[-1]))
-    tail = (1 - BAND) / 2
-    low, value, high = np.quantile(1 - later if gain else later, [tail, 0.5, 1 - tail])
-    return Interval(float(value), float(low), float(high))
+    return _Futures(n_train=points[-1].n_train, is_gain=gain, log_errors=log_errors[:, -1], exponents=exponents)

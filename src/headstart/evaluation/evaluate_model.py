@@ -160,7 +160,7 @@ def _make_verdicts(
         *verdicts.find_uneven_classes(headline, scores, table, names),
         verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
         verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),
-        verdicts.judge_enough_data(adapted.curve, len(names)),
+        verdicts.judge_enough_data(adapted, len(names)),
     )
 
 

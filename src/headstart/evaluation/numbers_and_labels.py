@@ -61,7 +61,7 @@ def measure_model(
             *(verdicts.find_uneven_labels(headline, inputs.data.class_names) if has_labels else ()),
             verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
             verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),
-            verdicts.judge_enough_data(inputs.adapted.curve, len(inputs.data.output_names)),
+            verdicts.judge_enough_data(inputs.adapted, len(inputs.data.output_names)),
         ),
         nested=is_nested,
     )

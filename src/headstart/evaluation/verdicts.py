@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.types import REGRESSION, CurvePoint, Score, Task, Verdict
+from headstart.core.types import REGRESSION, CurvePoint, FitResult, Score, Task, Verdict
 from headstart.evaluation.baselines import HISTOGRAM, MEAN, MEDIAN, MODEL, RANDOM, SHARES, answer_plainly
-from headstart.evaluation.curve_forecast import forecast_score
+from headstart.evaluation.curve_forecast import LEAST, forecast_score, format_more, list_latest, list_targets
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics import metrics
 from headstart.statistics.intervals import (
@@ -25,7 +25,8 @@ from headstart.statistics.paired_selection import CandidateLosses, paired_differ
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
 UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
 FAR = 0.2  # recall of the other classes minus that of a class which is spoken of, where it is surely larger
-RISING = 0.005  # gain of the last doubling from which on a curve still rises
+RISING = 0.005  # gain of the latest step, as for a doubling, from which on a curve still rises
+STEP = 1.5  # times as many pictures, at least, in that step
 FLAT = 0.01  # gain for each doubling that the upper end must stay under to call a curve flat
 MATTERS = 0.02  # of log loss: the least by which features must do better to pay, some 2 % of the truth's probability
 FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
@@ -37,7 +38,6 @@ LOSSES = {
     "ranked_probability_score": "ranked probability score",
 }
 WORDS = {"mae": "mean absolute error", "r2": "R2", "macro_f1": "macro F1"}  # of scores, where their name is none
-LATEST = 4  # points of the curve that its slope is taken from
 
 
 def format_interval(interval: Interval | Score) -> str:
@@ -240,23 +240,34 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: b
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
 
 
-def judge_enough_data(curve: Sequence[CurvePoint], n_classes: int = 1) -> Verdict:
-    """Whether the learning curve still rises, by its latest points, and what more pictures are expected to bring."""
-    points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)[-LATEST:]
+def judge_enough_data(adapted: FitResult, n_classes: int = 1) -> Verdict:
+    """Whether the learning curve still rises, by its latest points, and how many more pictures reach the next score."""
+    points, labelled = list_latest(adapted.curve), len(adapted.train_probabilities)
     if len(points) < 3:
         return Verdict(code="enough_data", answer="unclear", sentence="the learning curve has too few points to tell")
-    slope, step, (before, last) = _fit_slope(points), _fit_slope(points[-2:]), points[-2:]
+    last = points[-1]
+    before = ([p for p in points if STEP * p.n_train <= last.n_train] or points)[-1]
+    slope, step = _fit_slope(points), _fit_slope((before, last))
     answer = "no" if slope.low > 0 and step.value >= RISING else "yes" if slope.high < FLAT else "unclear"
     claim = {
         "no": "more pictures would help, the curve still rises",
-        "yes": "the curve is flat",
+        "yes": "the curve is flat, so check labels rather than add pictures",
         "unclear": "whether more pictures would help cannot be said",
     }[answer]
     steps = " and ".join(f"{p.score.value:.3f} with {p.n_train:,} pictures" for p in (before, last))
-    forecasts = {factor * last.n_train: forecast_score(points, factor * last.n_train, n_classes) for factor in (2, 4)}
-    bands = [f"{band.low:.3f} to {band.high:.3f} with {count:,}" for count, band in forecasts.items() if band]
-    expected = f"; it is expected to be {' and '.join(bands)}" if bands else "; what more would bring cannot be said"
-    sentence = f"{claim}: {format_score_name(last.score.name)} is {steps}{expected}"
+    band = forecast_score(points, 2 * last.n_train, n_classes)
+    parts = [f"{claim}: {format_score_name(last.score.name)} is {steps}"]
+    parts.append(
+        f"it is expected to be {band.low:.3f} to {band.high:.3f} with {2 * last.n_train:,}"
+        if band
+        else f"what more would bring cannot be said below {LEAST} pictures a class"
+    )
+    if answer != "yes":
+        targets = list_targets(points, labelled, n_classes).items()
+        parts += [f"{target:.2f} takes {format_more(more)} (now {labelled:,})" for target, more in [*targets][:1]]
+    if adapted.strategy != "probe":
+        parts.append("this is the curve of the frozen probe, a fine-tuned network may have another")
+    sentence = "; ".join(parts)
     return Verdict(code="enough_data", answer=answer, sentence=sentence)
 
 

@@ -176,18 +176,32 @@ def draw_answers_by_truth(truth: np.ndarray, answers: np.ndarray, *, name: str, 
 
 
 def draw_learning_curve(
-    points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str
+    points: Sequence[tuple[int, float, float, float]],
+    forecast: Sequence[tuple[int, float, float, float]] = (),
+    *,
+    name: str,
+    y_label: str,
+    title: str,
 ) -> str:
-    """A score by the number of pictures learnt from; `points` are number, value, low, high, in order of the number."""
+    """A score by the number of pictures learnt from, measured and expected.
+
+    `points` and `forecast` are number, value, low, high, in order of the number.
+    """
 
     def draw(axes: Axes) -> None:
         n, value, low, high = zip(*points, strict=True)
         axes.set_xscale("log")
         axes.fill_between(n, low, high, color=ROLES["accent"], alpha=0.18, lw=0)
         axes.plot(n, value, "o-", color=ROLES["accent"], lw=1.6, ms=5)
+        ticks = [*n]
+        if forecast:
+            later, expected, least, most = zip(*forecast, strict=True)
+            axes.fill_between(later, least, most, color=ROLES["second"], alpha=0.16, lw=0)
+            axes.plot([n[-1], *later], [value[-1], *expected], color=ROLES["second"], lw=1.6, ls=(0, (4, 3)))
+            ticks += [count for count in later if count in (2 * n[-1], 4 * n[-1])]
         axes.set(xlabel="pictures learnt from", ylabel=y_label)
         axes.margins(x=0.05)
-        _set_ticks(axes, n, lambda count: f"{count:,}")
+        _set_ticks(axes, ticks, lambda count: f"{count:,}")
 
     return draw_svg(draw, name, title)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.core.storage.files import format_printable
 from headstart.core.types import CalibrationBin, Evaluation, FitResult, Score
+from headstart.evaluation import curve_forecast
 from headstart.reporting import formatting
 from headstart.reporting.charts import draw_learning_curve, draw_reliability
 from headstart.reporting.report_data import ReportInput
@@ -33,8 +34,7 @@ def make_classes_view(report: ReportInput) -> dict[str, Any] | None:
         "splits": _split_scores(evaluation, report.adapted),
         "reliability": _draw_reliability(evaluation),
         "bins": [(b, _bin_accuracy(b)) for b in evaluation.calibration],
-        "curve": _draw_curve(report.adapted),
-        "points": report.adapted.curve if report.adapted else (),
+        **_view_curve(report),
     }
 
 
@@ -77,10 +77,28 @@ def _bin_accuracy(calibration_bin: CalibrationBin) -> Score:
     return Score(split="", name="accuracy", value=value, low=low, high=high, n=calibration_bin.n, method="wilson")
 
 
-def _draw_curve(adapted: FitResult | None) -> str:
+def _view_curve(report: ReportInput) -> dict[str, Any]:
+    """The curve as it was measured and as it is expected to go on, and what the next round scores take."""
+    adapted, n_outputs = report.adapted, len(report.dataset.output_names)
     if adapted is None or len(adapted.curve) < 2:
-        return ""
-    points = [(p.n_train, p.score.value, p.score.low, p.score.high) for p in adapted.curve]
+        return {"curve": ""}
+    forecasts = curve_forecast.list_forecasts(adapted.curve, n_outputs)
+    labelled = len(adapted.train_probabilities)
+    targets = curve_forecast.list_targets(adapted.curve, labelled, n_outputs)
     metric = formatting.format_label(adapted.curve[0].score.name)
-    title = f"The {metric} by the number of pictures learnt from, with its interval; the table below has the numbers."
-    return draw_learning_curve(points, name="curve", y_label=metric, title=title)
+    title = (
+        f"The {metric} by the number of pictures learnt from, with its interval"
+        f"{', and what is expected of more' if forecasts else ''}; the tables below have the numbers."
+    )
+    points = [(p.n_train, p.score.value, p.score.low, p.score.high) for p in adapted.curve]
+    bands = [(size, *band) for size, band in forecasts.items()]
+    return {
+        "curve": draw_learning_curve(points, bands, name="curve", y_label=metric, title=title),
+        "points": adapted.curve,
+        "forecasts": forecasts,
+        "least": curve_forecast.LEAST,
+        "furthest": curve_forecast.FURTHEST,
+        "band": curve_forecast.BAND,
+        "labelled": labelled,
+        "targets": [(target, curve_forecast.format_more(more)) for target, more in targets.items()],
+    }

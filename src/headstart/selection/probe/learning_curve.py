@@ -6,9 +6,6 @@ cross-validation itself. It is the curve of the frozen features; fine-tuning may
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from headstart.core import blas_threads
@@ -17,46 +14,43 @@ from headstart.heads import cross_validation
 from headstart.selection.cv_problem import CvProblem
 from headstart.selection.probe.head_selection import HeadResult, load_head
 
-PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
-DRAWS = 3
+SIZES = 7  # of the curve, in equal steps of their logarithm
+SMALLEST = 1 / 32  # part of the training pictures in the first
 LEAST = 2  # pictures a class, on average, in the smallest part
+DRAWS, ENOUGH = (3, 10), 1_000  # draws of a size: the more pictures are drawn, the less two draws differ
 
 
 def learning_curve(entry: HeadResult, x: np.ndarray, problem: CvProblem) -> tuple[CurvePoint, ...]:
-    """Up to six points of the chosen head on its features (M, D) float32."""
+    """Up to `SIZES` points of the chosen head on its features (M, D) float32."""
     fold, metric = problem.folds[0], problem.task.curve
     n_train = int(np.mean([(fold >= 0).sum() - (fold == k).sum() for k in np.unique(fold[fold >= 0])]))
+    smallest = max(SMALLEST * n_train, LEAST * len(np.unique(problem.strata)))
     points = []
-    for part in PARTS:
-        size = int(part * n_train)
-        if size >= LEAST * len(np.unique(problem.strata)):
-            held_out = _predict_on_part(
-                entry, cross_validation.resize_params(entry.tuned.params, size, n_train), x, problem, part
-            )
-            points.append(CurvePoint(n_train=size, score=problem.average_scores(metric, held_out)))
+    for size in np.unique(np.geomspace(smallest, max(n_train, smallest), SIZES).astype(int))[:-1].tolist():
+        held_out = _predict_from_part(entry, x, problem, size, n_train)
+        points.append(CurvePoint(n_train=size, score=problem.average_scores(metric, held_out)))
     points.append(CurvePoint(n_train=n_train, score=problem.average_scores(metric, entry.tuned.held_out)))
     return tuple(points)
 
 
-def _predict_on_part(
-    entry: HeadResult, params: Mapping[str, Any], x: np.ndarray, problem: CvProblem, part: float
-) -> np.ndarray:
-    """(DRAWS, M, C) probabilities by heads that learnt from a part of each fold's training pictures."""
-    probabilities = np.full((DRAWS, len(x), problem.n_classes), np.nan, np.float32)
-    fold = problem.folds[0]
+def _predict_from_part(entry: HeadResult, x: np.ndarray, problem: CvProblem, size: int, n_train: int) -> np.ndarray:
+    """(R, M, C) probabilities by heads that learnt from `size` of each fold's training pictures."""
+    draws = int(np.clip(ENOUGH // size, *DRAWS))
+    probabilities = np.full((draws, len(x), problem.n_classes), np.nan, np.float32)
+    fold, params = problem.folds[0], cross_validation.resize_params(entry.tuned.params, size, n_train)
     head = cross_validation.loosen_head(load_head(entry.head, entry.features, problem))
 
     def judge_fold(task: tuple[int, int]) -> None:
         draw, k = task
         test_rows, train_rows = np.flatnonzero(fold == k), np.flatnonzero((fold != k) & (fold >= 0))
-        train_rows = thin_by_clusters(train_rows, part, problem, [problem.seed, k, draw, int(1 / part)])
+        train_rows = thin_by_clusters(train_rows, size / n_train, problem, [problem.seed, k, draw, size])
         probabilities[draw, test_rows] = cross_validation.fit_and_predict(
             head, x, problem.y, train_rows, test_rows, grid=[params], **problem.shared
         )[0]
 
     with blas_threads.single_blas_thread():
-        tasks = [(draw, int(k)) for draw in range(DRAWS) for k in np.unique(fold[fold >= 0])]
-        cross_validation.run_in_threads(judge_fold, tasks, int(x.nbytes * part))
+        tasks = [(draw, int(k)) for draw in range(draws) for k in np.unique(fold[fold >= 0])]
+        cross_validation.run_in_threads(judge_fold, tasks, x.nbytes * size // n_train)
     return probabilities
 
 
