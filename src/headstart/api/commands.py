@@ -127,7 +127,7 @@ def fit(
         path: column of a table with the paths of pictures; found by its name when empty.
         target: column of a table with labels, or several of yes and no: a,b; by its name when empty.
         split: column of a table with train, val or test; found by its name when empty.
-        group: column of a table with what belongs together (patient); `name:REGEX` finds it in paths.
+        group: column of a table with what belongs together (patient); name:REGEX finds it in paths.
         weight: column of a table with how much a picture counts in training.
         time: column of a table with dates or numbers that grow with time; found by its name when empty.
         task: what is learnt from the labels; auto tells it by them.
