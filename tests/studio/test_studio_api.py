@@ -141,10 +141,12 @@ def test_every_answer_has_a_policy_without_inline_script(asking):
 
 
 def test_a_report_is_shown_apart(asking, own):
-    fake_run(own, "a")
-    shown = asking.get("/runs/a/report")
-    assert "all of it" in shown.text
-    assert shown.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+    (fake_run(own, "a") / "map.html").write_text("<!doctype html><title>map</title><p>all of it")
+    for page in ("report", "map"):
+        shown = asking.get(f"/runs/a/{page}")
+        assert "all of it" in shown.text
+        assert shown.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+    assert asking.get("/runs/a/job").status_code == 422
     fake_run(own, "b", finished=False)
     assert asking.get("/runs/b/report").json()["error"]["what"] == "the run `b` has no report yet"
 

@@ -127,6 +127,11 @@ def test_its_report_is_reached_and_cannot_reach_the_studio(fitted, serving, chro
         inside.get_by_role("heading", level=1).wait_for()
         frame = next(one for one in page.frames if one.url.endswith("/runs/cloth/report"))
         assert frame.evaluate("origin") == "null"
+        inside.get_by_text("Open the tab Map").wait_for()  # a link would lead nowhere from here
+        page.get_by_role("link", name="Map", exact=True).click()
+        board = page.frame_locator("iframe.report").get_by_role("application", name="Map of 32 pictures")
+        board.press("Enter")
+        page.frame_locator("iframe.report").locator("#card").get_by_text("label: ").wait_for()
 
 
 def test_a_picture_is_tried_and_its_command_is_shown(fitted, serving, chromium, folder):

@@ -431,6 +431,7 @@ class FitSteps:
 
     def write_report(self) -> Path:
         """The page that tells it all."""
+        from headstart.explanation.picture_map import map_pictures
         from headstart.reporting.write_report import write_report
 
         assert self.planned_seconds  # the time is told before it is spent
@@ -438,6 +439,7 @@ class FitSteps:
         _ = self.drift_reference  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
         assert self.card.is_file()
+        self._take_step("map", map_pictures, self.data, self.all_embeddings, self.adapted, self.evaluation)
         path = self._take_step("report", write_report, computed_now=True)
         if self.ctx.job.track == "mlflow":
             from headstart.reporting.mlflow_run import log_to_mlflow

@@ -243,3 +243,18 @@ def draw_by_epoch(
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
     return draw_svg(draw, name, title)
+
+
+def draw_picture_map(places: np.ndarray, colours: np.ndarray, rings: np.ndarray, *, name: str, title: str) -> str:
+    """Pictures at places (M, 2) from 0 to 1 in colours (M,) 0..7; those in doubt, `rings` (M,) bool, with a ring."""
+
+    def draw(axes: Axes) -> None:
+        axes.set_position((0, 0, 1, 1))
+        for colour in np.unique(colours).tolist():
+            x, y = places[colours == colour].T
+            axes.plot(x, y, "o", ms=3.2, mew=0, color=ROLES[f"class{colour}"], alpha=0.85)
+        axes.plot(*places[rings].T, "o", ms=6.5, mfc="none", mec=ROLES["ink"], mew=0.9)
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axes.set_axis_off()
+
+    return draw_svg(draw, name, title)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, _DPI = 480, 300, 72  # px at 72 dots an inch, so that a point is a pixel
 BOX = (0.135, 0.145, 0.85, 0.825)  # of the axes: left, bottom, width, height as parts of the picture
-ROLES = {role: f"#0{i}0{i}0{i}" for i, role in enumerate(("ink", "muted", "grid", "accent", "second", "paper"), 1)}
+_ROLE_NAMES = ("ink", "muted", "grid", "accent", "second", "paper", *(f"class{number}" for number in range(8)))
+ROLES = {role: f"#0{i:x}0{i:x}0{i:x}" for i, role in enumerate(_ROLE_NAMES, 1)}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 11.0,

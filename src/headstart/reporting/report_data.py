@@ -25,6 +25,7 @@ from headstart.core.types import (
     Explained,
     Exported,
     FitResult,
+    PictureMap,
     Ranking,
     Splits,
     UncertaintyReport,
@@ -49,6 +50,7 @@ class ReportInput:
     exported: Exported | None = None
     uncertainty: UncertaintyReport | None = None
     explained: Explained | None = None  # what the run keeps to explain its answers by; None in an older run
+    picture_map: PictureMap | None = None  # None in an older run
     overlays: Mapping[str, bytes] = field(default_factory=dict)  # name -> JPEG of each of its heat maps
     costs: np.ndarray | None = None  # (C, C) cost of answering the column when the row is true, or None
     decisions: tuple[Mapping[str, Any], ...] = ()  # lines of `decisions.jsonl`
@@ -89,6 +91,7 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
         exported=run.find(Exported),
         uncertainty=run.find(UncertaintyReport),
         explained=run.find(Explained),
+        picture_map=run.find(PictureMap),
         overlays=run.read_heat_maps(),
         costs=None if costs is None else np.array(costs, np.float64),
         decisions=tuple(run.read_decisions()),

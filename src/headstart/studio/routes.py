@@ -185,12 +185,12 @@ def stream_run(
     return StreamingResponse(stream_events(studio.tasks, task, folder, last_event_id), media_type="text/event-stream")
 
 
-@router.get("/runs/{name}/report")
-def show_report(studio: OwnStudio, name: str) -> Response:
-    """A run's report, apart from the studio's own page."""
-    path = studio.runs.require_run(name) / "report.html"
+@router.get("/runs/{name}/{page}")
+def show_run_page(studio: OwnStudio, name: str, page: Literal["report", "map"]) -> Response:
+    """A run's report, or its map of the pictures, apart from the studio's own page."""
+    path = studio.runs.require_run(name) / f"{page}.html"
     if not path.is_file():
-        raise DataError(f"the run `{name}` has no report yet", hint="wait until it is finished, or resume it")
+        raise DataError(f"the run `{name}` has no {page} yet", hint="wait until it is finished, or resume it")
     headers = {"content-security-policy": REPORT_POLICY}
     return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 

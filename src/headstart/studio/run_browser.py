@@ -117,6 +117,7 @@ def describe_run(run: Path) -> dict[str, Any]:
         "learning": probe.get("curve", []),
         "verdicts": evaluation.get("verdicts", []) + ([unknown] if unknown else []),
         "choices": _list_choices(run),
+        "has_map": (run / "map.html").is_file(),  # a run of an older version has none
     }
 
 

@@ -22,11 +22,33 @@ from headstart.core.storage.hashing import compute_digest
 
 FORMAT = 1
 _FOLDERS = (
-    *("adapt", "audit", "doubt", "embed", "evaluate", "explain", "export", "forecast", "mlflow", "model", "names"),
+    *(
+        "adapt",
+        "audit",
+        "doubt",
+        "embed",
+        "evaluate",
+        "explain",
+        "export",
+        "forecast",
+        "map",
+        "mlflow",
+        "model",
+        "names",
+    ),
     *("rank", "read", "report", "splits", "tensorboard"),
 )
 PROBLEMS = "problems.csv"  # of data that was refused
-_FILES = ("decisions.jsonl", "timings.json", "job.toml", "README.md", "report.html", ".local.json", PROBLEMS)
+_FILES = (
+    "decisions.jsonl",
+    "timings.json",
+    "job.toml",
+    "README.md",
+    "report.html",
+    "map.html",
+    ".local.json",
+    PROBLEMS,
+)
 
 
 class RunFolder:

@@ -31,6 +31,7 @@ FOLDERS: Mapping[type, str] = {
     types.Explained: "explain",
     types.Exported: "export",
     types.FitResult: "adapt",
+    types.PictureMap: "map",
     types.Ranking: "rank",
     types.Splits: "splits",
     types.UncertaintyReport: "doubt",

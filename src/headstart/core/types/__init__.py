@@ -17,7 +17,7 @@ from headstart.core.types.backbone import (
 from headstart.core.types.command import Command
 from headstart.core.types.dataset import MEASURES, Dataset, DatasetFacts, PictureReading, SkippedFile
 from headstart.core.types.embedding import Embeddings, EmbedKey
-from headstart.core.types.explanation import Explained, MapRow
+from headstart.core.types.explanation import Explained, MapRow, PictureMap
 from headstart.core.types.export import Export, Exported, ScoreChange
 from headstart.core.types.head import (
     CurvePoint,
@@ -71,7 +71,7 @@ __all__ += ["OWN_RANGES", "PixelRanges"]
 __all__ += ["Command"]
 __all__ += ["MEASURES", "Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
 __all__ += ["EmbedKey", "Embeddings"]
-__all__ += ["Explained", "MapRow"]
+__all__ += ["Explained", "MapRow", "PictureMap"]
 __all__ += ["Export", "Exported", "ScoreChange"]
 __all__ += ["CurvePoint", "Feature", "FittedHead", "Head", "HeadRow", "IterativeHead", "NameInitialization"]
 __all__ += ["StartingHead"]

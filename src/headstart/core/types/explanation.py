@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +35,11 @@ class Explained:
     prototypes: Mapping[str, tuple[int, ...]]  # class -> rows of the pictures that stand for it, the best first
     maps: tuple[MapRow, ...]  # held-out pictures with their heat maps
     left_out: str = ""  # why there are no heat maps, else empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PictureMap:
+    """Pictures on a plane, those close together that the model sees as alike."""
+
+    rows: np.ndarray  # (M,) int64 rows of the data set, ascending
+    places: np.ndarray  # (M, 2) float32, both from 0 to 1

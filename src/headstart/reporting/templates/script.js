@@ -2,6 +2,8 @@
 // confusion matrix, and opens folded parts before printing.
 "use strict";
 (() => {
+  // shown by the studio, which keeps this page apart, it may not lead on: the map is a tab there
+  if (location.pathname.endsWith("/report")) document.querySelectorAll(".map-link").forEach((link) => link.replaceWith("Open the tab Map"));
   const links = [...document.querySelectorAll(".matrix a, .pairs a")];
   const rows = [...document.querySelectorAll(".matrix tbody tr")].map((row) => [...row.querySelectorAll("td a, td .zero")]);
   const cells = document.querySelector(".cells");

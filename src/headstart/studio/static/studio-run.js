@@ -6,7 +6,7 @@ import { followEvents } from "./studio-live.js";
 import { learningView, curvesView, progressView, rankingView } from "./studio-progress.js";
 import { tryView } from "./studio-try.js";
 
-const TABS = [["", "Overview"], ["report", "Report"], ["try", "Try it"], ["export", "Export"], ["log", "Log"]];
+const TABS = [["", "Overview"], ["report", "Report"], ["map", "Map"], ["try", "Try it"], ["export", "Export"], ["log", "Log"]];
 
 const VERDICTS = {
   headline: "How good is it?", transfer: "Does the pre-training pay here?", overfitting: "Does it overfit?",
@@ -19,7 +19,7 @@ const VERDICTS = {
 export async function runView({ main, studio, signal, again }, name, tab = "") {
   const facts = await getJson(`api/runs/${encodePath(name)}/facts`);
   const finished = facts.finished;
-  const tabs = TABS.filter(([key]) => key === "" || key === "log" || (finished && (key !== "export" || studio.commands.includes("export"))));
+  const tabs = TABS.filter(([key]) => key === "" || key === "log" || (finished && (key !== "map" || facts.has_map) && (key !== "export" || studio.commands.includes("export"))));
   const place = h("div");
   const state = h("span", {}, stateBadge(facts.state));
   replaceContent(main, 
@@ -28,7 +28,7 @@ export async function runView({ main, studio, signal, again }, name, tab = "") {
     h("nav", { class: "tabs", "aria-label": "This run" }, tabs.map(([key, title]) =>
       h("a", { href: `#/run/${encodePath(name)}${key && `/${key}`}`, "aria-current": key === tab && "page" }, title))),
     place);
-  const views = { report: reportView, try: tryView, export: exportView, log: logView };
+  const views = { report: reportView, map: mapView, try: tryView, export: exportView, log: logView };
   await (views[tab] ?? overview)({ place, facts, name, studio, signal, again, state });
 }
 
@@ -86,12 +86,15 @@ function resultView(facts) {
     h("dl", { class: "verdicts" }, facts.verdicts.map((verdict) => [h("dt", {}, VERDICTS[verdict.code] ?? verdict.code.replaceAll("_", " ")), h("dd", {}, formatCode(verdict.sentence))])));
 }
 
-function reportView({ place, name, facts }) {
-  const source = `runs/${encodePath(name)}/report`;
+const reportView = (page) => showPage(page, "report", "Report");
+const mapView = (page) => showPage(page, "map", "Map of the pictures");
+
+function showPage({ place, name, facts }, file, title) {
+  const source = `runs/${encodePath(name)}/${file}`;
   replaceContent(place, 
     h("div", { class: "row" }, h("a", { class: "button small", href: source, target: "_blank", rel: "noopener" }, "Open in a tab of its own")),
-    h("iframe", { class: "report", src: source, title: `Report of ${name}`, sandbox: "allow-scripts" }),
-    h("p"), commandBox(`headstart report ${facts.path}`, "Writes the report again"));
+    h("iframe", { class: "report", src: source, title: `${title} of ${name}`, sandbox: "allow-scripts" }),
+    h("p"), commandBox(`headstart report ${facts.path}`, "Writes the report and the map again"));
 }
 
 async function logView({ place, name, facts, signal }) {
