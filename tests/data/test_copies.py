@@ -1,6 +1,7 @@
 """Copies of real pictures, changed as people change them, and what the checks of copies say of them."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sklearn.datasets import load_sample_images
 import audit_sets
 from headstart.core import registry
 from headstart.core.types import AuditInput
-from headstart.data.duplicates import near_duplicate_search
+from headstart.data.duplicates import crop_search, near_duplicate_search
 from headstart.data.duplicates.copy_detection import find_near_pairs, match_pictures
 from headstart.images.descriptors import describe_picture
 
@@ -40,6 +41,12 @@ def save(root, pictures):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         picture.save(root / f"{name}.png")
     return audit_sets.from_folder(root)
+
+
+def encode(picture):
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
 
 
 def name_tiles(tiles):
@@ -105,3 +112,40 @@ def test_turned_copies_of_what_a_model_learnt_are_known_in_other_pictures(tiles,
     assert not is_copy.any() and is_alike.tolist() == [True, False, True]
     earlier = dataclasses.replace(data, facts=dataclasses.replace(data.facts, turned_phash=np.empty((0, 7))))
     assert match_pictures(earlier, np.arange(20), ["x", "y", "z"], facts)[1].tolist()[1:] == [False, True]
+
+
+def test_cropped_copies_are_found_wherever_they_were_cut(tiles, tmp_path):
+    boxes = {"a/tile00": (0, 0, 108, 108), "b/tile05": (20, 10, 120, 110), "a/tile08": (0, 0, 128, 100)}
+    named = name_tiles(tiles)
+    crops = {f"{name}_crop": named[name].crop(box) for name, box in boxes.items()}
+    data = save(tmp_path, named | crops | {"b/bright": tiles[3].point(lambda level: min(255, int(1.1 * level)))})
+    found = ask("D108", data)
+    assert list_links(found, data) == {(name, f"{name}_crop") for name in boxes}
+    assert not {link for link in ask("D103", data).links if link in found.links}
+    sides = tuple("test" if "_crop" in uri else "train" for uri in data.uris)
+    assert "3 pairs across the given splits" in ask("D108", dataclasses.replace(data, split=sides)).why
+    assert ask("D108", dataclasses.replace(data, root=str(tmp_path / "gone"))).status == "passed"
+
+
+def test_cropped_copies_are_told_from_other_pictures_of_the_scene(tiles, tmp_path):
+    """Tiles that overlap by less than three quarters, and small digits that are merely alike."""
+    from sklearn.datasets import load_digits
+
+    assert ask("D108", save(tmp_path / "tiles", name_tiles(tiles))).status == "passed"
+    digits = [Image.fromarray((p * 15.9).astype(np.uint8)).resize((32, 32)) for p in load_digits().images[:120]]
+    assert ask("D108", save(tmp_path / "digits", name_tiles(digits))).status == "passed"
+
+
+def test_hashes_of_windows_are_those_of_the_cut_pictures(tiles):
+    facts = [describe_picture(encode(tile)) for tile in tiles[:6]]
+    windows = crop_search.hash_windows(np.stack([fact.coefficients for fact in facts]))
+    for number, box in list(enumerate(crop_search.list_windows()))[::40]:
+        edges = tuple(round(SIDE * edge) for edge in box)
+        cut = [describe_picture(encode(tile.crop(edges))).phash for tile in tiles[:6]]
+        bits = np.bitwise_count(windows[:6, number] ^ np.array(cut, np.uint64))
+        assert np.median(bits) <= 6, box  # the sky of one tile has hardly any contrast
+
+
+def test_cropped_copies_need_facts_of_this_release(tiles, tmp_path):
+    data = audit_sets.from_targets(np.arange(20) % 2, coefficients=np.empty((0, 144)))
+    assert ask("D108", data).status == "skipped"

@@ -85,7 +85,7 @@ def validate_externally(
 ) -> ExternalValidation:
     """Score a saved model on pictures in any form that is read; `job` says how.
 
-    A run knows what it learnt from: copies of that are counted, by the rule of the audit's near-duplicates, which often
+    A run knows what it learnt from: copies of that are counted, by the rule of the audit's near-duplicates, which
     misses cropped ones; and always giving one answer is scored.
 
     Raises:

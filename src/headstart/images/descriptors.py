@@ -17,13 +17,15 @@ from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import MEASURES, OWN_RANGES, DatasetFacts, PixelRanges
 from headstart.images.codecs import DEEP, FLOAT, NOTES, open_picture
 
-REVISION = 6
+REVISION = 7
 BINS = 64
 DIGESTS = ("phash", "group", "camera", "file_format")  # 64 bits each, as turned hashes are
 TURNS = 7
 _INTEGERS = len(DIGESTS) + TURNS
+WAVES = 12  # lowest frequencies each way
 _NUMBERS = 10
-ROW_WIDTH = BINS + 4 * _INTEGERS + len(MEASURES) + _NUMBERS
+_WAVES_AT = BINS + 4 * _INTEGERS
+ROW_WIDTH = _WAVES_AT + WAVES**2 + len(MEASURES) + _NUMBERS
 _SHIFTS = (48, 32, 16, 0)
 _SMALL = 64
 _HASH_SIDE = 32
@@ -45,6 +47,7 @@ class ImageDescriptors:
         camera: 64-bit digest of what took and wrote it; 0 where the file says nothing.
         file_format: `JPEG`, `DICOM`, …; at most 8 ASCII letters.
         measures: (M,) float32 of `MEASURES`.
+        coefficients: (144,) float32, the 12 x 12 lowest cosine coefficients of the 32 x 32 grey picture.
         n_bands: Bands of a file of many; 0 for grey and colour.
         value_range: Smallest and largest value beyond 8 bits a channel, but for a stray few; None without such.
     """
@@ -62,6 +65,7 @@ class ImageDescriptors:
     camera: int = 0
     file_format: str = ""
     measures: np.ndarray = field(default_factory=lambda: np.zeros(len(MEASURES), np.float32))
+    coefficients: np.ndarray = field(default_factory=lambda: np.zeros(WAVES**2, np.float32))
     value_range: tuple[float, float] | None = None
     n_bands: int = 0
 
@@ -85,7 +89,8 @@ def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageD
     small = image.reduce(factor) if factor > 1 else image
     width, height = picture.size[::-1] if picture.read_orientation() >= 5 else picture.size
     grey, pixels = small.convert("L"), np.asarray(small)
-    (phash, *turned), origin = perceptual_hashes(grey), picture.read_origin()
+    waves, origin = transform_picture(grey), picture.read_origin()
+    phash, *turned = hash_coefficients(waves)
     counts = np.array(grey.histogram(), np.float64)
     return ImageDescriptors(
         width_px=width,
@@ -105,6 +110,7 @@ def describe_picture(content: bytes, ranges: PixelRanges = OWN_RANGES) -> ImageD
             ],
             np.float32,
         ),
+        coefficients=waves.astype(np.float32).ravel(),
         histogram=colour_histogram(pixels),
         grey_std=_deviate_levels(counts),
         frames=picture.count_frames(),
@@ -125,23 +131,29 @@ def colour_histogram(pixels: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _dct_rows() -> np.ndarray:
-    """The 8 lowest rows of the orthonormal DCT-II of 32 points: (8, 32) float64."""
-    k, n = np.mgrid[0:8, 0:_HASH_SIDE]
+    """The 12 lowest rows of the orthonormal DCT-II of 32 points: (12, 32) float64."""
+    k, n = np.mgrid[0:WAVES, 0:_HASH_SIDE]
     rows: np.ndarray = np.sqrt(2 / _HASH_SIDE) * np.cos(np.pi * k * (2 * n + 1) / (2 * _HASH_SIDE))
     rows[0] /= np.sqrt(2)
     return rows
 
 
-def perceptual_hashes(grey: Image.Image) -> list[int]:
-    """Eight times 64 bits: of the picture, mirrored, turned by 180, upside down, and of these transposed.
+def transform_picture(grey: Image.Image) -> np.ndarray:
+    """(12, 12) float64, the lowest cosine coefficients of the picture at 32 x 32."""
+    small = np.asarray(grey.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR), dtype=np.float64)
+    # a blank picture's coefficients are rounding noise: rounding makes them exactly zero
+    waves: np.ndarray = np.round(_dct_rows() @ small @ _dct_rows().T, 6)
+    return waves
+
+
+def hash_coefficients(waves: np.ndarray) -> list[int]:
+    """Eight times 64 bits, of `transform_picture`: the picture, mirrored, turned by 180, upside down, these transposed.
 
     A bit says which of the 8 x 8 lowest cosine coefficients of the 32 x 32 picture lie above their median. The constant
     coefficient takes no part in the median, so that brightness does not matter (Zauner 2010). A mirrored picture has
     the same coefficients, those of odd frequencies with the other sign.
     """
-    small = np.asarray(grey.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR), dtype=np.float64)
-    # a blank picture's coefficients are rounding noise: rounding makes them exactly zero
-    coefficients, odd = np.round(_dct_rows() @ small @ _dct_rows().T, 6), (-1.0) ** np.arange(8)
+    coefficients, odd = waves[:8, :8], (-1.0) ** np.arange(8)
     mirrored, flipped = coefficients * odd, coefficients * odd[:, None]
     every = np.stack([coefficients, mirrored, mirrored * odd[:, None], flipped])
     medians = np.sort(every.reshape(4, -1)[:, 1:])[:, 31, None, None]
@@ -197,7 +209,7 @@ def to_row(facts: ImageDescriptors) -> np.ndarray:
     parts = [integer >> shift & 0xFFFF for integer in integers for shift in _SHIFTS]
     numbers = [facts.width_px, facts.height_px, facts.grey_std, facts.frames, facts.frame, facts.notes]
     numbers += [facts.value_range is not None, *(facts.value_range or (0.0, 0.0)), facts.n_bands]
-    return np.concatenate([facts.histogram, np.array(parts, np.float32), facts.measures, np.array(numbers, np.float32)])
+    return np.concatenate([facts.histogram, parts, facts.coefficients, facts.measures, numbers], dtype=np.float32)
 
 
 def read_band_counts(rows: np.ndarray) -> np.ndarray:
@@ -233,6 +245,7 @@ def read_columns(rows: np.ndarray, file_bytes: np.ndarray) -> tuple[DatasetFacts
         grey_std=grey_std.copy(),
         notes=tuple(texts),
         turned_phash=integers[:, len(DIGESTS) :],
+        coefficients=rows[:, _WAVES_AT : _WAVES_AT + WAVES**2].astype(np.float16),
         measures=rows[:, -_NUMBERS - len(MEASURES) : -_NUMBERS],
         file_formats=tuple(sys.intern(_read_name(name)) for name in file_format.tolist()),
         cameras=_format_digests(camera),
@@ -271,6 +284,7 @@ def from_row(row: np.ndarray) -> ImageDescriptors:
         turned=tuple(turned),
         camera=camera,
         file_format=_read_name(file_format),
+        coefficients=np.array(row[_WAVES_AT : _WAVES_AT + WAVES**2]),
         measures=np.array(row[-_NUMBERS - len(MEASURES) : -_NUMBERS]),
         notes=int(notes),
         value_range=(low, high) if is_deep else None,

@@ -31,7 +31,7 @@ DOUBTFUL_COLOUR_LIMIT = 0.25  # beyond `HASH_LEAST` bits the colours must agree 
 TURNED_LIMIT = 4  # seven times as many chances to be alike by accident, so fewer bits
 UNLIKE_LIMIT = 2  # of a turned pair under two labels: a 6 that is turned is a 9
 BLANK_STD = 2.0  # the hash of a blank picture is noise
-UNSEEN = "cropped copies are often not seen"
+UNSEEN = "for cropped ones see D108"
 
 
 def find_copies(data: Dataset) -> list[np.ndarray]:
@@ -80,11 +80,11 @@ def _pair_near_rows(
     limit = int(np.clip(HASH_PART * typical_bits(hashes), HASH_LEAST, HASH_MOST))
     local, bits = find_hash_pairs(hashes, limit)
     pairs: np.ndarray = rows[local]
-    colour = _colour_distance(np.asarray(histogram), pairs)
+    colour = measure_colour_distance(np.asarray(histogram), pairs)
     pairs = pairs[colour <= np.where(bits <= HASH_LEAST, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)]
     local, bits = find_turned_pairs(hashes, np.asarray(turned)[rows], TURNED_LIMIT)
     turned_pairs = rows[local]
-    near = _colour_distance(np.asarray(histogram), turned_pairs) <= DOUBTFUL_COLOUR_LIMIT
+    near = measure_colour_distance(np.asarray(histogram), turned_pairs) <= DOUBTFUL_COLOUR_LIMIT
     if targets is not None:
         near &= (bits <= UNLIKE_LIMIT) | (targets[turned_pairs[:, 0]] == targets[turned_pairs[:, 1]])
     is_turned = np.repeat([False, True], [len(pairs), int(near.sum())])
@@ -114,7 +114,7 @@ def match_pictures(
     return is_copy, (clusters[n_known:] < n_known) & ~is_copy
 
 
-def _colour_distance(histogram: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def measure_colour_distance(histogram: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """(P,) total variation distance of two histograms, 0..1."""
     parts = np.array_split(pairs, 1 + len(pairs) // 50_000)
     return np.concatenate([np.abs(histogram[p[:, 0]] - histogram[p[:, 1]]).sum(axis=1) / 2 for p in parts])

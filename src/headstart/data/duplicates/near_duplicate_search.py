@@ -40,19 +40,17 @@ def find_turned_pairs(hashes: np.ndarray, turned: np.ndarray, limit: int) -> tup
     All with all, by chunks: exact up to 7 bits. Of rows of the same hash only the first meets others. Returns as
     `find_hash_pairs` does.
     """
+    columns = (look_up_hashes(column, hashes, limit) for column in turned.T)
+    return _merge_blocks(len(hashes), ((np.stack([a, b], axis=1)[a != b], bits[a != b]) for a, b, bits in columns))
+
+
+def look_up_hashes(queries: np.ndarray, hashes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Queries (P,), hashes (P,) within the limit of them, and the bits (P,); the first stands for its equals."""
+    values, rows = np.unique(queries, return_index=True)
     unique, first = np.unique(hashes, return_index=True)
-
-    def compare_turns() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for column in turned.T:
-            queries, rows = np.unique(column, return_index=True)
-            for pairs in _compare_by_chunks(unique, limit, queries):
-                yield (
-                    np.stack([rows[pairs[:, 0]], first[pairs[:, 1]]], axis=1),
-                    np.bitwise_count(queries[pairs[:, 0]] ^ unique[pairs[:, 1]]),
-                )
-
-    blocks = ((pairs, bits, pairs[:, 0] != pairs[:, 1]) for pairs, bits in compare_turns())
-    return _merge_blocks(len(hashes), ((pairs[differ], bits[differ]) for pairs, bits, differ in blocks))
+    blocks = [np.empty((0, 2), np.int64), *_compare_by_chunks(unique, limit, values)]
+    a, b = np.unique(np.concatenate(blocks), axis=0).T
+    return rows[a], first[b], np.bitwise_count(values[a] ^ unique[b])
 
 
 def _merge_blocks(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
