@@ -23,8 +23,8 @@ OF_LABELS = {"D002", "D003", "D004", "D009", "D102"}
 
 def draw_picture(path: Path, number: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(number).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    Image.fromarray(values).resize((240, 240)).save(path)
+    values = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(values).resize((96, 96)).save(path)
 
 
 @pytest.fixture

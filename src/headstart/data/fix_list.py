@@ -23,6 +23,7 @@ ACTIONS = EXCLUDE, RELABEL, LOOK = ("exclude", "relabel", "look")
 COLUMNS = ("file", "action", "label", "code", "why")
 EXCLUDED = "excluded"  # the reason of a file that a table excludes
 WHERE = "--exclude"
+_FEW = 10  # pictures of a set may all be listed, whatever the finding
 _COMPARED = 10_000  # names among which the nearest is looked for
 
 
@@ -48,8 +49,8 @@ def require_new_file(path: Path) -> None:
 def write_fix_list(path: Path, data: Dataset, outcomes: Iterable[Outcome]) -> str:
     """Write a row for each file that a finding is about, what is offered first; a sentence on what it holds.
 
-    What was excluded already comes along, so that the last list is enough. Files of mere information about more than
-    half of all pictures are left out: it is about the set.
+    What was excluded already comes along, so that the last list is enough. A finding about most pictures that offers
+    nothing is left out: it is about the set.
     """
     fixes = {file.uri: _Fix(EXCLUDE, reasons=[file.detail]) for file in data.excused if file.reason == EXCLUDED}
     for finding in (finding for outcome in outcomes for finding in outcome.findings):
@@ -72,8 +73,9 @@ def write_fix_list(path: Path, data: Dataset, outcomes: Iterable[Outcome]) -> st
 
 def _list_offers(data: Dataset, finding: Finding) -> list[tuple[str, str, str]]:
     """File, action and label of each file of a finding."""
-    is_info, leaving = finding.severity == "info", set(finding.remove_rows)
-    if is_info and (finding.uris or 2 * len(finding.rows) > len(data.uris)) and not leaving:
+    leaving, is_of_set = set(finding.remove_rows), len(finding.rows) > max(_FEW, len(data.uris) / 2)
+    is_harmless = finding.severity == "info" and finding.uris
+    if (is_of_set or is_harmless) and not (leaving or finding.likelier_classes):
         return []
     labels = finding.likelier_classes or ("",) * len(finding.rows)
     offers = [
@@ -146,7 +148,7 @@ def exclude_files(listing: Listing, fixes: FixList) -> str:
         SkippedFile(uri=uri, reason=EXCLUDED, detail=f"row {number} of {name}") for uri, number in of_row.items()
     ]
     left = " and ".join(f"{fixes.counts[action]:,} `{action}`" for action in (RELABEL, LOOK) if fixes.counts[action])
-    undone = f"; its rows {left} change nothing: write `exclude` there, or change the labels themselves" if left else ""
+    undone = f"; {left} there are not applied: write `exclude`, or change the labels themselves" if left else ""
     return f"{format_count(len(of_row), 'file')} left out, as {name} says{undone}"
 
 
