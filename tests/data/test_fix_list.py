@@ -137,6 +137,11 @@ def test_a_list_of_files_alone_excludes_them_and_a_class_with_none_left_is_gone(
     assert read(pictures, exclude=fixes).class_names == ("a", "c")
 
 
+def test_the_table_may_lie_in_the_folder(pictures, read):
+    data = read(pictures, exclude=write_list(pictures / "fixes.csv", "file", "a/00.png"))
+    assert [(file.uri, file.reason) for file in data.excused] == [("a/00.png", "excluded"), ("fixes.csv", "hidden")]
+
+
 def test_tables_and_archives_are_excluded_from_alike(pictures, read, tmp_path):
     table = write_list(tmp_path / "t.csv", "path,label", *(f"data/{name},{name[0]}" for name in NAMES))
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:

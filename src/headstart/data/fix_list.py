@@ -6,6 +6,7 @@ table with a column `file` alone excludes all its rows. Names are those of the d
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -147,6 +148,10 @@ def exclude_files(listing: Listing, fixes: FixList) -> str:
     listing.skipped += [
         SkippedFile(uri=uri, reason=EXCLUDED, detail=f"row {number} of {name}") for uri, number in of_row.items()
     ]
+    table = os.path.relpath(os.path.realpath(fixes.path), os.path.realpath(listing.root))
+    if table in listing.uris:  # it was written into the folder
+        listing.uris.remove(table)
+        listing.skipped.append(SkippedFile(uri=table, reason="hidden", detail="the table of what is left out"))
     left = " and ".join(f"{fixes.counts[action]:,} `{action}`" for action in (RELABEL, LOOK) if fixes.counts[action])
     undone = f"; {left} there are not applied: write `exclude`, or change the labels themselves" if left else ""
     return f"{format_count(len(of_row), 'file')} left out, as {name} says{undone}"
