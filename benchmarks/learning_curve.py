@@ -1,7 +1,7 @@
 """Whether the forecast of a learning curve holds: its band, and how many labels the next round score takes.
 
     apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb stamps
-    python -m benchmarks.learning_curve [--stamps stamps/usr/share/tuxpaint/stamps] [--draws 4]
+    python -m benchmarks.learning_curve [--stamps stamps/usr/share/tuxpaint/stamps] [--draws 4] [--only NAME ...]
 
 A quarter of the clusters of near-duplicates is the test. From some pictures of the others the curve of a head is
 measured as a fit does, and carried on; then up to four times as many pictures learn, four draws of each number. Classes
@@ -180,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stamps", type=Path)
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--only", nargs="+", help="names of sets")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, blas_threads.single_blas_thread():
         scratch = Path(folder)
@@ -194,6 +195,8 @@ def main() -> None:
         print("|---" * 8 + "|")
         of_labels = []
         for number, (name, (place, settings)) in enumerate(sets.items()):
+            if args.only and name not in args.only:
+                continue
             of_labels += measure_set(name, place, settings, args.draws, scratch / f"run-{number}")
     print("\n| set | answer | cases | hold | within |\n|---|---|---|---|---|", *of_labels, sep="\n")
 

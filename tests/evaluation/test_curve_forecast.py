@@ -89,7 +89,7 @@ def test_the_next_round_scores_are_told_up_to_the_first_out_of_reach():
     assert targets[0.9].low == pytest.approx(forecast_pictures(curve, 0.9).low - 450)
     assert math.isinf(targets[0.9].high) and targets[0.95] is None
     assert list_targets(curve, 450, n_classes=21) == {} == list_targets([], 450)
-    assert list(list_forecasts(curve))[3::4] == [800, 1600] and list_forecasts(curve, 21) == {}
+    assert list(list_forecasts(curve))[1::2] == [800, 1600] and list_forecasts(curve, 21) == {}
     flat = list_targets(make_curve([0.62] * 4, [0.005] * 4), 450)
     assert list(flat) == [0.7] and flat[0.7] is None
 

@@ -14,7 +14,7 @@ from PIL import Image
 import report_samples as samples
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
-from headstart.core.types import Explained, Finding, MapRow, Outcome
+from headstart.core.types import Explained, Finding, MapRow, Outcome, Verdict
 from headstart.evaluation.curve_forecast import format_more, list_forecasts, list_targets
 from headstart.reporting import formatting
 from headstart.reporting.sections import next_steps
@@ -301,10 +301,14 @@ def test_five_candidates_are_seen_and_controls_are_behind_a_click(three):
 def test_what_to_do_next_follows_from_what_was_found(three):
     given = samples.findings(three, test=24)
     steps = next_steps.list_next_steps(given)
-    assert [step.section for step in steps] == ["audit", "mistakes", "classes", "", "use"]
+    assert [step.section for step in steps] == ["audit", "mistakes", "", "", "use"]
     assert "exact duplicates" in steps[0].sentence and "label" in steps[1].sentence
+    assert steps[2].sentence == "Collect more pictures, drawn as these were: they would help"
+    uneven = Verdict(code="uneven_classes", answer="yes", sentence="of 9 pictures of `a` 2 are found")
+    lagging = dataclasses.replace(given.evaluation, verdicts=(*given.evaluation.verdicts, uneven))
+    step = next_steps.list_next_steps(dataclasses.replace(given, evaluation=lagging))[2]
     recalls = {s.subject: s.value for s in given.evaluation.scores if s.name == "recall" and s.split == "test"}
-    assert f"`{min(recalls, key=recalls.get)}`" in steps[2].sentence
+    assert step.section == "classes" and f"above all of `{min(recalls, key=recalls.get)}`" in step.sentence
     commands = [step.command for step in steps]  # the names of run and pictures may be the same word
     assert commands[3:] == ["headstart fit DATA --strategy auto --budget 10m", "headstart predict RUN FOLDER"]
     assert "RUN is the folder of this page, DATA that of its pictures" in format_page(given)

@@ -19,7 +19,7 @@ from headstart.statistics.losses import is_gain
 
 LATEST = 9  # times fewer pictures than the last point: points from there on tell the exponent
 USUAL, SPREAD = 0.35, 0.35  # of exponents, before any point is looked at: mean and standard deviation
-SLOWEST, FASTEST, MOST = 0.25, 1.6, 1.3  # the last is the largest exponent
+SLOWEST, FASTEST, MOST = 0.25, 1.8, 1.3  # the last is the largest exponent
 SHARED = 0.8  # of the variance of two points, for the same pictures judge them
 BAND = 0.9
 FURTHEST = 4  # times as many pictures: beyond nothing is said
@@ -60,7 +60,7 @@ def forecast_score(curve: Sequence[CurvePoint], n_train: int, n_classes: int = 1
 
 def list_forecasts(curve: Sequence[CurvePoint], n_classes: int = 1) -> dict[int, Interval]:
     """Scores with up to `FURTHEST` times as many pictures as the last point, by their number; empty where unknown."""
-    sizes = np.rint(np.geomspace(1, FURTHEST, 9)[1:] * max((p.n_train for p in curve), default=0)).astype(int).tolist()
+    sizes = np.rint(np.geomspace(1, FURTHEST, 5)[1:] * max((p.n_train for p in curve), default=0)).astype(int).tolist()
     bands = {size: forecast_score(curve, size, n_classes) for size in sizes}
     return {size: band for size, band in bands.items() if band}
 

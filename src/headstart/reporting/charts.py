@@ -195,9 +195,9 @@ def draw_learning_curve(
         axes.plot(n, value, "o-", color=ROLES["accent"], lw=1.6, ms=5)
         ticks = [*n]
         if forecast:
-            later, expected, least, most = zip(*forecast, strict=True)
+            later, expected, least, most = zip(points[-1], *forecast, strict=True)
             axes.fill_between(later, least, most, color=ROLES["second"], alpha=0.16, lw=0)
-            axes.plot([n[-1], *later], [value[-1], *expected], color=ROLES["second"], lw=1.6, ls=(0, (4, 3)))
+            axes.plot(later, expected, color=ROLES["second"], lw=1.6, ls=(0, (4, 3)))
             ticks += [count for count in later if count in (2 * n[-1], 4 * n[-1])]
         axes.set(xlabel="pictures learnt from", ylabel=y_label)
         axes.margins(x=0.05)

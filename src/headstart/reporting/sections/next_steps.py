@@ -77,8 +77,8 @@ def _collect_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextS
     is_uneven = "yes" in (answers.get("uneven_classes"), answers.get("uneven_labels"))
     if answers.get("enough_data") != "no" and not is_uneven:
         return []
-    if not recalls:
-        return [NextStep(sentence="Collect more pictures: they would help")]
+    if not recalls or not is_uneven:  # where classes tie, more pictures of one cost the others more than it gains
+        return [NextStep(sentence="Collect more pictures, drawn as these were: they would help")]
     value, name = min(recalls)
     recall = f"of which {formatting.format_percent(value)} are recognised"
     word = "label" if report.dataset.learning_task.has_labels else "class"
