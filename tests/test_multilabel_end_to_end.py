@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import serialization
 from headstart.core.types import Explained, UncertaintyReport
+from headstart.reporting.page_images import Thumbnails
+from headstart.reporting.sections import errors
 from headstart.runtime import usage_log
 from labelled_pictures import EDITS, write_labelled_pictures
 from serving_bench import Service
@@ -69,17 +72,23 @@ def test_the_run_measures_labels_against_their_shares_and_mere_colours(run, labe
     assert [each or {"(none)"} for each in present] == [set(row["answer"].split("|")) for row in rows]
 
 
-def test_labels_that_held_out_answers_contradict_are_suspect_with_how_many_to_expect(run):
-    evaluation, targets = run.evaluation, run.dataset.targets
-    rows = [
-        dict(zip(("row", "label", "p"), each, strict=True))
-        for each in zip(
-            evaluation.suspects.tolist(), evaluation.rival_classes, evaluation.rival_probabilities, strict=True
-        )
-    ]
-    assert rows and all(bool(targets[row["row"]][row["label"]]) == (row["p"] < 0.5) for row in rows)
-    expected, low, high = evaluation.wrong_labels
-    assert 0 <= low <= expected <= high <= len(rows)
+def test_right_labels_are_not_suspect(run):
+    assert not len(run.evaluation.suspects) and run.evaluation.wrong_labels == ()
+    page = (run.path / "report.html").read_text()
+    assert "No label is contradicted beyond what the model's own mistakes explain." in page
+
+
+def test_a_suspect_says_which_label_seems_to_be_there_or_not(run):
+    row = int(run.evaluation.rows[0])
+    doubtful = dataclasses.replace(
+        run.evaluation, suspects=np.array([row, row]), rival_classes=(0, 1), rival_probabilities=(0.9, 0.1)
+    )
+    report = SimpleNamespace(evaluation=doubtful, dataset=run.dataset)
+    with Thumbnails(run.dataset, left_out=True) as thumbs:
+        view = errors.make_errors_view(report, thumbs)
+    words = ["without" if run.dataset.targets[row][c] else "with" for c in (0, 1)]
+    expected = [f"{word} {name}" for word, name in zip(words, run.dataset.class_names, strict=False)]
+    assert [suspect["answer"] for suspect in view["suspects"]] == expected and view["suspected"] == 2
 
 
 def test_report_and_card_speak_of_labels(run):
@@ -88,12 +97,6 @@ def test_report_and_card_speak_of_labels(run):
     assert "with any of 4 labels" in page and "Which labels stay open?" in page and "covered where it is there" in page
     assert "certainty can be believed" in page and "What stands for each label" in page
     assert "Confusion matrix" not in page and "class by class" not in page.lower()
-    suspect, c, p = (
-        values[0]
-        for values in (run.evaluation.suspects, run.evaluation.rival_classes, run.evaluation.rival_probabilities)
-    )
-    word = "without" if run.dataset.targets[suspect][c] else "with"
-    assert f"<span>seems <b>{word} {run.dataset.class_names[c]}</b> {p:.2f}</span>" in page
     assert "It says which of 4 labels a picture has, several or none: `blurred`" in card
     assert "| label | recall | precision | f1 | n |" in card and "| `(none)` |" in card
     assert "pipeline_tag: image-classification" in card and "- multi-label" in card

@@ -342,52 +342,43 @@ def test_where_folds_judge_each_picture_is_tempered_by_what_others_say(context):
     assert loss == pytest.approx(mean_log_loss(honest, y), rel=1e-6)
 
 
-def test_wrong_labels_are_the_first_suspects(context):
+def test_suspects_are_wrong_labels_and_there_are_none_without(context):
     data = dataset(400)
     split = splits(data)
-    backbone = embeddings(data, "made:good", {"last": 6.0})
-    wrong = split.train[:12]
+    backbone = embeddings(data, "made:good", {"last": 12.0}, dim=100)
+    wrong = split.train[:24]
     targets = data.targets.copy()
     targets[wrong] = (targets[wrong] + 1) % 3
-    data = dataclasses.replace(data, targets=targets)
-    found = evaluate_model(data, split, (backbone,), adapt(data, split, backbone), RANKING, ctx=context())
-    assert set(found.suspects[:12].tolist()) == set(wrong.tolist())
-    assert len(found.suspects) < 30
-    assert [found.rival_classes[i] for i in range(12)] == ((targets[found.suspects[:12]] - 1) % 3).tolist()
+    flipped = dataclasses.replace(data, targets=targets)
+    found = evaluate_model(flipped, split, (backbone,), adapt(flipped, split, backbone), RANKING, ctx=context())
+    assert len(found.suspects) >= 8 and set(found.suspects.tolist()) <= set(wrong.tolist())
+    assert list(found.rival_classes) == data.targets[found.suspects].tolist()
     expected, low, high = found.wrong_labels
-    assert low <= 12 <= high and abs(expected - 12) <= 2
+    assert low <= len(found.suspects) <= high and expected > 0.5 * len(found.suspects)
+    sound = evaluate_model(data, split, (backbone,), adapt(data, split, backbone), RANKING, ctx=context())
+    assert not len(sound.suspects) and sound.wrong_labels == ()
 
 
 def test_a_suspect_of_any_split_carries_the_class_and_probability_that_contradict_its_label():
-    y, p = np.arange(30) % 3, np.eye(3)[np.arange(30) % 3] * 0.9 + 1 / 30
-    p[4] = [0.02, 0.03, 0.95]  # labelled 1
-    parts = {"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30), "val": _part(y, p), "cv": _part(y, p[::-1])}
-    found = find_suspect_labels({"test": parts["test"], "val": parts["val"]})
-    assert (found.rows.tolist(), found.rivals.tolist(), found.rival_probabilities.tolist()) == ([4], [2], [0.95])
-    every = find_suspect_labels(parts)
-    assert not np.equal(every.rivals, y[every.rows]).any()
+    rng = np.random.default_rng(0)
+    logits = 4 * rng.normal(size=(1200, 3))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    y = (p.cumsum(axis=1) < rng.random((1200, 1))).sum(axis=1)  # the labels are as sure as the model says
+    labels, wrong = y.copy(), np.arange(600, 1200, 10)
+    labels[wrong] = (y[wrong] + 1) % 3
+    sound, flipped = (_part(labels, p).select(half) for half in (np.arange(600), np.arange(600, 1200)))
+    found = find_suspect_labels({"test": sound, "val": flipped})
+    assert np.isin(found.rows, wrong).mean() > 0.7 and len(found.rows) > 30
+    np.testing.assert_array_equal(found.rivals, p[found.rows].argmax(axis=1))
+    np.testing.assert_array_equal(found.rival_probabilities, p[found.rows].max(axis=1))
+    assert found.wrong[1] <= np.isin(found.rows, wrong).sum() <= found.wrong[2]
+    assert not len(find_suspect_labels({"test": sound, "train": flipped}).rows)  # learnt by heart
 
 
 def test_confident_right_answers_are_no_suspects():
     y = np.arange(30) % 3
     found = find_suspect_labels({"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30)})
     assert len(found.rows) == 0 and found.wrong == ()
-
-
-@pytest.mark.parametrize("spread", [1.5, 4.0])  # a hard set and an easy one
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.1])
-def test_how_many_suspects_are_wrong_is_estimated_and_the_likeliest_come_first(share, spread):
-    rng = np.random.default_rng(int(100 * share + spread))
-    logits = rng.normal(size=(1500, 3)) * spread
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    truth = (p.cumsum(axis=1) < rng.random((1500, 1))).sum(axis=1)  # the labels are as sure as the model says
-    wrong = rng.random(1500) < share
-    found = find_suspect_labels({"cv": _part(np.where(wrong, (truth + rng.integers(1, 3, 1500)) % 3, truth), p)})
-    expected, low, high = found.wrong
-    listed = int(wrong[found.rows].sum())
-    assert low <= listed <= high and abs(expected - listed) <= max(10, 0.4 * listed)
-    assert len(found.rows) > 40  # a list is there even where no label is wrong
-    assert wrong[found.rows[:10]].mean() >= 1.4 * wrong[found.rows].mean() or not share or spread == 4.0
 
 
 def test_a_threshold_comes_from_cross_validation_and_moves_the_answers(context):

@@ -20,6 +20,7 @@ from headstart.reporting import formatting
 from headstart.reporting.sections import next_steps
 from headstart.reporting.write_report import format_page, write_report
 
+NO_LABEL_IS_WRONG = "No label is contradicted beyond what the model's own mistakes explain."
 VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
 
 
@@ -271,7 +272,9 @@ def test_suspects_are_shown_with_what_made_them_suspects(three):
     assert f"<span>label <b>{label}</b></span><span>seems <b>{seems}</b> 0.87</span>" in text
     of_older_run = dataclasses.replace(found, rival_classes=(), rival_probabilities=())
     text = format_page(dataclasses.replace(given, evaluation=of_older_run))
-    assert "<span>seems" not in text and "No label is suspect" not in text
+    assert "<span>seems" not in text and NO_LABEL_IS_WRONG not in text
+    none = dataclasses.replace(found, suspects=np.empty(0, np.int64), rival_classes=(), rival_probabilities=())
+    assert NO_LABEL_IS_WRONG in format_page(dataclasses.replace(given, evaluation=none))
 
 
 def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):

@@ -37,7 +37,7 @@ def audit_dataset(
         DataError: With every finding that makes fitting impossible; not where nothing but an audit is asked for.
     """
     phase = "files" if embeddings is None else "vectors"
-    audit_input = _make_audit_input(data, ctx.job.folds, embeddings)
+    audit_input = _make_audit_input(data, ctx.job.folds, embeddings, before)
     outcomes = tuple(check(audit_input) for check in load_checks(phase))
     outcomes_so_far = (*(before.outcomes if before else ()), *outcomes)
     clusters, refused = _cluster_rows(data, outcomes_so_far)
@@ -63,11 +63,13 @@ def load_checks(phase: str) -> list[DataCheck]:
     return sorted((check for check in every if check.phase == phase), key=lambda check: check.code)
 
 
-def _make_audit_input(data: Dataset, folds: int, embeddings: Embeddings | None) -> AuditInput:
+def _make_audit_input(data: Dataset, folds: int, embeddings: Embeddings | None, before: Audit | None) -> AuditInput:
     if embeddings is None:
         return AuditInput(data=data, folds=folds)
     last = embeddings.spec.depths[-1].name
-    return AuditInput(data=data, folds=folds, vectors=embeddings.vectors[last], rows=np.asarray(embeddings.rows))
+    clusters = before.clusters if before else None
+    rows = np.asarray(embeddings.rows)
+    return AuditInput(data=data, folds=folds, vectors=embeddings.vectors[last], rows=rows, clusters=clusters)
 
 
 def _cluster_rows(data: Dataset, outcomes: Iterable[Outcome]) -> tuple[np.ndarray, np.ndarray]:

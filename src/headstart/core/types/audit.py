@@ -71,6 +71,7 @@ class AuditInput:
     folds: int  # folds that cross-validation wants: every class needs at least this many pictures
     vectors: np.ndarray | None = None  # (M, D) float32 of the cheapest backbone, by `rows`; None before embed
     rows: np.ndarray | None = None  # (M,) int64; None before embed
+    clusters: np.ndarray | None = None  # (N,) int64 of phase `files`, as in `Audit`; None before embed
 
 
 class DataCheck(Protocol):
