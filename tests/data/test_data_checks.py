@@ -108,6 +108,7 @@ def sizes(width, height):
         ("D104", audit_sets.from_targets(TWENTY, split=["train", "test"] * 10), "passed", "two sides of test, train"),
         ("D201", audit_sets.from_targets(TWENTY), "skipped", "no vectors"),
         ("D202", audit_sets.from_targets(TWENTY), "skipped", "no vectors"),
+        ("D203", audit_sets.from_targets(TWENTY), "skipped", "no vectors"),
     ],
 )
 def test_how_a_check_ends_and_what_it_says(code, data, status, said):

@@ -84,7 +84,8 @@ def _predict_held_out(x: np.ndarray, labels: np.ndarray, clusters: np.ndarray, n
 
     folds = deal_clusters(labels, clusters, [1 / FOLDS] * FOLDS, np.random.default_rng(0))
     head = registry.load_plugin("heads", "logistic")
-    return tune_head(head, x, labels, folds, n_classes=n_classes).held_out[0]
+    held_out: np.ndarray = tune_head(head, x, labels, folds, n_classes=n_classes).held_out[0]
+    return held_out
 
 
 PLUGIN = Check("D203", "label-error candidates", "vectors", _check_label_errors, of_classes=True)
