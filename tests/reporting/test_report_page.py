@@ -6,6 +6,7 @@ from PIL import Image
 
 import browser
 import report_samples as samples
+from headstart.core.types import PictureMap
 from headstart.reporting.write_report import write_report
 
 pytestmark = pytest.mark.medium
@@ -22,7 +23,8 @@ def page(small_textile, context):
 
     folder = small_textile(30)
     data = read(str(folder), ctx=context(data=folder, name="reading"))
-    return write_report(samples.findings(data, test=45), ctx=context(data=folder))
+    picture_map = PictureMap(rows=np.arange(90), places=np.random.default_rng(0).random((90, 2), np.float32))
+    return write_report(samples.findings(data, test=45, picture_map=picture_map), ctx=context(data=folder))
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
