@@ -1,10 +1,12 @@
 """The studio driven as a person does: from a folder to a report, a picture and an export, without a command line."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
 import pages
+from headstart.core.run.reader import RunReader
 from headstart.studio import access_control, app, state
 
 LITE0 = "bundled:efficientnet_lite0"
@@ -147,6 +149,51 @@ def test_a_picture_is_tried_and_its_command_is_shown(fitted, serving, chromium, 
         page.get_by_text("notes.txt: not a picture: the content is none of").wait_for(timeout=60_000)
         assert page.get_by_text("could be read").count() == 0
         assert pages.faults(page) == []
+
+
+def test_pictures_are_labelled_by_keys_and_learnt_from(fitted, serving, chromium, folder, textile):
+    import shutil
+
+    (folder / "new").mkdir()
+    for picture in sorted((textile / "local").glob("*.jpg"))[:4]:
+        shutil.copy(picture, folder / "new")
+    table = folder / "runs" / ".studio" / "labels" / "cloth" / "next.csv"
+    with pages.page(chromium, serving.url) as page:
+        page.goto(f"{serving.base}#/run/cloth/label")
+        page.get_by_label("Folder, archive or table of pictures without labels").fill("new")
+        page.get_by_role("button", name="Choose pictures").click()
+        page.locator(".labelling").wait_for(timeout=60_000)
+        page.locator(".labelling img").evaluate("(image) => image.decode()")
+        page.locator(".labelling:focus").wait_for()
+        names = [row.split(",")[0] for row in table.read_text().splitlines()[1:]]
+        for key in ("2", "s", "n"):
+            page.keyboard.press(key)
+        page.keyboard.type("local")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="local").wait_for()
+        page.keyboard.press("3")
+        page.get_by_text("4 of 4, 3 labelled. Labelled: local").wait_for()
+        page.keyboard.press("u")
+        page.get_by_text("4 of 4, 2 labelled. No label yet").wait_for()
+        page.get_by_text("2 new labels in").wait_for()
+        command = page.locator(".command code").inner_text()
+        assert command == f"headstart suggest {folder / 'runs' / 'cloth'} {folder / 'new'} -n 50"
+    with pages.page(chromium, serving.url, size=pages.PHONE, scheme="dark") as page:
+        page.goto(f"{serving.base}#/run/cloth/label")
+        page.locator(".labelling:focus").wait_for()
+        page.get_by_text("2 of 4, 2 labelled. No label yet").wait_for()  # it goes on where it was
+        assert pages.faults(page) == [] and pages.overflows(page) == 0
+        page.get_by_role("button", name="local").click()
+        page.get_by_text("4 of 4, 3 labelled").wait_for()
+        page.get_by_role("button", name="Fit again").click()
+        page.get_by_role("heading", name="cloth-2").wait_for()
+        assert [row.rsplit(",", 1)[1] for row in table.read_text().splitlines()[1:]] == ["nominal", "local", "local", ""]
+        page.locator(".steps .said", has_text="cross-validation").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Stop").click()
+        page.locator(".pill", has_text="Stopped").wait_for(timeout=60_000)
+    second = RunReader(folder / "runs" / "cloth-2")
+    learnt = {Path(second.dataset.uris[row]).name for row in second.splits.train}
+    assert {Path(name).name for name in names[:3]} <= learnt and second.dataset.class_names[1] == "local"
 
 
 @pytest.mark.parametrize(("size", "scheme"), pages.LOOKS, ids=lambda value: str(value))

@@ -24,7 +24,7 @@ def make_application(studio: Studio, *, token: str, port: int, code: str = "") -
     from fastapi.exceptions import RequestValidationError
     from fastapi.staticfiles import StaticFiles
 
-    from headstart.studio import routes, run_routes
+    from headstart.studio import label_routes, routes, run_routes
     from headstart.studio.access_control import SessionMiddleware
 
     @contextlib.asynccontextmanager
@@ -35,6 +35,7 @@ def make_application(studio: Studio, *, token: str, port: int, code: str = "") -
     app = FastAPI(title="headstart studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.studio = studio
     app.include_router(run_routes.router)  # first: `/api/tasks/…` is no kind of run
+    app.include_router(label_routes.router)
     app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=STATIC, packages=[("headstart.serving", "static")]), name="static")
     app.add_exception_handler(HeadstartError, _handle_error)

@@ -19,6 +19,7 @@ from headstart.core.settings import cache_folder
 from headstart.core.storage.files import format_printable, translate_disk_errors
 from headstart.core.storage.locations.names import is_archive, is_remote, split_archive
 from headstart.core.storage.tables import SUFFIXES
+from headstart.data.reading.more_labels import add_pictures, require_more_labels
 from headstart.data.reading.records import find_used_reader
 
 MAX_FILE, MAX_TOTAL, MAX_FILES, MAX_DEPTH = 100_000_000, 20_000_000_000, 200_000, 8
@@ -78,11 +79,14 @@ class ImageFolders:
     def confine_job(self, job: Job) -> Job:
         """A job whose files and folders may all be read, each as its whole path; raises as `require_path`."""
         named = [name for name in list_path_options() if getattr(job, name)]
-        paths: dict[str, Any] = {n: str(self.require_path(getattr(job, n), format_flag(n))) for n in named}
+        paths: dict[str, Any] = {
+            name: str(self.require_path(getattr(job, name), format_flag(name), self._runs)) for name in named
+        }
         job = dataclasses.replace(job, **paths, backbones=tuple(map(self._confine_backbone, job.backbones)))
-        if Path(job.data).is_file() and not is_archive(job.data):
-            facts = Path(job.data).stat()
-            key = (facts.st_mtime_ns, facts.st_size, *(getattr(job, name) for name in ("data", *READING_SETTINGS)))
+        tables = [path for path in (job.data, job.more) if Path(path).is_file() and not is_archive(path)]
+        if tables:
+            facts = [(path, Path(path).stat().st_mtime_ns, Path(path).stat().st_size) for path in tables]
+            key = (*facts, *(getattr(job, name) for name in ("data", *READING_SETTINGS)))
             if key not in self._confined:
                 self._require_inside(job)
                 self._confined.add(key)
@@ -92,8 +96,11 @@ class ImageFolders:
         """Refuse a file of labels that names pictures elsewhere; those that it holds lie in the cache."""
         reader = find_used_reader(job)
         reader.require_readable(job.data, job)
+        require_more_labels(job)
         listing = reader.list_pictures(job.data, job, frozenset())
-        where, pictures = Path(job.data).name, [f"{listing.root}/{uri}" for uri in listing.uris]
+        listing = add_pictures(listing, job) if job.more else listing
+        where = Path(job.more or job.data).name
+        pictures = [os.path.join(listing.root, uri) for uri in listing.uris]  # noqa: PTH118 - below an archive too
         if is_remote(listing.root):
             raise UsageError(f"its pictures lie at `{listing.root}`, and the studio reads this machine", where=where)
         places = {os.path.dirname(picture) for picture in pictures} | set(filter(os.path.islink, pictures))  # noqa: PTH120

@@ -112,9 +112,14 @@ def start_fit(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, An
 
 def _prepare_fit(studio: Studio, data: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
     job = _make_confined_job(studio, data, settings)
-    taken_names = {task.run.partition("/")[2] for task in studio.tasks.list_tasks(None, "fit")}
-    name = studio.runs.make_free_name(command_lines.make_run_name(job.data), taken=taken_names)
+    name = make_free_name(studio, job.data)
     return command_lines.make_fit(job, str(studio.runs.folder / name)), name
+
+
+def make_free_name(studio: Studio, data: str) -> str:
+    """A name for a fit that no run has, nor one that waits."""
+    taken_names = {task.run.partition("/")[2] for task in studio.tasks.list_tasks(None, "fit")}
+    return studio.runs.make_free_name(command_lines.make_run_name(data), taken=taken_names)
 
 
 def _make_confined_job(studio: Studio, data: str, settings: Mapping[str, Any]) -> Job:
@@ -232,11 +237,11 @@ def wait_for_task(studio: Studio, task: Task, seconds: float) -> dict[str, Any]:
     return describe_task(studio, task) | {"result": studio.tasks.read_results(task)}
 
 
-def make_thumbnail(path: str | Path, run: Path) -> Response:
+def make_thumbnail(path: str | Path, run: Path, most_px: int = _SIDE_PX) -> Response:
     """A picture as a small JPEG, its values read as those of the run; 404 where it cannot be read any more."""
     from headstart.images.thumbnails import make_jpeg_thumbnail
 
-    content = make_jpeg_thumbnail(str(path), _SIDE_PX, _QUALITY, run_browser.find_ranges(run))
+    content = make_jpeg_thumbnail(str(path), most_px, _QUALITY, run_browser.find_ranges(run))
     if not content:
         raise DataError(f"the picture `{format_printable(Path(path).name)}` cannot be read")
     return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})

@@ -48,7 +48,7 @@ export async function newView({ main, studio, signal }) {
   await browse("");
 }
 
-function folderList(listing, browse, choose) {
+export function folderList(listing, browse, choose) {
   const entry = (name, path, summary) => h("li", {}, h("button", { type: "button", onclick: async () => {
     await browse(path);
     document.querySelector(".folders button")?.focus();

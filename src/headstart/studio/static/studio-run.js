@@ -3,10 +3,12 @@
 import { encodePath, commandBox, errorBox, replaceContent, getJson, h, stateBadge, postJson, formatCode, announce, scoreName, formatInterval, formatScore, formatState } from "./studio-base.js";
 import { exportView } from "./studio-export.js";
 import { followEvents } from "./studio-live.js";
+import { labelView } from "./studio-label.js";
 import { learningView, curvesView, progressView, rankingView } from "./studio-progress.js";
 import { tryView } from "./studio-try.js";
 
-const TABS = [["", "Overview"], ["report", "Report"], ["map", "Map"], ["try", "Try it"], ["export", "Export"], ["log", "Log"]];
+const TABS = [["", "Overview"], ["report", "Report"], ["map", "Map"], ["try", "Try it"], ["label", "Label next"], ["export", "Export"], ["log", "Log"]];
+const COMMANDS = { label: "suggest", export: "export" };  // without which a tab is not shown
 
 const VERDICTS = {
   headline: "How good is it?", transfer: "Does the pre-training pay here?", overfitting: "Does it overfit?",
@@ -19,7 +21,7 @@ const VERDICTS = {
 export async function runView({ main, studio, signal, again }, name, tab = "") {
   const facts = await getJson(`api/runs/${encodePath(name)}/facts`);
   const finished = facts.finished;
-  const tabs = TABS.filter(([key]) => key === "" || key === "log" || (finished && (key !== "map" || facts.has_map) && (key !== "export" || studio.commands.includes("export"))));
+  const tabs = TABS.filter(([key]) => key === "" || key === "log" || (finished && (key !== "map" || facts.has_map) && (!COMMANDS[key] || studio.commands.includes(COMMANDS[key]))));
   const place = h("div");
   const state = h("span", {}, stateBadge(facts.state));
   replaceContent(main, 
@@ -28,11 +30,11 @@ export async function runView({ main, studio, signal, again }, name, tab = "") {
     h("nav", { class: "tabs", "aria-label": "This run" }, tabs.map(([key, title]) =>
       h("a", { href: `#/run/${encodePath(name)}${key && `/${key}`}`, "aria-current": key === tab && "page" }, title))),
     place);
-  const views = { report: reportView, map: mapView, try: tryView, export: exportView, log: logView };
+  const views = { report: reportView, map: mapView, try: tryView, label: labelView, export: exportView, log: logView };
   await (views[tab] ?? overview)({ place, facts, name, studio, signal, again, state });
 }
 
-function overview({ place, facts, name, signal, again, state }) {
+function overview({ place, facts, name, studio, signal, again, state }) {
   const problem = h("div"), work = h("div"), buttons = h("div", { class: "row" }), ranking = h("div"), curves = h("div"), learning = h("div"), result = h("div");
   const progress = progressView(facts);
   const cancel = h("button", { type: "button", onclick: () => act("cancel") }, "Stop");
@@ -60,7 +62,9 @@ function overview({ place, facts, name, signal, again, state }) {
     replaceContent(buttons, ...(["running", "queued"].includes(now) ? (facts.task ? [cancel] : []) : now === "done" ? [] : [resume]));
   };
   const isDone = facts.state === "done";
-  replaceContent(place, ...(isDone ? [result] : [work]), problem, buttons);
+  const earlier = String(facts.job.test_of ?? "").replace(`${studio.runs}/`, "");  // whose test pictures are these too
+  const compare = isDone && earlier && !earlier.includes("/") && h("p", {}, h("a", { href: `#/compare/${[earlier, name].map(encodeURIComponent).join(",")}` }, `Compare with ${earlier}, on the same pictures`));
+  replaceContent(place, ...(isDone ? [result, compare] : [work]), problem, buttons);
   replaceContent(work, progress.element);
   place.append(...(isDone ? [] : [result]), ranking, curves, learning,
     isDone ? h("details", {}, h("summary", {}, "How it went"), progress.element) : "", commandBox(facts.command));

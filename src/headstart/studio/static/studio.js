@@ -46,11 +46,13 @@ async function showView() {
   if (!end.signal.aborted) focusView(path);
 }
 
-/** Name the page and move the focus to it, unless it is another part of the same run, or the same again. */
+/** Name the page and move the focus to it, unless it is another part of the same run, or the same again; or to what keys are for. */
 function focusView(path) {
   document.title = `${main.querySelector("h1")?.textContent ?? "headstart"} · headstart studio`;
   const now = path.startsWith("/run/") ? path.split("/").slice(0, 3).join("/") : path;
-  if (now !== main.dataset.at) { scrollTo(0, 0); main.focus({ preventScroll: true }); }
+  const start = main.querySelector("[data-start]");
+  if (now !== main.dataset.at) scrollTo(0, 0);
+  if (start || now !== main.dataset.at) (start ?? main).focus({ preventScroll: true });
   main.dataset.at = now;
 }
 
