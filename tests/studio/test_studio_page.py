@@ -187,7 +187,12 @@ def test_pictures_are_labelled_by_keys_and_learnt_from(fitted, serving, chromium
         page.get_by_text("4 of 4, 3 labelled").wait_for()
         page.get_by_role("button", name="Fit again").click()
         page.get_by_role("heading", name="cloth-2").wait_for()
-        assert [row.rsplit(",", 1)[1] for row in table.read_text().splitlines()[1:]] == ["nominal", "local", "local", ""]
+        assert [row.rsplit(",", 1)[1] for row in table.read_text().splitlines()[1:]] == [
+            "nominal",
+            "local",
+            "local",
+            "",
+        ]
         page.locator(".steps .said", has_text="cross-validation").wait_for(timeout=60_000)
         page.get_by_role("button", name="Stop").click()
         page.locator(".pill", has_text="Stopped").wait_for(timeout=60_000)
