@@ -9,6 +9,7 @@ from PIL import Image
 import audit_sets
 from headstart.core import registry
 from headstart.core.types import AuditInput, SkippedFile
+from headstart.data.checks import d201_near_duplicates
 from headstart.images.descriptors import hash_coefficients, transform_picture
 
 TWENTY = np.repeat([0, 1], 10)
@@ -182,6 +183,21 @@ def test_copies_of_every_picture_do_not_hide_each_other():
     pairs = {(row, row + 40) for row in range(40)}
     assert set(ask("D103", data).links) == pairs
     assert set(ask("D201", data, vectors=twice, rows=np.arange(80)).links) == pairs
+
+
+def test_very_many_vectors_need_an_index(monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(100, 40)).astype(np.float32)
+    vectors[70] = vectors[20] + 0.01
+    data, rows = audit_sets.from_targets(np.arange(100) % 2), np.arange(100)
+    monkeypatch.setattr(d201_near_duplicates, "MOST_ROWS", 99)
+    with monkeypatch.context() as without:
+        without.setattr(d201_near_duplicates, "list_missing_packages", lambda extra: ["usearch"])
+        found = ask("D201", data, vectors=vectors, rows=rows)
+        assert found.status == "skipped" and "[neighbours]" in found.why
+    pytest.importorskip("usearch")
+    found = ask("D201", data, vectors=vectors, rows=rows)
+    assert found.links == ((20, 70),) and "knows the nearest picture of" in found.why
 
 
 def test_every_check_has_its_section_in_the_docs():

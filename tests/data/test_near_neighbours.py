@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.duplicates import near_duplicate_search
+from headstart.data.duplicates import near_duplicate_search, vector_index
 from headstart.data.duplicates.clusters import (
     chain_cap,
     find_capped_clusters,
@@ -68,6 +68,20 @@ def test_vector_pairs_equal_brute_force(dim):
         pairs, distances = near_duplicate_search.find_vector_pairs(vectors, limits)
         assert set(map(tuple, pairs.tolist())) == brute(vectors, limits)
         assert (np.diff(distances) >= 0).all()
+
+
+def test_an_index_finds_the_pairs_of_all_with_all_and_says_how_exact_it_is():
+    pytest.importorskip("usearch")
+    rng = np.random.default_rng(2)
+    base = (rng.normal(size=(400, 96)) * 0.95 ** np.arange(96)).astype(np.float32)
+    vectors = np.concatenate([base, base[:90] + 0.05 * rng.normal(size=(90, 96)).astype(np.float32)])
+    limits = np.full(490, 0.1)
+    pairs, _, recall = vector_index.find_indexed_pairs(near_duplicate_search.UnitVectors(vectors), limits)
+    exact, _ = near_duplicate_search.find_vector_pairs(near_duplicate_search.to_unit_vectors(vectors), limits)
+    assert len(exact) >= 80 and set(map(tuple, pairs.tolist())) == set(map(tuple, exact.tolist()))
+    assert recall > 0.95
+    blind = np.tile(np.arange(9), (490, 1))
+    assert vector_index._measure_recall(near_duplicate_search.UnitVectors(vectors), blind) < 0.2
 
 
 def test_vectors_are_projected_without_an_eigen_decomposition_and_nearly_as_well(monkeypatch):

@@ -30,6 +30,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "medical": ("pydicom", "nibabel", "gdcm"),
     "hub": ("keras_hub", "huggingface_hub"),
     "int8": ("nncf",),
+    "neighbours": ("usearch",),
     "geo": ("rasterio",),
     "mlflow": ("mlflow", "pandas", "sqlalchemy", "alembic"),
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
 from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.duplicates.near_duplicate_search import measure_isolation, to_unit_vectors
+from headstart.data.duplicates.near_duplicate_search import UnitVectors, measure_isolation
 
 # Distance to the fifth nearest picture, in spreads (1.48 median absolute deviations) above the set's median.
 NEIGHBOUR, SPREADS = 5, 6.0
@@ -18,7 +18,7 @@ def _check_outliers(check: Check, audit_input: AuditInput) -> Outcome:
         return check.make_skipped("there are no vectors yet")
     if len(audit_input.rows) < LEAST_ROWS:
         return check.make_not_applicable(f"{format_count(len(audit_input.rows))} are too few to tell what is usual")
-    far = measure_isolation(to_unit_vectors(audit_input.vectors), NEIGHBOUR)
+    far = measure_isolation(UnitVectors(audit_input.vectors), NEIGHBOUR)
     usual = float(np.median(far))
     limit = usual + SPREADS * max(1.4826 * float(np.median(np.abs(far - usual))), 1e-6)
     order = np.argsort(-far, kind="stable")

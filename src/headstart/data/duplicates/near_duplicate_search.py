@@ -31,7 +31,7 @@ def find_hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_R
     unique, first = np.unique(hashes, return_index=True)
     search = _compare_all if len(unique) <= exact_rows else _compare_by_chunks
     blocks = itertools.chain([_pair_equal_values(hashes)], (first[pairs] for pairs in search(unique, limit)))
-    return _merge_blocks(len(hashes), ((p, np.bitwise_count(hashes[p[:, 0]] ^ hashes[p[:, 1]])) for p in blocks))
+    return merge_blocks(len(hashes), ((p, np.bitwise_count(hashes[p[:, 0]] ^ hashes[p[:, 1]])) for p in blocks))
 
 
 def find_turned_pairs(hashes: np.ndarray, turned: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +41,7 @@ def find_turned_pairs(hashes: np.ndarray, turned: np.ndarray, limit: int) -> tup
     `find_hash_pairs` does.
     """
     columns = (look_up_hashes(column, hashes, limit) for column in turned.T)
-    return _merge_blocks(len(hashes), ((np.stack([a, b], axis=1)[a != b], bits[a != b]) for a, b, bits in columns))
+    return merge_blocks(len(hashes), ((np.stack([a, b], axis=1)[a != b], bits[a != b]) for a, b, bits in columns))
 
 
 def look_up_hashes(queries: np.ndarray, hashes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def look_up_hashes(queries: np.ndarray, hashes: np.ndarray, limit: int) -> tuple
     return rows[a], first[b], np.bitwise_count(values[a] ^ unique[b])
 
 
-def _merge_blocks(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def merge_blocks(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Blocks of pairs and distances as one, ordered, each pair once; thinned when beyond `_MOST_PAIRS`."""
     pairs, distances = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     for block_pairs, block_distances in blocks:
@@ -135,9 +135,27 @@ def _list_buckets(
         row = stop
 
 
+class UnitVectors:
+    """(N, D) vectors minus their mean, each of length 1, made as they are asked for: a million are never copied."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self._vectors = vectors
+        self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.shape = vectors.shape
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        return _normalise_rows(np.asarray(self._vectors[rows], np.float32) - self._mean)
+
+
 def to_unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """(N, D) float32 vectors minus their mean, each of length 1 (a vector equal to the mean stays zero)."""
-    centred: np.ndarray = np.asarray(vectors, np.float32) - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return UnitVectors(vectors)[:]
+
+
+def _normalise_rows(centred: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     np.divide(centred, length, out=centred, where=length > 0)
     return centred
@@ -149,13 +167,16 @@ def find_vector_pairs(unit_ND: np.ndarray, limits: np.ndarray) -> tuple[np.ndarr
     Returns (P, 2) int64 pairs, smaller row first, and (P,) float32 cosine distances.
     """
     limits = np.asarray(limits, np.float32)
-    return _merge_blocks(
+    return merge_blocks(
         len(unit_ND),
-        (_measure_pairs(unit_ND, p, limits) for p in _compare_projections(_project_vectors(unit_ND), 2 * limits)),
+        (measure_pairs(unit_ND, p, limits) for p in _compare_projections(_project_vectors(unit_ND), 2 * limits)),
     )
 
 
-def _measure_pairs(unit_ND: np.ndarray, pairs: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def measure_pairs(
+    unit_ND: np.ndarray | UnitVectors, pairs: np.ndarray, limits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of pairs (P, 2) that are within the limits (N,) of both rows, and their cosine distances."""
     distance = 1 - np.einsum("pd,pd->p", unit_ND[pairs[:, 0]], unit_ND[pairs[:, 1]])
     near = distance <= np.minimum(limits[pairs[:, 0]], limits[pairs[:, 1]])
     return pairs[near], distance[near]
@@ -165,14 +186,23 @@ def _project_vectors(unit_ND: np.ndarray) -> np.ndarray:
     """(N, 64) coordinates along the widest directions, or the vectors themselves where these say too little."""
     if unit_ND.shape[1] <= _FILTER_DIM:
         return unit_ND
+    directions = find_directions(unit_ND)
     sample = unit_ND[:: max(1, len(unit_ND) // _SAMPLE)]
-    directions = np.random.default_rng(0).standard_normal((unit_ND.shape[1], _FILTER_DIM), np.float32)
-    for _ in range(_POWERS):
-        directions = np.linalg.qr(sample.T @ (sample @ directions))[0]
     if np.sum((sample @ directions) ** 2) < _FILTER_PART * np.sum(sample**2):
         return unit_ND
     small: np.ndarray = unit_ND @ directions
     return small
+
+
+def find_directions(unit_ND: np.ndarray | UnitVectors) -> np.ndarray:
+    """(D, 64) float32 orthonormal directions in which a sample of (N, D) vectors is widest; all where D is less."""
+    if unit_ND.shape[1] <= _FILTER_DIM:
+        return np.eye(unit_ND.shape[1], dtype=np.float32)
+    sample = unit_ND[:: max(1, len(unit_ND) // _SAMPLE)]
+    directions = np.random.default_rng(0).standard_normal((unit_ND.shape[1], _FILTER_DIM), np.float32)
+    for _ in range(_POWERS):
+        directions = np.linalg.qr(sample.T @ (sample @ directions))[0]
+    return directions
 
 
 def _compare_projections(small: np.ndarray, squared: np.ndarray) -> Iterator[np.ndarray]:
@@ -202,7 +232,7 @@ def typical_bits(hashes: np.ndarray, *, seed: int = 0) -> float:
     return float(np.quantile(bits, closest_part(len(sample))))
 
 
-def measure_isolation(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
+def measure_isolation(unit_ND: np.ndarray | UnitVectors, k: int, *, seed: int = 0) -> np.ndarray:
     """(N,) float32 cosine distance of each unit vector (N, D) to its k-th nearest other in a sample of 2,000 rows."""
     sample = _sample_rows(unit_ND, seed)
     distances = np.empty(len(unit_ND), np.float32)
@@ -215,7 +245,7 @@ def measure_isolation(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarr
     return distances
 
 
-def _sample_rows(rows: np.ndarray, seed: int) -> np.ndarray:
+def _sample_rows(rows: np.ndarray | UnitVectors, seed: int) -> np.ndarray:
     if len(rows) <= _SAMPLE:
-        return rows
+        return rows[:]
     return rows[np.sort(np.random.default_rng(seed).choice(len(rows), _SAMPLE, replace=False))]
