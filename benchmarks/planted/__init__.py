@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PARTS = ("shortcuts",)
+PARTS = ("shortcuts", "splits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,7 @@ def test_vectors_add_links_to_those_of_the_files(context):
     ctx = context()
     before = audit_dataset(data, ctx=ctx)
     after = audit_dataset(data, ctx=ctx, embeddings=embeddings(vectors), before=before)
-    assert after.phase == "vectors" and [o.code for o in after.outcomes] == ["D201", "D202", "D203"]
+    assert after.phase == "vectors" and [o.code for o in after.outcomes] == ["D201", "D202", "D203", "D204"]
     assert outcome(after, "D201").links == ((20, 70),) and "1 of them under two labels" in outcome(after, "D201").why
     assert (after.clusters[[5, 70]] == [4, 20]).all() and len(np.unique(after.clusters)) == 98
     assert np.array_equal(
