@@ -12,11 +12,10 @@ from headstart.statistics.sampling import draw_rows
 
 FOLDS = 5  # a class needs as many clusters of near-duplicates (or groups): each fold judges it by the others
 LEAST_ROWS = 100
-MOST_ROWS = 50_000
+MOST_ROWS = 50_000  # of 1,280 columns half a minute
 # A column that a few pictures alone move makes a linear model absurdly sure of them: values are cut at so many standard
 # deviations, and columns left out of which little is left.
 FAR, LEFT = 4.0, 0.5
-COMPONENTS = 128  # principal ones, where there are more pictures than columns: seconds in place of minutes
 
 
 def _check_label_errors(check: Check, audit_input: AuditInput) -> Outcome:
@@ -38,7 +37,7 @@ def _check_label_errors(check: Check, audit_input: AuditInput) -> Outcome:
         )
     rows, classes = rows[judged], np.unique(targets[judged])
     labels = np.searchsorted(classes, targets[judged])
-    x = _reduce_vectors(np.asarray(audit_input.vectors)[some[judged]])
+    x = _steady_columns(np.asarray(audit_input.vectors)[some[judged]])
     errors = find_label_errors(_predict_held_out(x, labels, clusters[judged], len(classes)), labels)
     expected, low, high = (round(number) for number in errors.wrong)
     pictures = format_count(len(rows)) + (f" of {len(audit_input.rows):,}" if len(some) < len(audit_input.rows) else "")
@@ -64,13 +63,9 @@ def _find_small_classes(targets: np.ndarray, clusters: np.ndarray) -> list[int]:
     return [int(c) for c in np.unique(targets) if (pairs[:, 0] == c).sum() < FOLDS]
 
 
-def _reduce_vectors(vectors: np.ndarray) -> np.ndarray:
-    """(M, Q) float32 columns as said above; of more pictures than columns their principal components."""
-    from sklearn.decomposition import PCA
-
+def _steady_columns(vectors: np.ndarray) -> np.ndarray:
+    """(M, Q) float32 columns of the unit vectors, without what a few pictures alone move."""
     columns = to_unit_vectors(vectors)
-    if len(columns) > columns.shape[1] > COMPONENTS:
-        columns = PCA(COMPONENTS, svd_solver="covariance_eigh").fit_transform(columns)
     spread = columns.std(axis=0)
     columns = np.clip((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1), -FAR, FAR)
     moving = columns.std(axis=0) > LEFT
