@@ -98,6 +98,17 @@ def test_a_likelier_label_is_offered_and_the_strongest_action_of_two_findings_st
     assert rows[data.uris[2]]["code"] == "D203 D101" and len(rows) == 3
 
 
+def test_no_finding_offers_to_leave_out_a_class(pictures, read, tmp_path):
+    data = read(pictures)
+    of_a = tuple(row for row, uri in enumerate(data.uris) if uri.startswith("a/"))
+    blurred = Finding(code="D011", severity="warning", sentence="blurred", rows=(*of_a, 9), remove_rows=(*of_a, 9))
+    write_fix_list(
+        tmp_path / "f.csv", data, [Outcome(code="D011", name="", status="issue", why="", findings=(blurred,))]
+    )
+    actions = {uri: row["action"] for uri, row in read_list(tmp_path / "f.csv").items()}
+    assert actions == {data.uris[9]: "exclude", **{data.uris[row]: "look" for row in of_a}}
+
+
 def test_excluded_pictures_are_accounted_for_and_other_rows_change_nothing(pictures, read, tmp_path, capsys):
     rows = (
         "a/00.png,exclude,,D101,x",
@@ -159,6 +170,7 @@ def test_names_of_any_bytes_come_back_as_they_were(pictures, read, tmp_path):
         Image.new("RGB", (40, 40), (50 * number, 9, 200)).save(pictures / name)
     (pictures / "=class").mkdir()
     Image.new("RGB", (40, 40), (1, 99, 200)).save(pictures / "=class" / "x.png")
+    shutil.copy(pictures / "a/00.png", pictures / "=class")
     data = read(pictures)
     odd = [row for row, uri in enumerate(data.uris) if uri in {*names, "=class/x.png"}]
     finding = Finding(code="D007", severity="warning", sentence="blank", rows=tuple(odd), remove_rows=tuple(odd))

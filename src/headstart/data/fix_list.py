@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.storage import tables
 from headstart.core.storage.csv_tables import format_csv, restore_cell
@@ -25,6 +27,7 @@ COLUMNS = ("file", "action", "label", "code", "why")
 EXCLUDED = "excluded"  # the reason of a file that a table excludes
 WHERE = "--exclude"
 _FEW = 10  # pictures of a set may all be listed, whatever the finding
+_MOST_LOST = 0.8  # of a class that a finding may offer to leave out
 _COMPARED = 10_000  # names among which the nearest is looked for
 
 
@@ -74,7 +77,7 @@ def write_fix_list(path: Path, data: Dataset, outcomes: Iterable[Outcome]) -> st
 
 def _list_offers(data: Dataset, finding: Finding) -> list[tuple[str, str, str]]:
     """File, action and label of each file of a finding."""
-    leaving, is_of_set = set(finding.remove_rows), len(finding.rows) > max(_FEW, len(data.uris) / 2)
+    leaving, is_of_set = _spare_classes(data, finding), len(finding.rows) > max(_FEW, len(data.uris) / 2)
     is_harmless = finding.severity == "info" and finding.uris
     if (is_of_set or is_harmless) and not (leaving or finding.likelier_classes):
         return []
@@ -86,6 +89,16 @@ def _list_offers(data: Dataset, finding: Finding) -> list[tuple[str, str, str]]:
     excluded = {file.uri for file in data.excused if file.reason == EXCLUDED} if finding.uris else set()
     others = set(finding.uris) - excluded - {uri for uri, *_ in offers}
     return offers + [(uri, LOOK, "") for uri in finding.uris if uri in others]
+
+
+def _spare_classes(data: Dataset, finding: Finding) -> set[int]:
+    """Rows that a finding offers to leave out, but for those of classes that would lose nearly all: to be looked at."""
+    if not data.learning_task.has_classes:
+        return set(finding.remove_rows)
+    targets = np.asarray(data.targets)
+    rows, sizes = np.array(finding.remove_rows, np.int64), np.bincount(targets, minlength=len(data.class_names))
+    lost = np.bincount(targets[rows], minlength=len(sizes)) > _MOST_LOST * sizes
+    return set(rows[~lost[targets[rows]]].tolist())
 
 
 @dataclass(frozen=True, slots=True)
