@@ -123,7 +123,7 @@ def test_it_is_used_by_key_pointer_and_touch_on_a_desktop_and_in_the_dark_on_a_p
                 page.get_by_role("link", name="Open the map").click()
                 board, said, card = page.locator("#map"), page.locator("#said"), page.locator("#card")
                 assert pages.overflows(page) == 0 and pages.faults(page) == [] and card.is_hidden()
-                walk_by_keys(page, board, said)
+                walk_by_keys(page, board, said, report)
                 page.get_by_label("Show").select_option("2")
                 assert page.locator("#count").inner_text() == f"{len(report.evaluation.suspects)} of 90"
                 page.locator("[data-place]").first.click()
@@ -138,7 +138,7 @@ def test_it_is_used_by_key_pointer_and_touch_on_a_desktop_and_in_the_dark_on_a_p
                 assert report.dataset.uris[0] in card.inner_text() and pages.overflows(page) == 0
 
 
-def walk_by_keys(page, board, said):
+def walk_by_keys(page, board, said, report):
     """Right as far as it goes and back again: each step is another picture; zoom does not lose it."""
     board.focus()
     names = []
@@ -146,6 +146,12 @@ def walk_by_keys(page, board, said):
         page.keyboard.press(key)
         names.append(said.inner_text())
     assert all(names) and len(set(names)) >= 4
+    width = board.bounding_box()["width"] - 36
+    for key in ("Shift+ArrowRight", "Shift+ArrowLeft"):
+        page.keyboard.press(key)
+        names.append(said.inner_text())
+        before, after = (report.picture_map.places[report.dataset.uris.index(n.split(",")[0])][0] for n in names[-2:])
+        assert (after - before) * width * (-1 if key.endswith("Left") else 1) > 39
     for key in ("+", "+", "0"):
         page.keyboard.press(key)
         assert said.inner_text() == names[-1]

@@ -5,7 +5,7 @@
   const data = JSON.parse(find("points").textContent);
   const sheets = [...document.querySelectorAll(".sheet")].map((element) => ({ element, image: null }));
   const board = find("map"), card = find("card"), tile = find("tile");
-  const n = data.x.length, MISTAKE = 1, SUSPECT = 2, COLOURS = 8, PAD = 18;
+  const n = data.x.length, MISTAKE = 1, SUSPECT = 2, COLOURS = 8, PAD = 18, LEAP = 40;
   const view = { zoom: 1, x: 0.5, y: 0.5 };
   const shown = new Uint8Array(n).fill(1);
   let width = 0, height = 0, chosen = -1, hovered = -1, colours = [];
@@ -109,13 +109,13 @@
     return best;
   }
   const nearest = (x, y, most) => pick((i) => { const d = Math.hypot(across(i) - x, down(i) - y); return d <= most ? d : -1; });
-  function step(dx, dy) {
+  function step(dx, dy, least = 0) {
     if (chosen < 0) return nearest(width / 2, height / 2, Infinity);
     const x = across(chosen), y = down(chosen);
     return pick((i) => {
       const [h, v] = [across(i) - x, down(i) - y], along = h * dx + v * dy;
-      if (h === 0 && v === 0) return (i - chosen) * (dx + dy) > 0 ? Math.abs(i - chosen) / n / 1e6 : -1; // one above the other
-      return along > 0 ? (h * h + v * v) / along : -1;
+      if (h === 0 && v === 0 && !least) return (i - chosen) * (dx + dy) > 0 ? Math.abs(i - chosen) / n / 1e6 : -1; // one above the other
+      return along > least ? (h * h + v * v) / along : -1;
     });
   }
 
@@ -130,7 +130,7 @@
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   board.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in steps) { const i = step(...steps[event.key]); if (i >= 0) choose(i); }
+    if (event.key in steps) { const i = step(...steps[event.key], event.shiftKey ? LEAP : 0); if (i >= 0) choose(i); }
     else if (event.key in zoomBy) zoom(zoomBy[event.key]);
     else if (event.key === "Escape") choose(-1);
     else if (event.key === "Enter" || event.key === " ") choose(chosen < 0 ? step(0, 0) : chosen);
