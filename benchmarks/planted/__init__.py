@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PARTS = ("labels", "shortcuts", "splits")
+PARTS = ("duplicates", "labels", "shortcuts", "splits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
