@@ -29,8 +29,8 @@ def show_labels(studio: OwnStudio, name: str) -> dict[str, Any]:
     run = studio.runs.require_run(name)
     rows, task = _read_rows(studio, name), _find_task(studio, name)
     shown = [row | {"name": Path(row[FILE]).name} for row in rows]
-    told = describe_task(studio, task) if task else None
-    return label_table.describe_labels(run) | {"rows": shown, "last": told, "table": str(_find_table(studio, name))}
+    latest = describe_task(studio, task) if task else None
+    return label_table.describe_labels(run) | {"rows": shown, "last": latest, "table": str(_find_table(studio, name))}
 
 
 @router.post("/api/runs/{name}/suggestions")
