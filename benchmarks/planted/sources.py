@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import pictures
 from benchmarks.few_labels import stamps
+from headstart.backbones.downloads.wheels import fetch_textile
+from headstart.core.console import Console
+from headstart.core.settings import cache_folder
+from headstart.core.storage.cache import Store
 
 STAMPS = Path("stamps/usr/share/tuxpaint/stamps")
 
 
 def write_sources(scratch: Path) -> Iterator[tuple[str, Path]]:
     """Names and folders of class folders: 2,000 cloths, up to 405 stamps on white and 1,797 digits of 8 px."""
-    yield "textile", pictures(scratch / "textile", 2_000)
+    yield "textile", fetch_textile(Store(cache_folder()), Console(quiet=True))
     if STAMPS.is_dir():
         folder = stamps(STAMPS, scratch / "stamps")
         for file in folder.rglob("*.png"):

@@ -9,7 +9,7 @@ from headstart.data.check_base import Check, format_count, format_uris
 from headstart.data.duplicates.copy_detection import BLANK_STD
 
 DARK, LIGHT = 40.0, 200.0  # grey levels 0..255 that 95 % of a picture lie below, or above
-SPREADS = 4.0  # from the set's median
+SPREADS = 6.0  # from the set's median
 LEAST_SPREAD = 10.0  # grey levels
 
 
