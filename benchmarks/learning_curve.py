@@ -34,7 +34,7 @@ from headstart.data.audit import audit_dataset
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.data.strata import label_strata
 from headstart.data.stratified_group_split import deal_clusters
-from headstart.evaluation.curve_forecast import FURTHEST, forecast_score, list_targets
+from headstart.evaluation.curve_forecast import FURTHEST, LEAST, forecast_score, list_targets
 from headstart.features.extraction import extract_features
 from headstart.heads import cross_validation, prediction
 from headstart.selection.cv_problem import make_cv_problem
@@ -105,6 +105,9 @@ def back_test(data: Dataset, levels: dict[str, np.ndarray], clusters: np.ndarray
             part = deal_clusters(strata, clusters, (0.75, 0.25), rng)
             pool, test = rng.permutation(np.flatnonzero(part == 0)), np.flatnonzero(part == 1)
             for count in FIRST:
+                expected = count * (FOLDS - 1) // FOLDS
+                if 2 * expected > len(pool) or expected < LEAST * len(data.output_names):
+                    continue
                 few = np.sort(pool[:count])
                 folds = np.full((1, len(y)), -1, np.int16)
                 folds[0, few] = deal_clusters(strata[few], clusters[few], (1 / FOLDS,) * FOLDS, rng)
@@ -114,8 +117,6 @@ def back_test(data: Dataset, levels: dict[str, np.ndarray], clusters: np.ndarray
                 entry = HeadResult(head=head.name, features=(feature,), flops=0, tuned=tuned, seconds=seconds)
                 curve = learning_curve(entry, x[few], problem)
                 n_train, truth = curve[-1].n_train, dict[int, float]()
-                if 2 * n_train > len(pool) or forecast_score(curve, 2 * n_train, len(data.output_names)) is None:
-                    continue
                 for size in (int(factor * n_train) for factor in FACTORS if factor * n_train <= len(pool)):
                     scores = []
                     for _ in range(LATER_DRAWS):

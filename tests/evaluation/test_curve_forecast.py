@@ -1,15 +1,18 @@
 """The learning curve carried on: its bands hold simulated truths as often as promised, and where nothing is said."""
 
 import math
+import types
 
 import numpy as np
 import pytest
 
 from headstart.core.types import CurvePoint, Score
 from headstart.evaluation.curve_forecast import (
+    count_classes,
     forecast_pictures,
     forecast_score,
     format_more,
+    format_untold,
     list_forecasts,
     list_targets,
 )
@@ -42,9 +45,13 @@ def test_the_band_holds_the_truth_of_power_laws(exponent, rest):
     assert np.mean(inside) >= 0.9
 
 
-def test_losses_and_flat_curves_are_carried_on_too():
-    band = forecast_score(make_curve([0.9, 0.7, 0.55, 0.43], [0.02] * 4, "log_loss"), 800)
-    assert 0.25 < band.low < band.value < band.high < 0.43
+def test_flat_curves_are_carried_on_and_tasks_whose_band_did_not_hold_are_not():
+    curve = make_curve([0.6, 0.7, 0.78, 0.84], [0.01] * 4)
+    for task, is_told in (("classification", True), ("multilabel", True), ("ordinal", False), ("regression", False)):
+        n_classes = count_classes(types.SimpleNamespace(task=task, output_names=("a", "b")))
+        assert (forecast_score(curve, 800, n_classes) is not None) == is_told
+        assert bool(list_targets(curve, 450, n_classes)) == bool(list_forecasts(curve, n_classes)) == is_told
+        assert format_untold(n_classes) == ("below 20 pictures a class" if is_told else "of grades or numbers")
     flat = forecast_score(make_curve([0.9] * 4, [0.005] * 4), 800)
     assert flat.low == pytest.approx(0.9, abs=0.01) and flat.high < 0.93
 

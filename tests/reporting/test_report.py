@@ -170,7 +170,7 @@ def test_the_curve_is_carried_on_with_what_the_next_score_takes(three):
         assert f'<td class="num">{target:.2f}</td><td>{format_more(more)}</td>' in text
     assert "and what is expected of more; the tables below have the numbers" in text
     short = dataclasses.replace(given, adapted=dataclasses.replace(given.adapted, curve=curve[:2]))
-    assert "Below 20 pictures a class nothing is expected of more." in format_page(short)
+    assert "What more would bring cannot be said below 20 pictures a class." in format_page(short)
     assert "expected</td>" not in format_page(short)
 
 

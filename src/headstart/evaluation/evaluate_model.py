@@ -29,6 +29,7 @@ from headstart.core.types import (
 from headstart.evaluation import ablation, baselines, numbers_and_labels, transfer_verdicts, verdicts
 from headstart.evaluation.baselines import BaselineInputs
 from headstart.evaluation.csv_tables import write_predictions, write_scores
+from headstart.evaluation.curve_forecast import count_classes
 from headstart.evaluation.held_out_scores import (
     WITHOUT_STRADDLING,
     JudgedSplit,
@@ -160,7 +161,7 @@ def _make_verdicts(
         *verdicts.find_uneven_classes(headline, scores, table, names),
         verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
         verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),
-        verdicts.judge_enough_data(adapted, len(names)),
+        verdicts.judge_enough_data(adapted, count_classes(inputs.data)),
     )
 
 

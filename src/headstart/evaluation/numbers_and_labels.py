@@ -9,6 +9,7 @@ import numpy as np
 from headstart.core.types import CLASSIFICATION, Evaluation, Score
 from headstart.evaluation import baselines, verdicts
 from headstart.evaluation.baselines import BaselineInputs
+from headstart.evaluation.curve_forecast import count_classes
 from headstart.evaluation.held_out_scores import JudgedSplit, list_caveats
 from headstart.evaluation.suspect_labels import find_suspect_labels
 from headstart.statistics.calibration_error import calibration_bins
@@ -61,7 +62,7 @@ def measure_model(
             *(verdicts.find_uneven_labels(headline, inputs.data.class_names) if has_labels else ()),
             verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
             verdicts.judge_overfitting(judged_splits["train"], headline, is_nested=is_nested),
-            verdicts.judge_enough_data(inputs.adapted, len(inputs.data.output_names)),
+            verdicts.judge_enough_data(inputs.adapted, count_classes(inputs.data)),
         ),
         nested=is_nested,
     )

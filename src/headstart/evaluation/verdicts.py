@@ -8,7 +8,7 @@ import numpy as np
 
 from headstart.core.types import REGRESSION, CurvePoint, FitResult, Score, Task, Verdict
 from headstart.evaluation.baselines import HISTOGRAM, MEAN, MEDIAN, MODEL, RANDOM, SHARES, answer_plainly
-from headstart.evaluation.curve_forecast import LEAST, forecast_score, format_more, list_latest, list_targets
+from headstart.evaluation.curve_forecast import forecast_score, format_more, format_untold, list_latest, list_targets
 from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics import metrics
 from headstart.statistics.intervals import (
@@ -240,7 +240,7 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit, *, is_nested: b
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
 
 
-def judge_enough_data(adapted: FitResult, n_classes: int = 1) -> Verdict:
+def judge_enough_data(adapted: FitResult, n_classes: float = 1) -> Verdict:
     """Whether the learning curve still rises, by its latest points, and how many more pictures reach the next score."""
     points, labelled = list_latest(adapted.curve), len(adapted.train_probabilities)
     if len(points) < 3:
@@ -260,7 +260,7 @@ def judge_enough_data(adapted: FitResult, n_classes: int = 1) -> Verdict:
     parts.append(
         f"it is expected to be {band.low:.3f} to {band.high:.3f} with {2 * last.n_train:,}"
         if band
-        else f"what more would bring cannot be said below {LEAST} pictures a class"
+        else f"what more would bring cannot be said {format_untold(n_classes)}"
     )
     if answer != "yes":
         targets = list_targets(points, labelled, n_classes).items()

@@ -79,7 +79,7 @@ def _bin_accuracy(calibration_bin: CalibrationBin) -> Score:
 
 def _view_curve(report: ReportInput) -> dict[str, Any]:
     """The curve as it was measured and as it is expected to go on, and what the next round scores take."""
-    adapted, n_outputs = report.adapted, len(report.dataset.output_names)
+    adapted, n_outputs = report.adapted, curve_forecast.count_classes(report.dataset)
     if adapted is None or len(adapted.curve) < 2:
         return {"curve": ""}
     forecasts = curve_forecast.list_forecasts(adapted.curve, n_outputs)
@@ -96,7 +96,7 @@ def _view_curve(report: ReportInput) -> dict[str, Any]:
         "curve": draw_learning_curve(points, bands, name="curve", y_label=metric, title=title),
         "points": adapted.curve,
         "forecasts": forecasts,
-        "least": curve_forecast.LEAST,
+        "untold": curve_forecast.format_untold(n_outputs),
         "furthest": curve_forecast.FURTHEST,
         "band": curve_forecast.BAND,
         "labelled": labelled,
