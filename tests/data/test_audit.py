@@ -169,12 +169,6 @@ def test_a_foreign_picture_is_a_tip(context):
     assert outcome(audit, "D202").status == "tip" and outcome(audit, "D202").findings[0].rows[0] == 100
 
 
-def test_too_many_vectors_are_skipped_with_the_number(context):
-    targets = np.arange(50_001) % 2
-    audit = audit_dataset(audit_sets.from_targets(targets), ctx=context(), embeddings=embeddings(np.ones((50_001, 2))))
-    assert outcome(audit, "D201").status == "skipped" and "50,001" in outcome(audit, "D201").why
-
-
 def test_look_alikes_beyond_the_cap_are_not_chained_and_it_is_said(context, capsys):
     n = 200
     walk = np.array([sum(1 << bit for bit in range(i % 60)) for i in range(60)] * 4, np.uint64)[:n]
