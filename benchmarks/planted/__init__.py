@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PARTS = ("duplicates", "labels", "names", "quality", "shortcuts", "splits")
+PARTS = ("duplicates", "labels", "leaks", "names", "outliers", "quality", "shortcuts", "splits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

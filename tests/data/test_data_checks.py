@@ -195,9 +195,21 @@ def test_very_many_vectors_need_an_index(monkeypatch):
         without.setattr(d201_near_duplicates, "list_missing_packages", lambda extra: ["usearch"])
         found = ask("D201", data, vectors=vectors, rows=rows)
         assert found.status == "skipped" and "[neighbours]" in found.why
+        assert "100 pictures are more than the 99" in found.why
     pytest.importorskip("usearch")
     found = ask("D201", data, vectors=vectors, rows=rows)
     assert found.links == ((20, 70),) and "knows the nearest picture of" in found.why
+
+
+def test_foreign_pictures_are_named_where_features_have_a_mean_far_from_zero():
+    """As the activations of networks have: about their mean, foreign ones would be no further off than any others."""
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(0, 2, (2, 60))
+    own, foreign = (kind + 0.3 * rng.normal(size=(count, 60)) for kind, count in zip(shape, (200, 5), strict=True))
+    data = audit_sets.from_targets(np.arange(205) % 2)
+    found = ask("D202", data, vectors=np.concatenate([own, foreign]).astype(np.float32), rows=np.arange(205))
+    assert found.status == "tip" and set(found.findings[0].rows) == set(range(200, 205))
+    assert ask("D202", data, vectors=own.astype(np.float32), rows=np.arange(200)).status == "passed"
 
 
 def test_every_check_has_its_section_in_the_docs():

@@ -136,11 +136,14 @@ def _list_buckets(
 
 
 class UnitVectors:
-    """(N, D) vectors minus their mean, each of length 1, made as they are asked for: a million are never copied."""
+    """(N, D) vectors minus their mean, each of length 1, made as they are asked for: a million are never copied.
 
-    def __init__(self, vectors: np.ndarray) -> None:
+    With `centred` False nothing is taken off.
+    """
+
+    def __init__(self, vectors: np.ndarray, *, centred: bool = True) -> None:
         self._vectors = vectors
-        self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32) if centred else np.float32(0)
         self.shape = vectors.shape
 
     def __len__(self) -> int:
