@@ -63,7 +63,7 @@ def measure_set(name: str, folder: Path, draws: int, scratch: Path, case: str) -
     labels = FIRST + STEP * np.arange(curves.shape[2])
     needed = labels[mean[1] >= mean[0, -1]][:1]
     as_good = needed[0] if len(needed) else "-"
-    accuracies = " | ".join(f"{100 * mean[order, -1]:.1f}" for order in (0, 1))
+    accuracies = " | ".join(f"{100 * value:.1f}" for value in (*mean[:2, -1], *areas.mean(axis=0)[:2]))
     cells = " | ".join(f"{gain.value:+.1f} [{gain.low:.1f}, {gain.high:.1f}]" for gain in gains)
     print(f"| {name} | {accuracies} | {labels[-1]} | {as_good} | {cells} |", flush=True)
 
@@ -157,7 +157,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=6)
     parser.add_argument("--case", choices=CASES, default=CASES[0])
     args = parser.parse_args()
-    columns = ["set", "random", "suggested", "labels", "suggested as good with", *ORDERS[1:], *PEERS]
+    columns = ["set", "random", "suggested", "area, random", "area, suggested", "labels", "suggested as good with"]
+    columns += [*ORDERS[1:], *PEERS]
     print("| " + " | ".join(columns) + " |")
     print("|---" * len(columns) + "|")
     with tempfile.TemporaryDirectory() as folder, blas_threads.single_blas_thread():

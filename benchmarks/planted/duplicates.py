@@ -1,8 +1,7 @@
 """Copies of every tenth picture, each changed in one of ten ways, in 600 textile pictures and the stamps of Tux Paint.
 
 A copy is found when a tool puts it in one group with its original; named are the copies that it puts in any group.
-headstart answers by all checks of copies together that need no vectors. The stamps are read where
-`apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb stamps` has put them.
+headstart answers by all checks of copies together that need no vectors.
 """
 
 import io
@@ -16,12 +15,13 @@ from PIL import Image, ImageEnhance, ImageOps
 from benchmarks.common import context, pictures
 from benchmarks.few_labels import stamps
 from benchmarks.planted import DefectRow
+from benchmarks.planted.sources import STAMPS
 from headstart.core.types import AuditInput, Dataset
 from headstart.data.audit import load_checks
 from headstart.data.duplicates.clusters import find_clusters
 from headstart.data.reading.read_dataset import read_dataset
 
-TEXTILE, STAMPS = 600, Path("stamps/usr/share/tuxpaint/stamps")
+TEXTILE = 600
 CHECKS = ("D101", "D102", "D103", "D108")
 
 

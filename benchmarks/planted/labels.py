@@ -1,12 +1,10 @@
 """Labels flipped at random: D203 beside cleanlab alone on the same held-out probabilities, and a random order.
 
-Textile pictures, scikit-learn's digits, and the stamps of `benchmarks.few_labels` where `HEADSTART_STAMPS` names their
-folder. The vectors are of the last level of EfficientNet-Lite0, the clusters those of the audit of the files. Sums over
-`DRAWS` draws. `random` names as many pictures as D203 does.
+Textile pictures, scikit-learn's digits, and the stamps. The vectors are of the last level of EfficientNet-Lite0, the
+clusters those of the audit of the files. Sums over `DRAWS` draws. `random` names as many pictures as D203 does.
 """
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,6 +15,7 @@ import numpy as np
 from benchmarks.common import LITE0, context
 from benchmarks.few_labels import stamps
 from benchmarks.planted import DefectRow
+from benchmarks.planted.sources import STAMPS
 from benchmarks.tuned_accuracy import digits
 from headstart.backbones.downloads.wheels import fetch_textile
 from headstart.core import blas_threads
@@ -38,8 +37,8 @@ def measure() -> Iterator[DefectRow]:
         scratch = Path(folder)
         sets = {"textile": fetch_textile(Store(cache_folder()), Console(quiet=True))}
         sets["digits"] = digits(scratch / "digits", 10_000, 0)
-        if os.environ.get("HEADSTART_STAMPS"):
-            sets["stamps"] = stamps(Path(os.environ["HEADSTART_STAMPS"]), scratch / "stamps")
+        if STAMPS.is_dir():
+            sets["stamps"] = stamps(STAMPS, scratch / "stamps")
         for name, source in sets.items():
             yield from measure_set(name, source, scratch / f"run-{name}")
 

@@ -7,8 +7,10 @@ light, sharpness, shape and size.
 """
 
 import io
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +112,8 @@ def _find_by_datalab(data: Dataset, root: Path) -> int:
     lab = Datalab(
         Table.from_dict(table).cast_column("picture", Picture()), verbosity=0, label_name="label", image_key="picture"
     )
-    lab.find_issues()
+    with redirect_stdout(sys.stderr):  # it tells its steps
+        lab.find_issues()
     scores = lab.get_info("spurious_correlations")
     return int((scores["correlations_df"]["score"] < scores["threshold"]).sum())
 

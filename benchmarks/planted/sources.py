@@ -1,7 +1,6 @@
 """Real pictures to plant defects in: cloth, photographs of things, and small digits.
 
-The things are Tux Paint's stamps: `apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb
-stamps` in the folder where the benchmark is started; without them only cloth and digits are measured.
+The things are Tux Paint's stamps; without them only cloth and digits are measured.
 """
 
 from collections.abc import Iterator
