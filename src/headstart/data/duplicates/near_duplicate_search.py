@@ -16,6 +16,7 @@ import numpy as np
 EXACT_ROWS = 20_000
 _BLOCK = 2_000_000  # comparisons held at a time: about 50 MB
 _MOST_PAIRS = 4_000_000
+_MEASURED = 4_096  # pairs of vectors held at a time: of width 1,280 about 100 MB
 _NEXT = 8
 _FILTER_DIM, _FILTER_PART = 64, 0.5
 _POWERS = 2  # of the randomised range finder (Halko, Martinsson and Tropp 2011): an eigh took ten times as long
@@ -180,7 +181,8 @@ def measure_pairs(
     unit_ND: np.ndarray | UnitVectors, pairs: np.ndarray, limits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Those of pairs (P, 2) that are within the limits (N,) of both rows, and their cosine distances."""
-    distance = 1 - np.einsum("pd,pd->p", unit_ND[pairs[:, 0]], unit_ND[pairs[:, 1]])
+    parts = np.array_split(pairs, 1 + len(pairs) // _MEASURED)
+    distance = 1 - np.concatenate([np.einsum("pd,pd->p", unit_ND[p[:, 0]], unit_ND[p[:, 1]]) for p in parts])
     near = distance <= np.minimum(limits[pairs[:, 0]], limits[pairs[:, 1]])
     return pairs[near], distance[near]
 

@@ -2,7 +2,7 @@
 
 The index is a graph of near ones (HNSW: Malkov and Yashunin 2018, by `usearch`). It is asked for each vector's eight
 nearest, so it costs little more than linear time and misses some; how many is measured against all with all on a
-sample.
+sample. The graph is built by one thread: by several it, and so the clusters and splits, would differ from run to run.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from headstart.data.duplicates.near_duplicate_search import (
 _NEIGHBOURS = 8
 _BLOCK = 10_000
 _ASKED = 300
+_ROUNDING = 2e-3  # of squared distances between coordinates in half precision
 
 
 def find_indexed_pairs(unit_ND: UnitVectors, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -36,17 +37,19 @@ def find_indexed_pairs(unit_ND: UnitVectors, limits: np.ndarray) -> tuple[np.nda
     for start in range(0, n, _BLOCK):
         small[start : start + _BLOCK] = unit_ND[start : start + _BLOCK] @ directions
     index = Index(ndim=small.shape[1], metric="l2sq", dtype="f16", connectivity=16, expansion_add=64)
-    index.add(np.arange(n), small, threads=threads)
-    neighbours = np.empty((n, _NEIGHBOURS + 1), np.int32)
+    index.add(np.arange(n), small, threads=1)
+    neighbours, is_near = np.empty((n, _NEIGHBOURS + 1), np.int32), np.empty((n, _NEIGHBOURS + 1), bool)
     for start in range(0, n, _BLOCK):
         answer = index.search(small[start : start + _BLOCK], _NEIGHBOURS + 1, threads=threads)
         neighbours[start : start + _BLOCK] = answer.keys
+        # on the sphere a squared distance is twice the cosine distance, and fewer coordinates make it no larger
+        is_near[start : start + _BLOCK] = answer.distances <= 2 * limits[start : start + _BLOCK, None] + _ROUNDING
 
     def list_pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, n, _BLOCK):
-            near = neighbours[start : start + _BLOCK].astype(np.int64)
-            rows = np.repeat(np.arange(start, start + len(near)), _NEIGHBOURS + 1)
-            pairs = np.stack([rows, near.ravel()], axis=1)
+            rows, places = np.nonzero(is_near[start : start + _BLOCK])
+            rows += start
+            pairs = np.stack([rows, neighbours[rows, places]], axis=1)
             yield measure_pairs(unit_ND, pairs[pairs[:, 0] != pairs[:, 1]], limits)
 
     pairs, distances = merge_blocks(n, list_pairs())
