@@ -3,9 +3,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import audit_sets
-from headstart.core.types import AuditInput
-from headstart.data.checks import d201_near_duplicates
 from headstart.data.duplicates import near_duplicate_search, vector_index
 from headstart.data.duplicates.clusters import (
     chain_cap,
@@ -85,21 +82,6 @@ def test_an_index_finds_the_pairs_of_all_with_all_and_says_how_exact_it_is():
     assert recall > 0.95
     blind = np.tile(np.arange(9), (490, 1))
     assert vector_index._measure_recall(near_duplicate_search.UnitVectors(vectors), blind) < 0.2
-
-
-def test_very_many_vectors_are_compared_by_an_index_where_its_package_is_there(monkeypatch):
-    pytest.importorskip("usearch")
-    monkeypatch.setattr(d201_near_duplicates, "MOST_ROWS", 300)
-    vectors = np.random.default_rng(4).normal(size=(400, 32)).astype(np.float32)
-    vectors[:20] = vectors[20:40] + 0.01
-    data = audit_sets.from_targets(np.arange(400) % 2)
-    asked = AuditInput(data=data, folds=5, vectors=vectors, rows=np.arange(400))
-    outcome = d201_near_duplicates.PLUGIN(asked)
-    assert set(outcome.links) == {(row, row + 20) for row in range(20)}
-    assert "by an index that knows the nearest picture of 100.0% of a sample" in outcome.why
-    monkeypatch.setattr(d201_near_duplicates, "list_missing_packages", lambda extra: ["usearch"])
-    outcome = d201_near_duplicates.PLUGIN(asked)
-    assert outcome.status == "skipped" and "[neighbours]" in outcome.why
 
 
 def test_the_index_is_the_same_with_any_number_of_threads(monkeypatch):

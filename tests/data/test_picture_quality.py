@@ -41,6 +41,13 @@ def test_blurred_pictures_are_found(folder, radius):
     assert sorted(outcome.findings[0].rows) == sorted(outcome.findings[0].remove_rows) == [0, 1, 2]
 
 
+def test_pictures_of_few_pixels_are_not_judged_for_blur(folder):
+    for file in sorted(folder.rglob("*.jpg"))[:3]:
+        with Image.open(file) as image:
+            image.convert("RGB").filter(ImageFilter.GaussianBlur(6)).resize((31, 31)).save(file, "JPEG", quality=90)
+    assert ask("D011", audit_sets.from_folder(folder)).why.startswith("sharpness of 27 pictures")
+
+
 def test_a_set_that_is_soft_throughout_has_no_blurred_pictures(folder):
     data = edit(folder, 30, lambda image: image.filter(ImageFilter.GaussianBlur(4)))
     assert ask("D011", data).status == "passed"
@@ -74,7 +81,7 @@ def test_a_suffix_that_is_not_that_of_the_bytes_is_told(folder):
     third.rename(third.with_suffix(".1234"))
     data = audit_sets.from_folder(folder)
     outcome = ask("D010", data)
-    assert outcome.status == "tip" and "`.png` that is JPEG 1" in outcome.why
+    assert outcome.status == "tip" and "the suffix promises: 1 `.png` is JPEG (" in outcome.why
     assert [data.uris[row] for row in outcome.findings[0].rows] == [f"local/{first.stem}.png"]
 
 

@@ -65,9 +65,7 @@ def test_numbers_that_count_each_class_by_itself_are_no_order():
     assert ask(dataclasses.replace(shared, uris=own)).status == "not_applicable"
 
 
-def test_of_targets_without_classes_and_facts_of_earlier_releases_nothing_is_said():
+def test_of_targets_without_classes_nothing_is_said():
     data = audit_sets.from_targets(np.arange(40) % 2)
     numbers = dataclasses.replace(data, task="regression", targets=np.arange(40.0), class_names=())
     assert ask(numbers).status == "not_applicable"
-    older = dataclasses.replace(data.facts, measures=np.empty((0, 0)), file_formats=(), cameras=())
-    assert ask(dataclasses.replace(data, facts=older)).status == "skipped"

@@ -89,3 +89,10 @@ def test_without_given_splits_or_with_few_pictures_nothing_is_said(count):
     data, vectors = draw()
     sides = ("test",) * count + ("train" * (count > 0),) * (N - count)
     assert ask(dataclasses.replace(data, split=sides), vectors).status == "not_applicable"
+
+
+def test_pictures_without_labels_are_not_compared_and_it_says_what_is_missing():
+    data, vectors = draw()
+    data = dataclasses.replace(data, task="unlabelled", class_names=(), targets=np.zeros(N, np.int64))
+    assert ask(data, vectors).why == "pictures of one label are compared, and there are no labels"
+    assert "gives no splits" in ask(dataclasses.replace(data, split=("",) * N), vectors).why

@@ -19,7 +19,7 @@ def _check_wrong_suffixes(check: Check, audit_input: AuditInput) -> Outcome:
         n = sum(suffix in SUFFIXES for suffix in suffixes)
         return check.make_passed(f"{format_count(n)} of the format that the suffix promises")
     kinds = Counter(pairs[row] for row in rows).most_common(3)
-    counts = ", ".join(f"`{suffix}` that is {file_format} {n:,}" for (suffix, file_format), n in kinds)
+    counts = ", ".join(f"{n:,} `{suffix}` {'is' if n == 1 else 'are'} {kind}" for (suffix, kind), n in kinds)
     sentence = f"{format_count(len(rows))} of another format than the suffix promises: {counts} "
     fix = "nothing for headstart, which reads the bytes; rename them for other programs, and ask how they came about"
     return check.make_tip(f"{sentence}({format_uris(data, rows)})", fix, rows=rows)

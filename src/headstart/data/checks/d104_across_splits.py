@@ -16,12 +16,10 @@ def _check_across_splits(check: Check, audit_input: AuditInput) -> Outcome:
     exact = np.array(link_groups(find_copies(data)), np.int64).reshape(-1, 2)
     side = np.array(data.split)
     groups = group_pairs(len(side), np.concatenate([exact, find_near_pairs(data)[0]]))
-    with_split = [
-        group[side[group] != ""] for group in groups
-    ]  # what has no split is not learnt from where it is a copy
+    with_split = [group[side[group] != ""] for group in groups]  # of the others no copy of what judges is learnt from
     straddling = [group for group in with_split if len(np.unique(side[group])) > 1]
     if not straddling:
-        split_names = ", ".join(sorted(set(data.split)))
+        split_names = ", ".join(sorted({*data.split} - {""}))
         return check.make_passed(f"no copy, exact or near, lies on two sides of {split_names}; {UNSEEN}")
     rows = np.concatenate(straddling)
     sides = [(name, int((side[rows] == name).sum())) for name in ("val", "test")]

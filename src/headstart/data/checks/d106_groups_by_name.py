@@ -23,7 +23,7 @@ def _check_groups_by_name(check: Check, audit_input: AuditInput) -> Outcome:
     names = np.array(groups.names)
     rows = np.flatnonzero(names != "")
     distinct, counts = np.unique(names[rows], return_counts=True)
-    sides = {(name, data.split[row]) for name, row in zip(names[rows].tolist(), rows.tolist(), strict=True)}
+    sides = {(names[row], data.split[row]) for row in rows.tolist() if data.split[row]}
     straddling = sum(n > 1 for n in Counter(name for name, _ in sides).values())
     sentence = (
         f"names such as {format_uris(data, rows[:1])} tell {format_count(len(distinct), 'group')} "

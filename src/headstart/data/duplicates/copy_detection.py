@@ -134,5 +134,5 @@ def make_near_duplicate_issue(check: Check, data: Dataset, pairs: np.ndarray, ru
     labels = f", {mixed:,} of them under two labels" if mixed else ""
     kinds = format_count(len(groups), "near-duplicate group")
     sentence = f"{format_count(len(rows))} in {kinds}{labels}: {rule} (such as {format_uris(data, pairs[0])})"
-    fix = f"look at the groups; each stays on one side of every split that is drawn; {UNSEEN}"
+    fix = "look at the groups; each stays on one side of every split that is drawn"
     return check.make_issue(sentence, fix, rows=rows, links=pairs)
