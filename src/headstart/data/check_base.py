@@ -12,6 +12,7 @@ from headstart.core.storage.files import format_printable
 from headstart.core.types import AuditInput, Dataset, Finding, Outcome
 
 Links = Iterable[tuple[int, int]]
+TINY_PX = 32  # smaller side of a picture; below it the last stages of a trunk see one cell
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
-from headstart.data.check_base import Check, format_count, format_uris
+from headstart.data.check_base import TINY_PX, Check, format_count, format_uris
 
-# Smaller side in px: below the first a trunk's last stages see one cell; below the second it is blown up to the input.
-TINY_PX, SMALL_PX = 32, 224
+SMALL_PX = 224  # smaller side; below it a picture is blown up to the input
 
 
 def _check_tiny_pictures(check: Check, audit_input: AuditInput) -> Outcome:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
-from headstart.data.check_base import Check, format_count, format_uris
-from headstart.data.checks.d005_tiny_pictures import TINY_PX
+from headstart.data.check_base import TINY_PX, Check, format_count, format_uris
 from headstart.data.duplicates.copy_detection import BLANK_STD
 
 FEWEST = 20  # pictures among which one can stand out
