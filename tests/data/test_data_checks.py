@@ -9,7 +9,9 @@ from PIL import Image
 import audit_sets
 from headstart.core import registry
 from headstart.core.types import AuditInput, SkippedFile
+from headstart.data.audit import audit_dataset
 from headstart.data.checks import d201_near_duplicates
+from headstart.data.reading.read_dataset import read_dataset
 from headstart.images.descriptors import hash_coefficients, transform_picture
 
 TWENTY = np.repeat([0, 1], 10)
@@ -143,6 +145,25 @@ def test_sub_folders_of_the_same_names_stop_the_run():
     assert finding.severity == "error" and "`train/cat`" in finding.fix
     given = dataclasses.replace(nest("cat", "dog"), split=("train",) * 20)
     assert ask("D009", given).status == "passed"  # `class0` is the split there, and `cat` the class
+
+
+def test_folders_of_pictures_whose_labels_a_table_gives_say_nothing(tmp_path, store, context):
+    """A table of pictures that lie in `train/cat` has no class folders, whatever their paths begin with."""
+    lines = ["path,label"]
+    for row in range(8):
+        side, label = ("train", "test")[row % 2], ("cat", "dog")[row // 4]
+        path = tmp_path / "pictures" / label / side / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(row).integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(path)
+        lines.append(f"pictures/{label}/{side}/{row}.png,{label}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    status = {}
+    for name in ("labels.csv", "pictures"):
+        ctx = context(tmp_path / name, store=store, name=f"run of {name}")
+        ctx.only_audits = True
+        outcomes = audit_dataset(read_dataset(str(tmp_path / name), ctx=ctx), ctx=ctx).outcomes
+        status[name] = next(outcome.status for outcome in outcomes if outcome.code == "D009")
+    assert status == {"labels.csv": "not_applicable", "pictures": "issue"}
 
 
 def test_colours_veto_equal_hashes():

@@ -165,8 +165,11 @@ def test_what_does_not_fit_is_refused(first, tmp_path, context, store, capsys):
         require_more_labels(
             make_job(data="x", more=str(write_rows(tmp_path / "t.csv", header=("one", "two", "three"))))
         )
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="`.*data` is no run folder"):
         require_more_labels(make_job(data="x", test_of=str(tmp_path / "data")))
+    empty = write_rows(tmp_path / "empty.csv", (tmp_path / "new.png", "", "", ""))
+    with pytest.raises(DataError, match=r"no row of `empty.csv` has a label"):
+        read_dataset(str(tmp_path / "data"), ctx=context(tmp_path / "data", store=store, more=str(empty)))
     for uri in (first.uris[5], first.uris[11]):
         (tmp_path / "data" / uri).unlink()
     with pytest.raises(DataError, match="none of the 2 pictures that judged `first` is among these"):

@@ -55,6 +55,7 @@ def test_copies_and_groups_do_not_judge_what_they_taught():
     assert ask(data).status == "issue"
     assert ask(dataclasses.replace(data, groups=tuple(map(str, patients)))).status == "passed"
     assert ask(dataclasses.replace(data, digests=tuple(map(str, patients)))).status == "passed"
+    assert ask(dataclasses.replace(data, groups=("one",) * 240)).status == "not_applicable"
 
 
 def test_numbers_that_count_each_class_by_itself_are_no_order():

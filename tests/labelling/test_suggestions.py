@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -88,3 +89,25 @@ def test_without_files_the_pictures_that_the_run_kept_apart_are_looked_at(paint,
     serialization.save_value(data, run / "read")
     [suggestion] = headstart.suggest(run).chosen
     assert suggestion.prediction.uri == str(first)
+
+
+def test_pictures_that_the_run_has_with_a_label_are_left_out(paint, tmp_path, capsys):
+    run, known, new = tmp_path / "run", paint("known.png", "red"), paint("new.png", (130, 126, 0))
+    data = made_runs.dataset(made_runs.TARGETS)
+    digests = (hashlib.sha256(known.read_bytes()).hexdigest(), *data.digests[1:])
+    made_runs.write(run, dataclasses.replace(data, digests=digests), made_runs.wrong(1))
+    found = headstart.suggest(run, known.parent)
+    assert [suggestion.prediction.uri for suggestion in found.chosen] == [str(new)]
+    assert (found.looked_at, found.known) == (1, 1)
+    assert main(["suggest", str(run), str(known)]) == 3
+    assert "the run has a label of all 1 pictures" in capsys.readouterr().err
+
+
+def test_why_a_file_could_not_be_read_is_told(saved, paint, tmp_path, capsys):
+    text, empty = tmp_path / "text.png", tmp_path / "empty"
+    text.write_text("no picture")
+    empty.mkdir()
+    assert main(["suggest", str(saved), str(paint("a.png", "red")), str(text)]) == 0
+    assert f"1 named of 1, 1 not read, such as {text}: not a picture" in capsys.readouterr().err
+    assert main(["suggest", str(saved), str(empty)]) == 3
+    assert "there is no picture in it" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,7 +227,7 @@ def suggest(
     """Which pictures to label next: those that a run's model is least sure of, no two of them alike.
 
     `pictures` are what `headstart.predict` takes, by default those without a label that the run kept apart; at most
-    `count` are suggested. `chosen` has them, the most uncertain first.
+    `count` are suggested. `chosen` has them, the most uncertain first. What a run folder has with a label is left out.
 
     Raises:
         UsageError: `count` is not positive, or something is no picture by its type.
@@ -236,15 +237,21 @@ def suggest(
     """
     from headstart.core import extras
     from headstart.core.errors import UsageError
-    from headstart.labelling.suggestions import suggest_pictures
+    from headstart.core.run.reader import RunReader
+    from headstart.core.types import Dataset
+    from headstart.labelling.suggestions import skip_known, suggest_pictures
     from headstart.runtime import model
     from headstart.runtime.inputs.picture_inputs import read_pictures
 
     if count < 1:
         raise UsageError(f"{count} pictures cannot be suggested", where="--count", hint="give 1 or more")
     extras.require_extra("fit", "choosing pictures that differ")
-    opened_model = model.load(Path(run))
-    return suggest_pictures(opened_model, read_pictures(_list_unlabelled(run) if pictures is None else pictures), count)
+    opened_model, data = model.load(Path(run)), RunReader(Path(run)).find(Dataset)
+    sources = read_pictures(_list_unlabelled(run) if pictures is None else pictures)
+    known: list[Any] = []
+    if data:
+        sources = skip_known(sources, frozenset(data.digests), known)
+    return replace(suggest_pictures(opened_model, sources, count), known=len(known))
 
 
 def _list_unlabelled(run: str | Path | Run) -> list[str]:

@@ -234,10 +234,10 @@ def audit(
         return {
             "run": steps.ctx.run.path.as_posix(),
             "pictures": len(steps.pictures.uris),
-            "excused": as_json(steps.pictures.excused),
-            "outcomes": as_json(outcomes),
+            **as_json({"excused": steps.pictures.excused, "outcomes": outcomes}),
             "fail_on": fail_on,
             "failed": list_failed(outcomes, fail_on),
+            "fix_list": Path(fix_list).as_posix() if fix_list else None,
         }
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
+from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
@@ -24,6 +25,7 @@ from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddin
 from headstart.data.check_base import format_count
 from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 from headstart.data.groups import find_groups, join_clusters
+from headstart.data.reading.records import FOLDERS, find_reader
 
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 
@@ -37,7 +39,7 @@ def audit_dataset(
         DataError: With every finding that makes fitting impossible; not where nothing but an audit is asked for.
     """
     phase = "files" if embeddings is None else "vectors"
-    audit_input = _make_audit_input(data, ctx.job.folds, embeddings, before)
+    audit_input = _make_audit_input(data, ctx.job, embeddings, before)
     outcomes = tuple(check(audit_input) for check in load_checks(phase))
     outcomes_so_far = (*(before.outcomes if before else ()), *outcomes)
     clusters, refused = _cluster_rows(data, outcomes_so_far)
@@ -63,9 +65,10 @@ def load_checks(phase: str) -> list[DataCheck]:
     return sorted((check for check in every if check.phase == phase), key=lambda check: check.code)
 
 
-def _make_audit_input(data: Dataset, folds: int, embeddings: Embeddings | None, before: Audit | None) -> AuditInput:
+def _make_audit_input(data: Dataset, job: Job, embeddings: Embeddings | None, before: Audit | None) -> AuditInput:
+    folds = job.folds
     if embeddings is None:
-        return AuditInput(data=data, folds=folds)
+        return AuditInput(data=data, folds=folds, has_class_folders=find_reader(job.data).name == FOLDERS)
     last = embeddings.spec.depths[-1].name
     clusters = before.clusters if before else None
     rows = np.asarray(embeddings.rows)

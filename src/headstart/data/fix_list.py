@@ -20,6 +20,7 @@ from headstart.core.storage.csv_tables import format_csv, restore_cell
 from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.types import Dataset, Finding, Outcome, SkippedFile
 from headstart.data.check_base import format_count, format_names
+from headstart.data.duplicates.clusters import find_clusters, group_rows
 from headstart.data.reading.records import Listing
 
 ACTIONS = EXCLUDE, RELABEL, LOOK = ("exclude", "relabel", "look")
@@ -57,13 +58,15 @@ def write_fix_list(path: Path, data: Dataset, outcomes: Iterable[Outcome]) -> st
     nothing is left out: it is about the set.
     """
     fixes = {file.uri: _Fix(EXCLUDE, reasons=[file.detail]) for file in data.excused if file.reason == EXCLUDED}
-    for finding in (finding for outcome in outcomes for finding in outcome.findings):
-        for uri, action, label in _list_offers(data, finding):
-            fix = fixes.setdefault(uri, _Fix(action, label))
-            if ACTIONS.index(action) < ACTIONS.index(fix.action):
-                fix.action, fix.label = action, label
-            fix.codes.append(finding.code)
-            fix.reasons.append(finding.sentence)
+    for outcome in outcomes:
+        others = _list_others(data, outcome)
+        for finding in outcome.findings:
+            for uri, action, label in _list_offers(data, finding):
+                fix = fixes.setdefault(uri, _Fix(action, label))
+                if ACTIONS.index(action) < ACTIONS.index(fix.action):
+                    fix.action, fix.label = action, label
+                fix.codes.append(finding.code)
+                fix.reasons.append(f"{outcome.name}: with {others[uri]}" if uri in others else finding.sentence)
     rows = sorted(fixes.items(), key=lambda item: ACTIONS.index(item[1].action))
     lines = [(uri, fix.action, fix.label, " ".join(fix.codes), "; ".join(fix.reasons)) for uri, fix in rows]
     write_bytes(path, format_csv([COLUMNS, *lines]))
@@ -73,6 +76,13 @@ def write_fix_list(path: Path, data: Dataset, outcomes: Iterable[Outcome]) -> st
     return (
         f"{actions} in `{name}`: nothing was changed; edit it, then `headstart fit --exclude {name}` leaves those out"
     )
+
+
+def _list_others(data: Dataset, outcome: Outcome) -> dict[str, str]:
+    """Names of the other pictures of each linked one's group."""
+    pairs = np.array(outcome.links, np.int64).reshape(-1, 2)
+    groups = [[data.uris[int(row)] for row in group] for group in group_rows(find_clusters(len(data.uris), pairs))]
+    return {uri: format_names(other for other in group if other != uri) for group in groups for uri in group}
 
 
 def _list_offers(data: Dataset, finding: Finding) -> list[tuple[str, str, str]]:

@@ -73,7 +73,7 @@ class Shortcut:
 def judge_properties(data: Dataset) -> list[Shortcut]:
     """Every property that differs between the pictures to learn from, the one that tells most first.
 
-    Empty where fewer than two classes have `LEAST_ROWS` pictures.
+    Empty where fewer than two classes have `LEAST_ROWS` pictures, or all are copies or of one group.
     """
     rows = _draw_pictures(data)
     classes, y = np.unique(np.asarray(data.targets)[rows], return_inverse=True)
@@ -84,6 +84,8 @@ def judge_properties(data: Dataset) -> list[Shortcut]:
         return []
     clusters = find_first_copies(data.digests)
     clusters = (join_clusters(clusters, find_groups(data)) if data.groups else clusters)[rows]
+    if np.ptp(clusters) == 0:
+        return []
     folds = deal_clusters(y, clusters, [1 / FOLDS] * FOLDS, np.random.default_rng(0))
     answers = [_answer_by_tree(each.values, y, folds) for each in properties]
     ps = holm_adjusted([_test_chance(y, each, clusters) for each in answers])

@@ -7,14 +7,19 @@ against random order in `docs/suggest.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from headstart.core.errors import NoOpError
+from headstart.core.storage.locations.names import is_remote
 from headstart.core.types import Prediction
 from headstart.core.types.prediction import PRESENT
+from headstart.images.file_formats import PictureError
+from headstart.images.preprocessing import read_bytes
 from headstart.runtime.inputs.decoded_batches import Source
 from headstart.runtime.model import Model
 
@@ -36,6 +41,8 @@ class Suggestions:
     chosen: tuple[Suggestion, ...]  # the most uncertain first
     looked_at: int  # pictures
     unread: int  # files that could not be read
+    problem: str = ""  # of the first of them: its name and why
+    known: int = 0  # pictures left out: the run has them with a label
 
 
 def suggest_pictures(model: Model, sources: Iterable[Source], count: int, *, seed: int = 0) -> Suggestions:
@@ -49,12 +56,13 @@ def suggest_pictures(model: Model, sources: Iterable[Source], count: int, *, see
     if model.layout.is_number and not (model.manifest.doubt and model.manifest.doubt.novelty):
         message = "this model answers with a number and measures no novelty: nothing says which picture it is unsure of"
         raise NoOpError(message, hint="label pictures drawn at random; a probe (--strategy probe) measures novelty")
-    most, looked_at, unread = CANDIDATES * count, 0, 0
+    most, looked_at, unread, problem = CANDIDATES * count, 0, 0, ""
     candidates, features = list[Suggestion](), np.empty((0, 0), np.float32)
     for chunk in model.extract_features(sources):
         answers = model.predict_chunk(chunk)
         rows = [row for row, answer in enumerate(answers) if not answer.error]
         looked_at, unread = looked_at + len(rows), unread + len(answers) - len(rows)
+        problem = problem or next((f"{answer.uri}: {answer.error}" for answer in answers if answer.error), "")
         if not rows:
             continue
         x = model.join_features(chunk)[rows]
@@ -67,7 +75,30 @@ def suggest_pictures(model: Model, sources: Iterable[Source], count: int, *, see
         candidates, features = [candidates[position] for position in order[firsts]], joined[order[firsts]]
     considered = features[: count_candidates(looked_at, count)]
     chosen = tuple(candidates[position] for position in choose_diverse(considered, count, seed))
-    return Suggestions(chosen=chosen, looked_at=looked_at, unread=unread)
+    return Suggestions(chosen=chosen, looked_at=looked_at, unread=unread, problem=problem)
+
+
+def skip_known(sources: Iterable[Source], digests: Container[str], skipped: list[Source]) -> Iterator[Source]:
+    """Pictures whose bytes have none of some SHA-256 digests; the others go to `skipped`.
+
+    Those in an object store are not looked at: each would be fetched twice.
+    """
+    for source in sources:
+        if _find_digest(source) in digests:
+            skipped.append(source)
+        else:
+            yield source
+
+
+def _find_digest(source: Source) -> str:
+    """Of the bytes; empty where they lie elsewhere or cannot be had, of which the decoder says why."""
+    if is_remote(str(source)):
+        return ""
+    try:
+        content = read_bytes(str(source)) if isinstance(source, Path) else source.read_bytes()
+    except PictureError:
+        return ""
+    return hashlib.sha256(content).hexdigest()
 
 
 def measure_uncertainty(prediction: Prediction) -> float:

@@ -43,11 +43,15 @@ class Audit(StepCommand):
         for check in outcomes:
             why = "" if check["findings"] else f"; {check['why']}"
             lines.append(f"{check['code']} {check['status'].replace('_', ' ')}: {check['name']}{why}")
-            for finding in check["findings"]:
-                fix = f"; {finding['fix']}" if finding["fix"] else ""
+            next_fixes = [*(finding["fix"] for finding in check["findings"][1:]), ""]
+            for finding, next_fix in zip(check["findings"], next_fixes, strict=False):
+                fix = (
+                    f"; {finding['fix']}" if finding["fix"] not in ("", next_fix) else ""
+                )  # what several share is said once
                 lines.append(f"  {finding['severity']}: {finding['sentence']}{fix}")
         findings = [finding for check in outcomes for finding in check["findings"]]
-        if any(finding.get("remove_rows") or finding.get("likelier_classes") for finding in findings):
+        offers = any(finding.get("remove_rows") or finding.get("likelier_classes") for finding in findings)
+        if offers and not result["fix_list"]:
             lines += ["", "--fix-list fixes.csv writes what can be done about these as a table to edit"]
         return "\n".join(map(format_printable, lines))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from headstart.cli import answer_output
 from headstart.cli.parser import parse_name, parse_path, parse_whole_number
-from headstart.core.errors import UsageError
+from headstart.core.errors import NoOpError, UsageError
+from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations.names import is_remote
 
 if TYPE_CHECKING:
@@ -66,11 +67,16 @@ class Suggest:
         if args.sheet:
             ranges = load(args.run).manifest.trunks[0].input.ranges
             write_contact_sheet(suggestions.chosen, args.sheet, ranges)
-        rows = len(suggestions.chosen)
+        rows, problem = len(suggestions.chosen), format_printable(suggestions.problem)
+        if suggestions.known and not suggestions.looked_at:
+            message = f"the run has a label of all {suggestions.known:,} pictures"
+            raise NoOpError(message, where=args.run, hint="name pictures that it has not seen")
         if rows and not args.quiet:
-            print(f"{rows:,} named of {suggestions.looked_at:,}, {suggestions.unread:,} not read", file=sys.stderr)
+            known = f", {suggestions.known:,} left out that the run has with a label" if suggestions.known else ""
+            unread = f"{suggestions.unread:,} not read" + (f", such as {problem}" if problem else "")
+            print(f"{rows:,} named of {suggestions.looked_at:,}{known}, {unread}", file=sys.stderr)
         return answer_output.print_summary(
-            suggestions.looked_at, suggestions.unread, quiet=True, arguments=args.files, hint=None
+            suggestions.looked_at, suggestions.unread, quiet=True, arguments=args.files, hint=problem or None
         )
 
 

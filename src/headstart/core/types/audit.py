@@ -72,6 +72,7 @@ class AuditInput:
     vectors: np.ndarray | None = None  # (M, D) float32 of the cheapest backbone, by `rows`; None before embed
     rows: np.ndarray | None = None  # (M,) int64; None before embed
     clusters: np.ndarray | None = None  # (N,) int64 of phase `files`, as in `Audit`; None before embed
+    has_class_folders: bool = True  # whether folders say the classes, not a table or another list
 
 
 class DataCheck(Protocol):

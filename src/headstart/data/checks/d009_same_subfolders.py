@@ -11,6 +11,8 @@ from headstart.data.reading.folder_layout import find_split
 
 
 def _check_same_subfolders(check: Check, audit_input: AuditInput) -> Outcome:
+    if not audit_input.has_class_folders:
+        return check.make_not_applicable("no folder says the class of a picture")
     data = audit_input.data
     depth = 2 if any(data.split) else 1
     pictures: dict[str, Counter[str]] = defaultdict(Counter)  # class -> pictures a sub-folder; empty: directly in it

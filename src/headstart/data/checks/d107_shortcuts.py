@@ -12,7 +12,7 @@ _UNSEEN = "marks inside the pictures, such as a stamp, a text or a background, a
 def _check_shortcuts(check: Check, audit_input: AuditInput) -> Outcome:
     shortcuts = judge_properties(audit_input.data)
     if not shortcuts:
-        why = f"two classes of {LEAST_ROWS} pictures and a property that differs are needed"
+        why = f"two classes of {LEAST_ROWS} pictures, two groups and a property that differs are needed"
         return check.make_not_applicable(why)
     findings = [_describe_shortcut(check, each, len(shortcuts)) for each in shortcuts if each.is_certain]
     if findings:

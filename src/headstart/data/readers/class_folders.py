@@ -15,6 +15,7 @@ from headstart.core.storage.locations import list_location, require_address
 from headstart.core.storage.locations.listing import FolderListing
 from headstart.core.storage.locations.names import is_reachable, is_remote, split_archive
 from headstart.core.types import UNLABELLED, SkippedFile
+from headstart.data.check_base import format_count
 from headstart.data.reading.file_inspection import lower_suffix
 from headstart.data.reading.folder_layout import FolderLayout, detect_layout, find_split, is_unlabelled
 from headstart.data.reading.records import FOLDERS, Labelling, Listing, NoLabelsError, Record
@@ -134,7 +135,7 @@ def _format_contents(listing: FolderListing, skipped: Sequence[SkippedFile]) -> 
     why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
     top = [format_printable(name) for name in listing.folders if "/" not in name]
     more = f" and {len(top) - 8:,} more" if len(top) > 8 else ""
-    folders = f"{len(top):,} sub-folders ({', '.join(top[:8])}{more})" if top else "no sub-folders"
+    folders = f"{format_count(len(top), 'sub-folder')} ({', '.join(top[:8])}{more})" if top else "no sub-folders"
     return f"it holds {f'files: {files}' if files else 'no files'}; {folders}" + (f"; {why}" if why else "")
 
 

@@ -37,7 +37,11 @@ def require_more_labels(job: Job) -> None:
             raise DataError(message, where=format_flag("more"), hint=hint)
         choose_columns(path, tables.read_columns(path), _forget_columns(job))
     if job.test_of:
-        RunReader(Path(job.test_of).expanduser()).read(Splits)
+        path = Path(job.test_of).expanduser()
+        if not (path / "job.toml").is_file():
+            message = f"`{format_printable(job.test_of)}` is no run folder"
+            raise DataError(message, where=format_flag("test_of"), hint="name a run of the same pictures")
+        RunReader(path).read(Splits)
 
 
 def _forget_columns(job: Job) -> Job:
@@ -53,11 +57,14 @@ class _MoreLabels:
 
 
 def add_pictures(listing: Listing, job: Job) -> Listing:
-    """The pictures of DATA and those of `--more`; raises DataError."""
+    """The pictures of DATA and those of `--more`; raises DataError, also where no row has a label."""
     source, own_job = Path(job.more).expanduser(), _forget_columns(job)
     annotations = read_annotations(source, choose_columns(source, tables.read_columns(source), own_job), own_job)
     rows = select_records(annotations, own_job)
     uri_of = {uri: _find_uri(os.path.join(rows.root.path, uri), listing.root) for uri in rows.root.uris}  # noqa: PTH118
+    if not rows.chosen and rows.unlabelled:
+        message = f"no row of `{format_printable(source.name)}` has a label"
+        raise DataError(message, where=format_flag("more"), hint="fill in its column of labels")
     more = _MoreLabels(
         source=source,
         records={uri_of[r.uri]: r._replace(uri=uri_of[r.uri], split="") for r in rows.chosen.values()},

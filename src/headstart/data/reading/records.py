@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, cast
 from headstart.core import registry
 from headstart.core.errors import DataError, UsageError
 from headstart.core.job import TABLE_SETTINGS, Job, TaskName, format_flag
-from headstart.core.picture_settings import parse_group_pattern
+from headstart.core.picture_settings import BY_NAME
 from headstart.core.storage import tables
 from headstart.core.storage.locations import localize, require_address
 from headstart.core.storage.locations.names import is_remote
@@ -141,7 +141,7 @@ def require_readable(job: Job) -> None:
 def find_used_reader(job: Job) -> Reader:
     """The reader of a job's data; raises UsageError for settings that its form does not have."""
     reader = find_reader(job.data)
-    of_tables = set(TABLE_SETTINGS) - ({"group"} if parse_group_pattern(job.group) else set())
+    of_tables = set(TABLE_SETTINGS) - ({"group"} if job.group.startswith(BY_NAME) else set())
     idle = [name for name in TABLE_SETTINGS if getattr(job, name) and name in of_tables - reader.settings]
     if idle:
         flags = ", ".join(f"`{format_flag(name)}`" for name in idle)
