@@ -28,6 +28,7 @@ _WAVES_AT = BINS + 4 * _INTEGERS
 ROW_WIDTH = _WAVES_AT + WAVES**2 + len(MEASURES) + _NUMBERS
 _SHIFTS = (48, 32, 16, 0)
 _SMALL = 64
+_ROWS_AT_ONCE = 4096
 _HASH_SIDE = 32
 
 
@@ -254,9 +255,12 @@ def read_columns(rows: np.ndarray, file_bytes: np.ndarray) -> tuple[DatasetFacts
 
 
 def _read_integers(rows: np.ndarray) -> np.ndarray:
-    """(N, `_INTEGERS`) uint64."""
-    parts = rows[:, BINS : BINS + 4 * _INTEGERS].astype(np.uint64).reshape(len(rows), _INTEGERS, 4)
-    integers: np.ndarray = (parts << np.array(_SHIFTS, np.uint64)).sum(axis=2, dtype=np.uint64)
+    """(N, `_INTEGERS`) uint64; a part of the rows at a time is in memory twice."""
+    integers, shifts = np.empty((len(rows), _INTEGERS), np.uint64), np.array(_SHIFTS, np.uint64)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE, BINS : BINS + 4 * _INTEGERS]
+        sixteens = part.astype(np.uint64).reshape(len(part), _INTEGERS, 4)
+        (sixteens << shifts).sum(axis=2, dtype=np.uint64, out=integers[start : start + len(part)])
     return integers
 
 
