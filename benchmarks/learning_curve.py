@@ -192,6 +192,8 @@ def main() -> None:
         sets["blurred cloth by amount"] = blurred, {"target": "amount", "task": "regression"}
         changed = write_labelled(textile, scratch / "changed")
         sets["changed cloth"] = changed, {"target": "labels", "task": "multilabel"}
+        if unknown := {*(args.only or ())} - {*sets}:
+            parser.error(f"no set {', '.join(sorted(unknown))}: the sets are {', '.join(sets)}")
         print("| set | times as many | forecasts | hold | within | width of the band | forecast minus truth | gain |")
         print("|---" * 8 + "|")
         of_labels = []
