@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.api import commands
 from headstart.cli.commands.audit import PLUGIN
 from headstart.cli.main import main
 from headstart.core.errors import DataError, SetupError, UsageError
@@ -313,7 +314,7 @@ def test_an_error_ends_the_audit_after_the_files_with_all_findings(pictures, tmp
     assert result["failed"] == ["D009"] and {"D001", "D101"} <= {check["code"] for check in result["outcomes"]}
     assert "D202" not in {check["code"] for check in result["outcomes"]} and (tmp_path / "f.csv").is_file()
     with pytest.raises(UsageError, match="`info` is none of error, warning"):
-        list_failed((), "info")
+        commands.audit(tmp_path / "nowhere", fail_on="info")  # before anything is looked at
     assert main(["audit", str(pictures), "--fail-on", "info"]) == 2
 
 

@@ -283,6 +283,7 @@ def _fit_with_curve(points, width, name="accuracy", strategy="probe"):
         (_fit_with_curve([(100, 0.8), (200, 0.801), (400, 0.8), (800, 0.801)], 0.005), "yes"),
         (_fit_with_curve([(100, 0.8), (200, 0.81), (400, 0.8), (800, 0.82)], 0.2), "unclear"),
         (_fit_with_curve([(100, 0.6), (200, 0.9)], 0.01), "unclear"),
+        (_fit_with_curve([(20, 0.6), (23, 0.65), (26, 0.7)], 0.2), "unclear"),  # many classes of three pictures
     ],
 )
 def test_the_curve_tells_whether_more_pictures_help(adapted, answer):

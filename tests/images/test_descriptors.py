@@ -63,6 +63,13 @@ def test_the_quality_of_a_jpeg_is_estimated(cloth, quality):
     assert measure(encode_picture(cloth, "PNG"))["jpeg_quality"] == 0
 
 
+def test_a_table_of_a_jpeg_need_not_have_the_number_0(cloth):
+    content = bytearray(encode_picture(cloth.convert("L"), "JPEG", quality=80))
+    content[content.index(b"\xff\xdb") + 4] = 1  # of the table
+    content[content.index(b"\xff\xc0") + 12] = 1  # of the table that the only component names
+    assert abs(measure(bytes(content))["jpeg_quality"] - 80) <= 1
+
+
 def test_camera_and_day_come_from_the_exif_data(cloth):
     exif = Image.Exif()
     exif[271], exif[272] = "Maker", "Model 5"

@@ -14,7 +14,16 @@ from headstart.api import commands
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.serialization import format_yaml
-from headstart.core.types import AuditInput, Finding, FineTuningResult, Outcome, Score, UncertaintyReport, Verdict
+from headstart.core.types import (
+    AuditInput,
+    Finding,
+    FineTuningResult,
+    Outcome,
+    Score,
+    SkippedFile,
+    UncertaintyReport,
+    Verdict,
+)
 from headstart.data.audit import load_checks
 from headstart.evaluation.held_out_scores import WITHOUT_STRADDLING
 from headstart.reporting.card import card_data, hub_metadata, limitations, markdown, slices
@@ -164,6 +173,10 @@ def test_all_sections_are_there_in_order(made):
 def test_leaks_of_given_splits_stand_beside_the_score(made):
     given = made()
     assert "such pictures stay on one side" in section(format_card(given), "Training data")
+    for count, told in ((0, "0 files on disk were"), (1, "1 file on disk was"), (2, "2 files on disk were")):
+        files = (SkippedFile(uri="a.txt", reason="not_a_picture", detail=""),) * count
+        skipping = dataclasses.replace(given, dataset=dataclasses.replace(given.dataset, excused=files))
+        assert f"{told} not used" in section(format_card(skipping), "Training data")
     pairs = np.stack([np.asarray(given.splits.train)[:4], np.asarray(given.evaluation.rows)[:4]], axis=1)
     leaky = dataclasses.replace(given, splits=dataclasses.replace(given.splits, given=True, straddling=pairs))
     card = format_card(leaky)

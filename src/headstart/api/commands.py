@@ -217,12 +217,13 @@ def audit(
     """Check the pictures, as files and then as vectors; the outcomes as plain JSON. `fit` explains the settings.
 
     An `error` ends it before the vectors. `failed` names checks with a finding of severity `fail_on` or worse. Offered
-    fixes go to the new CSV file `fix_list`.
+    fixes go to the new CSV file `fix_list`. Raises UsageError for a wrong setting, DataError for unreadable pictures.
     """
     from headstart.core.storage.serialization import as_json
     from headstart.data import fix_list as fixes
-    from headstart.data.audit import list_failed
+    from headstart.data.audit import list_failed, require_severity
 
+    require_severity(fail_on)
     if fix_list:
         fixes.require_new_file(Path(fix_list))
     with _open_steps(data, out, console, settings, only_audits=True) as steps:
@@ -442,8 +443,7 @@ def _check_request(
     extras.require_extra("fit", "learning from pictures")
     job = jobs.read_settings({"data": str(data), **settings})
     path = Path(out) if out else find_free_folder(Path(resolve_location(job.data)).name, job)
-    problems = [*find_callback_problems(callbacks, job.strategy), *preflight(job, path, console, **how)]
-    if problems:
+    if problems := [*find_callback_problems(callbacks, job.strategy), *preflight(job, path, console, **how)]:
         raise make_error(problems)
     for doubt in jobs.find_recipe_doubts(job):
         console.print_warning(f"--recipe: {doubt}")

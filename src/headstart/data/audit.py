@@ -51,10 +51,14 @@ def audit_dataset(
     return audit
 
 
+def require_severity(word: str) -> None:
+    """Refuse a word that is no severity, by a UsageError."""
+    if word not in SEVERITIES:
+        raise UsageError(f"`{word}` is none of {', '.join(SEVERITIES)}", where="--fail-on")
+
+
 def list_failed(outcomes: Iterable[Outcome], severity: Severity) -> list[str]:
     """Codes of the checks with a finding of a severity or worse, each once."""
-    if severity not in SEVERITIES:
-        raise UsageError(f"`{severity}` is none of {', '.join(SEVERITIES)}", where="--fail-on")
     failing = SEVERITIES[: SEVERITIES.index(severity) + 1]
     return [each.code for each in outcomes if any(finding.severity in failing for finding in each.findings)]
 

@@ -126,7 +126,8 @@ def read_fix_list(path: Path) -> FixList:
     Raises:
         DataError: It cannot be read, has no column `file`, or a row is malformed or has an unknown action.
     """
-    name, where = f"`{format_printable(path.name)}`", f"{WHERE} {format_printable(str(path))}"
+    path, where = path.expanduser(), f"{WHERE} {format_printable(str(path))}"
+    name = f"`{format_printable(path.name)}`"
     header = tables.read_columns(path)
     plain = {column.strip().lower(): column for column in reversed(header)}
     is_plain_list = sum(column in plain for column in COLUMNS) < 2

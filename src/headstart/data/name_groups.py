@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -114,22 +114,30 @@ def _measure_closeness(
     first, second = first[drawn], second[drawn]
     if len(first) < FEWEST_GROUPS or len(np.unique(keys[first])) < FEWEST_GROUPS:
         return None
-    by_class = np.argsort(classes, kind="stable")
     ratios = list[float]()
-    shuffles = [_shuffle_within(classes, by_class, rng) for _ in range(PERMUTATIONS)]
+    pairs = np.stack([first, second])
+    shuffled = rows[np.stack(list(_shuffle_within(classes, pairs, rng)))]  # (PERMUTATIONS, 2, P)
     for measure in (_measure_colour_distances, _measure_hash_distances):
-        distance = measure(facts, rows[first], rows[second]).mean()
-        chance = np.array([measure(facts, rows[new[first]], rows[new[second]]).mean() for new in shuffles])
+        distance = measure(facts, *rows[pairs]).mean()
+        chance = np.array([measure(facts, *new).mean() for new in shuffled])
         if distance < CLOSER * chance.mean() and distance < chance.mean() - DEVIATIONS * chance.std():
             ratios.append(float(distance / chance.mean()))
     return min(ratios, default=None)
 
 
-def _shuffle_within(classes: np.ndarray, by_class: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(M,) a random permutation in which every row takes the place of one of its class."""
-    shuffled = np.empty_like(by_class)
-    shuffled[by_class] = np.lexsort((rng.random(len(classes)), classes))
-    return shuffled
+def _shuffle_within(classes: np.ndarray, pairs: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Pairs (2, P) of which each place is taken by another of its class (M,), the same one wherever it stands.
+
+    As many as `PERMUTATIONS`; only places in pairs are dealt out, so that a million names cost no more.
+    """
+    members, numbers = np.unique(pairs, return_inverse=True)
+    own = classes[members]
+    pools = [(np.flatnonzero(own == label), np.flatnonzero(classes == label)) for label in np.unique(own)]
+    for _ in range(PERMUTATIONS):
+        dealt = np.empty_like(members)
+        for part, pool in pools:
+            dealt[part] = rng.choice(pool, len(part), replace=False)
+        yield dealt[numbers.reshape(pairs.shape)]
 
 
 def _measure_colour_distances(facts: DatasetFacts, first: np.ndarray, second: np.ndarray) -> np.ndarray:

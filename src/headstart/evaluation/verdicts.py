@@ -246,7 +246,7 @@ def judge_enough_data(adapted: FitResult, n_classes: float = 1) -> Verdict:
     if len(points) < 3:
         return Verdict(code="enough_data", answer="unclear", sentence="the learning curve has too few points to tell")
     last = points[-1]
-    before = ([p for p in points if STEP * p.n_train <= last.n_train] or points)[-1]
+    before = ([p for p in points if STEP * p.n_train <= last.n_train] or points[:1])[-1]
     slope, step = _fit_slope(points), _fit_slope((before, last))
     answer = "no" if slope.low > 0 and step.value >= RISING else "yes" if slope.high < FLAT else "unclear"
     claim = {

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headstart.heads.prediction import softmax
 from headstart.statistics.sampling import draw_rows
 
 SHARES = np.concatenate([[0.0], np.geomspace(0.0005, 0.4, 60)])  # (E,) of wrong labels
@@ -58,17 +57,17 @@ def find_label_errors(p: np.ndarray, y: np.ndarray) -> LabelErrors:
     fits = _fit_shares(p[some], y[some], own=_RULE_OF_THREE / n)
     shares = [fit.share for fit in fits]
     wrong = (n * shares[0], n * min(shares), n * max(shares))
+    if min(shares) == 0:
+        return LabelErrors(np.empty(0, np.int64), np.empty(0, np.int64), wrong, ())
     contradicted = np.flatnonzero(p.argmax(axis=1) != y)
-    posteriors = [_measure_posterior(p[contradicted], y[contradicted], fit, _RULE_OF_THREE / n) for fit in fits]
-    order = np.lexsort((contradicted, -posteriors[0]))[: round(wrong[0]) if min(shares) > 0 else 0]
-    places = contradicted[order]
-    return LabelErrors(places, p[places].argmax(axis=1), wrong, _count_wrong([each[order] for each in posteriors]))
+    likeliest = _measure_posterior(p[contradicted], y[contradicted], fits[0], _RULE_OF_THREE / n)
+    places = contradicted[np.lexsort((contradicted, -likeliest))[: round(wrong[0])]]
+    posteriors = [_measure_posterior(p[places], y[places], fit, _RULE_OF_THREE / n) for fit in fits]
+    return LabelErrors(places, p[places].argmax(axis=1), wrong, _count_wrong(posteriors))
 
 
 def _count_wrong(posteriors: list[np.ndarray]) -> tuple[float, ...]:
     """How many of some candidates are wrong: expected, low and high, by the posteriors (P,) of each fit."""
-    if not len(posteriors[0]):
-        return ()
     sums = [float(each.sum()) for each in posteriors]
     by = [1.96 * float(np.sqrt((each * (1 - each)).sum())) for each in posteriors]
     low = max(0.0, min(total - spread for total, spread in zip(sums, by, strict=True)))
@@ -79,9 +78,9 @@ def _count_wrong(posteriors: list[np.ndarray]) -> tuple[float, ...]:
 def _fit_shares(p: np.ndarray, y: np.ndarray, own: float) -> list[_Fit]:
     """The likeliest fit first, then one for every other share within the interval."""
     beliefs = [(temperature, spread) for temperature in TEMPERATURES.tolist() for spread in SPREADS]
-    label_BM = np.stack(
-        [label for t in TEMPERATURES.tolist() for label in _temper_labels(p, y, t, own)]
-    )  # in the order of `beliefs`
+    log_p = _log_probabilities(p)
+    # in the order of `beliefs`
+    label_BM = np.stack([label for t in TEMPERATURES.tolist() for label in _temper_labels(log_p, y, t, own)])
     wrong_BM = (1 - label_BM) / (p.shape[1] - 1)
     likelihood_EB = np.array(
         [np.log(np.maximum((1 - share) * label_BM + share * wrong_BM, 1e-300)).sum(axis=1) for share in SHARES]
@@ -91,17 +90,23 @@ def _fit_shares(p: np.ndarray, y: np.ndarray, own: float) -> list[_Fit]:
     return [_Fit(float(SHARES[e]), *beliefs[best_B[e]]) for e in order if height[e] >= height.max() - _DROP]
 
 
-def _temper_labels(p: np.ndarray, y: np.ndarray, temperature: float, own: float) -> list[np.ndarray]:
+def _log_probabilities(p: np.ndarray) -> np.ndarray:
+    """(M, C) float64, of which none is infinite; the largest of each row is 0."""
+    log_p = np.log(np.maximum(p, np.finfo(np.float32).tiny, dtype=np.float64))
+    return np.asarray(log_p - log_p.max(axis=1, keepdims=True))
+
+
+def _temper_labels(log_p: np.ndarray, y: np.ndarray, temperature: float, own: float) -> list[np.ndarray]:
     """(M,) float64 probability of each label at a temperature, for each of `SPREADS`."""
-    tempered = softmax(np.log(np.maximum(p, np.finfo(np.float32).tiny, dtype=np.float64)) / temperature)
-    label, doubt, classes = tempered[np.arange(len(y)), y], 1 - tempered.max(axis=1), p.shape[1]
+    sums, classes = np.exp(log_p / temperature).sum(axis=1), log_p.shape[1]
+    label, doubt = np.exp(log_p[np.arange(len(y)), y] / temperature) / sums, 1 - 1 / sums
     spread_labels = [(1 - spread * doubt) * label + spread * doubt / classes for spread in SPREADS]
     return [(1 - own) * each + own * (1 - each) / (classes - 1) for each in spread_labels]
 
 
 def _measure_posterior(p: np.ndarray, y: np.ndarray, fit: _Fit, own: float) -> np.ndarray:
     """(P,) how probable it is that each label is wrong."""
-    label = _temper_labels(p, y, fit.temperature, own)[SPREADS.index(fit.spread)]
+    label = _temper_labels(_log_probabilities(p), y, fit.temperature, own)[SPREADS.index(fit.spread)]
     wrong = fit.share * (1 - label) / (p.shape[1] - 1)
     posterior: np.ndarray = wrong / np.maximum((1 - fit.share) * label + wrong, 1e-300)
     return posterior

@@ -165,9 +165,8 @@ class RasterPicture(Picture):
 
     def read_origin(self) -> Origin:
         """See `Picture.read_origin`; what broken metadata say counts as nothing."""
-        quality = (
-            estimate_jpeg_quality(tuple(tables[0])) if (tables := getattr(self._image, "quantization", {})) else 0.0
-        )
+        tables = getattr(self._image, "quantization", {})  # by their numbers, which need not begin at 0
+        quality = estimate_jpeg_quality(tuple(tables[min(tables)])) if tables else 0.0
         try:
             with silence_readers():
                 if not (exif := self._image.getexif()):

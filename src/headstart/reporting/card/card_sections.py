@@ -18,6 +18,7 @@ from headstart.reporting.card import limitations, slices
 from headstart.reporting.card import markdown as md
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
+from headstart.reporting.formatting import format_plural
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
 _SCORES = (
@@ -177,12 +178,12 @@ def _format_data(card: CardInput) -> str:
     )
     count = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
     bond = "are of a group with an earlier one or look like it" if data.groups else "look like an earlier one"
+    excused = format_plural(len(data.excused), "file on disk was", "files on disk were")
     origin = "The folder gave the splits" if splits.given else md.format_sentence(_capitalise(splits.why).rstrip("."))
     lines = [
         f"Name {md.format_code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
-        f"{origin}. {count:,} pictures {bond}; {_format_straddling(card)}.",
-        f"{len(data.excused):,} files on disk were not used"
-        + ("; the report names each with the reason." if data.excused else "."),
+        f"{origin}. Pictures that {bond}: {count:,}; {_format_straddling(card)}.",
+        f"{excused} not used" + ("; the report names each with the reason." if data.excused else "."),
     ]
     return (
         "## Training data\n\n"
@@ -194,7 +195,8 @@ def _format_data(card: CardInput) -> str:
 
 def _format_straddling(card: CardInput) -> str:
     count = len(np.unique(np.asarray(card.splits.straddling)[:, 1]))
-    return f"{count:,} of them lie in another split than that one" if count else "such pictures stay on one side"
+    lie = format_plural(count, "of them lies", "of them lie")
+    return f"{lie} in another split than that one" if count else "such pictures stay on one side"
 
 
 def _format_few(count: int, ending: str) -> str:
