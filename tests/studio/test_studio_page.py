@@ -77,6 +77,7 @@ def fitted(serving, chromium, folder):
         page.get_by_role("button", name="Check the pictures").click()
         page.get_by_role("heading", name="32 pictures in 2 classes").wait_for()
         page.locator("summary", has_text="1 file left out").wait_for()
+        page.get_by_text("What to do: repair these files or take them away").wait_for()
         page.get_by_role("heading", name="Learn from them").wait_for()
         page.locator(".classes img").nth(9).wait_for()
         page.get_by_text("1 minute").click()

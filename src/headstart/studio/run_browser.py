@@ -138,7 +138,7 @@ def list_audit_outcomes(run: Path) -> list[dict[str, Any]]:
     for phase in AUDIT_PHASES:
         for outcome in RunReader(run).find_json(Audit, phase).get("outcomes", []):
             rows = [row for finding in outcome.get("findings", []) for row in finding.get("rows", [])]
-            findings = [{"severity": f["severity"], "sentence": f["sentence"]} for f in outcome.get("findings", [])]
+            findings = [{k: f[k] for k in ("severity", "sentence", "fix")} for f in outcome.get("findings", [])]
             fields = {key: outcome.get(key) for key in ("code", "name", "status", "why")}
             outcomes.append(fields | {"findings": findings, "rows": rows[:8]})
     return outcomes

@@ -35,7 +35,7 @@ export async function checkView({ main, studio, signal }, name) {
 
 function countsTitle({ task, count, classes }) {
   if (task === "regression") return `${formatCount(count, "picture")}, each with a number`;
-  const parts = task === "multilabel" ? formatCount(classes.length, "label") : formatCount(classes.length, "class", "classes");
+  const parts = task === "multilabel" ? formatCount(classes.length, "label") : formatCount(classes.filter((group) => group.count).length, "class", "classes");
   return `${formatCount(count, "picture")} ${task === "multilabel" ? "with" : "in"} ${parts}`;
 }
 
@@ -59,7 +59,8 @@ function findingsView(outcomes, source) {
     h("h2", { id: "findings" }, withFindings.length ? `${formatCount(withFindings.length, "thing")} to look at` : "Nothing to worry about"),
     withFindings.length ? h("ul", { class: "findings" }, withFindings.map((outcome) => h("li", {},
       h("span", { class: `pill ${outcome.status}` }, outcome.status.replaceAll("_", " ")), " ", h("b", {}, outcome.name), " ", h("code", { class: "muted" }, outcome.code),
-      outcome.findings.map((finding) => h("p", {}, formatCode(finding.sentence))),
+      outcome.findings.map((finding, at) => [h("p", {}, formatCode(finding.sentence)),
+        finding.fix && finding.fix !== outcome.findings[at + 1]?.fix ? h("p", { class: "muted" }, "What to do: ", formatCode(finding.fix)) : null]),
       outcome.rows.length ? h("div", { class: "thumbs" }, outcome.rows.map((row) => h("img", { src: source(row), alt: "A picture that this is about", loading: "lazy", width: "88", height: "88" }))) : null)))
       : h("p", { class: "muted" }, "None of the checks found anything that would spoil a result."),
     h("details", {}, h("summary", {}, `${formatCount(withoutFindings.length, "check")} without a finding`),
