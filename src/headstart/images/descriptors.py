@@ -246,7 +246,7 @@ def read_columns(rows: np.ndarray, file_bytes: np.ndarray) -> tuple[DatasetFacts
         grey_std=grey_std.copy(),
         notes=tuple(texts),
         turned_phash=integers[:, len(DIGESTS) :],
-        coefficients=rows[:, _WAVES_AT : _WAVES_AT + WAVES**2].astype(np.float16),
+        coefficients=rows[:, _WAVES_AT : _WAVES_AT + WAVES**2],
         measures=rows[:, -_NUMBERS - len(MEASURES) : -_NUMBERS],
         file_formats=tuple(sys.intern(_read_name(name)) for name in file_format.tolist()),
         cameras=_format_digests(camera),

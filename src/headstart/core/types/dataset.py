@@ -57,7 +57,7 @@ class DatasetFacts:
     notes: tuple[str, ...]  # N strings, empty or how the picture was read: "alpha on white", "first of 12 frames", …
     # Of runs of earlier releases the rest is empty.
     turned_phash: np.ndarray = field(default_factory=lambda: _make_empty(7))  # (N, 7) uint64, mirrored and turned
-    coefficients: np.ndarray = field(default_factory=lambda: _make_empty(144))  # (N, 144) float16, lowest cosine waves
+    coefficients: np.ndarray = field(default_factory=lambda: _make_empty(144))  # (N, 144) float32, lowest cosine waves
     measures: np.ndarray = field(default_factory=lambda: _make_empty(len(MEASURES)))  # (N, M) float32 of `MEASURES`
     file_formats: tuple[str, ...] = ()  # N names: `JPEG`, `DICOM`, …
     cameras: tuple[str, ...] = ()  # N digests of maker, model and software, empty where the file says nothing
