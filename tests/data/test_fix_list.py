@@ -267,9 +267,10 @@ def test_a_folder_that_may_not_be_written_is_told():
         "import os, sys, pathlib\n"
         "from types import SimpleNamespace\n"
         "from headstart.core.errors import HeadstartError\n"
-        "from headstart.data.fix_list import read_fix_list, write_fix_list\n"
+        "from headstart.data.fix_list import read_fix_list, require_new_file, write_fix_list\n"
         "os.geteuid() == 0 and os.setuid(65534)\n"
-        "for use in (lambda p: write_fix_list(p / 'new.csv', SimpleNamespace(excused=()), ()),\n"
+        "for use in (lambda p: require_new_file(p / 'new.csv'),\n"
+        "            lambda p: write_fix_list(p / 'new.csv', SimpleNamespace(excused=()), ()),\n"
         "            lambda p: read_fix_list(p / 'closed.csv')):\n"
         "    try: use(pathlib.Path(sys.argv[1]))\n"
         "    except HeadstartError as err: print(type(err).__name__, err.what)\n"
@@ -280,8 +281,8 @@ def test_a_folder_that_may_not_be_written_is_told():
         Path(folder).chmod(0o555)
         out = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True)
         Path(folder).chmod(0o755)
-    assert [line.split()[0] for line in out.stdout.splitlines()] == [SetupError.__name__, DataError.__name__], out
-    assert "Permission denied" in out.stdout
+    assert [line.split()[0] for line in out.stdout.splitlines()] == [*2 * [SetupError.__name__], DataError.__name__], out
+    assert "may not be written" in out.stdout and "Permission denied" in out.stdout
 
 
 @pytest.mark.medium

@@ -38,7 +38,7 @@ def test_blurred_pictures_are_found(folder, radius):
     data = edit(folder, 3, lambda image: image.filter(ImageFilter.GaussianBlur(radius)))
     outcome = ask("D011", data)
     assert outcome.status == "issue" and "3 pictures blurred" in outcome.why
-    assert sorted(outcome.findings[0].rows) == sorted(outcome.findings[0].remove_rows) == [0, 1, 2]
+    assert sorted(outcome.findings[0].rows) == [0, 1, 2] and not outcome.findings[0].remove_rows  # to be looked at
 
 
 def test_pictures_of_few_pixels_are_not_judged_for_blur(folder):
@@ -65,7 +65,7 @@ def test_dark_and_overexposed_pictures_are_found(folder, level, word, usual):
     outcome = ask("D012", edit(folder, 2, lambda image: image.point(level)))
     (finding,) = outcome.findings
     assert outcome.status == "issue" and f"2 pictures {word}" in finding.sentence and usual in finding.sentence
-    assert finding.rows == finding.remove_rows == (0, 1)
+    assert finding.rows == (0, 1) and not finding.remove_rows
 
 
 def test_dark_pictures_of_a_dark_set_are_usual(folder):

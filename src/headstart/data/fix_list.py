@@ -17,7 +17,7 @@ import numpy as np
 from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.storage import tables
 from headstart.core.storage.csv_tables import format_csv, restore_cell
-from headstart.core.storage.files import format_printable, write_bytes
+from headstart.core.storage.files import format_printable, require_place, write_bytes
 from headstart.core.types import Dataset, Finding, Outcome, SkippedFile
 from headstart.data.check_base import format_count, format_names
 from headstart.data.duplicates.clusters import find_clusters, group_rows
@@ -47,8 +47,7 @@ def require_new_file(path: Path) -> None:
         raise UsageError(f"`{name}` does not end in .csv", where=where, hint="--fix-list fixes.csv")
     if path.exists():
         raise UsageError(f"`{name}` is there already", where=where, hint="name another file: that one may be edited")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder `{format_printable(str(path.parent))}`", where=where)
+    require_place(path, where)
 
 
 def write_fix_list(path: Path, data: Dataset, outcomes: Iterable[Outcome]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from headstart.cli import answer_output
 from headstart.cli.parser import parse_name, parse_path, parse_whole_number
 from headstart.core.errors import NoOpError, UsageError
-from headstart.core.storage.files import format_printable
+from headstart.core.storage.files import format_printable, require_place
 from headstart.core.storage.locations.names import is_remote
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class Suggest:
         for option, path in (("--out", args.out), ("--sheet", args.sheet)):
             if path and path.exists() and not args.overwrite:  # labels may have been filled in
                 raise UsageError(f"`{path}` is there already", where=option, hint="--overwrite replaces it")
-            if path and not path.absolute().parent.is_dir():
-                raise UsageError(f"there is no folder `{path.parent}`", where=option, hint="make it first")
+            if path:
+                require_place(path, option)
         suggestions = actions.suggest(args.run, args.files or None, count=args.count)
         with answer_output.open_output(args.out) as out:
             if row_format == "csv":

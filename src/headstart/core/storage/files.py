@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import DataError, HeadstartError, SetupError
+from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 
 _DRAFT = ".tmp-"
 _DISK_WORDS = (os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG), "iostream error")  # the last is C++'s
@@ -164,3 +164,17 @@ def make_portable_name(name: str) -> str:
     replaced = "".join("_" if char in '<>:"/\\|?*' or ord(char) < 32 else char for char in name)
     stripped = replaced.rstrip(". ")
     return stripped + "_" * (len(replaced) - len(stripped))
+
+
+def require_place(path: Path, where: str) -> None:
+    """Refuse early a file to write whose folder is not there or takes none; `where` is the option that names it.
+
+    Raises:
+        UsageError: The folder is not there.
+        SetupError: It may not be written.
+    """
+    folder, name = path.absolute().parent, format_printable(str(path.parent))
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder `{name}`", where=where, hint="make it first")
+    if not os.access(folder, os.W_OK):
+        raise SetupError(f"the folder `{name}` may not be written", where=where, hint="name a file in another folder")

@@ -34,7 +34,7 @@ def _check_blurred_pictures(check: Check, audit_input: AuditInput) -> Outcome:
         f"{sharpness[blurred].max():.2g} where {np.exp(median):.2g} is usual ({format_uris(data, rows)})"
     )
     fix = "look at them, blurred first: leave out what a person cannot tell, keep what will be met in use"
-    return check.make_issue(sentence, fix, rows=rows, remove_rows=rows)
+    return check.make_issue(sentence, fix, rows=rows)
 
 
 PLUGIN = Check("D011", "blurred pictures", "files", _check_blurred_pictures)

@@ -28,7 +28,7 @@ def _check_dark_or_overexposed(check: Check, audit_input: AuditInput) -> Outcome
             f"{usual:.0f} is usual ({format_uris(audit_input.data, rows)})"
         )
         fix = "look at them: leave out what a person cannot tell, keep what will be met in use"
-        findings.append(check.make_finding("warning", sentence, fix, rows=rows, remove_rows=rows))
+        findings.append(check.make_finding("warning", sentence, fix, rows=rows))
     if findings:
         return check.make_outcome(findings)
     return check.make_passed(
