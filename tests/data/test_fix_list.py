@@ -281,7 +281,9 @@ def test_a_folder_that_may_not_be_written_is_told():
         Path(folder).chmod(0o555)
         out = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True)
         Path(folder).chmod(0o755)
-    assert [line.split()[0] for line in out.stdout.splitlines()] == [*2 * [SetupError.__name__], DataError.__name__], out
+    assert [line.split()[0] for line in out.stdout.splitlines()] == [*2 * [SetupError.__name__], DataError.__name__], (
+        out
+    )
     assert "may not be written" in out.stdout and "Permission denied" in out.stdout
 
 
