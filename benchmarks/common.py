@@ -65,7 +65,8 @@ def headstart(*words: str) -> list[str]:
 
 
 def pictures(folder: Path, count: int) -> Path:
-    """`count` real textile pictures in three classes; beyond 2,000 each copy gets a byte of its own after its end."""
+    """`count` real textile pictures, of three classes as many each; two have 500, and from there on copies come, with
+    bytes of their own after their end: of 1,500 and fewer none."""
     source = fetch_textile(Store(cache_folder()), Console(quiet=True))
     classes = [sorted(p.glob("*.jpg")) for p in sorted(source.iterdir()) if p.is_dir()]
     for number in range(count):
