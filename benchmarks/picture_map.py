@@ -44,9 +44,11 @@ DRAWN = "document.getElementById('map').width > 300 && performance.now()"
 
 def write_pictures(folder: Path, count: int) -> Path:
     """So many textile pictures, or crops of them."""
-    if count <= 2_000:
+    if count < 2_000:
         return pictures(folder, count)
     rng, source = np.random.default_rng(0), fetch_textile(Store(cache_folder()), Console(quiet=True))
+    if count == 2_000:
+        return source
     for number, path in enumerate(sorted(source.rglob("*.jpg"))[: count // CROPS]):
         picture = Image.open(path).convert("RGB")
         for crop in range(CROPS):
