@@ -31,6 +31,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "hub": ("keras_hub", "huggingface_hub"),
     "int8": ("nncf",),
     "neighbours": ("usearch",),
+    "ray": ("ray",),
+    "aws": ("boto3", "obstore"),
+    "gcp": ("google.auth", "obstore", "requests"),
     "geo": ("rasterio",),
     "mlflow": ("mlflow", "pandas", "sqlalchemy", "alembic"),
 }
