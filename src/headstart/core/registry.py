@@ -24,6 +24,7 @@ KINDS = {
     "data_checks": "data/checks",
     "model_checks": "finetuning/checks",
     "exporters": "exporting/formats",
+    "targets": "remote/targets",
     "commands": "cli/commands",
 }
 
