@@ -12,16 +12,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from headstart import __version__
+from headstart.serving.hosting import Hosting
 from headstart.serving.http.middleware import AccessMiddleware, format_refusal
 from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.request_limits import Refusal
-from headstart.serving.routes import health, open_inference_v2, page, v1
+from headstart.serving.routes import health, hosted, open_inference_v2, page, v1
 
 _WRITE_USAGE_S = 60  # seconds between two writings of what was counted
 
 
 def make_application(
-    service: PredictionService, keys: tuple[str, ...], hosts: tuple[str, ...], *, watch_s: float = 2.0
+    service: PredictionService,
+    keys: tuple[str, ...],
+    hosts: tuple[str, ...],
+    *,
+    hosting: Hosting | None = None,
+    watch_s: float = 2.0,
 ) -> AccessMiddleware:
     """The prediction service; it looks for changed run folders every `watch_s` seconds, at 0 never."""
 
@@ -41,6 +47,8 @@ def make_application(
     app = FastAPI(title="headstart serve", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     for routes in (v1, open_inference_v2, health):
         app.include_router(routes.make_router(service))
+    if hosting is not None:
+        app.include_router(hosted.make_router(service, hosting))
     app.include_router(page.make_router())
     app.add_exception_handler(Refusal, _handle_refusal)
     app.add_exception_handler(HTTPException, _handle_http_error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import settings
 from headstart.core.errors import SetupError, UsageError, format_nearest
 from headstart.core.job import format_flag, parse_bytes, parse_duration_s
+from headstart.serving.hosting import Hosting, require_hosting
 from headstart.serving.http.access_log import LOG_FORMATS, AccessLog
 
 if TYPE_CHECKING:
@@ -168,22 +170,29 @@ def run_service(args: argparse.Namespace) -> None:
         from headstart.runtime.usage_log import require_log
 
         require_log(args.usage)
-    keys = read_keys(args.api_key_file)
-    address = ListenAddress(
-        host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, without_key=args.no_key
-    )
+    hosting = None if args.runs else require_hosting(os.environ)
+    keys = () if hosting else read_keys(args.api_key_file)
+    address = _read_address(args, hosting, keys)
     with contextlib.closing(bind_socket(address)) as listening:
         preparing = threading.Thread(target=_import_http_stack, daemon=True)
         preparing.start()
-        service = _build_service(args, log, keyed=bool(keys))
+        service = _build_service(args, log, hosting, keyed=bool(keys))
         preparing.join()
         from headstart.serving.app import make_application
 
-        app = make_application(service, keys, address.hosts)
+        app = make_application(service, keys, address.hosts, hosting=hosting)
         log.adopt_loggers()
         names = ", ".join(service.registry.models)
         ready_line = f"serve    {format_address(listening)}  {names}; Ctrl-C ends it"
         run_server(app, listening, "" if args.quiet else ready_line)
+
+
+def _read_address(args: argparse.Namespace, hosting: Hosting | None, keys: tuple[str, ...]) -> ListenAddress:
+    if hosting:  # reached through the platform alone, which says who may ask
+        return ListenAddress(host="0.0.0.0", port=hosting.port, without_key=True)
+    return ListenAddress(
+        host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, without_key=args.no_key
+    )
 
 
 def _import_http_stack() -> None:
@@ -216,7 +225,9 @@ def _read_limits(args: argparse.Namespace) -> Limits:
     )
 
 
-def _build_service(args: argparse.Namespace, log: AccessLog, *, keyed: bool) -> PredictionService:
+def _build_service(
+    args: argparse.Namespace, log: AccessLog, hosting: Hosting | None, *, keyed: bool
+) -> PredictionService:
     from headstart.runtime.usage_log import UsageCounter
     from headstart.serving.inference.model_registry import ModelRegistry, open_model, parse_model_names
     from headstart.serving.inference.prediction_service import PredictionService
@@ -224,7 +235,8 @@ def _build_service(args: argparse.Namespace, log: AccessLog, *, keyed: bool) -> 
     from headstart.serving.request_limits import Load
 
     limits = _read_limits(args)
-    models = {name: open_model(name, folder) for name, folder in parse_model_names(args.runs).items()}
+    folders = {"model": hosting.model} if hosting else parse_model_names(args.runs)
+    models = {name: open_model(name, folder) for name, folder in folders.items()}
     load = Load(limits)
     metrics, pool = Metrics(load), ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
     registry = ModelRegistry(models=models, pool=pool, load=load, metrics=metrics, log=log, usage=args.usage)

@@ -21,8 +21,8 @@ class Serve:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN and the options."""
         add = parser.add_argument
-        help_text = "a run folder, or the model folder in it; NAME=RUN gives it a name"
-        add("runs", metavar="RUN", nargs="+", type=parse_name, help=help_text)
+        help_text = "a run folder, or the model folder in it; NAME=RUN gives it a name; in an endpoint of a cloud none"
+        add("runs", metavar="RUN", nargs="*", type=parse_name, help=help_text)
         add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
         add("--port", type=parse_whole_number, default=8000, help="port; 0 takes a free one (default: 8000)")
         help_text = "one more host name under which it may be called; may be repeated"

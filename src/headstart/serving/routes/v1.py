@@ -29,7 +29,7 @@ def make_direct_routes(service: PredictionService) -> dict[str, Callable[[Reques
     """The busiest route, for the middleware to answer without a router."""
 
     async def predict(request: Request) -> Response:
-        return await _answer_request(service, request, service.require_model(request))
+        return await answer_request(service, request, service.require_model(request))
 
     return {"/v1/predict": predict}
 
@@ -38,12 +38,12 @@ def _add_answer_routes(router: APIRouter, service: PredictionService) -> None:
     @router.post("/v1/predict", **openapi_schemas.PREDICT)
     async def predict(request: Request) -> Response:
         """Answer for pictures with the first model, or the one of `?model=`."""
-        return await _answer_request(service, request, service.require_model(request))
+        return await answer_request(service, request, service.require_model(request))
 
     @router.post("/v1/models/{name}/predict", **openapi_schemas.PREDICT_NAMED)
     async def predict_with(request: Request, name: str) -> Response:
         """Answer for pictures with a model."""
-        return await _answer_request(service, request, service.require_model(request, name))
+        return await answer_request(service, request, service.require_model(request, name))
 
     turn = asyncio.Semaphore(1)
 
@@ -61,7 +61,8 @@ def _add_answer_routes(router: APIRouter, service: PredictionService) -> None:
             return response_rows.make_json_response(explanation)
 
 
-async def _answer_request(service: PredictionService, request: Request, served: ServedModel) -> Response:
+async def answer_request(service: PredictionService, request: Request, served: ServedModel) -> Response:
+    """Answer for the pictures of a request's body; raises `Refusal`."""
     async with service.read_body(request) as body:
         add_log_facts(request, bytes=len(body))
         uploads = await request_bodies.read_pictures(request, body, service.limits)
