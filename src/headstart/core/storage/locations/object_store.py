@@ -44,6 +44,9 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _ASKS_MACHINE = re.compile(
     r"169\.254\.169\.254|metadata\.google|/latest/|redential"
 )  # a cloud's own for its credentials
+_OTHER_REGION = re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint")
+_WRONG_KEYS = re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|TokenRefreshRequired")
+_REGION = re.compile(r"<Region>([\w-]+)</Region>")
 _STREAMED = 1_000_000  # bytes from which an object is looked at before all of it is there
 _SPARE = 200_000_000  # bytes of the disk that are left free
 _AGAIN = "the same command goes on: what was read comes from the cache"
@@ -53,8 +56,8 @@ _fetched: dict[str, str] = {}  # address -> file
 _fetching = threading.Lock()
 
 
-def require_address(address: str) -> str:
-    """An address without a slash at its end.
+def require_address(address: str, where: str = "DATA") -> str:
+    """An address without a slash at its end; `where` is the option that gives it.
 
     Raises:
         UsageError: It is of no known kind, or holds a password or a query, which would end up in files.
@@ -64,16 +67,16 @@ def require_address(address: str) -> str:
     shown = f"{scheme}://{place.rpartition('@')[2].partition('?')[0]}"
     if scheme not in _SCHEMES:
         hint = ", ".join(f"{name}://" for name in _SCHEMES[:-1])
-        raise UsageError(f"`{format_printable(shown)}` is no address that is read", where="DATA", hint=hint)
+        raise UsageError(f"`{format_printable(shown)}` is no address that is read", where=where, hint=hint)
     if "@" in place.partition("/")[0] or "?" in place:
         problem = f"`{format_printable(shown)}` was given with a key or a query in it"
-        raise UsageError(problem, where="DATA", hint=_format_credentials(scheme))
+        raise UsageError(problem, where=where, hint=format_credentials(scheme))
     if scheme == "http" and urlsplit(address).hostname not in _THIS_MACHINE:
-        raise UsageError(f"`{format_printable(shown)}` can be changed on its way", where="DATA", hint="use https://")
+        raise UsageError(f"`{format_printable(shown)}` can be changed on its way", where=where, hint="use https://")
     address = address.rstrip("/")
     if not place.strip("/"):
-        raise UsageError(f"`{format_printable(shown)}` names no bucket", where="DATA", hint=f"{scheme}://BUCKET/FOLDER")
-    _open_store(*_split_address(address))
+        raise UsageError(f"`{format_printable(shown)}` names no bucket", where=where, hint=f"{scheme}://BUCKET/FOLDER")
+    open_store(*split_address(address))
     return address
 
 
@@ -86,10 +89,10 @@ def list_objects(root: str) -> FolderListing:
     """
     import obstore
 
-    base, prefix = _split_address(root)
+    base, prefix = split_address(root)
     sizes, keys = dict[str, int](), dict[str, bytes]()
     try:
-        for part in obstore.list(_open_store(base, prefix), prefix=prefix or None, chunk_size=1000):
+        for part in obstore.list(open_store(base, prefix), prefix=prefix or None, chunk_size=1000):
             for facts in part:
                 name = facts["path"][len(prefix) :].lstrip("/")
                 if name:
@@ -177,13 +180,14 @@ def _fetch(address: str) -> str:
         raise _make_permission_error(address) from err
 
 
-def _split_address(address: str) -> tuple[str, str]:
+def split_address(address: str) -> tuple[str, str]:
+    """`s3://bucket` and the path in it."""
     scheme, _, place = address.partition("://")
     host, _, path = place.partition("/")
     return f"{scheme}://{host}", path
 
 
-def _open_store(base: str, path: str) -> Any:
+def open_store(base: str, path: str) -> Any:
     """The store behind `s3://bucket`, as the environment says."""
     scheme = base.partition("://")[0]
     endpoint = next((value for name in _ENDPOINTS.get(scheme, ()) if (value := os.environ.get(name))), "")
@@ -209,8 +213,9 @@ def _make_store(base: str, endpoint: str) -> Any:
         "allow_http": (endpoint or base).startswith("http://"),  # which somebody wrote
     }
     retries = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=60), "backoff": _BACKOFF}
+    checked = {"checksum_algorithm": "SHA256"} if base.startswith("s3:") else {}  # of what is written, on its way
     try:
-        return make_store(base, client_options=options, retry_config=retries)
+        return make_store(base, client_options=options, retry_config=retries, **checked)
     except Exception:
         raise _make_credentials_error(base) from None
 
@@ -218,8 +223,8 @@ def _make_store(base: str, endpoint: str) -> Any:
 def _start_download(address: str) -> tuple[Iterator[bytes], int]:
     import obstore
 
-    base, path = _split_address(address)
-    answer = obstore.get(_open_store(base, path), path)
+    base, path = split_address(address)
+    answer = obstore.get(open_store(base, path), path)
     size_bytes = answer.meta["size"]
     if size_bytes < _STREAMED:
         return iter([bytes(answer.bytes())]), size_bytes
@@ -229,9 +234,9 @@ def _start_download(address: str) -> tuple[Iterator[bytes], int]:
 def _ask_key(address: str) -> bytes:
     import obstore
 
-    base, path = _split_address(address)
+    base, path = split_address(address)
     with _translating(address):
-        return _make_key(base, path, obstore.head(_open_store(base, path), path))
+        return _make_key(base, path, obstore.head(open_store(base, path), path))
 
 
 def _make_key(root: str, name: str, facts: Any) -> bytes:
@@ -289,16 +294,16 @@ def _translating(address: str) -> Iterator[None]:
 
 
 def _raise_reading_error(err: Exception, address: str) -> NoReturn:
-    kind = _find_kind(err)
+    kind = find_error_kind(err)
     if kind == "missing":
         raise FileNotFoundError("the object is not there") from None
     if kind == "permission":
         raise PermissionError("reading it is not permitted") from None
-    raise _make_store_error(kind, err, address, f"`{format_printable(address)}` cannot be read") from None
+    raise make_store_error(kind, err, address, f"`{format_printable(address)}` cannot be read") from None
 
 
 def _raise_listing_error(err: Exception, root: str) -> NoReturn:
-    kind, shown = _find_kind(err), format_printable(root)
+    kind, shown = find_error_kind(err), format_printable(root)
     if isinstance(err, DataError | SetupError):
         raise err
     if kind == "missing":
@@ -306,12 +311,16 @@ def _raise_listing_error(err: Exception, root: str) -> NoReturn:
         raise DataError(f"there is no `{shown}`", where=shown, hint=hint) from None
     if kind == "permission":
         raise _make_permission_error(root) from None
-    raise _make_store_error(kind, err, root, f"`{shown}` cannot be listed") from None
+    raise make_store_error(kind, err, root, f"`{shown}` cannot be listed") from None
 
 
-def _find_kind(err: Exception) -> str:
+def find_error_kind(err: Exception) -> str:
     """What an error of obstore means: `missing`, `permission`, `throttling`, `region`, `credentials` or `network`."""
     text = str(err)
+    if _OTHER_REGION.search(text):
+        return "region"
+    if _WRONG_KEYS.search(text):
+        return "keys"
     status = match[1] if (match := re.search(r"status code: (\d{3})", text)) else ""
     by_status = {"404": "missing", "401": "permission", "403": "permission", "429": "throttling", "503": "throttling"}
     if isinstance(err, FileNotFoundError):
@@ -323,8 +332,9 @@ def _find_kind(err: Exception) -> str:
     return by_status.get(status, "region" if status == "301" else "refusal" if status else "network")
 
 
-def _make_store_error(kind: str, err: Exception, address: str, problem: str) -> SetupError:
-    base, shown = _split_address(address)[0], format_printable(address)
+def make_store_error(kind: str, err: Exception, address: str, problem: str) -> SetupError:
+    """The error of a kind that `find_error_kind` gives, with what to do."""
+    base, shown = split_address(address)[0], format_printable(address)
     if kind == "credentials":
         return _make_credentials_error(base)
     if kind == "throttling":
@@ -332,7 +342,10 @@ def _make_store_error(kind: str, err: Exception, address: str, problem: str) -> 
     elif base.startswith("http") and kind == "refusal":
         hint = "only a server that speaks WebDAV lists its files: name a table or an archive there"
     elif kind == "region":
-        problem, hint = f"{problem}: the bucket lies in another region", "set AWS_REGION"
+        region = match[1] if (match := _REGION.search(str(err))) else "…"
+        problem, hint = f"{problem}: the bucket lies in another region", f"set AWS_REGION={region}"
+    elif kind == "keys":
+        problem, hint = f"{problem}: its credentials are wrong or too old", format_credentials(base)
     elif kind == "refusal":
         status = re.search(r"status code: (\d{3}[\w ]*)", str(err))
         problem, hint = f"{problem}: {base} answers {status[1].strip() if status else 'an error'}", _AGAIN
@@ -343,14 +356,15 @@ def _make_store_error(kind: str, err: Exception, address: str, problem: str) -> 
 
 
 def _make_permission_error(address: str) -> SetupError:
-    base, shown = _split_address(address)[0], format_printable(address)
-    return SetupError(f"reading `{shown}` is not permitted", where=shown, hint=_format_credentials(base))
+    base, shown = split_address(address)[0], format_printable(address)
+    return SetupError(f"reading `{shown}` is not permitted", where=shown, hint=format_credentials(base))
 
 
 def _make_credentials_error(base: str) -> SetupError:
-    return SetupError(f"there are no credentials for {base}", where=base, hint=_format_credentials(base))
+    return SetupError(f"there are no credentials for {base}", where=base, hint=format_credentials(base))
 
 
-def _format_credentials(base: str) -> str:
+def format_credentials(base: str) -> str:
+    """What to set so that a bucket may be used."""
     variables = _CREDENTIALS.get(base.partition("://")[0])
     return f"set the environment variables {variables}" if variables else "give an address that needs no credentials"
