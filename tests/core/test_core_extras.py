@@ -1,12 +1,13 @@
 """What belongs to which extra: the table agrees with the package, and what is missing is told in one sentence."""
 
+import functools
 import json
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import files, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_table_has_the_packages_of_the_project():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    made_by = packages_distributions()
     for extra, names in extras.EXTRAS.items():
         everywhere = [text for text in declared[extra] if ";" not in text]  # the others are for some systems alone
         wanted = {re.match(r"[\w.-]+", text)[0].lower() for text in everywhere}
-        assert {made_by[name][0].lower().replace("_", "-") for name in names} == wanted, extra
+        assert {find_distribution(name) for name in names} == wanted, extra
     assert extras.EXTRAS.keys() == declared.keys()
+
+
+@functools.cache
+def find_distribution(name):
+    """What installs `name`; of a package like `google`, that several share, the one with the part that is named."""
+    owners, path = packages_distributions()[name.partition(".")[0]], f"{name.replace('.', '/')}/__init__.py"
+    named = [owner for owner in owners if "." in name and path in {str(file) for file in files(owner)}]
+    return (named or owners)[0].lower().replace("_", "-")
 
 
 def test_what_is_all_there_passes():
@@ -88,6 +96,14 @@ def test_an_import_that_fails_deep_down_is_told_by_its_extra(monkeypatch, capsys
     told = capsys.readouterr().err
     assert "error: this needs `jinja2` of the extra `fit`, which is not installed" in told
     assert f"hint: {extras.format_install_command('fit')}" in told
+
+
+def test_a_part_of_a_shared_package_is_told_by_its_extra(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    for name in ("google.auth", "google.auth.transport"):
+        fact = extras.find_missing_extra(ImportError("not there", name=name))
+        assert fact.what == "this needs `google.auth` of the extra `gcp`, which is not installed"
+    assert extras.find_missing_extra(ImportError("not there", name="google.protobuf")) is None
 
 
 def test_any_other_failed_import_is_no_matter_of_extras():

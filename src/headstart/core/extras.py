@@ -86,9 +86,10 @@ def require_extra(extra: str, what: str) -> None:
 
 def find_missing_extra(err: ImportError) -> SetupError | None:
     """The fact behind a failed import: a package of an extra that is not installed; None for any other failure."""
-    name = (err.name or "").partition(".")[0]
+    package = err.name or ""
     for extra, names in EXTRAS.items():
-        if name in names and not _is_installed(name):
+        name = next((name for name in names if f"{package}.".startswith(f"{name}.")), "")
+        if name and not _is_installed(name):
             what = f"this needs `{name}` of the extra `{extra}`, which is not installed"
             return SetupError(what, hint=format_install_command(extra))
     return None
@@ -97,5 +98,5 @@ def find_missing_extra(err: ImportError) -> SetupError | None:
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ValueError:  # something has shut it out
+    except (ValueError, ModuleNotFoundError):  # something has shut it out, or what it would be a part of is not there
         return False
