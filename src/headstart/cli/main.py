@@ -2,7 +2,7 @@
 
 Of the commands only the chosen one is imported. Exit codes: 0 done, 1 a gate failed, 2 usage, 3 data, set-up or
 nothing to do, 70 a bug of headstart (its traceback is saved to a file), 130 interrupted, 141 the reader of the output
-went away (as for any other tool at the head of a pipe).
+went away (as for any other tool at the head of a pipe), 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _close_stdout()
     except HeadstartError as err:
         return _report_error(err, err.exit_code, arguments)
+    except SystemExit as end:  # SIGTERM, as `headstart.core.run.termination` raises it
+        return _report_error(
+            HeadstartError(f"stopped by SIGTERM; {_format_kept(arguments)}"), int(end.code or 0), arguments
+        )
     except KeyboardInterrupt:
         return _report_error(HeadstartError(f"interrupted; {_format_kept(arguments)}"), INTERRUPTED, arguments)
     except Exception as err:  # the one place that may: it is told, and its traceback is kept

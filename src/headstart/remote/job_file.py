@@ -23,7 +23,7 @@ from headstart.core.storage.files import write_text
 NAME = "job.toml"
 _TABLES = ("job", "remote", "target")
 _NUMBERS = ("max_usd", "max_hours", "usd_per_hour")
-_REMOTE = ("target", "name", *_NUMBERS, "versions", "inputs")
+_REMOTE = ("target", "name", "run", *_NUMBERS, "versions", "inputs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class JobFile:
     job: Job
     target: str = ""
     name: str = ""
+    run: str = ""  # folder or address that survives the machine, for the run; where empty, that of the platform
     max_usd: float | None = None
     max_hours: float | None = None
     usd_per_hour: float | None = None  # of the machine that runs it: turns `max_usd` into time
@@ -75,6 +76,9 @@ def read_job_file(path: Path) -> JobFile:
     if not isinstance(remote, dict) or not isinstance(options, dict):
         raise UsageError("[remote] and [target] are tables", where=str(path))
     _require_known(remote, _REMOTE, path)
+    for name in ("versions", "inputs"):
+        if not isinstance(remote.get(name, {}), dict):
+            raise UsageError(f"[remote.{name}] is a table", where=str(path))
     for name in _NUMBERS:
         if name in remote and (isinstance(remote[name], bool) or not _is_positive(remote[name])):
             raise UsageError(f"{name} `{remote[name]}` is not a number above zero", where=str(path))

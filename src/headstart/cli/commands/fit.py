@@ -35,6 +35,7 @@ class Fit:
     def __call__(self, args: argparse.Namespace) -> int:
         """Fit, or with `--dry-run` plan."""
         from headstart.api import commands
+        from headstart.core.run.termination import stop_orderly
 
         data, settings = options.read_request(args)
         console = options.make_console(args)
@@ -42,7 +43,8 @@ class Fit:
             plan = commands.plan(data, out=args.out, console=console, **settings)
             console.print_result(format_plan(plan), plan)
             return 0
-        run = commands.fit(data, out=args.out, console=console, again=args.again, **settings)
+        with stop_orderly():
+            run = commands.fit(data, out=args.out, console=console, again=args.again, **settings)
         console.print_result(run.format_text(), run.summary())
         return INTERRUPTED if run.cut_short else 0
 

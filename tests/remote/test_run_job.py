@@ -1,0 +1,130 @@
+"""A job file run as a target runs it: the same files, after SIGTERM too; limits, versions and inputs."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from command_line import call, differing, start
+from drawn_pictures import write_colours
+from headstart.core.console import Console
+from headstart.core.errors import GateFailed, SetupError, UsageError
+from headstart.core.job import make_job
+from headstart.core.run import termination
+from headstart.remote import code_package, job_file, platforms, run_job
+
+LITE0 = "bundled:efficientnet_lite0"
+
+
+def write_plain_job(folder: Path, **remote) -> Path:
+    job = make_job(data=str(folder / "colours"), backbones=LITE0, budget="10m")
+    job_file.write_job_file(job_file.JobFile(job=job, **remote), folder / "job.toml")
+    return folder / "job.toml"
+
+
+@pytest.mark.medium
+def test_a_job_stopped_by_sigterm_and_run_again_gives_the_files_of_an_unbroken_fit(tmp_path, shared_store):
+    write_colours(tmp_path / "colours", count=10)
+    job = write_plain_job(tmp_path, name="colours-1", versions=code_package.describe_versions())
+    call("fit", tmp_path / "colours", "--backbones", LITE0, "--budget", "10m", "--out", tmp_path / "local", light=False)
+    process = start("run", job, "--out", tmp_path / "run", light=False)
+    while not (tmp_path / "run" / "decisions.jsonl").is_file():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == termination.TERMINATED, stderr
+    assert "stopped by SIGTERM; what is done is kept" in stderr
+    assert not (tmp_path / "run" / "report.html").exists() and not (tmp_path / "run" / ".owner.json").exists()
+    stdout, _ = call("run", job, "--out", tmp_path / "run", "--json", light=False)
+    assert json.loads(stdout)["run"].endswith("run")
+    assert differing(tmp_path / "local", tmp_path / "run") == []
+
+
+def test_a_limit_ends_the_block_and_time_counts_over_all_starts(tmp_path):
+    content = job_file.JobFile(job=make_job(data="x"), max_usd=0.5, usd_per_hour=600.0, max_hours=1.0)
+    place = str(tmp_path / "run")
+    words = r"--max-usd 0.5 at 600 USD an hour.*state is kept"
+    with pytest.raises(GateFailed, match=words), run_job._keep_limits(content, place, time.time() - 2.6, Console()):
+        time.sleep(30)
+    assert 2.9 < json.loads((tmp_path / "run.spent.json").read_text())["seconds"] < 5
+    with pytest.raises(GateFailed), run_job._keep_limits(content, place, time.time(), Console()):
+        raise AssertionError("a job whose limit is used up was started")
+
+
+def test_code_that_does_not_return_is_ended_hard(tmp_path):
+    code = (  # what winds up takes longer than it may
+        "import threading\nfrom headstart.core.run.termination import stop_orderly\n"
+        "with stop_orderly(grace_s=0.3):\n    print('ready', flush=True)\n"
+        "    try:\n        threading.Event().wait(60)\n    finally:\n        threading.Event().wait(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == termination.TERMINATED
+    process.stdout.close()
+
+
+def test_other_versions_than_the_submitters_are_named_with_both_sides():
+    versions = code_package.describe_versions()
+    run_job.require_same_versions(versions)
+    with pytest.raises(SetupError, match=rf"numpy {versions['numpy']} here, 1\.0 there; jax missing here, 0\.4 there"):
+        run_job.require_same_versions(versions | {"numpy": "1.0", "jax": "0.4"})
+
+
+def test_the_platform_is_known_by_its_own_variables(tmp_path):
+    sagemaker = platforms.find_platform({"TRAINING_JOB_NAME": "a"}, tmp_path)
+    assert (sagemaker.name, sagemaker.data) == ("SageMaker", "/opt/ml/input/data/inputs")
+    assert sagemaker.run == "/opt/ml/checkpoints/run" and sagemaker.output == Path("/opt/ml/model")
+    vertex = platforms.find_platform({"CLOUD_ML_JOB_ID": "1", "AIP_CHECKPOINT_DIR": "gs://b/o/checkpoints/"}, tmp_path)
+    assert (vertex.name, vertex.run) == ("Vertex AI", "gs://b/o/checkpoints/run")
+    with pytest.raises(SetupError, match="AIP_CHECKPOINT_DIR is not set"):
+        platforms.find_platform({"CLOUD_ML_JOB_ID": "1"}, tmp_path)
+    assert platforms.find_platform({"RAY_JOB_ID": "1"}, tmp_path).name == "Ray"
+    assert platforms.find_platform({}, tmp_path).name == "this machine"
+
+
+def test_a_package_holds_what_the_other_side_needs(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "costs.csv").write_text("x")
+    job = make_job(data=str(tmp_path / "photos"), costs=str(tmp_path / "costs.csv"), test_of="s3://bucket/run")
+    shipped, inputs, uploads = code_package.place_inputs(job)
+    assert inputs == {"data": "data/photos", "costs": "costs/costs.csv"}
+    assert uploads == {"data/photos": tmp_path / "photos", "costs/costs.csv": tmp_path / "costs.csv"}
+    content = job_file.JobFile(job=shipped, name="one", inputs=inputs, options={"bucket": "b"}, max_hours=2.0)
+    packages = [code_package.build_code_package(tmp_path / name, content) for name in ("first", "second")]
+    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in packages)
+    assert first == second and {"job.toml", "requirements.txt", "start.sh"} < set(first)
+    assert job_file.read_job_file(packages[0] / "job.toml") == content
+    with zipfile.ZipFile(next(packages[0].glob("*.whl"))) as wheel:
+        assert {"headstart/core/job.py", "headstart/reporting/templates/audit.html"} <= set(wheel.namelist())
+    pins = (packages[0] / "requirements.txt").read_text().splitlines()
+    assert all("==" in pin for pin in pins) and not any(pin.startswith("headstart=") for pin in pins)
+    assert subprocess.run(["bash", "-n", packages[0] / "start.sh"]).returncode == 0
+    platform = platforms.Platform(name="here", data=str(tmp_path / "none"), run="")
+    with pytest.raises(SetupError, match="should have travelled with the job"):
+        run_job.locate_inputs(content, platform)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[job", "is not TOML"),
+        ("[job]\ndata = 'x'\n[remot]\n", "`remot` is no key of a job file"),
+        ("[job]\ndata = 'x'\n[remote]\nmax_usd = -1\n", "max_usd `-1` is not a number above zero"),
+        ("[job]\ndata = 'x'\nseeds = 1\n", "seeds"),
+        ("[job]\ndata = 'x'\n[remote]\nversions = 3\n", "versions"),
+        ("remote = 1\n[job]\ndata = 'x'\n", "are tables"),
+    ],
+)
+def test_a_wrong_job_file_is_refused(tmp_path, text, problem):
+    (tmp_path / "job.toml").write_text(text)
+    with pytest.raises(UsageError, match=problem):
+        job_file.read_job_file(tmp_path / "job.toml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        job_file.read_job_file(tmp_path / "none.toml")
