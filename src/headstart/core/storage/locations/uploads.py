@@ -179,6 +179,17 @@ def download_folder(address: str, folder: Path, console: Console) -> int:
         return sum(_run_in_flight(lambda name: fetch_object(address, name, there[name], folder, progress), there))
 
 
+def download_file(address: str, folder: Path, name: str) -> None:
+    """Bring an object into a folder under a name; raises DataError where it is not there, or is damaged."""
+    path = _require_inside(folder, name, address)
+    for _ in range(2):
+        if _get_file(address, path):
+            return
+    shown = format_printable(address)
+    hint = "remove it there and run the command that wrote it again"
+    raise DataError(f"the object `{shown}` is damaged: it has another SHA-256", where=shown, hint=hint)
+
+
 def fetch_object(address: str, name: str, facts: ObjectFacts, folder: Path, progress: Progress) -> int:
     """Bring one listed object into a folder, under its name below the address, unless an equal file is there."""
     path = _require_inside(folder, name, address)
@@ -188,15 +199,9 @@ def fetch_object(address: str, name: str, facts: ObjectFacts, folder: Path, prog
     if facts.size_bytes > count_free_bytes(folder):
         problem = f"`{format_printable(f'{address}/{name}')}` has {format_bytes(facts.size_bytes)}"
         raise SetupError(f"{problem}, more than the disk has room for", where=str(folder), hint="use a larger disk")
-    for attempt in range(2):
-        if _get_file(f"{address}/{name}", path):
-            progress.count_done(facts.size_bytes)
-            return facts.size_bytes
-        if attempt:
-            shown = format_printable(f"{address}/{name}")
-            hint = "remove it there and run the command that wrote it again"
-            raise DataError(f"the object `{shown}` is damaged: it has another SHA-256", where=shown, hint=hint)
-    raise AssertionError
+    download_file(f"{address}/{name}", folder, name)
+    progress.count_done(facts.size_bytes)
+    return facts.size_bytes
 
 
 def delete_below(address: str) -> int:
