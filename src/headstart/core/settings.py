@@ -20,6 +20,7 @@ class Setting:
 
 SETTINGS = (
     Setting("HEADSTART_CACHE", "Folder of the content-addressed cache.", "the platform's cache folder"),
+    Setting("HEADSTART_STATE", "Folder of the records of submitted jobs.", "the platform's state folder"),
     Setting(
         "HEADSTART_WEIGHTS_MIRROR",
         "Folder or http(s) address that holds weight files under their official names.",
@@ -57,6 +58,16 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+
+
+def state_folder() -> Path:
+    """Where the records of submitted jobs lie."""
+    chosen = read_setting("HEADSTART_STATE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("headstart", appauthor=False))
 
 
 def count_threads() -> int:

@@ -1,0 +1,240 @@
+"""From a job and a target to a submitted job: everything that is wrong is told at once, before anything is started."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.core import extras, registry
+from headstart.core import job as jobs
+from headstart.core.console import Console
+from headstart.core.errors import DataError, Problem, SetupError, UsageError, format_nearest, make_error
+from headstart.core.job import Job
+from headstart.core.storage.files import make_portable_name
+from headstart.core.storage.locations.names import resolve_location
+from headstart.remote.code_package import describe_versions, list_inputs, place_inputs
+from headstart.remote.job_file import JobFile, require_job_name, write_job_file
+from headstart.remote.job_records import JobRecord, has_record, save_record
+from headstart.remote.target import CostEstimate, JobRequest, Target
+
+
+def find_target(name: str) -> Target:
+    """The target of a name.
+
+    Raises:
+        UsageError: There is none.
+        SetupError: Its extra is not installed.
+    """
+    if name not in registry.list_plugins("targets"):
+        names = registry.list_plugins("targets")
+        hint = format_nearest(name, names) or f"known: {', '.join(names)}"
+        raise UsageError(f"there is no target `{name}`", where="--on", hint=hint)
+    target: Target = registry.load_plugin("targets", name)
+    if target.extra:
+        extras.require_extra(target.extra, f"running on {name}")
+    return target
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts as a mapping; raises UsageError."""
+    values = dict[str, str]()
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise UsageError(f"`{text}` is not NAME=VALUE", where="--on-option", hint="--on-option bucket=my-bucket")
+        if name in values:
+            raise UsageError(f"`{name}` is there twice", where="--on-option")
+        values[name] = value
+    return values
+
+
+def make_request(
+    target: Target,
+    job: Job,
+    *,
+    options: Mapping[str, str],
+    name: str = "",
+    max_usd: float | None = None,
+    max_hours: float | None = None,
+    spot: bool = False,
+    out: Path | None = None,
+) -> JobRequest:
+    """A request whose form is right.
+
+    Raises:
+        UsageError: An option is unknown or missing, a limit or the name is wrong, or the job is; all at once.
+    """
+    name = name or _make_name(job)
+    problems = [*_find_option_problems(target, options), *jobs.find_problems(job), *_find_path_problems(job)]
+    for flag, limit in (("--max-usd", max_usd), ("--max-hours", max_hours)):
+        if limit is not None and not 0 < limit < float("inf"):
+            problems.append(Problem(flag, f"`{limit:g}` is not above zero"))
+    try:
+        require_job_name(name)
+    except UsageError as err:
+        problems.append(Problem("--name", err.what, err.hint or ""))
+    if has_record(name):
+        hint = f"name it otherwise with --name; headstart jobs status {name} shows the one that is there"
+        problems.append(Problem("--name", f"a job named `{name}` was submitted before", hint))
+    if problems:
+        raise make_error(problems)
+    values = {option.name: option.default for option in target.options} | dict(options)
+    limits: dict[str, Any] = {"max_usd": max_usd, "max_hours": max_hours}
+    return JobRequest(name=name, job=job, options=values, spot=spot, out=out, **limits)
+
+
+def estimate_job(target: Target, request: JobRequest) -> CostEstimate:
+    """What a job will take.
+
+    Raises:
+        HeadstartError: The target refuses the request, or `--max-usd` is set where no price is known; all at once.
+    """
+    problems = list(target.find_problems(request))
+    if problems:
+        raise make_error(problems)
+    estimate = target.estimate(request)
+    if request.max_usd is not None and estimate.usd_per_hour is None:
+        what = f"target `{target.name}` knows no price, so --max-usd cannot be kept"
+        raise UsageError(what, where="--max-usd", hint="use --max-hours, or give the price as the target's options say")
+    return estimate
+
+
+def submit_job(target: Target, request: JobRequest, console: Console) -> JobRecord:
+    """Start a job, and note it for `headstart jobs`.
+
+    Raises:
+        HeadstartError: The target refuses the request, or could not start it; then nothing of it is left, or the error
+            lists what is.
+    """
+    estimate_job(target, request)
+    state = target.submit(request, console)
+    out = str((request.out or Path("runs") / request.name).absolute())
+    record = JobRecord(
+        name=request.name, target=target.name, state=state, submitted=time.time(), data=request.job.data, out=out
+    )
+    try:
+        save_record(record, console)
+    except BaseException:  # what nobody could find again is not left running
+        target.cancel(state)
+        raise
+    return record
+
+
+def make_estimate(
+    request: JobRequest, *, overhead_s: float, usd_per_hour: float | None, assumptions: Sequence[str]
+) -> CostEstimate:
+    """An estimate as targets make it: the budget and what the platform needs before and after, at most the limits."""
+    seconds = request.job.budget_s + overhead_s
+    words = [f"{request.job.budget} of --budget and {overhead_s:.0f} s for start, installation and transfer"]
+    if request.max_hours is not None:
+        seconds = min(seconds, request.max_hours * 3600)
+    usd = None if usd_per_hour is None else seconds / 3600 * usd_per_hour
+    if usd is not None and request.max_usd is not None:
+        usd = min(usd, request.max_usd)
+    return CostEstimate(
+        seconds=seconds,
+        usd=usd,
+        upload_bytes=count_upload_bytes(request.job),
+        assumptions=(*words, *assumptions),
+        usd_per_hour=usd_per_hour,
+    )
+
+
+def count_upload_bytes(job: Job) -> int:
+    """Bytes of the files that must travel with a job."""
+    paths = place_inputs(job)[2].values()
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,))]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def make_job_file(
+    request: JobRequest, *, run: str = "", inputs_address: str = "", usd_per_hour: float | None = None
+) -> tuple[JobFile, dict[str, Path]]:
+    """The job file that travels, and what else must: path below the inputs -> file or folder here.
+
+    Args:
+        request: The job.
+        run: Address or folder that survives the machine, where the platform gives none.
+        inputs_address: Where the inputs will lie, where the platform brings them to no folder by itself.
+        usd_per_hour: Of the machine; needed for `max_usd`.
+    """
+    job, inputs, uploads = place_inputs(request.job)
+    if inputs_address:
+        inputs = {name: f"{inputs_address.rstrip('/')}/{place}" for name, place in inputs.items()}
+    content = JobFile(
+        job=job,
+        name=request.name,
+        run=run,
+        max_usd=request.max_usd,
+        max_hours=request.max_hours,
+        usd_per_hour=usd_per_hour,
+        versions=describe_versions(),
+        inputs=inputs,
+        options=request.options,
+    )
+    return content, uploads
+
+
+def write_request(target: Target, request: JobRequest, path: Path) -> None:
+    """Write the job file of a request as its user would: paths of this machine, for `headstart run` and `fit --on`."""
+    content = JobFile(
+        job=request.job,
+        target=target.name,
+        name=request.name,
+        max_usd=request.max_usd,
+        max_hours=request.max_hours,
+        options=request.options,
+    )
+    write_job_file(content, path)
+
+
+def _make_name(job: Job) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", make_portable_name(Path(resolve_location(job.data)).name).lower()).strip("-")
+    return f"{stem[:40].strip('-') or 'job'}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+
+
+def _find_option_problems(target: Target, options: Mapping[str, str]) -> list[Problem]:
+    names = [option.name for option in target.options]
+    problems = []
+    for name in options:
+        if name not in names:
+            hint = format_nearest(name, names) or f"known: {', '.join(names) or 'none'}"
+            problems.append(Problem("--on-option", f"target `{target.name}` has no option `{name}`", hint))
+    for option in target.options:
+        if option.required and not options.get(option.name):
+            hint = f"--on-option {option.name}=…: {option.help}"
+            problems.append(Problem("--on-option", f"target `{target.name}` needs the option `{option.name}`", hint))
+    return problems
+
+
+def _find_path_problems(job: Job) -> list[Problem]:
+    absent = [(name, path) for name, path in list_inputs(job).items() if not path.exists()]
+    return [
+        Problem("DATA" if name == "data" else jobs.format_flag(name), f"there is no `{path}`", "", DataError)
+        for name, path in absent
+    ]
+
+
+def explain_exit_code(code: int) -> str:
+    """What an exit code of a job's container means, for the reason of a failure."""
+    words = {
+        1: "a limit was reached; its state is kept",
+        2: "the job is wrong",
+        3: "its data, the set-up or the disk stand in the way; the log names it",
+        70: "a bug of headstart; the log names the file",
+        137: "it was killed, most often because the memory was used up: choose a machine with more",
+        143: "it was stopped by SIGTERM; its state is kept",
+    }
+    return f"exit code {code}: {words.get(code, 'the log tells more')}"
+
+
+def list_leftovers(error: Exception, leftovers: Sequence[str]) -> SetupError:
+    """The error of a failed submit with what could not be removed."""
+    what = getattr(error, "what", str(error))
+    hint = (
+        f"remove it by hand, it may cost money: {', '.join(leftovers)}" if leftovers else getattr(error, "hint", None)
+    )
+    return SetupError(what, where=getattr(error, "where", None), hint=hint)
