@@ -27,7 +27,7 @@ from object_servers import serve_google
 
 PROJECT, NUMBER, REGION, BUCKET = "shop-project", "1234567890", "us-central1", "shop"
 REGIONS = ("us-central1", "europe-west4")
-MACHINES = ("n1-standard-4", "n1-standard-8", "n1-standard-16", "g2-standard-8")
+MACHINES = ("n1-standard-2", "n1-standard-4", "n1-standard-8", "n1-standard-16", "g2-standard-8")
 ACCELERATORS = ("NVIDIA_TESLA_T4", "NVIDIA_L4")
 STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 STATUS |= {409: "ALREADY_EXISTS", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
@@ -255,6 +255,18 @@ def _get_endpoint(service, *, project, place, identity, query, body):
     return _find(service.endpoints, identity, "Endpoint").describe()
 
 
+def _list_endpoints(service, *, project, place, query, body):
+    wanted = re.search(r'display_name="([^"]*)"', query["filter"])[1]
+    named = [endpoint.describe() for endpoint in service.endpoints.values() if endpoint.body["displayName"] == wanted]
+    return {"endpoints": named} if named else {}
+
+
+def _list_models(service, *, project, place, query, body):
+    wanted = re.search(r'display_name="([^"]*)"', query["filter"])[1]
+    named = [model for model in service.models.values() if model["displayName"] == wanted]
+    return {"models": named} if named else {}
+
+
 def _deploy(service, *, project, place, identity, query, body):
     service.require_permission("aiplatform.endpoints.deploy")
     endpoint, model = _find(service.endpoints, identity, "Endpoint"), body["deployedModel"]["model"]
@@ -336,6 +348,8 @@ _ROUTES = (
     ("POST", rf"{_PLACE}/customJobs/(?P<identity>\d+):cancel", _cancel_job),
     ("DELETE", rf"{_PLACE}/customJobs/(?P<identity>\d+)", _delete_job),
     ("POST", f"{_PLACE}/models:upload", _upload_model),
+    ("GET", f"{_PLACE}/models", _list_models),
+    ("GET", f"{_PLACE}/endpoints", _list_endpoints),
     ("DELETE", rf"{_PLACE}/models/(?P<identity>\d+)", _delete_model),
     ("POST", f"{_PLACE}/endpoints", _create_endpoint),
     ("GET", rf"{_PLACE}/endpoints/(?P<identity>\d+)", _get_endpoint),
@@ -589,10 +603,12 @@ def serve_vertex(folder, image, **settings):
     """
     folder.mkdir(parents=True, exist_ok=True)
     with serve_google(folder) as objects, pytest.MonkeyPatch.context() as patch:
-        objects.client().create_bucket(Bucket=BUCKET)
+        objects.client().create_bucket(Bucket=BUCKET)  # in moto, which keeps what an earlier server had
         names = ("GOOGLE_BASE_URL", "GOOGLE_SERVICE_ACCOUNT")
         image = image | {name: os.environ[name] for name in names}
         service = VertexEmulator(folder, objects, image, **settings)
+        for key in _list_objects(service, BUCKET, ""):
+            objects.client().delete_object(Bucket=BUCKET, Key=key)
         service.write_key_file(folder / "account.json")
         patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "account.json"))
         try:

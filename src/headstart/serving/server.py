@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import settings
 from headstart.core.errors import SetupError, UsageError, format_nearest
 from headstart.core.job import format_flag, parse_bytes, parse_duration_s
-from headstart.serving.hosting import Hosting, require_hosting
+from headstart.serving.hosting import Hosting, bring_model, require_hosting
 from headstart.serving.http.access_log import LOG_FORMATS, AccessLog
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _build_service(
     from headstart.serving.request_limits import Load
 
     limits = _read_limits(args)
-    folders = {"model": hosting.model} if hosting else parse_model_names(args.runs)
+    folders = {"model": bring_model(hosting)} if hosting else parse_model_names(args.runs)
     models = {name: open_model(name, folder) for name, folder in folders.items()}
     load = Load(limits)
     metrics, pool = Metrics(load), ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")

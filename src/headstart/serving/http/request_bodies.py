@@ -122,6 +122,32 @@ def parse_json_pictures(body: bytes, max_files: int) -> list[Content]:
     return [_parse_entry(entry, at) for at, entry in enumerate(entries, 1)]
 
 
+async def read_instances(request: Request, body: bytes, limits: Limits) -> list[Content]:
+    """The pictures of `{"instances": [{"b64": …}]}`, as Vertex AI hands them on.
+
+    Raises:
+        Refusal: 400 it is not that, 413 too many pictures, 422 there is no picture.
+    """
+    pictures = await run_parser(body, parse_instances, body, limits.files)
+    if not pictures:
+        raise Refusal(422, "the request has no picture", hint='{"instances": [{"b64": …}]}')
+    return pictures
+
+
+def parse_instances(body: bytes, max_files: int) -> list[Content]:
+    """See `read_instances`."""
+    content = parse_json(body)
+    instances = content.get("instances") if isinstance(content, Mapping) else None
+    if not isinstance(instances, list):
+        raise Refusal(400, 'the body is not {"instances": [{"b64": …}]}')
+    if len(instances) > max_files:
+        raise too_many_error(max_files)
+    texts = [instance.get("b64") if isinstance(instance, Mapping) else None for instance in instances]
+    if (wrong := next((at for at, text in enumerate(texts, 1) if not isinstance(text, str)), 0)) > 0:
+        raise Refusal(400, f"instance {wrong} has no text `b64`")
+    return [decode_base64(f"picture {at}", str(text)) for at, text in enumerate(texts, 1)]
+
+
 def _parse_entry(entry: Any, at: int) -> Content:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("base64"), str):
         raise Refusal(400, f"picture {at} has no text `base64`")

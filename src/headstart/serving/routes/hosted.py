@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headstart.serving.hosting import Hosting
+from headstart.serving.http import request_bodies
 from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.routes import openapi_schemas, response_rows, v1
 
@@ -23,7 +24,11 @@ def make_router(service: PredictionService, hosting: Hosting) -> APIRouter:
 
     @router.post(hosting.predict_route, **openapi_schemas.PREDICT)
     async def invoke(request: Request) -> Response:
-        """Answer for pictures, as `/v1/predict` does."""
-        return await v1.answer_request(service, request, service.require_model(request))
+        """Answer for pictures, as `/v1/predict` does, in the platform's own form where it has one."""
+        served = service.require_model(request)
+        if hosting.has_instances:
+            rows = await v1.predict_rows(service, request, served, request_bodies.read_instances)
+            return response_rows.make_json_response({"predictions": rows})
+        return await v1.answer_request(service, request, served)
 
     return router

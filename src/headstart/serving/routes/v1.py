@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from headstart.core.errors import HeadstartError
+from headstart.runtime.inputs.decoded_batches import Content
 from headstart.serving.http import request_bodies
 from headstart.serving.inference.model_registry import ServedModel, describe_model
 from headstart.serving.inference.prediction_service import PredictionService, add_log_facts
-from headstart.serving.request_limits import Refusal
+from headstart.serving.request_limits import Limits, Refusal
 from headstart.serving.routes import explanations, openapi_schemas, response_rows
+
+PictureReader = Callable[[Request, bytes, Limits], Awaitable[list[Content]]]
 
 
 def make_router(service: PredictionService) -> APIRouter:
@@ -63,16 +67,24 @@ def _add_answer_routes(router: APIRouter, service: PredictionService) -> None:
 
 async def answer_request(service: PredictionService, request: Request, served: ServedModel) -> Response:
     """Answer for the pictures of a request's body; raises `Refusal`."""
+    rows = await predict_rows(service, request, served, request_bodies.read_pictures)
+    return response_rows.make_json_response({"model": served.name, "answers": rows})
+
+
+async def predict_rows(
+    service: PredictionService, request: Request, served: ServedModel, read_pictures: PictureReader
+) -> list[dict[str, Any]]:
+    """A row for each picture of a request's body; raises `Refusal`, also where none of them can be read."""
     async with service.read_body(request) as body:
         add_log_facts(request, bytes=len(body))
-        uploads = await request_bodies.read_pictures(request, body, service.limits)
+        uploads = await read_pictures(request, body, service.limits)
         served = service.registry.get_model(served.name)  # a new version may have taken its place while the body came
         predictions = await service.answer_pictures(request, served, uploads)
     rows = [response_rows.answer_row(prediction, served.model.layout) for prediction in predictions]
     if not response_rows.count_readable(predictions):
         problem = "the picture could not" if len(rows) == 1 else f"none of the {len(rows):,} pictures could"
         raise Refusal(422, f"{problem} be read", hint="each row's `error` says why", rows=rows)
-    return response_rows.make_json_response({"model": served.name, "answers": rows})
+    return rows
 
 
 def _add_model_routes(router: APIRouter, service: PredictionService) -> None:

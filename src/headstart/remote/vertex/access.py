@@ -1,0 +1,156 @@
+"""What stands in the way of a job before it is submitted, and which permissions it needs at the least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from headstart.core.errors import DataError, HeadstartError, Problem, SetupError
+from headstart.core.storage.locations import uploads
+from headstart.remote.target import JobRequest
+from headstart.remote.vertex.client import NotThereError, VertexClient, open_client
+from headstart.remote.vertex.prices import describe_price, find_usd_per_hour
+from headstart.remote.vertex.settings import WHERE, VertexSettings, find_option_problems, read_options
+from headstart.remote.vertex.training_jobs import make_address
+
+JOB_PERMISSIONS = (
+    "aiplatform.customJobs.cancel",
+    "aiplatform.customJobs.create",
+    "aiplatform.customJobs.get",
+    "aiplatform.customJobs.list",
+    "logging.logEntries.list",
+)
+BUCKET_PERMISSIONS = (
+    "storage.buckets.get",
+    "storage.objects.create",
+    "storage.objects.delete",
+    "storage.objects.get",
+    "storage.objects.list",
+)
+ENDPOINT_PERMISSIONS = (
+    "aiplatform.endpoints.create",
+    "aiplatform.endpoints.delete",
+    "aiplatform.endpoints.deploy",
+    "aiplatform.endpoints.get",
+    "aiplatform.endpoints.predict",
+    "aiplatform.endpoints.undeploy",
+    "aiplatform.models.delete",
+    "aiplatform.models.upload",
+)
+
+
+def find_problems(request: JobRequest) -> list[Problem]:
+    """What stands in the way of a job: options, credentials, region, bucket, permissions, a name that is taken."""
+    if problems := find_option_problems(request.options):
+        return problems
+    settings = read_options(request.options)
+    if request.max_usd is not None and find_usd_per_hour(settings) is None:
+        problems.append(Problem("--max-usd", describe_price(settings), "--on-option usd_per_hour=USD"))
+    try:
+        client = open_client(settings)
+        problems += _find_service_problems(client) + _find_bucket_problems(client)
+        if not problems and uploads.exists_below(address := make_address(settings, request.name)):
+            hint = "take another name, or remove what is there"
+            problems.append(
+                Problem("--name", f"the name `{request.name}` is taken: {address} is there", hint, DataError)
+            )
+    except HeadstartError as err:
+        problems.append(_make_problem(err))
+    return problems
+
+
+def _make_problem(err: HeadstartError) -> Problem:
+    return Problem(
+        err.where or WHERE, err.what, err.hint or "", type(err) if type(err) is not NotThereError else SetupError
+    )
+
+
+def _find_service_problems(client: VertexClient) -> list[Problem]:
+    client.ask("GET", f"v1/{client.place}/customJobs?pageSize=1")  # the region, and the service is switched on
+    return [
+        Problem(WHERE, f"the permission `{name}` is missing", "headstart doctor --on gcp shows the role", SetupError)
+        for name in find_missing_permissions(client, JOB_PERMISSIONS)
+    ]
+
+
+def find_missing_permissions(client: VertexClient, names: tuple[str, ...]) -> list[str]:
+    """Permissions on the project that these credentials do not have."""
+    path = f"v1/projects/{client.project}:testIamPermissions"
+    answer = client.ask("POST", path, {"permissions": list(names)}, host="cloudresourcemanager")
+    return [name for name in names if name not in answer.get("permissions", [])]
+
+
+def _find_missing_bucket_permissions(client: VertexClient) -> list[str]:
+    query = urlencode([("permissions", name) for name in BUCKET_PERMISSIONS])
+    path = f"storage/v1/b/{quote(client.settings.bucket_name)}/iam/testPermissions?{query}"
+    answer = client.ask("GET", path, host="storage")
+    return [name for name in BUCKET_PERMISSIONS if name not in answer.get("permissions", [])]
+
+
+def _find_bucket_problems(client: VertexClient) -> list[Problem]:
+    name, region = client.settings.bucket_name, client.settings.region
+    try:
+        location = read_bucket_location(client)
+    except NotThereError:
+        hint = f"gcloud storage buckets create gs://{name} --location={region}"
+        return [Problem(WHERE, f"there is no bucket `{name}`", hint, SetupError)]
+    problems = [
+        Problem(
+            WHERE,
+            f"the permission `{missing}` on the bucket `{name}` is missing",
+            "headstart doctor --on gcp",
+            SetupError,
+        )
+        for missing in _find_missing_bucket_permissions(client)
+    ]
+    if not _lies_in(location, region):
+        hint = f"--on-option region={location} or a bucket in {region}"
+        problems.append(Problem(WHERE, f"the bucket `{name}` lies in {location}, the job would run in {region}", hint))
+    return problems
+
+
+def read_bucket_location(client: VertexClient) -> str:
+    """Where the bucket lies, in small letters; raises `NotThereError`."""
+    answer = client.ask("GET", f"storage/v1/b/{quote(client.settings.bucket_name)}", host="storage")
+    return str(answer.get("location", "")).lower()
+
+
+def _lies_in(location: str, region: str) -> bool:
+    """Whether reading from there costs nothing: the same region, or the continent that it is part of."""
+    return location == region or (location in ("us", "eu", "asia") and region.startswith(location))
+
+
+def describe_access(options: Mapping[str, str]) -> dict[str, Any]:
+    """What these credentials see, what is missing, and the least roles."""
+    settings, facts, missing = read_options(options), dict[str, str](), list[str]()
+    try:
+        client = open_client(settings)
+        facts = {
+            "project": client.project,
+            "region": settings.region,
+            "account": client.account or "of the machine or the user",
+        }
+        permissions = JOB_PERMISSIONS + ENDPOINT_PERMISSIONS
+        missing += find_missing_permissions(client, permissions)
+        if settings.bucket_name:
+            facts["bucket"] = f"{settings.bucket} in {read_bucket_location(client)}"
+            missing += _find_missing_bucket_permissions(client)
+    except HeadstartError as err:
+        missing.append(f"{err.what}: {err.hint}" if err.hint else err.what)
+    return {"seen": facts, "missing": missing, "policy": make_roles(settings)}
+
+
+def make_roles(settings: VertexSettings) -> dict[str, Any]:
+    """Custom roles as `gcloud iam roles create NAME --file` reads them: of who submits, and of the job itself."""
+    act_as = ("iam.serviceAccounts.actAs",) if settings.service_account else ()
+    submitter = (*JOB_PERMISSIONS, *BUCKET_PERMISSIONS, *act_as)
+    return {
+        "submitter": _make_role("headstart submitter", submitter),
+        "deployer": _make_role("headstart deployer", (*ENDPOINT_PERMISSIONS, *BUCKET_PERMISSIONS, *act_as)),
+        "job": _make_role("headstart job", (*BUCKET_PERMISSIONS[1:], "logging.logEntries.create")),
+    }
+
+
+def _make_role(title: str, permissions: tuple[str, ...]) -> dict[str, Any]:
+    return {"title": title, "stage": "GA", "includedPermissions": sorted(permissions)}
