@@ -159,9 +159,7 @@ def test_the_container_has_the_official_surroundings(service):
     assert f"AIP_CHECKPOINT_DIR={base}/checkpoints/" in lines and f"AIP_MODEL_DIR={base}/model/" in lines
     assert f"CLOUD_ML_JOB_ID={state['name'].rpartition('/')[2]}" in lines and lines[-1] == "oops"
     assert "/gcs/shop/jobs/stripes-1/code/start.sh" in lines
-    assert status.state == "failed" and status.reason.startswith(
-        "The replica workerpool0-0 exited with a non-zero status of 3"
-    )
+    assert status.state == "failed" and status.reason.startswith("exit code 3: its data, the set-up or the disk")
     assert status.started <= status.ended
     with pytest.raises(DataError, match="has not written anything"):
         GCP.fetch(state, Path("nowhere"), QUIET)
@@ -171,7 +169,10 @@ def test_the_container_has_the_official_surroundings(service):
 
 def test_a_failed_job_tells_its_reason_and_an_image_that_is_not_there(service):
     state = start_script(service, "echo 'error: the set has one class'; echo 'hint: more'; exit 3")
-    assert wait(state).reason == "the set has one class (The replica workerpool0-0 exited with a non-zero status of 3)"
+    assert (
+        wait(state).reason
+        == "the set has one class (exit code 3: its data, the set-up or the disk stand in the way; the log names it)"
+    )
     state = start_script(service, "true", "other", image="docker.io/nobody/nothing:1")
     assert wait(state).reason == "Unable to pull image docker.io/nobody/nothing:1: it does not exist."
 
@@ -192,7 +193,7 @@ def test_the_service_ends_a_job_beyond_its_limit_and_begins_a_spot_job_again(ser
 def test_costs_are_estimated_with_their_date(service):
     estimate = GCP.estimate(make_request(service, accelerator="NVIDIA_TESLA_T4"))
     assert estimate.usd_per_hour == pytest.approx(0.8395) and estimate.seconds == 960
-    assert "list price of us-central1 of 2025-06" in estimate.assumptions[1]
+    assert "list price of us-central1 of 2025-06" in estimate.assumptions[1] and estimate.upload_bytes == 0
     assert GCP.estimate(make_request(service, usd_per_hour="2")).usd == pytest.approx(2 * 960 / 3600)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.core.console import Console
 from headstart.core.errors import Problem
-from headstart.remote import code_package
+from headstart.remote.submit_job import make_estimate
 from headstart.remote.target import CostEstimate, JobRequest, JobStatus
 from headstart.remote.vertex import access, training_jobs
 from headstart.remote.vertex.client import open_client
@@ -16,7 +16,6 @@ from headstart.remote.vertex.prices import describe_price, find_usd_per_hour
 from headstart.remote.vertex.settings import OPTIONS, read_options
 
 _START_S = 360  # a machine, its image and the packages, before the job begins
-_PACKAGE_BYTES = 3_000_000
 
 
 class GoogleCloud:
@@ -36,21 +35,11 @@ class GoogleCloud:
     def estimate(self, request: JobRequest) -> CostEstimate:
         """The budget of the job and the start of a machine, by list prices."""
         settings = read_options(request.options)
-        price, seconds = find_usd_per_hour(settings), request.job.budget_s + _START_S
-        assumptions = [
-            f"the budget of {request.job.budget} and {_START_S} s to start; the budget is a plan, not a bound",
-            describe_price(settings),
-            "storage and traffic are not counted",
-        ]
+        assumptions = [describe_price(settings), "storage and traffic are not counted"]
         if request.spot:
             assumptions.append("spot machines cost less, at prices that change: this is the full price")
-        return CostEstimate(
-            seconds=seconds,
-            usd=None if price is None else price * seconds / 3600,
-            upload_bytes=_PACKAGE_BYTES + sum(map(_count_bytes, code_package.place_inputs(request.job)[2].values())),
-            assumptions=tuple(assumptions),
-            usd_per_hour=price,
-        )
+        price = find_usd_per_hour(settings)
+        return make_estimate(request, overhead_s=_START_S, usd_per_hour=price, assumptions=assumptions)
 
     def submit(self, request: JobRequest, console: Console) -> dict[str, str]:
         """Upload code and data, and start the job."""
@@ -75,10 +64,6 @@ class GoogleCloud:
     def describe_access(self, options: Mapping[str, str]) -> dict[str, Any]:
         """What these credentials may do, and the least roles."""
         return access.describe_access(options)
-
-
-def _count_bytes(path: Path) -> int:
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
 
 
 PLUGIN = GoogleCloud()

@@ -7,6 +7,7 @@ own variables name: `checkpoints` with the run. The container reads `code` below
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,8 @@ from headstart.core.errors import DataError, HeadstartError, NoOpError
 from headstart.core.run.mirror.mirroring import bring_run
 from headstart.core.storage.locations import uploads
 from headstart.remote import code_package, platforms, start_script
-from headstart.remote.job_file import JobFile
+from headstart.remote.job_records import ADDRESS
+from headstart.remote.submit_job import explain_exit_code, make_job_file
 from headstart.remote.target import ENDED, JobRequest, JobStatus, StateName
 from headstart.remote.vertex import client as vertex
 from headstart.remote.vertex.client import VertexClient
@@ -61,7 +63,7 @@ def submit_job(client: VertexClient, request: JobRequest, console: Console) -> d
     except BaseException as err:
         _remove_uploads(address, err)
         raise
-    state = {"name": answer["name"], "address": address, "project": client.project}
+    state = {"name": answer["name"], "address": address, ADDRESS: f"{address}/job.json", "project": client.project}
     console.print_line("job", f"{answer['name']} runs on {client.settings.machine}")
     return state | {
         name: value for name, value in fill_options(request.options).items() if name in ("region", "bucket", "endpoint")
@@ -69,18 +71,7 @@ def submit_job(client: VertexClient, request: JobRequest, console: Console) -> d
 
 
 def _upload_code(settings: VertexSettings, request: JobRequest, address: str, console: Console) -> int:
-    job, inputs, files = code_package.place_inputs(request.job)
-    content = JobFile(
-        job=job,
-        target="gcp",
-        name=request.name,
-        max_usd=request.max_usd,
-        max_hours=request.max_hours,
-        usd_per_hour=find_usd_per_hour(settings),
-        versions=code_package.describe_versions(),
-        inputs=inputs,
-        options=request.options,
-    )
+    content, files = make_job_file(request, usd_per_hour=find_usd_per_hour(settings))
     with tempfile.TemporaryDirectory() as folder:
         package = code_package.build_code_package(Path(folder), content)
         total = uploads.upload_folder(package, f"{address}/code", console)
@@ -156,8 +147,9 @@ def read_status(client: VertexClient, state: Mapping[str, str]) -> JobStatus:
     facts = client.ask("GET", f"v1/{state['name']}")
     status = _STATES.get(facts["state"], "pending")
     reason = facts.get("error", {}).get("message", "")
-    if facts["state"] == "JOB_STATE_FAILED" and (line := _find_error_line(client, state)):
-        reason = f"{line} ({reason.partition('. To find out')[0]})"
+    if code := re.search(r"non-zero status of (\d+)", reason):
+        line = _find_error_line(client, state)
+        reason = f"{line} ({explain_exit_code(int(code[1]))})" if line else explain_exit_code(int(code[1]))
     return JobStatus(
         state=status, reason=reason, started=_read_time(facts.get("startTime")), ended=_read_time(facts.get("endTime"))
     )
