@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -188,6 +189,13 @@ def test_the_service_ends_a_job_beyond_its_limit_and_begins_a_spot_job_again(ser
     state = start_script(service, script.format(service.folder / "mark"), "spot", spot=True)
     assert wait(state).state == "done"
     assert list(GCP.read_logs(state, follow=True)) == ["start", "stopped", "start"]
+
+
+def test_a_log_is_followed_over_a_gap_of_the_service(service):
+    state = start_script(service, "echo first; sleep 1; echo last")
+    service.faults["POST /v2/entries:list"] = ServiceError(503, "unavailable")
+    threading.Timer(0.7, service.faults.clear).start()
+    assert list(GCP.read_logs(state, follow=True)) == ["first", "last"]
 
 
 def test_costs_are_estimated_with_their_date(service):

@@ -68,10 +68,12 @@ def _make_problem(err: HeadstartError) -> Problem:
 
 def _find_service_problems(client: VertexClient) -> list[Problem]:
     client.ask("GET", f"v1/{client.place}/customJobs?pageSize=1")  # the region, and the service is switched on
-    return [
-        Problem(WHERE, f"the permission `{name}` is missing", "headstart doctor --on gcp shows the role", SetupError)
-        for name in find_missing_permissions(client, JOB_PERMISSIONS)
-    ]
+    try:
+        missing = find_missing_permissions(client, JOB_PERMISSIONS)
+    except HeadstartError:  # whose own service may be switched off: then the job itself shows what is missing
+        return []
+    hint = "headstart doctor --on gcp shows the role"
+    return [Problem(WHERE, f"the permission `{name}` is missing", hint, SetupError) for name in missing]
 
 
 def find_missing_permissions(client: VertexClient, names: tuple[str, ...]) -> list[str]:

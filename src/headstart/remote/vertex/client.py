@@ -105,6 +105,7 @@ def open_client(settings: VertexSettings) -> VertexClient:
     import google.auth
     import google.auth.exceptions
     from google.auth.transport.requests import AuthorizedSession
+    from google.oauth2 import service_account
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
 
@@ -116,10 +117,15 @@ def open_client(settings: VertexSettings) -> VertexClient:
     if not project:
         raise UsageError("no project of Google Cloud is named", where="--on-option", hint="--on-option project=NAME")
     session: Any = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
-    retry = Retry(total=4, backoff_factor=0.5, status_forcelist=(502, 503, 504), raise_on_status=False)  # GET, DELETE
+    facts: dict[str, Any] = {"total": 4, "backoff_factor": 0.5, "status_forcelist": (502, 503, 504)}
+    repeated = HTTPAdapter(
+        max_retries=Retry(**facts, raise_on_status=False)
+    )  # what changes nothing when it comes twice
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
-    account = vars(credentials).get("_service_account_email") or ""
+        session.mount(scheme, repeated)
+    reading = HTTPAdapter(max_retries=Retry(**facts, raise_on_status=False, allowed_methods=None))
+    session.mount(f"{settings.endpoint or _HOSTS['logging']}/v2/entries:list", reading)  # a POST that only reads
+    account = credentials.service_account_email if isinstance(credentials, service_account.Credentials) else ""
     return VertexClient(session=session, project=project, settings=settings, account=account)
 
 
@@ -134,10 +140,9 @@ def _make_error(answer: Any, client: VertexClient) -> HeadstartError:
     if answer.status_code == 401:
         problem, hint = "Google does not accept the credentials", _LOGIN
     elif answer.status_code == 403 and "SERVICE_DISABLED" in answer.text:
-        problem, hint = (
-            f"a service of Google Cloud is not switched on: {text}",
-            "gcloud services enable aiplatform.googleapis.com",
-        )
+        service = re.search(r"[a-z]+\.googleapis\.com", text)
+        problem = f"a service of Google Cloud is not switched on: {text}"
+        hint = f"gcloud services enable {service[0] if service else 'aiplatform.googleapis.com'}"
     elif answer.status_code == 403:
         permission = re.search(r"ermission '?([a-z]+\.[\w.]+)'?", text)
         detail = f": `{permission[1]}` is missing" if permission else f": {text}"
