@@ -49,6 +49,7 @@ def fit(
     folds: int = 5,
     repeats: int = 0,
     precision: jobs.Precision = "f32",
+    device: jobs.Device = "auto",
     class_weight: jobs.ClassWeight = "none",
     positive: str = "",
     coverage: float = 0.9,
@@ -104,6 +105,7 @@ def fit(
         folds: of the cross-validation.
         repeats: of the cross-validation, at most; 0 for more the fewer pictures there are.
         precision: of the screening pass; the final score is always of f32.
+        device: where networks compute: auto takes a GPU where one is seen and is faster.
         class_weight: balanced gives rare classes more weight.
         positive: class of interest: a decision threshold is tuned for it.
         coverage: part of pictures whose true class is to be among the plausible ones.

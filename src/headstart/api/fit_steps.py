@@ -60,8 +60,10 @@ class FitSteps:
     def files_audit(self) -> types.Audit:
         """What the files tell."""
         from headstart.data.audit import audit_dataset
+        from headstart.networks.devices import choose_device
 
         audit = self._take_step("audit_files", audit_dataset, self.pictures)
+        choose_device(self.ctx)  # before anything else is decided: a run ends where it began
         digest, why = self.pictures.digest, "a resumed run must see the same pictures"
         self.ctx.record_decision("data", lambda: digest, why)
         return audit

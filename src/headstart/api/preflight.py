@@ -22,6 +22,7 @@ from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import require_free_folder, require_outside, require_same_job
 from headstart.core.storage.cache import default_store
 from headstart.finetuning.trainable_candidates import has_levels, list_trainable
+from headstart.networks.devices import require_gpu
 
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
@@ -58,6 +59,7 @@ def preflight(
         *_catch(require_more_labels, job),
         *_catch(require_outside, run, job.data),
         *_catch(require_free_folder, run),
+        *_catch(require_gpu, job.device),
     ]
     if jobs.find_problems(job):  # the rest is asked by these values
         return problems

@@ -28,6 +28,7 @@ from headstart.core.storage.hashing import to_plain
 from headstart.core.types import BackboneSource, BackboneSpec
 from headstart.core.types.backbone import NOT_HERE
 from headstart.networks import openvino_engine
+from headstart.networks.devices import CPU, Device, run_on
 
 RANDOM = "random:"
 RANDOM_SEED = 0
@@ -189,7 +190,7 @@ def make_trunk_folder(
         kind = f"{precision}, with feature maps" if maps else precision
         console.print_line("trunk", f"{trunk.name}: made once for {openvino_engine.find_openvino_version()} in {kind}")
         source = make_trunk_folder(trunk, store, console, pictures) / "trunk.xml" if precision == "int8" else None
-        with openvino_conversion.silence_frameworks():
+        with openvino_conversion.silence_frameworks(), run_on(CPU):
             if source:
                 openvino_conversion.quantise_trunk(source, pictures, draft)
             elif trunk.frozen_reason:
@@ -261,19 +262,36 @@ def _load_keras_engine(
         raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen_reason}", hint="pip install openvino")
     if precision != "f32":
         raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
-    from headstart.networks import blocks
-    from headstart.networks.openvino_conversion import KerasEngine, silence_frameworks
+    from headstart.networks.openvino_conversion import KerasEngine
 
     console.print_line("trunk", f"{trunk.name}: without OpenVINO Keras computes the vectors (slower, float32)")
-    with silence_frameworks():
-        model = trunk.build(store)
-        if cut:
-            names = cut_outputs(trunk.spec, cut)
-            with_maps = blocks.add_map_outputs(model, trunk.spec, names[:1])
-            model = type(with_maps)(with_maps.inputs, with_maps.outputs[: len(names)])
+    model = _build_keras_model(trunk, store, CPU, cut)
     if not cut and trunk.seed is None and _is_of_source(trunk):
         input_check.warn_of_wrong_input(input_check.check_input(model, trunk.spec, pictures), trunk.name, console)
     return KerasEngine(model)
+
+
+def load_device_engine(
+    trunk: ResolvedBackbone, store: Store, console: Console, device: Device, *, cut: str = ""
+) -> Any:
+    """The trunk on a device, run by Keras in float32; see `load_engine`. A frozen graph has none."""
+    from headstart.networks.device_engine import DeviceEngine
+
+    model = _build_keras_model(trunk, store, device, cut)
+    return DeviceEngine(model, device, lambda text: console.print_line("engine", f"{trunk.name}: {text}"))
+
+
+def _build_keras_model(trunk: ResolvedBackbone, store: Store, device: Device, cut: str) -> Any:
+    from headstart.networks import blocks
+    from headstart.networks.openvino_conversion import silence_frameworks
+
+    with silence_frameworks(), run_on(device):
+        model = trunk.build(store)
+        if not cut:
+            return model
+        names = cut_outputs(trunk.spec, cut)
+        with_maps = blocks.add_map_outputs(model, trunk.spec, names[:1])
+        return type(with_maps)(with_maps.inputs, with_maps.outputs[: len(names)])
 
 
 def cut_outputs(spec: BackboneSpec, cut: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ Tracker = Literal["none", "tensorboard", "mlflow"]
 TaskName = Literal["auto", "classification", "multilabel", "ordinal", "regression"]
 Preference = Literal["accurate", "fast"]
 Precision = Literal["f32", "int8"]
+Device = Literal["auto", "cpu", "gpu"]
 ClassWeight = Literal["none", "balanced"]
 License = Literal["any", "permissive"]
 Resize = Literal["auto", "crop", "pad", "squash"]
@@ -66,6 +67,7 @@ class Job:
     folds: int = _option(5, "of the cross-validation")
     repeats: int = _option(0, "of the cross-validation, at most; 0 for more the fewer pictures there are")
     precision: Precision = _option("f32", "of the screening pass; the final score is always of f32", Precision)
+    device: Device = _option("auto", "where networks compute: auto takes a GPU where one is seen and is faster", Device)
     class_weight: ClassWeight = _option("none", "balanced gives rare classes more weight", ClassWeight)
     positive: str = _option("", "class of interest: a decision threshold is tuned for it")
     coverage: float = _option(0.9, "part of pictures whose true class is to be among the plausible ones")
@@ -139,6 +141,7 @@ class Settings(TypedDict, total=False):
     folds: int
     repeats: int
     precision: Precision
+    device: Device
     class_weight: ClassWeight
     positive: str
     coverage: float

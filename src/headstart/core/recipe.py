@@ -129,7 +129,7 @@ class Recipe:
     epochs: int = _option(15, "passes over the training pictures", low=1, high=10_000)
     batch: int = _option(32, "pictures a step", low=1, high=16_384)
     clip: float = _option(1.0, "largest norm of all gradients together; 0 clips nothing", high=1_000.0)
-    precision: str = _option("float32", "of the training arithmetic", ("float32", "mixed_bfloat16"))
+    precision: str = _option("float32", "of the training arithmetic", ("float32", "mixed_bfloat16", "mixed_float16"))
     # against overfitting
     weight_decay: float = _option(1e-4, "decoupled decay towards 0", high=10.0)
     dropout: float = _option(0.0, "part of the head's input that is dropped", high=0.95)

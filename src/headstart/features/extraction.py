@@ -25,6 +25,7 @@ from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.row_cache import RowStore, parse_keys, unmap_pages
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset, Embeddings
+from headstart.features.engine_choice import EngineChoice, choose_engine
 from headstart.features.feature_cache import cache_address, make_embed_key
 from headstart.features.feature_matrix import row_chunks
 from headstart.images.preprocessing import decode_batches, decoder_revision
@@ -66,7 +67,9 @@ def extract_features(
     resolved = loading.find_backbone(backbone) if isinstance(backbone, str) else backbone
     sample = _sample_rows(rows, precision)
     calibration = compute_digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
-    key = make_embed_key(resolved, data.adapt_input(resolved.spec.input), precision=precision, calibration=calibration)
+    engine = choose_engine(data, resolved, rows, ctx=ctx, precision=precision)
+    seen = data.adapt_input(resolved.spec.input)
+    key = make_embed_key(resolved, seen, precision=precision, calibration=calibration, engine=engine.name)
     folder = ctx.store.root / cache_address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = parse_keys([data.digests[row] for row in rows.tolist()])
@@ -76,7 +79,7 @@ def extract_features(
     latency_ms = _read_latency_ms(folder)
     pace_ms = 0.0
     if len(missing):
-        compiled = _compile_backbone(data, resolved, sample, precision, ctx.store, ctx.console)
+        compiled = _compile_backbone(data, resolved, sample, precision, ctx.store, ctx.console, engine)
         pace_ms = _embed_rows(data, compiled, resolved, rows[missing], cache, ctx.console)
     timed = len(missing) >= STEADY or (len(missing) > 0 and math.isnan(latency_ms))
     if timed:
@@ -108,9 +111,17 @@ def _read_latency_ms(folder: Path) -> float:
 
 
 def _compile_backbone(
-    data: Dataset, resolved: ResolvedBackbone, sample: np.ndarray, precision: str, store: Store, console: Console
+    data: Dataset,
+    resolved: ResolvedBackbone,
+    sample: np.ndarray,
+    precision: str,
+    store: Store,
+    console: Console,
+    engine: EngineChoice | None = None,
 ) -> Any:
     """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
+    if engine is not None and engine.device.is_gpu:
+        return loading.load_device_engine(resolved, store, console, engine.device)
     pictures = next(_decode_rows(data, resolved, sample, len(sample)))[1]
     return loading.load_engine(resolved, store, console, pictures, threads=count_threads(), precision=precision)
 

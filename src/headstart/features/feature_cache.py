@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def make_embed_key(
-    backbone: ResolvedBackbone, seen: InputSpec, *, precision: str = "f32", calibration: str = ""
+    backbone: ResolvedBackbone, seen: InputSpec, *, precision: str = "f32", calibration: str = "", engine: str = ""
 ) -> EmbedKey:
     """All that a backbone's vectors depend on besides the pictures, which it sees as an input spec says.
 
-    `calibration` is the digest of the pictures that an int8 trunk is calibrated on.
+    `calibration` is the digest of the pictures that an int8 trunk is calibrated on; `engine` computes, by default
+    that of the processor.
     """
     return EmbedKey(
         backbone=backbone.name,
@@ -29,7 +30,7 @@ def make_embed_key(
         input=seen,
         depths=backbone.spec.depths,
         precision=precision,
-        engine=openvino_engine.engine_name(),
+        engine=engine or openvino_engine.engine_name(),
         calibration=calibration,
     )
 

@@ -44,6 +44,7 @@ from headstart.finetuning.search.recipe_trial import RecipeTrial
 from headstart.finetuning.search.training_cost import make_time_budget
 from headstart.finetuning.search.training_setup import WORK, TrainingSetup, make_training_setup
 from headstart.finetuning.tracking import epoch_tracking
+from headstart.networks import devices
 from headstart.networks.openvino_conversion import isolate_keras
 from headstart.selection.probe import head_selection
 
@@ -80,7 +81,8 @@ def fine_tune(
         with epoch_tracking.open_epoch_tracker(ctx, data.class_names, folder / WORK) as tracker:
             setup = _make_setup(data, splits, ranking, trainable, probe, ctx)
             setup.tracker = tracker
-            tuning = _search_and_train(setup)
+            with devices.run_on(devices.choose_device(ctx)):
+                tuning = _search_and_train(setup)
         serialization.save_value(tuning, folder, "tuning")
     shutil.rmtree(folder / WORK, ignore_errors=True)  # the last to go, so that a killed run comes here again
     took = format_duration(time.monotonic() - started)

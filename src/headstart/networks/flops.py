@@ -1,4 +1,4 @@
-"""What a picture costs a network, in operations counted from its layers: the same on every machine.
+"""What a picture costs a network, in operations and bytes counted from its layers: the same on every machine.
 
 Two a multiply-add of every convolution and dense layer; norms, activations and pooling are left out, as is usual (He et
 al. 2016).
@@ -7,6 +7,7 @@ al. 2016).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from headstart.networks.blocks import list_tensors
@@ -47,3 +48,17 @@ def _count_attention_flops(layer: Any) -> int:
     )
     widths = layer.num_heads * (layer.key_dim + (layer.value_dim or layer.key_dim))
     return int(2 * (query_tokens * (query + out) + value_tokens * (key + value) + query_tokens * value_tokens * widths))
+
+
+def iterate_output_bytes(model: Any) -> Iterator[int]:
+    """Bytes of what each layer gives for one picture."""
+    import keras
+
+    inside = model.layers if isinstance(model, keras.Sequential) else model.operations
+    for operation in inside:
+        if isinstance(operation, keras.Model):
+            yield from iterate_output_bytes(operation)
+            continue
+        for output in keras.tree.flatten(operation.output):
+            width = 2 if output.dtype in ("bfloat16", "float16") else 4
+            yield width * math.prod(int(side or 1) for side in output.shape[1:])

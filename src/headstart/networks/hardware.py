@@ -1,4 +1,4 @@
-"""The processor: its name, whether mixed precision trains faster on it, and how far this process's memory rises.
+"""The processor: its name, whether mixed precision trains faster here, and how far this process's memory rises.
 
 Processors without units for bfloat16 emulate it, more slowly than float32 and less exactly (Micikevicius et al., ICLR
 2018, describe the method; float32 weights, bfloat16 arithmetic).
@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.networks.devices import current_device
+
 _CPU = Path("/proc/cpuinfo")
 _CGROUP = Path("/sys/fs/cgroup")
 _TILES = "amx_bf16"
-_AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16
+_FULL = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
 def describe_processor(cpu: Path = _CPU) -> dict[str, str]:
@@ -26,8 +28,15 @@ def describe_processor(cpu: Path = _CPU) -> dict[str, str]:
 
 
 def choose_training_precision(cpu: Path = _CPU) -> str:
-    """`mixed_bfloat16` where it gains, else `float32`."""
-    return "mixed_bfloat16" if _TILES in _read_or_empty(cpu).split() or _has_bfloat16_gpu() else "float32"
+    """`mixed_bfloat16` where the device in use gains by it, `mixed_float16` on some GPUs, else `float32`."""
+    from headstart.networks.openvino_conversion import silence_frameworks
+
+    with silence_frameworks():  # training begins here: this may be where TensorFlow is loaded
+        import keras  # noqa: F401
+    device = current_device()
+    if device.is_gpu:
+        return device.precision
+    return "mixed_bfloat16" if _TILES in _read_or_empty(cpu).split() else "float32"
 
 
 def _read_or_empty(file: Path) -> str:
@@ -37,19 +46,9 @@ def _read_or_empty(file: Path) -> str:
         return ""
 
 
-def _has_bfloat16_gpu() -> bool:
-    from headstart.networks.openvino_conversion import silence_frameworks
-
-    with silence_frameworks():  # this may be where TensorFlow is loaded
-        import keras
-
-        if keras.config.backend() != "tensorflow":
-            return False
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
-    return any(capability is not None and tuple(capability) >= _AMPERE for capability in capabilities)
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an error says that memory ran out, whatever the backend."""
+    return any(kind.__name__ in _FULL for kind in type(err).__mro__) or "RESOURCE_EXHAUSTED" in str(err)[:200]
 
 
 @contextlib.contextmanager

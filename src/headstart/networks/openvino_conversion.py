@@ -25,6 +25,7 @@ from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.storage.files import write_json
 from headstart.core.types import BackboneSpec
 from headstart.networks import openvino_engine
+from headstart.networks.devices import CPU, Device, run_on
 
 PARITY_MAX = 1e-4
 PARITY_COSINE = 0.99999
@@ -227,8 +228,8 @@ def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
 class KerasEngine:
     """The trunk run by Keras, as `openvino_engine.Engine` does; short batches are padded to one size."""
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.batch = model, INFERENCE_BATCH
+    def __init__(self, model: Any, device: Device = CPU) -> None:
+        self.model, self.device, self.batch = model, device, INFERENCE_BATCH
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
         """See `headstart.networks.openvino_engine.Engine.run`; several views of a picture lie one below the other."""
@@ -242,6 +243,7 @@ class KerasEngine:
     def _predict_padded(self, pictures: np.ndarray) -> list[np.ndarray]:
         padded = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
         padded[: len(pictures)] = pictures
-        outputs = self.model.predict_on_batch(padded)  # Keras unpacks a list of one
+        with run_on(self.device):
+            outputs = self.model.predict_on_batch(padded)  # Keras unpacks a list of one
         parts = outputs if isinstance(outputs, list) else [outputs]
         return [np.asarray(part, np.float32)[: len(pictures)] for part in parts]

@@ -1,4 +1,4 @@
-"""Whether a step of training fits into memory: a bound from the network's layers, and what the machine has free.
+"""Whether a step of training fits into memory: a bound from the network's layers, and what the device has free.
 
 Where it does not, a batch goes through in halves, quarters, …: the result changes by rounding alone; it is told.
 """
@@ -6,23 +6,24 @@ Where it does not, a batch goes through in halves, quarters, …: the result cha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from headstart.core.console import format_bytes
-from headstart.networks.hardware import count_available_bytes
+from headstart.networks.devices import current_device
+from headstart.networks.flops import iterate_output_bytes
+from headstart.networks.hardware import count_available_bytes, is_out_of_memory
+
+__all__ = ["count_parts", "format_parts", "is_out_of_memory", "step_bytes"]
 
 _KEPT = 1.2  # all layers' outputs, and gradients on the way; 1.0 was measured (EfficientNet-Lite0, all layers, 16)
 _USED = 0.8  # of the free memory
-_MOST = 3_200_000_000  # whatever is free: with it the whole process stays under 4 GB
+_MOST = 3_200_000_000  # of this machine, whatever is free: with it the whole process stays under 4 GB
 _COPIES = 5  # weights, gradients, two moments, running mean
-_FULL = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
 def count_parts(model: Any, batch: int) -> tuple[int, str]:
     """Into how many parts a batch must be cut, a power of 2, and one sentence about it (empty for one part)."""
-    free, count = count_available_bytes(), 1
-    limit = _MOST if free is None else min(_MOST, int(_USED * free))
+    limit, count = _find_limit_bytes(), 1
     while count < batch and step_bytes(model, math.ceil(batch / count)) > limit:
         count *= 2
     if count == 1:
@@ -39,25 +40,16 @@ def format_parts(batch: int, count: int) -> str:
     return f"{batch} pictures a step go through in parts of {math.ceil(batch / count)}"
 
 
-def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an error says that memory ran out, whatever the backend."""
-    return any(kind.__name__ in _FULL for kind in type(err).__mro__) or "RESOURCE_EXHAUSTED" in str(err)[:200]
+def _find_limit_bytes() -> int:
+    """What a step may take: of a GPU most of its memory, of this machine's no more than keeps the process small."""
+    device = current_device()
+    if device.is_gpu and device.memory_bytes is not None:
+        return int(_USED * device.memory_bytes)
+    free = count_available_bytes()
+    return _MOST if free is None else min(_MOST, int(_USED * free))
 
 
 def step_bytes(model: Any, batch: int) -> int:
     """About how many bytes a training step takes at its peak."""
     weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    return int(batch * sum(_output_bytes(model)) * _KEPT + 4 * weights * _COPIES)
-
-
-def _output_bytes(model: Any) -> Iterator[int]:
-    import keras
-
-    inside = model.layers if isinstance(model, keras.Sequential) else model.operations
-    for operation in inside:
-        if isinstance(operation, keras.Model):
-            yield from _output_bytes(operation)
-            continue
-        for output in keras.tree.flatten(operation.output):
-            width = 2 if output.dtype in ("bfloat16", "float16") else 4
-            yield width * math.prod(int(side or 1) for side in output.shape[1:])
+    return int(batch * sum(iterate_output_bytes(model)) * _KEPT + 4 * weights * _COPIES)
