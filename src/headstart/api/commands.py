@@ -87,9 +87,8 @@ def fit(
     The same job on the same folder `out` resumes an unfinished run, and opens a finished one.
 
     Args:
-        data: Folder with one sub-folder a class, or with train/ val/ test/ above them; or a table of labels.
-            A table may be a file, or of pandas, Polars or Arrow; there relative paths start at `images`, or the current
-            folder. Or an array of pictures (N, height, width) or (N, height, width, 3).
+        data: Folder with one sub-folder a class, or with train/ val/ test/ above them; or a table, a file or of pandas,
+            Polars or Arrow, with paths from `images` or the current folder; or pictures (N, H, W) or (N, H, W, 3).
         labels: Of an array of pictures, N of them.
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
@@ -281,8 +280,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge a saved model on other labelled pictures; nothing is trained. Copies of training pictures are counted.
 
-    `data` is what `fit` takes, but an array of pictures; `settings` say how a table is read: `images`, `path`,
-    `target`, `split` and `merge_labels` of `fit`.
+    `data` is as in `fit`, but no array; `settings` are of tables: `images`, `path`, `target`, `split`, `merge_labels`.
     """
     from headstart.core.storage.serialization import as_json
     from headstart.evaluation.external_validation import validate_externally

@@ -59,7 +59,7 @@ def preflight(
         *_catch(require_more_labels, job),
         *_catch(require_outside, run, job.data),
         *_catch(require_free_folder, run),
-        *_catch(require_gpu, job.device),
+        *_find_device_problems(job),
     ]
     if jobs.find_problems(job):  # the rest is asked by these values
         return problems
@@ -71,6 +71,13 @@ def preflight(
     if training and job.strategy != "probe" and not unknown:
         problems += _find_training_problems(job, run, console, reaching=reaching)
     return problems
+
+
+def _find_device_problems(job: Job) -> list[Problem]:
+    if job.device == "gpu" and job.precision != "f32":
+        sentence = f"precision `{job.precision}` is computed on the processor alone, and device `gpu` was asked for"
+        return [Problem("--precision", sentence, "leave out --precision, or write --device auto")]
+    return _catch(require_gpu, job.device)
 
 
 def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:

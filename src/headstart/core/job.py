@@ -251,13 +251,11 @@ def find_problems(job: Job) -> list[Problem]:
     for name, low, high in _RANGES:
         if not low <= getattr(job, name) <= high:
             wrong.append((name, f"`{getattr(job, name)}` is not between {low} and {high}"))
-    if not job.backbones:
-        wrong.append(("backbones", "is empty"))
+    wrong += [] if job.backbones else [("backbones", "is empty")]
     if job.order and job.task != "ordinal":
         wrong.append(("order", f"has no effect with task `{job.task}`"))
     wrong += [("order", f"names `{name}` twice") for name in sorted({n for n in job.order if job.order.count(n) > 1})]
-    if job.trials < 0:
-        wrong.append(("trials", f"`{job.trials}` is below zero"))
+    wrong += [("trials", f"`{job.trials}` is below zero")] if job.trials < 0 else []
     problems = [Problem(format_flag(name), f"{name} {why}", HINT) for name, why in wrong]
     return problems + _find_recipe_problems(job) + _find_quantity_problems(job)
 

@@ -16,6 +16,8 @@ from headstart.core.recipe import Recipe
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import optimizers
 
+_LOSS_SCALE = 2.0**15  # at first: halved at once, and the step taken again, where a gradient is then too large
+
 
 class TrainStep:
     """A network, its optimiser and its loss, compiled.
@@ -37,6 +39,8 @@ class TrainStep:
         self._parts = parts
         self.model = _logits_model_class()(network.model.input, network.model.output, name=network.model.name)
         optimiser, loss = self._summing or self.optimiser, network.objective.make_loss(recipe, class_weight)
+        self._scaling = _scale_loss(optimiser) if recipe.precision == "mixed_float16" else None
+        optimiser = self._scaling or optimiser
         self.model.compile(optimizer=optimiser, loss=loss, jit_compile="auto")
         optimiser.build(self.model.trainable_variables)
         self._draws = network.seeds
@@ -58,8 +62,16 @@ class TrainStep:
         return sum(loss for loss, _ in results), np.concatenate([logits for _, logits in results])
 
     def _train_part(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> tuple[float, np.ndarray]:
+        scale = self._loss_scale
         logs = self.model.train_on_batch(dict(inputs), targets, return_dict=True)
+        while np.isfinite(logs["loss"]) and 1 < self._loss_scale < scale:  # gradients beyond float16 moved nothing
+            scale = self._loss_scale
+            logs = self.model.train_on_batch(dict(inputs), targets, return_dict=True)
         return float(logs["loss"]), np.asarray(logs["logits"], np.float32)
+
+    @property
+    def _loss_scale(self) -> float:
+        return float(self._scaling.dynamic_scale.numpy()) if self._scaling else 1.0
 
     @property
     def rate(self) -> float:
@@ -76,12 +88,24 @@ class TrainStep:
 
     def copy_state(self) -> list[np.ndarray]:
         """What a step changes besides the weights: of the optimiser and of the draws."""
-        return [np.array(variable.numpy()) for variable in (*self.optimiser.variables, *self._draws)]
+        return [np.array(variable.numpy()) for variable in self._state_variables]
 
     def restore_state(self, state: list[np.ndarray]) -> None:
         """Put a state back."""
-        for variable, value in zip((*self.optimiser.variables, *self._draws), state, strict=True):
+        for variable, value in zip(self._state_variables, state, strict=True):
             variable.assign(value)
+
+    @property
+    def _state_variables(self) -> list[Any]:
+        scaling = (self._scaling.step_counter, self._scaling.dynamic_scale) if self._scaling else ()
+        return [*self.optimiser.variables, *self._draws, *scaling]
+
+
+def _scale_loss(optimiser: Any) -> Any:
+    """The optimiser behind a scale on the loss, which keeps small gradients in float16 (Micikevicius et al. 2018)."""
+    import keras
+
+    return keras.optimizers.LossScaleOptimizer(optimiser, initial_scale=_LOSS_SCALE)
 
 
 @functools.cache
