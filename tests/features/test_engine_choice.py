@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
@@ -15,7 +16,7 @@ from headstart.testing.devices import replace_gpus
 pytestmark = pytest.mark.medium
 NAME = "bundled:efficientnet_lite0"
 GPU = Device(name="Bench GPU", place="cpu:0")
-ROWS = np.arange(20)
+ROWS = np.arange(10)
 
 
 @pytest.fixture
@@ -29,9 +30,27 @@ def store(tmp_path, shared_store):
     return Store(root)
 
 
+@pytest.fixture(scope="module")
+def built():
+    """Engines by backbone, built once for the tests here."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def device_engines(monkeypatch, built):
+    load = loading.load_device_engine
+
+    def load_once(trunk, *surroundings):
+        if trunk.name not in built:
+            built[trunk.name] = load(trunk, *surroundings)
+        return built[trunk.name]
+
+    monkeypatch.setattr(loading, "load_device_engine", load_once)
+
+
 @pytest.fixture
 def data(small_textile, context, store):
-    folder = small_textile(10)
+    folder = small_textile(4)
     return read(folder, ctx=context(data=folder, store=store, name="reading"))
 
 

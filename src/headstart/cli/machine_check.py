@@ -1,4 +1,7 @@
-"""What `doctor` looks at; no framework is imported, no address is asked, no secret is shown."""
+"""What `doctor` looks at; no framework is imported, no address is asked, no secret is shown.
+
+Where a GPU's driver is here, a process of its own asks Keras' backend what it sees.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,10 @@ from headstart.core import provenance, settings
 from headstart.core.errors import SetupError, format_nearest
 from headstart.core.extras import format_install_command
 from headstart.core.storage.files import count_free_bytes
+from headstart.networks import devices
+
+_ASK_S = 120.0
+_ASK_GPUS = "from headstart.networks import devices; print(devices.format_gpus())"
 
 
 def check_machine() -> dict[str, Any]:
@@ -36,6 +45,7 @@ def check_machine() -> dict[str, Any]:
         "packages": {"headstart": provenance.find_version("headstart") or "not installed", **packages},
         "extras": {name: _format_extra(name, parts) for name, parts in extras.items()},
         "engine": {"inference": f"OpenVINO {openvino}" if openvino else without, "training": describe_training()},
+        "gpu": describe_gpus(),
         "cache": cache,
         "settings": list_variables(),
         "weights": list_weights(),
@@ -86,6 +96,19 @@ def describe_training() -> str:
             name = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
     name = name or "tensorflow"
     return f"Keras {keras} on {name} {provenance.find_version(name) or '(not installed)'}"
+
+
+def describe_gpus() -> dict[str, str]:
+    """Driver, and the GPUs that Keras' backend can use with the arithmetic they train in, or why there are none."""
+    driver = devices.find_driver()
+    if not driver:
+        seen = devices.list_gpus()
+        return {"driver": "none", "not used": seen.reason}
+    try:
+        done = subprocess.run([sys.executable, "-c", _ASK_GPUS], capture_output=True, timeout=_ASK_S, check=True)
+        return {"driver": driver, **json.loads(done.stdout)}
+    except (OSError, ValueError, subprocess.SubprocessError) as err:
+        return {"driver": driver, "not used": f"Keras' backend could not be asked: {type(err).__name__}"}
 
 
 def check_cache() -> tuple[dict[str, Any], list[dict[str, str]]]:

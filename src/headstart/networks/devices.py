@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -147,6 +148,13 @@ def engine_name(device: Device) -> str:
     import keras
 
     return f"keras {keras.__version__} {keras.config.backend()} on {device.name}"
+
+
+def format_gpus() -> str:
+    """A JSON object: each GPU that can be used and the arithmetic it trains in; or why there is none, and a way out."""
+    seen = list_gpus()
+    facts = {gpu.name: f"used by --device auto and gpu; trains in {gpu.precision}" for gpu in seen.gpus}
+    return json.dumps(facts or {"not used": f"{seen.reason}; {seen.hint}"})
 
 
 @functools.cache

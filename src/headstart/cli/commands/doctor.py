@@ -37,7 +37,7 @@ class Doctor:
 def format_findings(findings: dict[str, Any]) -> str:
     """The findings for people, what is missing last."""
     cache = findings["cache"]
-    parts = [_format_pairs(title, findings[title]) for title in ("machine", "packages", "extras", "engine")]
+    parts = [_format_pairs(title, findings[title]) for title in ("machine", "packages", "extras", "engine", "gpu")]
     space = f"{format_bytes(cache['bytes'])} used, {format_bytes(cache['free_bytes'])} free"
     parts += [
         f"cache\n  {format_printable(cache['folder'])}\n  {space}",
