@@ -31,7 +31,7 @@ from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.heads.cross_validation import tune_head
 from headstart.images import preprocessing
-from headstart.networks.openvino_conversion import silence_frameworks
+from headstart.networks.framework_state import silence_frameworks
 from headstart.statistics.intervals import cross_validation_effect, mean_interval
 from headstart.statistics.losses import log_losses
 

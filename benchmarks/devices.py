@@ -24,7 +24,8 @@ from headstart.finetuning.training.train_step import TrainStep
 from headstart.images.preprocessing import decode_picture
 from headstart.networks import devices, openvino_engine
 from headstart.networks.devices import CPU, Device
-from headstart.networks.openvino_conversion import compare_vectors, silence_frameworks
+from headstart.networks.framework_state import silence_frameworks
+from headstart.networks.openvino_conversion import compare_vectors
 from headstart.testing.sample_photos import fetch_labelled_photos
 
 COUNT, SECONDS, STEPS, BATCH = 64, 3.0, 5, 32

@@ -15,7 +15,7 @@ from headstart.core.console import Console
 from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.images import preprocessing
-from headstart.networks.openvino_conversion import silence_frameworks
+from headstart.networks.framework_state import silence_frameworks
 
 DEPTHS = {
     "efficientnet_lite": ("stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "last"),

@@ -75,7 +75,7 @@ def test_an_unknown_option_names_the_nearest(words, wrong, near, capsys):
     assert f"`{near}`" in said
 
 
-@pytest.mark.parametrize("word", ["--gpu", "--device", "--verbose", "--name", "--patient", "--config", "--image-size"])
+@pytest.mark.parametrize("word", ["--gpu", "--threads", "--verbose", "--name", "--patient", "--config", "--image-size"])
 def test_a_far_option_is_not_suggested(word, capsys):
     assert main(["fit", "data", word, "1"]) == 2
     said = capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("--trials", "4", "--domain", "digits", "--track", "tensorboard", "--profile", "--from-names"),
         *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB", "--coverage", "0.8"),
         *("--resize", "pad", "--no-thumbnails", "--window", "lung", "--slice", "middle", "--images", "pictures"),
-        *("--exclude", "fixes.csv"),
+        *("--exclude", "fixes.csv", "--device", "cpu"),
         *("--path", "file", "--target", "kind", "--split", "part", "--group", "patient", "--weight", "w"),
         *("--time", "date", "--merge-labels", "--bands", "4,3,2", "--task", "auto", "--order", "low,high"),
         *("--more", "next.csv", "--test-of", "runs/first"),

@@ -208,7 +208,7 @@ def _make_gradient_explainer(run: Path) -> HeatMapMethod:
         what = f"the model of the run `{run}` is a frozen probe: it has no trained network to send gradients through"
         raise DataError(what, hint=f"headstart explain {run} FILE takes the method that fits")
     from headstart.explanation.gradcam import GradientModel
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     with silence_frameworks():
         gradients = GradientModel(opened_run.keras_model(), opened_run.dataset.learning_task)

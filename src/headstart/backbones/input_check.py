@@ -68,7 +68,7 @@ def check_cached_trunk(
     key = {"first_layer": folder.name}
     if store.find_entry("findings", key) or (model is None and not trunk.source.available(trunk.preset, store)):
         return
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     with silence_frameworks():
         finding = check_input(model or trunk.build(store), trunk.spec, pictures)

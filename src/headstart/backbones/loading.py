@@ -186,11 +186,12 @@ def make_trunk_folder(
 
     def write(draft: Path) -> None:
         from headstart.networks import blocks, openvino_conversion
+        from headstart.networks.framework_state import silence_frameworks
 
         kind = f"{precision}, with feature maps" if maps else precision
         console.print_line("trunk", f"{trunk.name}: made once for {openvino_engine.find_openvino_version()} in {kind}")
         source = make_trunk_folder(trunk, store, console, pictures) / "trunk.xml" if precision == "int8" else None
-        with openvino_conversion.silence_frameworks(), run_on(CPU):
+        with silence_frameworks(), run_on(CPU):
             if source:
                 openvino_conversion.quantise_trunk(source, pictures, draft)
             elif trunk.frozen_reason:
@@ -283,7 +284,7 @@ def load_device_engine(
 
 def _build_keras_model(trunk: ResolvedBackbone, store: Store, device: Device, cut: str) -> Any:
     from headstart.networks import blocks
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     with silence_frameworks(), run_on(device):
         model = trunk.build(store)

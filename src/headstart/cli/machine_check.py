@@ -102,8 +102,8 @@ def describe_gpus() -> dict[str, str]:
     """Driver, and the GPUs that Keras' backend can use with the arithmetic they train in, or why there are none."""
     driver = devices.find_driver()
     if not driver:
-        seen = devices.list_gpus()
-        return {"driver": "none", "not used": seen.reason}
+        visible = devices.list_gpus()
+        return {"driver": "none", "not used": visible.reason}
     try:
         done = subprocess.run([sys.executable, "-c", _ASK_GPUS], capture_output=True, timeout=_ASK_S, check=True)
         return {"driver": driver, **json.loads(done.stdout)}

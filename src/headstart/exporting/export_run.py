@@ -27,7 +27,8 @@ from headstart.exporting import export_files, parity
 from headstart.exporting.export_source import PRECISIONS, Exporter, ExportSource, graph_inputs, reason_against
 from headstart.exporting.parity import Answers, Pictures
 from headstart.images import preprocessing
-from headstart.networks.openvino_conversion import CALIBRATION, silence_frameworks
+from headstart.networks.framework_state import silence_frameworks
+from headstart.networks.openvino_conversion import CALIBRATION
 from headstart.statistics.sampling import evenly_spaced
 
 COMPARED = 32  # pictures in f32; in other precisions all that are held out, up to

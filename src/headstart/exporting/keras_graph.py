@@ -16,8 +16,8 @@ import numpy as np
 from headstart.core.errors import SetupError
 from headstart.exporting import keras_uncertainty
 from headstart.exporting.export_source import ExportSource, graph_inputs
+from headstart.networks.framework_state import silence_frameworks
 from headstart.networks.nested_layers import list_nested_layers
-from headstart.networks.openvino_conversion import silence_frameworks
 
 if TYPE_CHECKING:
     from headstart.core.model_manifest import TrunkEntry

@@ -68,8 +68,8 @@ def extract_features(
     sample = _sample_rows(rows, precision)
     calibration = compute_digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
     engine = choose_engine(data, resolved, rows, ctx=ctx, precision=precision)
-    seen = data.adapt_input(resolved.spec.input)
-    key = make_embed_key(resolved, seen, precision=precision, calibration=calibration, engine=engine.name)
+    spec = data.adapt_input(resolved.spec.input)
+    key = make_embed_key(resolved, spec, precision=precision, calibration=calibration, engine=engine.name)
     folder = ctx.store.root / cache_address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = parse_keys([data.digests[row] for row in rows.tolist()])

@@ -45,7 +45,7 @@ from headstart.finetuning.search.training_cost import make_time_budget
 from headstart.finetuning.search.training_setup import WORK, TrainingSetup, make_training_setup
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.networks import devices
-from headstart.networks.openvino_conversion import isolate_keras
+from headstart.networks.framework_state import isolate_keras
 from headstart.selection.probe import head_selection
 
 MAX_TRIALS = 200  # whatever the budget

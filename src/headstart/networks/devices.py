@@ -88,8 +88,8 @@ def find_driver() -> str:
 
 def require_gpu(device: str) -> None:
     """Refuse the setting `gpu` where none can be used: a SetupError with what is seen and why it is not used."""
-    if device == "gpu" and not (seen := list_gpus()).gpus:
-        raise SetupError(f"no GPU can be used: {seen.reason}", where="--device gpu", hint=seen.hint)
+    if device == "gpu" and not (visible := list_gpus()).gpus:
+        raise SetupError(f"no GPU can be used: {visible.reason}", where="--device gpu", hint=visible.hint)
 
 
 def choose_device(ctx: Context) -> Device:
@@ -106,15 +106,15 @@ def choose_device(ctx: Context) -> Device:
     recorded = ctx.run.find_decision(DECISION)
     if recorded is None and ctx.job.device == "auto" and ctx.run.find_decision("data") is not None:
         return CPU
-    seen = list_gpus()
-    if recorded is None and not seen.gpus:
+    visible = list_gpus()
+    if recorded is None and not visible.gpus:
         return CPU
     why = "what Keras' backend sees; auto embeds there where that is faster, and trains there"
-    name = str(ctx.record_decision(DECISION, lambda: seen.gpus[0].name, why))
-    for gpu in seen.gpus:
+    name = str(ctx.record_decision(DECISION, lambda: visible.gpus[0].name, why))
+    for gpu in visible.gpus:
         if gpu.name == name:
             return gpu
-    others = ", ".join(gpu.name for gpu in seen.gpus) or seen.reason
+    others = ", ".join(gpu.name for gpu in visible.gpus) or visible.reason
     raise SetupError(
         f"the run began on `{name}`, which is not here: {others}",
         where=str(ctx.run.path),
@@ -152,9 +152,9 @@ def engine_name(device: Device) -> str:
 
 def format_gpus() -> str:
     """A JSON object: each GPU that can be used and the arithmetic it trains in; or why there is none, and a way out."""
-    seen = list_gpus()
-    facts = {gpu.name: f"used by --device auto and gpu; trains in {gpu.precision}" for gpu in seen.gpus}
-    return json.dumps(facts or {"not used": f"{seen.reason}; {seen.hint}"})
+    visible = list_gpus()
+    facts = {gpu.name: f"used by --device auto and gpu; trains in {gpu.precision}" for gpu in visible.gpus}
+    return json.dumps(facts or {"not used": f"{visible.reason}; {visible.hint}"})
 
 
 @functools.cache
@@ -165,7 +165,7 @@ def _list_gpus() -> DeviceList:
         return DeviceList(reason=f"there is no driver: no nvidia-smi, {files}", hint=hint)
     if os.environ.get(_VISIBLE) in ("", "-1"):
         return DeviceList(reason=f"{_VISIBLE} hides them all", hint=f"unset {_VISIBLE}")
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     with silence_frameworks():
         try:
@@ -214,7 +214,7 @@ def _ask_jax() -> DeviceList:
     import jax
 
     try:
-        seen = jax.devices("gpu")
+        visible = jax.devices("gpu")
     except RuntimeError as err:
         plugins = [name for name in ("jax-cuda12-plugin", "jax-cuda13-plugin") if find_version(name)]
         if not plugins:
@@ -229,7 +229,7 @@ def _ask_jax() -> DeviceList:
                 memory_bytes=(gpu.memory_stats() or {}).get("bytes_limit"),
                 capability=_parse_capability(str(getattr(gpu, "compute_capability", ""))),
             )
-            for number, gpu in enumerate(seen)
+            for number, gpu in enumerate(visible)
         )
     )
 

@@ -29,7 +29,7 @@ def describe_processor(cpu: Path = _CPU) -> dict[str, str]:
 
 def choose_training_precision(cpu: Path = _CPU) -> str:
     """`mixed_bfloat16` where the device in use gains by it, `mixed_float16` on some GPUs, else `float32`."""
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     with silence_frameworks():  # training begins here: this may be where TensorFlow is loaded
         import keras  # noqa: F401

@@ -70,7 +70,7 @@ def make_clip_scorer(classes: Sequence[str], folder: Path, revision: str, store:
     key = {"revision": revision, "classes": list(classes), "templates": TEMPLATES, "format": _FORMAT}
 
     def write(draft: Path) -> None:
-        from headstart.networks.openvino_conversion import silence_frameworks
+        from headstart.networks.framework_state import silence_frameworks
 
         console.print_line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
         with silence_frameworks():

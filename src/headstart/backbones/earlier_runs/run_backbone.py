@@ -83,7 +83,7 @@ def _explain_no_trunk(path: Path, result: FitResult | None) -> UsageError:
 def _describe(
     file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None
 ) -> description.ImportedBackbone:
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     with silence_frameworks():
         cuts = _find_cuts(file, network)

@@ -121,7 +121,7 @@ def copy_file(path: Path, folder: Path, kind: str) -> None:
         for name, file in _list_parts(path, kind).items():
             shutil.copyfile(file, folder / name)
         return
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     if kind == "lambda":
         with silence_frameworks():

@@ -184,7 +184,7 @@ _Inspection = tuple[str, int, Scaling, tuple[cut_points.Cut, ...], int, int]
 
 def _inspect_keras(copy: Path, request: ImportRequest) -> _Inspection:
     from headstart.networks import flops as cost
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     if request.layout == "nchw":
         raise UsageError("a `.keras` file with channels first is not read", where="--layout", hint="export it as ONNX")

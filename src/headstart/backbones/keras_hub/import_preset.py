@@ -99,7 +99,7 @@ def _store_flat(
     from headstart.backbones.keras_hub import trunk
     from headstart.networks import flops as cost
     from headstart.networks.formats.keras_writer import write_keras
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     with silence_frameworks():
         preset = hub_preset.open_preset(folder, facts.get("side", 0))

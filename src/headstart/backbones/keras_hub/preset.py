@@ -39,7 +39,7 @@ class OpenedPreset:
 def load_keras_hub() -> Any:
     """The module `keras_hub`; `SetupError` where it is not installed, or cannot be loaded."""
     require_installed()
-    from headstart.networks.openvino_conversion import silence_frameworks
+    from headstart.networks.framework_state import silence_frameworks
 
     try:
         with silence_frameworks():  # TensorFlow, which it loads whatever backend Keras has

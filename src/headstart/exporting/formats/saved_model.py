@@ -9,7 +9,7 @@ import numpy as np
 from headstart.core.storage.files import write_text
 from headstart.exporting.export_source import Exporter, ExportSource
 from headstart.exporting.keras_graph import build_keras_graph
-from headstart.networks.openvino_conversion import silence_frameworks
+from headstart.networks.framework_state import silence_frameworks
 
 _RUNTIME = '''\
 def load(path, told):

@@ -36,7 +36,7 @@ class NetworkFactory:
     def load_trunk(self, name: str) -> tuple[ResolvedBackbone, Any]:
         """A backbone and its frozen `keras.Model`, built once."""
         if name not in self._trunks:
-            from headstart.networks.openvino_conversion import silence_frameworks
+            from headstart.networks.framework_state import silence_frameworks
 
             backbone = loading.find_backbone(name)
             with silence_frameworks():
