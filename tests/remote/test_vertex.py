@@ -20,6 +20,7 @@ from headstart.remote.vertex import client, training_jobs
 from headstart.remote.vertex.settings import read_options
 
 QUIET = Console(quiet=True)
+pytestmark = pytest.mark.medium
 
 
 @pytest.fixture

@@ -394,7 +394,8 @@ class CustomJob:
             outcome, code = self._run_container()
             if outcome == "restart":
                 self.restarts += 1
-                if self.restarts > _MOST_RESTARTS:
+                scheduling = self.body["jobSpec"].get("scheduling", {})
+                if self.restarts > _MOST_RESTARTS or not scheduling.get("restartJobOnWorkerRestart"):
                     return self._finish("JOB_STATE_FAILED", "The machine was taken away too often.")
         reason = f"The replica workerpool0-0 exited with a non-zero status of {code}. To find out more about why your "
         reason += f"job exited please check the logs: resource.labels.job_id={self.identity}"
