@@ -11,6 +11,7 @@ import io
 import json
 import re
 import signal
+import socket
 import sys
 import tarfile
 import threading
@@ -231,6 +232,12 @@ class SageMakerEmulator:
         name = request["EndpointName"]
         return self._find(self.endpoints, name, f'Could not find endpoint "{name}".').describe()
 
+    def _describe_model(self, request):
+        return self._find(self.models, request["ModelName"], "Could not find model.")
+
+    def _describe_endpoint_config(self, request):
+        return self._find(self.configs, request["EndpointConfigName"], "Could not find endpoint configuration.")
+
     def _delete_endpoint(self, request):
         name = request["EndpointName"]
         self._find(self.endpoints, name, f'Could not find endpoint "{name}".').stop_asked.set()
@@ -416,11 +423,11 @@ class TrainingJob:
 
 
 class Endpoint:
-    """A container that was started with `serve` and answers at port 8080."""
-
-    port = 8080
+    """A container that was started with `serve`, told a port that is free here instead of 8080."""
 
     def __init__(self, service, request, model):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
         self.service, self.model, self.name = service, model, request["EndpointName"]
         self.request, self.status, self.failure = request, "Creating", ""
         self.stop_asked, self.lines, self.created = threading.Event(), [], time.time()
@@ -442,6 +449,7 @@ class Endpoint:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             archive.extractall(ml / "model", filter="data")
         environment = self.service.image | container.get("Environment", {}) | {"AWS_REGION": REGION}
+        environment["SAGEMAKER_BIND_TO_PORT"] = str(self.port)
         # The images' entry point is `headstart`.
         argv = [sys.executable, "-m", "headstart", "serve"]
         process = Container(argv, self.folder / "opt", environment, self.folder / "home", self.lines.append)

@@ -25,6 +25,7 @@ KINDS = {
     "model_checks": "finetuning/checks",
     "exporters": "exporting/formats",
     "targets": "remote/targets",
+    "endpoints": "remote/endpoints",
     "commands": "cli/commands",
 }
 

@@ -1,0 +1,1 @@
+"""Clouds that serve a finished run at an endpoint: a file each."""
