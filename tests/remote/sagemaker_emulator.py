@@ -56,7 +56,7 @@ class SageMakerEmulator:
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        self._shapes = _load_service_model()
+        self.shapes = _load_service_model()
 
     def client(self, name, region=REGION):
         """moto's, by boto3."""
@@ -81,11 +81,11 @@ class SageMakerEmulator:
     def answer(self, action, request):
         """One request of the JSON protocol."""
         self.requests.append(action)
-        self._check_shape(self._shapes.operation_model(action).input_shape, request, action)
+        self.check_shape(self.shapes.operation_model(action).input_shape, request, action)
         with self._lock:
             return getattr(self, "_" + re.sub(r"(?<!^)([A-Z])", r"_\1", action).lower())(request)
 
-    def _check_shape(self, shape, value, where):
+    def check_shape(self, shape, value, where):
         """What the service's description says of a value; the client has checked types and required members only."""
         if shape.type_name == "structure":
             if unknown := set(value) - set(shape.members):
@@ -93,14 +93,14 @@ class SageMakerEmulator:
             if missing := set(shape.required_members) - set(value):
                 raise ServiceError("ValidationException", f"missing members {sorted(missing)} at '{where}'")
             for name, member in value.items():
-                self._check_shape(shape.members[name], member, f"{where}.{name}")
+                self.check_shape(shape.members[name], member, f"{where}.{name}")
         elif shape.type_name == "list":
             for member in value:
-                self._check_shape(shape.member, member, where)
+                self.check_shape(shape.member, member, where)
         elif shape.type_name == "map":
             for key, member in value.items():
-                self._check_shape(shape.key, key, where)
-                self._check_shape(shape.value, member, where)
+                self.check_shape(shape.key, key, where)
+                self.check_shape(shape.value, member, where)
         else:
             _check_scalar(shape.metadata, value, where)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.remote import start_script
+from headstart.remote.platforms import INPUTS
 from headstart.remote.sagemaker.job_settings import JobSettings
 from headstart.remote.target import JobStatus
 
-CODE, DATA, CACHE = "code", "training", "cache"  # the names of channels: folders of /opt/ml/input/data
-START_SCRIPT = f"/opt/ml/input/data/{CODE}/start.sh"
+CODE, CACHE = "code", "cache"  # the names of channels: folders of /opt/ml/input/data
+START_SCRIPT = f"/opt/ml/input/data/{CODE}/{start_script.NAME}"
 # Secondary states before the container's first line.
 _WAITING = (
     "Starting",
@@ -26,7 +28,7 @@ def make_training_request(
     settings: JobSettings, *, role: str, data: str, environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """The request; `data` is the s3:// address of uploaded data, empty where the job reads an address itself."""
-    channels = {CODE: f"{settings.folder}/{CODE}/"} | ({DATA: data} if data else {})
+    channels = {CODE: f"{settings.folder}/{CODE}/"} | ({INPUTS: f"{data}/"} if data else {})
     if settings.cache:
         channels[CACHE] = settings.cache.rstrip("/") + "/"
         environment = {"HEADSTART_CACHE": f"/opt/ml/input/data/{CACHE}"} | dict(environment)

@@ -1,0 +1,178 @@
+"""Amazon SageMaker: a training job on one machine of AWS, spot with checkpoints, results in a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.errors import HeadstartError, Problem, SetupError
+from headstart.core.storage.locations import uploads
+from headstart.remote.code_package import describe_versions, place_inputs
+from headstart.remote.job_file import JobFile
+from headstart.remote.sagemaker import access, checks, prices
+from headstart.remote.sagemaker.clients import find_region, make_client, translate_errors
+from headstart.remote.sagemaker.inputs import count_input_bytes, upload_code, upload_inputs
+from headstart.remote.sagemaker.job_settings import OPTIONS, read_base, read_options, read_price, read_settings
+from headstart.remote.sagemaker.results import fetch_run
+from headstart.remote.sagemaker.training_logs import read_log_lines
+from headstart.remote.sagemaker.training_request import CODE, make_training_request, read_job_status
+from headstart.remote.target import ENDED, CostEstimate, JobRequest, JobStatus
+
+if TYPE_CHECKING:
+    from headstart.core.console import Console
+
+
+class Aws:
+    """Amazon SageMaker: a training job on one machine of AWS, spot with checkpoints, results in a bucket.
+
+    In the bucket a job has a folder of its name: `code`, `checkpoints`, `output`. What it reads lies beside it by its
+    content, so that it is uploaded once.
+    """
+
+    name = "aws"
+    extra = "aws"
+    options = OPTIONS
+
+    def find_problems(self, request: JobRequest) -> list[Problem]:
+        """What stands in the way."""
+        settings = read_settings(request)
+        addresses = {"DATA": request.job.data, "--on-option cache": settings.cache}
+        problems = checks.find_problems(settings, {k: v for k, v in addresses.items() if v.startswith("s3://")})
+        if request.max_usd is not None and self.estimate(request).usd_per_hour is None:
+            what = f"the price of {settings.instance} is not known, so --max-usd cannot be counted"
+            problems.append(Problem("--max-usd", what, "--on-option price-usd-hour=…", SetupError))
+        return problems
+
+    def estimate(self, request: JobRequest) -> CostEstimate:
+        """What the job will take at most."""
+        settings = read_settings(request)
+        usd_per_hour, source = prices.find_price(settings.instance, read_price(request.options))
+        seconds = min(request.job.budget_s + prices.START_S, settings.max_run_s)
+        assumptions = [
+            f"{prices.START_S / 60:g} minutes until the machine is ready, then the budget of the job",
+            f"SageMaker ends it after {settings.max_run_s / 3600:g} hours",
+            source,
+        ]
+        if request.spot:
+            assumptions.append("spot costs less, by how much changes; it may have to wait for a machine")
+        return CostEstimate(
+            seconds=seconds,
+            usd=None if usd_per_hour is None else usd_per_hour * seconds / 3600,
+            upload_bytes=count_input_bytes(request.job),
+            assumptions=tuple(assumptions),
+            usd_per_hour=usd_per_hour,
+        )
+
+    def submit(self, request: JobRequest, console: Console) -> dict[str, str]:
+        """Upload code and data and start the job; where that fails, nothing of it stays."""
+        settings = read_settings(request)
+        with translate_errors("AWS could not be asked"):
+            role = checks.make_role_arn(settings.role, checks.read_account(settings.region))
+        job, inputs, places = place_inputs(request.job)
+        content = JobFile(
+            job=job,
+            target=self.name,
+            name=request.name,
+            max_usd=request.max_usd,
+            max_hours=request.max_hours,
+            usd_per_hour=self.estimate(request).usd_per_hour,
+            versions=describe_versions(),
+            inputs=inputs,
+            options=dict(request.options),
+        )
+        if uploads.exists_below(settings.folder):  # results of an earlier job, which a failure here would remove
+            hint = "another --name, or none: then a new one is taken"
+            raise SetupError(f"there is something at `{settings.folder}` already", where="--name", hint=hint)
+        with _withdraw_on_failure() as addresses:
+            data, is_new = upload_inputs(settings.base, places, console)
+            addresses += [data, settings.folder] if is_new else [settings.folder]
+            upload_code(f"{settings.folder}/{CODE}", content, console)
+            body = make_training_request(settings, role=role, data=data, environment=settings.environment)
+            with translate_errors(f"`{settings.name}` cannot be started"):
+                answer = make_client("sagemaker", settings.region).create_training_job(**body)
+        console.print_line("submit", f"{settings.name} on {settings.instance} in {settings.region}: {settings.folder}")
+        return {
+            "name": settings.name,
+            "region": settings.region,
+            "address": settings.folder,
+            "arn": answer["TrainingJobArn"],
+        }
+
+    def read_status(self, state: Mapping[str, str]) -> JobStatus:
+        """How the job is."""
+        return read_job_status(_describe(state))
+
+    def read_logs(self, state: Mapping[str, str], *, follow: bool) -> Iterator[str]:
+        """Lines of its log so far; with `follow` until it ends."""
+        return read_log_lines(
+            state["name"],
+            state["region"],
+            has_ended=lambda: self.read_status(state).state in ENDED,
+            follow=follow,
+        )
+
+    def fetch(self, state: Mapping[str, str], out: Path, console: Console) -> Path:
+        """Bring the run folder; of an unfinished job as far as its checkpoints came."""
+        return fetch_run(state["address"], state["region"], _describe(state), out, console)
+
+    def cancel(self, state: Mapping[str, str]) -> None:
+        """End the job within two minutes; what it has done stays and can be fetched."""
+        with translate_errors(f"`{state['name']}` cannot be stopped"):
+            make_client("sagemaker", state["region"]).stop_training_job(TrainingJobName=state["name"])
+
+    def describe_access(self, options: Mapping[str, str]) -> dict[str, Any]:
+        """Who asks, what is missing, and the least that submitter and role need."""
+        values = read_options(options)
+        region = find_region(values["region"])
+        bucket = read_base(values["bucket"] or "BUCKET").removeprefix("s3://").partition("/")[0]
+        role, account, missing = values["role"] or "ROLE", "ACCOUNT", []
+        seen: dict[str, Any] = {"region": region}
+        try:
+            with translate_errors("AWS could not be asked"):
+                identity = make_client("sts", region or "us-east-1").get_caller_identity()
+                account = identity["Account"]
+                seen |= {"account": account, "identity": identity["Arn"]}
+                problems = [] if region else [Problem("region", "no AWS region is named")]
+                if values["role"]:
+                    problems += checks.find_role_problems(role, account, region or "us-east-1")
+                if values["bucket"] and region:
+                    problems += checks.find_bucket_problems(bucket, region)
+                missing = [problem.what for problem in problems]
+        except HeadstartError as err:
+            missing.append(f"{err.what}; {err.hint}" if err.hint else err.what)
+        region = region or "REGION"
+        policies = {
+            "submitter": access.make_submitter_policy(bucket, checks.make_role_arn(role, account), region, account),
+            "role": access.make_role_policy(bucket, region, account),
+            "role_trust": access.make_trust_policy(),
+        }
+        return {"seen": seen, "missing": missing, "policy": policies}
+
+
+def _describe(state: Mapping[str, str]) -> dict[str, Any]:
+    with translate_errors(f"`{state['name']}` cannot be looked at"):
+        answer = make_client("sagemaker", state["region"]).describe_training_job(TrainingJobName=state["name"])
+    return dict(answer)
+
+
+@contextmanager
+def _withdraw_on_failure() -> Iterator[list[str]]:
+    """Give a list for addresses; where the block fails, what lies below them is removed, or listed in the error."""
+    addresses: list[str] = []
+    try:
+        yield addresses
+    except BaseException as err:
+        left = []
+        for address in addresses:
+            try:
+                uploads.delete_below(address)
+            except HeadstartError:
+                left.append(address)
+        if left and isinstance(err, HeadstartError):
+            err.problems = [(address, "left", "it could not be removed") for address in left]
+        raise
+
+
+PLUGIN = Aws()
