@@ -22,7 +22,7 @@ SETTINGS = {"backbones": "bundled:efficientnet_lite0", "budget": "10m"}
 OPTIONS = {"bucket": "shop/jobs", "role": "headstart-training", "tags": "team=vision", "hyperparameters": "note=x"}
 CONSOLE = Console(quiet=True)
 # Of two runs of one job these differ: when it was, and how long it took.
-_TIMES = ("timings.json", "decisions.jsonl", ".local.json", ".lock")
+_TIMES = ("timings.json", "decisions.jsonl", ".local.json", ".lock", "report.html")
 
 
 class Interruption:

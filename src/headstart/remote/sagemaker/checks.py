@@ -58,19 +58,19 @@ def find_role_problems(role: str, account: str, region: str) -> list[Problem]:
     """The role is there and SageMaker may take it on; nothing where that may not be looked at."""
     from botocore.exceptions import ClientError
 
-    where, arn = "--on-option role", make_role_arn(role, account)
+    option, arn = "--on-option role", make_role_arn(role, account)
     if not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", arn):
-        return [_problem(where, f"`{role}` is neither name nor ARN of a role", "arn:aws:iam::ACCOUNT:role/NAME")]
+        return [_problem(option, f"`{role}` is neither name nor ARN of a role", "arn:aws:iam::ACCOUNT:role/NAME")]
     try:
-        found = make_client("iam", region).get_role(RoleName=arn.rpartition("/")[2])["Role"]
+        description = make_client("iam", region).get_role(RoleName=arn.rpartition("/")[2])["Role"]
     except ClientError as err:
         if read_code(err) == "NoSuchEntity":
-            return [_problem(where, f"there is no role `{arn}`", "headstart doctor --on aws prints what it needs")]
+            return [_problem(option, f"there is no role `{arn}`", "headstart doctor --on aws prints what it needs")]
         if read_code(err).startswith("AccessDenied"):
             return []
         raise
-    if "sagemaker.amazonaws.com" not in json.dumps(found["AssumeRolePolicyDocument"]):
-        return [_problem(where, f"SageMaker may not take on the role `{arn}`", TRUST_HINT)]
+    if "sagemaker.amazonaws.com" not in json.dumps(description["AssumeRolePolicyDocument"]):
+        return [_problem(option, f"SageMaker may not take on the role `{arn}`", TRUST_HINT)]
     return []
 
 
@@ -78,22 +78,22 @@ def find_bucket_problems(bucket: str, region: str) -> list[Problem]:
     """The bucket is there, may be used, and lies in the job's region."""
     from botocore.exceptions import ClientError
 
-    where, other = "--on-option bucket", ""
+    option, other = "--on-option bucket", ""
     try:
         answer = make_client("s3", region).head_bucket(Bucket=bucket)
         other = answer.get("BucketRegion") or answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "")
     except ClientError as err:
         code = read_code(err)
         if code in ("404", "NoSuchBucket"):
-            return [_problem(where, f"there is no bucket `{bucket}`", f"aws s3 mb s3://{bucket} --region {region}")]
+            return [_problem(option, f"there is no bucket `{bucket}`", f"aws s3 mb s3://{bucket} --region {region}")]
         if code == "403":
-            return [_problem(where, f"the bucket `{bucket}` may not be used", "headstart doctor --on aws")]
+            return [_problem(option, f"the bucket `{bucket}` may not be used", "headstart doctor --on aws")]
         other = err.response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "")
         if not other:
             raise
     if other and other != region:
-        what = f"the bucket `{bucket}` is in {other}, the job in {region}"
-        return [_problem(where, what, f"--on-option region={other}, or a bucket of {region}")]
+        problem = f"the bucket `{bucket}` is in {other}, the job in {region}"
+        return [_problem(option, problem, f"--on-option region={other}, or a bucket of {region}")]
     return []
 
 
@@ -120,8 +120,8 @@ def _find_image_problems(settings: JobSettings, account: str) -> list[Problem]:
         make_client("ecr", settings.region).describe_images(repositoryName=match[3], imageIds=[{kind: match[4]}])
     except ClientError as err:
         if read_code(err) in ("ImageNotFoundException", "RepositoryNotFoundException"):
-            what = f"there is no image `{settings.image}`"
-            return [_problem("--on-option image", what, "push it first, or leave it to AWS's own image")]
+            problem = f"there is no image `{settings.image}`"
+            return [_problem("--on-option image", problem, "push it first, or leave it to AWS's own image")]
         if not read_code(err).startswith("AccessDenied"):
             raise
     return []
@@ -136,18 +136,18 @@ def _find_name_problems(settings: JobSettings) -> list[Problem]:
         if read_code(err) == "ValidationException":  # it is not there, which is what is wanted
             return []
         raise
-    what = f"SageMaker has a job named `{settings.name}` already, and keeps names for ever"
-    return [_problem("--name", what, "another --name, or none: then a new one is taken")]
+    problem = f"SageMaker has a job named `{settings.name}` already, and keeps names for ever"
+    return [_problem("--name", problem, "another --name, or none: then a new one is taken")]
 
 
 def _find_empty_addresses(addresses: Mapping[str, str], region: str) -> list[Problem]:
     problems, s3 = [], make_client("s3", region)
-    for where, address in addresses.items():
+    for option, address in addresses.items():
         bucket, key = split_address(address)
         with translate_errors(f"`{address}` cannot be listed"):
             answer = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
         if not answer.get("Contents"):
-            problems.append(_problem(where, f"there is nothing at `{address}`", "aws s3 ls shows what there is"))
+            problems.append(_problem(option, f"there is nothing at `{address}`", "aws s3 ls shows what there is"))
     return problems
 
 

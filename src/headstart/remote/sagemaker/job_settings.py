@@ -122,16 +122,16 @@ def find_option_problems(settings: JobSettings) -> list[Problem]:
         hint = "letters, digits and dashes between them, at most 63"
         problems.append(Problem("--name", f"SageMaker takes no job named `{settings.name}`", hint))
     if settings.max_wait_s is not None and settings.max_wait_s < settings.max_run_s:
-        what = f"max-wait-hours is below the {settings.max_run_s / 3600:g} hours that the job may run"
-        problems.append(Problem(_flag("max-wait-hours"), what, "a spot job waits and runs within it"))
+        problem = f"max-wait-hours is below the {settings.max_run_s / 3600:g} hours that the job may run"
+        problems.append(Problem(_flag("max-wait-hours"), problem, "a spot job waits and runs within it"))
     if bool(settings.subnets) != bool(settings.security_groups):
-        what = "a VPC needs subnets and security-groups"
-        problems.append(Problem(_flag("subnets"), what, "name both, or neither"))
+        problem = "a VPC needs subnets and security-groups"
+        problems.append(Problem(_flag("subnets"), problem, "name both, or neither"))
     if settings.cache and not settings.cache.startswith("s3://"):
         problems.append(Problem(_flag("cache"), f"`{settings.cache}` is no s3:// address"))
     if _is_of_other_region(settings):
-        what = f"the image `{settings.image}` is not of the region {settings.region}"
-        problems.append(Problem(_flag("image"), what, "SageMaker takes images of its own region alone"))
+        problem = f"the image `{settings.image}` is not of the region {settings.region}"
+        problems.append(Problem(_flag("image"), problem, "SageMaker takes images of its own region alone"))
     return problems
 
 

@@ -41,8 +41,8 @@ class Aws:
         addresses = {"DATA": request.job.data, "--on-option cache": settings.cache}
         problems = checks.find_problems(settings, {k: v for k, v in addresses.items() if v.startswith("s3://")})
         if request.max_usd is not None and self.estimate(request).usd_per_hour is None:
-            what = f"the price of {settings.instance} is not known, so --max-usd cannot be counted"
-            problems.append(Problem("--max-usd", what, "--on-option price-usd-hour=…", SetupError))
+            problem = f"the price of {settings.instance} is not known, so --max-usd cannot be counted"
+            problems.append(Problem("--max-usd", problem, "--on-option price-usd-hour=…", SetupError))
         return problems
 
     def estimate(self, request: JobRequest) -> CostEstimate:
@@ -128,12 +128,12 @@ class Aws:
         region = find_region(values["region"])
         bucket = read_base(values["bucket"] or "BUCKET").removeprefix("s3://").partition("/")[0]
         role, account, missing = values["role"] or "ROLE", "ACCOUNT", []
-        seen: dict[str, Any] = {"region": region}
+        facts: dict[str, Any] = {"region": region}
         try:
             with translate_errors("AWS could not be asked"):
                 identity = make_client("sts", region or "us-east-1").get_caller_identity()
                 account = identity["Account"]
-                seen |= {"account": account, "identity": identity["Arn"]}
+                facts |= {"account": account, "identity": identity["Arn"]}
                 problems = [] if region else [Problem("region", "no AWS region is named")]
                 if values["role"]:
                     problems += checks.find_role_problems(role, account, region or "us-east-1")
@@ -148,7 +148,7 @@ class Aws:
             "role": access.make_role_policy(bucket, region, account),
             "role_trust": access.make_trust_policy(),
         }
-        return {"seen": seen, "missing": missing, "policy": policies}
+        return {"seen": facts, "missing": missing, "policy": policies}
 
 
 def _describe(state: Mapping[str, str]) -> dict[str, Any]:
