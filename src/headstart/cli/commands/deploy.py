@@ -22,7 +22,7 @@ class Deploy:
         """Add RUN, the cloud and its options."""
         add = parser.add_argument
         add("run", metavar="RUN", nargs="?", type=parse_name, help="a run folder, or the model folder in it")
-        add("--on", metavar="{aws}", required=True, help="the cloud that serves it")
+        add("--on", metavar="{aws,gcp}", required=True, help="the cloud that serves it")
         add("--name", metavar="NAME", required=True, help="of the endpoint")
         help_text = "what the cloud is told; may be repeated; a wrong one lists those that there are"
         add("--on-option", metavar="NAME=VALUE", action="append", default=[], help=help_text)
