@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headstart.core.job import Job
     from headstart.core.recipe import Recipe
     from headstart.core.run.context import Context
+    from headstart.core.run.workers import Workers
     from headstart.core.types import Embeddings, ZeroShotPrediction
     from headstart.zero_shot.source_classifier import SourceClassifier
 
@@ -38,6 +39,7 @@ def fit(
     out: str | Path | None = None,
     console: Console | None = None,
     callbacks: Sequence[Any] = (),
+    workers: Workers | None = None,
     again: bool = False,
     budget: str | float = "5m",
     backbones: str | Sequence[str] = "auto",
@@ -93,6 +95,8 @@ def fit(
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
         callbacks: Of Keras, for the final training of the network.
+        workers: Processes that embed the pictures, as `headstart.remote.cluster.connection.connect_workers` gives
+            them; by default this process does all.
         again: Do a run that is there anew: what it holds is removed first.
         budget: time to spend: 90s, 5m, 1h; a bare number is seconds.
         backbones: auto, or names with commas between them.
@@ -147,7 +151,7 @@ def fit(
     if again and out is None:
         raise UsageError("`again` is about a run that is there", where="--again", hint="name its folder with --out")
     data, settings = _write_memory_data(data, labels, console or Console(), settings)
-    return _run_fit(data, out, console, settings, callbacks=callbacks, again=again, reaching=True)
+    return _run_fit(data, out, console, settings, callbacks=callbacks, workers=workers, again=again, reaching=True)
 
 
 def _write_memory_data(
@@ -174,6 +178,7 @@ def _run_fit(
     settings: Mapping[str, Any],
     *,
     callbacks: Sequence[Any] = (),
+    workers: Workers | None = None,
     again: bool = False,
     reaching: bool,
 ) -> Run:
@@ -183,7 +188,7 @@ def _run_fit(
         if run.finished:
             _require_same_request(run, steps.ctx)
             return run
-        steps.ctx.callbacks = tuple(callbacks)
+        steps.ctx.callbacks, steps.ctx.workers = tuple(callbacks), workers
         earlier = run.interrupted
         steps.write_report()
         over_s = -steps.ctx.left_s()

@@ -19,16 +19,26 @@ import numpy as np
 from headstart.backbones import loading
 from headstart.core.console import format_duration
 from headstart.core.errors import SetupError
+from headstart.core.run.workers import ChunkWork
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.files import format_printable, read_json, write_json
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.row_cache import RowStore, parse_keys, unmap_pages
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset, Embeddings
+from headstart.features.chunk_embedding import (
+    ChunkTrunk,
+    embed_chunk,
+    prepare_trunk,
+    read_trunk_files,
+    take_files,
+)
 from headstart.features.engine_choice import EngineChoice, choose_engine
+from headstart.features.extraction_time import estimate_backbone_seconds
 from headstart.features.feature_cache import cache_address, make_embed_key
 from headstart.features.feature_matrix import row_chunks
 from headstart.images.preprocessing import decode_batches, decoder_revision
+from headstart.networks import openvino_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +90,12 @@ def extract_features(
     pace_ms = 0.0
     if len(missing):
         compiled = _compile_backbone(data, resolved, sample, precision, ctx.store, ctx.console, engine)
-        pace_ms = _embed_rows(data, compiled, resolved, rows[missing], cache, ctx.console)
+        if _is_fanned_out(resolved, len(missing) * key.input.views, engine, ctx):
+            del compiled  # its memory is for the answers
+            work = _make_chunk_work(data, resolved, sample, precision, ctx)
+            pace_ms = _embed_on_workers(data, work, resolved, rows[missing], cache, ctx)
+        else:
+            pace_ms = _embed_rows(data, compiled, resolved, rows[missing], cache, ctx.console)
     timed = len(missing) >= STEADY or (len(missing) > 0 and math.isnan(latency_ms))
     if timed:
         latency_ms = pace_ms
@@ -145,6 +160,56 @@ def _embed_rows(
             cache.add_rows(keys, dict(zip(names, outputs, strict=True)))
             progress.count_done(len(done_rows))
     return (time.monotonic() - started) * 1000 / len(rows)
+
+
+def _is_fanned_out(resolved: ResolvedBackbone, count: int, engine: EngineChoice, ctx: Context) -> bool:
+    """Whether workers take a pass of so many runs of a trunk; why not is told."""
+    if ctx.workers is None:
+        return False
+    seconds = estimate_backbone_seconds(resolved.spec, count, ctx.store)
+    reason = ctx.workers.explain_staying(seconds)
+    if openvino_engine.find_openvino_version() is None:
+        reason = "without OpenVINO the pictures pass Keras"
+    if engine.device.is_gpu:
+        reason = "on the GPU of this machine"
+    if reason:
+        ctx.console.print_line("embed", f"{resolved.name}: in this process: {reason}")
+    return not reason
+
+
+def _make_chunk_work(
+    data: Dataset, resolved: ResolvedBackbone, sample: np.ndarray, precision: str, ctx: Context
+) -> ChunkWork:
+    pictures = next(_decode_rows(data, resolved, sample, len(sample)))[1]
+    side = pictures.shape[2]
+    views, single = pictures.shape[1] // side, pictures.reshape(-1, side, side, 3)[: len(pictures)]
+    folder = loading.make_trunk_folder(resolved, ctx.store, ctx.console, single, precision)
+    trunk = read_trunk_files(folder, dtype=str(pictures.dtype), views=views)
+    core_s = estimate_backbone_seconds(resolved.spec, views, ctx.store) * count_threads()
+    return ChunkWork(
+        name=resolved.name,
+        prepare=prepare_trunk,
+        function=embed_chunk,
+        shared=ChunkTrunk(trunk=trunk, root=data.root, input=data.adapt_input(resolved.spec.input)),
+        take_part=lambda rows: take_files(data, rows),
+        row_s=core_s,
+    )
+
+
+def _embed_on_workers(
+    data: Dataset, work: ChunkWork, resolved: ResolvedBackbone, rows: np.ndarray, cache: RowStore, ctx: Context
+) -> float:
+    """Embed rows on workers and cache them here; milliseconds a picture that the cores of this machine would take."""
+    assert ctx.workers is not None
+    names, core_s = tuple(depth.name for depth in resolved.spec.depths), 0.0
+    with ctx.console.show_progress("embed", len(rows)) as progress:
+        for chunk in ctx.workers.run_chunks(work, rows):
+            _require_finite(chunk.rows, chunk.answer, data, resolved.name)
+            keys = parse_keys([data.digests[row] for row in chunk.rows.tolist()])
+            cache.add_rows(keys, dict(zip(names, chunk.answer, strict=True)))
+            core_s += chunk.core_s
+            progress.count_done(len(chunk.rows))
+    return core_s * 1000 / len(rows) / count_threads()
 
 
 def _sample_rows(rows: np.ndarray, precision: str) -> np.ndarray:

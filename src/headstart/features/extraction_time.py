@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.storage.cache import Store
-    from headstart.core.types import Dataset
+    from headstart.core.types import BackboneSpec, Dataset
 
 GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
 DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
@@ -93,12 +93,16 @@ def _format_basis(backbones: Sequence[ResolvedBackbone], store: Store) -> str:
 
 
 def estimate_pass_seconds(passes: Mapping[str, float], store: Store) -> float:
-    """Of passing so many pictures through each backbone: by the measured pace, or by operations where there is none."""
-    from headstart.backbones import latency, loading
+    """Of passing so many pictures through each backbone, see `estimate_backbone_seconds`."""
+    from headstart.backbones import loading
 
-    specs = {name: loading.find_backbone(name).spec for name in passes}
-    paces = latency.read_images_per_s(list(specs.values()), store)
-    guessed = GFLOP_PER_S * 1e9 * count_threads()
-    decoding = 1 / (DECODE_PER_S * count_threads())
-    each = {name: 1 / paces[s.name] if s.name in paces else s.flops / guessed for name, s in specs.items()}
-    return sum((each[name] + decoding) * count for name, count in passes.items())
+    return sum(estimate_backbone_seconds(loading.find_backbone(name).spec, n, store) for name, n in passes.items())
+
+
+def estimate_backbone_seconds(spec: BackboneSpec, count: float, store: Store) -> float:
+    """Of passing so many pictures: by the measured pace, or by operations where there is none."""
+    from headstart.backbones import latency
+
+    pace = latency.read_images_per_s([spec], store).get(spec.name)
+    each_s = 1 / pace if pace else spec.flops / (GFLOP_PER_S * 1e9 * count_threads())
+    return (each_s + 1 / (DECODE_PER_S * count_threads())) * count

@@ -14,6 +14,7 @@ from headstart.core.errors import DataError
 from headstart.core.job import Job
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
+from headstart.core.run.workers import Workers
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
 
@@ -31,6 +32,7 @@ class Context:
     reaches_out: bool = False  # `auto` may fetch recommended backbones
     tuned_heads: dict[bytes, Any] = field(default_factory=dict)  # so far in this process, by what they learnt from
     only_audits: bool = False  # what nothing can be learnt from is told and not refused
+    workers: Workers | None = None  # None: all is done in this process
     keeps_times: bool = False  # of a finished run, whose steps are taken again to show them
 
     @property

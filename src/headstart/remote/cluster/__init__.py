@@ -1,0 +1,1 @@
+"""Work fanned out over a Ray cluster, as plain tasks in chunks of seconds."""

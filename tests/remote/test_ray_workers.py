@@ -1,0 +1,181 @@
+"""Chunks on a real Ray cluster of two machines on this one: the same bits as here, and what is lost is done again."""
+
+import hashlib
+import io
+import os
+import time
+
+import numpy as np
+import pytest
+
+from headstart.core.console import Console
+from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.core.run.workers import ChunkWork
+from headstart.core.storage.cache import Store
+from headstart.data.reading.read_dataset import read_dataset
+from headstart.features.extraction import extract_features
+from headstart.remote.cluster.chunk_task import describe_software, require_same_software, run_chunk
+from headstart.remote.cluster.connection import connect_workers, load_ray, require_answer
+from headstart.remote.cluster.options import ClusterOptions, read_options
+
+NAME = "bundled:efficientnet_lite0"
+SMALL = {"threads": 1, "chunk_s": 0.05, "timeout_s": 60.0}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster with a head of one core, to which tests add machines."""
+    load_ray()
+    from ray.cluster_utils import Cluster
+
+    quiet = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args=quiet)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def workers(cluster):
+    """Workers of the cluster, for chunks that are soon done, and what their console wrote."""
+    err = io.StringIO()
+    with connect_workers(ClusterOptions(address=cluster.address, **SMALL), Console(err=err)) as workers:
+        yield workers, err
+
+
+@pytest.fixture
+def fresh_store(tmp_path, shared_store):
+    """A function that makes a cache with the shared weights and trunks, but no vectors."""
+
+    def make(name):
+        root = tmp_path / name
+        root.mkdir()
+        for kind in ("weights", "trunks", "paces"):
+            (shared_store.root / kind).mkdir(parents=True, exist_ok=True)
+            (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
+        return Store(root)
+
+    return make
+
+
+class LosingWorkers:
+    """Workers of which a machine is killed by -9 once the first chunk is there, while others are open."""
+
+    def __init__(self, workers, cluster):
+        self.workers, self.cluster = workers, cluster
+        self.doomed = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+
+    def compare_with_here(self, seconds):
+        return self.workers.compare_with_here(seconds)
+
+    def explain_staying(self, seconds):
+        return self.workers.explain_staying(seconds)
+
+    def run_chunks(self, work, rows):
+        for answer in self.workers.run_chunks(work, rows):
+            yield answer
+            if self.doomed:
+                self.cluster.remove_node(self.doomed, allow_graceful=False)
+                self.doomed = None
+
+
+def embedded(ctx):
+    """Name -> digest of what a run folder says of its vectors."""
+    folder = ctx.run.path / "embed"
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.mark.medium
+def test_a_machine_killed_while_chunks_are_open_costs_its_chunk_and_no_bit(
+    small_textile, context, fresh_store, cluster, workers
+):
+    folder = small_textile(12)
+    data = read_dataset(folder, ctx=context(data=folder, store=fresh_store("reading"), name="reading"))
+    rows = np.arange(len(data.uris))
+    here = context(store=fresh_store("here"), name="here")
+    alone = extract_features(data, NAME, rows, ctx=here)
+    there = context(store=fresh_store("there"), name="there")
+    there.workers = LosingWorkers(workers[0], cluster)
+    together = extract_features(data, NAME, rows, ctx=there)
+    for level, vectors in alone.vectors.items():
+        np.testing.assert_array_equal(vectors, together.vectors[level])
+    assert embedded(here) == embedded(there)
+    assert together.cached == 0 and there.workers.doomed is None
+    again = context(store=there.store, name="again")
+    again.workers = workers[0]
+    assert extract_features(data, NAME, rows, ctx=again).cached == len(rows)
+
+
+@pytest.mark.medium
+def test_a_chunk_that_hangs_or_whose_worker_dies_is_done_again(workers, tmp_path):
+    mark, options = tmp_path / "seen", ClusterOptions(threads=1, chunk_s=0.05, timeout_s=3.0, attempts=2)
+
+    def fail_once(prepared, part, threads):
+        if part[0] == 0 and not mark.exists():
+            mark.touch()
+            os._exit(9)
+        if part[0] == 1 and not mark.with_suffix(".hung").exists():
+            mark.with_suffix(".hung").touch()
+            time.sleep(600)
+        return part * 2
+
+    def end_always(prepared, part, threads):
+        os._exit(9)
+
+    def fill_memory(prepared, part, threads):
+        raise MemoryError
+
+    work = {"name": "numbers", "prepare": lambda shared, threads: shared, "shared": None, "row_s": 0.05}
+    ray_workers, err = workers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_workers, "options", options)
+        rows, take = np.arange(3), {"take_part": lambda rows: rows}
+        answers = list(ray_workers.run_chunks(ChunkWork(function=fail_once, **work, **take), rows))
+        assert {answer.rows[0]: answer.answer[0] for answer in answers} == {0: 0, 1: 2, 2: 4}
+        assert "numbers: a chunk of 1 is done again, since its worker process or machine is gone" in err.getvalue()
+        assert "since no answer came for 3.0 s" in err.getvalue()
+        with pytest.raises(SetupError, match="1 rows of numbers were lost 2 times on the cluster"):
+            list(ray_workers.run_chunks(ChunkWork(function=end_always, **work, **take), rows[:1]))
+        with pytest.raises(SetupError, match="too little memory"):
+            list(ray_workers.run_chunks(ChunkWork(function=fill_memory, **work, **take), rows[:1]))
+        patch.setattr(ray_workers, "_software", {**describe_software(), "openvino": "1.0"})
+        with pytest.raises(SetupError, match=r"has other software than this machine: openvino .*, here 1\.0"):
+            list(ray_workers.run_chunks(ChunkWork(function=end_always, **work, **take), rows[:1]))
+
+
+def test_small_work_stays_and_a_slow_cluster_is_told(workers):
+    ray_workers, err = workers
+    assert ray_workers.explain_staying(0.01) == "0.0 s are too few to send away"
+    assert not ray_workers.explain_staying(100)
+    assert "worker" in err.getvalue() and "with 1 thread each" in err.getvalue()
+    told = ray_workers.compare_with_here(10)
+    assert told.endswith("10 s here alone: a fit without --on ray is faster")
+
+
+def test_what_stops_the_work_comes_back_with_the_machine(paint, tmp_path):
+    def refuse(prepared, part, threads):
+        raise DataError("`a.png` changed", hint="run it again")
+
+    outcome = run_chunk(describe_software(), lambda shared, threads: None, refuse, None, None, 1)
+    assert isinstance(outcome.error, DataError) and outcome.error.hint == "run it again"
+    assert outcome.error.what == f"on the worker `{outcome.machine}`: `a.png` changed"
+    with pytest.raises(SetupError, match="numpy none, here"):
+        without = {name: version for name, version in describe_software().items() if name != "numpy"}
+        require_same_software(describe_software(), without, "other")
+    require_same_software({**describe_software(), "pydicom": "9"}, {**describe_software(), "pydicom": "9"}, "other")
+
+
+def test_an_address_without_a_cluster_is_refused_before_anything_starts():
+    with pytest.raises(SetupError, match=r"the Ray cluster `127\.0\.0\.1:9` does not answer"):
+        require_answer("127.0.0.1:9")
+    for wrong in ("ray://head:10001", "head", "head:port"):
+        with pytest.raises(UsageError, match="is no address of a cluster"):
+            require_answer(wrong)
+
+
+def test_options_are_read_and_the_address_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert read_options({}) == ClusterOptions(address="head:6379")
+    assert read_options({"address": "auto", "threads": "4"}) == ClusterOptions(address="auto", threads=4)
+    for name, text in (("threads", "1.5"), ("threads", "-1"), ("chunk_s", "long"), ("timeout_s", "inf")):
+        with pytest.raises(UsageError, match=f"{name} `{text}` is not"):
+            read_options({name: text})
