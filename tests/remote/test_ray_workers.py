@@ -64,9 +64,6 @@ class LosingWorkers:
         self.workers, self.cluster = workers, cluster
         self.doomed = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
 
-    def compare_with_here(self, seconds):
-        return self.workers.compare_with_here(seconds)
-
     def explain_staying(self, seconds):
         return self.workers.explain_staying(seconds)
 
@@ -147,8 +144,7 @@ def test_small_work_stays_and_a_slow_cluster_is_told(workers):
     assert ray_workers.explain_staying(0.01) == "0.0 s are too few to send away"
     assert not ray_workers.explain_staying(100)
     assert "worker" in err.getvalue() and "with 1 thread each" in err.getvalue()
-    told = ray_workers.compare_with_here(10)
-    assert told.endswith("10 s here alone: a fit without --on ray is faster")
+    assert ray_workers.compare_with_here(0.1).endswith("0.1 s on this machine alone: a fit without --on ray is faster")
 
 
 def test_what_stops_the_work_comes_back_with_the_machine(paint, tmp_path):

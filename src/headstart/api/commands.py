@@ -95,8 +95,7 @@ def fit(
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
         callbacks: Of Keras, for the final training of the network.
-        workers: Processes that embed the pictures, as `headstart.remote.cluster.connection.connect_workers` gives
-            them; by default this process does all.
+        workers: Processes that embed the pictures, of `headstart.remote.cluster`; by default this process does it.
         again: Do a run that is there anew: what it holds is removed first.
         budget: time to spend: 90s, 5m, 1h; a bare number is seconds.
         backbones: auto, or names with commas between them.
@@ -177,22 +176,18 @@ def _run_fit(
     console: Console | None,
     settings: Mapping[str, Any],
     *,
-    callbacks: Sequence[Any] = (),
     workers: Workers | None = None,
-    again: bool = False,
-    reaching: bool,
+    **how: Any,
 ) -> Run:
-    how: dict[str, Any] = {"training": True, "callbacks": callbacks, "again": again, "reaching": reaching}
-    with _open_steps(data, out, console, settings, **how) as steps:
+    with _open_steps(data, out, console, settings, training=True, **how) as steps:
         run = Run(steps.ctx.run.path)
         if run.finished:
             _require_same_request(run, steps.ctx)
             return run
-        steps.ctx.callbacks, steps.ctx.workers = tuple(callbacks), workers
+        steps.ctx.callbacks, steps.ctx.workers = tuple(how.get("callbacks", ())), workers
         earlier = run.interrupted
         steps.write_report()
-        over_s = -steps.ctx.left_s()
-        if over_s > 0:
+        if (over_s := -steps.ctx.left_s()) > 0:
             excess = f"{format_duration(over_s)} more than `--budget {steps.ctx.job.budget}` was needed"
             steps.ctx.console.print_line("budget", excess)
         run = Run(steps.ctx.run.path)

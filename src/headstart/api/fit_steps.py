@@ -103,17 +103,13 @@ class FitSteps:
     def estimate_seconds(self, names: tuple[str, ...]) -> float:
         """Seconds of the whole run with these candidates."""
         from headstart.data.splits import estimate_training_count
+        from headstart.features.extraction_time import estimate_pass_seconds
         from headstart.selection.run_time import estimate_run_seconds
 
-        job, passes_s = self.ctx.job, self._estimate_passes_s(names)
+        job, passes_s = self.ctx.job, estimate_pass_seconds(self.foresee_passes(names), self.ctx.store)
         return estimate_run_seconds(
             job, estimate_training_count(self.pictures, job), len(self.pictures.uris), names, passes_s
         )
-
-    def _estimate_passes_s(self, names: tuple[str, ...]) -> float:
-        from headstart.features.extraction_time import estimate_pass_seconds
-
-        return estimate_pass_seconds(self.foresee_passes(names), self.ctx.store)
 
     @cached_property
     def planned_seconds(self) -> float:
@@ -123,8 +119,6 @@ class FitSteps:
             entry["planned_s"] = self.estimate_seconds(names)
         line = f"about {format_duration(entry['planned_s'])} for the whole run{format_unbounded(self.ctx.job)}"
         self.ctx.console.print_line("plan", line)
-        if self.ctx.workers:
-            self.ctx.console.print_line("plan", self.ctx.workers.compare_with_here(self._estimate_passes_s(names)))
         return entry["planned_s"]
 
     def foresee_passes(self, names: tuple[str, ...]) -> dict[str, int]:

@@ -61,7 +61,7 @@ def run_job(
         run_place = str(out or content.run or platform.run)
         console.print_line("job", f"{content.name or path.name} on {platform.name}, run {run_place or 'below runs/'}")
         with _keep_limits(content, run_place, started or time.time(), console):
-            run = _fit(job, run_place or None, console)
+            run = _fit(job, run_place or None, content, console)
         if platform.output:
             _copy_run(run.path, platform.output)
         return run
@@ -120,12 +120,14 @@ def compute_limit_s(content: JobFile) -> tuple[float, str] | None:
     return min(limits, default=None)
 
 
-def _fit(job: Job, out: str | None, console: Console) -> Run:
+def _fit(job: Job, out: str | None, content: JobFile, console: Console) -> Run:
     from headstart.api import commands
+    from headstart.remote.cluster.connection import choose_workers
 
     settings = jobs.take_settings(dataclasses.asdict(job))
     try:
-        return commands.fit(job.data, out=out, console=console, **settings)
+        with choose_workers(content.target, content.options, console) as workers:
+            return commands.fit(job.data, out=out, console=console, workers=workers, **settings)
     except MemoryError as err:
         raise SetupError("the memory of this machine is used up", hint="choose a machine with more memory") from err
 

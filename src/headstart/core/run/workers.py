@@ -47,9 +47,6 @@ class ChunkAnswer:
 class Workers(Protocol):
     """Processes beside this one, perhaps on other machines."""
 
-    def compare_with_here(self, seconds: float) -> str:
-        """What work that takes so many seconds in this process takes with the workers, and which is faster."""
-
     def explain_staying(self, seconds: float) -> str:
         """Why work that takes so many seconds in this process is not worth sending away; empty where it is."""
 

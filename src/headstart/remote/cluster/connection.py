@@ -10,13 +10,14 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from headstart.core import extras
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.settings import count_cores
+from headstart.remote.cluster.options import read_options
 from headstart.remote.cluster.ray_workers import RayWorkers
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def load_ray() -> Any:
     import ray
 
     return ray
+
+
+def choose_workers(target: str, options: Mapping[str, str], console: Console) -> AbstractContextManager[Any]:
+    """The workers of a job's target: those of a cluster for `ray`, None for any other."""
+    return connect_workers(read_options(options), console) if target == "ray" else nullcontext()
 
 
 @contextmanager

@@ -102,13 +102,15 @@ class RayWorkers:
         return ""
 
     def compare_with_here(self, seconds: float) -> str:
-        """See `headstart.core.run.workers.Workers`."""
+        """Why so many seconds of this machine's work end later on the cluster; empty where they do not."""
         there_s = estimate_cluster_seconds(seconds, self._count_slots() * self._threads)
-        pair = f"embedding takes about {format_duration(there_s)} on the cluster, {format_duration(seconds)} here alone"
-        return f"{pair}: a fit without --on ray is faster" if there_s >= seconds else pair
+        pair = f"about {format_duration(there_s)} on the cluster, {format_duration(seconds)} on this machine alone"
+        return f"{pair}: a fit without --on ray is faster" if there_s >= seconds else ""
 
     def run_chunks(self, work: ChunkWork, rows: np.ndarray) -> Iterator[ChunkAnswer]:
         """See `headstart.core.run.workers.Workers`."""
+        if slower := self.compare_with_here(work.row_s * len(rows) / count_threads()):
+            self.console.print_line("ray", f"{work.name}: {slower}")
         running = _Pass(work=work, shared=self._ray.put(work.shared), rows=rows)
         try:
             while len(running.rows) or running.lost or running.open:
