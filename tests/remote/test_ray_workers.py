@@ -104,7 +104,7 @@ def test_a_machine_killed_while_chunks_are_open_costs_its_chunk_and_no_bit(
 
 @pytest.mark.medium
 def test_a_chunk_that_hangs_or_whose_worker_dies_is_done_again(workers, tmp_path):
-    mark, options = tmp_path / "seen", ClusterOptions(threads=1, chunk_s=0.05, timeout_s=3.0, attempts=2)
+    mark, options = tmp_path / "seen", ClusterOptions(threads=1, chunk_s=0.05, timeout_s=20.0, attempts=3)
 
     def fail_once(prepared, part, threads):
         if part[0] == 0 and not mark.exists():
@@ -129,8 +129,8 @@ def test_a_chunk_that_hangs_or_whose_worker_dies_is_done_again(workers, tmp_path
         answers = list(ray_workers.run_chunks(ChunkWork(function=fail_once, **work, **take), rows))
         assert {answer.rows[0]: answer.answer[0] for answer in answers} == {0: 0, 1: 2, 2: 4}
         assert "numbers: a chunk of 1 is done again, since its worker process or machine is gone" in err.getvalue()
-        assert "since no answer came for 3.0 s" in err.getvalue()
-        with pytest.raises(SetupError, match="1 rows of numbers were lost 2 times on the cluster"):
+        assert "since no answer came for 20 s" in err.getvalue()
+        with pytest.raises(SetupError, match="1 rows of numbers were lost 3 times on the cluster"):
             list(ray_workers.run_chunks(ChunkWork(function=end_always, **work, **take), rows[:1]))
         with pytest.raises(SetupError, match="too little memory"):
             list(ray_workers.run_chunks(ChunkWork(function=fill_memory, **work, **take), rows[:1]))

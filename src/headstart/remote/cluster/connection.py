@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from headstart.remote.cluster.options import ClusterOptions
 
 _ANSWER_S = 5.0  # for a head to take a connection
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # lines of its daemons on standard output: what matters is told here
+}
 
 
 def load_ray() -> Any:

@@ -121,6 +121,7 @@ class RayWorkers:
                     answer = self._read_answer(task, chunk, running)
                     if answer is not None:
                         running.paces_s.append(answer.core_s / len(chunk.rows))
+                        self._send_chunks(running)  # before the caller keeps the answer
                         yield answer
                 self._give_up_overdue(running)
         finally:
@@ -128,7 +129,8 @@ class RayWorkers:
                 self._ray.cancel(task, force=True)
 
     def _send_chunks(self, running: _Pass) -> None:
-        while len(running.open) < self._count_slots() + 1 and (running.lost or len(running.rows)):
+        """Send as many chunks as there are workers: one that waited behind another would look as if it hung."""
+        while len(running.open) < self._count_slots() and (running.lost or len(running.rows)):
             if running.lost:
                 chunk = running.lost.popleft()
             else:
