@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING
 
 from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.core.storage.locations import uploads
-from headstart.remote.code_package import build_code_package, place_inputs
+from headstart.remote.code_package import build_code_package
 
 if TYPE_CHECKING:
     from headstart.core.console import Console
-    from headstart.core.job import Job
     from headstart.remote.job_file import JobFile
-
-
-def count_input_bytes(job: Job) -> int:
-    """Bytes of all files of this machine that a job needs."""
-    _, _, places = place_inputs(job)
-    return sum(file.stat().st_size for path in places.values() for file in _list_files(path))
 
 
 def upload_inputs(base: str, places: Mapping[str, Path], console: Console) -> tuple[str, bool]:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import HeadstartError, Problem, SetupError
 from headstart.core.storage.locations import uploads
-from headstart.remote.code_package import describe_versions, place_inputs
-from headstart.remote.job_file import JobFile
+from headstart.remote.job_records import ADDRESS as RECORD
 from headstart.remote.sagemaker import access, checks, prices
 from headstart.remote.sagemaker.clients import find_region, make_client, translate_errors
-from headstart.remote.sagemaker.inputs import count_input_bytes, upload_code, upload_inputs
+from headstart.remote.sagemaker.inputs import upload_code, upload_inputs
 from headstart.remote.sagemaker.job_settings import OPTIONS, read_base, read_options, read_price, read_settings
 from headstart.remote.sagemaker.results import fetch_run
 from headstart.remote.sagemaker.training_logs import read_log_lines
 from headstart.remote.sagemaker.training_request import CODE, make_training_request, read_job_status
+from headstart.remote.submit_job import list_leftovers, make_estimate, make_job_file
 from headstart.remote.target import ENDED, CostEstimate, JobRequest, JobStatus
 
 if TYPE_CHECKING:
@@ -39,49 +39,23 @@ class Aws:
         """What stands in the way."""
         settings = read_settings(request)
         addresses = {"DATA": request.job.data, "--on-option cache": settings.cache}
-        problems = checks.find_problems(settings, {k: v for k, v in addresses.items() if v.startswith("s3://")})
-        if request.max_usd is not None and self.estimate(request).usd_per_hour is None:
-            problem = f"the price of {settings.instance} is not known, so --max-usd cannot be counted"
-            problems.append(Problem("--max-usd", problem, "--on-option price-usd-hour=…", SetupError))
-        return problems
+        return checks.find_problems(settings, {k: v for k, v in addresses.items() if v.startswith("s3://")})
 
     def estimate(self, request: JobRequest) -> CostEstimate:
         """What the job will take at most."""
         settings = read_settings(request)
         usd_per_hour, source = prices.find_price(settings.instance, read_price(request.options))
-        seconds = min(request.job.budget_s + prices.START_S, settings.max_run_s)
-        assumptions = [
-            f"{prices.START_S / 60:g} minutes until the machine is ready, then the budget of the job",
-            f"SageMaker ends it after {settings.max_run_s / 3600:g} hours",
-            source,
-        ]
+        assumptions = [source, f"SageMaker ends it after {settings.max_run_s / 3600:g} hours"]
         if request.spot:
             assumptions.append("spot costs less, by how much changes; it may have to wait for a machine")
-        return CostEstimate(
-            seconds=seconds,
-            usd=None if usd_per_hour is None else usd_per_hour * seconds / 3600,
-            upload_bytes=count_input_bytes(request.job),
-            assumptions=tuple(assumptions),
-            usd_per_hour=usd_per_hour,
-        )
+        return make_estimate(request, overhead_s=prices.START_S, usd_per_hour=usd_per_hour, assumptions=assumptions)
 
     def submit(self, request: JobRequest, console: Console) -> dict[str, str]:
         """Upload code and data and start the job; where that fails, nothing of it stays."""
         settings = read_settings(request)
         with translate_errors("AWS could not be asked"):
             role = checks.make_role_arn(settings.role, checks.read_account(settings.region))
-        job, inputs, places = place_inputs(request.job)
-        content = JobFile(
-            job=job,
-            target=self.name,
-            name=request.name,
-            max_usd=request.max_usd,
-            max_hours=request.max_hours,
-            usd_per_hour=self.estimate(request).usd_per_hour,
-            versions=describe_versions(),
-            inputs=inputs,
-            options=dict(request.options),
-        )
+        content, places = make_job_file(request, usd_per_hour=self.estimate(request).usd_per_hour)
         if uploads.exists_below(settings.folder):  # results of an earlier job, which a failure here would remove
             hint = "another --name, or none: then a new one is taken"
             raise SetupError(f"there is something at `{settings.folder}` already", where="--name", hint=hint)
@@ -98,6 +72,7 @@ class Aws:
             "region": settings.region,
             "address": settings.folder,
             "arn": answer["TrainingJobArn"],
+            RECORD: f"{settings.folder}/job.json",
         }
 
     def read_status(self, state: Mapping[str, str]) -> JobStatus:
@@ -170,8 +145,8 @@ def _withdraw_on_failure() -> Iterator[list[str]]:
                 uploads.delete_below(address)
             except HeadstartError:
                 left.append(address)
-        if left and isinstance(err, HeadstartError):
-            err.problems = [(address, "left", "it could not be removed") for address in left]
+        if left:
+            raise list_leftovers(err, left) from err  # type: ignore[arg-type]
         raise
 
 
