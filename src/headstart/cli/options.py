@@ -62,7 +62,9 @@ def read_settings(args: argparse.Namespace) -> dict[str, Any]:
 def read_request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The data folder and the settings: a `job.toml` as DATA is read, and options win over it."""
     if args.data.endswith(".toml") and Path(args.data).is_file():
-        stored = dataclasses.asdict(jobs.read_job(Path(args.data)))
+        from headstart.remote.job_file import read_job_file
+
+        stored = dataclasses.asdict(read_job_file(Path(args.data)).job)
         return stored.pop("data"), stored | read_settings(args)
     return args.data, read_settings(args)
 

@@ -82,7 +82,7 @@ def cancel_job(record: JobRecord) -> None:
 
 
 def follow_job(record: JobRecord, console: Console) -> JobStatus:
-    """Show a job's log until it ends, and give its status.
+    """Show a job's log until it ends, and give its status, which is not `done` where nobody here can follow it.
 
     Raises:
         SetupError: It failed or was cancelled.
@@ -90,7 +90,7 @@ def follow_job(record: JobRecord, console: Console) -> JobStatus:
     for line in read_logs(record, follow=True):
         console.print_line(record.target, line)
     status = read_status(record)
-    if status.state != "done":
-        what = f"the job `{record.name}` is {status.state}: {status.reason or 'no reason is named'}"
+    if status.state in ("failed", "cancelled"):
+        what = f"the job `{record.name}` has ended, {status.state}: {status.reason or 'no reason is named'}"
         raise SetupError(what, hint=f"headstart jobs logs {record.name}; headstart jobs fetch {record.name}")
     return status

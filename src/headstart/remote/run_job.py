@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import shutil
 import threading
@@ -22,6 +23,7 @@ from headstart.core.console import Console, format_duration
 from headstart.core.errors import GateFailed, HeadstartError, SetupError
 from headstart.core.job import Job
 from headstart.core.run.termination import Terminated, stop_orderly
+from headstart.core.settings import cache_folder
 from headstart.core.storage.files import read_json, translate_disk_errors, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, is_remote
 from headstart.remote.code_package import describe_versions
@@ -121,13 +123,20 @@ def compute_limit_s(content: JobFile) -> tuple[float, str] | None:
 
 
 def _fit(job: Job, out: str | None, content: JobFile, console: Console) -> Run:
+    """Fit into a folder, or into one of the cache whose state an address has at any moment."""
     from headstart.api import commands
     from headstart.remote.cluster.connection import choose_workers
 
     settings = jobs.take_settings(dataclasses.asdict(job))
     try:
         with choose_workers(content.target, content.options, console) as workers:
-            return commands.fit(job.data, out=out, console=console, workers=workers, **settings)
+            if out is None or not is_remote(out):
+                return commands.fit(job.data, out=out, console=console, workers=workers, **settings)
+            from headstart.core.run.mirror.mirroring import mirror_run
+
+            local = cache_folder() / "remote-runs" / hashlib.sha256(out.encode()).hexdigest()[:16]
+            with mirror_run(out, local, console):
+                return commands.fit(job.data, out=local, console=console, workers=workers, **settings)
     except MemoryError as err:
         raise SetupError("the memory of this machine is used up", hint="choose a machine with more memory") from err
 

@@ -6,9 +6,11 @@ import argparse
 import textwrap
 from typing import Any
 
-from headstart.cli import options
+from headstart.cli import options, remote_fit
+from headstart.cli.parser import parse_name
 from headstart.cli.text_tables import format_table
 from headstart.core.console import format_bytes
+from headstart.core.errors import UsageError
 from headstart.core.storage.files import format_printable
 
 
@@ -22,13 +24,20 @@ class Doctor:
     interruption_note = "nothing was changed"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the output options."""
+        """Add the target and the output options."""
+        on_help = "only what a target of `fit --on` needs: its options, what is missing, the least rights"
+        parser.add_argument("--on", metavar="TARGET", type=parse_name, help=on_help)
+        remote_fit.add_target_option(parser)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Look, and print what was found."""
         from headstart.cli import machine_check
 
+        if args.on:
+            return remote_fit.describe_target(options.make_console(args), args.on, args.on_option)
+        if args.on_option:
+            raise UsageError("`--on-option` has no effect without --on", where="--on-option")
         findings = machine_check.check_machine()
         options.make_console(args).print_result(format_findings(findings), findings)
         return 3 if findings["missing"] else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from headstart.cli import options
+from headstart.cli import options, remote_fit
 from headstart.cli.main import INTERRUPTED
 from headstart.cli.step_command import RESUME_NOTE
 from headstart.core.console import format_bytes, format_duration
@@ -31,12 +31,15 @@ class Fit:
         options.add_output(parser)
         parser.add_argument("--again", action="store_true", help="do a run that is in --out anew, even a finished one")
         parser.add_argument("--dry-run", action="store_true", help="print the plan and what it will take, do nothing")
+        remote_fit.add_options(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Fit, or with `--dry-run` plan."""
         from headstart.api import commands
         from headstart.core.run.termination import stop_orderly
 
+        if remote_fit.is_remote_request(args):
+            return remote_fit.fit_remotely(args)
         data, settings = options.read_request(args)
         console = options.make_console(args)
         if args.dry_run:

@@ -1,0 +1,128 @@
+"""`fit --on` and `jobs`: a job written as manifests, run from their folder, followed and fetched from elsewhere."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from command_line import call, differing
+from drawn_pictures import write_colours
+from headstart.cli.main import main
+from object_servers import serve_s3
+
+LITE0 = "bundled:efficientnet_lite0"
+RUN = "s3://shop/runs/colours"
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_STATE", str(tmp_path / "state"))
+    return tmp_path / "state" / "jobs"
+
+
+def submit(tmp_path: Path, *words: str) -> int:
+    data = tmp_path / "colours"
+    if not data.is_dir():
+        write_colours(data, count=10)
+    settings = ("--backbones", LITE0, "--budget", "10m", "--on", "manifest", "--out", tmp_path / "folder")
+    return main(["fit", str(data), *map(str, settings), *words])
+
+
+@pytest.mark.medium
+def test_a_manifest_s_job_gives_the_files_of_a_local_fit_and_is_fetched_from_elsewhere(tmp_path, state, shared_store):
+    with serve_s3() as server:
+        server.put("shop", {"readme.txt": b""})
+        assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 0
+        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        script = tmp_path / "folder" / "code" / "start.sh"
+        done = subprocess.run(["bash", script], env=env, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "installing" not in done.stderr  # the same versions are here
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        code = (
+            "import os, sys; os.chdir(sys.argv[1]); from headstart.cli.main import main; sys.exit(main(sys.argv[2:]))"
+        )
+        words = [sys.executable, "-c", code, elsewhere, "jobs"]
+        listed = subprocess.run([*words, "list", "--json"], capture_output=True, text=True, check=True)
+        assert [job["state"] for job in json.loads(listed.stdout)["jobs"]] == ["done"]
+        subprocess.run([*words, "fetch", "colours-1", "--out", "run"], capture_output=True, text=True, check=True)
+    call("fit", tmp_path / "colours", "--backbones", LITE0, "--budget", "10m", "--out", tmp_path / "local", light=False)
+    assert differing(tmp_path / "local", elsewhere / "run") == []
+
+
+def test_manifests_say_what_the_job_is_to_get(tmp_path, state, capsys):
+    words = ("--on-option", f"run={RUN}", "--on-option", "gpu=L4", "--on-option", "secret=keys")
+    assert submit(tmp_path, *words, "--max-hours", "2", "--spot", "--name", "colours-1") == 0
+    captured = capsys.readouterr()
+    assert "headstart jobs status colours-1" in captured.out and "sky jobs launch sky.yaml" in captured.err
+    job, task = (yaml.safe_load((tmp_path / "folder" / name).read_text()) for name in ("job.yaml", "sky.yaml"))
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert job["spec"]["activeDeadlineSeconds"] == 2 * 3600 + 1800
+    assert task["resources"] == {"cpus": "4+", "memory": "16+", "use_spot": True, "accelerators": "L4:1"}
+    assert len([*(tmp_path / "folder" / "code" / "inputs" / "data" / "colours").rglob("*.png")]) == 30
+    assert main(["fit", str(state / "colours-1.toml"), "--on", "manifest", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["max_hours"] == 2.0
+
+
+def test_a_dry_run_tells_time_money_and_bytes_and_writes_nothing(tmp_path, state, capsys):
+    words = ("--on-option", f"run={RUN}", "--on-option", "usd_per_hour=1.2", "--max-usd", "0.2", "--dry-run")
+    assert submit(tmp_path, *words) == 0
+    text = capsys.readouterr().out
+    assert "about 20 min 00 s, about 0.20 USD" in text and "at most 0.2 USD" in text
+    assert not (tmp_path / "folder").exists() and not state.exists()
+
+
+def test_all_that_is_wrong_with_a_request_is_told_at_once(tmp_path, state, capsys):
+    assert submit(tmp_path, "--on-option", "rum=x", "--name", "A_", "--seed", "-1", "--max-usd", "-1") == 2
+    text = capsys.readouterr().err
+    for part in ("no option `rum`", "needs the option `run`", "`A_` is no name", "seed `-1`", "`-1` is not above"):
+        assert part in text
+    assert submit(tmp_path, "--on-option", "run=shop", "--max-usd", "5") == 2
+    assert "no address of a bucket" in capsys.readouterr().err
+    assert submit(tmp_path, "--on-option", f"run={RUN}", "--max-usd", "5") == 2
+    assert "knows no price" in capsys.readouterr().err
+    assert main(["fit", str(tmp_path / "none"), "--on", "manifest", "--on-option", f"run={RUN}"]) == 3
+    assert "there is no" in capsys.readouterr().err
+    assert not (tmp_path / "folder").exists()
+
+
+def test_a_name_is_taken_once_and_an_unknown_one_is_named(tmp_path, state, capsys):
+    assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 0
+    assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 2
+    assert "was submitted before" in capsys.readouterr().err
+    assert main(["jobs", "status", "colour-1"]) == 2
+    assert "did you mean `colours-1`?" in capsys.readouterr().err
+    assert main(["jobs", "cancel", "colours-1"]) == 3
+    assert "only wrote the manifests" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("fit", "x", "--spot"), "`--spot` has no effect without --on"),
+        (("fit", "x", "--on", "manifst"), "did you mean `manifest`?"),
+        (("fit", "x", "--on", "manifest", "--again"), "`--again` is about a run that is here"),
+        (("fit", "x", "--on", "manifest", "--on-option", "run"), "`run` is not NAME=VALUE"),
+        (("jobs", "lst"), "did you mean `list`"),
+        (("jobs", "status"), "needs a NAME"),
+        (("jobs", "list", "--follow"), "jobs list has no option `--follow`"),
+        (("doctor", "--on-option", "run=x"), "`--on-option` has no effect without --on"),
+        (("doctor", "--on", "manifest", "--on-option", "rum=x"), "has no option `rum`"),
+    ],
+)
+def test_wrong_words_are_refused(state, capsys, words, problem):
+    assert main([*words]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_doctor_tells_what_a_target_takes(capsys):
+    assert main(["doctor", "--on", "manifest", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["missing"] == [] and "(required)" in facts["options"]["run"] and facts["policy"]
