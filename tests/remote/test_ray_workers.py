@@ -104,7 +104,7 @@ def test_a_machine_killed_while_chunks_are_open_costs_its_chunk_and_no_bit(
 
 @pytest.mark.medium
 def test_a_chunk_that_hangs_or_whose_worker_dies_is_done_again(workers, tmp_path):
-    mark, options = tmp_path / "seen", ClusterOptions(threads=1, chunk_s=0.05, timeout_s=20.0, attempts=3)
+    mark, options = tmp_path / "seen", ClusterOptions(threads=1, chunk_s=0.05, timeout_s=15.0, attempts=3)
 
     def fail_once(prepared, part, threads):
         if part[0] == 0 and not mark.exists():
@@ -127,9 +127,10 @@ def test_a_chunk_that_hangs_or_whose_worker_dies_is_done_again(workers, tmp_path
         patch.setattr(ray_workers, "options", options)
         rows, take = np.arange(3), {"take_part": lambda rows: rows}
         answers = list(ray_workers.run_chunks(ChunkWork(function=fail_once, **work, **take), rows))
-        assert {answer.rows[0]: answer.answer[0] for answer in answers} == {0: 0, 1: 2, 2: 4}
+        assert sorted(np.concatenate([answer.rows for answer in answers]).tolist()) == [0, 1, 2]
+        assert all(np.array_equal(answer.answer, answer.rows * 2) for answer in answers)
         assert "numbers: a chunk of 1 is done again, since its worker process or machine is gone" in err.getvalue()
-        assert "since no answer came for 20 s" in err.getvalue()
+        assert "since no answer came for 15 s" in err.getvalue()
         with pytest.raises(SetupError, match="1 rows of numbers were lost 3 times on the cluster"):
             list(ray_workers.run_chunks(ChunkWork(function=end_always, **work, **take), rows[:1]))
         with pytest.raises(SetupError, match="too little memory"):

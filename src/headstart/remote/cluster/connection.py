@@ -98,7 +98,7 @@ def _connect(ray: Any, options: ClusterOptions) -> None:
         raise _explain_failure(options.address, str(err)) from err
     finally:
         if is_main:
-            signal.signal(signal.SIGTERM, handler)
+            signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
 
 
 def _explain_failure(address: str, message: str) -> SetupError:

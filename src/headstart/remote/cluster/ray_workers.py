@@ -89,6 +89,10 @@ class RayWorkers:
     def _count_slots(self) -> int:
         return sum(cores // self._threads for cores in self._list_cores())
 
+    def count_cores(self) -> int:
+        """Cores that all workers together use."""
+        return self._count_slots() * self._threads
+
     def describe(self) -> str:
         """The cluster in words."""
         machines, slots = len(self._list_cores()), self._count_slots()
@@ -103,7 +107,7 @@ class RayWorkers:
 
     def compare_with_here(self, seconds: float) -> str:
         """Why so many seconds of this machine's work end later on the cluster; empty where they do not."""
-        there_s = estimate_cluster_seconds(seconds, self._count_slots() * self._threads)
+        there_s = estimate_cluster_seconds(seconds, self.count_cores())
         pair = f"about {format_duration(there_s)} on the cluster, {format_duration(seconds)} on this machine alone"
         return f"{pair}: a fit without --on ray is faster" if there_s >= seconds else ""
 
