@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +23,6 @@ from headstart.core.console import Console, format_duration
 from headstart.core.errors import GateFailed, HeadstartError, SetupError
 from headstart.core.job import Job
 from headstart.core.run.termination import Terminated, stop_orderly
-from headstart.core.settings import cache_folder
 from headstart.core.storage.files import read_json, translate_disk_errors, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, is_remote
 from headstart.remote.code_package import describe_versions
@@ -123,7 +122,7 @@ def compute_limit_s(content: JobFile) -> tuple[float, str] | None:
 
 
 def _fit(job: Job, out: str | None, content: JobFile, console: Console) -> Run:
-    """Fit into a folder, or into one of the cache whose state an address has at any moment."""
+    """Fit into a folder, or into a new one of this machine whose state an address has at any moment."""
     from headstart.api import commands
     from headstart.remote.cluster.connection import choose_workers
 
@@ -134,7 +133,9 @@ def _fit(job: Job, out: str | None, content: JobFile, console: Console) -> Run:
                 return commands.fit(job.data, out=out, console=console, workers=workers, **settings)
             from headstart.core.run.mirror.mirroring import mirror_run
 
-            local = cache_folder() / "remote-runs" / hashlib.sha256(out.encode()).hexdigest()[:16]
+            local = (
+                Path(tempfile.mkdtemp(prefix="headstart-run-")) / Path(out).name
+            )  # a container's; nothing is removed
             with mirror_run(out, local, console):
                 return commands.fit(job.data, out=local, console=console, workers=workers, **settings)
     except MemoryError as err:
