@@ -68,6 +68,6 @@ class Container:
                     os.kill(int(child), number)
             except (FileNotFoundError, ProcessLookupError):
                 pass  # it has just ended
-            if (code := self.wait(grace_s)) is not None:
+            if (code := self.wait(grace_s if number == first else 30)) is not None:
                 return code
         raise AssertionError("the container does not end")
