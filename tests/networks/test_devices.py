@@ -1,11 +1,13 @@
 """Which GPU is seen, why none is used, and what a run does about it; no GPU is here: Keras on the processor is one."""
 
+import os
 import re
 
 import numpy as np
 import pytest
 
 from headstart.api.preflight import preflight
+from headstart.cli import machine_check
 from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.job import Job
@@ -117,3 +119,27 @@ def test_a_batch_fits_into_the_memory_of_the_device():
     model = keras.Model(inputs, keras.layers.Conv2D(8, 3, padding="same")(inputs))  # 3 KB and 8 KB a picture
     counts = [choose_batch(model, Device(name="G", place="cpu:0", memory_bytes=b)) for b in (None, 2**30, 10**6, 10)]
     assert counts == [16, 256, 32, 1]
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """A program of the driver's name that lists two GPUs of one kind and another."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf 'Bench GPU, 15000\\nBench GPU, 9000\\nOther, 3\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return program
+
+
+def test_the_free_memory_is_that_of_the_fullest_gpu_of_a_name(nvidia_smi):
+    assert devices.find_driver() == str(nvidia_smi)
+    assert devices._read_free_bytes("Bench GPU") == 9000 * 2**20
+    assert devices._read_free_bytes("Unknown") is None
+
+
+@pytest.mark.medium
+def test_where_a_driver_is_seen_the_backend_says_why_it_uses_none(nvidia_smi):
+    seen = machine_check.describe_gpus()
+    assert seen["driver"] == str(nvidia_smi)
+    assert re.search(r"TensorFlow \S+ (cannot load its libraries: it wants CUDA|is a build for)", seen["not used"])
+    assert 'pip install "tensorflow[and-cuda]"' in seen["not used"]

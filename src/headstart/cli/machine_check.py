@@ -105,8 +105,8 @@ def describe_gpus() -> dict[str, str]:
         visible = devices.list_gpus()
         return {"driver": "none", "not used": visible.reason}
     try:
-        done = subprocess.run([sys.executable, "-c", _ASK_GPUS], capture_output=True, timeout=_ASK_S, check=True)
-        return {"driver": driver, **json.loads(done.stdout)}
+        answer = subprocess.run([sys.executable, "-c", _ASK_GPUS], capture_output=True, timeout=_ASK_S, check=True)
+        return {"driver": driver, **json.loads(answer.stdout)}
     except (OSError, ValueError, subprocess.SubprocessError) as err:
         return {"driver": driver, "not used": f"Keras' backend could not be asked: {type(err).__name__}"}
 

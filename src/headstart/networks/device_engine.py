@@ -53,8 +53,8 @@ class DeviceEngine(KerasEngine):
                 if not is_out_of_memory(err):
                     raise
                 if self.batch == 1:
-                    what = f"one picture at a time does not fit into the memory of `{self.device.name}`"
-                    raise SetupError(what, hint="free some of it, or write --device cpu") from err
+                    message = f"one picture at a time does not fit into the memory of `{self.device.name}`"
+                    raise SetupError(message, hint="free some of it, or write --device cpu") from err
             self.batch //= 2
             self._print_line(f"{self.device.name}: memory ran out; now {self.batch} pictures at once")
 
