@@ -65,8 +65,8 @@ def fetch_job(record: JobRecord, out: Path | None, console: Console) -> Run:
         status = read_status(record)
         if status.state == "done":
             raise
-        what = f"the job `{record.name}` is {status.state} and has left no run yet"
-        raise SetupError(what, hint=status.reason or f"headstart jobs logs {record.name}") from err
+        problem = f"the job `{record.name}` is {status.state} and has left no run yet"
+        raise SetupError(problem, hint=status.reason or f"headstart jobs logs {record.name}") from err
 
 
 def cancel_job(record: JobRecord) -> None:
@@ -91,6 +91,6 @@ def follow_job(record: JobRecord, console: Console) -> JobStatus:
         console.print_line(record.target, line)
     status = read_status(record)
     if status.state in ("failed", "cancelled"):
-        what = f"the job `{record.name}` has ended, {status.state}: {status.reason or 'no reason is named'}"
-        raise SetupError(what, hint=f"headstart jobs logs {record.name}; headstart jobs fetch {record.name}")
+        problem = f"the job `{record.name}` has ended, {status.state}: {status.reason or 'no reason is named'}"
+        raise SetupError(problem, hint=f"headstart jobs logs {record.name}; headstart jobs fetch {record.name}")
     return status

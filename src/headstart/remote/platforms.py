@@ -56,6 +56,6 @@ def _describe_sagemaker(environ: Mapping[str, str]) -> Platform:
 def _describe_vertex(environ: Mapping[str, str], job_folder: Path) -> Platform:
     address = environ.get("AIP_CHECKPOINT_DIR", "").rstrip("/")
     if not address:
-        what = "Vertex AI gave no place for the run: AIP_CHECKPOINT_DIR is not set"
-        raise SetupError(what, hint="give the custom job a baseOutputDirectory")
+        problem = "Vertex AI gave no place for the run: AIP_CHECKPOINT_DIR is not set"
+        raise SetupError(problem, hint="give the custom job a baseOutputDirectory")
     return Platform(name="Vertex AI", data=str(job_folder / INPUTS), run=f"{address}/{RUN}")

@@ -78,9 +78,9 @@ def require_same_versions(versions: dict[str, str] | object) -> None:
         if ours.get(name) != version
     ]
     if differing:
-        what = f"this machine has other versions than the submitter's: {'; '.join(differing)}"
+        problem = f"this machine has other versions than the submitter's: {'; '.join(differing)}"
         hint = "install the versions of requirements.txt beside the job file, or submit from the same versions"
-        raise SetupError(what, hint=hint)
+        raise SetupError(problem, hint=hint)
 
 
 def locate_inputs(content: JobFile, platform: Platform) -> Job:
@@ -96,8 +96,8 @@ def locate_inputs(content: JobFile, platform: Platform) -> Job:
     }
     absent = [path for path in paths.values() if not is_remote(path) and not Path(path).exists()]
     if absent:
-        what = f"{', '.join(absent)} should have travelled with the job and is not here"
-        raise SetupError(what, hint="submit the job again")
+        problem = f"{', '.join(absent)} should have travelled with the job and is not here"
+        raise SetupError(problem, hint="submit the job again")
     return dataclasses.replace(content.job, **paths)  # type: ignore[arg-type]
 
 
@@ -162,10 +162,10 @@ def _keep_limits(content: JobFile, run_place: str, started: float, console: Cons
         except Terminated as end:
             if not end.limit:
                 raise
-            what = (
+            problem = (
                 f"the job has reached its limit, {words}: stopped after {format_duration(limit_s)}; its state is kept"
             )
-            raise GateFailed(what, hint="run the same job with a higher limit, and it goes on") from None
+            raise GateFailed(problem, hint="run the same job with a higher limit, and it goes on") from None
 
 
 @contextlib.contextmanager
