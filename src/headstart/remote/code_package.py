@@ -126,12 +126,12 @@ def list_requirements(job: Job) -> list[str]:
     wished = {*_EXTRAS, *(("mlflow",) if job.track == "mlflow" else ())}
     chosen = {extra for extra in wished if not extras.list_missing_packages(extra)}
     waiting: list[tuple[str, frozenset[str]]] = [("headstart", frozenset(chosen))]
-    versions, seen = dict[str, str](), set[tuple[str, frozenset[str]]]()
+    versions, visited = dict[str, str](), set[tuple[str, frozenset[str]]]()
     while waiting:
         name, its_extras = entry = waiting.pop()
-        if entry in seen or not (version := provenance.find_version(name)):
+        if entry in visited or not (version := provenance.find_version(name)):
             continue
-        seen.add(entry)
+        visited.add(entry)
         versions[canonicalize_name(name)] = version
         for text in metadata.requires(name) or ():
             need = Requirement(text)
