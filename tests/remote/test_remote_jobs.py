@@ -12,10 +12,18 @@ import yaml
 from command_line import call, differing
 from drawn_pictures import write_colours
 from headstart.cli.main import main
+from headstart.core.console import Console
+from headstart.core.errors import SetupError
+from headstart.core.job import make_job
+from headstart.remote.job_records import JobRecord, save_record
+from headstart.remote.submit_job import submit_job
+from headstart.remote.target import JobRequest
+from headstart.remote.targets.manifest import PLUGIN
 from object_servers import serve_s3
 
 LITE0 = "bundled:efficientnet_lite0"
 RUN = "s3://shop/runs/colours"
+OPTIONS = {option.name: option.default for option in PLUGIN.options} | {"run": RUN}
 
 
 @pytest.fixture
@@ -126,3 +134,41 @@ def test_doctor_tells_what_a_target_takes(capsys):
     assert main(["doctor", "--on", "manifest", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["missing"] == [] and "(required)" in facts["options"]["run"] and facts["policy"]
+
+
+def test_a_job_is_followed_from_another_machine_by_the_copy_of_its_record(tmp_path, monkeypatch, capsys):
+    state = {"run": "s3://shop/runs/none", "folder": "there", "record": "s3://shop/jobs/one/job.json"}
+    record = JobRecord(name="one", target="manifest", state=state, submitted=1.0, data="photos", out="runs/one")
+    with serve_s3() as server:
+        server.put("shop", {"readme.txt": b"", "other.json": b"[1]"})
+        monkeypatch.setenv("HEADSTART_STATE", str(tmp_path / "here"))
+        save_record(record, Console())
+        monkeypatch.setenv("HEADSTART_STATE", str(tmp_path / "there"))
+        assert main(["jobs", "status", "one"]) == 2
+        assert main(["jobs", "status", state["record"]]) == 0
+        assert main(["jobs", "fetch", state["record"], "--out", str(tmp_path / "run")]) == 3
+        assert main(["jobs", "status", "s3://shop/other.json"]) == 3
+        assert main(["jobs", "status", "s3://shop/none.json"]) == 3
+    captured = capsys.readouterr()
+    assert "pending" in captured.out
+    for words in ("the job `one` is pending and has left no run yet", "is no record of a job", "there is no job at"):
+        assert words in captured.err
+
+
+def test_a_job_that_nobody_could_find_again_is_cancelled(tmp_path, monkeypatch):
+    cancelled = []
+    target = replace_functions(submit=lambda request, console: {"id": "7"}, cancel=cancelled.append)
+    (tmp_path / "state").write_text("a file where the folder should be")
+    monkeypatch.setenv("HEADSTART_STATE", str(tmp_path / "state"))
+    request = JobRequest(name="one", job=make_job(data=str(tmp_path)), options=OPTIONS)
+    with pytest.raises(SetupError):
+        submit_job(target, request, Console(quiet=True))
+    assert cancelled == [{"id": "7"}]
+
+
+def replace_functions(**functions):
+    """The target of manifests with some functions of its own."""
+    target = type(PLUGIN)()
+    for name, function in functions.items():
+        setattr(target, name, function)
+    return target
