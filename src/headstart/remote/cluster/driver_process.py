@@ -79,16 +79,16 @@ def read_driver_log(state: Mapping[str, str], *, follow: bool) -> Iterator[str]:
     if not path.is_file():
         raise DataError(f"there is no log `{path}`", where=str(path), hint="a job on Ray is followed where it began")
     with path.open(encoding="utf-8", errors="replace") as log:
-        rest = ""
+        unfinished = ""
         while True:
             is_alive = follow and _is_alive(state)
-            *lines, rest = (rest + log.read()).split("\n")
+            *lines, unfinished = (unfinished + log.read()).split("\n")
             yield from lines
             if not is_alive:
                 break
             time.sleep(_POLL_S)
-        if rest:
-            yield rest
+        if unfinished:
+            yield unfinished
 
 
 def fetch_run(state: Mapping[str, str], out: Path) -> Path:
