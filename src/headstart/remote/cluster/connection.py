@@ -86,6 +86,7 @@ def require_answer(address: str) -> None:
 
 def _connect(ray: Any, options: ClusterOptions) -> None:
     require_answer(options.address)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if is_main else None
