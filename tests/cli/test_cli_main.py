@@ -17,8 +17,21 @@ from headstart.core import job, registry
 from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
 
 COMMANDS = (
-    *("audit", "backbones", "compare", "demo", "doctor", "drift", "embed", "evaluate", "explain", "export", "fit"),
-    *("predict", "rank", "report", "serve", "studio", "suggest", "zeroshot"),
+    *(
+        "audit",
+        "backbones",
+        "compare",
+        "demo",
+        "deploy",
+        "doctor",
+        "drift",
+        "embed",
+        "evaluate",
+        "explain",
+        "export",
+        "fit",
+    ),
+    *("jobs", "predict", "rank", "report", "run", "serve", "studio", "suggest", "zeroshot"),
 )
 
 
@@ -75,7 +88,7 @@ def test_an_unknown_option_names_the_nearest(words, wrong, near, capsys):
     assert f"`{near}`" in said
 
 
-@pytest.mark.parametrize("word", ["--gpu", "--threads", "--verbose", "--name", "--patient", "--config", "--image-size"])
+@pytest.mark.parametrize("word", ["--gpu", "--threads", "--verbose", "--patient", "--config", "--image-size"])
 def test_a_far_option_is_not_suggested(word, capsys):
     assert main(["fit", "data", word, "1"]) == 2
     said = capsys.readouterr().err

@@ -6,7 +6,6 @@ the best so far", SIGTERM decides nothing: the run ends later as it would have e
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import signal
@@ -86,4 +85,4 @@ class _Stop:
             if hasattr(signal, "pthread_kill"):  # a real signal ends a wait in the system too
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
             else:
-                _thread.interrupt_main(signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
