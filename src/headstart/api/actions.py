@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.run.mirror.fetching import locate_run
+
 if TYPE_CHECKING:
     from headstart.api.run import Run
     from headstart.core.console import Console
@@ -27,7 +29,7 @@ def predict(
     """Answer for pictures with a saved model, in their order; `Run.predict` gives the same answers one by one.
 
     Args:
-        run: A run folder, or the model folder in it.
+        run: A run folder, or the model folder in it; also the address of one in a bucket.
         pictures: A path, folder, pattern, archive or table of paths, as `headstart predict` takes them; the bytes of a
             picture file; a Pillow picture; an array (H, W, 3), (H, W) or (N, H, W, 3) of uint8, RGB or grey; or any
             number of these.
@@ -39,7 +41,7 @@ def predict(
     """
     from headstart.runtime import model
 
-    return list(model.load(Path(run)).predict(pictures, errors=errors))
+    return list(model.load(locate_run(run)).predict(pictures, errors=errors))
 
 
 def export(
@@ -71,7 +73,7 @@ def export(
     console = console or Console()
     exporters = export_run.load_exporters((to,) if isinstance(to, str) else to, precision)
     export_run.require_drop(max_drop)
-    source = _make_export_source(Path(run), console)
+    source = _make_export_source(locate_run(run), console)
     export_run.require_possible(exporters, source, precision)
     export_run.require_free(Path(out))
     pictures = _read_parity_images(source, data, calibrating=precision == "int8")
@@ -126,7 +128,7 @@ def drift(
         raise UsageError(f"alpha `{alpha}` is not from {least} up to 1", where="--alpha", hint=f"--alpha {least}")
     if not 0 <= effect < float("inf"):
         raise UsageError(f"effect `{effect}` is not a number from 0 on", where="--effect")
-    folder = model.load(Path(run)).folder
+    folder = model.load(locate_run(run)).folder
     reference = usage_log.read_reference(folder)
     if reference is None:
         what = (
@@ -169,10 +171,10 @@ def explain(
 
     if neighbours < 0:
         raise UsageError(f"{neighbours} neighbours cannot be named", where="--neighbours", hint="give 0 or more")
-    explainer = Explainer(Path(run))
+    explainer = Explainer(locate_run(run))
     if class_name:
         explainer.class_position(class_name)
-    gradient_method = _make_gradient_explainer(Path(run)) if method == GRADCAM else None
+    gradient_method = _make_gradient_explainer(locate_run(run)) if method == GRADCAM else None
     options: dict[str, Any] = {"method": method, "class_name": class_name, "neighbours": neighbours}
     if gradient_method is None:
         explainer.choose_method(method)
@@ -246,7 +248,7 @@ def suggest(
     if count < 1:
         raise UsageError(f"{count} pictures cannot be suggested", where="--count", hint="give 1 or more")
     extras.require_extra("fit", "choosing pictures that differ")
-    opened_model, data = model.load(Path(run)), RunReader(Path(run)).find(Dataset)
+    opened_model, data = model.load(locate_run(run)), RunReader(locate_run(run)).find(Dataset)
     sources = read_pictures(_list_unlabelled(run) if pictures is None else pictures)
     known: list[Any] = []
     if data:
@@ -259,7 +261,7 @@ def _list_unlabelled(run: str | Path | Run) -> list[str]:
     from headstart.api.run import Run
     from headstart.core.errors import DataError
 
-    data = Run(Path(run)).dataset
+    data = Run(locate_run(run)).dataset
     if not data.unlabelled:
         what, hint = f"the run `{run}` kept no picture without a label apart", f"headstart suggest {run} FOLDER"
         raise DataError(what, hint=hint)
@@ -278,5 +280,5 @@ def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
     from headstart.core.storage.serialization import as_json
     from headstart.evaluation.comparison.compare_runs import compare_runs
 
-    comparison: dict[str, Any] = as_json(compare_runs(list(map(Path, runs))))
+    comparison: dict[str, Any] = as_json(compare_runs(list(map(locate_run, runs))))
     return comparison

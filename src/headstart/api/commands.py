@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
 from headstart.api.run import Run
+from headstart.api.run_opening import open_place, require_run_address
 from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_duration
 from headstart.core.errors import UsageError, make_error
+from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.run.opening import find_free_folder, open_run
 from headstart.core.run.time_plan import format_unbounded
 from headstart.core.storage.cache import default_store
@@ -287,8 +290,13 @@ def evaluate(
 
     console = console or Console()
     data, reading = _write_memory_data(data, None, console, settings)
-    evaluation = validate_externally(Path(run), data, job=jobs.make_job(data=str(data), **reading), console=console)
-    origin = {"run": Path(run).as_posix(), "data": str(data) if is_remote(str(data)) else Path(data).as_posix()}
+    evaluation = validate_externally(
+        locate_run(run), data, job=jobs.make_job(data=str(data), **reading), console=console
+    )
+    origin = {
+        "run": str(run) if is_remote(str(run)) else Path(run).as_posix(),
+        "data": str(data) if is_remote(str(data)) else Path(data).as_posix(),
+    }
     return {**origin, **as_json(evaluation)}
 
 
@@ -297,11 +305,13 @@ def report(run: str | Path | Run, *, console: Console | None = None) -> Path:
     from headstart.reporting.card.write_card import write_card
     from headstart.reporting.write_report import write_report
 
-    opened_run = Run(Path(run))
-    with open_run(opened_run.path, opened_run.job, console or Console()) as ctx:
-        if (opened_run.path / "model" / "manifest.json").is_file():  # a card is of a saved model
-            write_card(ctx=ctx)
-        return write_report(ctx=ctx)
+    console = console or Console()
+    with open_place(os.fspath(run), "", console) as place:
+        opened_run = Run(Path(place or run))
+        with open_run(opened_run.path, opened_run.job, console) as ctx:
+            if (opened_run.path / "model" / "manifest.json").is_file():  # a card is of a saved model
+                write_card(ctx=ctx)
+            return write_report(ctx=ctx)
 
 
 def demo(
@@ -369,6 +379,8 @@ def plan(
     from headstart.selection.candidates import list_candidates
 
     console = console or Console()
+    if out is not None and is_remote(str(out)):
+        out = require_run_address(str(out), str(data)) and None  # nothing is written there
     job, _ = _check_request(data, out, console, settings, training=True, fetching=False, reaching=True)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         ctx.reaches_out = True
@@ -426,10 +438,15 @@ def _open_steps(
 
     console = console or Console()
     how: dict[str, Any] = {"training": training, "reaching": reaching, "needs_labels": not only_audits}
-    job, path = _check_request(data, out, console, settings, callbacks, **how)
-    with open_run(path, job, console, again=again) as ctx, blas_threads.single_blas_thread():
-        ctx.keeps_times, ctx.reaches_out, ctx.only_audits = not training and Run(path).finished, reaching, only_audits
-        yield FitSteps(ctx)
+    with open_place(out, str(data), console) as place:
+        job, path = _check_request(data, place, console, settings, callbacks, **how)
+        with open_run(path, job, console, again=again) as ctx, blas_threads.single_blas_thread():
+            ctx.keeps_times, ctx.reaches_out, ctx.only_audits = (
+                not training and Run(path).finished,
+                reaching,
+                only_audits,
+            )
+            yield FitSteps(ctx)
 
 
 def _check_request(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
+from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, FOLDERS, RunReader
 from headstart.core.types import Audit, UncertaintyReport, Verdict, list_verdicts
 
@@ -26,7 +27,7 @@ class Run(RunReader):
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+        super().__init__(locate_run(path))
         self.cut_short = False  # by Ctrl-C, in the very call that gave this run
         RunFolder(self.path).require_run()
 
@@ -164,7 +165,7 @@ class Run(RunReader):
 
 
 def load(path: str | Path) -> Run:
-    """Open a run folder; raises DataError where there is none, or a newer version wrote it."""
+    """Open a run folder, or the address of one in a bucket; raises DataError where there is none, or a newer version wrote it."""
     return Run(path)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.parser import parse_folder, parse_name, parse_names, parse_number, parse_whole_number
+from headstart.cli.parser import parse_name, parse_names, parse_number, parse_run_place, parse_whole_number
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.console import Console
@@ -75,9 +75,11 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", type=parse_name, help=help_text)
 
 
-def add_out(parser: argparse.ArgumentParser, help: str = "the run folder (default: runs/<date>-<name>)") -> None:
+def add_out(
+    parser: argparse.ArgumentParser, help: str = "the run folder, or s3://BUCKET/RUN (default: runs/<date>-<name>)"
+) -> None:
     """Add `--out`."""
-    parser.add_argument("--out", metavar="DIR", type=parse_folder, help=help)
+    parser.add_argument("--out", metavar="DIR", type=parse_run_place, help=help)
 
 
 def add_offline(parser: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from headstart.core.errors import UsageError, format_nearest
+from headstart.core.storage.locations.names import is_remote
 
 # Of tables, models, pages, pictures and archives: no folder is called so on purpose.
 _FILE_SUFFIXES = frozenset(
@@ -91,6 +92,11 @@ def parse_folder(text: str) -> Path:
         hint = f"`{folder.with_suffix('')}`" if folder.stem else None
         raise UsageError(f"`{text}` is the name of a file, and a folder is written", where="--out", hint=hint)
     return folder
+
+
+def parse_run_place(text: str) -> Path | str:
+    """A run folder to write, or the address of one in a bucket, for `type=`."""
+    return text if is_remote(text) else parse_folder(text)
 
 
 def parse_whole_number(text: str) -> int:

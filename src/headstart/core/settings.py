@@ -26,6 +26,11 @@ SETTINGS = (
         "Folder or http(s) address that holds weight files under their official names.",
         "none: Keras' own addresses",
     ),
+    Setting(
+        "HEADSTART_SHARED_CACHE",
+        "Address in a bucket where machines share vectors of pictures.",
+        "none: each machine has its own",
+    ),
     Setting("HEADSTART_OFFLINE", "Asks no other machine for anything, as `--offline` does.", "networks are asked"),
     Setting("HEADSTART_THREADS", "Threads for decoding, the engine and the heads.", "all cores of this process"),
     Setting("HEADSTART_API_KEY", "Key that requests to `serve` must carry.", "none: see `--api-key-file`"),

@@ -37,6 +37,7 @@ from headstart.features.engine_choice import EngineChoice, choose_engine
 from headstart.features.extraction_time import estimate_backbone_seconds
 from headstart.features.feature_cache import cache_address, make_embed_key
 from headstart.features.feature_matrix import row_chunks
+from headstart.features.shared_vectors import find_shared_vectors
 from headstart.images.preprocessing import decode_batches, decoder_revision
 from headstart.networks import openvino_engine
 
@@ -84,6 +85,9 @@ def extract_features(
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = parse_keys([data.digests[row] for row in rows.tolist()])
     is_cached = cache.find_rows(keys) >= 0
+    shared = find_shared_vectors(cache_address(key), cache, ctx.console)
+    if shared and not is_cached.all() and shared.fetch_rows(keys):
+        is_cached = cache.find_rows(keys) >= 0
     missing = np.flatnonzero(~is_cached)
     missing = np.sort(missing[np.unique(keys[missing], axis=0, return_index=True)[1]])  # equal bytes go through once
     latency_ms = _read_latency_ms(folder)
@@ -96,6 +100,8 @@ def extract_features(
             pace_ms = _embed_on_workers(data, work, resolved, rows[missing], cache, ctx)
         else:
             pace_ms = _embed_rows(data, compiled, resolved, rows[missing], cache, ctx.console)
+        if shared:
+            shared.send_rows(keys[missing])
     timed = len(missing) >= STEADY or (len(missing) > 0 and math.isnan(latency_ms))
     if timed:
         latency_ms = pace_ms

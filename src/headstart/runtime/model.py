@@ -18,6 +18,7 @@ import numpy as np
 from headstart.core.errors import DataError, UsageError
 from headstart.core.model_manifest import Manifest, TrunkEntry, read_manifest
 from headstart.core.run.folder import RunFolder
+from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.unpacking import load_tensors
 from headstart.core.types import PRESENT, TASKS, UNKNOWN, AnswerLayout, Prediction, format_labels
@@ -275,7 +276,7 @@ def load(folder: str | Path, *, declines: bool = True) -> Model:
     Raises:
         DataError: There is no model, a newer version wrote it, or it is damaged.
     """
-    path = Path(folder)
+    path = locate_run(folder)
     if (path / "format.json").is_file():
         RunFolder(path).require_run()
         path = path / "model"

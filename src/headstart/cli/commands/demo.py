@@ -20,7 +20,7 @@ class Demo:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the settings of a job and the output options."""
         options.add_settings(parser)
-        options.add_out(parser, "the run folder (default: runs/<date>-textile)")
+        options.add_out(parser, "runs/<date>-textile")
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 
 from headstart.core import settings
 from headstart.core.errors import HeadstartError, SetupError, UsageError
+from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.types import NO_LABEL
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
@@ -68,7 +69,7 @@ def parse_model_names(words: Sequence[str]) -> dict[str, Path]:
             raise UsageError(f"`{name}` is not a name for a model", hint="NAME=RUN, of letters, digits, `.`, `_`, `-`")
         if name in folders:
             raise UsageError(f"two models are named `{name}`", hint="headstart serve a=RUN b=RUN")
-        folders[name] = Path(path)
+        folders[name] = locate_run(path)
     return folders
 
 

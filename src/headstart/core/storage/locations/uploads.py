@@ -100,12 +100,22 @@ def upload_file(path: Path, address: str) -> None:
     Raises:
         SetupError: There is no such bucket, it may not be written, or the store does not answer.
     """
+    is_large = path.stat().st_size > _PART_BYTES
+    if not is_large:
+        upload_bytes(path.read_bytes(), address)  # read once, for a file may grow
+        return
+    _put(path, address, file_digest(path), is_large=True)
+
+
+def upload_bytes(content: bytes, address: str) -> None:
+    """Put bytes at an address; raises SetupError as `upload_file`."""
+    _put(content, address, hashlib.sha256(content).hexdigest(), is_large=len(content) > _PART_BYTES)
+
+
+def _put(content: Any, address: str, digest: str, *, is_large: bool) -> None:
     import obstore
 
     base, name = object_store.split_address(address)
-    is_large = path.stat().st_size > _PART_BYTES
-    content: Any = path if is_large else path.read_bytes()  # once, for a file may grow
-    digest = file_digest(path) if is_large else hashlib.sha256(content).hexdigest()
     with translate_errors(address, "writing"):
         obstore.put(
             object_store.open_store(base, name),
@@ -254,15 +264,28 @@ def read_text_object(address: str) -> str | None:
 
 def find_text_object(address: str) -> TextObject | None:
     """As `read_text_object`, with the version."""
+    answer = _find_object(address)
+    if answer is None:
+        return None
+    content, facts = answer
+    version = {key: facts[key] for key in ("e_tag", "version") if facts.get(key)}
+    return TextObject(text=content.decode("utf-8", "replace"), version=json.dumps(version))
+
+
+def find_bytes(address: str) -> bytes | None:
+    """The bytes at an address; None where there is no object. Raises SetupError as `list_below`."""
+    answer = _find_object(address)
+    return None if answer is None else answer[0]
+
+
+def _find_object(address: str) -> tuple[bytes, Any] | None:
     import obstore
 
     base, path = object_store.split_address(address)
     with translate_errors(address, "reading"):
         try:
             answer = obstore.get(object_store.open_store(base, path), path)
-            version = {key: answer.meta[key] for key in ("e_tag", "version") if answer.meta.get(key)}
-            text = bytes(answer.bytes()).decode("utf-8", "replace")
-            return TextObject(text=text, version=json.dumps(version))
+            return bytes(answer.bytes()), answer.meta
         except FileNotFoundError as err:
             if _lacks_bucket(err):
                 raise
