@@ -165,7 +165,7 @@ class Run(RunReader):
 
 
 def load(path: str | Path) -> Run:
-    """Open a run folder, or the address of one in a bucket; raises DataError where there is none, or a newer version wrote it."""
+    """Open a run, in a folder or a bucket; raises DataError where there is none, or a newer version wrote it."""
     return Run(path)
 
 

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -122,22 +121,14 @@ def compute_limit_s(content: JobFile) -> tuple[float, str] | None:
 
 
 def _fit(job: Job, out: str | None, content: JobFile, console: Console) -> Run:
-    """Fit into a folder, or into a new one of this machine whose state an address has at any moment."""
+    """Fit into a folder or a bucket, with the workers of the target."""
     from headstart.api import commands
     from headstart.remote.cluster.connection import choose_workers
 
     settings = jobs.take_settings(dataclasses.asdict(job))
     try:
         with choose_workers(content.target, content.options, console) as workers:
-            if out is None or not is_remote(out):
-                return commands.fit(job.data, out=out, console=console, workers=workers, **settings)
-            from headstart.core.run.mirror.mirroring import mirror_run
-
-            local = (
-                Path(tempfile.mkdtemp(prefix="headstart-run-")) / Path(out).name
-            )  # a container's; nothing is removed
-            with mirror_run(out, local, console):
-                return commands.fit(job.data, out=local, console=console, workers=workers, **settings)
+            return commands.fit(job.data, out=out, console=console, workers=workers, **settings)
     except MemoryError as err:
         raise SetupError("the memory of this machine is used up", hint="choose a machine with more memory") from err
 
