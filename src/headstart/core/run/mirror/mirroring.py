@@ -161,6 +161,8 @@ def mirror_run(address: str, local: Path, console: Console, every_s: float | Non
         DataError: What lies there is damaged.
         SetupError: The bucket is not there, may not be written, or does not answer.
     """
+    if find_index(address) is None:
+        require_run_or_nothing(address)  # before the lease lies there
     lease = take_lease(address, console)
     with lease.renewed():
         mirror = Mirror(address, local, lease, bring_run(address, local, console), console)
