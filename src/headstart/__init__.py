@@ -14,7 +14,7 @@ _PUBLIC = {
     "evaluate": "headstart.api.commands",
     "report": "headstart.api.commands",
     "demo": "headstart.api.commands",
-    "zeroshot": "headstart.api.commands",
+    "zeroshot": "headstart.api.zeroshot",
     "export": "headstart.api.actions",
     "drift": "headstart.api.actions",
     "explain": "headstart.api.actions",

@@ -13,9 +13,9 @@ from headstart.api.commands import evaluate as evaluate
 from headstart.api.commands import fit as fit
 from headstart.api.commands import rank as rank
 from headstart.api.commands import report as report
-from headstart.api.commands import zeroshot as zeroshot
 from headstart.api.run import Run as Run
 from headstart.api.run import load as load
+from headstart.api.zeroshot import zeroshot as zeroshot
 from headstart.core.errors import HeadstartError as HeadstartError
 from headstart.core.job import Job as Job
 from headstart.core.recipe import Recipe as Recipe

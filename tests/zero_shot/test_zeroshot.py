@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headstart
-from headstart.api import commands
+from headstart.api.zeroshot import source_classifier
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.heads import softmax_regression
@@ -155,7 +155,7 @@ def test_it_says_that_nothing_is_measured(photos, capsys):
 
 @pytest.mark.medium
 def test_the_bare_classifier_gives_its_own_classes(photos, shared_store):
-    found = commands.source_classifier(LITES[0], console=QUIET)
+    found = source_classifier(LITES[0], console=QUIET)
     cat, espresso = found.predict([photos["cat"], photos["espresso"]])
     assert cat.answer in ("tabby", "tiger cat", "Egyptian cat")
     assert espresso.answer == "espresso"

@@ -152,7 +152,7 @@ def _open_table(args: argparse.Namespace, form: str, layout: AnswerLayout, made_
 
 
 def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
-    from headstart.api import commands
+    from headstart.api.zeroshot import source_classifier
     from headstart.core.console import Console
     from headstart.core.types import AnswerLayout
     from headstart.runtime.batch_prediction import AnswerCounts
@@ -160,7 +160,7 @@ def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[S
     for option in ("resume", "usage"):
         if getattr(args, option):
             raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
-    answers = commands.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(sources)
+    answers = source_classifier(args.run, console=Console(quiet=args.quiet)).predict(sources)
     counts = AnswerCounts()
     with contextlib.closing(_open_table(args, form, AnswerLayout(), {"model": args.run, "batch": 1})) as table:
         for prediction in answers:

@@ -41,12 +41,12 @@ class ZeroShot:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Guess, row by row, and sum up on stderr."""
-        from headstart.api import commands
+        from headstart.api.zeroshot import zeroshot
 
         row_format = answer_output.choose_format("jsonl" if args.json else args.format, args.out, ("csv", "jsonl"))
         chosen = {"backbone": args.backbone} if args.backbone else {}
         names, console = answer_output.read_names(args.files), Console(quiet=args.quiet)
-        guesses = commands.zeroshot(names, args.classes, console=console, **chosen)
+        guesses = zeroshot(names, args.classes, console=console, **chosen)
         answered = unread = 0
         with answer_output.open_output(args.out) as out:
             if row_format == "csv":
