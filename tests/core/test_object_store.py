@@ -175,6 +175,24 @@ def test_without_credentials_the_variables_to_set_are_named(bucket, monkeypatch)
     assert "AWS_SECRET_ACCESS_KEY" in error.value.hint and "AWS_SKIP_SIGNATURE" in error.value.hint
 
 
+def test_a_profile_of_aws_is_taken_where_no_variable_has_a_key(bucket, monkeypatch, tmp_path):
+    for name in S3_KEYS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    keys = f"aws_access_key_id={S3_KEYS['AWS_ACCESS_KEY_ID']}\naws_secret_access_key=planted\nregion=us-east-1\n"
+    (tmp_path / "credentials").write_text(f"[works]\n{keys}")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for profile, message in (("works", None), ("no-such", f"there are no credentials for s3://{bucket}")):
+        monkeypatch.setenv("AWS_PROFILE", profile)
+        object_store._make_store.cache_clear()
+        if message is None:
+            assert list_location(f"s3://{bucket}/set").uris == sorted(PICTURES)
+        else:
+            with pytest.raises(SetupError, match=message):
+                list_location(f"s3://{bucket}/set")
+
+
 def test_other_machines_are_not_asked_when_offline(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example.com")
     with pytest.raises(SetupError, match=f"s3://{bucket} is not asked: HEADSTART_OFFLINE is set"):

@@ -154,7 +154,7 @@ def test_a_job_is_cancelled_and_another_says_why_it_failed(service, interruption
         ({"image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1"}, "not of the region", ""),
         ({"subnets": "subnet-1"}, "a VPC needs", "both"),
         ({"cache": "s3://shop/no-cache"}, "there is nothing at", ""),
-        ({"max-wait-hours": "0.5"}, "max-wait-hours is below", ""),
+        ({"max_wait_hours": "0.5"}, "max_wait_hours is below", ""),
     ),
 )
 def test_what_stands_in_the_way_is_told_before_anything_is_uploaded(options, words, hint, service, pictures):
@@ -169,7 +169,7 @@ def test_names_money_and_credentials(service, pictures, monkeypatch):
     assert "no job named `a_b`" in problem.what
     dear = OPTIONS | {"instance": "ml.p4d.24xlarge"}
     assert AWS.estimate(make_request("a", pictures, options=dear)).usd_per_hour is None
-    named = AWS.estimate(make_request("a", pictures, options=dear | {"price-usd-hour": "40"}))
+    named = AWS.estimate(make_request("a", pictures, options=dear | {"usd_per_hour": "40"}))
     assert named.usd_per_hour == 40
     estimate = AWS.estimate(make_request("a", pictures, max_hours=0.1))
     assert estimate.seconds == 360 and estimate.usd == pytest.approx(0.023)
@@ -204,9 +204,9 @@ def test_a_refused_job_leaves_nothing(service, pictures):
 def test_options_reach_the_service_as_it_wants_them(service, pictures):
     options = OPTIONS | {
         "subnets": "subnet-0a1,subnet-0b2",
-        "security-groups": "sg-0c3",
-        "kms-key": "alias/results",
-        "volume-kms-key": "alias/disk",
+        "security_groups": "sg-0c3",
+        "kms_key": "alias/results",
+        "volume_kms_key": "alias/disk",
         "environment": "A=1,B=2",
         "cache": "s3://shop/jobs",
     }

@@ -202,7 +202,7 @@ def test_a_log_is_followed_over_a_gap_of_the_service(service):
 def test_costs_are_estimated_with_their_date(service):
     estimate = GCP.estimate(make_request(service, accelerator="NVIDIA_TESLA_T4"))
     assert estimate.usd_per_hour == pytest.approx(0.8395) and estimate.seconds == 960
-    assert "list price of us-central1 of 2025-06" in estimate.assumptions[1] and estimate.upload_bytes == 0
+    assert "a price of us-central1 noted in 2025-06" in estimate.assumptions[1] and estimate.upload_bytes == 0
     assert GCP.estimate(make_request(service, usd_per_hour="2")).usd == pytest.approx(2 * 960 / 3600)
 
 

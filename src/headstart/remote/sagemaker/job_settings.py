@@ -16,18 +16,18 @@ OPTIONS = (
     TargetOption(name="role", help="name or ARN of the role that the job takes on", required=True),
     TargetOption(name="region", help="AWS region; that of boto3's configuration when empty"),
     TargetOption(name="instance", help="type of the machine", default="ml.m5.xlarge"),
-    TargetOption(name="volume-gb", help="size of the machine's disk", default="30"),
+    TargetOption(name="disk_gb", help="size of the machine's disk", default="30"),
     TargetOption(name="image", help="container image with Python 3.11 or newer; AWS's TensorFlow image when empty"),
-    TargetOption(name="price-usd-hour", help="price of the machine; from a small table when empty"),
-    TargetOption(name="max-wait-hours", help="with --spot, longest time with waiting; twice --max-hours when empty"),
+    TargetOption(name="usd_per_hour", help="price of the machine; from a small table when empty"),
+    TargetOption(name="max_wait_hours", help="with --spot, longest time with waiting; twice --max-hours when empty"),
     TargetOption(name="cache", help="s3:// folder that the job has as HEADSTART_CACHE: weights without internet"),
     TargetOption(name="environment", help="more variables of the job: A=1,B=2"),
     TargetOption(name="hyperparameters", help="shown with the job by SageMaker, changing nothing: a=1,b=2"),
     TargetOption(name="tags", help="tags of the job: team=vision,project=x"),
     TargetOption(name="subnets", help="subnets of a VPC, with commas"),
-    TargetOption(name="security-groups", help="security groups of a VPC, with commas"),
-    TargetOption(name="kms-key", help="KMS key for results"),
-    TargetOption(name="volume-kms-key", help="KMS key for the machine's disk"),
+    TargetOption(name="security_groups", help="security groups of a VPC, with commas"),
+    TargetOption(name="kms_key", help="KMS key for results"),
+    TargetOption(name="volume_kms_key", help="KMS key for the machine's disk"),
 )
 DEFAULT_HOURS = 24.0  # SageMaker's own limit where none is named
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -92,7 +92,7 @@ def read_settings(request: JobRequest) -> JobSettings:
     options = read_options(request.options)
     region = find_region(options["region"])
     hours = request.max_hours or DEFAULT_HOURS
-    wait_hours = _read_number(options, "max-wait-hours") if options["max-wait-hours"] else 2 * hours
+    wait_hours = _read_number(options, "max_wait_hours") if options["max_wait_hours"] else 2 * hours
     max_run_s = math.ceil(hours * 3600)
     return JobSettings(
         name=request.name,
@@ -100,7 +100,7 @@ def read_settings(request: JobRequest) -> JobSettings:
         base=read_base(options["bucket"]),
         role=options["role"],
         instance=options["instance"],
-        volume_gb=math.ceil(_read_number(options, "volume-gb")),
+        volume_gb=math.ceil(_read_number(options, "disk_gb")),
         image=options["image"] or find_image(region, options["instance"]),
         max_run_s=max_run_s,
         max_wait_s=math.ceil(wait_hours * 3600) if request.spot else None,
@@ -109,9 +109,9 @@ def read_settings(request: JobRequest) -> JobSettings:
         hyperparameters=_read_pairs(options, "hyperparameters"),
         tags=_read_pairs(options, "tags"),
         subnets=_read_list(options["subnets"]),
-        security_groups=_read_list(options["security-groups"]),
-        kms_key=options["kms-key"],
-        volume_kms_key=options["volume-kms-key"],
+        security_groups=_read_list(options["security_groups"]),
+        kms_key=options["kms_key"],
+        volume_kms_key=options["volume_kms_key"],
     )
 
 
@@ -122,10 +122,10 @@ def find_option_problems(settings: JobSettings) -> list[Problem]:
         hint = "letters, digits and dashes between them, at most 63"
         problems.append(Problem("--name", f"SageMaker takes no job named `{settings.name}`", hint))
     if settings.max_wait_s is not None and settings.max_wait_s < settings.max_run_s:
-        problem = f"max-wait-hours is below the {settings.max_run_s / 3600:g} hours that the job may run"
-        problems.append(Problem(_flag("max-wait-hours"), problem, "a spot job waits and runs within it"))
+        problem = f"max_wait_hours is below the {settings.max_run_s / 3600:g} hours that the job may run"
+        problems.append(Problem(_flag("max_wait_hours"), problem, "a spot job waits and runs within it"))
     if bool(settings.subnets) != bool(settings.security_groups):
-        problem = "a VPC needs subnets and security-groups"
+        problem = "a VPC needs subnets and security_groups"
         problems.append(Problem(_flag("subnets"), problem, "name both, or neither"))
     if settings.cache and not settings.cache.startswith("s3://"):
         problems.append(Problem(_flag("cache"), f"`{settings.cache}` is no s3:// address"))
@@ -162,9 +162,9 @@ def _read_number(options: Mapping[str, str], name: str) -> float:
 
 
 def read_price(options: Mapping[str, str]) -> float | None:
-    """`price-usd-hour`; None where it is not named."""
+    """`usd_per_hour`; None where it is not named."""
     options = read_options(options)
-    return _read_number(options, "price-usd-hour") if options["price-usd-hour"] else None
+    return _read_number(options, "usd_per_hour") if options["usd_per_hour"] else None
 
 
 def _read_pairs(options: Mapping[str, str], name: str) -> dict[str, str]:

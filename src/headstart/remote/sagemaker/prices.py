@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# On-demand prices of SageMaker training, us-east-1, USD an hour. Nobody is asked for them: `price-usd-hour` goes first.
+# On-demand prices of SageMaker training, us-east-1, USD an hour. Nobody is asked for them: `usd_per_hour` goes first.
 DATE = "2025"
 USD_PER_HOUR = {
     "ml.m5.large": 0.115,
@@ -25,5 +25,8 @@ def find_price(instance: str, named: float | None) -> tuple[float | None, str]:
         return named, f"{instance} at {named:g} USD an hour, as named"
     if instance in USD_PER_HOUR:
         usd = USD_PER_HOUR[instance]
-        return usd, f"{instance} at {usd:g} USD an hour, on-demand list price of us-east-1 in {DATE}"
-    return None, f"the price of {instance} is not known here: --on-option price-usd-hour=…"
+        return (
+            usd,
+            f"{instance} at {usd:g} USD an hour, an on-demand price of us-east-1 noted in {DATE} and not checked since",
+        )
+    return None, f"the price of {instance} is not known here: --on-option usd_per_hour=…"

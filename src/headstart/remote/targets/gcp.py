@@ -33,7 +33,7 @@ class GoogleCloud:
         return access.find_problems(request)
 
     def estimate(self, request: JobRequest) -> CostEstimate:
-        """The budget of the job and the start of a machine, by list prices."""
+        """The budget of the job and the start of a machine, by the prices noted here."""
         settings = read_options(request.options)
         assumptions = [describe_price(settings), "storage and traffic are not counted"]
         if request.spot:

@@ -1,4 +1,4 @@
-"""List prices of custom training, to say beforehand what a job will cost; they change, and the date says how old."""
+"""Prices of custom training, to say beforehand what a job will cost: noted by hand, not asked for, and they change."""
 
 from __future__ import annotations
 
@@ -34,4 +34,5 @@ def describe_price(settings: VertexSettings) -> str:
     if price is None:
         return f"the price of {settings.machine} is not known: give it as --on-option usd_per_hour=USD"
     doubt = "" if settings.region == REGION else f"; {settings.region} may cost up to a third more"
-    return f"{price:.4g} USD an hour for {settings.machine}, list price of {REGION} of {DATE}{doubt}"
+    words = f"a price of {REGION} noted in {DATE} and not checked since{doubt}"
+    return f"{price:.4g} USD an hour for {settings.machine}, {words}"

@@ -36,7 +36,8 @@ _ENDPOINTS = {
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
 _CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_SKIP_SIGNATURE=true for a public bucket",
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, a profile with the extra `aws`, or "
+    "AWS_SKIP_SIGNATURE=true for a public bucket",
     "gs": "GOOGLE_SERVICE_ACCOUNT with the path of a key file, or GOOGLE_SKIP_SIGNATURE=true for a public bucket",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true",
 }
@@ -213,11 +214,29 @@ def _make_store(base: str, endpoint: str) -> Any:
         "allow_http": (endpoint or base).startswith("http://"),  # which somebody wrote
     }
     retries = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=60), "backoff": _BACKOFF}
-    checked = {"checksum_algorithm": "SHA256"} if base.startswith("s3:") else {}  # of what is written, on its way
+    own = {"checksum_algorithm": "SHA256", **_find_aws_profile()} if base.startswith("s3:") else {}
     try:
-        return make_store(base, client_options=options, retry_config=retries, **checked)
+        return make_store(base, client_options=options, retry_config=retries, **own)
     except Exception:
         raise _make_credentials_error(base) from None
+
+
+def _find_aws_profile() -> dict[str, Any]:
+    """Credentials of AWS's own files (a profile, single sign-on), read by boto3; empty where variables have them."""
+    from importlib.util import find_spec
+
+    places = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+    files = [Path(os.environ.get(name, default)).expanduser() for name, default in places.items()]
+    has_variables = any(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"))
+    if has_variables or find_spec("boto3") is None or not any(file.is_file() for file in files):
+        return {}
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        return {"credential_provider": Boto3CredentialProvider()}
+    except (BotoCoreError, ValueError):  # no such profile, or none with a key: the caller names what to set
+        return {}
 
 
 def _start_download(address: str) -> tuple[Iterator[bytes], int]:
