@@ -17,6 +17,7 @@ from network_files import tiny_keras
 pytestmark = pytest.mark.slow
 RECIPE = "part=all,epochs=10,batch=16,rate=1e-3"
 SETTINGS = {"backbones": "saved_file:tiny", "strategy": "finetune", "recipe": RECIPE, "folds": 2}
+NUMBER = {**SETTINGS, "recipe": "part=all,epochs=12,batch=8,rate=1e-3", "target": "angle", "weight": "weight"}
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +80,7 @@ def require_learnt(run):
 
 def test_a_network_learns_a_number(root):
     table = root / "pictures" / "numbers.csv"
-    run = headstart.fit(
-        table, out=root / "number", target="angle", weight="weight", console=Console(quiet=True), **SETTINGS
-    )
+    run = headstart.fit(table, out=root / "number", console=Console(quiet=True), **NUMBER)
     require_learnt(run)
     assert run.adapted.fitted.kind == "linear_identity" and run.adapted.calibrated is None
     pictures = require_alike(run, root / "pictures")
@@ -96,9 +95,7 @@ def test_a_network_learns_a_number(root):
     )
     assert not any(word in section for word in ("accuracy", "recall", "log loss", "logistic", "emperature"))
     assert "of a network of which" in card
-    again = headstart.fit(
-        table, out=root / "number", target="angle", weight="weight", console=Console(quiet=True), **SETTINGS
-    )
+    again = headstart.fit(table, out=root / "number", console=Console(quiet=True), **NUMBER)
     assert again.adapted.tuning.network.spec.revision == run.adapted.tuning.network.spec.revision
 
 
