@@ -183,7 +183,8 @@ def test_names_money_and_credentials(service, pictures, monkeypatch):
         monkeypatch.delenv(name)
     (problem,) = AWS.find_problems(make_request("a", pictures))
     assert "no credentials" in problem.what and "aws configure" in problem.hint
-    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
     (problem,) = AWS.find_problems(make_request("a", pictures))
     assert "region" in problem.what
 

@@ -11,6 +11,7 @@ from headstart.cli.parser import parse_name, parse_number
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_bytes, format_duration
 from headstart.core.errors import HeadstartError, UsageError
+from headstart.core.storage.locations.names import is_remote
 
 if TYPE_CHECKING:
     from headstart.remote.job_records import JobRecord
@@ -70,7 +71,7 @@ def fit_remotely(args: argparse.Namespace) -> int:
     except BaseException:
         job_file.unlink(missing_ok=True)
         raise
-    console.print_line(target.name, f"submitted as {record.name}; its job file is {job_file}")
+    console.print_line(target.name, f"known as {record.name}; its job file is {job_file}")
     if not args.detach:
         try:
             status = job_actions.follow_job(record, console)
@@ -91,6 +92,9 @@ def _make_request(args: argparse.Namespace, target: Target) -> JobRequest:
     from headstart.remote.job_file import read_job_file
     from headstart.remote.submit_job import make_request, parse_options
 
+    if args.out and is_remote(str(args.out)):
+        what = f"the run is fetched into a folder, `{args.out}` is an address"
+        raise UsageError(what, where="--out", hint="name a folder; the targets have options for buckets")
     data, settings = options.read_request(args)
     stored, limits = dict[str, str](), {"max_usd": args.max_usd, "max_hours": args.max_hours}
     if args.data.endswith(".toml") and Path(args.data).is_file():
@@ -137,7 +141,9 @@ def describe_target(console: Console, name: str, texts: list[str]) -> int:
     target, values = find_target(name), parse_options(texts)
     known = {option.name: option.default for option in target.options}
     if unknown := sorted(values.keys() - known.keys()):
-        raise UsageError(f"target `{name}` has no option `{unknown[0]}`", where="--on-option", hint=", ".join(known))
+        raise UsageError(
+            f"target `{name}` has no option `{unknown[0]}`", where="--on-option", hint=f"known: {', '.join(known)}"
+        )
     access = target.describe_access(known | values)
     rows = {option.name: _format_option(option) for option in target.options}
     facts = {"target": name, "options": rows, **access}

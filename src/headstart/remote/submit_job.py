@@ -13,7 +13,7 @@ from headstart.core import job as jobs
 from headstart.core.console import Console
 from headstart.core.errors import DataError, Problem, SetupError, UsageError, format_nearest, make_error
 from headstart.core.job import Job
-from headstart.core.storage.files import make_portable_name
+from headstart.core.storage.files import list_visible_names, make_portable_name
 from headstart.core.storage.locations.names import resolve_location
 from headstart.remote.code_package import describe_versions, list_inputs, place_inputs
 from headstart.remote.job_file import JobFile, require_job_name, write_job_file
@@ -98,7 +98,7 @@ def estimate_job(target: Target, request: JobRequest) -> CostEstimate:
     estimate = target.estimate(request)
     if request.max_usd is not None and estimate.usd_per_hour is None:
         what = f"target `{target.name}` knows no price, so --max-usd cannot be kept"
-        raise UsageError(what, where="--max-usd", hint="use --max-hours, or give the price as the target's options say")
+        raise UsageError(what, where="--max-usd", hint="use --max-hours, or --on-option usd_per_hour=0.20")
     return estimate
 
 
@@ -111,7 +111,7 @@ def submit_job(target: Target, request: JobRequest, console: Console) -> JobReco
     """
     estimate_job(target, request)
     state = target.submit(request, console)
-    out = str((request.out or Path("runs") / request.name).absolute())
+    out = str(_choose_run_folder(request).absolute())
     record = JobRecord(
         name=request.name, target=target.name, state=state, submitted=time.time(), data=request.job.data, out=out
     )
@@ -121,6 +121,13 @@ def submit_job(target: Target, request: JobRequest, console: Console) -> JobReco
         target.cancel(state)
         raise
     return record
+
+
+def _choose_run_folder(request: JobRequest) -> Path:
+    """Where the run is to be fetched: not into a folder that the target has filled with something else."""
+    names = list_visible_names(request.out) if request.out else set()
+    is_free = not names or "format.json" in names
+    return request.out if request.out and is_free else Path("runs") / request.name
 
 
 def make_estimate(

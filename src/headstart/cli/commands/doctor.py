@@ -17,7 +17,7 @@ from headstart.core.storage.files import format_printable
 class Doctor:
     """Say what this machine has and what is missing: versions, engines, cache, disk, weights.
 
-    Nothing is imported or fetched to find out. Ends with 3 when something that is needed is missing.
+    Nothing is imported or fetched to find out, but with `--on`. Ends with 3 when something that is needed is missing.
     """
 
     name = "doctor"

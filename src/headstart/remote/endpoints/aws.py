@@ -68,7 +68,8 @@ class SageMakerEndpoint:
         address = _make_address(options["bucket"], name) if options["bucket"] else ""
         left = _remove_parts(name, _require_region(options["region"]), address)
         if left:
-            raise SetupError(f"not all of `{name}` could be removed", where=", ".join(left), hint="try it again")
+            hint = "run the same command again when AWS can be reached: an endpoint costs money until it is removed"
+            raise SetupError(f"not all of `{name}` could be removed", where=", ".join(left), hint=hint)
         console.print_line("deploy", f"{name} is removed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,15 +11,15 @@ from urllib.parse import urlsplit
 from headstart.core.errors import HeadstartError, SetupError
 
 CREDENTIALS_HINT = "`aws configure`, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-REGION_HINT = "--on-option region=us-east-1, or AWS_DEFAULT_REGION"
+REGION_HINT = "--on-option region=us-east-1, or AWS_REGION"
 _QUOTA_HINT = "ask for more under Service Quotas, SageMaker; or another type with --on-option instance=…"
 
 
 def find_region(region: str = "") -> str:
-    """The region that is named, else that of boto3's configuration; empty where there is none."""
+    """The region that is named, else that of `AWS_REGION` or boto3's configuration; empty where there is none."""
     import boto3
 
-    return region or boto3.session.Session().region_name or ""
+    return region or os.environ.get("AWS_REGION") or boto3.session.Session().region_name or ""
 
 
 def make_client(service: str, region: str) -> Any:

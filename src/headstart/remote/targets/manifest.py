@@ -88,6 +88,10 @@ class Manifest:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        if not request.options["secret"]:
+            console.print_warning(
+                "the job has no credentials for the bucket: name a Kubernetes secret with secret=NAME"
+            )
         for line in _list_commands(folder, request.options["image"]):
             console.print_line("manifest", line)
         return {"folder": str(folder.absolute()), "run": request.options["run"]}
@@ -101,7 +105,7 @@ class Manifest:
         try:
             index = find_index(state["run"])
         except SetupError as err:  # the job has credentials that its submitter may lack
-            return JobStatus(state="pending", reason=f"nobody here may look at {state['run']}: {err.what}")
+            return JobStatus(state="pending", reason=f"{state['run']} cannot be looked at from here: {err.what}")
         if index is None:
             return JobStatus(state="pending", reason=f"start what is in {state['folder']}")
         if "report.html" in index.files:
