@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 import urllib.parse
+import urllib.request
 from collections import Counter
 
 import pytest
@@ -60,6 +61,8 @@ class S3Server:
         return boto3.client("s3", endpoint_url=self.address, region_name="us-east-1")
 
     def close(self):
+        with contextlib.suppress(OSError):  # moto keeps buckets for the whole process
+            urllib.request.urlopen(urllib.request.Request(f"{self.address}/moto-api/reset", b""), timeout=10).close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -172,3 +172,13 @@ def replace_functions(**functions):
     for name, function in functions.items():
         setattr(target, name, function)
     return target
+
+
+def test_a_table_takes_no_home_folder_along(tmp_path, state, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "labels.csv").write_text("path,label\na.png,cat\n")
+    words = ["--on", "manifest", "--on-option", f"run={RUN}", "--out", str(tmp_path / "folder")]
+    assert main(["fit", str(tmp_path / "labels.csv"), *words]) == 2
+    said = capsys.readouterr().err
+    assert f"the whole folder `{tmp_path}` would travel" in said and "--images" in said
+    assert not (tmp_path / "folder").exists()

@@ -57,6 +57,15 @@ def test_a_limit_ends_the_block_and_time_counts_over_all_starts(tmp_path):
         raise AssertionError("a job whose limit is used up was started")
 
 
+def test_a_limit_that_is_reached_at_once_leaves_the_process_as_it_was():
+    handler = signal.getsignal(signal.SIGTERM)
+    for _ in range(20):
+        with pytest.raises(termination.Terminated), termination.stop_orderly(left_s=0.0, limit="none", grace_s=0.1):
+            time.sleep(5)
+    time.sleep(0.3)  # a hard stop would come now
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
 def test_code_that_does_not_return_is_ended_hard(tmp_path):
     code = (  # what winds up takes longer than it may
         "import threading\nfrom headstart.core.run.termination import stop_orderly\n"

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,13 +67,12 @@ def run_job(
         return run
 
 
-def require_same_versions(versions: dict[str, str] | object) -> None:
+def require_same_versions(versions: Mapping[str, str]) -> None:
     """Raise SetupError where a package that decides results has another version than the submitter's; with both."""
-    theirs = dict(versions) if isinstance(versions, dict) else {}
     ours = describe_versions()
     differing = [
         f"{name} {ours.get(name, 'missing')} here, {version} there"
-        for name, version in theirs.items()
+        for name, version in versions.items()
         if ours.get(name) != version
     ]
     if differing:

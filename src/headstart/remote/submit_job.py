@@ -11,7 +11,7 @@ from typing import Any
 from headstart.core import extras, registry
 from headstart.core import job as jobs
 from headstart.core.console import Console
-from headstart.core.errors import DataError, Problem, SetupError, UsageError, format_nearest, make_error
+from headstart.core.errors import DataError, HeadstartError, Problem, SetupError, UsageError, format_nearest, make_error
 from headstart.core.job import Job
 from headstart.core.storage.files import list_visible_names, make_portable_name
 from headstart.core.storage.locations.names import resolve_location
@@ -117,8 +117,11 @@ def submit_job(target: Target, request: JobRequest, console: Console) -> JobReco
     )
     try:
         save_record(record, console)
-    except BaseException:  # what nobody could find again is not left running
-        target.cancel(state)
+    except BaseException as err:  # what nobody could find again is not left running
+        try:
+            target.cancel(state)
+        except HeadstartError:
+            raise list_leftovers(err, [f"the job {request.name}: {state}"]) from err
         raise
     return record
 
@@ -219,16 +222,21 @@ def _find_option_problems(target: Target, options: Mapping[str, str]) -> list[Pr
 
 def _find_path_problems(job: Job) -> list[Problem]:
     absent = [(name, path) for name, path in list_inputs(job).items() if not path.exists()]
-    return [
+    problems = [
         Problem("DATA" if name == "data" else jobs.format_flag(name), f"there is no `{path}`", "", DataError)
         for name, path in absent
     ]
+    hint = "put the table into a folder with its pictures, or name theirs with --images"
+    for folder in place_inputs(job)[2].values():
+        if Path.home().resolve().is_relative_to(folder.resolve()):  # with keys and letters
+            problems.append(Problem("DATA", f"the whole folder `{folder}` would travel with the job", hint))
+    return problems
 
 
 def explain_exit_code(code: int) -> str:
     """What an exit code of a job's container means, for the reason of a failure."""
     words = {
-        1: "a limit was reached; its state is kept",
+        1: "a limit was reached or a check did not pass; its state is kept",
         2: "the job is wrong",
         3: "its data, the set-up or the disk stand in the way; the log names it",
         70: "a bug of headstart; the log names the file",
@@ -238,7 +246,7 @@ def explain_exit_code(code: int) -> str:
     return f"exit code {code}: {words.get(code, 'the log tells more')}"
 
 
-def list_leftovers(error: Exception, leftovers: Sequence[str]) -> SetupError:
+def list_leftovers(error: BaseException, leftovers: Sequence[str]) -> SetupError:
     """The error of a failed submit with what could not be removed."""
     what = getattr(error, "what", str(error))
     hint = (

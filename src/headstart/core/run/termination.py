@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from headstart.core.errors import UsageError
+
 TERMINATED = 128 + signal.SIGTERM  # exit code, as a shell reports it
 GRACE_S = 20.0  # from the signal to a hard stop where a long computation does not return; Vertex AI waits 30 s
 _LONGEST_WAIT_S = 86_400.0  # of a condition: some systems take no more
@@ -30,23 +32,30 @@ class Terminated(SystemExit):
 def stop_orderly(*, left_s: float | None = None, limit: str = "", grace_s: float = GRACE_S) -> Iterator[None]:
     """Raise `Terminated` in the block on SIGTERM, or when `left_s` seconds have passed, which `limit` names.
 
-    Outside the main thread, which alone may handle signals, the block runs as it is.
+    Outside the main thread, which alone may handle signals, the block runs as it is; with a limit that is a UsageError.
     """
     if threading.current_thread() is not threading.main_thread():
+        if left_s is not None:
+            raise UsageError(
+                f"{limit} can be kept in the main thread alone", hint="run the job in a process of its own"
+            )
         yield
         return
     stop = _Stop(limit, grace_s)
-    previous = signal.signal(signal.SIGTERM, stop.raise_terminated)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     earlier_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=stop.await_signal, args=(reading,), name="hard stop", daemon=True).start()
-    if left_s is not None:
-        threading.Thread(target=stop.await_limit, args=(left_s,), name="limit", daemon=True).start()
-    try:
+    previous = signal.getsignal(signal.SIGTERM)
+    try:  # from here on any line may raise
+        signal.signal(signal.SIGTERM, stop.raise_terminated)
+        if left_s is not None:
+            threading.Thread(target=stop.await_limit, args=(left_s,), name="limit", daemon=True).start()
         yield
     finally:
-        stop.over.set()
+        stop.is_raised = True  # the handler does nothing more
+        with stop.lock:
+            stop.over.set()
         signal.set_wakeup_fd(earlier_fd)
         signal.signal(signal.SIGTERM, previous)
         os.close(writing)  # ends the thread, which closes the other end
@@ -56,7 +65,7 @@ class _Stop:
     """What the handler and the two threads share."""
 
     def __init__(self, limit: str, grace_s: float) -> None:
-        self.over = threading.Event()
+        self.over, self.lock = threading.Event(), threading.Lock()
         self.limit, self.grace_s = limit, grace_s
         self.is_limit_reached = False
         self.is_raised = False
@@ -80,7 +89,9 @@ class _Stop:
         while (rest_s := end - time.monotonic()) > 0:
             if self.over.wait(min(rest_s, _LONGEST_WAIT_S)):
                 return
-        if not self.over.is_set():
+        with self.lock:  # the handler is there until it is over
+            if self.over.is_set():
+                return
             self.is_limit_reached = True
             if hasattr(signal, "pthread_kill"):  # a real signal ends a wait in the system too
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

@@ -119,6 +119,8 @@ class RayWorkers:
         try:
             while len(running.rows) or running.lost or running.open:
                 self._send_chunks(running)
+                if not running.open:
+                    raise SetupError("no machine of the cluster takes work", hint="look at it by `ray status`")
                 ready, _ = self._ray.wait(list(running.open), num_returns=1, timeout=_POLL_S)
                 for task in ready:
                     chunk = running.open.pop(task)

@@ -10,12 +10,14 @@ def make_submitter_policy(bucket: str, role: str, region: str, account: str) -> 
     arn = f"arn:aws:sagemaker:{region}:{account}"
     logs = f"arn:aws:logs:{region}:{account}:log-group:/aws/sagemaker/TrainingJobs"
     jobs = ("CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags")
-    endpoints = [f"{verb}{noun}" for verb in ("Create", "Delete") for noun in ("Model", "EndpointConfig", "Endpoint")]
+    endpoints = [
+        f"{verb}{noun}" for verb in ("Create", "Describe", "Delete") for noun in ("Model", "EndpointConfig", "Endpoint")
+    ]
     places = [f"{arn}:{kind}/*" for kind in ("model", "endpoint-config", "endpoint")]
     condition = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     return _make_policy(
         _allow("TrainingJobs", [f"sagemaker:{name}" for name in jobs], [f"{arn}:training-job/*"]),
-        _allow("Endpoints", [f"sagemaker:{name}" for name in (*endpoints, "DescribeEndpoint")], places),
+        _allow("Endpoints", [f"sagemaker:{name}" for name in endpoints], places),
         _allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents"], [logs, f"{logs}:log-stream:*"]),
         _allow("Bucket", ["s3:ListBucket", "s3:GetBucketLocation"], [f"arn:aws:s3:::{bucket}"]),
         _allow("Objects", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [f"arn:aws:s3:::{bucket}/*"]),

@@ -146,7 +146,7 @@ def _withdraw_on_failure() -> Iterator[list[str]]:
             except HeadstartError:
                 left.append(address)
         if left:
-            raise list_leftovers(err, left) from err  # type: ignore[arg-type]
+            raise list_leftovers(err, left) from err
         raise
 
 

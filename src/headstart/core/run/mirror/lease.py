@@ -32,7 +32,6 @@ from headstart.core.storage.locations.uploads import (
 
 LEASE = ".headstart/lease.json"
 RENEW_S, LEASE_S = 8.0, 30.0  # an owner renews it so often; unchanged for so long, it is over
-_FORGOTTEN_S = 600.0  # since it was written by the owner's clock: no two clocks differ by so much
 _WATCH_S = 1.0
 
 
@@ -53,6 +52,10 @@ class Lease:
         place = f"{self.address}/{LEASE}"
         is_ours = replace_text_object(place, _format_lease(self._token), self._version)
         lease = find_text_object(place)
+        if not is_ours and lease is not None and _parse(lease.text).get("token") == self._token:
+            # an earlier renewal came through, its answer did not
+            is_ours = replace_text_object(place, _format_lease(self._token), lease.version)
+            lease = find_text_object(place)
         if not is_ours or lease is None or _parse(lease.text).get("token") != self._token:
             raise make_busy_error(self.address)
         self._version, self._renewed = lease.version, time.monotonic()
@@ -113,9 +116,6 @@ def _format_owner(address: str) -> str:
 
 def _is_over(lease: TextObject) -> bool:
     entry = _parse(lease.text)
-    with contextlib.suppress(TypeError, ValueError):
-        if time.time() - float(entry["written"]) > _FORGOTTEN_S:
-            return True
     return not entry or (entry.get("machine") == _name_machine() != "" and not _runs(entry.get("pid")))
 
 

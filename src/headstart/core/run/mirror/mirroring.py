@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from headstart.core.console import Console, format_bytes
-from headstart.core.errors import BusyError, DataError, HeadstartError
+from headstart.core.errors import BusyError, DataError, HeadstartError, SetupError
 from headstart.core.run.mirror.lease import Lease, take_lease
 from headstart.core.run.mirror.run_index import (
     INDEX,
@@ -80,7 +80,11 @@ class Mirror:
         for _ in range(_TRIES):
             if self.send_changes():
                 break
+        else:
+            what = f"files of the run `{self.local}` change all the time: not all of them are at `{self.address}`"
+            raise SetupError(what, hint="run the same command again: it goes on from what is there")
         with self._lock:
+            self._lease.require()
             moved = {name: entry for name, entry in self._index.files.items() if entry.object != name}
             for name in moved:
                 upload_file(self.local / name, f"{self.address}/{name}")  # which no index names
@@ -229,6 +233,9 @@ def _bring_files(address: str, local: Path, index: RunIndex, console: Console) -
         name = path.relative_to(local).as_posix()
         if name not in index.files and name not in _MACHINE_FILES:
             path.unlink()
+    for folder in sorted((path for path in local.rglob("*") if path.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):  # of those that hold something
+            folder.rmdir()
 
     def bring(name: str) -> int:
         entry, path = index.files[name], local / name
