@@ -1,4 +1,4 @@
-"""From a job and a target to a submitted job: everything that is wrong is told at once, before anything is started."""
+"""From a job and a target to a submitted job: what is wrong is told before anything is started."""
 
 from __future__ import annotations
 
