@@ -61,14 +61,15 @@ def resumed(place, shared_store):
     """A run in the bucket, killed by SIGKILL at a file that was sent, and resumed by another machine."""
     folder, server = place
     first = fit(make_machine(folder, "first", shared_store), DATA, ADDRESS)
+    end = time.monotonic() + 240
     while not any(name.startswith(("embed/", "splits/", "rank/")) for name in uploads.list_below(ADDRESS)):
-        assert first.poll() is None, first.communicate()[1]
+        assert first.poll() is None and time.monotonic() < end, first.communicate()[1]
         time.sleep(0.1)
     first.kill()
     first.communicate()
     assert not any(name == "report.html" for name in uploads.list_below(ADDRESS))
     second = fit(make_machine(folder, "second", shared_store), DATA, ADDRESS)
-    _, stderr = second.communicate()
+    _, stderr = second.communicate(timeout=300)
     assert second.returncode == 0, stderr
     return folder, server
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -135,7 +136,10 @@ def test_a_killed_writer_leaves_a_state_in_which_no_file_is_ahead_of_its_decisio
     for attempt in range(2):
         local = tmp_path / str(attempt) / "run"
         child = subprocess.Popen([sys.executable, "-c", WRITER, address, local], stdout=subprocess.PIPE)
+        late = threading.Timer(120, child.kill)  # a writer that is starved is killed all the same
+        late.start()
         child.stdout.readline()
+        late.cancel()
         time.sleep(0.2 * attempt)
         child.send_signal(signal.SIGKILL)
         child.wait()
