@@ -236,3 +236,21 @@ assert (folder / "parity.json").is_file()
     assert said.splitlines() == [
         f"trunk       random:bundled:efficientnet_lite0: made once for {openvino_engine.find_openvino_version()} in f32"
     ]
+
+
+SIGNALLED = """
+import gc, signal, sys, threading
+from pathlib import Path
+from headstart.networks.openvino_engine import Engine
+engines = [Engine(Path(sys.argv[1]), threads=1)]
+thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_another_thread_dropped_the_engine(tiny):
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, tiny], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

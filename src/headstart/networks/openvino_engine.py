@@ -73,6 +73,16 @@ def load_openvino() -> Any:
     return openvino
 
 
+@functools.cache
+def load_compiling_core() -> Any:
+    """The one `openvino.Core` of this process that compiles; raises SetupError where OpenVINO cannot be loaded.
+
+    OpenVINO gives the thread in which a core first compiles a stack for signals, and frees it with the core. Freed in
+    another thread, it would leave the first without one: Ctrl-C and SIGTERM would end the process without a word.
+    """
+    return load_openvino().Core()
+
+
 def save_graph(graph: Any, path: Path, *, half_precision: bool = False, keep_names: bool = False) -> None:
     """Write an `openvino.Model` as `.xml` and `.bin`, whose bytes say nothing of the process that writes them.
 
@@ -191,7 +201,7 @@ class Engine:
             if views > 1:
                 model = _average_views(model, views)
                 self.shape = (views * self.shape[0], *self.shape[1:])
-            self._compiled = core.compile_model(model, "CPU", settings)
+            self._compiled = load_compiling_core().compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError) as err:
             raise SetupError(f"OpenVINO cannot compile the trunk: {err}", where=str(ir_path)) from err
         self.batch, self.dtype = batch, np.dtype(dtype)

@@ -39,12 +39,12 @@ class SentenceEncoder:
     """The sentence model, from a folder with `encoder.xml`, `encoder.bin`, `vocab.txt`; SetupError if it cannot be."""
 
     def __init__(self, folder: Path) -> None:
-        ov = openvino_engine.load_openvino()
         self.pieces = WordPiece((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": count_threads()}
         settings["ENABLE_CPU_PINNING"] = False
         try:
-            self._request = ov.Core().compile_model(folder / "encoder.xml", "CPU", settings).create_infer_request()
+            core = openvino_engine.load_compiling_core()
+            self._request = core.compile_model(folder / "encoder.xml", "CPU", settings).create_infer_request()
         except RuntimeError as err:
             raise SetupError(f"OpenVINO cannot compile the sentence model: {err}", where=str(folder)) from err
 

@@ -106,7 +106,7 @@ def _run_original(model: Any, backbone: ImportedBackbone, inputs: Iterable[np.nd
     operations = _map_operations(model, backbone.layout)
     outputs = [operations[cut.layer][0].output(0) for cut in backbone.cuts]
     graph = ov.Model(outputs, model.get_parameters(), "as it came")
-    compiled = ov.Core().compile_model(graph, "CPU", openvino_reader.EXACT)
+    compiled = openvino_engine.load_compiling_core().compile_model(graph, "CPU", openvino_reader.EXACT)
     kind = compiled.input(0).element_type.to_dtype()
     orders = [operations[cut.layer][1] for cut in backbone.cuts]
     rows = [list(_pool_outputs(compiled, picture.astype(kind), backbone.layout, orders)) for picture in inputs]

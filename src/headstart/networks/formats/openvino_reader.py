@@ -188,7 +188,8 @@ def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
         at, does = after, does or after.get_type_name() in _ARITHMETIC
     if not does:
         return None
-    part = ov.Core().compile_model(ov.Model([at.output(0)], model.get_parameters(), "first"), "CPU", EXACT)
+    first = ov.Model([at.output(0)], model.get_parameters(), "first")
+    part = openvino_engine.load_compiling_core().compile_model(first, "CPU", EXACT)
     shape, kind = tuple(part.input(0).shape), part.input(0).element_type.to_dtype()
     zero, one = (np.asarray(part(np.full(shape, value, kind))[0], np.float64) for value in (0, 1))
     return one - zero, zero
