@@ -49,7 +49,7 @@ class SageMakerEmulator:
         self.quota = {"ml.m5.large": 4, "ml.m5.xlarge": 4} if quota is None else quota
         self.jobs, self.models, self.configs, self.endpoints = {}, {}, {}, {}
         self.aws = S3Server()
-        self.requests = []
+        self.requests, self.lost_answers = [], set()  # actions that are done, and answered by an error once
         self._lock, self._threads = threading.RLock(), []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.service = self
@@ -83,7 +83,11 @@ class SageMakerEmulator:
         self.requests.append(action)
         self.check_shape(self.shapes.operation_model(action).input_shape, request, action)
         with self._lock:
-            return getattr(self, "_" + re.sub(r"(?<!^)([A-Z])", r"_\1", action).lower())(request)
+            answer = getattr(self, "_" + re.sub(r"(?<!^)([A-Z])", r"_\1", action).lower())(request)
+        if action in self.lost_answers:
+            self.lost_answers.remove(action)
+            raise ServiceError("ThrottlingException", "the answer is lost, the client asks again")
+        return answer
 
     def check_shape(self, shape, value, where):
         """What the service's description says of a value; the client has checked types and required members only."""

@@ -124,7 +124,9 @@ def test_a_job_is_cancelled_and_another_says_why_it_failed(service, interruption
     few = tmp_path / "few"
     (few / "a").mkdir(parents=True)
     (few / "a" / "x.jpg").write_bytes(b"no picture")
+    service.lost_answers.add("CreateTrainingJob")  # the client asks again, and the name is taken
     cancelled = AWS.submit(make_request("cancelled", pictures, seed=1), CONSOLE)
+    assert not service.lost_answers
     inputs = list_keys(service, "jobs/inputs/")
     AWS.cancel(cancelled)
     with pytest.raises(HeadstartError, match="cannot be stopped"):

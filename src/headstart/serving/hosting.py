@@ -44,7 +44,7 @@ def find_hosting(environ: Mapping[str, str]) -> Hosting | None:
             address=address.rstrip("/"),
             has_instances=True,
         )
-    if SAGEMAKER_MODEL.is_dir():
+    if SAGEMAKER_MODEL.is_dir() and "TRAINING_JOB_NAME" not in environ:  # training machines have the folder, too
         port = environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
         return Hosting(model=SAGEMAKER_MODEL, port=int(port), health_route="/ping", predict_route="/invocations")
     return None

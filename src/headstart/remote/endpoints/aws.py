@@ -16,6 +16,7 @@ from headstart.remote.endpoint import complete_options
 from headstart.remote.sagemaker import checks
 from headstart.remote.sagemaker.clients import REGION_HINT, find_region, make_client, read_code, translate_errors
 from headstart.remote.sagemaker.job_settings import read_base
+from headstart.remote.submit_job import list_leftovers
 from headstart.remote.target import TargetOption
 
 if TYPE_CHECKING:
@@ -130,12 +131,16 @@ def _removing_on_failure(name: str, region: str, address: str) -> Iterator[None]
         if is_taken:
             hint = f"another --name, or headstart deploy --on aws --name {name} --remove"
             raise SetupError(f"SageMaker has a {noun.replace('_', ' ')} named `{name}` already", hint=hint)
+    if uploads.exists_below(address.rpartition("/")[0]):  # of an endpoint in another region
+        raise SetupError(f"there is a model at `{address}` already", where="--name", hint="choose another --name")
     try:
         yield
     except BaseException as err:
         left = _remove_parts(name, region, address)
         if left and isinstance(err, HeadstartError):
             err.problems = [(part, "left", "it could not be removed") for part in left]
+        elif left:
+            raise list_leftovers(err, left) from err
         raise
 
 

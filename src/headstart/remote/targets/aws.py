@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from headstart.core.errors import HeadstartError, Problem, SetupError
 from headstart.core.storage.locations import uploads
 from headstart.remote.job_records import ADDRESS as RECORD
 from headstart.remote.sagemaker import access, checks, prices
-from headstart.remote.sagemaker.clients import find_region, make_client, translate_errors
+from headstart.remote.sagemaker.clients import describe_error, find_region, make_client, translate_errors
 from headstart.remote.sagemaker.inputs import upload_code, upload_inputs
 from headstart.remote.sagemaker.job_settings import OPTIONS, read_base, read_options, read_price, read_settings
 from headstart.remote.sagemaker.results import fetch_run
@@ -64,14 +64,13 @@ class Aws:
             addresses += [data, settings.folder] if is_new else [settings.folder]
             upload_code(f"{settings.folder}/{CODE}", content, console)
             body = make_training_request(settings, role=role, data=data, environment=settings.environment)
-            with translate_errors(f"`{settings.name}` cannot be started"):
-                answer = make_client("sagemaker", settings.region).create_training_job(**body)
+            arn = _start_job(settings.region, body)
         console.print_line("submit", f"{settings.name} on {settings.instance} in {settings.region}: {settings.folder}")
         return {
             "name": settings.name,
             "region": settings.region,
             "address": settings.folder,
-            "arn": answer["TrainingJobArn"],
+            "arn": arn,
             RECORD: f"{settings.folder}/job.json",
         }
 
@@ -124,6 +123,22 @@ class Aws:
             "role_trust": access.make_trust_policy(),
         }
         return {"seen": facts, "missing": missing, "policy": policies}
+
+
+def _start_job(region: str, body: dict[str, Any]) -> str:
+    """Start a job and give its ARN; one whose answer was lost on its way has started, too."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    name, client = body["TrainingJobName"], make_client("sagemaker", region)
+    try:
+        answer = client.create_training_job(**body)
+    except (BotoCoreError, ClientError) as err:
+        with suppress(BotoCoreError, ClientError):
+            answer = client.describe_training_job(TrainingJobName=name)
+            if answer["OutputDataConfig"]["S3OutputPath"] == body["OutputDataConfig"]["S3OutputPath"]:
+                return str(answer["TrainingJobArn"])
+        raise describe_error(err, f"`{name}` cannot be started") from err
+    return str(answer["TrainingJobArn"])
 
 
 def _describe(state: Mapping[str, str]) -> dict[str, Any]:
