@@ -21,7 +21,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from sagemaker_container import Container
+from sagemaker_container import start_container
 
 from object_servers import S3_KEYS, S3Server
 
@@ -352,7 +352,7 @@ class TrainingJob:
         argv = [*algorithm.get("ContainerEntrypoint", ["train"]), *algorithm.get("ContainerArguments", ())]
         environment = self.service.image | self.request.get("Environment", {})
         environment |= {"TRAINING_JOB_NAME": self.name, "TRAINING_JOB_ARN": self.arn, "AWS_REGION": REGION}
-        container = Container(argv, self.folder / "opt", environment, self.folder / "home", self._open_log())
+        container = start_container(argv, self.folder / "opt", environment, self.folder / "home", self._open_log())
         spot = self.request.get("EnableManagedSpotTraining", False) and may_interrupt and self.service.interrupt
         limit_s = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
         outcome = None
@@ -365,20 +365,12 @@ class TrainingJob:
             elif spot and self.service.interrupt(checkpoints):
                 outcome = "interrupted"
             if outcome:
-                code = self._end(container)
+                code = container.end(signal.SIGTERM, signal.SIGKILL, self.service.grace_s)
                 break
         self._upload_checkpoints()
         if outcome is None and code != 0:
             self._note_failure(code)
         return outcome or ("failed" if code else "done")
-
-    def _end(self, container):
-        """SIGTERM, and after the grace SIGKILL."""
-        container.signal(signal.SIGTERM)
-        if (code := container.wait(self.service.grace_s)) is None:
-            container.signal(signal.SIGKILL)
-            code = container.wait(30)
-        return code
 
     def _note_failure(self, code):
         file = self.ml / "output" / "failure"
@@ -456,7 +448,7 @@ class Endpoint:
         environment["SAGEMAKER_BIND_TO_PORT"] = str(self.port)
         # The images' entry point is `headstart`.
         argv = [sys.executable, "-m", "headstart", "serve"]
-        process = Container(argv, self.folder / "opt", environment, self.folder / "home", self.lines.append)
+        process = start_container(argv, self.folder / "opt", environment, self.folder / "home", self.lines.append)
         deadline = time.time() + 60
         while process.wait(0.2) is None and not self.stop_asked.is_set():
             if self.status == "Creating" and self._ping():

@@ -21,7 +21,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from vertex_container import Container
+from vertex_container import start_container
 
 from object_servers import serve_google
 
@@ -418,7 +418,7 @@ class CustomJob:
         assert argv, "the image has no entry point"
         folder = self.folder / f"start-{self.restarts}"
         self._mount_bucket(folder / "gcs", spec["baseOutputDirectory"]["outputUriPrefix"])
-        process = Container(argv, folder, self._make_environment(spec), self._write_line)
+        process = start_container(argv, folder, self._make_environment(spec), self._write_line)
         is_spot = scheduling.get("strategy") == "SPOT" and self.service.interrupt
         limit_s = float(scheduling.get("timeout", "604800s")[:-1])
         while (code := process.wait(0.1)) is None:
@@ -495,7 +495,7 @@ class Endpoint:
         }
         environment |= {entry["name"]: entry["value"] for entry in spec.get("env", ())}
         argv = [*spec.get("command", ()), *spec.get("args", ())]
-        process = Container(argv, self.folder, environment, self._write_line)
+        process = start_container(argv, self.folder, environment, self._write_line)
         deadline = time.time() + 60
         while process.wait(0.2) is None and not self.stop_asked.is_set():
             if self.status == "DEPLOYING" and self._ask("health")[0] == 200:
