@@ -140,7 +140,7 @@ def test_a_trunk_is_timed_when_it_is_first_made_ready(shared_store, tmp_path, mo
     )
     if sys.platform == "linux":
         weights = 4 * found.spec.params
-        assert weights < kept["memory_bytes"] < 10 * weights
+        assert weights / 2 < kept["memory_bytes"] < 10 * weights  # what was freed before is used again
     before = sorted((root / "paces").iterdir())
     loading.load_engine(found, store, Console(quiet=True), pictures, threads=1)
     assert sorted((root / "paces").iterdir()) == before
