@@ -85,6 +85,9 @@ def fit(
     merge_labels: bool = False,
     more: str | Path = "",
     test_of: str | Path = "",
+    unlabeled: str | Path = "",
+    target_labels: jobs.TargetLabels = "judge",
+    adaptation: str | Sequence[str] = "auto",
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
@@ -141,6 +144,9 @@ def fit(
         merge_labels: labels that differ by spaces, case or number format alone are one class.
         more: table of more labelled pictures, as suggest writes it: learnt from, never tested on.
         test_of: run of the same pictures: what judged it judges again, so that scores compare.
+        unlabeled: pictures of the domain that the model is for: a folder, or a table with their paths.
+        target_labels: use of labels that some of them have; learn adds them.
+        adaptation: to these pictures: auto, none, or methods with commas between.
 
     Raises:
         UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.

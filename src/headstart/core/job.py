@@ -32,10 +32,11 @@ Device = Literal["auto", "cpu", "gpu"]
 ClassWeight = Literal["none", "balanced"]
 License = Literal["any", "permissive"]
 Resize = Literal["auto", "crop", "pad", "squash"]
+TargetLabels = Literal["judge", "learn"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
 FilePath: TypeAlias = str  # a setting of this type names a file; who answers for others checks it
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-PATH_SETTINGS = ("data", "costs", "exclude", "images", "more", "test_of")
+PATH_SETTINGS = ("data", "costs", "exclude", "images", "more", "test_of", "unlabeled")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
 TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
 # What every command that reads DATA takes.
@@ -106,6 +107,13 @@ class Job:
     merge_labels: bool = _option(False, "labels that differ by spaces, case or number format alone are one class")
     more: FilePath = _option("", "table of more labelled pictures, as suggest writes it: learnt from, never tested on")
     test_of: FilePath = _option("", "run of the same pictures: what judged it judges again, so that scores compare")
+    unlabeled: FilePath = _option(
+        "", "pictures of the domain that the model is for: a folder, or a table with their paths"
+    )
+    target_labels: TargetLabels = _option(
+        "judge", "use of labels that some of them have; learn adds them", TargetLabels
+    )
+    adaptation: tuple[str, ...] = _option(("auto",), "to these pictures: auto, none, or methods with commas between")
 
     @property
     def budget_s(self) -> float:
@@ -173,6 +181,9 @@ class Settings(TypedDict, total=False):
     merge_labels: bool
     more: str | Path
     test_of: str | Path
+    unlabeled: str | Path
+    target_labels: TargetLabels
+    adaptation: str | Sequence[str]
 
 
 _NAMES = [option.name for option in dataclasses.fields(Job)]
@@ -251,7 +262,7 @@ def find_problems(job: Job) -> list[Problem]:
     for name, low, high in _RANGES:
         if not low <= getattr(job, name) <= high:
             wrong.append((name, f"`{getattr(job, name)}` is not between {low} and {high}"))
-    wrong += [] if job.backbones else [("backbones", "is empty")]
+    wrong += [(name, "is empty") for name in ("backbones", "adaptation") if not getattr(job, name)]
     if job.order and job.task != "ordinal":
         wrong.append(("order", f"has no effect with task `{job.task}`"))
     wrong += [("order", f"names `{name}` twice") for name in sorted({n for n in job.order if job.order.count(n) > 1})]
@@ -311,7 +322,7 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     if "data" not in settings:
         problems.append(Problem("DATA", "data is missing", HINT))
     values = _take_known(settings)
-    for name in ("backbones", "recipe", "order"):
+    for name in ("backbones", "recipe", "order", "adaptation"):
         if isinstance(values.get(name), str):
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
     for name in set(_QUANTITIES) & set(values):

@@ -16,6 +16,14 @@ from headstart.core.types.backbone import (
 )
 from headstart.core.types.command import Command
 from headstart.core.types.dataset import MEASURES, Dataset, DatasetFacts, PictureReading, SkippedFile
+from headstart.core.types.domain import (
+    NO_ADAPTATION,
+    AdaptationTrial,
+    DomainAdaptation,
+    DomainShift,
+    FeatureShift,
+    TargetDomain,
+)
 from headstart.core.types.embedding import Embeddings, EmbedKey
 from headstart.core.types.explanation import Explained, MapRow, PictureMap
 from headstart.core.types.export import Export, Exported, ScoreChange
@@ -70,6 +78,7 @@ __all__ += ["BackboneSource", "BackboneSpec", "Capabilities", "FeatureLevel", "I
 __all__ += ["OWN_RANGES", "PixelRanges"]
 __all__ += ["Command"]
 __all__ += ["MEASURES", "Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
+__all__ += ["NO_ADAPTATION", "AdaptationTrial", "DomainAdaptation", "DomainShift", "FeatureShift", "TargetDomain"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow", "PictureMap"]
 __all__ += ["Export", "Exported", "ScoreChange"]
