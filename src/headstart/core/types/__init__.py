@@ -22,6 +22,7 @@ from headstart.core.types.domain import (
     DomainAdaptation,
     DomainShift,
     FeatureShift,
+    NetworkCandidate,
     TargetDomain,
 )
 from headstart.core.types.embedding import Embeddings, EmbedKey
@@ -79,6 +80,7 @@ __all__ += ["OWN_RANGES", "PixelRanges"]
 __all__ += ["Command"]
 __all__ += ["MEASURES", "Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
 __all__ += ["NO_ADAPTATION", "AdaptationTrial", "DomainAdaptation", "DomainShift", "FeatureShift", "TargetDomain"]
+__all__ += ["NetworkCandidate"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow", "PictureMap"]
 __all__ += ["Export", "Exported", "ScoreChange"]

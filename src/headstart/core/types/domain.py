@@ -61,6 +61,22 @@ class DomainShift:
     n_target: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NetworkCandidate:
+    """An adapted trunk, which competes with what is adapted on the features of the frozen one."""
+
+    method: str
+    params: Mapping[str, Any]
+    network: TunedNetwork  # its `fitted` answers where `head_x` is None
+    features: tuple[Feature, ...]  # what its head reads
+    source_x: np.ndarray  # (M, D) float32 of `splits.train`, source pictures as they are through the adapted trunk
+    target_x: np.ndarray  # (T, D) float32 of the target pictures through it
+    head_x: np.ndarray | None  # (M, D) float32 that its head is to learn from (AdaBN: the original trunk's features)
+    source_probabilities: np.ndarray | None  # (M, C) float32 of folds' networks for pictures that they did not learn
+    # from, NaN where there is none; None where the trunk saw no source label, so that a head cross-fits on `head_x`
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptationTrial:
     """One way to adapt, and how it was judged."""
