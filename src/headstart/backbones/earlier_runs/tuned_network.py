@@ -16,7 +16,8 @@ from headstart.core.types import BackboneSource, BackboneSpec, TunedNetwork
 from headstart.networks.formats import keras_archive
 from headstart.networks.formats.keras_writer import FEATURES
 
-MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks
+ADAPTED = ("adabn", "adabn_lower", "dann", "mmd", "consistency")  # ways to adapt a trunk to another domain
+MODELS = ("adapt/model.keras", "adapt/from_random.keras", *(f"adapt/{method}.keras" for method in ADAPTED))
 
 
 def network_file(network: TunedNetwork, run: Path) -> Path:
