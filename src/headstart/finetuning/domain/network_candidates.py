@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from headstart.core.console import format_duration
 from headstart.core.errors import NoOpError, SetupError
@@ -11,7 +11,7 @@ from headstart.core.run.time_plan import plan_time
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.core.types.domain import NetworkCandidate, TargetDomain
 from headstart.features.extraction_time import estimate_backbone_seconds
-from headstart.finetuning.domain import adabn
+from headstart.finetuning.domain import adabn, adaptive_training
 from headstart.networks.framework_state import isolate_keras
 
 __all__ = ["make_network_candidates"]
@@ -29,28 +29,66 @@ def make_network_candidates(
     *,
     ctx: Context,
 ) -> tuple[NetworkCandidate, ...]:
-    """What was adapted in the trunk: its batch norms.
+    """Adapted trunks: by their batch norms, and where the strategy trains one, by trainings on both domains.
 
     Whether there is time for each is decided once a run. What cannot be done is told with the reason and left out.
 
     Raises:
         DataError: A picture changed since it was read.
     """
+    candidates = [
+        *_adapt_batch_norms(data, splits, embeddings, target, adapted, ctx),
+        *_train_on_both(data, splits, embeddings, target, adapted, ctx),
+    ]
+    return tuple(candidates)
+
+
+def _adapt_batch_norms(
+    data: Dataset,
+    splits: Splits,
+    embeddings: Sequence[Embeddings],
+    target: TargetDomain,
+    adapted: FitResult,
+    ctx: Context,
+) -> Iterator[NetworkCandidate]:
     try:
         trunk = adabn.find_trunk(adapted, ctx)
     except NoOpError as err:
-        ctx.console.print_line("adapt", f"no trunk is adapted to the target: {err.what}")
-        return ()
+        ctx.console.print_line("adapt", f"no batch norms are adapted to the target: {err.what}")
+        return
     count = len(splits.train) + len(target.pictures.uris)
     seconds = _PASSES * estimate_backbone_seconds(trunk.spec, count, ctx.store)
-    candidates = list[NetworkCandidate]()
     for method, last in adabn.choose_levels(adapted.features, trunk).items():
 
         def make(method: str = method, last: str = last) -> NetworkCandidate:
             return adabn.make_adabn_candidate(method, last, data, splits, embeddings, target, adapted, ctx=ctx)
 
-        candidates += _try_candidate(method, seconds, make, ctx)
-    return tuple(candidates)
+        yield from _try_candidate(method, seconds, make, ctx)
+
+
+def _train_on_both(
+    data: Dataset,
+    splits: Splits,
+    embeddings: Sequence[Embeddings],
+    target: TargetDomain,
+    adapted: FitResult,
+    ctx: Context,
+) -> Iterator[NetworkCandidate]:
+    if ctx.job.strategy == "probe":
+        return
+    try:
+        setup = adaptive_training.make_adaptation_setup(data, splits, embeddings, adapted, ctx=ctx)
+    except NoOpError as err:
+        ctx.console.print_line("adapt", f"no network is trained on both domains: {err.what}")
+        return
+    recipe = adaptive_training.find_recipe(adapted)
+    for method in adaptive_training.METHODS:
+        seconds = adaptive_training.estimate_training_seconds(setup, recipe, len(target.pictures.uris), method)
+
+        def make(method: str = method) -> NetworkCandidate:
+            return adaptive_training.make_trained_candidate(method, setup, recipe, target, ctx=ctx)
+
+        yield from _try_candidate(method, seconds, make, ctx)
 
 
 def _try_candidate(

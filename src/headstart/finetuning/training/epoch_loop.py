@@ -18,6 +18,7 @@ from headstart.finetuning.network.trainable_network import Network, require_move
 from headstart.finetuning.objectives import Objective
 from headstart.finetuning.training import schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingArrays, TrainingFacts
+from headstart.finetuning.training.domain_loss import DomainLoss
 from headstart.finetuning.training.epoch_metrics import (
     EpochPredictions,
     format_epoch,
@@ -44,6 +45,7 @@ class TrainingTask:
     callbacks: Sequence[Any]
     console: Console
     name: str
+    domain: DomainLoss | None = None
 
     @property
     def objective(self) -> Objective:

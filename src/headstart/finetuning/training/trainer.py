@@ -27,6 +27,7 @@ from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import memory, schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingFacts
+from headstart.finetuning.training.domain_loss import DomainLoss
 from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask
 from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.finetuning.training.prefetch import Feed, HeldOut, Profile, repeat_epochs
@@ -74,6 +75,7 @@ def train_network(
     keep_epochs: bool = False,
     on_epoch: Callable[[EpochRow], bool] | None = None,
     callbacks: Sequence[Any] = (),
+    domain: DomainLoss | None = None,
     console: Console,
     name: str,
 ) -> TrainingResult:
@@ -88,6 +90,7 @@ def train_network(
         on_epoch: Told of every epoch, once more of the done ones when a training goes on; True ends it.
         callbacks: Plain Keras callbacks; one that changes the learning rate scales the rest of the schedule. Their own
             state is not kept: with them, a training that was killed may end otherwise than an unbroken one.
+        domain: A loss of source and target together; the feed then gives rows of both.
 
     Raises:
         NoOpError: The first step moves a block that is frozen, or leaves one that trains.
@@ -98,9 +101,10 @@ def train_network(
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
     task = TrainingTask(
         network=network, recipe=recipe, feed=feed, held=held, last=last, keep_epochs=keep_epochs,
-        on_epoch=on_epoch, callbacks=callbacks, console=console, name=name,
+        on_epoch=on_epoch, callbacks=callbacks, console=console, name=name, domain=domain,
     )  # fmt: skip
     first, store, batch = network.get(), CheckpointFolder(folder), min(recipe.batch, feed.n)
+    batch *= domain.groups if domain else 1
     key = _training_key(task, first, class_weight)
     state = store.load_state(key)
     count, note = (state[0].parts, "") if state else memory.count_parts(network.model, batch)
@@ -154,7 +158,9 @@ def _train_once(
             for row in facts.rows:
                 task.on_epoch(row)
         return _make_result(task, facts, arrays.logits, store)
-    stepper = TrainStep(task.network, task.recipe, class_weight, count)  # of the state too: it tells how many
+    stepper = TrainStep(
+        task.network, task.recipe, class_weight, count, task.domain
+    )  # of the state too: it tells how many
     if state is None:
         facts = TrainingFacts(key=key, name=task.name, parts=count, notes=(note,) if note else ())
         facts, logits = _score_start(task, stepper, store, facts)
@@ -254,4 +260,4 @@ def _training_key(task: TrainingTask, first: Mapping[str, np.ndarray], class_wei
     weights = None if class_weight is None else [float(weight) for weight in class_weight]
     facts = {"recipe": field_values(task.recipe), "last": task.last, "keep": task.keep_epochs, "class_weight": weights}
     facts |= {"first": hasher.hexdigest(), "n": task.feed.n, "steps": task.feed.steps, "state": _STATE_REVISION}
-    return compute_digest(facts)
+    return compute_digest(facts | ({"domain": task.domain.name} if task.domain else {}))
