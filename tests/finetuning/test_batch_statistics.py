@@ -86,6 +86,8 @@ def test_only_levels_up_to_the_last_change(trunk):
     lower, every = (batch_statistics.list_batch_norms(anatomy, last) for last in ("low", "last"))
     statistics = batch_statistics.adapt_statistics(model, anatomy, "low", *(stripes(32, seed)[0] for seed in (0, 1)))
     assert set(statistics) == set(map(id, lower)) and len(lower) == 1 < len(every)
+    again = batch_statistics.adapt_statistics(model, anatomy, "low", *(stripes(32, seed)[0] for seed in (0, 1)))
+    np.testing.assert_array_equal(statistics[id(lower[0])], again[id(lower[0])])
 
 
 def test_pictures_too_few_and_a_trunk_without_batch_norm_are_refused(trunk):

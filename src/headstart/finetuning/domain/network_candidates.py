@@ -15,7 +15,7 @@ from headstart.finetuning.domain import adabn, adaptive_training
 from headstart.networks.framework_state import isolate_keras
 
 __all__ = ["make_network_candidates"]
-_PASSES = 1.5  # over the pictures of both domains, with the statistics of some
+_PASSES, _MAKING_S = 1.5, 15.0  # over the pictures of both domains with the statistics of some; of making a trunk
 
 
 @isolate_keras()
@@ -57,7 +57,7 @@ def _adapt_batch_norms(
         ctx.console.print_line("adapt", f"no batch norms are adapted to the target: {err.what}")
         return
     count = len(splits.train) + len(target.pictures.uris)
-    seconds = _PASSES * estimate_backbone_seconds(trunk.spec, count, ctx.store)
+    seconds = _MAKING_S + _PASSES * estimate_backbone_seconds(trunk.spec, count, ctx.store)
     for method, last in adabn.choose_levels(adapted.features, trunk).items():
 
         def make(method: str = method, last: str = last) -> NetworkCandidate:
@@ -83,7 +83,9 @@ def _train_on_both(
         return
     recipe = adaptive_training.find_recipe(adapted)
     for method in adaptive_training.METHODS:
-        seconds = adaptive_training.estimate_training_seconds(setup, recipe, len(target.pictures.uris), method)
+        seconds = _MAKING_S + adaptive_training.estimate_training_seconds(
+            setup, recipe, len(target.pictures.uris), method
+        )
 
         def make(method: str = method) -> NetworkCandidate:
             return adaptive_training.make_trained_candidate(method, setup, recipe, target, ctx=ctx)
@@ -94,7 +96,9 @@ def _train_on_both(
 def _try_candidate(
     method: str, seconds: float, make: Callable[[], NetworkCandidate], ctx: Context
 ) -> list[NetworkCandidate]:
-    """One candidate, or none with a line that says why."""
+    """One candidate, or none with a line that says why; none where the job names methods and not this one."""
+    if not {"auto", method} & set(ctx.job.adaptation):
+        return []
     if not _has_room(method, seconds, ctx):
         about = f"it takes about {format_duration(seconds)}, and the budget has no room for it"
         ctx.console.print_line("adapt", f"{method}: left out: {about}")
@@ -118,7 +122,7 @@ def _has_room(method: str, seconds: float, ctx: Context) -> bool:
     plan = plan_time(ctx.job)
 
     def decide() -> bool:
-        return bool(plan.fine_tuning_s(ctx.left_s()) > seconds)
+        return bool(plan.adaptation_s(ctx.left_s()) > seconds)
 
     why = f"whether there is time to adapt the trunk by {method}"
     return bool(ctx.record_decision(f"domains/{method}", decide, why))
