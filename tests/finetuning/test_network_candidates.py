@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 import tuning_bench
+from headstart.backbones.earlier_runs import tuned_network
 from headstart.core.recipe import Recipe
 from headstart.core.types.domain import TargetDomain
 from headstart.data.reading.read_dataset import read_dataset
+from headstart.finetuning.domain import candidate_features
 from headstart.finetuning.domain.network_candidates import make_network_candidates
 from headstart.heads import prediction
 
@@ -25,6 +27,21 @@ def domains(textile, tmp_path):
         pixels = np.asarray(Image.open(path).convert("RGB")) * np.array([0.7, 0.45, 0.4]) + 5
         Image.fromarray(pixels.astype(np.uint8)).save(path, quality=95)
     return source, shot
+
+
+def _check_a_new_head(candidate, ctx):
+    """The head that the guarded choice fits comes into the file, and the trunk is the run's own by its name."""
+    head = candidate.network.fitted
+    turned = dataclasses.replace(head, arrays={name: -array for name, array in head.arrays.items()})
+    path, name = ctx.run.path, candidate.network.spec.name
+    before = tuned_network.find_backbone(name, (), path).build(ctx.store).get_weights()
+    network = candidate_features.write_head(candidate.network, turned, ctx=ctx)
+    assert tuned_network.find_adapted(name, path).fitted.head == network.fitted.head
+    model = tuned_network.load_network(path / network.file)
+    np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], -head.arrays["weights"])
+    after = tuned_network.find_backbone(name, (), path).build(ctx.store).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert tuned_network.find_adapted("tuned:other", path) is None
 
 
 @pytest.mark.slow
@@ -50,6 +67,7 @@ def test_adapted_trunks_mend_another_camera_and_are_the_same_ones_again(domains,
     assert adabn.head_x.shape == adabn.source_x.shape and adabn.source_probabilities is None
     folds = np.asarray(steps.splits.folds)[0][steps.splits.train]
     np.testing.assert_array_equal(np.isnan(mmd.source_probabilities[:, 0]), folds != 0)
+    _check_a_new_head(adabn, ctx)
     file = ctx.run.path / mmd.network.file
     before = file.read_bytes()
     file.unlink()

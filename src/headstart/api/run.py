@@ -77,11 +77,11 @@ class Run(RunReader):
         """
         from headstart.backbones.earlier_runs import tuned_network
 
-        tuning = self.adapted.tuning
-        if tuning is None or tuning.network is None:
+        network = tuned_network.find_network(self.adapted, self.path)
+        if network is None:
             hint = "headstart fit DATA --strategy finetune trains one"
             raise DataError(f"the run `{self.path}` trained no network", hint=hint)
-        return tuned_network.load_network(tuned_network.network_file(tuning.network, self.path))
+        return tuned_network.load_network(tuned_network.network_file(network, self.path))
 
     def predict(
         self, pictures: PictureInput | Iterable[PictureInput], *, errors: Errors = "raise"

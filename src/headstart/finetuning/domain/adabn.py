@@ -78,7 +78,7 @@ def make_adabn_candidate(
     started = time.monotonic()
     train = np.asarray(splits.train, np.int64)
     head_x = join_columns(embeddings, adapted.features, train)
-    folder = ctx.make_step_folder("domains")
+    folder = ctx.make_step_folder(tuned_network.ADAPTED_FOLDER)
     network = serialization.find_value(TunedNetwork, folder, method)
     if network is None or not tuned_network.network_file(network, ctx.run.path).is_file():
         head = _choose_head(adapted, head_x, np.asarray(data.targets)[train], len(data.class_names), ctx.seed)

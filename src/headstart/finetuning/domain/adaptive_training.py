@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.backbones.earlier_runs.tuned_network import ADAPTED_FOLDER
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
@@ -37,10 +38,9 @@ _EMA = 0.99  # of the weights under the consistency loss (mean teacher, Tarvaine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AdaptedTraining:
-    """A network that was trained on both domains, and (M, C) float32 answers to the pictures of the held-out fold."""
+class HeldOutAnswers:
+    """(M, C) float32 answers to the pictures of the held-out fold."""
 
-    network: TunedNetwork
     probabilities: np.ndarray
 
 
@@ -96,25 +96,27 @@ def make_trained_candidate(
         SetupError: Memory or disk space are missing, or the network could not be exported.
     """
     started = time.monotonic()
-    training_set, folder = setup.training_set, ctx.make_step_folder("domains")
+    training_set, folder = setup.training_set, ctx.make_step_folder(ADAPTED_FOLDER)
     fold = np.asarray(training_set.splits.folds)[0][training_set.rows]
     held_out, learning = np.flatnonzero(fold == 0), np.flatnonzero(fold != 0)
     if not len(held_out) or not len(learning):
         raise NoOpError("no fold of the source can be held out")
     work = setup.work_folder / f"domain-{method}"
-    trained = serialization.find_value(AdaptedTraining, folder, method)
-    if trained is None or not (ctx.run.path / trained.network.file).is_file():
+    network = serialization.find_value(TunedNetwork, folder, method)
+    answers = serialization.find_value(HeldOutAnswers, folder, f"{method}-held-out")
+    if network is None or answers is None or not (ctx.run.path / network.file).is_file():
         with devices.run_on(devices.choose_device(ctx)):
-            trained = _train(method, setup, recipe, target, held_out, learning)
-        serialization.save_value(trained, folder, method)
+            network, answers = _train(method, setup, recipe, target, held_out, learning)
+        serialization.save_value(answers, folder, f"{method}-held-out")
+        serialization.save_value(network, folder, method)
     shutil.rmtree(work, ignore_errors=True)  # the last to go, so that a killed run comes here again
-    source_x, target_x, features = embed_network(trained.network, training_set.data, training_set.rows, target, ctx=ctx)
-    probabilities = np.full((len(training_set.rows), trained.probabilities.shape[1]), np.nan, np.float32)
-    probabilities[held_out] = trained.probabilities
+    source_x, target_x, features = embed_network(network, training_set.data, training_set.rows, target, ctx=ctx)
+    probabilities = np.full((len(training_set.rows), answers.probabilities.shape[1]), np.nan, np.float32)
+    probabilities[held_out] = answers.probabilities
     return NetworkCandidate(
         method=method,
-        params={"epochs": trained.network.epochs},
-        network=trained.network,
+        params={"epochs": network.epochs},
+        network=network,
         features=features,
         source_x=source_x,
         target_x=target_x,
@@ -131,7 +133,7 @@ def _train(
     target: TargetDomain,
     held_out: np.ndarray,
     learning: np.ndarray,
-) -> AdaptedTraining:
+) -> tuple[TunedNetwork, HeldOutAnswers]:
     kind, name = LOSSES[method], f"{method}, both domains"
     recipe = recipe.with_fields(patience=0, batch=min(recipe.batch, len(learning), len(target.pictures.uris)))
     if method == "consistency":
@@ -158,7 +160,8 @@ def _train(
         members=(-1,), epochs=len(trained.rows), alpha=1.0, temperature=temperature, n_train=len(learning)
     )
     network = final_training.save_network(setup, training, facts, f"{method}:")
-    return AdaptedTraining(network=network, probabilities=objective.answer(logits, temperature).astype(np.float32))
+    probabilities = objective.answer(logits, temperature).astype(np.float32)
+    return network, HeldOutAnswers(probabilities=probabilities)
 
 
 @repeat_bit_for_bit()
