@@ -14,7 +14,9 @@ from sagemaker_emulator import create_role, serve_sagemaker
 import headstart
 from headstart.core import job as jobs
 from headstart.core.console import Console
-from headstart.core.errors import HeadstartError, NoOpError
+from headstart.core.errors import HeadstartError, NoOpError, Problem, UsageError
+from headstart.remote import submit_job
+from headstart.remote.sagemaker import inputs
 from headstart.remote.target import ENDED, JobRequest
 from headstart.remote.targets.aws import PLUGIN as AWS
 
@@ -166,9 +168,7 @@ def test_what_stands_in_the_way_is_told_before_anything_is_uploaded(options, wor
     assert problems[0].where.startswith("--on-option")
 
 
-def test_names_money_and_credentials(service, pictures, monkeypatch):
-    (problem,) = AWS.find_problems(make_request("a_b", pictures))
-    assert "no job named `a_b`" in problem.what
+def test_money_and_credentials(service, pictures, monkeypatch):
     dear = OPTIONS | {"instance": "ml.p4d.24xlarge"}
     assert AWS.estimate(make_request("a", pictures, options=dear)).usd_per_hour is None
     named = AWS.estimate(make_request("a", pictures, options=dear | {"usd_per_hour": "40"}))
@@ -191,17 +191,73 @@ def test_names_money_and_credentials(service, pictures, monkeypatch):
     assert "region" in problem.what
 
 
-def test_a_refused_job_leaves_nothing(service, pictures):
-    before = list_keys(service)
+def test_everything_that_stands_in_the_way_is_told_at_once(service, pictures):
+    """Form of the request, options and what AWS says; the same fault once."""
+    options = {"role": "nobody", "bucket": "no-such-bucket", "disk_gb": "much", "tags": "a", "instance": "ml.x"}
+    with pytest.raises(UsageError) as error:
+        submit_job.make_request(
+            AWS,
+            jobs.read_settings({"data": str(pictures), "seed": -1, "budget": "10m"}),
+            options=options | {"rolle": "x", "image": "docker.io/python", "cache": "s3://no-such/x"},
+            name="A_",
+            max_usd=5.0,
+            problems=(Problem("--out", "is an address"),),
+        )
+    words = (
+        *(
+            "is an address",
+            "has no option `rolle`",
+            "seed `-1`",
+            "`A_` is no name",
+            "disk_gb `much`",
+            "`a` is not NAME",
+        ),
+        *("has no `ml.x`", "there is no role", "there is no bucket `no-such-bucket`", "is no image of ECR"),
+        *("`s3://no-such/x` cannot be listed", "the price of ml.x is not known here, so --max-usd"),
+    )
+    text = error.value.what
+    assert [word for word in words if text.count(word) != 1] == [], text
+    assert text.count("; ") == len(words) - 1
+    with pytest.raises(UsageError) as error:
+        submit_job.make_request(AWS, jobs.make_job(data=str(pictures)), options={})
+    assert error.value.what == "target `aws` needs the option `bucket`; target `aws` needs the option `role`"
+
+
+def test_a_refused_job_leaves_only_data_that_another_may_read_and_names_them(service, pictures, capsys):
     pictures = pictures / "local"
+    before = list_keys(service)
     for options, words in (
         ({"instance": "ml.p3.2xlarge"}, "quota is used up"),
         ({"role": "nobody"}, "Could not assume role"),
         ({"environment": "X=" + "y" * 600}, "between"),
     ):
         with pytest.raises(HeadstartError, match=words):
-            AWS.submit(make_request("refused", pictures, options=OPTIONS | options), CONSOLE)
-        assert list_keys(service) == before
+            AWS.submit(make_request("refused", pictures, options=OPTIONS | options), Console(quiet=True))
+        left = list_keys(service) - before
+        assert len(left) == 12 and {key.rpartition("/data/")[0] for key in left} == {(folder := min(left)[:36])}
+        assert (
+            f"warning: the job's files stay for the next job that reads the same; `aws s3 rm --recursive s3://shop/{folder}`"
+            in capsys.readouterr().err
+        )
+
+
+def test_data_that_another_job_found_outlive_the_failed_upload_of_the_first(service, pictures, tmp_path):
+    """Both submits upload the same pictures; the first fails in the middle of it, the second has its job already."""
+    places = {"data/set": tmp_path / "set"}
+    (tmp_path / "set").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "set" / name).write_bytes(name.encode())
+    address = inputs.locate_inputs("s3://shop/shared", places)
+
+    class OtherSubmit(Console):
+        def show_progress(self, *args):
+            inputs.upload_inputs(address, places, CONSOLE)
+            (tmp_path / "set" / "b.jpg").unlink()
+            return super().show_progress(*args)
+
+    with pytest.raises(FileNotFoundError):
+        inputs.upload_inputs(address, places, OtherSubmit(quiet=True))
+    assert len(list_keys(service, "shared/inputs/")) == 2
 
 
 def test_options_reach_the_service_as_it_wants_them(service, pictures):

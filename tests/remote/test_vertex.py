@@ -16,7 +16,7 @@ from headstart.core.storage.locations import object_store
 from headstart.core.storage.locations.uploads import list_below, write_text_object
 from headstart.remote.target import JobRequest
 from headstart.remote.targets.gcp import PLUGIN as GCP
-from headstart.remote.vertex import client, training_jobs
+from headstart.remote.vertex import access, client, training_jobs
 from headstart.remote.vertex.settings import read_options
 
 QUIET = Console(quiet=True)
@@ -70,7 +70,15 @@ def test_all_that_is_needed_is_there(service):
 def test_what_stands_in_the_way_is_named_before_anything_is_uploaded(service, monkeypatch):
     wrong = list_problems(service, region="Frankfurt", accelerators="3")
     assert [line.partition(";")[0] for line in wrong] == ["region `Frankfurt` is none", "accelerators `3` is none"]
-    assert list_problems(service, bucket="") == ["no bucket is named; --on-option bucket=gs://my-bucket/headstart"]
+    wrong = list_problems(service, region="mars-west1", bucket="other", accelerators="3", machine="c-9", max_usd=1.0)
+    starts = (
+        "accelerators `3` is none",
+        "the price of c-9",
+        "Vertex AI refuses: Unsupported region",
+        "there is no bucket",
+    )
+    assert [line.startswith(start) for line, start in zip(wrong, starts, strict=True)] == [True] * 4, wrong
+    assert list_problems(service, bucket="") == []  # it is told by who asks for options
     assert list_problems(service, bucket="other") == [
         "there is no bucket `other`; gcloud storage buckets create gs://other --location=us-central1"
     ]
@@ -94,6 +102,27 @@ def test_what_stands_in_the_way_is_named_before_anything_is_uploaded(service, mo
     assert list_problems(service)[0].startswith(
         "there are no credentials of Google Cloud; gcloud auth application-default"
     )
+
+
+@pytest.mark.parametrize(
+    ("location", "regions", "other"),
+    (
+        ("EU", ("europe-west4", "europe-north1"), "europe-west2"),
+        ("US", ("us-central1",), "europe-west4"),
+        ("NAM4", ("us-central1", "us-east1"), "us-west1"),
+        ("EUR4", ("europe-north1", "europe-west4"), "europe-west1"),
+        ("US+US-EAST1+US-WEST1", ("us-east1", "us-west1"), "us-central1"),
+    ),
+)
+def test_a_bucket_of_several_regions_serves_those_it_lies_in(service, location, regions, other):
+    service.bucket_regions[BUCKET] = location
+    client_of = {
+        name: client.open_client(read_options({"bucket": BUCKET, "region": name, "endpoint": service.address}))
+        for name in (*regions, other)
+    }
+    assert all(access._find_bucket_problems(client_of[name]) == [] for name in regions)
+    (problem,) = access._find_bucket_problems(client_of[other])
+    assert "the bucket `shop` lies in " in problem.what and f"a bucket in {other}" in problem.hint
 
 
 def test_the_roles_hold_all_that_a_job_asks_for(service, tmp_path):
@@ -208,5 +237,5 @@ def test_costs_are_estimated_with_their_date(service):
 
 def test_options_that_name_no_thing_are_one_error():
     request = JobRequest(name="a", job=make_job(data="x"), options={"bucket": "shop", "labels": "=", "kms_key": "k"})
-    with pytest.raises(UsageError, match="labels `=` is none; kms_key `k` is none|kms_key `k` is none; labels"):
+    with pytest.raises(UsageError, match="kms_key `k` is none; labels `=` is none"):
         raise make_error(GCP.find_problems(request))

@@ -324,7 +324,10 @@ def _get_bucket(service, *, bucket, query, body):
     service.require_permission("storage.buckets.get")
     if bucket not in service.bucket_regions:
         raise ServiceError(404, "The specified bucket does not exist.")
-    return {"name": bucket, "location": service.bucket_regions[bucket], "locationType": "region"}
+    location, *chosen = service.bucket_regions[bucket].split("+")
+    kind = "region" if "-" in location else "dual-region" if chosen or location[-1].isdigit() else "multi-region"
+    placement = {"customPlacementConfig": {"dataLocations": chosen}} if chosen else {}
+    return {"name": bucket, "location": location, "locationType": kind} | placement
 
 
 def _test_bucket_permissions(service, *, bucket, query, body):

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
-from headstart.core.errors import HeadstartError, NoOpError, Problem, SetupError, UsageError, format_nearest, make_error
+from headstart.core.errors import (
+    HeadstartError,
+    NoOpError,
+    Problem,
+    SetupError,
+    UsageError,
+    format_nearest,
+    make_error,
+    make_problem,
+)
 from headstart.core.job import TRIPLES, Job, format_flag
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
@@ -84,7 +93,7 @@ def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:
     try:
         require(*values)
     except HeadstartError as err:
-        return [Problem(err.where or "", err.what, err.hint or "", type(err))]
+        return [make_problem(err)]
     return []
 
 

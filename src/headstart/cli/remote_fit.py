@@ -10,7 +10,7 @@ from headstart.cli import options
 from headstart.cli.parser import parse_name, parse_number
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_bytes, format_duration
-from headstart.core.errors import HeadstartError, UsageError
+from headstart.core.errors import HeadstartError, Problem, UsageError, make_problem
 from headstart.core.storage.locations.names import is_remote
 
 if TYPE_CHECKING:
@@ -92,9 +92,14 @@ def _make_request(args: argparse.Namespace, target: Target) -> JobRequest:
     from headstart.remote.job_file import read_job_file
     from headstart.remote.submit_job import make_request, parse_options
 
+    problems, named = list[Problem](), dict[str, str]()
     if args.out and is_remote(str(args.out)):
         what = f"the run is fetched into a folder, `{args.out}` is an address"
-        raise UsageError(what, where="--out", hint="name a folder; the targets have options for buckets")
+        problems.append(Problem("--out", what, "name a folder; the targets have options for buckets"))
+    try:
+        named = parse_options(args.on_option)
+    except UsageError as err:
+        problems.append(make_problem(err))
     data, settings = options.read_request(args)
     stored, limits = dict[str, str](), {"max_usd": args.max_usd, "max_hours": args.max_hours}
     if args.data.endswith(".toml") and Path(args.data).is_file():
@@ -104,10 +109,11 @@ def _make_request(args: argparse.Namespace, target: Target) -> JobRequest:
     return make_request(
         target,
         jobs.read_settings({"data": data, **settings}),
-        options=stored | parse_options(args.on_option),
+        options=stored | named,
         name=args.name or "",
         spot=args.spot,
         out=args.out,
+        problems=problems,
         **limits,
     )
 

@@ -75,6 +75,11 @@ class Problem(NamedTuple):
     kind: type[HeadstartError] = UsageError
 
 
+def make_problem(err: HeadstartError, where: str = "") -> Problem:
+    """An error as a problem among others; `where` where the error names no place."""
+    return Problem(err.where or where, err.what, err.hint or "", type(err))
+
+
 def make_error(problems: Sequence[Problem]) -> HeadstartError:
     """All problems, one or more, as one error: of their kind where they share it, else a wrong usage."""
     kinds = {problem.kind for problem in problems}

@@ -39,15 +39,17 @@ def find_target(name: str) -> Target:
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE` texts as a mapping; raises UsageError."""
-    values = dict[str, str]()
+    """`NAME=VALUE` texts as a mapping; raises UsageError with each that is none."""
+    values, problems = dict[str, str](), list[Problem]()
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise UsageError(f"`{text}` is not NAME=VALUE", where="--on-option", hint="--on-option bucket=my-bucket")
-        if name in values:
-            raise UsageError(f"`{name}` is there twice", where="--on-option")
+            problems.append(Problem("--on-option", f"`{text}` is not NAME=VALUE", "--on-option bucket=my-bucket"))
+        elif name in values:
+            problems.append(Problem("--on-option", f"`{name}` is there twice"))
         values[name] = value
+    if problems:
+        raise make_error(problems)
     return values
 
 
@@ -61,14 +63,16 @@ def make_request(
     max_hours: float | None = None,
     spot: bool = False,
     out: Path | None = None,
+    problems: Sequence[Problem] = (),
 ) -> JobRequest:
-    """A request whose form is right.
+    """A request with which nothing is wrong, as far as it can be known before the job is submitted.
 
     Raises:
-        UsageError: An option is unknown or missing, a limit or the name is wrong, or the job is; all at once.
+        HeadstartError: An option is unknown or missing, a limit, the name or the job is wrong, or the target refuses
+            it; all at once, with the `problems` that the caller knows already.
     """
     name = name or _make_name(job)
-    problems = [*_find_option_problems(target, options), *jobs.find_problems(job), *_find_path_problems(job)]
+    problems = [*problems, *_find_option_problems(target, options), *jobs.find_problems(job), *_find_path_problems(job)]
     for flag, limit in (("--max-usd", max_usd), ("--max-hours", max_hours)):
         if limit is not None and not 0 < limit < float("inf"):
             problems.append(Problem(flag, f"`{limit:g}` is not above zero"))
@@ -79,27 +83,33 @@ def make_request(
     if has_record(name):
         hint = f"name it otherwise with --name; headstart jobs status {name} shows the one that is there"
         problems.append(Problem("--name", f"a job named `{name}` was submitted before", hint))
-    if problems:
-        raise make_error(problems)
     values = {option.name: option.default for option in target.options} | dict(options)
     limits: dict[str, Any] = {"max_usd": max_usd, "max_hours": max_hours}
-    return JobRequest(name=name, job=job, options=values, spot=spot, out=out, **limits)
+    request = JobRequest(name=name, job=job, options=values, spot=spot, out=out, **limits)
+    problems += target.find_problems(request)
+    if problems:
+        raise make_error(problems)
+    return request
 
 
 def estimate_job(target: Target, request: JobRequest) -> CostEstimate:
     """What a job will take.
 
     Raises:
-        HeadstartError: The target refuses the request, or `--max-usd` is set where no price is known; all at once.
+        UsageError: `--max-usd` is set where no price is known.
     """
-    problems = list(target.find_problems(request))
-    if problems:
-        raise make_error(problems)
     estimate = target.estimate(request)
-    if request.max_usd is not None and estimate.usd_per_hour is None:
-        what = f"target `{target.name}` knows no price, so --max-usd cannot be kept"
-        raise UsageError(what, where="--max-usd", hint="use --max-hours, or --on-option usd_per_hour=0.20")
+    if problems := find_price_problems(request, estimate.usd_per_hour, f"target `{target.name}` knows no price"):
+        raise make_error(problems)
     return estimate
+
+
+def find_price_problems(request: JobRequest, usd_per_hour: float | None, why: str) -> list[Problem]:
+    """A limit of money needs a price; `why` there is none."""
+    if request.max_usd is None or usd_per_hour is not None:
+        return []
+    hint = "use --max-hours, or --on-option usd_per_hour=0.20"
+    return [Problem("--max-usd", f"{why}, so --max-usd cannot be kept", hint)]
 
 
 def submit_job(target: Target, request: JobRequest, console: Console) -> JobRecord:

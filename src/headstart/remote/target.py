@@ -72,7 +72,10 @@ class Target(Protocol):
     options: tuple[TargetOption, ...]
 
     def find_problems(self, request: JobRequest) -> list[Problem]:
-        """What stands in the way: credentials, region, bucket, a name that is taken, an image, a limit."""
+        """What stands in the way: credentials, region, bucket, a name that is taken, an image, a limit.
+
+        Options may be missing or unknown: their absence is told already, and what rests on them is not asked.
+        """
 
     def estimate(self, request: JobRequest) -> CostEstimate:
         """What the job will take; nothing is started, nothing costs money."""

@@ -57,7 +57,7 @@ class VertexEndpoint:
 
 def _open(options: Mapping[str, str]) -> VertexClient:
     if problems := find_option_problems(options):
-        raise make_error(problems)
+        raise make_error([*problems.values()])
     return open_client(read_options(options))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from headstart.core.errors import Problem, SetupError, format_nearest
+from headstart.core.errors import HeadstartError, Problem, SetupError, format_nearest, make_problem
 from headstart.remote.sagemaker.access import make_trust_policy
 from headstart.remote.sagemaker.clients import (
     REGION_HINT,
@@ -24,24 +25,34 @@ TRUST_HINT = f"trust policy of the role: {json.dumps(make_trust_policy())}"
 
 def find_problems(settings: JobSettings, addresses: Mapping[str, str]) -> list[Problem]:
     """All that can be told now; `addresses` are option or setting -> s3:// address that must hold something."""
-    if not settings.region:
-        return [_problem("--on-option region", "no AWS region is named", REGION_HINT)]
+    problems, region, account = find_option_problems(settings), settings.region, list[str]()
+    if not region:
+        return [*problems, _problem("--on-option region", "no AWS region is named", REGION_HINT)]
+    problems += _ask(lambda: account.append(read_account(region)))
+    if not account:  # nothing else would be answered
+        return problems
+    problems += _ask(lambda: _find_instance_problems(settings))
+    if settings.role:
+        problems += _ask(lambda: find_role_problems(settings.role, account[0], region))
+    if settings.bucket:
+        problems += _ask(lambda: find_bucket_problems(settings.bucket, region))
+    problems += _ask(lambda: _find_image_problems(settings, account[0]))
+    problems += _ask(lambda: _find_name_problems(settings))
+    for option, address in addresses.items():
+        problems += _ask(partial(_find_empty_address, option, address, region))
+    return list(dict.fromkeys(problems))
+
+
+def _ask(find: Callable[[], list[Problem] | None]) -> list[Problem]:
+    """What a question to AWS comes to; one that it does not answer is a problem itself."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    problems = find_option_problems(settings)
     try:
-        account = read_account(settings.region)
-        problems += _find_instance_problems(settings)
-        problems += find_role_problems(settings.role, account, settings.region)
-        problems += find_bucket_problems(settings.bucket, settings.region)
-        problems += _find_image_problems(settings, account)
-        problems += _find_name_problems(settings)
-        if not problems:
-            problems += _find_empty_addresses(addresses, settings.region)
+        return find() or []
     except (BotoCoreError, ClientError) as err:
-        fact = describe_error(err, "AWS could not be asked")
-        problems.append(_problem("--on aws", fact.what, fact.hint or ""))
-    return problems
+        return [make_problem(describe_error(err, "AWS could not be asked"), "--on aws")]
+    except HeadstartError as err:
+        return [make_problem(err, "--on aws")]
 
 
 def read_account(region: str) -> str:
@@ -140,15 +151,13 @@ def _find_name_problems(settings: JobSettings) -> list[Problem]:
     return [_problem("--name", problem, "another --name, or none: then a new one is taken")]
 
 
-def _find_empty_addresses(addresses: Mapping[str, str], region: str) -> list[Problem]:
-    problems, s3 = [], make_client("s3", region)
-    for option, address in addresses.items():
-        bucket, key = split_address(address)
-        with translate_errors(f"`{address}` cannot be listed"):
-            answer = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-        if not answer.get("Contents"):
-            problems.append(_problem(option, f"there is nothing at `{address}`", "aws s3 ls shows what there is"))
-    return problems
+def _find_empty_address(option: str, address: str, region: str) -> list[Problem]:
+    bucket, key = split_address(address)
+    with translate_errors(f"`{address}` cannot be listed"):
+        answer = make_client("s3", region).list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+    if answer.get("Contents"):
+        return []
+    return [_problem(option, f"there is nothing at `{address}`", "aws s3 ls shows what there is")]
 
 
 def _problem(where: str, what: str, hint: str = "") -> Problem:

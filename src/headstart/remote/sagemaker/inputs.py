@@ -16,32 +16,30 @@ if TYPE_CHECKING:
     from headstart.remote.job_file import JobFile
 
 
-def upload_inputs(base: str, places: Mapping[str, Path], console: Console) -> tuple[str, bool]:
-    """Put files and folders below `base`, under a name that their content gives.
+def locate_inputs(base: str, places: Mapping[str, Path]) -> str:
+    """The address of files and folders below `base`, under a name that their content gives; empty where none travel.
 
     Args:
-        base: The address of all inputs.
+        base: The address of all jobs.
         places: Path there -> file or folder here.
-        console: Told of progress.
-
-    Returns:
-        The address, empty where nothing travels; and whether nothing lay there before.
     """
     if not places:
-        return "", False
+        return ""
     contents = {
         f"{place}/{file.relative_to(path).as_posix()}" if path.is_dir() else place: file_digest(file)
         for place, path in places.items()
         for file in _list_files(path)
     }
-    address = f"{base}/inputs/{compute_digest(contents)[:24]}"
-    is_new = not uploads.exists_below(address)
+    return f"{base}/inputs/{compute_digest(contents)[:24]}"
+
+
+def upload_inputs(address: str, places: Mapping[str, Path], console: Console) -> None:
+    """Put files and folders at their address. Where that fails, what is there stays: other jobs may read it."""
     for place, path in places.items():
         if path.is_dir():
-            uploads.upload_folder(path, f"{address}/{place}", console)
+            uploads.upload_folder(path, f"{address}/{place}", console, is_shared=True)
         else:
             uploads.upload_file(path, f"{address}/{place}")
-    return address, is_new
 
 
 def upload_code(address: str, content: JobFile, console: Console) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from headstart.core.errors import Problem, UsageError
+from headstart.core.errors import Problem, UsageError, make_problem
 from headstart.remote.sagemaker.clients import find_region
 from headstart.remote.target import JobRequest, TargetOption
 
@@ -30,7 +30,7 @@ OPTIONS = (
     TargetOption(name="volume_kms_key", help="KMS key for the machine's disk"),
 )
 DEFAULT_HOURS = 24.0  # SageMaker's own limit where none is named
-JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_NUMBERS, _PAIRS = ("disk_gb", "usd_per_hour", "max_wait_hours"), ("environment", "hyperparameters", "tags")
 # Account of AWS's deep-learning images where it is not 763104351884.
 _IMAGE_ACCOUNTS = {
     "af-south-1": "626614931356",
@@ -115,12 +115,22 @@ def read_settings(request: JobRequest) -> JobSettings:
     )
 
 
+def find_unreadable_options(options: Mapping[str, str]) -> dict[str, Problem]:
+    """Option -> what is wrong with its text."""
+    readers = dict.fromkeys(_NUMBERS, _read_number) | dict.fromkeys(_PAIRS, _read_pairs)
+    texts, problems = read_options(options), {}
+    for name, read in readers.items():
+        try:
+            if texts[name]:
+                read(texts, name)
+        except UsageError as err:
+            problems[name] = make_problem(err)
+    return problems
+
+
 def find_option_problems(settings: JobSettings) -> list[Problem]:
     """What is wrong with the options by themselves."""
     problems = []
-    if not JOB_NAME.fullmatch(settings.name):
-        hint = "letters, digits and dashes between them, at most 63"
-        problems.append(Problem("--name", f"SageMaker takes no job named `{settings.name}`", hint))
     if settings.max_wait_s is not None and settings.max_wait_s < settings.max_run_s:
         problem = f"max_wait_hours is below the {settings.max_run_s / 3600:g} hours that the job may run"
         problems.append(Problem(_flag("max_wait_hours"), problem, "a spot job waits and runs within it"))

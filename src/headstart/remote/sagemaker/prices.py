@@ -29,4 +29,4 @@ def find_price(instance: str, named: float | None) -> tuple[float | None, str]:
             usd,
             f"{instance} at {usd:g} USD an hour, an on-demand price of us-east-1 noted in {DATE} and not checked since",
         )
-    return None, f"the price of {instance} is not known here: --on-option usd_per_hour=…"
+    return None, f"the price of {instance} is not known here"

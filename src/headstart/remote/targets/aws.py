@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,12 +13,19 @@ from headstart.core.storage.locations import uploads
 from headstart.remote.job_records import ADDRESS as RECORD
 from headstart.remote.sagemaker import access, checks, prices
 from headstart.remote.sagemaker.clients import describe_error, find_region, make_client, translate_errors
-from headstart.remote.sagemaker.inputs import upload_code, upload_inputs
-from headstart.remote.sagemaker.job_settings import OPTIONS, read_base, read_options, read_price, read_settings
+from headstart.remote.sagemaker.inputs import locate_inputs, upload_code, upload_inputs
+from headstart.remote.sagemaker.job_settings import (
+    OPTIONS,
+    find_unreadable_options,
+    read_base,
+    read_options,
+    read_price,
+    read_settings,
+)
 from headstart.remote.sagemaker.results import fetch_run
 from headstart.remote.sagemaker.training_logs import read_log_lines
 from headstart.remote.sagemaker.training_request import CODE, make_training_request, read_job_status
-from headstart.remote.submit_job import list_leftovers, make_estimate, make_job_file
+from headstart.remote.submit_job import find_price_problems, list_leftovers, make_estimate, make_job_file
 from headstart.remote.target import ENDED, CostEstimate, JobRequest, JobStatus
 
 if TYPE_CHECKING:
@@ -37,9 +45,16 @@ class Aws:
 
     def find_problems(self, request: JobRequest) -> list[Problem]:
         """What stands in the way."""
-        settings = read_settings(request)
+        unread = find_unreadable_options(request.options)
+        readable = {name: text for name, text in request.options.items() if name not in unread}
+        settings = read_settings(dataclasses.replace(request, options=readable))
         addresses = {"DATA": request.job.data, "--on-option cache": settings.cache}
-        return checks.find_problems(settings, {k: v for k, v in addresses.items() if v.startswith("s3://")})
+        addresses = {name: address for name, address in addresses.items() if address.startswith("s3://")}
+        problems = [*unread.values(), *checks.find_problems(settings, addresses)]
+        if "usd_per_hour" not in unread:
+            price, source = prices.find_price(settings.instance, read_price(request.options))
+            problems += find_price_problems(request, price, source)
+        return problems
 
     def estimate(self, request: JobRequest) -> CostEstimate:
         """What the job will take at most."""
@@ -51,7 +66,7 @@ class Aws:
         return make_estimate(request, overhead_s=prices.START_S, usd_per_hour=usd_per_hour, assumptions=assumptions)
 
     def submit(self, request: JobRequest, console: Console) -> dict[str, str]:
-        """Upload code and data and start the job; where that fails, nothing of it stays."""
+        """Upload code and data and start the job; where that fails, only data that other jobs may share stay."""
         settings = read_settings(request)
         with translate_errors("AWS could not be asked"):
             role = checks.make_role_arn(settings.role, checks.read_account(settings.region))
@@ -59,9 +74,9 @@ class Aws:
         if uploads.exists_below(settings.folder):  # results of an earlier job, which a failure here would remove
             hint = "another --name, or none: then a new one is taken"
             raise SetupError(f"there is something at `{settings.folder}` already", where="--name", hint=hint)
-        with _withdraw_on_failure() as addresses:
-            data, is_new = upload_inputs(settings.base, places, console)
-            addresses += [data, settings.folder] if is_new else [settings.folder]
+        data = locate_inputs(settings.base, places)
+        with _withdraw_on_failure(settings.folder, data, console):
+            upload_inputs(data, places, console)
             upload_code(f"{settings.folder}/{CODE}", content, console)
             body = make_training_request(settings, role=role, data=data, environment=settings.environment)
             arn = _start_job(settings.region, body)
@@ -148,20 +163,22 @@ def _describe(state: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _withdraw_on_failure() -> Iterator[list[str]]:
-    """Give a list for addresses; where the block fails, what lies below them is removed, or listed in the error."""
-    addresses: list[str] = []
+def _withdraw_on_failure(folder: str, data: str, console: Console) -> Iterator[None]:
+    """Where the block fails, what lies below the folder is removed, or listed in the error.
+
+    The data stay, and a warning names them: another job may read them by now, and the next submit finds them there.
+    """
     try:
-        yield addresses
+        yield
     except BaseException as err:
-        left = []
-        for address in addresses:
-            try:
-                uploads.delete_below(address)
-            except HeadstartError:
-                left.append(address)
-        if left:
-            raise list_leftovers(err, left) from err
+        with suppress(HeadstartError):
+            if data and uploads.exists_below(data):
+                hint = f"`aws s3 rm --recursive {data}` removes them"
+                console.print_warning(f"the job's files stay for the next job that reads the same; {hint}")
+        try:
+            uploads.delete_below(folder)
+        except HeadstartError:
+            raise list_leftovers(err, [folder]) from err
         raise
 
 

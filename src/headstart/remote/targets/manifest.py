@@ -16,7 +16,7 @@ from headstart.core.extras import list_missing_packages
 from headstart.core.storage.files import list_visible_names, translate_disk_errors, write_text
 from headstart.core.storage.locations.names import is_remote
 from headstart.remote.code_package import build_code_package, format_python_version
-from headstart.remote.submit_job import make_estimate, make_job_file
+from headstart.remote.submit_job import find_price_problems, make_estimate, make_job_file
 from headstart.remote.target import CostEstimate, JobRequest, JobStatus, TargetOption
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ class Manifest:
     def find_problems(self, request: JobRequest) -> list[Problem]:
         """Addresses, numbers and the folder; nobody is asked."""
         problems, options = list[Problem](), request.options
-        if not options["run"].startswith(("s3://", "gs://", "az://")):
+        if options["run"] and not options["run"].startswith(("s3://", "gs://", "az://")):
             problems.append(
                 Problem("--on-option", f"run `{options['run']}` is no address of a bucket", "s3://BUCKET/RUN")
             )
         for name in ("cpus", "memory_gb", "usd_per_hour"):
             if (text := options[name]) and not _is_positive(text):
                 problems.append(Problem("--on-option", f"{name} `{text}` is not a number above zero"))
+        price = 0.0 if options["usd_per_hour"] else None
+        problems += find_price_problems(request, price, "target `manifest` knows no price")
         folder = _choose_folder(request)
         if list_visible_names(folder):
             problems.append(Problem("--out", f"the folder `{folder}` is not empty", "name a new one with --out"))

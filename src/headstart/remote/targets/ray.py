@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_duration
-from headstart.core.errors import HeadstartError, Problem
+from headstart.core.errors import HeadstartError, Problem, make_problem
 from headstart.core.settings import count_cores
 from headstart.remote.cluster import connection, driver_process
 from headstart.remote.cluster.options import CHUNK_S, TIMEOUT_S, read_options
@@ -37,10 +37,16 @@ class RayCluster:
     def find_problems(self, request: JobRequest) -> list[Problem]:
         """Options that are no numbers, and a cluster that does not answer."""
         problems = []
-        try:
-            connection.require_answer(read_options(request.options).address)
-        except HeadstartError as err:
-            problems.append(Problem(err.where or "", err.what, err.hint or "", type(err)))
+        for name in ("threads", "chunk_s", "timeout_s", "address"):
+            try:
+                settings = read_options({name: request.options.get(name, "")})
+                if name == "address":
+                    connection.require_answer(settings.address)
+            except HeadstartError as err:
+                problems.append(make_problem(err))
+        if request.max_usd is not None:
+            what = "a cluster has no price, so --max-usd cannot be kept"
+            problems.append(Problem("--max-usd", what, "use --max-hours"))
         if request.spot:
             problems.append(Problem("--spot", "a cluster has no spot price", "leave out --spot"))
         return problems

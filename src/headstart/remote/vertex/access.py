@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from headstart.core.errors import DataError, HeadstartError, Problem, SetupError
+from headstart.core.errors import DataError, HeadstartError, Problem, SetupError, make_problem
 from headstart.core.storage.locations import uploads
+from headstart.remote.submit_job import find_price_problems
 from headstart.remote.target import JobRequest
 from headstart.remote.vertex.client import NotThereError, VertexClient, open_client
 from headstart.remote.vertex.prices import describe_price, find_usd_per_hour
@@ -28,6 +30,17 @@ BUCKET_PERMISSIONS = (
     "storage.objects.get",
     "storage.objects.list",
 )
+# As Cloud Storage's page of bucket locations lists them.
+_DUAL_REGIONS = {
+    "asia1": ("asia-northeast1", "asia-northeast2"),
+    "eur4": ("europe-north1", "europe-west4"),
+    "eur5": ("europe-west1", "europe-west2"),
+    "eur7": ("europe-west2", "europe-west3"),
+    "eur8": ("europe-west3", "europe-west6"),
+    "nam4": ("us-central1", "us-east1"),
+}
+# Multi-region -> its regions; London and Zurich are not of the EU.
+_CONTINENTS = {"us": "us-", "asia": "asia-", "eu": "europe-(?!west2$|west6$)"}
 ENDPOINT_PERMISSIONS = (
     "aiplatform.endpoints.create",
     "aiplatform.endpoints.delete",
@@ -42,28 +55,43 @@ ENDPOINT_PERMISSIONS = (
 
 def find_problems(request: JobRequest) -> list[Problem]:
     """What stands in the way of a job: options, credentials, region, bucket, permissions, a name that is taken."""
-    if problems := find_option_problems(request.options):
+    wrong = find_option_problems(request.options)
+    settings = read_options({name: text for name, text in request.options.items() if name not in wrong})
+    problems = [*wrong.values()]
+    if not wrong.keys() & {"machine", "accelerator", "usd_per_hour"}:
+        problems += find_price_problems(request, find_usd_per_hour(settings), describe_price(settings))
+    if "region" in wrong:  # whose service would be asked
         return problems
-    settings = read_options(request.options)
-    if request.max_usd is not None and find_usd_per_hour(settings) is None:
-        problems.append(Problem("--max-usd", describe_price(settings), "--on-option usd_per_hour=USD"))
     try:
         client = open_client(settings)
-        problems += _find_service_problems(client) + _find_bucket_problems(client)
-        if not problems and uploads.exists_below(address := make_address(settings, request.name)):
-            hint = "take another name, or remove what is there"
-            problems.append(
-                Problem("--name", f"the name `{request.name}` is taken: {address} is there", hint, DataError)
-            )
     except HeadstartError as err:
-        problems.append(_make_problem(err))
-    return problems
+        return [*problems, _make_problem(err)]
+    problems += _ask(_find_service_problems, client)
+    if settings.bucket_name:
+        unusable = _ask(_find_bucket_problems, client)
+        problems += unusable or _ask(_find_name_problems, client, request.name)
+    return list(dict.fromkeys(problems))
+
+
+def _ask(find: Callable[..., list[Problem]], *values: Any) -> list[Problem]:
+    """What a question comes to; one that is not answered is a problem itself."""
+    try:
+        return find(*values)
+    except HeadstartError as err:
+        return [_make_problem(err)]
 
 
 def _make_problem(err: HeadstartError) -> Problem:
-    return Problem(
-        err.where or WHERE, err.what, err.hint or "", type(err) if type(err) is not NotThereError else SetupError
+    return make_problem(
+        SetupError(err.what, where=err.where, hint=err.hint) if type(err) is NotThereError else err, WHERE
     )
+
+
+def _find_name_problems(client: VertexClient, name: str) -> list[Problem]:
+    if not uploads.exists_below(address := make_address(client.settings, name)):
+        return []
+    hint = "take another name, or remove what is there"
+    return [Problem("--name", f"the name `{name}` is taken: {address} is there", hint, DataError)]
 
 
 def _find_service_problems(client: VertexClient) -> list[Problem]:
@@ -93,7 +121,7 @@ def _find_missing_bucket_permissions(client: VertexClient) -> list[str]:
 def _find_bucket_problems(client: VertexClient) -> list[Problem]:
     name, region = client.settings.bucket_name, client.settings.region
     try:
-        location = read_bucket_location(client)
+        location, regions = read_bucket_location(client)
     except NotThereError:
         hint = f"gcloud storage buckets create gs://{name} --location={region}"
         return [Problem(WHERE, f"there is no bucket `{name}`", hint, SetupError)]
@@ -106,21 +134,24 @@ def _find_bucket_problems(client: VertexClient) -> list[Problem]:
         )
         for missing in _find_missing_bucket_permissions(client)
     ]
-    if not _lies_in(location, region):
-        hint = f"--on-option region={location} or a bucket in {region}"
+    if region not in regions and not (location in _CONTINENTS and re.match(_CONTINENTS[location], region)):
+        other = "" if location in _CONTINENTS else f"--on-option region={regions[0]} or "
+        hint = f"{other}a bucket in {region}"
         problems.append(Problem(WHERE, f"the bucket `{name}` lies in {location}, the job would run in {region}", hint))
     return problems
 
 
-def read_bucket_location(client: VertexClient) -> str:
-    """Where the bucket lies, in small letters; raises `NotThereError`."""
+def read_bucket_location(client: VertexClient) -> tuple[str, tuple[str, ...]]:
+    """Where the bucket lies, and the regions that this stands for, in small letters; raises `NotThereError`.
+
+    A dual-region has two regions, by Google's names or the user's choice. A multi-region has a continent's.
+    """
     answer = client.ask("GET", f"storage/v1/b/{quote(client.settings.bucket_name)}", host="storage")
-    return str(answer.get("location", "")).lower()
-
-
-def _lies_in(location: str, region: str) -> bool:
-    """Whether reading from there costs nothing: the same region, or the continent that it is part of."""
-    return location == region or (location in ("us", "eu", "asia") and region.startswith(location))
+    location = str(answer.get("location", "")).lower()
+    chosen = answer.get("customPlacementConfig", {}).get("dataLocations", ())
+    if chosen:
+        return "+".join(map(str.lower, chosen)), tuple(map(str.lower, chosen))
+    return location, _DUAL_REGIONS.get(location, (location,))
 
 
 def describe_access(options: Mapping[str, str]) -> dict[str, Any]:
@@ -136,7 +167,7 @@ def describe_access(options: Mapping[str, str]) -> dict[str, Any]:
         permissions = JOB_PERMISSIONS + ENDPOINT_PERMISSIONS
         missing += find_missing_permissions(client, permissions)
         if settings.bucket_name:
-            facts["bucket"] = f"{settings.bucket} in {read_bucket_location(client)}"
+            facts["bucket"] = f"{settings.bucket} in {read_bucket_location(client)[0]}"
             missing += _find_missing_bucket_permissions(client)
     except HeadstartError as err:
         missing.append(f"{err.what}: {err.hint}" if err.hint else err.what)

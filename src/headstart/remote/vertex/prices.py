@@ -32,7 +32,7 @@ def describe_price(settings: VertexSettings) -> str:
     if settings.usd_per_hour is not None:
         return f"{price:.4g} USD an hour, as given"
     if price is None:
-        return f"the price of {settings.machine} is not known: give it as --on-option usd_per_hour=USD"
+        return f"the price of {settings.machine} is not known here"
     doubt = "" if settings.region == REGION else f"; {settings.region} may cost up to a third more"
     words = f"a price of {REGION} noted in {DATE} and not checked since{doubt}"
     return f"{price:.4g} USD an hour for {settings.machine}, {words}"

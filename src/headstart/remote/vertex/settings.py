@@ -77,15 +77,14 @@ def fill_options(options: Mapping[str, str]) -> dict[str, str]:
     return {option.name: options.get(option.name) or option.default for option in OPTIONS}
 
 
-def find_option_problems(options: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with the options themselves."""
-    values, problems = fill_options(options), []
-    for name, (pattern, example) in _PATTERNS.items():
-        if name == "bucket" and not values[name]:
-            problems.append(Problem(WHERE, "no bucket is named", f"--on-option bucket={example}"))
-        elif not re.fullmatch(pattern, values[name]):
-            problems.append(Problem(WHERE, f"{name} `{values[name]}` is none", f"--on-option {name}={example}"))
-    return problems
+def find_option_problems(options: Mapping[str, str]) -> dict[str, Problem]:
+    """Option -> what is wrong with its text; a bucket that is missing is told by who asks for options."""
+    values = fill_options(options)
+    return {
+        name: Problem(WHERE, f"{name} `{values[name]}` is none", f"--on-option {name}={example}")
+        for name, (pattern, example) in _PATTERNS.items()
+        if not re.fullmatch(pattern, values[name]) and (values[name] or name != "bucket")
+    }
 
 
 def read_options(options: Mapping[str, str]) -> VertexSettings:

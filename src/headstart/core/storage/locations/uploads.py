@@ -142,11 +142,12 @@ def is_uploaded(path: Path, address: str, facts: ObjectFacts | None) -> bool:
     return dict(answer.attributes).get("sha256") == file_digest(path)
 
 
-def upload_folder(folder: Path, address: str, console: Console) -> int:
+def upload_folder(folder: Path, address: str, console: Console, *, is_shared: bool = False) -> int:
     """Put all files below a folder below an address; equal ones that are there stay. Gives the bytes that were sent.
 
     Raises:
-        SetupError: As `upload_file`; what this call had put is removed, or named in `problems`.
+        SetupError: As `upload_file`; what this call had put is removed, or named in `problems`. It stays where the
+            address `is_shared`: somebody else may have found it there meanwhile.
     """
     files = {path.relative_to(folder).as_posix(): path for path in list_files(folder)}
     there = list_below(address)
@@ -167,7 +168,8 @@ def upload_folder(folder: Path, address: str, console: Console) -> int:
         try:
             return sum(_run_in_flight(send, files))
         except BaseException as err:
-            _withdraw(address, [name for name in sent if name not in there], err)
+            if not is_shared:
+                _withdraw(address, [name for name in sent if name not in there], err)
             raise
 
 
