@@ -33,7 +33,8 @@ class HeadTraining:
         x: (P, D') float32, source pictures as the target would show them, or pseudo-labelled target pictures too.
         y: (P,) int64.
         weights: (P,) float64, positive.
-        map_source: How a source picture's raw features look in the target; measures held-out source pictures.
+        map_source: (B, D) raw features of source pictures -> (B, D') as the target would show them, after the
+            projection; held-out source pictures are measured with it.
         projection: (D, D') float32 and offset (D',) float32: what raw target features pass; folded into the head.
         log_prior: (C,) float64 that is added to the log probabilities; folded into the head's bias.
     """
@@ -46,6 +47,9 @@ class HeadTraining:
     log_prior: np.ndarray | None = None
 
 
+HeadFit = Callable[[HeadTraining], FeatureMap]  # fits the run's head: raw target features (B, D) -> (B, C) float32
+
+
 class AdaptationMethod(Protocol):
     """A file in `headstart.domain_adaptation.methods`: `PLUGIN` has these attributes."""
 
@@ -53,6 +57,10 @@ class AdaptationMethod(Protocol):
     title: str  # in words, for the report
     extra: str  # of `headstart.core.extras`, without which it cannot run; empty for none
     is_default: bool  # whether it competes where nobody names methods
+    uses_labels: (
+        bool  # whether source labels shape what it gives beyond `y`, so that each fold adapts anew; else `x` are
+    )
+    # the source pictures in their order
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
         """Settings to try, at least one."""
@@ -63,12 +71,14 @@ class AdaptationMethod(Protocol):
         target: np.ndarray,
         *,
         answer: FeatureMap,
+        fit: HeadFit,
         params: Mapping[str, Any],
         seed: int,
     ) -> HeadTraining:
         """What the head learns from, by (T, D) float32 raw target features.
 
-        `answer` gives the (B, C) float32 probabilities of the head that learnt from the source alone.
+        `answer` gives the (B, C) float32 probabilities of the head that learnt from the source alone, `fit` fits such a
+        head to what an intermediate round gives.
 
         Raises:
             NoOpError: The method would change nothing, or cannot be computed from so few pictures; the reason is told.
