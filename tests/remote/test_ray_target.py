@@ -1,6 +1,8 @@
 """A job on Ray from its submission to its run, on a cluster that is started on this machine."""
 
 import hashlib
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -51,12 +53,16 @@ def test_a_job_on_ray_leaves_the_files_of_a_local_run(target, small_textile, sha
             (cache / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
         monkeypatch.setenv("HEADSTART_CACHE", str(cache))
         if name == "here":
-            runs[name] = headstart.fit(data, out=tmp_path / name, console=Console(quiet=True), **SETTINGS).path
+            here = headstart.fit(data, out=tmp_path / name, console=Console(quiet=True), **SETTINGS)
+            runs[name] = here.path
             continue
         request = request_of(target, data, tmp_path / name, chunk_s=0.01, threads=1)
         record = submit_job(target, request, Console(quiet=True))
         log = "\n".join(target.read_logs(record.state, follow=True))
         assert target.read_status(record.state).state == "done", log
+        assert (
+            here.format_text().splitlines()[-1].split(here.path.as_posix())[0] not in log
+        )  # who fetches the run prints its result
         assert "1 machine, " in log and "a fit without --on ray is faster" in log and "(raylet)" not in log
         runs[name] = target.fetch(record.state, tmp_path / name, Console(quiet=True))
     assert digests(runs["here"]) == digests(runs["there"])
@@ -77,8 +83,8 @@ def test_a_wrong_request_is_refused(target, tmp_path):
         ({"address": "127.0.0.1:9"}, SetupError, "does not answer"),
         ({"threads": "few"}, UsageError, "threads `few` is not a whole number"),
     ):
-        (problem,) = target.find_problems(request_of(target, tmp_path / "data", None, **options))
-        assert problem.kind is error and words in problem.what
+        with pytest.raises(error, match=words):
+            request_of(target, tmp_path / "data", None, **options)
     assert target.describe_access({"address": "127.0.0.1:9"})["missing"]
 
 
@@ -103,7 +109,21 @@ def test_a_driver_is_stopped_with_its_state_kept(target, tmp_path, monkeypatch):
     state = target.submit(request_of(target, tmp_path / "data", tmp_path / "run"), Console(quiet=True))
     assert target.read_status(state).state == "running"
     target.cancel(state)
-    until = time.monotonic() + 20
-    while target.read_status(state).state == "running" and time.monotonic() < until:
-        time.sleep(0.05)
     assert target.read_status(state).state == "cancelled"
+
+
+def test_a_driver_that_takes_its_time_to_end_is_told_so(target, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    started, script = driver_process.subprocess.Popen, "trap '' TERM; echo ready >&2; exec /bin/sleep 60"
+    monkeypatch.setattr(
+        driver_process.subprocess, "Popen", lambda command, **how: started(["/bin/sh", "-c", script], **how)
+    )
+    monkeypatch.setattr(driver_process, "_END_S", 0.1)
+    state = target.submit(request_of(target, tmp_path / "data", tmp_path / "run"), Console(quiet=True))
+    log = Path(state["folder"]) / "log.txt"
+    while not log.read_text():
+        time.sleep(0.01)
+    target.cancel(state)
+    status = target.read_status(state)
+    os.kill(int(state["process"]), signal.SIGKILL)
+    assert (status.state, status.reason) == ("running", "it is being ended, with its state kept")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LOG, _CANCELLED = "log.txt", "cancelled"
 _POLL_S = 0.5
+_END_S = 10.0  # that a cancelled driver is waited for: it ends at its next safe moment
 _FINISHED = "report.html"  # of a run, written last
 
 
@@ -46,7 +47,12 @@ def start_driver(request: JobRequest) -> dict[str, str]:
         write_job_file(content, folder / NAME)
         command = [sys.executable, "-m", "headstart", "run", str(folder / NAME), "--out", str(run)]
         with (folder / _LOG).open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,  # its result: who fetches the run prints it
+                stderr=log,
+                start_new_session=True,
+            )
         process.returncode = 0  # it outlives this process: nobody is to wait for it
     state = {"process": str(process.pid), "folder": str(folder), "run": str(run), "begun": str(time.time())}
     return {**state, "birth": _read_birth(process.pid)}
@@ -56,12 +62,14 @@ def read_driver_status(state: Mapping[str, str]) -> JobStatus:
     """How the driver is, by its process and what its run folder holds."""
     begun = float(state["begun"])
     log = Path(state["folder"]) / _LOG
+    is_cancelled = (Path(state["folder"]) / _CANCELLED).is_file()
     if _is_alive(state):
-        return JobStatus(state="running", started=begun)
+        reason = "it is being ended, with its state kept" if is_cancelled else ""
+        return JobStatus(state="running", reason=reason, started=begun)
     ended = log.stat().st_mtime if log.is_file() else None
     if (Path(state["run"]) / _FINISHED).is_file():
         return JobStatus(state="done", started=begun, ended=ended)
-    if (Path(state["folder"]) / _CANCELLED).is_file():
+    if is_cancelled:
         return JobStatus(state="cancelled", reason="what it has done is kept", started=begun, ended=ended)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     errors = [line for line in lines if line.startswith("error: ")]
@@ -103,11 +111,14 @@ def fetch_run(state: Mapping[str, str], out: Path) -> Path:
 
 
 def stop_driver(state: Mapping[str, str]) -> None:
-    """Ask the driver to stop with its state kept."""
+    """Ask the driver to stop with its state kept, and wait a moment for its end."""
     write_text(Path(state["folder"]) / _CANCELLED, "")
     if _is_alive(state):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(state["process"]), signal.SIGTERM)
+    until = time.monotonic() + _END_S
+    while _is_alive(state) and time.monotonic() < until:
+        time.sleep(_POLL_S / 5)
 
 
 def _is_alive(state: Mapping[str, str]) -> bool:
