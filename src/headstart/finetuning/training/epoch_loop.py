@@ -44,6 +44,7 @@ class TrainingTask:
     callbacks: Sequence[Any]
     console: Console
     name: str
+    places: tuple[str, ...]
 
     @property
     def objective(self) -> Objective:

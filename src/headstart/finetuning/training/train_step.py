@@ -7,14 +7,14 @@ memory goes through in parts whose gradients are summed: with targets in their s
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.training import optimizers
+from headstart.finetuning.training import optimizers, replicas
 
 _LOSS_SCALE = 2.0**15  # at first: halved at once, and the step taken again, where a gradient is then too large
 
@@ -23,10 +23,18 @@ class TrainStep:
     """A network, its optimiser and its loss, compiled.
 
     Dropout draws from the recipe's seed, so that two steppers on equal weights take equal steps. `class_weight` is (C,)
-    float64 or None; a batch norm that learns sees each of the `parts` of a batch for itself.
+    float64 or None; a batch norm that learns sees each of the `parts` of a batch for itself. With two `places` or more
+    each part is spread over these devices.
     """
 
-    def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        class_weight: np.ndarray | None,
+        parts: int = 1,
+        places: Sequence[str] = (),
+    ) -> None:
         self.network, self.factors = network, dict(network.rate_factors())
         anchors = {
             variable.path: np.array(variable.numpy())
@@ -37,11 +45,14 @@ class TrainStep:
         self.optimiser = optimizers.make_optimizer(recipe, factors=self.factors, anchors=anchors or None)
         self._summing = _summing_optimizer_class()(self.optimiser) if parts > 1 else None
         self._parts = parts
-        self.model = _logits_model_class()(network.model.input, network.model.output, name=network.model.name)
+        kind = replicas.replicated_model_class() if places else _logits_model_class()
+        self.model = kind(network.model.input, network.model.output, name=network.model.name)
+        if places:
+            self.model.places = tuple(places)
         optimiser, loss = self._summing or self.optimiser, network.objective.make_loss(recipe, class_weight)
         self._scaling = _scale_loss(optimiser) if recipe.precision == "mixed_float16" else None
         optimiser = self._scaling or optimiser
-        self.model.compile(optimizer=optimiser, loss=loss, jit_compile="auto")
+        self.model.compile(optimizer=optimiser, loss=loss, jit_compile=False if places else "auto")
         optimiser.build(self.model.trainable_variables)
         self._draws = network.seeds
         for number, draw in enumerate(self._draws):
