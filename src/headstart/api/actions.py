@@ -89,8 +89,7 @@ def _make_export_source(path: Path, console: Console) -> Any:
     from headstart.runtime import model
 
     run = Run(path)
-    tuning, store = run.adapted.tuning, default_store(console)
-    networks = (tuning.network,) if tuning and tuning.network else ()
+    networks, store = run.adapted.networks, default_store(console)
     return ExportSource(model=model.load(path), run=path, networks=networks, store=store, console=console, draft=path)
 
 

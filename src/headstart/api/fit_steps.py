@@ -50,6 +50,15 @@ class FitSteps:
         return data
 
     @cached_property
+    def target(self) -> types.TargetDomain | None:
+        """Pictures of the domain that the model is for, most without a label; None where the job names none."""
+        from headstart.domain_adaptation.target_domain import read_target
+
+        if not self.ctx.job.unlabeled:
+            return None
+        return self._take_step("target", read_target, self.ctx.job.unlabeled, source=self.pictures)
+
+    @cached_property
     def is_judged(self) -> bool:
         """Whether there are pictures to compare and judge by; else a model is fitted of which nothing is claimed."""
         from headstart.data.groups import can_judge
@@ -66,6 +75,9 @@ class FitSteps:
         choose_device(self.ctx)  # before anything else is decided: a run ends where it began
         digest, why = self.pictures.digest, "a resumed run must see the same pictures"
         self.ctx.record_decision("data", lambda: digest, why)
+        if self.target is not None:
+            target_digest = self.target.pictures.digest
+            self.ctx.record_decision("target", lambda: target_digest, why)
         return audit
 
     @cached_property
@@ -330,20 +342,31 @@ class FitSteps:
         )
 
     @cached_property
-    def all_embeddings(self) -> tuple[types.Embeddings, ...]:
+    def _source_embeddings(self) -> tuple[types.Embeddings, ...]:
         """Features through the backbones, of all pictures where the probe reads them, and through the tuned network."""
         read = {feature.backbone for feature in self.probe.features}
         partial = [each.spec.name for each in self.embeddings if len(each.rows) < len(self._all_rows)]
         by_name = {name: self._extract_features(name, self._all_rows) for name in partial if name in read}
         return (*(by_name.get(each.spec.name, each) for each in self.embeddings), *self.tuned_embeddings)
 
+    @cached_property
+    def all_embeddings(self) -> tuple[types.Embeddings, ...]:
+        """The same, and through a network that was adapted to a new domain."""
+        from headstart.backbones.earlier_runs.tuned_network import make_backbone
+
+        network = self.adapted.domain_network
+        if network is None:
+            return self._source_embeddings
+        own = self._extract_features(make_backbone(network, self.ctx.run.path), self._all_rows)
+        return (*self._source_embeddings, own)
+
     def embed_all(self) -> tuple[types.Embeddings, ...]:
         """Features of all pictures through the survivors."""
         return tuple(self._extract_features(name, self._all_rows) for name in self.survivors)
 
     @cached_property
-    def adapted(self) -> types.FitResult:
-        """What is handed over: the network that beat the probe, or the probe, validated in the time that is left."""
+    def source_fit(self) -> types.FitResult:
+        """What the labelled pictures say: the network that beat the probe, or the probe, validated in the time left."""
         from headstart.selection.probe.fit_result import assemble_fit_result
         from headstart.selection.probe.nested_validation import validate_nested
 
@@ -355,6 +378,61 @@ class FitSteps:
             return result
         inputs = (result, self.data, self.splits, self.ranking, self.embeddings)
         return self._take_step("nested", validate_nested, *inputs, names=self.name_initialization)
+
+    @cached_property
+    def target_embeddings(self) -> tuple[types.Embeddings, ...]:
+        """Features of the new domain through the trunks that the model of the labelled pictures reads."""
+        return self._embed_target(self.source_fit)
+
+    def _embed_target(self, model: types.FitResult) -> tuple[types.Embeddings, ...]:
+        from headstart.backbones.earlier_runs import tuned_network
+        from headstart.features.extraction import extract_features
+
+        assert self.target is not None
+        pictures = replace(self.target.pictures, reading=self.data.reading)
+        names = dict.fromkeys(feature.backbone for feature in model.features)
+        trunks = [tuned_network.find_backbone(name, model.networks, self.ctx.run.path) for name in names]
+        rows = range(len(pictures.uris))
+        return tuple(
+            self._take_step(f"target {trunk.name}", extract_features, pictures, trunk, rows, below="domains")
+            for trunk in trunks
+        )
+
+    @cached_property
+    def shift(self) -> types.DomainShift | None:
+        """How far the new domain lies from the labelled pictures, before anything is adapted to it."""
+        from headstart.domain_adaptation.shift.measure_shift import measure_shift
+
+        if self.target is None:
+            return None
+        values = (self.data, self.splits, self._source_embeddings, self.target, self.target_embeddings)
+        return self._take_step("shift", measure_shift, *values, self.source_fit)
+
+    @cached_property
+    def domain_adaptation(self) -> types.DomainAdaptation | None:
+        """What is adapted to the new domain, where that pays."""
+        from headstart.domain_adaptation.adapt_to_target import adapt_to_target
+        from headstart.finetuning.domain.network_candidates import make_network_candidates
+
+        if self.target is None or self.ctx.job.adaptation == (types.NO_ADAPTATION,):
+            return None
+        assert self.shift is not None
+        values = (self.data, self.splits, self._source_embeddings, self.target, self.target_embeddings)
+        networks = self._take_step("target networks", make_network_candidates, *values, self.source_fit)
+        return self._take_step(
+            "domain", adapt_to_target, *values, self.source_fit, shift=self.shift, networks=networks
+        )
+
+    @cached_property
+    def adapted(self) -> types.FitResult:
+        """What is handed over: what the labelled pictures say, adapted to the new domain where there is one."""
+        from headstart.domain_adaptation.adapted_fit import make_adapted_fit
+
+        domain = self.domain_adaptation
+        if domain is None or domain.method == types.NO_ADAPTATION:
+            return self.source_fit
+        values = (self.source_fit, domain, self.data, self.splits)
+        return self._take_step("adapt to target", make_adapted_fit, *values)
 
     @cached_property
     def evaluation(self) -> types.Evaluation:
@@ -377,8 +455,7 @@ class FitSteps:
         from headstart.uncertainty.ood_images import make_ood_images
 
         pictures = replace(make_ood_images(self.ctx.store), reading=self.data.reading.without_bands())
-        networks = (self.tuning.network,) if self.tuning else ()
-        names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
+        networks, names = self.adapted.networks, dict.fromkeys(feature.backbone for feature in self.adapted.features)
         trunks = [tuned_network.find_backbone(name, networks, self.ctx.run.path) for name in names]
         rows = range(len(pictures.uris))
         return pictures, tuple(
@@ -393,7 +470,10 @@ class FitSteps:
         if not self.is_judged:
             return None
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
-        return self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
+        target = None if self.target is None else (self.target, self._embed_target(self.adapted))
+        return self._take_step(
+            "doubt", assess_uncertainty, *values, foreign=self.ood_pictures, target=target, domain=self.domain_adaptation
+        )
 
     @cached_property
     def exported(self) -> types.Exported:

@@ -73,9 +73,7 @@ def _keep_common_settings(job: Job, location: str) -> Job:
 def _find_folder_labels(uris: Sequence[str]) -> dict[str, tuple[str, ...]]:
     parts = {uri: uri.split("/") for uri in uris}
     return {
-        uri: (places[1],)
-        for uri, places in parts.items()
-        if len(places) > 2 and places[0].lower() in LABELLED_FOLDERS
+        uri: (places[1],) for uri, places in parts.items() if len(places) > 2 and places[0].lower() in LABELLED_FOLDERS
     }
 
 
@@ -112,7 +110,7 @@ def _select_rows(pictures: Dataset, rows: np.ndarray, labels: np.ndarray, source
     chosen = rows.tolist()
     uris, digests = (tuple(names[row] for row in chosen) for names in (pictures.uris, pictures.digests))
     split = ("",) * len(chosen)
-    facts = {
+    facts: dict[str, Any] = {
         name: values[rows] if isinstance(values, np.ndarray) else tuple(values[row] for row in chosen) if values else ()
         for name, values in ((name, getattr(pictures.facts, name)) for name in pictures.facts.__slots__)
     }

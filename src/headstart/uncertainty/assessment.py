@@ -185,7 +185,7 @@ class _AssessmentInputs:
         tuning = self.adapted.tuning
         if self.adapted.strategy == "probe":
             return None
-        if tuning is None:
+        if tuning is None or self.adapted.domain_network is not None:  # no fold of that network was measured
             return {}
         firsts = self._first_of_each_cluster(tuning.rows)
         rows = np.asarray(tuning.rows, np.int64)[firsts]

@@ -27,6 +27,8 @@ T = TypeVar("T")
 FOLDERS: Mapping[type, str] = {
     types.Audit: "audit",
     types.Dataset: "read",
+    types.DomainAdaptation: "domains/adaptation",
+    types.DomainShift: "domains/shift",
     types.Evaluation: "evaluate",
     types.Explained: "explain",
     types.Exported: "export",
@@ -34,6 +36,7 @@ FOLDERS: Mapping[type, str] = {
     types.PictureMap: "map",
     types.Ranking: "rank",
     types.Splits: "splits",
+    types.TargetDomain: "domains/target",
     types.UncertaintyReport: "doubt",
 }
 AUDIT_PHASES = ("files", "vectors")
