@@ -11,7 +11,7 @@ from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, FOLDERS, RunReader
-from headstart.core.types import Audit, UncertaintyReport, Verdict, list_verdicts
+from headstart.core.types import Audit, DomainAdaptation, DomainShift, UncertaintyReport, Verdict, list_verdicts
 
 if TYPE_CHECKING:
     from headstart.core.types import Prediction, Score
@@ -104,7 +104,22 @@ class Run(RunReader):
             "scores": as_json(self.scores),
             "scores_without_leak": as_json([s for s in self.evaluation.scores if s.subject == WITHOUT_STRADDLING]),
             "verdicts": as_json(self.verdicts),
+            "domain": self._describe_domain(),
             "seconds": round(self.seconds, 3),
+        }
+
+    def _describe_domain(self) -> dict[str, Any] | None:
+        """What is known of pictures of another domain; None without any."""
+        from headstart.core.storage.serialization import as_json
+
+        shift, adaptation = self.find_of_domain(DomainShift), self.find_of_domain(DomainAdaptation)
+        if shift is None:
+            return None
+        return {
+            "pictures": shift.n_target,
+            "verdicts": as_json((shift.verdict, shift.label_verdict)),
+            "accuracy": as_json(shift.accuracy),
+            "method": None if adaptation is None else adaptation.method,
         }
 
     @property
@@ -136,12 +151,22 @@ class Run(RunReader):
         lines += [f"unknown: {declined}"] if declined else []
         return lines
 
+    def _format_domain(self) -> list[str]:
+        shift, adaptation = self.find_of_domain(DomainShift), self.find_of_domain(DomainAdaptation)
+        if shift is None:
+            return []
+        from headstart.reporting.sections.domain import format_domain_note
+
+        lines = [f"new domain: {format_domain_note(shift)}"]
+        return lines + ([f"adaptation: {adaptation.why}"] if adaptation is not None else [])
+
     def format_text(self) -> str:
         """The result in a few lines."""
         lines = [_format_score(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.verdicts]
         lines += [_format_score(score) for score in self.decision_scores()]
         lines += self._format_uncertainty()
+        lines += self._format_domain()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
         lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]

@@ -15,12 +15,13 @@ from headstart.core.types.domain import DomainShift, FeatureShift, TargetDomain
 from headstart.data.split_drift import SideTest
 from headstart.domain_adaptation.shift import domain_classifier
 from headstart.domain_adaptation.shift.label_shift import Answers, LabelShift, estimate_label_shift
-from headstart.domain_adaptation.shift.unlabelled_accuracy import estimate_accuracy
+from headstart.domain_adaptation.shift.unlabelled_accuracy import MOST, choose_back_tested, estimate_accuracy
 from headstart.features.embeddings import join_columns, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.cross_validation import count_folds
 from headstart.statistics.intervals import cross_validation_effect, make_score, share_interval
 from headstart.statistics.paired_tests import holm_adjusted
+from headstart.statistics.sampling import draw_rows
 from headstart.uncertainty.temperature import apply_temperature
 
 FEWEST = 10  # target pictures below which nothing is said
@@ -68,9 +69,9 @@ def measure_shift(
     strangeness = domain_classifier.measure_strangeness(*vectors[furthest], sides.drawn_target, ctx.seed)
     labels = estimate_label_shift(sides.source, sides.target, data.class_names, ctx.seed)
     at_equal_shares = _compare_at_equal_shares(sides, labels, vectors[furthest], ctx.seed)
-    every = np.arange(n_target)
-    x_source = join_columns(embeddings, adapted.features, sides.rows)
-    x_target = join_columns(target_embeddings, adapted.features, every)
+    tested = sides.rows[choose_back_tested(len(sides.rows), ctx.seed)]
+    x_source = join_columns(embeddings, adapted.features, tested)
+    x_target = join_columns(target_embeddings, adapted.features, draw_rows(n_target, MOST))
     accuracy = estimate_accuracy(sides.source, sides.target, x_source, x_target, adapted.fitted, ctx.seed)
     shift = DomainShift(
         levels=levels,

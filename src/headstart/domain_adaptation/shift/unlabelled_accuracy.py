@@ -68,9 +68,10 @@ def estimate_accuracy(
 ) -> tuple[Score, ...]:
     """Estimates of the accuracy on the target, the one with the smaller back-tested error first.
 
-    `x_source` (M, D) and `x_target` (T, D) are what the head reads of the pictures that `source` and `target` answer.
+    See `back_test` on `x_source` and `x_target`.
     """
-    tests = tuple(back_test(source, x_source, x_target, fitted, seed))
+    rows = choose_back_tested(len(source.y), seed)
+    tests = tuple(back_test(source.take_rows(rows), x_source, x_target, fitted, len(source.y), seed))
     scores = {name: _score_estimate(name, source, target, tests, seed) for name in ESTIMATES}
     errors = {name: np.mean([abs(t.estimate - t.truth) for t in tests if t.method == name]) for name in ESTIMATES}
     return tuple(scores[name] for name in sorted(scores, key=lambda name: float(errors[name])))
@@ -93,17 +94,25 @@ def _score_estimate(name: str, source: Answers, target: Answers, tests: tuple[Ba
     return make_score("accuracy", "target", interval, len(target.p), subject=name, method=method)
 
 
+def choose_back_tested(count: int, seed: int) -> np.ndarray:
+    """(B,) int64 ascending, at most `MOST` positions of `count` source pictures."""
+    return np.sort(np.random.default_rng([seed, 96_000]).permutation(count)[:MOST])
+
+
 def back_test(
-    source: Answers, x_source: np.ndarray, x_target: np.ndarray, fitted: FittedHead, seed: int
+    source: Answers, x_source: np.ndarray, x_target: np.ndarray, fitted: FittedHead, n_fitted: int, seed: int
 ) -> Iterator[BackTest]:
-    """Estimates for shifts that are planted into pictures that the head had not seen: a new one of half of them."""
-    rng = np.random.default_rng([seed, 96_000])
-    rows = np.sort(rng.permutation(len(source.y))[:MOST])
-    source, x = source.take_rows(rows), np.asarray(x_source[rows], np.float32)
+    """Estimates for shifts that are planted into pictures that the head had not seen: a new one of half of them.
+
+    `x_source` (B, D) is what the head reads of the pictures of `source`, `x_target` (T, D) of the target, of which mean
+    and spread count; `fitted` learnt from `n_fitted` pictures.
+    """
+    rng = np.random.default_rng([seed, 98_000])
     for _ in range(HALVES):
         learnt, others = split_clusters(source.clusters, rng)
         first, second = split_clusters(source.clusters[others], rng)
-        yield from _test_shifts(source, x, x_target, (learnt, others[first], others[second]), fitted, rng)
+        parts = learnt, others[first], others[second]
+        yield from _test_shifts(source, x_source, x_target, parts, fitted, n_fitted, rng)
 
 
 def _test_shifts(
@@ -112,6 +121,7 @@ def _test_shifts(
     x_target: np.ndarray,
     parts: tuple[np.ndarray, np.ndarray, np.ndarray],
     fitted: FittedHead,
+    n_fitted: int,
     rng: np.random.Generator,
 ) -> Iterator[BackTest]:
     """Learn from one part, know the second, and plant shifts into the third."""
@@ -120,7 +130,7 @@ def _test_shifts(
     pictures = np.concatenate([x[learnt], x[reference], *(moved for _, moved, _ in shifts)])
     y = np.concatenate([source.y[learnt], np.zeros(len(pictures) - len(learnt), np.int64)])
     at_learnt, at_asked = np.arange(len(learnt)), np.arange(len(learnt), len(pictures))
-    grid: list[Mapping[str, Any]] = [resize_params(fitted.params, len(learnt), len(source.y))]
+    grid: list[Mapping[str, Any]] = [resize_params(fitted.params, len(learnt), n_fitted)]
     shared: dict[str, Any] = {"n_classes": source.p.shape[1], "class_weight": None, "seed": 0}
     p = fit_and_predict(_load_head(fitted), pictures, y, at_learnt, at_asked, grid=grid, **shared)[0]
     p_reference, *p_moved = np.split(p, np.cumsum([len(reference), *(len(moved) for _, moved, _ in shifts[:-1])]))

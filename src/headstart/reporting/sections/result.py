@@ -11,6 +11,7 @@ from headstart.data.splits import count_straddling, describe_straddling
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.decision import make_decision_view
+from headstart.reporting.sections.domain import format_domain_note
 
 BESIDE = ("log_loss", "binary_log_loss", "macro_f1", "roc_auc")
 NESTED = (
@@ -54,6 +55,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
         "decision": make_decision_view(report, evaluation),
+        "domain_note": "" if report.shift is None else format_domain_note(report.shift),
     }
 
 
