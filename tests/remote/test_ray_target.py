@@ -13,7 +13,7 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.job import make_job
 from headstart.remote.cluster import driver_process
-from headstart.remote.submit_job import estimate_job, find_target, make_request, submit_job
+from headstart.remote.submit_job import find_target, make_request, submit_job
 
 SETTINGS = {"backbones": "bundled:efficientnet_lite0", "budget": "10m", "repeats": 1, "folds": 2}
 CLOCKED = ("timings.json", "decisions.jsonl", "report.html", "README.md", "local.toml")
@@ -73,7 +73,7 @@ def test_a_job_on_ray_leaves_the_files_of_a_local_run(target, small_textile, sha
 @pytest.mark.medium
 def test_the_plan_of_a_local_cluster_says_that_staying_is_faster(target, small_textile, tmp_path):
     request = request_of(target, small_textile(4), tmp_path / "run")
-    (sentence,) = estimate_job(target, request).assumptions
+    (sentence,) = target.estimate(request).assumptions
     assert sentence.startswith("embedding about ") and sentence.endswith("a fit without --on ray is faster")
 
 

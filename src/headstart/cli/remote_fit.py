@@ -58,7 +58,7 @@ def fit_remotely(args: argparse.Namespace) -> int:
     console = options.make_console(args)
     target = submit_job.find_target(args.on)
     request = _make_request(args, target)
-    estimate = submit_job.estimate_job(target, request)
+    estimate = target.estimate(request)
     if args.dry_run:
         facts = describe_estimate(target, request, estimate)
         console.print_result(format_estimate(facts), facts)

@@ -92,18 +92,6 @@ def make_request(
     return request
 
 
-def estimate_job(target: Target, request: JobRequest) -> CostEstimate:
-    """What a job will take.
-
-    Raises:
-        UsageError: `--max-usd` is set where no price is known.
-    """
-    estimate = target.estimate(request)
-    if problems := find_price_problems(request, estimate.usd_per_hour, f"target `{target.name}` knows no price"):
-        raise make_error(problems)
-    return estimate
-
-
 def find_price_problems(request: JobRequest, usd_per_hour: float | None, why: str) -> list[Problem]:
     """A limit of money needs a price; `why` there is none."""
     if request.max_usd is None or usd_per_hour is not None:
@@ -119,7 +107,6 @@ def submit_job(target: Target, request: JobRequest, console: Console) -> JobReco
         HeadstartError: The target refuses the request, or could not start it; then nothing of it is left, or the error
             lists what is.
     """
-    estimate_job(target, request)
     state = target.submit(request, console)
     out = str(_choose_run_folder(request).absolute())
     record = JobRecord(

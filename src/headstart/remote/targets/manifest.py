@@ -58,8 +58,8 @@ class Manifest:
         for name in ("cpus", "memory_gb", "usd_per_hour"):
             if (text := options[name]) and not _is_positive(text):
                 problems.append(Problem("--on-option", f"{name} `{text}` is not a number above zero"))
-        price = 0.0 if options["usd_per_hour"] else None
-        problems += find_price_problems(request, price, "target `manifest` knows no price")
+        if not options["usd_per_hour"]:
+            problems += find_price_problems(request, None, "target `manifest` knows no price")
         folder = _choose_folder(request)
         if list_visible_names(folder):
             problems.append(Problem("--out", f"the folder `{folder}` is not empty", "name a new one with --out"))
