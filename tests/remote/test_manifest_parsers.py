@@ -29,7 +29,7 @@ def test_kubernetes_and_skypilot_read_their_manifests(tmp_path):
     python = tmp_path / "venv" / "bin" / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "kubernetes==37.0.2", "skypilot==0.14.1"], check=True)
-    options = {"run": "s3://shop/run", "gpu": "L4", "secret": "keys"}
+    options = {"run": "s3://shop/run", "gpu": "L4", "secret": "keys", "image": "example.com/a:1"}
     (tmp_path / "code").mkdir()
     request = make_request(
         PLUGIN, make_job(data=str(tmp_path)), options=options, name="one", max_hours=2.0, spot=True, out=tmp_path

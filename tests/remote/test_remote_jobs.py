@@ -67,6 +67,7 @@ def test_manifests_say_what_the_job_is_to_get(tmp_path, state, capsys):
     words = ("--on-option", f"run={RUN}", "--on-option", "gpu=L4", "--on-option", "secret=keys")
     assert submit(tmp_path, *words, "--max-hours", "2", "--spot", "--name", "colours-1") == 0
     captured = capsys.readouterr()
+    assert "job.yaml has the image REGISTRY/NAME:TAG: replace it" in captured.err and "no credentials" not in captured.err
     assert "headstart jobs status colours-1" in captured.out and "sky jobs launch sky.yaml" in captured.err
     job, task = (yaml.safe_load((tmp_path / "folder" / name).read_text()) for name in ("job.yaml", "sky.yaml"))
     container = job["spec"]["template"]["spec"]["containers"][0]
@@ -102,7 +103,10 @@ def test_all_that_is_wrong_with_a_request_is_told_at_once(tmp_path, state, capsy
 
 
 def test_a_name_is_taken_once_and_an_unknown_one_is_named(tmp_path, state, capsys):
-    assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 0
+    image = ("--on-option", "image=example.com/a:1")
+    assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach", *image) == 0
+    said = capsys.readouterr().err
+    assert "job.yaml has no credentials" in said and "docker push example.com/a:1" in said and "REGISTRY" not in said
     assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 2
     assert "was submitted before" in capsys.readouterr().err
     assert main(["jobs", "status", "colour-1"]) == 2

@@ -138,5 +138,7 @@ def test_a_wrong_job_file_is_refused(tmp_path, text, problem):
     (tmp_path / "job.toml").write_text(text)
     with pytest.raises(UsageError, match=problem):
         job_file.read_job_file(tmp_path / "job.toml")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"^there is no `.*none.toml`$"):
         job_file.read_job_file(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        job_file.read_job_file(tmp_path)

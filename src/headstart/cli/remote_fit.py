@@ -169,6 +169,8 @@ def format_access(facts: dict[str, Any]) -> str:
 
     parts = []
     for title, value in facts.items():
+        if value == {}:
+            continue
         if isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values()):
             parts.append("\n".join([title, *(f"  {name}: {text}" for name, text in value.items())]))
         elif isinstance(value, list) and all(isinstance(entry, str) for entry in value):

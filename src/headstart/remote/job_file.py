@@ -65,8 +65,11 @@ def read_job_file(path: Path) -> JobFile:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"there is no `{path}`", where=str(path), hint="name a job.toml") from None
     except (OSError, UnicodeDecodeError) as err:
-        raise UsageError(f"`{path}` cannot be read: {err}", where=str(path), hint="name a job.toml") from err
+        why = "it is no UTF-8 text" if isinstance(err, UnicodeDecodeError) else err.strerror
+        raise UsageError(f"`{path}` cannot be read: {why}", where=str(path), hint="name a job.toml") from err
     except tomllib.TOMLDecodeError as err:
         raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
     if not isinstance(content.get("job"), dict):

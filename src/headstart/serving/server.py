@@ -189,6 +189,9 @@ def run_service(args: argparse.Namespace) -> None:
 
 def _read_address(args: argparse.Namespace, hosting: Hosting | None, keys: tuple[str, ...]) -> ListenAddress:
     if hosting:  # reached through the platform alone, which says who may ask
+        if args.api_key_file or (args.host, args.port) != ("127.0.0.1", 8000):
+            who = "the platform chooses address and port, and says who may ask"
+            Console().print_warning(f"--host, --port and --api-key-file have no effect in an endpoint: {who}")
         return ListenAddress(host="0.0.0.0", port=hosting.port, without_key=True)
     return ListenAddress(
         host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, without_key=args.no_key

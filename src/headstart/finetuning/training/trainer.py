@@ -32,6 +32,7 @@ from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask
 from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.finetuning.training.prefetch import Feed, HeldOut, Profile, repeat_epochs
 from headstart.finetuning.training.train_step import TrainStep
+from headstart.networks.hardware import is_out_of_memory
 
 _STATE_REVISION = 2  # raise it when the optimiser's state has other arrays
 _TEST_STEPS = 60  # of the rising-rate test
@@ -112,7 +113,7 @@ def train_network(
         try:
             return _train_once(task, class_weight, store, key, count, note)
         except Exception as err:
-            if not memory.is_out_of_memory(err):
+            if not is_out_of_memory(err):
                 raise
             if count >= batch:
                 raise SetupError(
