@@ -23,6 +23,7 @@ from headstart.heads import cross_validation, ensemble
 from headstart.heads.prediction import predict_probabilities
 
 TARGET_LABELS = "target_labels"  # the trial that learns from labelled target pictures and adapts nothing
+_MANY_NUMBERS = 400_000  # of the source
 _MOST_WEIGHT = 5.0  # of a labelled target picture, in source pictures
 
 
@@ -105,14 +106,16 @@ class AdaptationProblem:
         return folds
 
     @cached_property
-    def fold_answers(self) -> dict[int, FeatureMap]:
-        """Answers of the head that learnt from the source without a fold, by fold; filled as they are needed."""
+    def fold_answers(self) -> dict[bytes, FeatureMap]:
+        """Answers of the head that learnt from the source without a fold, by its rows; filled as they are needed."""
         return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOutAnswers:
-    """(M, C) float32 answers to source pictures `as_is` and `mapped`, NaN where no fold holds one out; (L, C) labelled."""
+    """(M, C) float32 answers to source pictures, as they are and mapped, NaN where no fold holds one out; (L, C) to labelled
+    target pictures.
+    """
 
     as_is: np.ndarray
     mapped: np.ndarray
@@ -162,7 +165,7 @@ def adapt_source(
 
 
 def fit_adapted(training: HeadTraining, problem: AdaptationProblem) -> FittedHead:
-    """The head of all pictures, on raw features; labelled target pictures included where the problem learns from them."""
+    """The head of all pictures, on raw features; of labelled target pictures too where the problem learns from them."""
     fitted = problem.setting.fit(_add_labels(training, problem, np.arange(len(problem.labelled))))
     return fold_into_head(fitted, training)
 
@@ -173,24 +176,30 @@ def hold_out(
     training: HeadTraining,
     problem: AdaptationProblem,
     as_is_x: np.ndarray | None = None,
+    coarse: bool = False,
 ) -> HeldOutAnswers:
     """Held-out answers; `training` is what the method gives for all source pictures.
 
     It stands for every fold where labels do not shape it, for then it is rows of the same table. `as_is_x` (M, D) are
-    the source pictures as they are, where these are other features than the source's.
+    the source pictures as they are, where these are other features than the source's. `coarse` halves the pictures
+    instead where every fold of many would adapt anew: enough to see whether a method breaks the source.
     """
-    source, folds = problem.source, problem.folds
+    source, folds, label_folds = problem.source, problem.folds, problem.label_folds
+    if coarse and method.uses_labels and source.x.size > _MANY_NUMBERS:
+        folds, label_folds = (np.where(each >= 0, each % 2, -1) for each in (folds, label_folds))
     as_is_x = source.x if as_is_x is None else as_is_x
     as_is, mapped = np.full((2, len(source.y), source.n_classes), np.nan, np.float32)
     labelled = np.full((len(problem.labelled), source.n_classes), np.nan, np.float32)
     for fold in np.unique(folds[folds >= 0]):
         learning, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         if method.uses_labels:
-            part = adapt_source(method, params, take_pictures(source, learning), _answer_fold(fold, problem), problem)
+            part = adapt_source(
+                method, params, take_pictures(source, learning), _answer_without(held, problem), problem
+            )
         else:
             part = take_training(training, learning)
-        judged = np.flatnonzero(problem.label_folds == fold)
-        others = np.flatnonzero(problem.label_folds != fold)
+        judged = np.flatnonzero(label_folds == fold)
+        others = np.flatnonzero(label_folds != fold)
         fitted = problem.setting.fit(_add_labels(part, problem, others), cross_validation.JUDGED)
         folded, move = make_answer(fold_into_head(fitted, part)), part.map_source
         as_is[held] = folded(as_is_x[held])
@@ -211,12 +220,14 @@ def take_training(training: HeadTraining, rows: np.ndarray) -> HeadTraining:
     return dataclasses.replace(training, x=training.x[rows], y=training.y[rows], weights=weights)
 
 
-def _answer_fold(fold: int, problem: AdaptationProblem) -> FeatureMap:
-    if fold not in problem.fold_answers:
-        source = take_pictures(problem.source, np.flatnonzero(problem.folds != fold))
+def _answer_without(held: np.ndarray, problem: AdaptationProblem) -> FeatureMap:
+    """Answers of the head that learnt from all of the source but the pictures `held` out."""
+    key = held.tobytes()
+    if key not in problem.fold_answers:
+        source = take_pictures(problem.source, np.setdiff1d(np.arange(len(problem.source.y)), held))
         plain = HeadTraining(x=source.x, y=source.y, weights=source.weights)
-        problem.fold_answers[fold] = make_answer(problem.setting.fit(plain, cross_validation.JUDGED))
-    return problem.fold_answers[fold]
+        problem.fold_answers[key] = make_answer(problem.setting.fit(plain, cross_validation.JUDGED))
+    return problem.fold_answers[key]
 
 
 def _add_labels(training: HeadTraining, problem: AdaptationProblem, chosen: np.ndarray) -> HeadTraining:

@@ -13,7 +13,7 @@ from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.core.types.domain import DomainAdaptation, DomainShift, NetworkCandidate, TargetDomain
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting
 from headstart.domain_adaptation.choice.guarded_choice import GuardedChoice, choose_adaptation
-from headstart.domain_adaptation.evaluate_candidates import choose_methods, evaluate_candidates
+from headstart.domain_adaptation.evaluate_candidates import choose_methods, evaluate_candidates, refine_candidate
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.features import feature_matrix
 from headstart.features.embeddings import find_positions, join_columns
@@ -53,6 +53,7 @@ def adapt_to_target(
     networks = [_take_rows(network, rows, t_rows) for network in networks]
     candidates = evaluate_candidates(problem, methods, networks)
     choice = choose_adaptation(candidates, problem, shown=SHOWN)
+    choice = dataclasses.replace(choice, candidate=refine_candidate(choice.candidate, methods, problem))
     adaptation = _describe(choice, cv, problem, target, target_embeddings, adapted, t_rows)
     trials = tuple(dataclasses.replace(trial, seconds=0.0) for trial in adaptation.trials)
     folder = ctx.make_step_folder("domains")

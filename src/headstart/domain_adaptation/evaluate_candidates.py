@@ -115,7 +115,7 @@ def _try_candidate(
         training = adapt_head.adapt_source(method, params, problem.source, answer, problem)
         fitted = adapt_head.fit_adapted(training, problem)
         target = adapt_head.make_answer(fitted)(problem.target)
-        held_out = adapt_head.hold_out(method, params, training, problem)
+        held_out = adapt_head.hold_out(method, params, training, problem, coarse=True)
         _place_held_out(target, held_out, problem)
         move, read = training.map_source, training.projection
         source_x = problem.source.x if move is None else move(problem.source.x)
@@ -154,6 +154,20 @@ def _place_held_out(target: np.ndarray, held_out: HeldOutAnswers, problem: Adapt
     """Answers to labelled target pictures become those of heads that had not seen them."""
     if problem.learns:
         target[problem.labelled] = held_out.labelled
+
+
+def refine_candidate(
+    candidate: Candidate, methods: Sequence[AdaptationMethod], problem: AdaptationProblem
+) -> Candidate:
+    """The same with held-out answers by all folds, which go on to the run."""
+    method = next((each for each in methods if each.name == candidate.method and each.uses_labels), None)
+    if method is None:
+        return candidate
+    answer = adapt_head.make_answer(problem.fitted)
+    training = adapt_head.adapt_source(method, candidate.params, problem.source, answer, problem)
+    held_out, target = adapt_head.hold_out(method, candidate.params, training, problem), candidate.target.copy()
+    _place_held_out(target, held_out, problem)
+    return dataclasses.replace(candidate, held_out=held_out, target=target)
 
 
 def _measure_needs(

@@ -78,12 +78,10 @@ def measure_moments(x: np.ndarray) -> ColumnMoments:
 
 def decompose_correlations(x: np.ndarray, moments: ColumnMoments) -> Correlations:
     """Of x (M, D), or of drawn rows where both sides are large."""
-    from scipy.linalg import eigh
-
     rows = draw_rows(len(x), _LARGEST_SIDE) if x.shape[1] > _LARGEST_SIDE else slice(None)
     z = moments.standardize(x[rows])
     wide = z.shape[1] > len(z)
-    values, vectors = eigh((z @ z.T if wide else z.T @ z) / len(z), check_finite=False)
+    values, vectors = np.linalg.eigh((z @ z.T if wide else z.T @ z) / len(z))
     keep = np.flatnonzero(values > 1e-9 * max(float(values[-1]), 1e-300))[::-1]
     values, vectors = values[keep], vectors[:, keep]
     if wide:

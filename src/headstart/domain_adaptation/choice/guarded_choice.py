@@ -22,8 +22,8 @@ from headstart.statistics.paired_selection import CandidateLosses, paired_differ
 
 LABELS = "labels"
 ENOUGH_LABELS = 20
-# How far a candidate may go: how much accuracy it may lose on mapped source pictures, how much further (total variation)
-# its answers' shares may lie from the expected ones than those of doing nothing, how often it must agree with the rest.
+# How far a candidate may go: how much accuracy it may lose on mapped source pictures, how much further its answers'
+# shares may lie from the expected ones (total variation) than those of doing nothing, how often it must agree with all.
 LOST_ACCURACY, STRAYED_SHARES, LEAST_AGREEMENT = 0.10, 0.15, 0.5
 
 
