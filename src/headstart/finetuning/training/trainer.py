@@ -26,9 +26,9 @@ from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import memory, schedules
-from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingFacts
+from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingArrays, TrainingFacts
 from headstart.finetuning.training.domain_loss import DomainLoss
-from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask
+from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask, find_best_epoch
 from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.finetuning.training.prefetch import Feed, HeldOut, Profile, repeat_epochs
 from headstart.finetuning.training.train_step import TrainStep
@@ -154,11 +154,7 @@ def _train_once(
 ) -> TrainingResult:
     state = store.load_state(key)
     if state is not None and state[0].stopped:
-        facts, arrays = state
-        if task.on_epoch is not None:
-            for row in facts.rows:
-                task.on_epoch(row)
-        return _make_result(task, facts, arrays.logits, store)
+        return _make_result(task, *_end_where_asked(task, *state), store)
     stepper = TrainStep(
         task.network, task.recipe, class_weight, count, task.domain
     )  # of the state too: it tells how many
@@ -177,6 +173,21 @@ def _train_once(
         cut = dataclasses.replace(loop.facts, stopped=f"interrupted in epoch {loop.facts.epoch + 1}")
         raise TrainingInterrupted(_make_result(task, cut, _stack_logits(loop.logits[: cut.epoch + 1]), store)) from None
     return _make_result(task, loop.facts, _stack_logits(loop.logits), store)
+
+
+def _end_where_asked(
+    task: TrainingTask, facts: TrainingFacts, arrays: TrainingArrays
+) -> tuple[TrainingFacts, np.ndarray | None]:
+    """A training that is over, cut after the epoch at which `on_epoch` ends it, for it may have gone on elsewhere."""
+    for row in facts.rows:
+        if task.on_epoch is not None and task.on_epoch(row):
+            logits = None if arrays.logits is None else arrays.logits[: row.epoch + 1]
+            best, steps = find_best_epoch(task, row.epoch, logits), task.feed.steps * row.epoch
+            rows = facts.rows[: row.epoch]
+            return dataclasses.replace(
+                facts, rows=rows, epoch=row.epoch, best=best, steps=steps, stopped="pruned"
+            ), logits
+    return facts, arrays.logits
 
 
 def _score_start(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 START_S = 8.0  # until a worker process has loaded what it needs and compiled a trunk
 _POLL_S = 0.5
-_OVERDUE = 10  # times the seconds that a chunk should take
+_OVERDUE = 10  # times the seconds that a chunk should take, or is expected to
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,6 +51,7 @@ class _Pass:
     work: ChunkWork
     shared: Any
     rows: np.ndarray
+    threads: int
     lost: deque[_Chunk] = field(default_factory=deque)
     open: dict[Any, _Chunk] = field(default_factory=dict)
     paces_s: deque[float] = field(default_factory=lambda: deque(maxlen=16))
@@ -76,7 +77,7 @@ class RayWorkers:
         self._software, self._processor = describe_software(), describe_processor()["processor"]
         self._warned: set[str] = set()
         self._task = ray.remote(num_cpus=self._threads, max_retries=0)(run_chunk)
-        if not self._count_slots():
+        if not self.count_slots():
             most = max(self._list_cores(), default=0)
             what = f"no machine of the cluster has the {self._threads} cores of a worker: at most {most}"
             raise SetupError(what, where="--on-option threads", hint=f"--on-option threads={max(most, 1)}")
@@ -86,16 +87,17 @@ class RayWorkers:
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         return [cores for node in nodes if (cores := int(node["Resources"].get("CPU", 0)))]
 
-    def _count_slots(self) -> int:
-        return sum(cores // self._threads for cores in self._list_cores())
+    def count_slots(self, threads: int = 0) -> int:
+        """See `headstart.core.run.workers.Workers`."""
+        return sum(cores // (threads or self._threads) for cores in self._list_cores())
 
     def count_cores(self) -> int:
         """Cores that all workers together use."""
-        return self._count_slots() * self._threads
+        return self.count_slots() * self._threads
 
     def describe(self) -> str:
         """The cluster in words."""
-        machines, slots = len(self._list_cores()), self._count_slots()
+        machines, slots = len(self._list_cores()), self.count_slots()
         threads = "1 thread" if self._threads == 1 else f"{self._threads} threads"
         return f"{machines} machine{'s'[: machines != 1]}, {slots} worker{'s'[: slots != 1]} with {threads} each"
 
@@ -115,7 +117,8 @@ class RayWorkers:
         """See `headstart.core.run.workers.Workers`."""
         if slower := self.compare_with_here(work.row_s * len(rows) / count_threads()):
             self.console.print_line("ray", f"{work.name}: {slower}")
-        running = _Pass(work=work, shared=self._ray.put(work.shared), rows=rows)
+        shared = self._ray.put(work.shared)
+        running = _Pass(work=work, shared=shared, rows=rows, threads=work.threads or self._threads)
         try:
             while len(running.rows) or running.lost or running.open:
                 self._send_chunks(running)
@@ -136,7 +139,7 @@ class RayWorkers:
 
     def _send_chunks(self, running: _Pass) -> None:
         """Send as many chunks as there are workers: one that waited behind another would look as if it hung."""
-        while len(running.open) < self._count_slots() and (running.lost or len(running.rows)):
+        while len(running.open) < self.count_slots(running.threads) and (running.lost or len(running.rows)):
             if running.lost:
                 chunk = running.lost.popleft()
             else:
@@ -144,13 +147,15 @@ class RayWorkers:
                 chunk, running.rows = _Chunk(rows=running.rows[:count]), running.rows[count:]
             chunk.attempts, chunk.since = chunk.attempts + 1, time.monotonic()
             part, work = running.work.take_part(chunk.rows), running.work
-            task = self._task.remote(self._software, work.prepare, work.function, running.shared, part, self._threads)
+            task = self._task.options(num_cpus=running.threads).remote(
+                self._software, work.prepare, work.function, running.shared, part, running.threads
+            )
             running.open[task] = chunk
 
     def _choose_count(self, running: _Pass) -> int:
         """Rows of the next chunk: seconds of work, but at the end an equal share for all workers."""
-        share = math.ceil(len(running.rows) / max(self._count_slots(), 1))
-        return max(1, min(share, round(self.options.chunk_s * self._threads / max(running.row_s, 1e-6))))
+        share = math.ceil(len(running.rows) / max(self.count_slots(running.threads), 1))
+        return max(1, min(share, round(self.options.chunk_s * running.threads / max(running.row_s, 1e-6))))
 
     def _read_answer(self, task: Any, chunk: _Chunk, running: _Pass) -> ChunkAnswer | None:
         """A finished task's answer; None where the chunk was lost and will be tried again."""
@@ -173,7 +178,7 @@ class RayWorkers:
             if outcome.error is not None:
                 raise outcome.error
             self._compare_processor(outcome)
-            return ChunkAnswer(rows=chunk.rows, answer=outcome.answer, core_s=outcome.seconds * self._threads)
+            return ChunkAnswer(rows=chunk.rows, answer=outcome.answer, core_s=outcome.seconds * running.threads)
         return None
 
     def _lose(self, chunk: _Chunk, running: _Pass, reason: str) -> None:
@@ -188,10 +193,13 @@ class RayWorkers:
 
     def _give_up_overdue(self, running: _Pass) -> None:
         """Take back chunks without an answer for too long: a worker hangs, or its machine does not answer."""
-        limit_s = max(self.options.timeout_s, _OVERDUE * self.options.chunk_s)
-        overdue = [task for task, chunk in running.open.items() if time.monotonic() - chunk.since > limit_s]
-        for task in overdue:
-            chunk = running.open.pop(task)
+        core_s = max(running.work.row_s, running.row_s)
+        for task, chunk in list(running.open.items()):
+            expected_s = max(self.options.chunk_s, core_s * len(chunk.rows) / running.threads)
+            limit_s = max(self.options.timeout_s, _OVERDUE * expected_s)
+            if time.monotonic() - chunk.since <= limit_s:
+                continue
+            del running.open[task]
             self._ray.cancel(task, force=True)
             self._lose(chunk, running, f"no answer came for {format_duration(limit_s)}")
 

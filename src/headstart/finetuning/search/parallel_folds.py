@@ -1,0 +1,253 @@
+"""Folds that train side by side on workers, each as it would train here; their files come back.
+
+A task has all that it needs: the trunk, what the network learns from, and the fitted head it starts from. TensorFlow's
+sums depend on its number of threads, so a task has as many as this process. The folder of a fold is named by what is
+trained. It counts once the search comes to it, and every choice of the search is made here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.console import Console, format_bytes
+from headstart.core.errors import HeadstartError, SetupError
+from headstart.core.recipe import Recipe, field_values
+from headstart.core.run.workers import ChunkWork, Workers
+from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.hashing import compute_digest
+from headstart.core.types import BackboneSpec
+from headstart.finetuning.network import trainable_network
+from headstart.finetuning.network.trainable_head import HeadStart
+from headstart.finetuning.search.training_source import Source
+from headstart.finetuning.training import trainer
+from headstart.images.decoded_cache import require_room
+from headstart.networks import devices
+from headstart.networks.formats.keras_writer import write_keras
+from headstart.networks.framework_state import isolate_keras, silence_frameworks
+from headstart.networks.hardware import count_available_bytes
+
+if TYPE_CHECKING:
+    from headstart.finetuning.search.training_setup import TrainingSetup
+
+_BYTES_PER_S = 50e6  # from here to a worker
+_FILE = "trunk.keras"
+_FREE_PART = 0.5  # of the memory that is free, for what is sent
+
+
+class _Unsendable(Exception):
+    """Why folds stay here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentTrunk:
+    """A trunk as Keras packs it; equal where what it computes is equal."""
+
+    digest: str
+    spec: BackboneSpec = field(compare=False)
+    content: bytes = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SharedTraining:
+    """What all folds share: trunks by backbone, sources by recipe, and weights of classes (C,) float64 or None."""
+
+    trunks: Mapping[str, SentTrunk]
+    sources: Mapping[Recipe, Source]
+    class_weight: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoldPart:
+    """A recipe on one fold: positions (n,) int64 that train and (m,) that are held out, and the head to start from."""
+
+    recipe: Recipe
+    fold: int
+    start: HeadStart | None
+    training: np.ndarray
+    held_out: np.ndarray
+
+
+def fold_folder(setup: TrainingSetup, recipe: Recipe, fold: int) -> Path:
+    """Where a fold lies that was trained before the search came to it."""
+    return setup.work_folder / f"{compute_digest(field_values(recipe))[:16]}-fold{fold}"
+
+
+def count_folds_at_once(workers: Workers) -> int:
+    """How many folds train side by side."""
+    return workers.count_slots(_count_training_threads())
+
+
+def train_folds_ahead(setup: TrainingSetup, wanted: Sequence[tuple[Recipe, int]]) -> None:
+    """Train recipes on folds side by side, where workers are there and it is worth it; else why not is told.
+
+    Raises:
+        SetupError: A fold was lost again and again; what is done is kept.
+    """
+    workers = setup.ctx.workers
+    folds = [(recipe, fold) for recipe, fold in wanted if not fold_folder(setup, recipe, fold).is_dir()]
+    if workers is None or len(folds) < 2:
+        return
+    seconds = [setup.cost.fold_seconds(recipe) for recipe, _ in folds]
+    threads = _count_training_threads()
+    reason = workers.explain_staying(sum(seconds))
+    if devices.current_device().is_gpu:
+        reason = "on the GPU of this machine"
+    elif workers.count_slots(threads) < 2:
+        reason = f"fewer than two machines of the cluster have the {threads} cores that training uses here"
+    try:
+        if reason:
+            raise _Unsendable(reason)
+        shared = _gather_shared(setup, [recipe for recipe, _ in folds], sum(seconds))
+    except _Unsendable as why:
+        setup.ctx.console.print_line("adapt", f"{len(folds)} folds train in this process: {why}")
+        return
+    work = ChunkWork(
+        name="training",
+        prepare=prepare_training,
+        function=train_parts,
+        shared=shared,
+        take_part=lambda rows: [_make_part(setup, *folds[row]) for row in rows.tolist()],
+        row_s=threads * sum(seconds) / len(seconds),
+        threads=threads,
+    )
+    setup.ctx.console.print_line("adapt", f"{len(folds)} folds train side by side on the cluster")
+    for chunk in workers.run_chunks(work, np.arange(len(folds))):
+        for row, files in zip(chunk.rows.tolist(), chunk.answer, strict=True):
+            if files is not None:
+                _save_files(fold_folder(setup, *folds[row]), files)
+
+
+def prepare_training(shared: SharedTraining, threads: int) -> SharedTraining:
+    """Give TensorFlow its threads.
+
+    Raises:
+        SetupError: Keras has another backend in this process.
+    """
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    with silence_frameworks():
+        import keras
+        import tensorflow as tf
+
+    if keras.config.backend() != "tensorflow":
+        raise SetupError(f"Keras computes by {keras.config.backend()}, not by TensorFlow")
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return shared
+
+
+def train_parts(shared: SharedTraining, parts: Sequence[FoldPart], threads: int) -> list[dict[str, np.ndarray] | None]:
+    """Train folds: for each the bytes (n,) uint8 of its files by name; None where this process cannot train it."""
+    return [_train_part(shared, part) for part in parts]
+
+
+def _train_part(shared: SharedTraining, part: FoldPart) -> dict[str, np.ndarray] | None:
+    place, recipe, source = Path(tempfile.gettempdir()), part.recipe, shared.sources[part.recipe]
+    trunk = shared.trunks[recipe.backbone]
+    with translate_disk_errors(place), tempfile.TemporaryDirectory(dir=place) as name, isolate_keras():
+        try:
+            trainer.train_network(
+                trainable_network.build_network(
+                    _load_trunk(trunk), trunk.spec, recipe, start=part.start, objective=source.objective
+                ),
+                recipe,
+                source.make_feed(part.training, recipe),
+                held=source.make_held_out(part.held_out),
+                class_weight=shared.class_weight,
+                folder=Path(name),
+                keep_epochs=True,
+                console=Console(quiet=True),
+                name=f"fold {part.fold}",
+            )
+        except HeadstartError:  # it is raised where the search comes to this fold
+            return None
+        return {path.name: np.fromfile(path, np.uint8) for path in sorted(Path(name).iterdir())}
+
+
+def _count_training_threads() -> int:
+    """Threads of one operation in this process, by which TensorFlow cuts its sums."""
+    import tensorflow as tf
+
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or len(os.sched_getaffinity(0))
+
+
+def _gather_shared(setup: TrainingSetup, recipes: Sequence[Recipe], seconds: float) -> SharedTraining:
+    """What is sent of folds that take so long; raises `_Unsendable` where that cannot be, or takes longer."""
+    sources = dict[Recipe, Source]()
+    for recipe in dict.fromkeys(recipes):
+        sources[recipe] = setup.sources.find_or_make(setup.networks.build_network(recipe, None), recipe)
+    if any(source.passes_frozen_part for source in sources.values()):
+        raise _Unsendable("their pictures pass the frozen part of the network at every step")
+    size = sum(source.count_bytes() for source in sources.values())
+    free = count_available_bytes()
+    if size > _BYTES_PER_S * seconds or (free is not None and size > _FREE_PART * free):
+        raise _Unsendable(f"sending {format_bytes(size)} takes longer, or more memory than is free")
+    return SharedTraining(
+        trunks={name: _pack_trunk(setup, name) for name in {recipe.backbone for recipe in sources}},
+        sources={recipe: source.load_into_memory() for recipe, source in sources.items()},
+        class_weight=setup.training_set.problem.class_weight,
+    )
+
+
+def _pack_trunk(setup: TrainingSetup, name: str) -> SentTrunk:
+    backbone, model = setup.networks.load_trunk(name)
+    try:
+        with tempfile.TemporaryDirectory() as place, silence_frameworks():
+            path = Path(place) / _FILE
+            write_keras(model, path)
+            content = path.read_bytes()
+            _read_trunk(content)
+    except Exception as err:  # each kind of layer has its own way to fail
+        raise _Unsendable(f"Keras cannot pack {name}") from err
+    return SentTrunk(digest=hashlib.sha256(content).hexdigest(), spec=backbone.spec, content=content)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_trunk(trunk: SentTrunk) -> Any:
+    with silence_frameworks():
+        return _read_trunk(trunk.content)
+
+
+def _read_trunk(content: bytes) -> Any:
+    import keras
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / _FILE
+        path.write_bytes(content)
+        model = keras.saving.load_model(path, compile=False)
+    model.trainable = False
+    return model
+
+
+def _make_part(setup: TrainingSetup, recipe: Recipe, fold: int) -> FoldPart:
+    positions = setup.training_set.training_positions(fold)
+    return FoldPart(
+        recipe=recipe,
+        fold=fold,
+        start=setup.fit_start(recipe, positions),
+        training=positions,
+        held_out=setup.training_set.held_out_positions(fold),
+    )
+
+
+def _save_files(folder: Path, files: Mapping[str, np.ndarray]) -> None:
+    """All of them or none."""
+    draft = folder.with_name(f"{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    require_room(draft, sum(content.nbytes for content in files.values()), "the weights of a fold")
+    with translate_disk_errors(draft):
+        for name, content in files.items():
+            content.tofile(draft / name)
+        draft.rename(folder)
