@@ -24,6 +24,7 @@ from headstart.core.console import Console, format_bytes
 from headstart.core.errors import HeadstartError, SetupError
 from headstart.core.recipe import Recipe, field_values
 from headstart.core.run.workers import ChunkWork, Workers
+from headstart.core.settings import count_cores
 from headstart.core.storage.files import translate_disk_errors
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import BackboneSpec
@@ -179,7 +180,7 @@ def _count_training_threads() -> int:
     """Threads of one operation in this process, by which TensorFlow cuts its sums."""
     import tensorflow as tf
 
-    return int(tf.config.threading.get_intra_op_parallelism_threads()) or len(os.sched_getaffinity(0))
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or count_cores()
 
 
 def _gather_shared(setup: TrainingSetup, recipes: Sequence[Recipe], seconds: float) -> SharedTraining:
