@@ -157,6 +157,7 @@ def _train(
         callbacks=callbacks,
         console=setup.ctx.console,
         name=name,
+        places=setup.cost.choose_places(training),
     )
     fold_training.print_profile(setup.ctx, name, trained.profile)
     return trained

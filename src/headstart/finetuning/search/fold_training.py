@@ -63,7 +63,8 @@ def run_fold(
         ahead.rename(work)
     training = setup.prepare(recipe, positions)
     recipe, network = training.recipe, training.network
-    setup.cost.measure_pace(training)
+    places = setup.cost.choose_places(training)
+    setup.cost.measure_pace(training, places)
     weight_bytes = 4 * network.trainable_params * (recipe.epochs + 3)
     require_room(setup.work_folder, weight_bytes, f"the weights of {recipe.epochs} epochs")
     trained = trainer.train_network(
@@ -77,6 +78,7 @@ def run_fold(
         on_epoch=epoch_tracking.follow_epochs(setup.tracker, name, recipe, on_epoch),
         console=setup.ctx.console,
         name=name,
+        places=places,
     )
     print_profile(setup.ctx, name, trained.profile)
     log = make_log(training, trained, name=name, trial=trial, fold=fold, n_train=len(positions), best=trained.best)

@@ -46,6 +46,7 @@ class TrainingTask:
     console: Console
     name: str
     domain: DomainLoss | None = None
+    places: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:

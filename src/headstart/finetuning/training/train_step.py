@@ -7,14 +7,14 @@ memory goes through in parts whose gradients are summed: with targets in their s
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.training import optimizers
+from headstart.finetuning.training import optimizers, replicas
 from headstart.finetuning.training.domain_loss import DomainLoss, adapting_model_class
 
 _LOSS_SCALE = 2.0**15  # at first: halved at once, and the step taken again, where a gradient is then too large
@@ -25,7 +25,8 @@ class TrainStep:
 
     Dropout draws from the recipe's seed, so that two steppers on equal weights take equal steps. `class_weight` is (C,)
     float64 or None; a batch norm that learns sees each of the `parts` of a batch for itself. A loss `domain` is of
-    batches that have pictures of another domain too.
+    batches that have pictures of another domain too. With two `places` or more each part is spread over these devices;
+    not with a `domain`.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TrainStep:
         class_weight: np.ndarray | None,
         parts: int = 1,
         domain: DomainLoss | None = None,
+        places: Sequence[str] = (),
     ) -> None:
         self.network, self.factors = network, dict(network.rate_factors())
         self._domain, self._groups = domain, domain.groups if domain else 1
@@ -52,10 +54,11 @@ class TrainStep:
         self._summing = _summing_optimizer_class()(self.optimiser) if parts > 1 else None
         self._parts = parts
         optimiser, loss = self._summing or self.optimiser, network.objective.make_loss(recipe, class_weight)
-        self.model = _make_observed_model(network, domain, loss)
+        self.model = _make_observed_model(network, domain, loss, places)
         self._scaling = _scale_loss(optimiser) if recipe.precision == "mixed_float16" else None
         optimiser = self._scaling or optimiser
-        self.model.compile(optimizer=optimiser, loss=None if domain else loss, jit_compile="auto")
+        jit = False if places else "auto"
+        self.model.compile(optimizer=optimiser, loss=None if domain else loss, jit_compile=jit)
         optimiser.build(self.model.trainable_variables)
         self._draws = network.seeds
         for number, draw in enumerate(self._draws):
@@ -136,9 +139,13 @@ def _scale_loss(optimiser: Any) -> Any:
     return keras.optimizers.LossScaleOptimizer(optimiser, initial_scale=_LOSS_SCALE)
 
 
-def _make_observed_model(network: Network, domain: DomainLoss | None, loss: Any) -> Any:
-    """The network as it trains; with a loss of two domains it gives what its head reads too."""
+def _make_observed_model(network: Network, domain: DomainLoss | None, loss: Any, places: Sequence[str]) -> Any:
+    """The network as it trains, on its places; with a loss of two domains it gives what its head reads too."""
     model, observed = network.model, _logits_model_class()
+    if places:
+        replicated = replicas.replicated_model_class()(model.input, model.output, name=model.name)
+        replicated.places = tuple(places)
+        return replicated
     if domain is None:
         return observed(model.input, model.output, name=model.name)
     outputs = [model.output, network.head.layers["linear"].input]

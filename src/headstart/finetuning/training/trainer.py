@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +80,7 @@ def train_network(
     domain: DomainLoss | None = None,
     console: Console,
     name: str,
+    places: Sequence[str] = (),
 ) -> TrainingResult:
     """Train a network, or go on with a training that was cut short, or read one that is done.
 
@@ -92,6 +94,7 @@ def train_network(
         callbacks: Plain Keras callbacks; one that changes the learning rate scales the rest of the schedule. Their own
             state is not kept: with them, a training that was killed may end otherwise than an unbroken one.
         domain: A loss of source and target together; the feed then gives rows of both.
+        places: Two devices or more over which each step is spread (`headstart.finetuning.training.replicas`); not with `domain`.
 
     Raises:
         NoOpError: The first step moves a block that is frozen, or leaves one that trains.
@@ -102,13 +105,13 @@ def train_network(
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
     task = TrainingTask(
         network=network, recipe=recipe, feed=feed, held=held, last=last, keep_epochs=keep_epochs,
-        on_epoch=on_epoch, callbacks=callbacks, console=console, name=name, domain=domain,
+        on_epoch=on_epoch, callbacks=callbacks, console=console, name=name, domain=domain, places=tuple(places),
     )  # fmt: skip
     first, store, batch = network.get(), CheckpointFolder(folder), min(recipe.batch, feed.n)
     batch *= domain.groups if domain else 1
     key = _training_key(task, first, class_weight)
     state = store.load_state(key)
-    count, note = (state[0].parts, "") if state else memory.count_parts(network.model, batch)
+    count, note = (state[0].parts, "") if state else _count_parts(network, batch, places)
     while True:
         try:
             return _train_once(task, class_weight, store, key, count, note)
@@ -133,10 +136,13 @@ def epoch_weights(folder: Path, epoch: int) -> dict[str, np.ndarray]:
 
 
 @repeat_bit_for_bit()
-def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> float:
+def measure_step_s(
+    network: Network, recipe: Recipe, feed: Feed, steps: int = 3, *, places: Sequence[str] = ()
+) -> float:
     """Seconds that a step takes, compiling left out: of the computing, or of the feed where that is slower."""
     weights = network.get()
-    stepper = TrainStep(network, recipe, None, memory.count_parts(network.model, min(recipe.batch, feed.n))[0])
+    parts, _ = _count_parts(network, min(recipe.batch, feed.n), places)
+    stepper = TrainStep(network, recipe, None, parts, places=places)
     batches, made_s, step_s = repeat_epochs(feed), list[float](), list[float]()
     for _ in range(steps + 1):
         began = time.perf_counter()
@@ -149,15 +155,18 @@ def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3)
     return max(statistics.median(made_s[1:]), statistics.median(step_s[1:]))
 
 
+def _count_parts(network: Network, batch: int, places: Sequence[str]) -> tuple[int, str]:
+    return memory.count_parts(network.model, math.ceil(batch / max(len(places), 1)))
+
+
 def _train_once(
     task: TrainingTask, class_weight: np.ndarray | None, store: CheckpointFolder, key: str, count: int, note: str
 ) -> TrainingResult:
     state = store.load_state(key)
     if state is not None and state[0].stopped:
         return _make_result(task, *_end_where_asked(task, *state), store)
-    stepper = TrainStep(
-        task.network, task.recipe, class_weight, count, task.domain
-    )  # of the state too: it tells how many
+    places = task.places[: min(task.recipe.batch, task.feed.n) // count]  # a picture each
+    stepper = TrainStep(task.network, task.recipe, class_weight, count, task.domain, places)  # of the state too
     if state is None:
         facts = TrainingFacts(key=key, name=task.name, parts=count, notes=(note,) if note else ())
         facts, logits = _score_start(task, stepper, store, facts)
@@ -272,4 +281,5 @@ def _training_key(task: TrainingTask, first: Mapping[str, np.ndarray], class_wei
     weights = None if class_weight is None else [float(weight) for weight in class_weight]
     facts = {"recipe": field_values(task.recipe), "last": task.last, "keep": task.keep_epochs, "class_weight": weights}
     facts |= {"first": hasher.hexdigest(), "n": task.feed.n, "steps": task.feed.steps, "state": _STATE_REVISION}
-    return compute_digest(facts | ({"domain": task.domain.name} if task.domain else {}))
+    facts |= {"domain": task.domain.name} if task.domain else {}
+    return compute_digest(facts | ({"devices": len(task.places)} if task.places else {}))
