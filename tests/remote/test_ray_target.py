@@ -1,5 +1,6 @@
 """A job on Ray from its submission to its run, on a cluster that is started on this machine."""
 
+import dataclasses
 import hashlib
 import os
 import signal
@@ -75,6 +76,8 @@ def test_the_plan_of_a_local_cluster_says_that_staying_is_faster(target, small_t
     request = request_of(target, small_textile(4), tmp_path / "run")
     (sentence,) = target.estimate(request).assumptions
     assert sentence.startswith("embedding about ") and sentence.endswith("a fit without --on ray is faster")
+    tuned = dataclasses.replace(request, job=dataclasses.replace(request.job, strategy="finetune"))
+    assert estimate_job(target, tuned).assumptions[1].startswith("networks train on this machine alone: ")
 
 
 def test_a_wrong_request_is_refused(target, tmp_path):

@@ -94,7 +94,8 @@ def train_network(
         callbacks: Plain Keras callbacks; one that changes the learning rate scales the rest of the schedule. Their own
             state is not kept: with them, a training that was killed may end otherwise than an unbroken one.
         domain: A loss of source and target together; the feed then gives rows of both.
-        places: Two devices or more over which each step is spread (`headstart.finetuning.training.replicas`); not with `domain`.
+        places: Two devices or more over which each step is spread (`headstart.finetuning.training.replicas`); not with
+            a `domain`.
 
     Raises:
         NoOpError: The first step moves a block that is frozen, or leaves one that trains.

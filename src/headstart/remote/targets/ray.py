@@ -23,6 +23,11 @@ OPTIONS = (
     TargetOption(name="timeout_s", help="seconds after which a chunk is sent again", default=f"{TIMEOUT_S:g}"),
 )
 
+_TRAINING = (
+    "networks train on this machine alone: between machines TensorFlow sends weights and gradients over a port that "
+    "asks nobody for a password"
+)
+
 
 class RayCluster:
     """Embedding on the machines of a Ray cluster; all else on this one.
@@ -61,9 +66,10 @@ class RayCluster:
         here_s, cores = plan["estimate"]["seconds"], self._count_cores(request, quiet)
         there_s = estimate_cluster_seconds(here_s, cores)
         pair = f"embedding about {format_duration(there_s)} on {cores} cores, {format_duration(here_s)} on this machine"
+        training = (_TRAINING,) if request.job.strategy != "probe" else ()
         slower = "; a fit without --on ray is faster" if there_s >= here_s else ""
         return CostEstimate(
-            seconds=plan["seconds"] - here_s + there_s, usd=None, upload_bytes=0, assumptions=(pair + slower,)
+            seconds=plan["seconds"] - here_s + there_s, usd=None, upload_bytes=0, assumptions=(pair + slower, *training)
         )
 
     def _count_cores(self, request: JobRequest, console: Console) -> int:
@@ -74,7 +80,9 @@ class RayCluster:
             return workers.count_cores()
 
     def submit(self, request: JobRequest, console: Console) -> dict[str, str]:
-        """Start the driver."""
+        """Start the driver, after a word about training, which stays here."""
+        if request.job.strategy != "probe":
+            console.print_line("ray", _TRAINING)
         return driver_process.start_driver(request)
 
     def read_status(self, state: Mapping[str, str]) -> JobStatus:
