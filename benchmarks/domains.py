@@ -11,9 +11,6 @@ its guards and which methods compete; the others confirm.
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import LITE0, context
-from benchmarks.domain_pairs import Pair, draw_rows, list_pairs, write_pair
-from headstart.core import blas_threads, registry
+from benchmarks.domain_pairs import Pair, draw_rows, write_pair
+from headstart.core import registry
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting
-from headstart.domain_adaptation.choice.guarded_choice import choose_adaptation
 from headstart.domain_adaptation.choice.rules import RULES
 from headstart.domain_adaptation.evaluate_candidates import KIND, Candidate, evaluate_candidates
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.label_shift import Answers, estimate_label_shift
-from headstart.domain_adaptation.shift.unlabelled_accuracy import estimate_accuracy
 from headstart.features.extraction import extract_features
 from headstart.heads import cross_validation, prediction
 from headstart.statistics.intervals import mean_interval

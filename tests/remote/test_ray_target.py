@@ -77,7 +77,7 @@ def test_the_plan_of_a_local_cluster_says_that_staying_is_faster(target, small_t
     (sentence,) = target.estimate(request).assumptions
     assert sentence.startswith("embedding about ") and sentence.endswith("a fit without --on ray is faster")
     tuned = dataclasses.replace(request, job=dataclasses.replace(request.job, strategy="finetune"))
-    assert estimate_job(target, tuned).assumptions[1].startswith("networks train on this machine alone: ")
+    assert target.estimate(tuned).assumptions[1].startswith("networks train on this machine alone: ")
 
 
 def test_a_wrong_request_is_refused(target, tmp_path):

@@ -67,7 +67,9 @@ def test_manifests_say_what_the_job_is_to_get(tmp_path, state, capsys):
     words = ("--on-option", f"run={RUN}", "--on-option", "gpu=L4", "--on-option", "secret=keys")
     assert submit(tmp_path, *words, "--max-hours", "2", "--spot", "--name", "colours-1") == 0
     captured = capsys.readouterr()
-    assert "job.yaml has the image REGISTRY/NAME:TAG: replace it" in captured.err and "no credentials" not in captured.err
+    assert (
+        "job.yaml has the image REGISTRY/NAME:TAG: replace it" in captured.err and "no credentials" not in captured.err
+    )
     assert "headstart jobs status colours-1" in captured.out and "sky jobs launch sky.yaml" in captured.err
     job, task = (yaml.safe_load((tmp_path / "folder" / name).read_text()) for name in ("job.yaml", "sky.yaml"))
     container = job["spec"]["template"]["spec"]["containers"][0]

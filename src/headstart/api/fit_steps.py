@@ -419,9 +419,7 @@ class FitSteps:
         assert self.shift is not None
         values = (self.data, self.splits, self._source_embeddings, self.target, self.target_embeddings)
         networks = self._take_step("target networks", make_network_candidates, *values, self.source_fit)
-        return self._take_step(
-            "domain", adapt_to_target, *values, self.source_fit, shift=self.shift, networks=networks
-        )
+        return self._take_step("domain", adapt_to_target, *values, self.source_fit, shift=self.shift, networks=networks)
 
     @cached_property
     def adapted(self) -> types.FitResult:
@@ -472,7 +470,12 @@ class FitSteps:
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
         target = None if self.target is None else (self.target, self._embed_target(self.adapted))
         return self._take_step(
-            "doubt", assess_uncertainty, *values, foreign=self.ood_pictures, target=target, domain=self.domain_adaptation
+            "doubt",
+            assess_uncertainty,
+            *values,
+            foreign=self.ood_pictures,
+            target=target,
+            domain=self.domain_adaptation,
         )
 
     @cached_property

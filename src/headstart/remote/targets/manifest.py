@@ -149,7 +149,11 @@ def make_kubernetes_job(request: JobRequest) -> dict[str, Any]:
     limits = {"cpu": options["cpus"], "memory": f"{options['memory_gb']}G"}
     if options["gpu"]:
         limits["nvidia.com/gpu"] = "1"
-    container: dict[str, Any] = {"name": "headstart", "image": options["image"] or _IMAGE, "resources": {"limits": limits}}
+    container: dict[str, Any] = {
+        "name": "headstart",
+        "image": options["image"] or _IMAGE,
+        "resources": {"limits": limits},
+    }
     if options["secret"]:
         container["envFrom"] = [{"secretRef": {"name": options["secret"]}}]
     pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": _GRACE_S, "containers": [container]}
