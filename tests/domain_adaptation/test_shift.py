@@ -174,7 +174,7 @@ def test_a_shift_of_one_level_is_told_from_none_at_the_other(context):
     assert "differ too" in shift.verdict.sentence
     assert [s.n for s in shift.accuracy if s.subject == "labelled"] == [30]
     assert "back-tests" in shift.accuracy[0].method
-    again = load_value(DomainShift, ctx.run.path / "domains", "shift")
+    again = load_value(DomainShift, ctx.run.path / "domains/shift")
     assert np.array_equal(again.strangeness, shift.strangeness)
     assert again.levels == shift.levels
 

@@ -10,6 +10,7 @@ import browser
 import made_runs
 import report_samples as samples
 from headstart.api.run import Run
+from headstart.core.run.reader import FOLDERS
 from headstart.core.storage.serialization import save_value
 from headstart.core.types import (
     AdaptationTrial,
@@ -89,8 +90,10 @@ def make_adaptation(fit, names):
         ),
         features=fit.features,
         fitted=fit.fitted,
+        source_rows=np.asarray(fit.cv_rows),
         source_probabilities=np.asarray(fit.cv_probabilities),
         mapped_probabilities=np.asarray(fit.cv_probabilities),
+        train_probabilities=np.asarray(fit.train_probabilities),
         target_before=before,
         target_after=after,
     )
@@ -154,8 +157,8 @@ def test_card_and_summary_say_that_scores_are_of_the_labelled_domain(tmp_path, c
     ctx = context(name="run")
     assert Run(path).summary()["domain"] is None
     assert "new domain" not in Run(path).format_text()
-    save_value(make_shift(data.class_names), path / "domains", "shift")
-    save_value(make_adaptation(Run(path).adapted, data.class_names), path / "domains")
+    save_value(make_shift(data.class_names), path / FOLDERS[DomainShift])
+    save_value(make_adaptation(Run(path).adapted, data.class_names), path / FOLDERS[DomainAdaptation])
     run = Run(path)
     assert run.summary()["domain"]["method"] == "coral"
     assert "new domain: scores are of the labelled domain" in run.format_text()

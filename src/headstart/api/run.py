@@ -11,7 +11,16 @@ from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, FOLDERS, RunReader
-from headstart.core.types import Audit, DomainAdaptation, DomainShift, UncertaintyReport, Verdict, list_verdicts
+from headstart.core.types import (
+    NO_ADAPTATION,
+    Audit,
+    DomainAdaptation,
+    DomainShift,
+    TargetDomain,
+    UncertaintyReport,
+    Verdict,
+    list_verdicts,
+)
 
 if TYPE_CHECKING:
     from headstart.core.types import Prediction, Score
@@ -41,7 +50,7 @@ class Run(RunReader):
 
         try:
             is_judged = not self.evaluation.refusal
-            left_out = {Audit} if is_judged else {Audit, UncertaintyReport}
+            left_out = {Audit, *([] if is_judged else [UncertaintyReport]), *self._list_skipped_of_domain()}
             is_whole = all(self.find(kind) is not None for kind in FOLDERS if kind not in left_out)
             patterns = [pattern for step, pattern in DONE_FILES if is_judged or step != "doubt"]
             is_whole = is_whole and all(any(self.path.glob(pattern)) for pattern in patterns)
@@ -51,6 +60,12 @@ class Run(RunReader):
         except DataError:
             return False
         return is_whole and has_reference and is_tracked
+
+    def _list_skipped_of_domain(self) -> list[type]:
+        """What a run has not without pictures of another domain, or where it adapts nothing to them."""
+        if not self.job.unlabeled:
+            return [TargetDomain, DomainShift, DomainAdaptation]
+        return [DomainAdaptation] if self.job.adaptation == (NO_ADAPTATION,) else []
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -112,7 +127,7 @@ class Run(RunReader):
         """What is known of pictures of another domain; None without any."""
         from headstart.core.storage.serialization import as_json
 
-        shift, adaptation = self.find_of_domain(DomainShift), self.find_of_domain(DomainAdaptation)
+        shift, adaptation = self.find(DomainShift), self.find(DomainAdaptation)
         if shift is None:
             return None
         return {
@@ -152,7 +167,7 @@ class Run(RunReader):
         return lines
 
     def _format_domain(self) -> list[str]:
-        shift, adaptation = self.find_of_domain(DomainShift), self.find_of_domain(DomainAdaptation)
+        shift, adaptation = self.find(DomainShift), self.find(DomainAdaptation)
         if shift is None:
             return []
         from headstart.reporting.sections.domain import format_domain_note

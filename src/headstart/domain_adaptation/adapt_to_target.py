@@ -56,7 +56,7 @@ def adapt_to_target(
     choice = dataclasses.replace(choice, candidate=refine_candidate(choice.candidate, methods, problem))
     adaptation = _describe(choice, cv, problem, target, target_embeddings, adapted, t_rows)
     trials = tuple(dataclasses.replace(trial, seconds=0.0) for trial in adaptation.trials)
-    folder = ctx.make_step_folder("domains")
+    folder = ctx.make_step_folder("domains/adaptation")
     serialization.save_value(dataclasses.replace(adaptation, trials=trials), folder)
     for trial in choice.trials:
         if trial.status == "failed":

@@ -100,8 +100,8 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
         explained=run.find(Explained),
         picture_map=run.find(PictureMap),
         target=_find_target(run, ctx.job),
-        shift=run.find_of_domain(DomainShift),
-        adaptation=run.find_of_domain(DomainAdaptation),
+        shift=run.find(DomainShift),
+        adaptation=run.find(DomainAdaptation),
         overlays=run.read_heat_maps(),
         costs=None if costs is None else np.array(costs, np.float64),
         decisions=tuple(run.read_decisions()),
@@ -114,7 +114,7 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
 
 def _find_target(run: RunReader, job: Job) -> TargetDomain | None:
     """The pictures of another domain, where the job says that they lie."""
-    target = run.find_of_domain(TargetDomain)
+    target = run.find(TargetDomain)
     if target is None or Path(target.pictures.root).is_absolute():
         return target
     place = Path(job.unlabeled)

@@ -39,12 +39,6 @@ FOLDERS: Mapping[type, str] = {
     types.TargetDomain: "domains/target",
     types.UncertaintyReport: "doubt",
 }
-DOMAINS = "domains"  # folder of what a run knows of pictures of another domain, where it was given any
-DOMAIN_NAMES: Mapping[type, str] = {
-    types.DomainAdaptation: "value",
-    types.DomainShift: "shift",
-    types.TargetDomain: "target",
-}
 AUDIT_PHASES = ("files", "vectors")
 DONE_FILES = (  # step -> the file that is there when it is done
     ("read", "read/value.json"),
@@ -82,12 +76,6 @@ class RunReader:
         if isinstance(value, types.Dataset):
             return dataclasses.replace(value, root=self._locate_pictures(value.root))
         return value
-
-    def find_of_domain(self, kind: type[T]) -> T | None:
-        """A value on pictures of another domain; None without any. Raises DataError where it is damaged."""
-        from headstart.core.storage import serialization
-
-        return serialization.find_value(kind, self.path / DOMAINS, DOMAIN_NAMES[kind])
 
     def _locate_pictures(self, root: str) -> str:
         """Where the pictures lie: the run's own files keep their folder's name alone, older runs the path."""

@@ -52,7 +52,8 @@ def measure_shift(
 ) -> DomainShift:
     """Tell the domains apart by every level of the head's backbones; estimate class shares and accuracy in the target.
 
-    The source are the training pictures, by their held-out answers. Saved in the run folder `domains/`.
+    The source are the training pictures, by their held-out answers. Saved in the run folder
+    `domains/shift/`.
 
     Raises:
         NoOpError: Fewer than 10 target pictures.
@@ -86,7 +87,7 @@ def measure_shift(
         n_source=len(sides.rows),
         n_target=n_target,
     )
-    save_value(shift, ctx.make_step_folder("domains"), "shift")
+    save_value(shift, ctx.make_step_folder("domains/shift"))
     _print_shift(shift, ctx)
     return shift
 

@@ -79,6 +79,6 @@ def read_card_input(ctx: Context) -> CardInput:
         exported=run.exported,
         model=run.manifest,
         uncertainty=run.find(UncertaintyReport),
-        shift=run.find_of_domain(DomainShift),
-        adaptation=run.find_of_domain(DomainAdaptation),
+        shift=run.find(DomainShift),
+        adaptation=run.find(DomainAdaptation),
     )
