@@ -113,8 +113,9 @@ class AdaptationProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOutAnswers:
-    """(M, C) float32 answers to source pictures, as they are and mapped, NaN where no fold holds one out; (L, C) to labelled
-    target pictures.
+    """(M, C) float32 answers to source pictures, as they are and mapped, NaN where no fold holds one out.
+
+    And (L, C) to labelled target pictures.
     """
 
     as_is: np.ndarray

@@ -11,7 +11,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.core.types.domain import DomainAdaptation, DomainShift, NetworkCandidate, TargetDomain
-from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting
+from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting, make_answer
 from headstart.domain_adaptation.choice.guarded_choice import GuardedChoice, choose_adaptation
 from headstart.domain_adaptation.evaluate_candidates import choose_methods, evaluate_candidates, refine_candidate
 from headstart.domain_adaptation.method_base import LabelledFeatures
@@ -50,11 +50,11 @@ def adapt_to_target(
     t_rows = _draw_target(target, ctx)
     problem = make_problem(cv, embeddings, target, target_embeddings, adapted, shift, t_rows, learns)
     rows = find_positions(np.asarray(splits.train), cv.rows, "learnt from")
-    networks = [_take_rows(network, rows, t_rows) for network in networks]
-    candidates = evaluate_candidates(problem, methods, networks)
+    drawn = [_take_rows(network, rows, t_rows) for network in networks]
+    candidates = evaluate_candidates(problem, methods, drawn)
     choice = choose_adaptation(candidates, problem, shown=SHOWN)
     choice = dataclasses.replace(choice, candidate=refine_candidate(choice.candidate, methods, problem))
-    adaptation = _describe(choice, cv, problem, target, target_embeddings, adapted, t_rows)
+    adaptation = _describe(choice, cv, splits, embeddings, target, target_embeddings, adapted, t_rows, networks)
     trials = tuple(dataclasses.replace(trial, seconds=0.0) for trial in adaptation.trials)
     folder = ctx.make_step_folder("domains/adaptation")
     serialization.save_value(dataclasses.replace(adaptation, trials=trials), folder)
@@ -144,24 +144,30 @@ def _take_rows(network: NetworkCandidate, rows: np.ndarray, t_rows: np.ndarray) 
 def _describe(
     choice: GuardedChoice,
     cv: CvProblem,
-    problem: AdaptationProblem,
+    splits: Splits,
+    embeddings: Sequence[Embeddings],
     target: TargetDomain,
     target_embeddings: Sequence[Embeddings],
     adapted: FitResult,
     t_rows: np.ndarray,
+    networks: Sequence[NetworkCandidate],
 ) -> DomainAdaptation:
-    """The choice as a value; answers to all target pictures, the labelled ones as they judged."""
-    candidate, network = choice.candidate, choice.candidate.network
+    """The choice as a value; answers to all pictures, to labelled target pictures as they judged."""
+    candidate = choice.candidate
+    network = next((each for each in networks if candidate.network and each.method == candidate.method), None)
     every = np.arange(len(target.pictures.uris))
     assert candidate.fitted is not None and candidate.held_out is not None  # what failed is not chosen
     before = feature_matrix.predict_rows(adapted.fitted, target_embeddings, adapted.features, every)
-    after = before.copy()
     if network is None:
         after = feature_matrix.predict_rows(candidate.fitted, target_embeddings, adapted.features, every)
+        learnt = feature_matrix.predict_rows(candidate.fitted, embeddings, adapted.features, np.asarray(splits.train))
+    else:
+        answer = make_answer(candidate.fitted)
+        after, learnt = answer(network.target_x), answer(network.source_x)
     after[t_rows] = candidate.target
-    places = find_positions(cv.rows, np.asarray(adapted.cv_rows), "compared")
-    as_is, mapped = candidate.held_out.as_is[places], candidate.held_out.mapped[places]
-    raw = np.asarray(adapted.cv_probabilities)
+    as_is, mapped = candidate.held_out.as_is, candidate.held_out.mapped
+    rows = np.flatnonzero(np.isfinite(as_is[:, 0]) & np.isfinite(mapped[:, 0]))
+    rows = rows[np.argsort(cv.rows[rows], kind="stable")]
     return DomainAdaptation(
         method=candidate.method,
         params=dict(candidate.params),
@@ -170,8 +176,10 @@ def _describe(
         trials=choice.trials,
         features=adapted.features if network is None else network.features,
         fitted=candidate.fitted,
-        source_probabilities=np.where(np.isfinite(as_is), as_is, raw),
-        mapped_probabilities=np.where(np.isfinite(mapped), mapped, raw),
+        source_rows=cv.rows[rows],
+        source_probabilities=as_is[rows],
+        mapped_probabilities=mapped[rows],
+        train_probabilities=learnt,
         target_before=before,
         target_after=after,
         network=None if network is None else network.network,
