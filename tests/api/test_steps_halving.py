@@ -50,7 +50,7 @@ class Told(FitSteps):
     def candidates(self):
         return tuple(KNOWN)
 
-    def _make_options(self, names):
+    def make_options(self, names):
         return [Option(name=n, expected=KNOWN[n][1], cost=flops(n)) for n in names]
 
     def _extract_features(self, name, rows, precision="f32"):

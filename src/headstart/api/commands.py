@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
 from headstart.api.run import Run
+from headstart.api.run_forecast import estimate_seconds, foresee_passes
 from headstart.api.run_opening import open_place, require_run_address
 from headstart.core import extras
 from headstart.core import job as jobs
@@ -360,12 +361,12 @@ def plan(
             from headstart.zero_shot.head_from_names import require_name_backbone
 
             require_name_backbone(pictures.class_names, chosen, ctx=ctx)
-        expected = estimate_extraction(steps.foresee_passes(chosen), pictures, ctx)
+        expected = estimate_extraction(foresee_passes(steps, chosen), pictures, ctx)
         return {
             "data": str(data),
             "pictures": count,
             "candidates": list(chosen),
-            "seconds": steps.estimate_seconds(chosen),
+            "seconds": estimate_seconds(steps, chosen),
             "unbounded": format_unbounded(job),
             "estimate": as_json(expected),
         }

@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.extras import require_extra
-from headstart.core.types import NO_ADAPTATION, FittedHead
+from headstart.core.types import NETWORK_METHODS, NO_ADAPTATION, FittedHead
 from headstart.core.types.domain import NetworkCandidate
 from headstart.domain_adaptation import adapt_head
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeldOutAnswers
@@ -26,7 +26,6 @@ from headstart.domain_adaptation.method_base import AdaptationMethod, FeatureMap
 
 KIND = "adaptation_methods"
 AUTO = "auto"
-NETWORK_METHODS = ("adabn", "adabn_lower", "mmd", "consistency", "dann")  # those that adapt the trunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

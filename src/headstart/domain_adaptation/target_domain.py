@@ -18,6 +18,7 @@ from headstart.core.job import TABLE_SETTINGS
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, TargetDomain
+from headstart.data.groups import can_judge
 from headstart.data.reading.read_dataset import compute_dataset_digest, read_unlabelled
 from headstart.data.reading.records import find_reader
 
@@ -42,6 +43,8 @@ def read_target(location: str, source: Dataset, *, ctx: Context) -> TargetDomain
     if not source.learning_task.has_classes:
         what = f"unlabelled pictures adapt models that tell classes, and the targets are {source.learning_task.answers}"
         raise UsageError(what, where=FLAG, hint=f"leave out {FLAG}")
+    if not can_judge(source):
+        raise UsageError("too few labelled pictures to judge a model adapt nothing", where=FLAG, hint="label more")
     pictures, labels_by_uri = read_unlabelled(location, ctx=replace(ctx, job=_keep_common_settings(ctx.job, location)))
     labels_by_uri = labels_by_uri or _find_folder_labels(pictures.uris)
     labels = _place_labels(pictures.uris, labels_by_uri, source.class_names)

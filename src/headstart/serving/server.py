@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import settings
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError, format_nearest
-from headstart.core.job import format_flag, parse_bytes, parse_duration_s
+from headstart.core.job import format_flag
+from headstart.core.quantities import parse_bytes, parse_duration_s
 from headstart.serving.hosting import Hosting, bring_model, require_hosting
 from headstart.serving.http.access_log import LOG_FORMATS, AccessLog
 

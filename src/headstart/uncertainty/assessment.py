@@ -15,7 +15,18 @@ from headstart.core import blas_threads, registry
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, Task, UncertaintyReport
+from headstart.core.types import (
+    NO_ADAPTATION,
+    AdaptedTarget,
+    Dataset,
+    Embeddings,
+    Evaluation,
+    FitResult,
+    Score,
+    Splits,
+    Task,
+    UncertaintyReport,
+)
 from headstart.data.strata import find_strata
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import predict_rows
@@ -46,18 +57,22 @@ def assess_uncertainty(
     *,
     ctx: Context,
     foreign: tuple[Dataset, tuple[Embeddings, ...]] | None = None,
+    target: AdaptedTarget | None = None,
 ) -> UncertaintyReport:
     """Set the thresholds and measure what they are worth.
 
     Args:
         embeddings: Features of all pictures of every backbone that the head reads.
         foreign: Pictures of other things, with their features.
+        target: Pictures of the domain that the model is for, where these are others than `data`: they are not strange,
+            and sets keep their promise on held-out pictures as that domain would show them.
     """
-    inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job)
+    inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job, target)
     cross_validated, coverage = inputs.make_cross_validated(), ctx.job.coverage
     promise, floors = _make_promise(cross_validated, coverage, data.learning_task)
     training_sample = inputs.draw_training_sample()
-    detector, known_distances = ood_threshold.fit_detector(training_sample, inputs.find_trained_distances())
+    familiar = inputs.add_target(training_sample)
+    detector, known_distances = ood_threshold.fit_detector(familiar, inputs.find_trained_distances())
     report = UncertaintyReport(
         coverage=coverage,
         promise=promise.guaranteed,
@@ -135,6 +150,7 @@ class _AssessmentInputs:
     adapted: FitResult
     evaluation: Evaluation
     job: Job
+    target: AdaptedTarget | None
 
     def get_labels(self, rows: np.ndarray) -> np.ndarray:
         labels: np.ndarray = np.asarray(self.data.targets)[rows]
@@ -168,7 +184,10 @@ class _AssessmentInputs:
 
     def make_cross_validated(self) -> HeldOutPredictions:
         """Training pictures, answered by models (where nested, by whole searches) that had not learnt from them."""
-        adapted = self.adapted
+        adapted, adaptation = self.adapted, self.target.adaptation if self.target else None
+        if adaptation is not None and adaptation.method != NO_ADAPTATION:
+            p = apply_temperature(np.asarray(adaptation.mapped_probabilities), adapted.temperature)
+            return self._make_held_out("cv", adaptation.source_rows, p)
         if adapted.nested_probabilities is not None:
             return self._make_held_out("cv", adapted.cv_rows, np.asarray(adapted.nested_probabilities))
         p = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature, self.data.learning_task)
@@ -203,6 +222,25 @@ class _AssessmentInputs:
             rows = np.sort(draw.choice(rows, ood_detection.MOST, replace=False))
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
         return TrainingSample(rows=rows, x=self.load_features(rows), y=find_strata(self.data).labels[rows], fold=fold)
+
+    def add_target(self, sample: TrainingSample) -> TrainingSample:
+        """The sample, and at most as many pictures of the new domain, each of the class that it is answered with.
+
+        Their `rows` are negative, so that they are no training pictures; half of `ood_detection.MOST` are of each.
+        """
+        if self.target is None:
+            return sample
+        draw, count = np.random.default_rng(self.job.seed), len(self.target.domain.labels)
+        most = min(len(sample.rows), ood_detection.MOST // 2)
+        sample = sample.select(np.sort(draw.choice(len(sample.rows), most, replace=False)))
+        rows = np.sort(draw.choice(count, min(count, most), replace=False))
+        p = predict_rows(self.adapted.fitted, self.target.embeddings, self.adapted.features, rows)
+        return TrainingSample(
+            rows=np.concatenate([sample.rows, -1 - rows]),
+            x=np.concatenate([sample.x, join_columns(self.target.embeddings, self.adapted.features, rows)]),
+            y=np.concatenate([sample.y, p.argmax(axis=1)]),
+            fold=np.concatenate([sample.fold, draw.permutation(len(rows)) % (int(sample.fold.max()) + 1)]),
+        )
 
     def predict_held_out(self, sample: TrainingSample, learnt: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """(B, C) tempered answers of the run's head, fitted anew on other pictures; see `PredictHeldOut`.

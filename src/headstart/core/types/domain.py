@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.types.dataset import Dataset
+from headstart.core.types.embedding import Embeddings
 from headstart.core.types.head import Feature, FittedHead
 from headstart.core.types.score import Score, Verdict
 from headstart.core.types.training import TunedNetwork
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 NO_ADAPTATION = "none"  # the method that leaves the model as it is
+NETWORK_METHODS = ("adabn", "adabn_lower", "mmd", "consistency", "dann")  # those that adapt the trunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,3 +112,12 @@ class DomainAdaptation:
     target_before: np.ndarray  # (T, C) float32 answers without adaptation
     target_after: np.ndarray  # (T, C) float32 answers of the chosen trial
     network: TunedNetwork | None = None  # where a trunk was adapted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AdaptedTarget:
+    """The new domain as the model that is handed over sees it."""
+
+    domain: TargetDomain
+    embeddings: tuple[Embeddings, ...]  # of all its pictures through the trunks of that model
+    adaptation: DomainAdaptation | None  # None where none was asked for
