@@ -32,7 +32,13 @@ def test_kubernetes_and_skypilot_read_their_manifests(tmp_path):
     options = {"run": "s3://shop/run", "gpu": "L4", "secret": "keys", "image": "example.com/a:1"}
     (tmp_path / "code").mkdir()
     request = make_request(
-        PLUGIN, make_job(data=str(tmp_path)), options=options, name="one", max_hours=2.0, spot=True, out=tmp_path / "out"
+        PLUGIN,
+        make_job(data=str(tmp_path)),
+        options=options,
+        name="one",
+        max_hours=2.0,
+        spot=True,
+        out=tmp_path / "out",
     )
     texts = json.dumps([make_kubernetes_job(request), make_sky_task(request)])
     env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}

@@ -366,7 +366,7 @@ def plan(
             "data": str(data),
             "pictures": count,
             "candidates": list(chosen),
-            "seconds": estimate_seconds(steps, chosen),
+            "seconds": estimate_seconds(steps, chosen, steps.domain.target),
             "unbounded": format_unbounded(job),
             "estimate": as_json(expected),
         }

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from headstart.core import types
 
 if TYPE_CHECKING:
-    from headstart.api.fit_steps import FitSteps
+    from headstart.api.fit_protocol import FitProtocol
 
 
 class DomainSteps:
     """Each property is a step, taken when first asked for, after those of `steps` that it needs."""
 
-    def __init__(self, steps: FitSteps) -> None:
+    def __init__(self, steps: FitProtocol) -> None:
         self._steps, self._ctx = steps, steps.ctx
 
     @cached_property

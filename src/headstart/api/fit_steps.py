@@ -113,7 +113,7 @@ class FitSteps:
 
         names = self.candidates  # steps of their own
         with self.ctx.time_step("plan") as entry:
-            entry["planned_s"] = estimate_seconds(self, names)
+            entry["planned_s"] = estimate_seconds(self, names, self.domain.target)
         line = f"about {format_duration(entry['planned_s'])} for the whole run{format_unbounded(self.ctx.job)}"
         self.ctx.console.print_line("plan", line)
         return entry["planned_s"]

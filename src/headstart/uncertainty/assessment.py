@@ -89,16 +89,7 @@ def assess_uncertainty(
         scores=(),
     )
     judged = inputs.find_held_back() or cross_validated
-    scores, hopeless = list[Score](), np.zeros(len(judged.y), bool)
-    if data.learning_task.has_classes:
-        outcomes = _judge_sets(judged, promise, floors, coverage)
-        scores, hopeless = inputs.score_calibration(), outcomes.hopeless
-        scores += coverage_judging.score_sets(judged, outcomes, data.class_names)
-    elif data.learning_task.has_labels:
-        of_labels = label_sets.judge_label_sets(judged, promise, coverage)
-        scores = inputs.score_calibration() + label_sets.score_label_sets(judged, of_labels, data.class_names)
-    else:
-        scores = prediction_intervals.score_intervals(judged, promise, coverage)
+    scores, hopeless = score_promise(inputs, judged, promise, floors)
     if detector and adapted.strategy == "probe" and data.learning_task.has_classes:
         rule = hidden_classes.SetRule(score=promise.score, coverage=coverage)
         predict = inputs.predict_held_out
@@ -291,6 +282,22 @@ class _AssessmentInputs:
             for name in CALIBRATION
         ]
         return [dataclasses.replace(score, n=len(rows)) for score in scores]
+
+
+def score_promise(
+    inputs: _AssessmentInputs, judged: HeldOutPredictions, promise: CoveragePromise, floors: np.ndarray
+) -> tuple[list[Score], np.ndarray]:
+    """Calibration and what sets or intervals cover, and (M,) bool of pictures whose set is empty."""
+    names, coverage = inputs.data.class_names, inputs.job.coverage
+    no_empty = np.zeros(len(judged.y), bool)
+    if inputs.data.learning_task.has_classes:
+        outcomes = _judge_sets(judged, promise, floors, coverage)
+        scores = inputs.score_calibration() + coverage_judging.score_sets(judged, outcomes, names)
+        return scores, outcomes.hopeless
+    if inputs.data.learning_task.has_labels:
+        of_labels = label_sets.judge_label_sets(judged, promise, coverage)
+        return inputs.score_calibration() + label_sets.score_label_sets(judged, of_labels, names), no_empty
+    return prediction_intervals.score_intervals(judged, promise, coverage), no_empty
 
 
 def score_unknown(
