@@ -1,37 +1,48 @@
-"""What adaptation to another domain gains, on fifteen pairs of real domains whose truth is known.
+"""What adaptation to another domain gains, on pairs of real domains whose truth is known.
 
-    python -m benchmarks.domains [--seeds 0,1,2] [--pairs NAME,NAME] [--part methods|accuracy|few]
+    python -m benchmarks.domains [--pairs tuning|confirming|all|NAME,NAME] [--seeds 0,1,2] [--most 400]
+    python -m benchmarks.domains --networks [--pairs NAME,NAME] [--most 300]
 
 Features are of EfficientNet-Lite0 at the depth of two that cross-validation on the source prefers, the head is
-logistic. A seed draws up to 400 source pictures, as many a class, and up to 400 target pictures; their labels judge.
-Gains are accuracy less that of doing nothing on the same target pictures, with t intervals over pictures that go
-through all seeds. The oracle is a head that is cross-validated on the target's labels. Pairs that tune chose the rule,
-its guards and which methods compete; the others confirm.
+logistic. A seed draws up to `--most` source pictures, as many a class, and up to `--most` target pictures; their labels
+judge. Gains are accuracy less that of doing nothing on the same target pictures; their t intervals go over pictures and
+seeds, a picture of several seeds being one cluster. The oracle is a head that is cross-validated on the target's
+labels. Pairs that tune were looked at while the rule and its guards were made; the others confirm.
+
+`--networks`: a fit with `--unlabeled` and `--strategy finetune`, once a pair; labels of the target judge every trunk
+that was adapted.
 """
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.common import LITE0, context
-from benchmarks.domain_pairs import Pair, draw_rows, write_pair
+from benchmarks.domain_pairs import Pair, PairFiles, draw_rows, list_pairs, write_pair
 from headstart.core import registry
+from headstart.core.types import Score
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting
-from headstart.domain_adaptation.choice.rules import RULES
+from headstart.domain_adaptation.choice.guarded_choice import choose_adaptation, make_judged_answers
+from headstart.domain_adaptation.choice.rules import RULES, JudgedAnswers, Rule
 from headstart.domain_adaptation.evaluate_candidates import KIND, Candidate, evaluate_candidates
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.label_shift import Answers, estimate_label_shift
+from headstart.domain_adaptation.shift.unlabelled_accuracy import estimate_accuracy
 from headstart.features.extraction import extract_features
 from headstart.heads import cross_validation, prediction
-from headstart.statistics.intervals import mean_interval
+from headstart.statistics.intervals import Interval, mean_interval
+from headstart.uncertainty.temperature import apply_temperature, fit_temperature
 
-DEPTHS, FOLDS, HEAD = ("stage5", "last"), 4, "logistic"
-NOTHING = "none"
+DEPTHS, FOLDS, HEAD, MOST = ("stage5", "last"), 4, "logistic", 400
+NOTHING, ORACLE, GUARDED = "none", "oracle", "guarded choice"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,22 +62,31 @@ class Trial:
         return candidate.target.argmax(axis=1) == self.y
 
 
-@dataclass(kw_only=True, eq=False)
-class Gains:
-    """Differences from doing nothing, picture by picture, over seeds."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What came of one pair and seed.
 
-    of: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    pictures: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    Attributes:
+        right: (T,) bool by candidate, by `rule: NAME` for what the highest score of a rule takes, unguarded, by
+            `guarded: NAME` for the guarded choice with that rule, and by the names above.
+        taken: Candidate that the guarded choice took.
+        failures: Reasons by candidate.
+        bands: Estimates of the accuracy without labels.
+    """
 
-    def add(self, name: str, difference: np.ndarray, pictures: np.ndarray) -> None:
-        self.of.setdefault(name, []).append(difference.astype(np.float64))
-        self.pictures.setdefault(name, []).append(pictures)
+    pair: Pair
+    pictures: np.ndarray
+    right: dict[str, np.ndarray]
+    taken: str
+    failures: dict[str, str]
+    bands: tuple[Score, ...]
+    cpu_s: dict[str, float]
 
-    def interval(self, name: str):
-        return mean_interval(np.concatenate(self.of[name]), np.concatenate(self.pictures[name]))
+
+# ---------------------------------------------------------------- one pair and seed
 
 
-def read_pair(pair: Pair, scratch: Path) -> tuple:
+def read_pair(pair: Pair, scratch: Path) -> tuple[PairFiles, np.ndarray, dict[str, np.ndarray]]:
     """Files, (N,) labels and the vectors of both depths."""
     files = write_pair(pair)
     ctx = context(scratch, data=str(files.table), target="label")
@@ -84,9 +104,11 @@ def make_folds(y: np.ndarray, seed: int) -> np.ndarray:
     return folds
 
 
-def pose_problem(files, labels: np.ndarray, vectors: dict[str, np.ndarray], seed: int) -> tuple:
-    """The problem of a seed, the target's rows, and the depth."""
-    source, target = draw_rows(files, labels, seed)
+def pose_problem(
+    files: PairFiles, labels: np.ndarray, vectors: dict[str, np.ndarray], seed: int, most: int = MOST
+) -> tuple[AdaptationProblem, np.ndarray, np.ndarray, str]:
+    """The problem of a seed, the target's rows, their labels, and the depth."""
+    source, target = draw_rows(files, labels, seed, (most, most))
     classes = np.unique(labels)
     y = np.searchsorted(classes, labels)
     folds, head = make_folds(y[source], seed), registry.load_plugin("heads", HEAD)
@@ -99,11 +121,21 @@ def pose_problem(files, labels: np.ndarray, vectors: dict[str, np.ndarray], seed
     shared = {"n_classes": len(classes), "class_weight": None, "seed": seed}
     fitted = next(iter(head.path(x[source], y[source], params=[best.params], **shared)))
     p = prediction.predict_probabilities(fitted.kind, fitted.arrays, x[target])
-    known = Answers(p=best.held_out[0], y=y[source], clusters=np.arange(len(source)))
-    asked = Answers(p=p, y=np.empty(0, np.int64), clusters=np.arange(len(target)))
-    names = tuple(map(str, classes))
-    shares = estimate_label_shift(known, asked, names, seed).shares
-    dim = x.shape[1]
+    shares = estimate_label_shift(
+        Answers(p=best.held_out[0], y=y[source], clusters=np.arange(len(source))),
+        Answers(p=p, y=np.empty(0, np.int64), clusters=np.arange(len(target))),
+        tuple(map(str, classes)),
+        seed,
+    ).shares
+    setting = HeadSetting(
+        head=HEAD,
+        params=best.params,
+        n_train=len(source),
+        dim=x.shape[1],
+        n_classes=len(classes),
+        balanced=False,
+        seed=seed,
+    )
     problem = AdaptationProblem(
         source=LabelledFeatures(x=x[source], y=y[source], weights=None, n_classes=len(classes)),
         folds=folds,
@@ -112,15 +144,7 @@ def pose_problem(files, labels: np.ndarray, vectors: dict[str, np.ndarray], seed
         target_y=np.full(len(target), -1),
         learns=False,
         expected_shares=shares,
-        setting=HeadSetting(
-            head=HEAD,
-            params=best.params,
-            n_train=len(source),
-            dim=dim,
-            n_classes=len(classes),
-            balanced=False,
-            seed=seed,
-        ),
+        setting=setting,
         fitted=fitted,
         held_out=best.held_out[0],
         seed=seed,
@@ -128,9 +152,11 @@ def pose_problem(files, labels: np.ndarray, vectors: dict[str, np.ndarray], seed
     return problem, target, y[target], depth
 
 
-def try_methods(files, labels: np.ndarray, vectors: dict[str, np.ndarray], seed: int) -> Trial:
+def try_methods(
+    files: PairFiles, labels: np.ndarray, vectors: dict[str, np.ndarray], seed: int, most: int = MOST
+) -> Trial:
     """Every method on one draw."""
-    problem, rows, y, depth = pose_problem(files, labels, vectors, seed)
+    problem, rows, y, depth = pose_problem(files, labels, vectors, seed, most)
     candidates, cpu_s = [], {}
     for name in registry.list_plugins(KIND):
         started = time.process_time()
@@ -153,3 +179,165 @@ def try_methods(files, labels: np.ndarray, vectors: dict[str, np.ndarray], seed:
 def name_candidate(candidate: Candidate) -> str:
     settings = " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in candidate.params.values())
     return f"{candidate.method} {settings}".strip()
+
+
+def judge_trial(pair: Pair, trial: Trial) -> Outcome:
+    """By the truth: every candidate, what each rule takes with and without guards, and the bands."""
+    problem, candidates = trial.problem, trial.candidates
+    plain = trial.is_right(candidates[0])
+    right = {
+        name_candidate(each): plain if each.failure else trial.is_right(each)  # what fails leaves all as it is
+        for each in candidates
+    }
+    judged = make_judged_answers(candidates, problem)
+    for name, rule in RULES.items():
+        score = {number: rate_answers(rule, answers) for number, answers in judged.items()}
+        right[f"rule: {name}"] = trial.is_right(candidates[max(score, key=lambda n: (score[n], -n))])
+        right[f"guarded: {name}"] = trial.is_right(choose_adaptation(candidates, problem, name).candidate)
+    taken = choose_adaptation(candidates, problem).candidate
+    right |= {GUARDED: trial.is_right(taken), ORACLE: trial.oracle}
+    return Outcome(
+        pair=pair,
+        pictures=trial.pictures,
+        right=right,
+        taken=taken.method,
+        failures={name_candidate(each): each.failure for each in candidates if each.failure},
+        bands=estimate_bands(trial),
+        cpu_s=trial.cpu_s,
+    )
+
+
+def rate_answers(rule: Rule, answers: JudgedAnswers) -> float:
+    """A rule's score, without its interval."""
+    means = rule.measure(answers)
+    means = means[np.isfinite(means).all(axis=1)].mean(axis=0, keepdims=True)
+    return float(rule.combine(means, answers.shares)[0])
+
+
+def estimate_bands(trial: Trial) -> tuple[Score, ...]:
+    """The accuracy of doing nothing, estimated without labels."""
+    problem = trial.problem
+    factor = fit_temperature(problem.held_out, problem.source.y)
+    p_source, p_target = (
+        apply_temperature(p, factor).astype(np.float64) for p in (problem.held_out, trial.candidates[0].target)
+    )
+    source = Answers(p=p_source, y=problem.source.y, clusters=problem.clusters)
+    target = Answers(p=p_target, y=np.empty(0, np.int64), clusters=np.arange(len(p_target)))
+    return estimate_accuracy(source, target, problem.source.x, problem.target, problem.fitted, problem.seed)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def measure_gain(outcomes: Iterable[Outcome], name: str) -> Interval:
+    """How much more often right than doing nothing; outcomes are of one pair."""
+    outcomes = list(outcomes)
+    gains = np.concatenate([each.right[name].astype(float) - each.right[NOTHING] for each in outcomes])
+    return mean_interval(gains, np.concatenate([each.pictures for each in outcomes]))
+
+
+def average_pairs(intervals: list[Interval]) -> Interval:
+    """The mean over pairs; these are the pairs that they are, so that pictures alone make the interval."""
+    value = float(np.mean([each.value for each in intervals]))
+    half = float(np.sqrt(np.sum([((each.high - each.low) / 2) ** 2 for each in intervals])) / len(intervals))
+    return Interval(value, value - half, value + half)
+
+
+def format_gain(gain: Interval) -> str:
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+
+
+def print_outcomes(outcomes: list[Outcome]) -> None:
+    """All tables."""
+    by_pair: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        by_pair.setdefault(each.pair.name, []).append(each)
+    print_pairs(by_pair)
+    for part, tunes in (("pairs that tune", True), ("pairs that confirm", False)):
+        chosen = {name: each for name, each in by_pair.items() if each[0].pair.tunes == tunes}
+        if chosen:
+            print_summary(part, chosen)
+    print_bands(outcomes)
+
+
+def print_pairs(by_pair: dict[str, list[Outcome]]) -> None:
+    print("| pair | none | guarded choice | taken | best in hindsight | oracle |\n|---|---|---|---|---|---|")
+    for name, outcomes in by_pair.items():
+        methods = [key for key in outcomes[0].right if ":" not in key and key not in (NOTHING, GUARDED, ORACLE)]
+        best = max(methods, key=lambda key: measure_gain(outcomes, key).value)
+        none, oracle = (np.mean([each.right[key].mean() for each in outcomes]) for key in (NOTHING, ORACLE))
+        taken = ", ".join(dict.fromkeys(f"{each.taken}" for each in outcomes))
+        hindsight = f"{best} {measure_gain(outcomes, best).value:+.3f}"
+        print(
+            f"| {name} | {none:.3f} | {format_gain(measure_gain(outcomes, GUARDED))} | {taken} | {hindsight} "
+            f"| {oracle:.3f} |",
+            flush=True,
+        )
+
+
+def print_summary(part: str, by_pair: dict[str, list[Outcome]]) -> None:
+    """Mean gain, and in how many pairs a way helps or hurts beyond doubt."""
+    some = next(iter(by_pair.values()))
+    print(f"\n{part}: {len(by_pair)}\n| way | gain | helps | hurts | worst pair | failed | CPU s |")
+    print("|---|---|---|---|---|---|---|")
+    for way in (key for key in some[0].right if key != NOTHING):
+        gains = {name: measure_gain(outcomes, way) for name, outcomes in by_pair.items()}
+        helps, hurts = sum(g.low > 0 for g in gains.values()), sum(g.high < 0 for g in gains.values())
+        worst = min(gains, key=lambda name: gains[name].value)
+        every = [each for outcomes in by_pair.values() for each in outcomes]
+        failed = sum(way in each.failures for each in every)
+        cpu_s = [each.cpu_s[way.split()[0]] for each in every if way.split()[0] in each.cpu_s]
+        print(
+            f"| {way} | {format_gain(average_pairs(list(gains.values())))} | {helps} | {hurts} "
+            f"| {worst} {gains[worst].value:+.3f} | {failed} of {len(every)} "
+            f"| {f'{np.mean(cpu_s):.1f}' if cpu_s else ''} |",
+            flush=True,
+        )
+
+
+def print_bands(outcomes: list[Outcome]) -> None:
+    print("\n| accuracy without labels | holds the truth | mean width | mean error |\n|---|---|---|---|")
+    ways: dict[str, Callable[[Outcome], Score]] = {
+        "ATC": lambda each: next(band for band in each.bands if band.subject == "ATC"),
+        "DoC": lambda each: next(band for band in each.bands if band.subject == "DoC"),
+        "that with the smaller back-tested error": lambda each: each.bands[0],
+    }
+    for way, take in ways.items():
+        truth = np.array([each.right[NOTHING].mean() for each in outcomes])
+        value, low, high = (np.array([getattr(take(o), end) for o in outcomes]) for end in ("value", "low", "high"))
+        holds, width, error = (low <= truth) & (truth <= high), (high - low).mean(), np.abs(value - truth).mean()
+        print(f"| {way} | {holds.sum()} of {len(truth)} | {width:.2f} | {error:.3f} |", flush=True)
+
+
+# ---------------------------------------------------------------- command
+
+
+def choose_pairs(named: str) -> list[Pair]:
+    kinds = {"tuning": (True,), "confirming": (False,), "all": (True, False)}
+    if named in kinds:
+        return [pair for pair in list_pairs() if pair.tunes in kinds[named]]
+    return [next(pair for pair in list_pairs() if pair.name == name) for name in named.split(",")]
+
+
+def compare_methods(pairs: list[Pair], seeds: list[int], most: int) -> None:
+    outcomes = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, pair in enumerate(pairs):
+            files, labels, vectors = read_pair(pair, Path(scratch) / str(number))
+            for seed in seeds:
+                outcomes.append(judge_trial(pair, try_methods(files, labels, vectors, seed, most)))
+    print_outcomes(outcomes)
+    print(f"\n{time.process_time():.0f} CPU s in all, features included")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", default="all")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--most", type=int, default=MOST)
+    asked = parser.parse_args()
+    compare_methods(choose_pairs(asked.pairs), [int(seed) for seed in asked.seeds.split(",")], asked.most)
+
+
+if __name__ == "__main__":
+    main()

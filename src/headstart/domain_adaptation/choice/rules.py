@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -137,14 +138,19 @@ def compare_by_rule(
         means = (counts @ sums) / np.maximum(counts @ sizes, 1e-12)[:, None]
         return rule.combine(means[:, :width], answers.shares), rule.combine(means[:, width:], other.shares)
 
-    rng, parts = np.random.default_rng([seed, 78_000]), list[tuple[np.ndarray, np.ndarray]]()
-    step = max(1, _COUNTS_AT_ONCE // len(sizes))
+    step, parts = max(1, _COUNTS_AT_ONCE // len(sizes)), list[tuple[np.ndarray, np.ndarray]]()
     for start in range(0, _DRAWS, step):
-        drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=min(step, _DRAWS - start))
-        parts.append(score(drawn.astype(np.float64)))
+        parts.append(score(_draw_counts(len(sizes), min(step, _DRAWS - start), seed, start).astype(np.float64)))
     of_answers, of_other = (np.concatenate(each) for each in zip(*parts, strict=True))
     at, beside = (float(value[0]) for value in score(np.ones((1, len(sizes)))))
     return _make_interval(at, of_answers), _make_interval(at - beside, of_answers - of_other)
+
+
+@lru_cache(maxsize=16)  # candidates are compared one after the other by the same draws: 8 MB each
+def _draw_counts(size: int, draws: int, seed: int, start: int) -> np.ndarray:
+    """(R, N) uint16, how often each picture or cluster is in a resampling."""
+    rng = np.random.default_rng([seed, 78_000, start])
+    return rng.multinomial(size, np.full(size, 1 / size), size=draws).astype(np.uint16)
 
 
 def _make_interval(value: float, drawn: np.ndarray) -> Interval:
