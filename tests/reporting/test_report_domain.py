@@ -66,6 +66,7 @@ def make_adaptation(fit, names):
     trials = [
         ("coral", score("importance_weighted", 0.08, half=0.03), 0.7, "chosen", "", 0.88),
         ("none", None, 0.5, "beaten", "", 0.9),
+        ("standardise", score("importance_weighted", 0.01, half=0.05), 0.5, "tied", "", 0.9),
         ("self_training", score("importance_weighted", -0.2, half=0.05), 0.3, "beaten", "", 0.9),
         ("transfer_components", None, 0.5, "failed", "too few pictures", 0.9),
     ]
@@ -120,23 +121,53 @@ def section(page):
     return re.sub(r"\s+", " ", re.sub(r"<svg.*?</svg>|<[^>]+>", " ", text, flags=re.S))
 
 
+def words(text):
+    """A page's words without its marks."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
 def test_it_tells_the_shift_what_was_adapted_and_whom_it_hurts(shifted):
     page = format_page(shifted)
     text = section(page)
     assert 'href="#domain"' in page
-    assert "60 new pictures without labels beside 150 labelled ones; 1 picture that both sets held was left out" in text
+    assert (
+        "The new domain The new pictures differ from the labelled ones; accuracy on them is 0.500 [0.300, 0.700] "
+        "(12 with a label), 0.900 on the labelled; with correlations matched (CORAL) it is 0.700 [0.500, 0.900]."
+    ) in text
+    assert "60 new pictures beside 150 labelled ones; 1 picture that both sets held was left out" in text
     assert "Do they look different? yes" in text
     assert "off by 0.050 on average, 0.240 at most" in text
-    assert "log-odds −1.576" in text
+    assert "log-odds −1.6" in text
     assert "9 answers of 60 to new pictures changed" in text
-    assert "Negative adaptation: by the rule 1 of 2 ways would make the model worse" in text
+    assert "Negative adaptation: by the rule 1 of 3 ways would make the model worse" in text
     assert "accuracy goes from 0.900 to 0.880, on labelled new ones from 0.500 to 0.700" in text
-    assert "turned wrong" in text
-    assert "Too few pictures." in text
-    result = re.sub(r"<[^>]+>|\s+", " ", re.search(r'<section id="result".*?<h3>', page, re.S)[0])
-    assert "Scores are of the labelled domain; on the 60 new pictures accuracy is about 0.500" in re.sub(
-        " +", " ", result
+    assert re.search(r"correlations matched, then self-training worse", text)
+    assert re.search(r"mean and deviation matched tied", text)
+    assert re.search(r"failed Too few pictures\.", text)
+    result = words(re.search(r'<section id="result".*?<h3>', page, re.S)[0])
+    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain as it is" in result
+
+
+def test_it_shows_the_pictures_whose_answer_changed(shifted):
+    page = format_page(shifted)
+    names, target, adaptation = shifted.dataset.class_names, shifted.target, shifted.adaptation
+    before, after = adaptation.target_before.argmax(axis=1), adaptation.target_after.argmax(axis=1)
+    hurt = np.flatnonzero((before == target.labels) & (after != target.labels))
+    assert len(hurt)
+    shown = words(re.search(r"<h4>Where it hurts.*?(<h4>|</section>)", page, re.S)[0])
+    for row in hurt:
+        assert (
+            f"is {names[before[row]]} now {names[after[row]]} {target.pictures.uris[row].rpartition('/')[2]}" in shown
+        )
+
+
+def test_nothing_adapted_is_a_verdict_too(shifted):
+    plain = dataclasses.replace(
+        shifted.adaptation, method="none", params={}, target_after=shifted.adaptation.target_before
     )
+    text = section(format_page(dataclasses.replace(shifted, adaptation=plain)))
+    assert "nothing is adapted, since no way is better beyond doubt" in text
+    assert "What changed" not in text
 
 
 def test_the_shift_stands_alone_where_nothing_was_adapted(shifted):
@@ -161,10 +192,12 @@ def test_card_and_summary_say_that_scores_are_of_the_labelled_domain(tmp_path, c
     save_value(make_adaptation(Run(path).adapted, data.class_names), path / FOLDERS[DomainAdaptation])
     run = Run(path)
     assert run.summary()["domain"]["method"] == "coral"
-    assert "new domain: scores are of the labelled domain" in run.format_text()
+    assert "new domain: the model is adapted to 60 new pictures" in run.format_text()
     card = write_card(ctx=ctx).read_text()
     assert "## The new domain" in card
-    assert "Scores are of the labelled domain; on the 60 new pictures" in card
+    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain as it is" in card
+    assert r"0.550 \[0.250, 0.850\] by average thresholded confidence" in card
+    assert [trial["status"] for trial in run.summary()["domain"]["trials"]][:2] == ["chosen", "beaten"]
 
 
 def test_the_section_fits_a_wide_and_a_narrow_window(shifted, tmp_path):

@@ -133,8 +133,11 @@ class Run(RunReader):
         return {
             "pictures": shift.n_target,
             "verdicts": as_json((shift.verdict, shift.label_verdict)),
+            "levels": as_json(shift.levels),
             "accuracy": as_json(shift.accuracy),
+            "source_accuracy": as_json(shift.source_accuracy),
             "method": None if adaptation is None else adaptation.method,
+            "trials": [] if adaptation is None else as_json(adaptation.trials),
         }
 
     @property
@@ -172,7 +175,7 @@ class Run(RunReader):
             return []
         from headstart.reporting.sections.domain import format_domain_note
 
-        lines = [f"new domain: {format_domain_note(shift)}"]
+        lines = [f"new domain: {format_domain_note(shift, adaptation)}"]
         return lines + ([f"adaptation: {adaptation.why}"] if adaptation is not None else [])
 
     def format_text(self) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from headstart.core.types import CalibrationBin
 
+_NAME = 18  # signs of a class's name that are drawn
 Level = tuple[str, float]  # a score without a cost or place, drawn as a line across: its name and value
 
 
@@ -81,6 +82,36 @@ def draw_score_by_place(
         axes.set_xticks(range(len(places)), places)
         axes.set(xlim=(-0.5, len(places) - 0.5), xlabel=x_label, ylabel=y_label)
         axes.margins(y=0.1)
+
+    return draw_svg(draw, name, title)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassShare:
+    """A class's share of the pictures of two domains."""
+
+    name: str
+    source: float  # of the labelled one
+    target: float  # of the new one, estimated, between the ends of its interval
+    low: float
+    high: float
+
+
+def draw_shares(shares: Sequence[ClassShare], *, name: str, title: str) -> str:
+    """One line a class, from the top down: its share of the labelled domain, hollow, and of the new one, filled."""
+
+    def draw(axes: Axes) -> None:
+        words = [share.name if len(share.name) <= _NAME else f"{share.name[: _NAME - 1]}…" for share in shares]
+        left = max(BOX[0], (6.2 * max(map(len, words)) + 12) / WIDTH)
+        axes.set_position((left, BOX[1], BOX[0] + BOX[2] - left, BOX[3]))
+        for place, share in enumerate(shares):
+            axes.plot([share.source, share.target], [place] * 2, color=ROLES["grid"], lw=3, solid_capstyle="butt")
+            axes.plot([share.low, share.high], [place] * 2, color=ROLES["accent"], lw=1.4, solid_capstyle="butt")
+            axes.plot([share.source], [place], ls="", mew=1.4, **_LOOK["beaten"] | {"ms": 8})
+            axes.plot([share.target], [place], ls="", mew=1.4, **_LOOK["chosen"] | {"ms": 6.5})
+        axes.set_yticks(range(len(shares)), words)
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel="share of the pictures", ylim=(len(shares) - 0.5, -0.5), xlim=(-0.02, None))
 
     return draw_svg(draw, name, title)
 

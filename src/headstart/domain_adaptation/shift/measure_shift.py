@@ -194,13 +194,18 @@ def _judge_shift(
     return Verdict(code="shift", answer="yes", sentence=sentence)
 
 
+def _format_percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
 def _judge_labels(labels: LabelShift, at_equal_shares: SideTest | None, n_target: int) -> Verdict:
     change = labels.shares - labels.source
     most = int(np.abs(change).argmax())
     score = labels.scores[most]
+    value, low, high, source = map(_format_percent, (score.value, score.low, score.high, labels.source[most]))
     moved = (
-        f"class `{score.subject}` has {score.value:.1%} [{score.low:.1%}, {score.high:.1%}] instead of "
-        f"{labels.source[most]:.1%} by {labels.method} (p = {labels.p:.3f})"
+        f"class `{score.subject}` has {value} [{low}, {high}] instead of {source} by {labels.method} "
+        f"(p = {labels.p:.3f})"
     )
     if labels.p >= ALPHA:
         answer = "unclear" if n_target < FEW else "no"

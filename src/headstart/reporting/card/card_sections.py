@@ -19,7 +19,7 @@ from headstart.reporting.card import markdown as md
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
 from headstart.reporting.formatting import format_plural
-from headstart.reporting.sections.domain import format_domain_note, format_harm
+from headstart.reporting.sections.domain import format_domain_note, format_estimates, format_harm
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
 _SCORES = (
@@ -99,12 +99,12 @@ def _format_opening(card: CardInput) -> str:
     scores, names = _headline_scores(card), list_main_scores(card.dataset.learning_task)
     summary = ", ".join(f"{format_score_name(name)} {md.format_interval(scores[name])}" for name in names)
     verdict = next((v for v in card.evaluation.verdicts if v.code == "headline"), None)
-    note = "" if card.shift is None else f"\n{_capitalise(md.format_sentence(format_domain_note(card.shift)))}.\n"
+    note = "" if card.shift is None else format_domain_note(card.shift, card.adaptation)
     return (
         f"{opening} {_capitalise(summary)} on {_format_split(card)} (n = {scores[names[0]].n:,}); brackets are 95 % "
         "intervals everywhere.\n"
         + (f"\n{_capitalise(md.format_sentence(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
-        + note
+        + (f"\n{_capitalise(md.format_sentence(note))}.\n" if note else "")
     )
 
 
@@ -239,7 +239,7 @@ def _format_domain(card: CardInput) -> list[str]:
     shift, adaptation = card.shift, card.adaptation
     if shift is None:
         return []
-    sentences = [shift.verdict.sentence, shift.label_verdict.sentence]
+    sentences = [shift.verdict.sentence, shift.label_verdict.sentence, format_estimates(shift)]
     if adaptation is not None:
         sentences += [adaptation.why, format_harm(adaptation)]
     lines = [f"{_capitalise(md.format_sentence(sentence.rstrip('.')))}." for sentence in sentences]

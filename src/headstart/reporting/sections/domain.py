@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,54 +22,123 @@ from headstart.core.types import (
 )
 from headstart.domain_adaptation.shift.measure_shift import ALPHA, LABELLED
 from headstart.reporting import formatting
-from headstart.reporting.charts import ChartPoint, draw_score_by_place
+from headstart.reporting.charts import ChartPoint, ClassShare, draw_score_by_place, draw_shares
 from headstart.reporting.page_images import Thumbnails
 from headstart.reporting.report_data import ReportInput
 
 CLASSES = 25  # whose shares are shown, those that changed most
+DRAWN_CLASSES = 8  # of these in the chart
 PAIRS = 6  # of classes between which answers moved
+PICTURES = 12  # whose answer changed, of each kind
 ESTIMATES = {
     "ATC": "average thresholded confidence (Garg 2022)",
     "DoC": "difference of confidences (Guillory 2021)",
     LABELLED: "measured on new pictures with a label",
 }
+TRUNK_TITLES = {
+    "adabn": "BatchNorm statistics taken anew (AdaBN)",
+    "adabn_lower": "BatchNorm statistics of lower layers taken anew (AdaBN)",
+    "dann": "domain-adversarial training (DANN)",
+    "mmd": "training with matched means (MMD)",
+    "consistency": "training for consistent answers",
+}
+LOOKS = {
+    "yes": "the new pictures differ from the labelled ones",
+    "no": "the new pictures look like the labelled ones",
+    "unclear": "the new pictures are too few to say whether they differ from the labelled ones",
+}
 
 
 def make_domain_view(report: ReportInput) -> dict[str, Any] | None:
     """What the template `domain.html` shows; None for a run without pictures of another domain."""
-    shift = report.shift
+    shift, adaptation = report.shift, report.adaptation
     if shift is None:
         return None
+    farthest, hurt, moved = _make_pictures(shift, report)
     return {
         "shift": shift,
-        "chart": _draw_levels(shift),
-        "levels": shift.levels,
+        "lead": format_domain_lead(shift, adaptation),
+        "levels_chart": _draw_levels(shift),
+        "shares_chart": _draw_shares(shift),
         "is_shifted": shift.verdict.answer == "yes",
-        "shares": _list_shares(shift),
+        "shares": _list_shares(shift)[:CLASSES],
         "more_classes": max(0, len(shift.target_shares) - CLASSES),
-        "accuracy": [
-            ("the labelled domain, cross-validated", shift.source_accuracy),
-            *((f"the new domain: {ESTIMATES.get(s.subject, s.subject)}", s) for s in shift.accuracy),
-        ],
+        "accuracy": _list_accuracy(shift, adaptation),
         "caution": _format_caution(shift),
-        "farthest": _list_farthest(shift, report),
+        "farthest": farthest,
+        "hurt_pictures": hurt,
+        "moved_pictures": moved,
         "copies": len(report.target.copies) if report.target else 0,
-        "adaptation": None if report.adaptation is None else _adaptation_view(report.adaptation, report),
+        "adaptation": None if adaptation is None else _adaptation_view(adaptation, report),
     }
 
 
-def format_domain_note(shift: DomainShift) -> str:
+def format_domain_lead(shift: DomainShift, adaptation: DomainAdaptation | None) -> str:
+    """The verdict in one sentence: whether the domains differ, what that costs, what was done about it."""
+    estimate, adapted = _find_best_estimate(shift), _find_adapted_accuracy(adaptation)
+    looks = LOOKS[shift.verdict.answer]
+    if shift.label_verdict.answer == "yes":
+        looks += ", and classes have other shares among them"
+    text = (
+        f"{looks}; accuracy on them is {_format_estimate(estimate)}, {shift.source_accuracy.value:.3f} on the labelled"
+    )
+    if adaptation is None:
+        return text
+    if adaptation.method == NO_ADAPTATION:
+        return f"{text}; nothing is adapted, since no way is better beyond doubt"
+    title = find_title(adaptation.method)
+    if adapted is None:
+        return f"{text}; the model is adapted to them: {title}"
+    return f"{text}; with {title} it is {_format_interval(adapted)}"
+
+
+def format_domain_note(shift: DomainShift, adaptation: DomainAdaptation | None) -> str:
     """One sentence for wherever a score of the labelled domain stands alone."""
-    measured = next((s for s in shift.accuracy if s.subject == LABELLED), None)
-    best = measured or shift.accuracy[0]
-    number = f"{best.value:.3f} [{best.low:.3f}, {best.high:.3f}]"
-    how = (
-        f"measured on {best.n:,} of them with a label" if measured else f"an estimate without labels, by {best.subject}"
+    estimate, after = _format_estimate(_find_best_estimate(shift)), _find_adapted_accuracy(adaptation)
+    count = f"{shift.n_target:,} new pictures"
+    if adaptation is None or adaptation.method == NO_ADAPTATION:
+        return f"scores are of the labelled domain; on the {count} accuracy is {estimate}"
+    now = (
+        "not known, for none has a label" if after is None else f"{_format_interval(after)} ({after.n:,} with a label)"
     )
     return (
-        f"scores are of the labelled domain; on the {shift.n_target:,} new pictures accuracy is about {number} before "
-        f"any adaptation ({how})"
+        f"the model is adapted to {count}, and scores are of the labelled domain as it is; on the new one accuracy is "
+        f"{now}, and was {estimate}"
     )
+
+
+def format_estimates(shift: DomainShift) -> str:
+    """All estimates of the accuracy in the new domain, before anything is adapted."""
+    scores = [f"{_format_interval(s)} by {ESTIMATES.get(s.subject, s.subject)}" for s in shift.accuracy]
+    return f"accuracy there before any adaptation: {', '.join(scores).replace('by measured', 'measured')}"
+
+
+def _find_best_estimate(shift: DomainShift) -> Score:
+    """What labels say, where there are any."""
+    return next((s for s in shift.accuracy if s.subject == LABELLED), shift.accuracy[0])
+
+
+def _find_adapted_accuracy(adaptation: DomainAdaptation | None) -> Score | None:
+    """On labelled pictures of the new domain, where something was adapted."""
+    if adaptation is None or adaptation.method == NO_ADAPTATION:
+        return None
+    return next((_find_accuracy(t) for t in adaptation.trials if t.status == "chosen"), None)
+
+
+def _format_interval(score: Score) -> str:
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+
+def _format_estimate(score: Score) -> str:
+    how = f"{score.n:,} with a label" if score.subject == LABELLED else f"estimated without labels, by {score.subject}"
+    return f"{_format_interval(score)} ({how})"
+
+
+def _list_accuracy(shift: DomainShift, adaptation: DomainAdaptation | None) -> list[tuple[str, Score]]:
+    rows = [("the labelled domain, cross-validated", shift.source_accuracy)]
+    rows += [(f"the new domain, {ESTIMATES.get(s.subject, s.subject)}", s) for s in shift.accuracy]
+    after = _find_adapted_accuracy(adaptation)
+    return rows if after is None else [*rows, ("the same after adaptation", after)]
 
 
 def _draw_levels(shift: DomainShift) -> str:
@@ -96,9 +166,22 @@ def _draw_levels(shift: DomainShift) -> str:
     )
 
 
+def _draw_shares(shift: DomainShift) -> str:
+    rows = [(name, share, score) for name, share, score in _list_shares(shift)[:DRAWN_CLASSES]]
+    title = "Shares of the classes in the labelled domain and, estimated, in the new one."
+    return draw_shares(
+        [
+            ClassShare(name=name, source=share, target=score.value, low=score.low, high=score.high)
+            for name, share, score in rows
+        ],
+        name="domain-shares",
+        title=title,
+    )
+
+
 def _list_shares(shift: DomainShift) -> list[tuple[str, float, Score]]:
     rows = [(format_printable(s.subject), float(shift.source_shares[c]), s) for c, s in enumerate(shift.target_shares)]
-    return sorted(rows, key=lambda row: -abs(row[2].value - row[1]))[:CLASSES]
+    return sorted(rows, key=lambda row: -abs(row[2].value - row[1]))
 
 
 def _format_caution(shift: DomainShift) -> str:
@@ -111,43 +194,74 @@ def _format_caution(shift: DomainShift) -> str:
     )
 
 
-def _list_farthest(shift: DomainShift, report: ReportInput) -> list[Any]:
-    if report.target is None:
-        return []
-    with Thumbnails(report.target.pictures, report.job.no_thumbnails) as thumbs:
-        notes = (f"log-odds {formatting.format_signed(float(shift.strangeness[row]))}" for row in shift.farthest)
-        pictures = list(map(thumbs.make_thumbnail, shift.farthest, notes))
-        [picture.data_url for picture in pictures]  # before the threads end
-    return pictures
+def _make_pictures(shift: DomainShift, report: ReportInput) -> tuple[list[Any], list[Any], list[Any]]:
+    """Thumbnails: those farthest away, labelled ones that turned wrong, and unlabelled ones with another answer."""
+    target, adaptation = report.target, report.adaptation
+    if target is None:
+        return [], [], []
+    with Thumbnails(target.pictures, report.job.no_thumbnails) as thumbs:
+        notes = (f"log-odds {formatting.format_signed(float(shift.strangeness[row]), 1)}" for row in shift.farthest)
+        farthest = list(map(thumbs.make_thumbnail, shift.farthest, notes))
+        hurt, moved = list[Any](), list[Any]()
+        if adaptation is not None:
+            names = [format_printable(name) for name in report.dataset.class_names]
+            plain, after = _choose_answers(adaptation)
+            y, surest = np.asarray(target.labels), np.argsort(-np.asarray(adaptation.target_after).max(axis=1))
+            for rows, shown in (((plain == y) & (after != y), hurt), ((y < 0) & (plain != after), moved)):
+                for row in surest[rows[surest]][:PICTURES].tolist():
+                    shown.append((thumbs.make_thumbnail(row), names[plain[row]], names[after[row]]))
+        [each.data_url for each in (*farthest, *(row[0] for row in (*hurt, *moved)))]  # before the threads end
+    return farthest, hurt, moved
+
+
+def _choose_answers(adaptation: DomainAdaptation) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) int64 answers to target pictures, without adaptation and with it."""
+    plain, after = (np.asarray(p).argmax(axis=1) for p in (adaptation.target_before, adaptation.target_after))
+    return plain, after
 
 
 def _adaptation_view(adaptation: DomainAdaptation, report: ReportInput) -> dict[str, Any]:
     names = [format_printable(name) for name in report.dataset.class_names]
-    before, after = (np.asarray(p).argmax(axis=1) for p in (adaptation.target_before, adaptation.target_after))
-    moved = np.flatnonzero(before != after)
-    pairs = Counter(zip(before[moved].tolist(), after[moved].tolist(), strict=True)).most_common(PAIRS)
+    plain, after = _choose_answers(adaptation)
+    moved, hurt = np.flatnonzero(plain != after), _list_hurt(plain, after, report.target, report.dataset)
+    pairs = Counter(zip(plain[moved].tolist(), after[moved].tolist(), strict=True)).most_common(PAIRS)
     return {
-        "chosen": _find_title(adaptation.method),
         "is_adapted": adaptation.method != NO_ADAPTATION,
         "why": adaptation.why,
         "rule": "labels of new pictures" if adaptation.rule == "labels" else adaptation.rule.replace("_", " "),
-        "trials": [(_find_title(trial.method), trial, _find_accuracy(trial)) for trial in adaptation.trials],
+        "trials": [(find_title(t.method), _name_status(t), t, _find_accuracy(t)) for t in adaptation.trials],
+        "tied": sum(_name_status(t) == "tied" for t in adaptation.trials),
         "has_labels": any(trial.target for trial in adaptation.trials),
         "changed": len(moved),
-        "of": len(before),
+        "of": len(plain),
         "pairs": [(names[a], names[b], count) for (a, b), count in pairs],
-        "hurt": _list_hurt(before, after, report.target, report.dataset),
+        "hurt": hurt,
+        "hurts": _format_hurt(hurt),
         "harm": format_harm(adaptation),
     }
 
 
-def _find_title(method: str) -> str:
+def _name_status(trial: AdaptationTrial) -> str:
+    """How a way compares with no adaptation."""
+    if trial.status in ("chosen", "failed"):
+        return trial.status
+    if trial.difference is None:
+        return "beaten"
+    if trial.why:
+        return "refused"
+    if trial.difference.high < 0:
+        return "worse"
+    return "better, not best" if trial.difference.low > 0 else "tied"
+
+
+def find_title(method: str) -> str:
+    """A way to adapt in words."""
     if method == NO_ADAPTATION:
         return "no adaptation"
     try:
         title: str = registry.load_plugin("adaptation_methods", method).title
     except UsageError:  # of an adapted trunk, or a package that is not installed here
-        return method.replace("_", " ")
+        return TRUNK_TITLES.get(method, method.replace("_", " "))
     return title
 
 
@@ -156,18 +270,30 @@ def _find_accuracy(trial: AdaptationTrial) -> Score | None:
 
 
 def _list_hurt(
-    before: np.ndarray, after: np.ndarray, target: TargetDomain | None, data: Dataset
+    plain: np.ndarray, after: np.ndarray, target: TargetDomain | None, data: Dataset
 ) -> list[tuple[str, int, int, int]]:
     """Class by class, of labelled target pictures: how many, how many turned right, how many turned wrong."""
-    if target is None or not len(target.labelled) or not (before != after).any():
+    if target is None or not len(target.labelled) or not (plain != after).any():
         return []
     y = np.asarray(target.labels)
-    is_mended, is_hurt = (before != y) & (after == y), (before == y) & (after != y)
+    is_mended, is_hurt = (plain != y) & (after == y), (plain == y) & (after != y)
     rows = list[tuple[str, int, int, int]]()
     for c in np.unique(y[target.labelled]).tolist():
         mended, hurt = (int(part[y == c].sum()) for part in (is_mended, is_hurt))
         rows.append((format_printable(data.class_names[c]), int((y == c).sum()), mended, hurt))
     return sorted(rows, key=lambda row: (-row[3], row[0]))
+
+
+def _format_hurt(rows: Sequence[tuple[str, int, int, int]]) -> str:
+    """Whom the adaptation makes worse off, of those whom labels tell of."""
+    worse = [
+        f"`{name}` ({hurt:,} of {n:,} turned wrong, {mended:,} right)"
+        for name, n, mended, hurt in rows
+        if hurt > mended
+    ]
+    if not rows:
+        return ""
+    return f"it hurts {formatting.format_list(worse)}" if worse else "by the labelled ones it hurts no class"
 
 
 def format_harm(adaptation: DomainAdaptation) -> str:
@@ -178,7 +304,7 @@ def format_harm(adaptation: DomainAdaptation) -> str:
     plain = next((t for t in adaptation.trials if t.method == NO_ADAPTATION), None)
     chosen = next((t for t in adaptation.trials if t.method == adaptation.method), None)
     lost = "" if plain is None or chosen is None or chosen is plain else _format_lost(plain, chosen)
-    named = f": {formatting.format_list([_find_title(t.method) for t in worse])}" if worse else ""
+    named = f": {formatting.format_list([find_title(t.method) for t in worse])}" if worse else ""
     return f"negative adaptation: by {by} {len(worse)} of {len(judged)} ways would make the model worse{named}{lost}"
 
 

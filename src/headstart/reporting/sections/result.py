@@ -55,7 +55,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
         "decision": make_decision_view(report, evaluation),
-        "domain_note": "" if report.shift is None else format_domain_note(report.shift),
+        "domain_note": "" if report.shift is None else format_domain_note(report.shift, report.adaptation),
     }
 
 
