@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from command_line import call, differing
+from command_line import call, cold, differing
 from drawn_pictures import write_colours
 from headstart.cli.main import main
 from headstart.core.console import Console
@@ -41,15 +41,22 @@ def submit(tmp_path: Path, *words: str) -> int:
 
 
 @pytest.mark.medium
-def test_a_manifest_s_job_gives_the_files_of_a_local_fit_and_is_fetched_from_elsewhere(tmp_path, state, shared_store):
+def test_a_manifest_s_job_gives_the_files_of_a_local_fit_and_is_fetched_from_elsewhere(
+    tmp_path, state, shared_store, monkeypatch
+):
+    """Its machine has no weights and asks no package index: they come from the submitter by the shared cache."""
     with serve_s3() as server:
         server.put("shop", {"readme.txt": b""})
+        monkeypatch.setenv("HEADSTART_SHARED_CACHE", "s3://shop/shared")
         assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 0
+        monkeypatch.delenv("HEADSTART_SHARED_CACHE")
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), **cold(shared_store, tmp_path / "c", ("trunks",))}
         script = tmp_path / "folder" / "code" / "start.sh"
         done = subprocess.run(["bash", script], env=env, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "installing" not in done.stderr  # the same versions are here
+        assert f"{LITE0} from s3://shop/shared/weights/" in done.stderr
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         code = (

@@ -108,7 +108,7 @@ def test_a_package_holds_what_the_other_side_needs(tmp_path):
     shipped, inputs, uploads = code_package.place_inputs(job)
     assert inputs == {"data": "data/photos", "costs": "costs/costs.csv"}
     assert uploads == {"data/photos": tmp_path / "photos", "costs/costs.csv": tmp_path / "costs.csv"}
-    content = job_file.JobFile(job=shipped, name="one", inputs=inputs, options={"bucket": "b"}, max_hours=2.0)
+    content = job_file.JobFile(job=shipped, name="one", inputs=inputs, options={"bucket": "b"}, shared_cache="s3://b/c")
     packages = [code_package.build_code_package(tmp_path / name, content) for name in ("first", "second")]
     first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in packages)
     assert first == second and {"job.toml", "requirements.txt", "start.sh"} < set(first)

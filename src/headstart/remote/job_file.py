@@ -23,7 +23,7 @@ from headstart.core.storage.files import write_text
 NAME = "job.toml"
 _TABLES = ("job", "remote", "target")
 _NUMBERS = ("max_usd", "max_hours", "usd_per_hour")
-_REMOTE = ("target", "name", "run", *_NUMBERS, "versions", "inputs")
+_REMOTE = ("target", "name", "run", "shared_cache", *_NUMBERS, "versions", "inputs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class JobFile:
     target: str = ""
     name: str = ""
     run: str = ""  # folder or address that survives the machine, for the run; where empty, that of the platform
+    shared_cache: str = ""  # address of weights and vectors, where the machine names none itself
     max_usd: float | None = None
     max_hours: float | None = None
     usd_per_hour: float | None = None  # of the machine that runs it: turns `max_usd` into time
