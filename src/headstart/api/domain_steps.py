@@ -36,18 +36,19 @@ class DomainSteps:
         return self._embed(self._steps.source_fit)
 
     def _embed(self, model: types.FitResult) -> tuple[types.Embeddings, ...]:
-        from headstart.backbones.earlier_runs import tuned_network
-        from headstart.features.extraction import extract_features
-
         assert self.target is not None
         pictures = replace(self.target.pictures, reading=self._steps.data.reading)
-        names = dict.fromkeys(feature.backbone for feature in model.features)
-        trunks = [tuned_network.find_backbone(name, model.networks, self._ctx.run.path) for name in names]
-        rows = range(len(pictures.uris))
-        return tuple(
-            self._steps.take_step(f"target {trunk.name}", extract_features, pictures, trunk, rows, below="domains")
-            for trunk in trunks
-        )
+        return self._steps.embed_pictures(pictures, model, "target", below="domains")
+
+    def require_same_things(self) -> None:
+        """Refuse a new domain of quite other things, by the features of the probe."""
+        from headstart.domain_adaptation.target_novelty import require_same_things
+
+        if self.target is None:
+            return
+        steps, probe = self._steps, self._steps.probe
+        values = (steps.data, steps.splits, steps.embeddings, self.target, self._embed(probe), probe)
+        steps.take_step("novelty", require_same_things, *values, steps.embed_foreign(probe))
 
     @cached_property
     def shift(self) -> types.DomainShift | None:

@@ -31,6 +31,14 @@ class FitProtocol(Protocol):
         """Which pictures train and which test."""
 
     @property
+    def embeddings(self) -> tuple[types.Embeddings, ...]:
+        """Features of the training pictures through the survivors."""
+
+    @property
+    def probe(self) -> types.FitResult:
+        """The head that won on frozen features."""
+
+    @property
     def source_fit(self) -> types.FitResult:
         """What the labelled pictures say."""
 
@@ -40,6 +48,14 @@ class FitProtocol(Protocol):
 
     def take_step(self, name: str, run: Callable[..., T], *values: Any, **options: Any) -> T:
         """Take a step in its room: timed, with the run's context."""
+
+    def embed_pictures(
+        self, pictures: types.Dataset, model: types.FitResult, name: str, *, below: str
+    ) -> tuple[types.Embeddings, ...]:
+        """Features of other pictures than the labelled ones through the trunks that a model reads."""
+
+    def embed_foreign(self, model: types.FitResult) -> tuple[types.Dataset, tuple[types.Embeddings, ...]]:
+        """Pictures of other things, and their features through the trunks that a model reads."""
 
     def count_missing_rows(self, data: types.Dataset, names: Iterable[str], rows: Any = None) -> dict[str, int]:
         """How many of some pictures have to go through each backbone, since the store lacks them."""

@@ -166,8 +166,7 @@ class FitSteps:
 
     @cached_property
     def embeddings(self) -> tuple[types.Embeddings, ...]:
-        """Features through the survivors, cheapest first: of all pictures where the audit or class names need them,
-        else of those that train."""
+        """Features through the survivors, cheapest first: of those that train, of all where audit or names need them."""
         rows = self._all_rows if self.ctx.job.from_names else self.splits.train
         audited = self._audited_embeddings
         others = [self._extract_features(name, rows) for name in self.survivors if name != audited.spec.name]
@@ -293,6 +292,7 @@ class FitSteps:
     @cached_property
     def tuning(self) -> types.FineTuningResult | None:
         """All fine-tuning; None when the probe alone is asked for."""
+        self.domain.require_same_things()  # before anything is trained
         if self.ctx.job.strategy == "probe" or not self.is_judged:
             return None
         from headstart.finetuning.fine_tune import fine_tune
@@ -367,20 +367,23 @@ class FitSteps:
         baselines = {"controls": self.controls, "probe": self.probe, "names": self.name_initialization}
         return self.take_step("evaluate", evaluate_model, *values, **baselines)
 
-    @cached_property
-    def ood_pictures(self) -> tuple[types.Dataset, tuple[types.Embeddings, ...]]:
-        """Pictures of other things, and their features through the trunks of the model."""
-        from headstart.backbones.earlier_runs import tuned_network
-        from headstart.features.extraction import extract_features
+    def embed_foreign(self, model: types.FitResult) -> tuple[types.Dataset, tuple[types.Embeddings, ...]]:
+        """Pictures of other things, and their features through the trunks that a model reads."""
         from headstart.uncertainty.ood_images import make_ood_images
 
         pictures = replace(make_ood_images(self.ctx.store), reading=self.data.reading.without_bands())
-        networks, names = self.adapted.networks, dict.fromkeys(feature.backbone for feature in self.adapted.features)
-        trunks = [tuned_network.find_backbone(name, networks, self.ctx.run.path) for name in names]
-        rows = range(len(pictures.uris))
-        return pictures, tuple(
-            self.take_step("foreign", extract_features, pictures, trunk, rows, below="doubt") for trunk in trunks
-        )
+        return pictures, self.embed_pictures(pictures, model, "foreign", below="doubt")
+
+    def embed_pictures(
+        self, pictures: types.Dataset, model: types.FitResult, name: str, *, below: str
+    ) -> tuple[types.Embeddings, ...]:
+        """Features of other pictures than the labelled ones through the trunks that a model reads."""
+        from headstart.backbones.earlier_runs import tuned_network
+        from headstart.features.extraction import extract_features
+
+        names, rows = dict.fromkeys(feature.backbone for feature in model.features), range(len(pictures.uris))
+        trunks = [tuned_network.find_backbone(name, model.networks, self.ctx.run.path) for name in names]
+        return tuple(self.take_step(name, extract_features, pictures, trunk, rows, below=below) for trunk in trunks)
 
     @cached_property
     def uncertainty(self) -> types.UncertaintyReport | None:
@@ -390,7 +393,7 @@ class FitSteps:
         if not self.is_judged:
             return None
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
-        others = {"foreign": self.ood_pictures, "target": self.domain.adapted_target}
+        others = {"foreign": self.embed_foreign(self.adapted), "target": self.domain.adapted_target}
         return self.take_step("doubt", assess_uncertainty, *values, **others)
 
     @cached_property
