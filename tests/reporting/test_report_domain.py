@@ -139,8 +139,11 @@ def test_it_tells_the_shift_what_was_adapted_and_whom_it_hurts(shifted):
     assert "off by 0.050 on average, 0.240 at most" in text
     assert "log-odds −1.6" in text
     assert "9 answers of 60 to new pictures changed" in text
-    assert "Negative adaptation: by the rule 1 of 3 ways would make the model worse" in text
-    assert "accuracy goes from 0.900 to 0.880, on labelled new ones from 0.500 to 0.700" in text
+    assert (
+        "by importance weighted, 1 of 3 ways would be worse than none: correlations matched, then self-training."
+        in text
+    )
+    assert "takes accuracy from 0.900 to 0.880, on labelled new ones from 0.500 to 0.700" in text
     assert re.search(r"correlations matched, then self-training worse", text)
     assert re.search(r"mean and deviation matched tied", text)
     assert re.search(r"failed Too few pictures\.", text)
@@ -168,6 +171,12 @@ def test_nothing_adapted_is_a_verdict_too(shifted):
     text = section(format_page(dataclasses.replace(shifted, adaptation=plain)))
     assert "nothing is adapted, since no way is better beyond doubt" in text
     assert "What changed" not in text
+
+
+def test_a_band_that_says_nothing_is_no_number(shifted):
+    shift = dataclasses.replace(shifted.shift, accuracy=shifted.shift.accuracy[1:2])
+    text = section(format_page(dataclasses.replace(shifted, shift=shift, adaptation=None)))
+    assert "accuracy on them is anywhere from 0.250 to 0.850 (estimated without labels, by ATC)" in text
 
 
 def test_the_shift_stands_alone_where_nothing_was_adapted(shifted):

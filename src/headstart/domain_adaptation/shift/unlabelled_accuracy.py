@@ -68,7 +68,8 @@ def estimate_accuracy(
 ) -> tuple[Score, ...]:
     """Estimates of the accuracy on the target, the one with the smaller back-tested error first.
 
-    See `back_test` on `x_source` and `x_target`.
+    See `back_test` on `x_source` and `x_target`. Where the target's labels are known to the caller alone, an interval
+    holds the truth if the accuracy of `target.p` lies in it; `target.y` is not looked at.
     """
     rows = choose_back_tested(len(source.y), seed)
     tests = tuple(back_test(source.take_rows(rows), x_source, x_target, fitted, len(source.y), seed))

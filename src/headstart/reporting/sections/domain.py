@@ -30,6 +30,7 @@ CLASSES = 25  # whose shares are shown, those that changed most
 DRAWN_CLASSES = 8  # of these in the chart
 PAIRS = 6  # of classes between which answers moved
 PICTURES = 12  # whose answer changed, of each kind
+WIDE = 0.5  # a band of accuracy whose middle says nothing
 ESTIMATES = {
     "ATC": "average thresholded confidence (Garg 2022)",
     "DoC": "difference of confidences (Guillory 2021)",
@@ -130,8 +131,12 @@ def _format_interval(score: Score) -> str:
 
 
 def _format_estimate(score: Score) -> str:
-    how = f"{score.n:,} with a label" if score.subject == LABELLED else f"estimated without labels, by {score.subject}"
-    return f"{_format_interval(score)} ({how})"
+    if score.subject == LABELLED:
+        return f"{_format_interval(score)} ({score.n:,} with a label)"
+    how = f"(estimated without labels, by {score.subject})"
+    if score.high - score.low > WIDE:
+        return f"anywhere from {score.low:.3f} to {score.high:.3f} {how}"
+    return f"{_format_interval(score)} {how}"
 
 
 def _list_accuracy(shift: DomainShift, adaptation: DomainAdaptation | None) -> list[tuple[str, Score]]:
@@ -227,8 +232,7 @@ def _adaptation_view(adaptation: DomainAdaptation, report: ReportInput) -> dict[
     pairs = Counter(zip(plain[moved].tolist(), after[moved].tolist(), strict=True)).most_common(PAIRS)
     return {
         "is_adapted": adaptation.method != NO_ADAPTATION,
-        "why": adaptation.why,
-        "rule": "labels of new pictures" if adaptation.rule == "labels" else adaptation.rule.replace("_", " "),
+        "rule": format_rule(adaptation),
         "trials": [(find_title(t.method), _name_status(t), t, _find_accuracy(t)) for t in adaptation.trials],
         "tied": sum(_name_status(t) == "tied" for t in adaptation.trials),
         "has_labels": any(trial.target for trial in adaptation.trials),
@@ -237,7 +241,7 @@ def _adaptation_view(adaptation: DomainAdaptation, report: ReportInput) -> dict[
         "pairs": [(names[a], names[b], count) for (a, b), count in pairs],
         "hurt": hurt,
         "hurts": _format_hurt(hurt),
-        "harm": format_harm(adaptation),
+        "sentences": [adaptation.why, *filter(None, (format_lost(adaptation), format_harm(adaptation)))],
     }
 
 
@@ -300,19 +304,26 @@ def format_harm(adaptation: DomainAdaptation) -> str:
     """Negative adaptation in one sentence."""
     judged = [t for t in adaptation.trials if t.method != NO_ADAPTATION and t.difference is not None]
     worse = [t for t in judged if t.difference is not None and t.difference.high < 0]
-    by = "labelled new pictures" if adaptation.rule == "labels" else "the rule"
+    count, rule = f"{len(worse)} of {len(judged)} ways", format_rule(adaptation)
+    text = f"negative adaptation: by {rule}, {count} would be worse than none"
+    titles = dict.fromkeys(find_title(trial.method) for trial in worse)
+    return f"{text}: {'; '.join(titles)}" if titles else text
+
+
+def format_rule(adaptation: DomainAdaptation) -> str:
+    """What decided, in words."""
+    return "labels of new pictures" if adaptation.rule == "labels" else adaptation.rule.replace("_", " ")
+
+
+def format_lost(adaptation: DomainAdaptation) -> str:
+    """What the adapted model is worth where it learnt, and where there are labels in the new domain; else empty."""
     plain = next((t for t in adaptation.trials if t.method == NO_ADAPTATION), None)
-    chosen = next((t for t in adaptation.trials if t.method == adaptation.method), None)
-    lost = "" if plain is None or chosen is None or chosen is plain else _format_lost(plain, chosen)
-    named = f": {formatting.format_list([find_title(t.method) for t in worse])}" if worse else ""
-    return f"negative adaptation: by {by} {len(worse)} of {len(judged)} ways would make the model worse{named}{lost}"
-
-
-def _format_lost(plain: AdaptationTrial, chosen: AdaptationTrial) -> str:
-    """What the adapted model is worth where it learnt, and where there are labels in the new domain too."""
+    chosen = next((t for t in adaptation.trials if t.status == "chosen"), None)
+    if plain is None or chosen is None or chosen is plain:
+        return ""
     text = (
-        f"; on held-out pictures of the labelled domain as they are, accuracy goes from {plain.source.value:.3f} to "
-        f"{chosen.source.value:.3f}"
+        "on held-out pictures of the labelled domain as they are, the adaptation takes accuracy from "
+        f"{plain.source.value:.3f} to {chosen.source.value:.3f}"
     )
     first, last = _find_accuracy(plain), _find_accuracy(chosen)
     if first is not None and last is not None:
