@@ -1,7 +1,7 @@
 """Subspace alignment: the source's leading directions are turned to the target's, where the head reads.
 
-Fernando et al., ICCV 2013. Each domain is standardised by itself, as there. It competes where it is named: on most pairs
-of domains that were tried it hurts.
+Fernando et al., ICCV 2013. Each domain is standardised by itself, as there. It competes where it is named: on most
+pairs of domains that were tried it hurts.
 """
 
 from __future__ import annotations
