@@ -1,7 +1,8 @@
 """What adaptation to another domain gains, on pairs of real domains whose truth is known.
 
     python -m benchmarks.domains [--pairs tuning|confirming|all|NAME,NAME] [--seeds 0,1,2] [--most 400]
-    python -m benchmarks.domains --networks [--pairs NAME,NAME] [--most 300]
+    python -m benchmarks.domains --networks [--pairs NAME,NAME] [--most 160]
+    python -m benchmarks.domains --write FOLDER
 
 Features are of EfficientNet-Lite0 at the depth of two that cross-validation on the source prefers, the head is
 logistic. A seed draws up to `--most` source pictures, as many a class, and up to `--most` target pictures; their labels
@@ -386,17 +387,40 @@ def as_interval(score: Score) -> Interval:
     return Interval(score.value, score.low, score.high)
 
 
+def write_features(pairs: list[Pair], seeds: list[int], most: int, folder: Path) -> None:
+    """What `benchmarks/domain_rivals.py` reads: both domains, labels of the target to judge, and accuracy without."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, pair in enumerate(pairs):
+            files, labels, vectors = read_pair(pair, Path(scratch) / str(number))
+            for seed in seeds:
+                problem, _, y, _ = pose_problem(files, labels, vectors, seed, most)
+                answers = prediction.predict_probabilities(problem.fitted.kind, problem.fitted.arrays, problem.target)
+                np.savez(
+                    folder / f"{pair.name} {seed}.npz",
+                    source=problem.source.x,
+                    y=problem.source.y,
+                    target=problem.target,
+                    truth=y,
+                    none=(answers.argmax(axis=1) == y).mean(),
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", default="all")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--most", type=int, default=MOST)
     parser.add_argument("--networks", action="store_true")
+    parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
+    pairs, seeds = choose_pairs(asked.pairs), [int(seed) for seed in asked.seeds.split(",")]
     if asked.networks:
-        compare_networks(choose_pairs(asked.pairs), asked.most)
-        return
-    compare_methods(choose_pairs(asked.pairs), [int(seed) for seed in asked.seeds.split(",")], asked.most)
+        compare_networks(pairs, asked.most)
+    elif asked.write:
+        write_features(pairs, seeds, asked.most, asked.write)
+    else:
+        compare_methods(pairs, seeds, asked.most)
 
 
 if __name__ == "__main__":
