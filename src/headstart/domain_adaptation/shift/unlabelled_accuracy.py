@@ -29,6 +29,7 @@ HALVES = 2  # draws of who learns and who is shifted
 PARTS = (0.5, 1.0)  # of the way to this target
 BEYOND = (0.5, 1.0, 2.0)  # of the distance between the domains
 _DIRECTIONS, _SHARES = 3, 3
+_TRAINED = "softmax"  # the head of a network that was trained; a logistic one on its features stands for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +132,13 @@ def _test_shifts(
     pictures = np.concatenate([x[learnt], x[reference], *(moved for _, moved, _ in shifts)])
     y = np.concatenate([source.y[learnt], np.zeros(len(pictures) - len(learnt), np.int64)])
     at_learnt, at_asked = np.arange(len(learnt)), np.arange(len(learnt), len(pictures))
-    grid: list[Mapping[str, Any]] = [resize_params(fitted.params, len(learnt), n_fitted)]
+    head = _load_head(fitted)
+    params = resize_params(fitted.params, len(learnt), n_fitted)
+    if fitted.head == _TRAINED:  # it knows no strength: the middle one
+        strengths = head.grid(len(learnt), x.shape[1], source.p.shape[1])
+        params = strengths[len(strengths) // 2]
     shared: dict[str, Any] = {"n_classes": source.p.shape[1], "class_weight": None, "seed": 0}
-    p = fit_and_predict(_load_head(fitted), pictures, y, at_learnt, at_asked, grid=grid, **shared)[0]
+    p = fit_and_predict(head, pictures, y, at_learnt, at_asked, grid=[params], **shared)[0]
     p_reference, *p_moved = np.split(p, np.cumsum([len(reference), *(len(moved) for _, moved, _ in shifts[:-1])]))
     factor = fit_temperature(p_reference, source.y[reference])
     judge = Answers(
@@ -152,7 +157,8 @@ def _test_shifts(
 def _load_head(fitted: FittedHead) -> Head:
     if fitted.head == ensemble.NAME:
         return loosen_head(ensemble.Ensemble())
-    return loosen_head(registry.load_plugin("heads", fitted.head.removesuffix(FROM_NAMES_SUFFIX)))
+    name = "logistic" if fitted.head == _TRAINED else fitted.head.removesuffix(FROM_NAMES_SUFFIX)
+    return loosen_head(registry.load_plugin("heads", name))
 
 
 def _plant_shifts(
