@@ -148,6 +148,7 @@ def _train(
         class_weight=setup.training_set.problem.class_weight,
         folder=setup.work_folder / f"domain-{method}",
         domain=domain,
+        places=setup.cost.choose_places(training, domain),
         console=setup.ctx.console,
         name=name,
     )

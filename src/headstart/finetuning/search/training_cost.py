@@ -17,7 +17,9 @@ from headstart.finetuning.search.network_factory import NetworkFactory
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.search.training_source import PreparedTraining, TrainingSources
 from headstart.finetuning.training import replicas, trainer
+from headstart.finetuning.training.domain_loss import DomainLoss
 from headstart.networks import flops
+from headstart.networks.devices import list_replicas
 
 TRAIN_FLOPS_PER_S = 4e10  # of training, before it was measured
 UNCUT = 0.3  # of that pace where the wide maps of the first layers train too
@@ -53,35 +55,35 @@ class TrainingCost:
         frozen = 0.0 if self.sources.has(recipe, shape.cut) else shape.frozen_flops * views * count
         return float(steps / self.flops_per_s(recipe) + frozen / flops.PASS_FLOPS_PER_S)
 
-    def choose_places(self, training: PreparedTraining) -> tuple[str, ...]:
+    def choose_places(self, training: PreparedTraining, domain: DomainLoss | None = None) -> tuple[str, ...]:
         """Where a kind of network trains, empty for the device in use; all of its kind if a step is faster there.
 
         Raises:
             SetupError: The run trained such a network on more devices than are here.
         """
-        recipe, network, feed = training.recipe, training.network, training.feed
-        name = self._decision_name(recipe, "devices")
-        devices, idle = replicas.find_replicas(network, min(recipe.batch, feed.n))
-        places = replicas.list_places(devices)
-        recorded = self.ctx.run.find_decision(name)
-        if not places and (recorded is None or recorded["count"] == 1):
-            if idle:
-                self._print_once(name, f"{recipe.backbone} trains on one device: {idle}")
+        recipe, devices = training.recipe, list_replicas()
+        if not devices[0].is_gpu:
             return ()
-
-        def measure() -> dict[str, Any]:
-            one_s, all_s = (trainer.measure_step_s(network, recipe, feed, places=where) for where in ((), places))
-            return {"count": len(devices) if all_s < one_s else 1, "one_s": one_s, "all_s": all_s}
-
-        steps = self.ctx.record_decision(name, measure, "seconds of a step on one device and on all of its kind")
-        if steps["count"] > len(devices):
+        name, count = self._decision_name(recipe, "devices"), len(devices)
+        reason = replicas.explain_one_device(training.network, domain)
+        if reason:
+            if count > 1:
+                self._print_once(f"{name}: {reason}", f"{recipe.backbone} trains on one device: {reason}")
+            return ()
+        places, why = (
+            tuple(device.place for device in devices),
+            "seconds of a step on one device and on all of its kind",
+        )
+        steps = self.ctx.record_decision(name, lambda: _time_steps(training, places), why)
+        if steps["count"] > count:
             raise SetupError(
-                f"the run trained {recipe.backbone} on {steps['count']} devices, here are {len(devices)} of the kind",
+                f"the run trained {recipe.backbone} on {steps['count']} devices, here are {count} of the kind",
                 where=str(self.ctx.run.path),
                 hint="end it on such a machine, or begin another run with --out",
             )
-        times = f"a step takes {steps['all_s']:.3g} s on {len(devices)} devices, {steps['one_s']:.3g} s on one"
-        self._print_once(name, f"{recipe.backbone} trains on {steps['count']} x {devices[0].name}: {times}")
+        if "of" in steps:
+            times = f"a step takes {steps['all_s']:.3g} s on {steps['of']} devices, {steps['one_s']:.3g} s on one"
+            self._print_once(name, f"{recipe.backbone} trains on {steps['count']} x {devices[0].name}: {times}")
         return places[: steps["count"]] if steps["count"] > 1 else ()
 
     def _print_once(self, name: str, line: str) -> None:
@@ -136,6 +138,16 @@ class TrainingCost:
         """Operations for one picture through all trunks that the frozen probe reads."""
         needed = {feature.backbone for feature in self.training_set.probe.features}
         return float(sum(e.spec.flops for e in self.training_set.embeddings if e.spec.name in needed))
+
+
+def _time_steps(training: PreparedTraining, places: tuple[str, ...]) -> dict[str, Any]:
+    """Seconds of a step on one device and on all `places`, and on how many of them it is faster."""
+    if len(places) == 1:
+        return {"count": 1}
+    one_s, all_s = (
+        trainer.measure_step_s(training.network, training.recipe, training.feed, places=where) for where in ((), places)
+    )
+    return {"count": len(places) if all_s < one_s else 1, "of": len(places), "one_s": one_s, "all_s": all_s}
 
 
 @dataclass(frozen=True, kw_only=True)

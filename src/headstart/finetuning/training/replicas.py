@@ -13,26 +13,18 @@ import operator
 from typing import Any
 
 from headstart.finetuning.network.trainable_network import Network
-from headstart.networks.devices import Device, list_replicas
+from headstart.finetuning.training.domain_loss import DomainLoss
 
 
-def find_replicas(network: Network, batch: int) -> tuple[tuple[Device, ...], str]:
-    """The devices over which a batch can be spread, the one in use first, and why others stand idle, if any do."""
+def explain_one_device(network: Network, domain: DomainLoss | None) -> str:
+    """Why the steps of a network cannot be spread; empty where they can."""
     import keras
 
-    devices = list_replicas()
-    if len(devices) == 1:
-        return devices, ""
     if keras.config.backend() != "tensorflow":
-        return devices[:1], f"Keras on {keras.config.backend()} trains a network on one device"
-    if network.statistics:
-        return devices[:1], "its batch norm learns the statistics of whole batches"
-    return devices[:batch], f"a batch has {batch} pictures" if batch < len(devices) else ""
-
-
-def list_places(devices: tuple[Device, ...]) -> tuple[str, ...]:
-    """Where TensorFlow finds several devices; empty for one."""
-    return tuple(device.place for device in devices) if len(devices) > 1 else ()
+        return f"Keras on {keras.config.backend()} trains a network on one device"
+    if domain is not None:
+        return "a loss of two domains is of whole batches"
+    return "its batch norm learns the statistics of whole batches" if network.statistics else ""
 
 
 @functools.cache
@@ -50,18 +42,20 @@ def replicated_model_class() -> Any:
             replicas = []
             for number, place in enumerate(self.places):
                 with tf.device(place):
-                    at = slice(total * number // count, total * (number + 1) // count)
+                    first, end = total * number // count, total * (number + 1) // count
+                    at = slice(first, tf.maximum(end, first + 1))  # where pictures lack, one that does not count
                     part = keras.tree.map_structure(operator.itemgetter(at), inputs)
-                    replicas.append(self._differentiate(part, targets[at], total))
+                    share = tf.cast(end - first, "float32") / tf.cast(total, "float32")
+                    loss, outputs, shares = self._differentiate(part, targets[at], share)
+                    replicas.append((loss, outputs[: end - first], shares))
             losses, logits, gradients = zip(*replicas, strict=True)
             with tf.device(self.places[0]):
                 sums = [_sum_in_order(shares) for shares in zip(*gradients, strict=True)]
                 self.optimizer.apply(sums, self.trainable_variables)
                 return {"loss": _sum_in_order(losses), "logits": tf.concat(logits, 0)}
 
-        def _differentiate(self, inputs: Any, targets: Any, total: Any) -> tuple[Any, Any, list[Any]]:
-            """The loss of a part of the batch, in its share, with (b, C) logits and gradients."""
-            share = tf.cast(tf.shape(targets)[0], "float32") / tf.cast(total, "float32")
+        def _differentiate(self, inputs: Any, targets: Any, share: Any) -> tuple[Any, Any, list[Any]]:
+            """The loss of a part of the batch, times its share, with (b, C) logits and gradients."""
             with tf.GradientTape() as tape:
                 logits = self(inputs, training=True)
                 loss = share * self.compute_loss(x=inputs, y=targets, y_pred=logits)

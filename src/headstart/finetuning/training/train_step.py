@@ -38,6 +38,8 @@ class TrainStep:
         domain: DomainLoss | None = None,
         places: Sequence[str] = (),
     ) -> None:
+        if places and domain is not None:
+            raise ValueError("a loss of two domains is of whole batches, on one device")
         self.network, self.factors = network, dict(network.rate_factors())
         self._domain, self._groups = domain, domain.groups if domain else 1
         if domain is not None:

@@ -166,8 +166,7 @@ def _train_once(
     state = store.load_state(key)
     if state is not None and state[0].stopped:
         return _make_result(task, *_end_where_asked(task, *state), store)
-    places = task.places[: min(task.recipe.batch, task.feed.n) // count]  # a picture each
-    stepper = TrainStep(task.network, task.recipe, class_weight, count, task.domain, places)  # of the state too
+    stepper = TrainStep(task.network, task.recipe, class_weight, count, task.domain, task.places)  # of the state too
     if state is None:
         facts = TrainingFacts(key=key, name=task.name, parts=count, notes=(note,) if note else ())
         facts, logits = _score_start(task, stepper, store, facts)
