@@ -19,7 +19,7 @@ from network_files import tiny_keras
 
 pytestmark = pytest.mark.medium
 GPU = Device(name="Bench GPU", place="cpu:0", memory_bytes=2**31, capability=(7, 5))
-SECOND = dataclasses.replace(GPU, place="cpu:1")  # TensorFlow puts it on the one processor: tests/two_devices.py has two
+SECOND = dataclasses.replace(GPU, place="cpu:1")  # TensorFlow puts it on the one processor there is
 SETTINGS = {"backbones": "saved_file:tiny", "strategy": "finetune", "folds": 2, "resize": "crop"}
 SETTINGS |= {"recipe": "epochs=2,batch=16,precision=mixed_float16"}
 
