@@ -52,11 +52,11 @@ def draw_cost_and_score(
         axes.plot([m.x for m in best], [m.y for m in best], color=ROLES["accent"], lw=1, drawstyle="steps-post")
         for mark in marks:
             _draw_mark(axes, mark)
-        named = [m for m in marks if m in best or m.kind == "chosen"]
-        _cost_axis(axes, marks, named)
+        labelled = [m for m in marks if m in best or m.kind == "chosen"]
+        _cost_axis(axes, marks, labelled)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.margins(y=0.1)
-        _draw_names(axes, named)
+        _draw_names(axes, labelled)
 
     return draw_svg(draw, name, title)
 
@@ -137,10 +137,10 @@ def _find_front(marks: Sequence[ChartPoint]) -> list[ChartPoint]:
     return best
 
 
-def _cost_axis(axes: Axes, marks: Sequence[ChartPoint], named: Sequence[ChartPoint]) -> None:
+def _cost_axis(axes: Axes, marks: Sequence[ChartPoint], labelled: Sequence[ChartPoint]) -> None:
     """A logarithmic axis with a tick at each cost that was measured, and room on the left for the names."""
     costs = sorted({mark.x for mark in marks})
-    room = min(0.45, max((5.9 * len(m.label) + 14) / (WIDTH * BOX[2]) for m in named)) if named else 0.05
+    room = min(0.45, max((5.9 * len(m.label) + 14) / (WIDTH * BOX[2]) for m in labelled)) if labelled else 0.05
     first, last = math.log10(costs[0]), math.log10(costs[-1])
     last += 0.06 * max(last - first, 0.5)
     axes.set_xscale("log")

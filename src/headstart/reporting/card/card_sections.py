@@ -119,11 +119,11 @@ def _format_purpose(card: CardInput) -> str:
             f"between {learnt.min():.5g} and {learnt.max():.5g}"
         )
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    listed = f"{', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}"
+    classes = f"{', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}"
     if task.has_labels:
-        return f"labels {name}\n\nIt says which of {len(names):,} labels a picture has, several or none: {listed}"
+        return f"labels {name}\n\nIt says which of {len(names):,} labels a picture has, several or none: {classes}"
     kinds, order = ("grades", ", from the lowest") if task.ordered else ("classes", "")
-    return f"classifier {name}\n\nIt tells {len(names):,} {kinds} apart{order}: {listed}"
+    return f"classifier {name}\n\nIt tells {len(names):,} {kinds} apart{order}: {classes}"
 
 
 def _format_refusal(card: CardInput) -> str:
