@@ -240,8 +240,8 @@ def _build_service(
     from headstart.serving.request_limits import Load
 
     limits = _read_limits(args)
-    folders = {"model": bring_model(hosting)} if hosting else parse_model_names(args.runs)
-    models = {name: open_model(name, folder) for name, folder in folders.items()}
+    places = {"model": str(bring_model(hosting))} if hosting else parse_model_names(args.runs)
+    models = {name: open_model(name, place) for name, place in places.items()}
     load = Load(limits)
     metrics, pool = Metrics(load), ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
     registry = ModelRegistry(models=models, pool=pool, load=load, metrics=metrics, log=log, usage=args.usage)
