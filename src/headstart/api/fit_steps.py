@@ -166,7 +166,7 @@ class FitSteps:
 
     @cached_property
     def embeddings(self) -> tuple[types.Embeddings, ...]:
-        """Features through the survivors, cheapest first: of those that train, of all where audit or names need them."""
+        """Features through the survivors, cheapest first: of those that train, or of all where names need them."""
         rows = self._all_rows if self.ctx.job.from_names else self.splits.train
         audited = self._audited_embeddings
         others = [self._extract_features(name, rows) for name in self.survivors if name != audited.spec.name]

@@ -41,6 +41,7 @@ TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time"
 # What every command that reads DATA takes.
 READING_SETTINGS = (*TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands", "exclude")
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
+_ROOTS = {"data": "pictures", "unlabeled": "target_pictures"}  # in it, where these start away from their table
 HINT = "headstart fit --help lists the settings"
 _RANGES = ("test_size", 0, 0.9), ("coverage", 0.5, 0.999), ("folds", 2, 50), ("repeats", 0, 50), ("seed", 0, 2**31 - 1)
 
@@ -378,10 +379,10 @@ def write_local_paths(job: Job, run: Path) -> None:
     write_json(run / LOCAL_FILE, _read_local_json(run) | _resolve_paths(job))
 
 
-def write_picture_root(root: str, run: Path) -> None:
-    """Note where the pictures of a run start on this machine, which a table may say other than by its own place."""
-    if (paths := _read_local_json(run)).get("data") not in (None, root, os.path.realpath(root)):
-        write_json(run / LOCAL_FILE, paths | {"pictures": root})
+def write_picture_root(root: str, run: Path, setting: str = "data") -> None:
+    """Note where the pictures of `data` or `unlabeled` start on this machine: a table's may lie away from it."""
+    if (paths := _read_local_json(run)).get(setting) not in (None, root, os.path.realpath(root)):
+        write_json(run / LOCAL_FILE, paths | {_ROOTS[setting]: root})
 
 
 def read_local_paths(run: Path) -> dict[str, str]:
@@ -389,10 +390,10 @@ def read_local_paths(run: Path) -> dict[str, str]:
     return {name: path for name, path in _read_local_json(run).items() if name in PATH_SETTINGS}
 
 
-def read_picture_root(run: Path) -> str | None:
-    """Where the pictures of a run start on this machine; None where nothing says so."""
+def read_picture_root(run: Path, setting: str = "data") -> str | None:
+    """Where the pictures of `data` or `unlabeled` start on this machine; None where nothing says so."""
     paths = _read_local_json(run)
-    return paths.get("pictures", paths.get("data"))
+    return paths.get(_ROOTS[setting], paths.get(setting))
 
 
 def _read_local_json(run: Path) -> dict[str, str]:

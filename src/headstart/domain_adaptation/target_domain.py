@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.errors import DataError, UsageError, format_nearest
-from headstart.core.job import TABLE_SETTINGS
+from headstart.core.job import TABLE_SETTINGS, write_picture_root
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, TargetDomain
@@ -60,6 +60,7 @@ def read_target(location: str, source: Dataset, *, ctx: Context) -> TargetDomain
         hint = "put some into NEW/labelled/CLASS, or name the column of a table by --target"
         raise UsageError("no picture of the new domain has a label to learn", where="--target-labels", hint=hint)
     _print_summary(domain, ctx)
+    write_picture_root(domain.pictures.root, ctx.run.path, "unlabeled")
     nameless = replace(domain, pictures=replace(domain.pictures, root=domain.pictures.name))
     serialization.save_value(nameless, ctx.make_step_folder("domains/target"))
     return domain

@@ -75,6 +75,9 @@ class RunReader:
         value = serialization.find_value(kind, self.path / FOLDERS[kind], name)
         if isinstance(value, types.Dataset):
             return dataclasses.replace(value, root=self._locate_pictures(value.root))
+        if isinstance(value, types.TargetDomain):
+            root = jobs.read_picture_root(self.path, "unlabeled") or value.pictures.root
+            return dataclasses.replace(value, pictures=dataclasses.replace(value.pictures, root=root))
         return value
 
     def _locate_pictures(self, root: str) -> str:
