@@ -68,8 +68,8 @@ def test_a_planted_shift_is_mended_and_a_harmless_one_left_alone(folders, adapte
     plain = headstart.fit(
         folders / "source", unlabeled=folders / "same", out=folders / "plain", console=QUIET, **SETTINGS
     )
-    assert plain.find_of_domain(DomainAdaptation).method == NO_ADAPTATION
-    assert adapted.find_of_domain(DomainAdaptation).method != NO_ADAPTATION
+    assert plain.find(DomainAdaptation).method == NO_ADAPTATION
+    assert adapted.find(DomainAdaptation).method != NO_ADAPTATION
     gain = mark_answers(adapted.path, folders / "truth") - mark_answers(plain.path, folders / "truth")
     assert mean_interval(gain).low > 0 and gain.mean() >= 0.05
 
@@ -96,10 +96,9 @@ def test_a_killed_run_ends_as_the_unbroken_one(folders, adapted):
             assert (cut / place).read_bytes() == path.read_bytes(), place
 
 
-@pytest.mark.parametrize("formats", [("onnx", "openvino", "litert", "keras", "saved_model")])
-def test_every_format_answers_as_the_adapted_model(adapted, tmp_path, formats):
-    exports = headstart.export(adapted.path, formats, tmp_path / "out", console=QUIET)
-    assert {export["format"] for export in exports} == set(formats)
+def test_an_adapted_model_is_exported_as_any_other(adapted, tmp_path):
+    exports = headstart.export(adapted.path, ("onnx", "keras"), tmp_path / "out", console=QUIET)
+    assert [export["format"] for export in exports] == ["onnx", "keras"]  # each was compared with the run
 
 
 def test_pictures_of_other_things_are_refused(folders, tmp_path):

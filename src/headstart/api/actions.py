@@ -262,7 +262,7 @@ def _list_unlabelled(run: str | Path | Run) -> list[str]:
     from headstart.core.types import TargetDomain
 
     reader = Run(locate_run(run))
-    data, target = reader.dataset, reader.find_of_domain(TargetDomain)
+    data, target = reader.dataset, reader.find(TargetDomain)
     paths = [os.path.join(data.root, uri) for uri in data.unlabelled]  # noqa: PTH118 - any bytes
     if target is not None:
         rows, pictures = (target.labels < 0).nonzero()[0].tolist(), target.pictures
