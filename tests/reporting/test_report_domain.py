@@ -213,6 +213,6 @@ def test_the_section_fits_a_wide_and_a_narrow_window(shifted, tmp_path):
     page = tmp_path / "report.html"
     page.write_text(format_page(shifted), encoding="utf-8")
     script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    for width in (1280, 500):
+    for width in (1280, 390):
         overflow, complaints = browser.ask(page, script, tmp_path, width=width, fragment="#domain")
         assert (overflow, complaints) == (0, [])

@@ -65,11 +65,10 @@ def measure_shift(
             hint="add unlabelled pictures of the new domain",
         )
     sides = _take_sides(data, splits, target, target_embeddings, adapted, ctx.seed)
-    levels, tests, vectors = _compare_levels(sides, embeddings, target_embeddings, adapted)
-    furthest = max(tests, key=lambda name: tests[name].auc.value)
-    strangeness = domain_classifier.measure_strangeness(*vectors[furthest], sides.drawn_target, ctx.seed)
+    levels, furthest, vectors = _compare_levels(sides, embeddings, target_embeddings, adapted)
+    strangeness = domain_classifier.measure_strangeness(*vectors, sides.drawn_target, ctx.seed)
     labels = estimate_label_shift(sides.source, sides.target, data.class_names, ctx.seed)
-    at_equal_shares = _compare_at_equal_shares(sides, labels, vectors[furthest], ctx.seed)
+    at_equal_shares = _compare_at_equal_shares(sides, labels, vectors, ctx.seed)
     tested = sides.rows[choose_back_tested(len(sides.rows), ctx.seed)]
     x_source = join_columns(embeddings, adapted.features, tested)
     x_target = join_columns(target_embeddings, adapted.features, draw_rows(n_target, MOST))
@@ -119,19 +118,24 @@ def _take_sides(
 
 def _compare_levels(
     sides: _Sides, embeddings: Sequence[Embeddings], target_embeddings: Sequence[Embeddings], adapted: FitResult
-) -> tuple[tuple[FeatureShift, ...], dict[str, SideTest], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """The test of every level that both sides have, and its features of drawn source and of all target pictures."""
+) -> tuple[tuple[FeatureShift, ...], str, tuple[np.ndarray, np.ndarray]]:
+    """The test of every level that both sides have; of the level with the largest area its name and features.
+
+    These are of the drawn source pictures (A, D), and of all target pictures (T, D).
+    """
     read, every = {f.backbone for f in adapted.features}, np.arange(len(sides.target.p))
     by_name = {e.spec.name: e for e in target_embeddings}
-    tests, vectors = dict[str, SideTest](), dict[str, tuple[np.ndarray, np.ndarray]]()
+    tests, furthest, vectors = dict[str, SideTest](), "", (np.empty((0, 0)), np.empty((0, 0)))
     for source in (e for e in embeddings if e.spec.name in read):
         for depth in (level.name for level in source.spec.depths if level.name in source.vectors):
             x_source = take_vectors(source, depth, sides.rows[sides.drawn_source])
             x_target = take_vectors(by_name[source.spec.name], depth, every)
             test = domain_classifier.compare_domains(x_source, x_target[sides.drawn_target])
-            if test is not None:
-                tests[f"{source.spec.name}@{depth}"] = test
-                vectors[f"{source.spec.name}@{depth}"] = x_source, x_target
+            if test is None:
+                continue
+            tests[f"{source.spec.name}@{depth}"] = test
+            if not furthest or test.auc.value > tests[furthest].auc.value:
+                furthest, vectors = f"{source.spec.name}@{depth}", (x_source, x_target)
     corrected = holm_adjusted([test.p for test in tests.values()])
     levels = tuple(
         FeatureShift(
@@ -141,7 +145,7 @@ def _compare_levels(
         )
         for p, (name, test) in zip(corrected, tests.items(), strict=True)
     )
-    return levels, tests, vectors
+    return levels, furthest, vectors
 
 
 def _compare_at_equal_shares(
