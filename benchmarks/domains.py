@@ -146,6 +146,7 @@ def pose_problem(
         clusters=np.arange(len(source)),
         target=x[target],
         target_y=np.full(len(target), -1),
+        target_clusters=np.arange(len(target)),
         learns=False,
         expected_shares=shares,
         setting=setting,

@@ -72,6 +72,7 @@ class AdaptationProblem:
         clusters: (M,) near-duplicates among them.
         target: (T, D) float32 raw features.
         target_y: (T,) int64, -1 without a label.
+        target_clusters: (T,) near-duplicates among them.
         learns: Whether the head learns from labelled target pictures too; they judge by cross-fitting.
         expected_shares: (C,) float64 of the classes in the target, as estimated.
         fitted: The head that learnt from the source alone, on raw features.
@@ -83,6 +84,7 @@ class AdaptationProblem:
     clusters: np.ndarray
     target: np.ndarray
     target_y: np.ndarray
+    target_clusters: np.ndarray
     learns: bool
     expected_shares: np.ndarray
     setting: HeadSetting
@@ -97,13 +99,17 @@ class AdaptationProblem:
 
     @cached_property
     def label_folds(self) -> np.ndarray:
-        """(L,) which of the source's folds holds a labelled target picture out, classes spread over all."""
+        """(L,) which of the source's folds holds a labelled target picture out.
+
+        Near-duplicates share a fold, and the classes are spread over all.
+        """
         numbers = np.unique(self.folds[self.folds >= 0])
-        drawn = np.random.default_rng([self.seed, 79_000]).permutation(len(self.labelled))
-        order = drawn[np.argsort(self.target_y[self.labelled][drawn], kind="stable")]
+        clusters, first, places = np.unique(self.target_clusters[self.labelled], return_index=True, return_inverse=True)
+        drawn = np.random.default_rng([self.seed, 79_000]).permutation(len(clusters))
+        order = drawn[np.argsort(self.target_y[self.labelled[first]][drawn], kind="stable")]
         folds = np.empty(len(order), np.int64)
         folds[order] = numbers[np.arange(len(order)) % len(numbers)]
-        return folds
+        return folds[places]
 
     @cached_property
     def fold_answers(self) -> dict[bytes, FeatureMap]:

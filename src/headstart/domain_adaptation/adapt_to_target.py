@@ -15,6 +15,7 @@ from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSettin
 from headstart.domain_adaptation.choice.guarded_choice import GuardedChoice, choose_adaptation
 from headstart.domain_adaptation.evaluate_candidates import choose_methods, evaluate_candidates, refine_candidate
 from headstart.domain_adaptation.method_base import LabelledFeatures
+from headstart.domain_adaptation.shift.domain_classifier import find_target_clusters
 from headstart.features import feature_matrix
 from headstart.features.embeddings import find_positions, join_columns
 from headstart.heads import ensemble
@@ -91,6 +92,7 @@ def make_problem(
         clusters=cv.clusters[cv.rows],
         target=join_columns(target_embeddings, adapted.features, t_rows),
         target_y=np.asarray(target.labels)[t_rows],
+        target_clusters=find_target_clusters(target.pictures)[t_rows],
         learns=learns,
         expected_shares=shares,
         setting=make_setting(adapted, cv, x),

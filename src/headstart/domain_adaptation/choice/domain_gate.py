@@ -1,8 +1,9 @@
-"""Which ways to adapt may compete, by how the domains differ among pictures that are answered alike.
+"""What the domains have in common, and so which rule may judge and what may compete.
 
-Where a classifier cannot tell the domains apart there, at most the shares of the classes differ: features need no move,
-and matching them would take away what the shares explain. Where it tells them apart only in part, the target is much
-like the source, so that there is little to gain and, with other shares, much to lose. The rules see neither.
+Where a classifier cannot tell the domains apart among pictures that are answered alike, at most the shares of the
+classes differ. Labelled pictures then judge for the target as well, each weighted by how much more often the target
+shows its class. Elsewhere classes look different, so that their shares cannot be told; where the domains are apart in
+part only, there is little to gain by moving features and, with other shares, much to lose.
 """
 
 from __future__ import annotations
@@ -22,47 +23,48 @@ APART = 0.9  # area under the ROC curve within answered classes, from which on f
 ALPHA = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DomainGate:
     """What may compete.
 
     Attributes:
         auc: Of telling the domains apart among pictures that are answered alike; None where there are too few.
         looks_alike: Whether that may be chance.
-        shares_differ: Whether the shares of the classes differ, where the domains look alike.
+        class_weights: (C,) float64, how much more often the target shows a class than the source, where the domains
+            look alike; 1 where shares may be the same.
     """
 
     auc: Interval | None
     looks_alike: bool
-    shares_differ: bool
+    class_weights: np.ndarray
 
     def find_refusal(self, method: str) -> str:
         """Why a method may not compete; empty where it may."""
-        if method == NO_ADAPTATION or self.auc is None:
+        if method == NO_ADAPTATION or self.looks_alike:
             return ""
+        if self.auc is None:
+            return "too few pictures are answered alike to tell how far the domains are apart"
         area = f"AUC {self.auc.value:.2f} among pictures that are answered alike"
-        if self.looks_alike:
-            if method == LABEL_SHIFT:
-                return "" if self.shares_differ else "no sign of other class shares"
-            return f"the domains cannot be told apart ({area}): features need no move"
         if method == LABEL_SHIFT:
             return f"classes look different in the target ({area}), so that their shares cannot be told"
         return "" if self.auc.value >= APART else f"the domains are too much alike to move features ({area})"
 
 
-def measure_gate(problem: AdaptationProblem, plain: np.ndarray, names: tuple[str, ...] = ()) -> DomainGate:
+def measure_gate(problem: AdaptationProblem, plain: np.ndarray) -> DomainGate:
     """By the features of both domains and the answers `plain` (T, C) of the head that learnt from the source alone."""
-    known = np.flatnonzero(np.isfinite(problem.held_out[:, 0]))
-    rows = known[draw_unlike(problem.clusters[known], problem.seed)]
-    asked = draw_unlike(np.arange(len(plain)), problem.seed)
-    strata = np.concatenate([problem.held_out[rows].argmax(axis=1), plain[asked].argmax(axis=1)])
-    test = compare_domains(problem.source.x[rows], problem.target[asked], strata)
+    judged = np.flatnonzero(np.isfinite(problem.held_out[:, 0]))
+    rows = judged[draw_unlike(problem.clusters[judged], problem.seed)]
+    places = draw_unlike(problem.target_clusters, problem.seed)
+    strata = np.concatenate([problem.held_out[rows].argmax(axis=1), plain[places].argmax(axis=1)])
+    test = compare_domains(problem.source.x[rows], problem.target[places], strata)
+    weights = np.ones(plain.shape[1])
     if test is None or test.p < ALPHA:
-        return DomainGate(auc=None if test is None else test.auc, looks_alike=False, shares_differ=False)
+        return DomainGate(auc=None if test is None else test.auc, looks_alike=False, class_weights=weights)
     source = Answers(
-        p=problem.held_out[known].astype(np.float64), y=problem.source.y[known], clusters=problem.clusters[known]
+        p=problem.held_out[judged].astype(np.float64), y=problem.source.y[judged], clusters=problem.clusters[judged]
     )
-    target = Answers(p=plain.astype(np.float64), y=np.empty(0, np.int64), clusters=np.arange(len(plain)))
-    labels = names or tuple(map(str, range(plain.shape[1])))
-    shares = estimate_label_shift(source, target, labels, problem.seed)
-    return DomainGate(auc=test.auc, looks_alike=True, shares_differ=shares.p < ALPHA)
+    target = Answers(p=plain.astype(np.float64), y=np.empty(0, np.int64), clusters=problem.target_clusters)
+    shift = estimate_label_shift(source, target, tuple(map(str, range(len(weights)))), problem.seed)
+    if shift.p < ALPHA:
+        weights = np.where(shift.source > 0, shift.shares / np.where(shift.source > 0, shift.source, 1.0), 0.0)
+    return DomainGate(auc=test.auc, looks_alike=True, class_weights=weights)

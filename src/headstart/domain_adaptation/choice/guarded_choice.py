@@ -1,11 +1,13 @@
 """Which adaptation is taken: doing nothing, unless another one is better beyond doubt and plausible.
 
-With enough labelled target pictures their log loss decides, else a rule that needs no label. Either way the paired 95 %
+With enough labelled target pictures their log loss decides. Without, labelled pictures judge by their weights where the
+domains look alike but for the shares of the classes, else a rule that needs no label. Either way the paired 95 %
 interval of the difference from doing nothing must lie above 0, so that doing nothing wins ties.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,9 +16,10 @@ import numpy as np
 from headstart.core.types import NO_ADAPTATION, Score
 from headstart.core.types.domain import AdaptationTrial
 from headstart.domain_adaptation.adapt_head import AdaptationProblem
-from headstart.domain_adaptation.choice.rules import DECIDING, RULES, JudgedAnswers, compare_by_rule
+from headstart.domain_adaptation.choice.domain_gate import measure_gate
+from headstart.domain_adaptation.choice.rules import DECIDING, RULES, WEIGHTED, JudgedAnswers, compare_by_rule
 from headstart.domain_adaptation.evaluate_candidates import Candidate
-from headstart.statistics.intervals import Interval, make_score, make_share_score, mean_interval, share_interval
+from headstart.statistics.intervals import Interval, make_score, mean_interval, share_interval
 from headstart.statistics.losses import log_losses
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
@@ -41,18 +44,24 @@ def choose_adaptation(
     candidates: Sequence[Candidate], problem: AdaptationProblem, rule: str = DECIDING, shown: Sequence[str] = ()
 ) -> GuardedChoice:
     """The first candidate is doing nothing; `shown` are rules whose scores are told besides."""
-    judged = make_judged_answers(candidates, problem)
+    judged, gate = make_judged_answers(candidates, problem), None
     by_labels = len(problem.labelled) >= ENOUGH_LABELS
+    if not by_labels:
+        gate = measure_gate(problem, candidates[0].target)
+        if gate.looks_alike:
+            rule, judged = WEIGHTED, _weigh_source(judged, candidates, gate.class_weights)
     differences, refusals, scores = {}, {}, {}
     for number, answers in judged.items():
         of_rules = {
-            name: compare_by_rule(RULES[name], answers, judged[0], problem.clusters, problem.seed)
+            name: compare_by_rule(RULES[name], answers, judged[0], _find_clusters(name, problem), problem.seed)
             for name in dict.fromkeys((rule, *shown))
         }
         scores[number] = tuple(_make_rule_score(name, pair[0], problem) for name, pair in of_rules.items())
         gain = _compare_on_labels(candidates[0], candidates[number], problem) if by_labels else of_rules[rule][1]
         differences[number] = gain
-        refusals[number] = "" if by_labels or not number else find_implausible(answers, judged[0])
+        refusals[number] = ""
+        if gate is not None and number:
+            refusals[number] = gate.find_refusal(candidates[number].method) or find_implausible(answers, judged[0])
     better = [n for n in judged if n and differences[n].low > 0 and not refusals[n]]
     winner = max(better, key=lambda n: (differences[n].value, -n), default=0)
     name = LABELS if by_labels else rule
@@ -88,6 +97,24 @@ def make_judged_answers(candidates: Sequence[Candidate], problem: AdaptationProb
     }
 
 
+def _weigh_source(
+    judged: dict[int, JudgedAnswers], candidates: Sequence[Candidate], class_weights: np.ndarray
+) -> dict[int, JudgedAnswers]:
+    """Source pictures as they are stand for the target's, by the weights (C,) of their classes."""
+    return {
+        number: dataclasses.replace(
+            each,
+            mapped=candidates[number].held_out.as_is,  # type: ignore[union-attr]
+            ratio=class_weights[each.y],
+        )
+        for number, each in judged.items()
+    }
+
+
+def _find_clusters(rule: str, problem: AdaptationProblem) -> np.ndarray:
+    return problem.target_clusters if RULES[rule].on_target else problem.clusters
+
+
 def find_implausible(answers: JudgedAnswers, plain: JudgedAnswers) -> str:
     """Why a candidate cannot be right whatever a rule says; empty where nothing speaks against it."""
     rows = np.isfinite(answers.mapped[:, 0]) & np.isfinite(plain.mapped[:, 0])
@@ -110,11 +137,11 @@ def find_implausible(answers: JudgedAnswers, plain: JudgedAnswers) -> str:
 def _compare_on_labels(plain: Candidate, other: Candidate, problem: AdaptationProblem) -> Interval:
     """How much log loss a candidate saves on labelled target pictures."""
     rows, y = problem.labelled, problem.target_y[problem.labelled]
-    before, after = (
+    plain_losses, other_losses = (
         CandidateLosses(name=each.method, rows=rows, losses=log_losses(y, each.target[rows]), cost=0.0)
         for each in (plain, other)
     )
-    return paired_difference(before, after)
+    return paired_difference(plain_losses, other_losses, problem.target_clusters)
 
 
 def _make_rule_score(name: str, interval: Interval, problem: AdaptationProblem) -> Score:
@@ -166,9 +193,12 @@ def _score_labelled(candidate: Candidate, problem: AdaptationProblem) -> tuple[S
     if not len(rows):
         return ()
     y, p = problem.target_y[rows], candidate.target[rows]
-    loss = mean_interval(log_losses(y, p))
-    hits = p.argmax(axis=1) == y
-    return make_share_score("accuracy", "target", hits), make_score("log_loss", "target", loss, len(rows), method="t")
+    clusters = problem.target_clusters[rows]
+    hits, loss = share_interval(p.argmax(axis=1) == y, clusters), mean_interval(log_losses(y, p), clusters)
+    return (
+        make_score("accuracy", "target", hits, len(rows)),
+        make_score("log_loss", "target", loss, len(rows), method="t"),
+    )
 
 
 def _format_reason(

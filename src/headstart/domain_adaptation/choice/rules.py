@@ -15,7 +15,10 @@ import numpy as np
 from headstart.statistics.intervals import Interval, cluster_sums, compact_clusters
 from headstart.statistics.sampling import evenly_spaced
 
-DECIDING = "ensemble_agreement"  # the rule that chooses where too few target pictures have a label
+DECIDING = (
+    "ensemble_agreement"  # the rule that chooses where the domains are apart and few target pictures have a label
+)
+WEIGHTED = "importance_weighted"  # where they look alike
 _DRAWS = 1_000
 _COUNTS_AT_ONCE = 4_000_000
 _LEAST = 1e-7
@@ -121,14 +124,14 @@ def compare_by_rule(
 ) -> tuple[Interval, Interval]:
     """The rule's score, and how far it is above that of `other`, by the same resampled pictures (percentiles).
 
-    `clusters` (M,) of source pictures are resampled as a whole.
+    `clusters` of the pictures that the rule goes over, (T,) or (M,), are resampled as a whole.
     """
     statistics = np.stack([rule.measure(answers), rule.measure(other)])
     rows = np.flatnonzero(np.isfinite(statistics).all(axis=(0, 2)))
     statistics = statistics[:, rows]
     if not len(rows):
         return Interval(np.nan, -np.inf, np.inf), Interval(np.nan, -np.inf, np.inf)
-    groups = None if rule.on_target else compact_clusters(clusters[rows])
+    groups = compact_clusters(clusters[rows])
     sizes = cluster_sums(np.ones(len(rows)), groups)
     width = statistics.shape[2]
     columns = np.concatenate(statistics, axis=1)
