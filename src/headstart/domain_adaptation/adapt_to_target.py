@@ -43,7 +43,7 @@ def adapt_to_target(
     """Try what the job names, and choose. `shift` has the shares of the classes that are expected in the target.
 
     Raises:
-        UsageError: The job names an unknown method, or one whose extra is missing.
+        UsageError: The job names an unknown method, or `none` beside others.
     """
     learns = ctx.job.target_labels == "learn" and len(target.labelled) > 0
     methods = choose_methods(ctx.job.adaptation, learns=learns)

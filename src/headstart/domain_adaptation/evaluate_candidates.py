@@ -15,7 +15,7 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.errors import NoOpError, UsageError
-from headstart.core.extras import require_extra
+from headstart.core.extras import format_install_command, list_missing_packages
 from headstart.core.types import NETWORK_METHODS, NO_ADAPTATION, FittedHead
 from headstart.core.types.domain import NetworkCandidate
 from headstart.domain_adaptation import adapt_head
@@ -50,7 +50,7 @@ def choose_methods(
     """The plugins that compete by the job's setting, sorted; `networks` are names that no plugin here has.
 
     Raises:
-        UsageError: A name is unknown, `none` stands beside others, or an extra is missing.
+        UsageError: A name is unknown, or `none` stands beside others.
     """
     if NO_ADAPTATION in adaptation and len(adaptation) > 1:
         raise UsageError(f"`{NO_ADAPTATION}` excludes other methods", where="--adaptation")
@@ -60,9 +60,6 @@ def choose_methods(
     plugins = [registry.load_plugin(KIND, name) for name in names if name != adapt_head.TARGET_LABELS]
     if AUTO in adaptation:
         plugins += [plugin for plugin in map(_load_method, registry.list_plugins(KIND)) if plugin.is_default]
-    for plugin in plugins:
-        if plugin.extra and plugin.name in names:
-            require_extra(plugin.extra, f"adaptation by `{plugin.name}`")
     if learns:
         plugins.append(adapt_head.LearnTargetLabels())
     return tuple({plugin.name: plugin for plugin in sorted(plugins, key=lambda plugin: plugin.name)}.values())
@@ -110,6 +107,9 @@ def _try_candidate(
     needs: set[str],
 ) -> Candidate:
     started = time.monotonic()
+    if method.extra and (missing := list_missing_packages(method.extra)):
+        failure = f"`{missing[0]}` is not installed: {format_install_command(method.extra)}"
+        return _make_failed(method.name, params, failure, 0.0)
     try:
         training = adapt_head.adapt_source(method, params, problem.source, answer, problem)
         fitted = adapt_head.fit_adapted(training, problem)

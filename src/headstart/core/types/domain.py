@@ -86,7 +86,8 @@ class AdaptationTrial:
     method: str  # a plugin's name, or `NO_ADAPTATION`
     params: Mapping[str, Any]
     scores: tuple[Score, ...]  # of the rules that need no target label, `name` the rule, higher is better
-    difference: Score | None  # of the deciding rule from doing nothing, paired over pictures; None for doing nothing
+    difference: Score | None  # of the deciding rule from doing nothing, paired over pictures, its interval for all
+    # trials at once; None for doing nothing
     target: tuple[Score, ...]  # on labelled target pictures; empty without any
     source: Score  # accuracy on held-out source pictures as they are
     status: str  # `chosen`, `tied`, `beaten` or `failed`

@@ -2,7 +2,8 @@
 
 With enough labelled target pictures their log loss decides. Without, labelled pictures judge by their weights where the
 domains look alike but for the shares of the classes, else a rule that needs no label. Either way the paired 95 %
-interval of the difference from doing nothing must lie above 0, so that doing nothing wins ties.
+interval of the difference from doing nothing, which holds for all candidates at once, must lie above 0: doing nothing
+wins ties.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from headstart.domain_adaptation.adapt_head import AdaptationProblem
 from headstart.domain_adaptation.choice.domain_gate import measure_gate
 from headstart.domain_adaptation.choice.rules import DECIDING, RULES, WEIGHTED, JudgedAnswers, compare_by_rule
 from headstart.domain_adaptation.evaluate_candidates import Candidate
-from headstart.statistics.intervals import Interval, make_score, mean_interval, share_interval
+from headstart.statistics.intervals import Interval, Z, make_score, mean_interval, share_interval
 from headstart.statistics.losses import log_losses
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
@@ -41,14 +42,18 @@ class GuardedChoice:
 
 
 def choose_adaptation(
-    candidates: Sequence[Candidate], problem: AdaptationProblem, rule: str = DECIDING, shown: Sequence[str] = ()
+    candidates: Sequence[Candidate], problem: AdaptationProblem, rule: str = "", shown: Sequence[str] = ()
 ) -> GuardedChoice:
-    """The first candidate is doing nothing; `shown` are rules whose scores are told besides."""
+    """The first candidate is doing nothing; `shown` are rules whose scores are told besides.
+
+    A `rule` that is named decides whatever the domains have in common.
+    """
     judged, gate = make_judged_answers(candidates, problem), None
-    by_labels = len(problem.labelled) >= ENOUGH_LABELS
-    if not by_labels:
-        gate = measure_gate(problem, candidates[0].target)
-        if gate.looks_alike:
+    by_labels = not rule and len(problem.labelled) >= ENOUGH_LABELS
+    if not rule:
+        rule = DECIDING
+        gate = None if by_labels else measure_gate(problem, candidates[0].target)
+        if gate is not None and gate.looks_alike:
             rule, judged = WEIGHTED, _weigh_source(judged, candidates, gate.class_weights)
     differences, refusals, scores = {}, {}, {}
     for number, answers in judged.items():
@@ -58,10 +63,9 @@ def choose_adaptation(
         }
         scores[number] = tuple(_make_rule_score(name, pair[0], problem) for name, pair in of_rules.items())
         gain = _compare_on_labels(candidates[0], candidates[number], problem) if by_labels else of_rules[rule][1]
-        differences[number] = gain
-        refusals[number] = ""
-        if gate is not None and number:
-            refusals[number] = gate.find_refusal(candidates[number].method) or find_implausible(answers, judged[0])
+        differences[number] = _widen(gain, len(judged) - 1)
+        refused = gate.find_refusal(candidates[number].method) if gate is not None else ""
+        refusals[number] = "" if by_labels or not number else refused or find_implausible(answers, judged[0])
     better = [n for n in judged if n and differences[n].low > 0 and not refusals[n]]
     winner = max(better, key=lambda n: (differences[n].value, -n), default=0)
     name = LABELS if by_labels else rule
@@ -77,6 +81,15 @@ def choose_adaptation(
     return GuardedChoice(
         candidate=candidates[winner], rule=name, why=why, trials=tuple(trials[number] for number in order)
     )
+
+
+def _widen(interval: Interval, count: int) -> Interval:
+    """A 95 % interval that holds for so many candidates at once (Bonferroni), as of normal errors."""
+    from scipy.special import ndtri
+
+    factor = float(ndtri(1 - 0.025 / max(count, 1))) / Z
+    value, low, high = interval
+    return Interval(value, value - factor * (value - low), value + factor * (high - value))
 
 
 def make_judged_answers(candidates: Sequence[Candidate], problem: AdaptationProblem) -> dict[int, JudgedAnswers]:
