@@ -52,7 +52,8 @@ def make_domains(camera=change_camera, *, labelled=0, shares=None, count=240, te
     rng = np.random.default_rng(seed)
     x, y = draw_pictures(count, rng)
     target_x, truth = draw_pictures(count, rng, shares)
-    data, drawn = made_runs.dataset(y), made_runs.splits(count, test)
+    hashes = rng.integers(0, 2**63, 2 * count, dtype=np.uint64)
+    data, drawn = made_runs.dataset(y, phash=hashes[:count]), made_runs.splits(count, test)
     train, folds = drawn.train, drawn.folds[:, drawn.train]
     head = registry.load_plugin("heads", "logistic")
     tuned = tune_head(head, x[train], y[train], folds, n_classes=C)
@@ -61,6 +62,6 @@ def make_domains(camera=change_camera, *, labelled=0, shares=None, count=240, te
         made_runs.adapted(data, drawn), features=FEATURES, fitted=fitted, cv_probabilities=tuned.held_out[0]
     )
     labels = np.where(np.arange(count) < labelled, truth, -1)
-    new = made_runs.dataset(np.zeros(count), content=1000 + np.arange(count), name="new")
+    new = made_runs.dataset(np.zeros(count), phash=hashes[count:], content=1000 + np.arange(count), name="new")
     target = TargetDomain(pictures=dataclasses.replace(new, targets=labels), labels=labels, copies=())
     return (data, drawn, embed(x), target, embed(camera(target_x)), adapted), truth

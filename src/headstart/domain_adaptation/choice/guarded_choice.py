@@ -23,6 +23,7 @@ from headstart.domain_adaptation.evaluate_candidates import Candidate
 from headstart.statistics.intervals import Interval, Z, make_score, mean_interval, share_interval
 from headstart.statistics.losses import log_losses
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
+from headstart.uncertainty.temperature import apply_temperature, fit_bounded_temperature
 
 LABELS = "labels"
 ENOUGH_LABELS = 20
@@ -64,8 +65,12 @@ def choose_adaptation(
         scores[number] = tuple(_make_rule_score(name, pair[0], problem) for name, pair in of_rules.items())
         gain = _compare_on_labels(candidates[0], candidates[number], problem) if by_labels else of_rules[rule][1]
         differences[number] = _widen(gain, len(judged) - 1)
-        refused = gate.find_refusal(candidates[number].method) if gate is not None else ""
-        refusals[number] = "" if by_labels or not number else refused or find_implausible(answers, judged[0])
+        refusals[number] = ""
+        if number and by_labels:
+            refusals[number] = _find_lost_labels(candidates[0], candidates[number], problem)
+        elif number:
+            refused = gate.find_refusal(candidates[number].method) if gate is not None else ""
+            refusals[number] = refused or find_implausible(answers, judged[0])
     better = [n for n in judged if n and differences[n].low > 0 and not refusals[n]]
     winner = max(better, key=lambda n: (differences[n].value, -n), default=0)
     name = LABELS if by_labels else rule
@@ -151,10 +156,30 @@ def _compare_on_labels(plain: Candidate, other: Candidate, problem: AdaptationPr
     """How much log loss a candidate saves on labelled target pictures."""
     rows, y = problem.labelled, problem.target_y[problem.labelled]
     plain_losses, other_losses = (
-        CandidateLosses(name=each.method, rows=rows, losses=log_losses(y, each.target[rows]), cost=0.0)
+        CandidateLosses(name=each.method, rows=rows, losses=log_losses(y, _temper_labelled(each, problem)), cost=0.0)
         for each in (plain, other)
     )
     return paired_difference(plain_losses, other_losses, problem.target_clusters)
+
+
+def _find_lost_labels(plain: Candidate, other: Candidate, problem: AdaptationProblem) -> str:
+    """Why a lower log loss is no gain: being sure of easy pictures hides that hard ones are lost."""
+    rows = problem.labelled
+    right, right_plain = (
+        int((each.target[rows].argmax(axis=1) == problem.target_y[rows]).sum()) for each in (other, plain)
+    )
+    if right >= right_plain:
+        return ""
+    return f"it is right on {right} of {len(rows)} labelled target pictures, not {right_plain}"
+
+
+def _temper_labelled(candidate: Candidate, problem: AdaptationProblem) -> np.ndarray:
+    """(L, C) answers to labelled target pictures, as sure as the run will say them: being surer alone is no gain."""
+    assert candidate.held_out is not None
+    p = candidate.held_out.mapped
+    rows = np.isfinite(p[:, 0])
+    factor = fit_bounded_temperature(p[rows], problem.source.y[rows], problem.clusters[rows])
+    return apply_temperature(candidate.target[problem.labelled], factor)
 
 
 def _make_rule_score(name: str, interval: Interval, problem: AdaptationProblem) -> Score:
@@ -205,7 +230,7 @@ def _score_labelled(candidate: Candidate, problem: AdaptationProblem) -> tuple[S
     rows = problem.labelled
     if not len(rows):
         return ()
-    y, p = problem.target_y[rows], candidate.target[rows]
+    y, p = problem.target_y[rows], _temper_labelled(candidate, problem)
     clusters = problem.target_clusters[rows]
     hits, loss = share_interval(p.argmax(axis=1) == y, clusters), mean_interval(log_losses(y, p), clusters)
     return (
