@@ -228,7 +228,8 @@ def suggest(
     """Which pictures to label next: those that a run's model is least sure of, no two of them alike.
 
     `pictures` are what `headstart.predict` takes, by default those without a label that the run kept apart or has of a
-    new domain; at most `count` are suggested. `chosen` has them, the most uncertain first. What a run folder has with a label is left out.
+    new domain; at most `count` are suggested. `chosen` has them, the most uncertain first. What a run folder has with
+    a label is left out.
 
     Raises:
         UsageError: `count` is not positive, or something is no picture by its type.

@@ -327,8 +327,7 @@ class FitSteps:
     def all_embeddings(self) -> tuple[types.Embeddings, ...]:
         """The same, and through a network that was adapted to a new domain."""
         network = self.adapted.domain_network
-        own = () if network is None else (self._embed_network(network, self._all_rows),)
-        return (*self.source_embeddings, *own)
+        return self.source_embeddings + ((self._embed_network(network, self._all_rows),) if network else ())
 
     def embed_all(self) -> tuple[types.Embeddings, ...]:
         """Features of all pictures through the survivors."""
