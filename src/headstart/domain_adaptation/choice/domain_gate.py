@@ -21,6 +21,7 @@ from headstart.statistics.intervals import Interval
 LABEL_SHIFT = "label_shift"  # the method that moves no feature
 APART = 0.9  # area under the ROC curve within answered classes, from which on features may be moved
 ALPHA = 0.05
+LEAST_A_CLASS = 20  # target pictures a class, below which estimated shares are too rough to judge by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +32,7 @@ class DomainGate:
         auc: Of telling the domains apart among pictures that are answered alike; None where there are too few.
         looks_alike: Whether that may be chance.
         class_weights: (C,) float64, how much more often the target shows a class than the source, where the domains
-            look alike; 1 where shares may be the same.
+            look alike; 1 where shares may be the same, or cannot be told from so few pictures.
     """
 
     auc: Interval | None
@@ -65,6 +66,6 @@ def measure_gate(problem: AdaptationProblem, plain: np.ndarray) -> DomainGate:
     )
     target = Answers(p=plain.astype(np.float64), y=np.empty(0, np.int64), clusters=problem.target_clusters)
     shift = estimate_label_shift(source, target, tuple(map(str, range(len(weights)))), problem.seed)
-    if shift.p < ALPHA:
+    if shift.p < ALPHA and len(plain) >= LEAST_A_CLASS * len(weights):
         weights = np.where(shift.source > 0, shift.shares / np.where(shift.source > 0, shift.source, 1.0), 0.0)
     return DomainGate(auc=test.auc, looks_alike=True, class_weights=weights)
