@@ -174,4 +174,4 @@ def test_too_few_pictures_are_a_reason(method):
     source = LabelledFeatures(x=x, y=y, weights=None, n_classes=2)
     plugin = registry.load_plugin(KIND, method)
     with pytest.raises(NoOpError, match="5 target pictures are too few"):
-        plugin.adapt(source, x[:5], answer=None, fit=None, params=plugin.grid()[0], seed=0)
+        plugin.adapt(source, x[:5], answer=None, fit=None, params=plugin.grid[0], seed=0)

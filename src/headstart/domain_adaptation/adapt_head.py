@@ -8,7 +8,7 @@ Legend: M source pictures, T target pictures, L of them labelled, D columns, C c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -198,10 +198,10 @@ def hold_out(
     as_is, mapped = np.full((2, len(source.y), source.n_classes), np.nan, np.float32)
     labelled = np.full((len(problem.labelled), source.n_classes), np.nan, np.float32)
     for fold in np.unique(folds[folds >= 0]):
-        learning, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        learning, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         if method.uses_labels:
             part = adapt_source(
-                method, params, take_pictures(source, learning), _answer_without(held, problem), problem
+                method, params, take_pictures(source, learning), _answer_without(held_out, problem), problem
             )
         else:
             part = take_training(training, learning)
@@ -209,8 +209,8 @@ def hold_out(
         others = np.flatnonzero(label_folds != fold)
         fitted = problem.setting.fit(_add_labels(part, problem, others), cross_validation.JUDGED)
         folded, move = make_answer(fold_into_head(fitted, part)), part.map_source
-        as_is[held] = folded(as_is_x[held])
-        mapped[held] = make_answer(fitted)(source.x[held] if move is None else move(source.x[held]))
+        as_is[held_out] = folded(as_is_x[held_out])
+        mapped[held_out] = make_answer(fitted)(source.x[held_out] if move is None else move(source.x[held_out]))
         labelled[judged] = folded(problem.target[problem.labelled[judged]])
     return HeldOutAnswers(as_is=as_is, mapped=mapped, labelled=labelled)
 
@@ -264,10 +264,7 @@ class LearnTargetLabels:
     extra = ""
     is_default = True
     uses_labels = False
-
-    def grid(self) -> tuple[Mapping[str, Any], ...]:
-        """Nothing to set."""
-        return ({},)
+    grid: Sequence[Mapping[str, Any]] = ({},)
 
     def adapt(self, source: LabelledFeatures, target: np.ndarray, **_: Any) -> HeadTraining:
         """See `headstart.domain_adaptation.method_base.AdaptationMethod`."""

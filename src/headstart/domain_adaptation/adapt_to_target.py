@@ -79,9 +79,9 @@ def make_problem(
     """Both domains as the head's input; target pictures are those of `t_rows`."""
     x, y = join_columns(embeddings, adapted.features, cv.rows), cv.y
     held_out = np.full((len(y), cv.n_classes), np.nan, np.float32)
-    known = np.isin(adapted.cv_rows, cv.rows)
-    places = find_positions(cv.rows, np.asarray(adapted.cv_rows)[known], "compared")
-    held_out[places] = np.asarray(adapted.cv_probabilities)[known]
+    drawn = np.isin(adapted.cv_rows, cv.rows)
+    places = find_positions(cv.rows, np.asarray(adapted.cv_rows)[drawn], "compared")
+    held_out[places] = np.asarray(adapted.cv_probabilities)[drawn]
     weights = None if cv.sample_weight is None else cv.sample_weight[cv.rows]
     shares = np.bincount(y, minlength=cv.n_classes) / len(y)
     if shift is not None and np.isfinite([score.value for score in shift.target_shares]).all():

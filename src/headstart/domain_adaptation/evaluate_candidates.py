@@ -94,7 +94,7 @@ def evaluate_candidates(
         )
     ]
     for method in methods:
-        for params in method.grid():
+        for params in method.grid:
             candidates.append(_try_candidate(method, params, answer, problem, needs))
     return (*candidates, *(_judge_network(network, problem, needs) for network in networks))
 

@@ -61,9 +61,7 @@ class AdaptationMethod(Protocol):
         bool  # whether source labels shape what it gives beyond `y`, so that each fold adapts anew; else `x` are
     )
     # the source pictures in their order
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """Settings to try, at least one."""
+    grid: Sequence[Mapping[str, Any]]  # settings to try, at least one
 
     def adapt(
         self,

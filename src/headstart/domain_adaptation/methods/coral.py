@@ -22,10 +22,7 @@ class Coral:
     extra = ""
     is_default = True
     uses_labels = False
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """A light and a strong shrinkage."""
-        return ({"shrinkage": 0.1}, {"shrinkage": 0.5})
+    grid: Sequence[Mapping[str, Any]] = ({"shrinkage": 0.1}, {"shrinkage": 0.5})  # a light and a strong shrinkage
 
     def adapt(
         self,

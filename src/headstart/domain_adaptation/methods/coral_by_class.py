@@ -28,10 +28,7 @@ class CoralByClass:
     extra = ""
     is_default = True
     uses_labels = True
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """Nothing to set."""
-        return ({"shrinkage": SHRINKAGE},)
+    grid: Sequence[Mapping[str, Any]] = ({"shrinkage": SHRINKAGE},)
 
     def adapt(
         self,

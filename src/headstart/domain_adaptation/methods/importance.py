@@ -26,10 +26,7 @@ class ImportanceWeighting:
     extra = ""
     is_default = True
     uses_labels = False
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """Nothing to set."""
-        return ({},)
+    grid: Sequence[Mapping[str, Any]] = ({},)
 
     def adapt(
         self,

@@ -35,10 +35,7 @@ class LabelPropagation:
     extra = ""
     is_default = True
     uses_labels = True
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """Nothing to set."""
-        return ({"neighbours": NEIGHBOURS},)
+    grid: Sequence[Mapping[str, Any]] = ({"neighbours": NEIGHBOURS},)
 
     def adapt(
         self,

@@ -28,10 +28,7 @@ class LabelShift:
     extra = ""
     is_default = True
     uses_labels = False
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """Nothing to set."""
-        return ({},)
+    grid: Sequence[Mapping[str, Any]] = ({},)
 
     def adapt(
         self,

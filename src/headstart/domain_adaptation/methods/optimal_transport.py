@@ -30,10 +30,7 @@ class OptimalTransport:
     extra = "adaptation"
     is_default = True
     uses_labels = True
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """Nothing to set."""
-        return ({"entropy": ENTROPY},)
+    grid: Sequence[Mapping[str, Any]] = ({"entropy": ENTROPY},)
 
     def adapt(
         self,

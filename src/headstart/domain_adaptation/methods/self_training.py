@@ -28,10 +28,7 @@ class SelfTraining:
     extra = ""
     is_default = True
     uses_labels = True
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """Nothing to set."""
-        return ({},)
+    grid: Sequence[Mapping[str, Any]] = ({},)
 
     def adapt(
         self,

@@ -23,10 +23,7 @@ class SubspaceAlignment:
     extra = ""
     is_default = False
     uses_labels = False
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """How many directions, at most."""
-        return ({"directions": 64},)
+    grid: Sequence[Mapping[str, Any]] = ({"directions": 64},)  # how many directions, at most
 
     def adapt(
         self,

@@ -26,10 +26,7 @@ class TransferComponents:
     extra = ""
     is_default = False
     uses_labels = False
-
-    def grid(self) -> Sequence[Mapping[str, Any]]:
-        """How many components, at most."""
-        return ({"components": 64},)
+    grid: Sequence[Mapping[str, Any]] = ({"components": 64},)  # how many components, at most
 
     def adapt(
         self,
