@@ -276,7 +276,7 @@ def test_a_compiled_trunk_says_whose_it_is(store, shared_store, textile):
 
 
 def test_copies_of_data_go_for_their_age_alone(store):
-    for kind in ("archives", "fetched", "pictures", "runs", "tables"):
+    for kind in ("archives", "fetched", "folds", "pictures", "runs", "tables"):
         put(store, kind, "a" * 64, {"content": b"old"})
         put(store, kind, "b" * 64, {"content": b"new"})
     for name in ("aa/old", "bb/old", "bb/new"):
@@ -292,6 +292,7 @@ def test_copies_of_data_go_for_their_age_alone(store):
     assert sorted((entry.kind, entry.path.name, len(entry.files), why) for entry, why in doomed) == [
         ("archives", "a" * 64, 0, "not used for 40 days"),
         ("fetched", "a" * 64, 0, "not used for 40 days"),
+        ("folds", "a" * 64, 0, "not used for 40 days"),
         ("objects", "objects", 2, "not used for 40 days"),
         ("pictures", "a" * 64, 0, "not used for 40 days"),
         ("runs", "a" * 64, 0, "not used for 40 days"),
@@ -302,7 +303,7 @@ def test_copies_of_data_go_for_their_age_alone(store):
         cache_inventory.remove_entry(entry)
     assert cache_inventory.list_prunable(store, 30 * DAY_S) == []
     left = {file.relative_to(store.root).parts[:2] for file in store.root.rglob("*") if file.is_file()}
-    assert left == {(kind, "b" * 64) for kind in ("archives", "fetched", "pictures", "runs", "tables")} | {
+    assert left == {(kind, "b" * 64) for kind in ("archives", "fetched", "folds", "pictures", "runs", "tables")} | {
         ("objects", "bb")
     }
     assert [file.name for file in (store.root / "objects").rglob("*") if file.is_file()] == ["new"]

@@ -101,7 +101,7 @@ def fit(
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
         callbacks: Of Keras, for the final training of the network.
-        workers: Processes that embed the pictures, of `headstart.remote.cluster`; by default this process does it.
+        workers: Processes of `headstart.remote.cluster` that embed pictures and train folds; by default this one does.
         again: Do a run that is there anew: what it holds is removed first.
         budget: time to spend: 90s, 5m, 1h; a bare number is seconds.
         backbones: auto, or names with commas between them.

@@ -32,7 +32,7 @@ from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
 WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
 KINDS = (WEIGHTS, ADDED, TRUNKS)
 # Made again, or fetched again, of a user's data and of runs in buckets.
-DATA_KINDS = ("archives", "fetched", "pictures", "runs", "tables")
+DATA_KINDS = ("archives", "fetched", "folds", "pictures", "runs", "tables")
 MIRRORED = "mirrored"  # where runs that end in a bucket are worked on
 OBJECTS = "objects"  # of stores, a file each
 DRAFT_AFTER_S = 86400  # a draft that was written to since then may be in use

@@ -55,6 +55,9 @@ class Workers(Protocol):
     def explain_staying(self, seconds: float) -> str:
         """Why work that takes so many seconds in this process is not worth sending away; empty where it is."""
 
+    def estimate_task_seconds(self, seconds: float, count: int, threads: int) -> float:
+        """Seconds until `count` tasks of so many threads are done that take `seconds` one after the other here."""
+
     def run_chunks(self, work: ChunkWork, rows: np.ndarray) -> Iterator[ChunkAnswer]:
         """Answers for all rows (M,), in any order, each row once.
 

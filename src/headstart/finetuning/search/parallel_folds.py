@@ -1,32 +1,36 @@
 """Folds that train side by side on workers, each as it would train here; their files come back.
 
 A task has all that it needs: the trunk, what the network learns from, and the fitted head it starts from. TensorFlow's
-sums depend on its number of threads, so a task has as many as this process. The folder of a fold is named by what is
-trained. It counts once the search comes to it, and every choice of the search is made here.
+sums depend on its number of threads, so a task has as many as this process. What comes back lies in the cache under
+the digest of what was sent, so that no run trains it again. It counts once the search comes to it, and every choice of
+the search is made here.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.core.console import Console, format_bytes
+from headstart.core import provenance
+from headstart.core.console import Console, format_bytes, format_duration
 from headstart.core.errors import HeadstartError, SetupError
 from headstart.core.recipe import Recipe, field_values
 from headstart.core.run.workers import ChunkWork, Workers
 from headstart.core.settings import count_cores
+from headstart.core.storage.cache import SEAL
 from headstart.core.storage.files import translate_disk_errors
-from headstart.core.storage.hashing import compute_digest
+from headstart.core.storage.hashing import compute_digest, to_plain
 from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.trainable_head import HeadStart
@@ -41,6 +45,8 @@ from headstart.networks.hardware import count_available_bytes
 if TYPE_CHECKING:
     from headstart.finetuning.search.training_setup import TrainingSetup
 
+KIND = "folds"  # of the cache
+_FORMAT = 1  # of its entries
 _BYTES_PER_S = 50e6  # from here to a worker
 _FILE = "trunk.keras"
 _FREE_PART = 0.5  # of the memory that is free, for what is sent
@@ -99,38 +105,89 @@ def train_folds_ahead(setup: TrainingSetup, wanted: Sequence[tuple[Recipe, int]]
     folds = [(recipe, fold) for recipe, fold in wanted if not fold_folder(setup, recipe, fold).is_dir()]
     if workers is None or len(folds) < 2:
         return
-    seconds = [setup.cost.fold_seconds(recipe) for recipe, _ in folds]
-    threads = _count_training_threads()
-    reason = workers.explain_staying(sum(seconds))
-    if devices.current_device().is_gpu:
-        reason = "on the GPU of this machine"
-    elif workers.count_slots(threads) < 2:
-        reason = f"fewer than two machines of the cluster have the {threads} cores that training uses here"
+    seconds, threads = sum(setup.cost.fold_seconds(recipe) for recipe, _ in folds), _count_training_threads()
     try:
-        if reason:
-            raise _Unsendable(reason)
-        shared = _gather_shared(setup, [recipe for recipe, _ in folds], sum(seconds))
+        there_s = _estimate_worthwhile_seconds(workers, seconds, len(folds), threads)
+        shared = _gather_shared(setup, [recipe for recipe, _ in folds], seconds)
     except _Unsendable as why:
-        setup.ctx.console.print_line("adapt", f"{len(folds)} folds train in this process: {why}")
+        setup.print_once(f"folds train in this process: {why}")
         return
+    parts = [_make_part(setup, *each) for each in folds]
+    addresses = _list_addresses(shared, parts, threads)
+    store = setup.ctx.store
+    missing = [row for row, address in enumerate(addresses) if store.use_entry(KIND, address) is None]
+    if missing:
+        times = f"about {format_duration(there_s)} in place of {format_duration(seconds)}"
+        setup.ctx.console.print_line("adapt", f"{len(missing)} folds train side by side on the cluster: {times}")
+        row_s = threads * seconds / len(folds)
+        for row, files in _train_on_workers(workers, shared, [parts[row] for row in missing], row_s, threads):
+            require_room(store.root, sum(content.nbytes for content in files.values()), "the weights of a fold")
+            store.make_entry(KIND, addresses[missing[row]], functools.partial(_write_files, files))
+    for each, address in zip(folds, addresses, strict=True):
+        _link_files(store.entry_path(KIND, address), fold_folder(setup, *each))
+
+
+def _train_on_workers(
+    workers: Workers, shared: SharedTraining, parts: Sequence[FoldPart], row_s: float, threads: int
+) -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
+    """The number of each part and the files that its training leaves, in any order; without those it cannot train."""
     work = ChunkWork(
         name="training",
         prepare=prepare_training,
         function=train_parts,
         shared=shared,
-        take_part=lambda rows: [_make_part(setup, *folds[row]) for row in rows.tolist()],
-        row_s=threads * sum(seconds) / len(seconds),
+        take_part=lambda rows: [parts[row] for row in rows.tolist()],
+        row_s=row_s,
         threads=threads,
     )
-    setup.ctx.console.print_line("adapt", f"{len(folds)} folds train side by side on the cluster")
-    for chunk in workers.run_chunks(work, np.arange(len(folds))):
-        for row, files in zip(chunk.rows.tolist(), chunk.answer, strict=True):
-            if files is not None:
-                _save_files(fold_folder(setup, *folds[row]), files)
+    for chunk in workers.run_chunks(work, np.arange(len(parts))):
+        yield from (pair for pair in zip(chunk.rows.tolist(), chunk.answer, strict=True) if pair[1] is not None)
+
+
+def _estimate_worthwhile_seconds(workers: Workers, seconds: float, count: int, threads: int) -> float:
+    """Seconds that so many folds take on workers; raises `_Unsendable` where it is not worth it."""
+    there_s, reason = workers.estimate_task_seconds(seconds, count, threads), workers.explain_staying(seconds)
+    if devices.current_device().is_gpu:
+        reason = "on the GPU of this machine"
+    elif workers.count_slots(threads) < 2:
+        reason = f"fewer than two machines of the cluster have the {threads} cores that training uses here"
+    elif there_s >= seconds:
+        reason = f"about {format_duration(there_s)} on the cluster, {format_duration(seconds)} here"
+    if reason:
+        raise _Unsendable(reason)
+    return there_s
+
+
+def _list_addresses(shared: SharedTraining, parts: Sequence[FoldPart], threads: int) -> list[str]:
+    """For each part the digest of all that its training depends on."""
+    sources = {recipe: compute_digest(_describe_content(source)) for recipe, source in shared.sources.items()}
+    common = {"format": _FORMAT, "software": provenance.list_versions(), "threads": threads}
+    common |= {"class_weight": _describe_content(shared.class_weight)}
+    return [
+        compute_digest(
+            common
+            | {"revision": shared.trunks[part.recipe.backbone].spec.revision, "source": sources[part.recipe]}
+            | {"part": _describe_content(part)}
+        )
+        for part in parts
+    ]
+
+
+def _describe_content(value: Any) -> Any:
+    """A value as JSON's own types, arrays as their digests."""
+    if isinstance(value, np.ndarray):
+        content = hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
+        return [value.dtype.str, list(value.shape), content]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {each.name: _describe_content(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **parts}
+    if isinstance(value, Mapping):
+        return {str(name): _describe_content(part) for name, part in value.items()}
+    return [_describe_content(part) for part in value] if isinstance(value, list | tuple) else to_plain(value)
 
 
 def prepare_training(shared: SharedTraining, threads: int) -> SharedTraining:
-    """Give TensorFlow its threads.
+    """Give TensorFlow its threads, and the processor alone, as the process has that sends folds.
 
     Raises:
         SetupError: Keras has another backend in this process.
@@ -145,6 +202,7 @@ def prepare_training(shared: SharedTraining, threads: int) -> SharedTraining:
         raise SetupError(f"Keras computes by {keras.config.backend()}, not by TensorFlow")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.set_visible_devices([], "GPU")
     return shared
 
 
@@ -242,13 +300,24 @@ def _make_part(setup: TrainingSetup, recipe: Recipe, fold: int) -> FoldPart:
     )
 
 
-def _save_files(folder: Path, files: Mapping[str, np.ndarray]) -> None:
-    """All of them or none."""
+def _write_files(files: Mapping[str, np.ndarray], folder: Path) -> None:
+    for name, content in files.items():
+        content.tofile(folder / name)
+
+
+def _link_files(entry: Path, folder: Path) -> None:
+    """Name the files of an entry in a folder too: all of them or none."""
+    if not entry.is_dir():
+        return
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    require_room(draft, sum(content.nbytes for content in files.values()), "the weights of a fold")
     with translate_disk_errors(draft):
-        for name, content in files.items():
-            content.tofile(draft / name)
+        shutil.copytree(entry, draft, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(SEAL))
         draft.rename(folder)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)

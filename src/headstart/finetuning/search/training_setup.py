@@ -36,6 +36,7 @@ class TrainingSetup:
     ctx: Context
     left_out: list[str] = field(default_factory=list)
     tracker: EpochTracker | None = None
+    _printed: set[str] = field(default_factory=set)
 
     @cached_property
     def sources(self) -> TrainingSources:
@@ -51,6 +52,12 @@ class TrainingSetup:
     def work_folder(self) -> Path:
         """Where weights lie until the search is over."""
         return self.ctx.make_step_folder("adapt") / WORK
+
+    def print_once(self, line: str) -> None:
+        """Say a line that every trial would repeat."""
+        if line not in self._printed:
+            self._printed.add(line)
+            self.ctx.console.print_line("adapt", line)
 
     def prepare(self, recipe: Recipe, positions: np.ndarray) -> PreparedTraining:
         """A network that starts from the head fitted on the (M,) int64 `positions`, and what it learns from them."""

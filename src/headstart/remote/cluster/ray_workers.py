@@ -107,6 +107,10 @@ class RayWorkers:
             return f"{format_duration(seconds)} are too few to send away"
         return ""
 
+    def estimate_task_seconds(self, seconds: float, count: int, threads: int) -> float:
+        """See `headstart.core.run.workers.Workers`."""
+        return START_S + seconds / count * math.ceil(count / max(self.count_slots(threads), 1))
+
     def compare_with_here(self, seconds: float) -> str:
         """Why so many seconds of this machine's work end later on the cluster; empty where they do not."""
         there_s = estimate_cluster_seconds(seconds, self.count_cores())
@@ -115,7 +119,8 @@ class RayWorkers:
 
     def run_chunks(self, work: ChunkWork, rows: np.ndarray) -> Iterator[ChunkAnswer]:
         """See `headstart.core.run.workers.Workers`."""
-        if slower := self.compare_with_here(work.row_s * len(rows) / count_threads()):
+        slower = "" if work.threads else self.compare_with_here(work.row_s * len(rows) / count_threads())
+        if slower:
             self.console.print_line("ray", f"{work.name}: {slower}")
         shared = self._ray.put(work.shared)
         running = _Pass(work=work, shared=shared, rows=rows, threads=work.threads or self._threads)
