@@ -23,7 +23,8 @@ from headstart.core.run.folder import RunFolder
 from headstart.core.settings import count_cores
 from headstart.core.storage.cache import Store
 from headstart.finetuning import starting_points
-from headstart.finetuning.search import fold_training, parallel_folds
+from headstart.finetuning.search import fold_training
+from headstart.finetuning.search.parallel import parallel_folds
 from headstart.finetuning.search.training_setup import TrainingSetup, make_training_setup
 from headstart.remote.cluster.connection import connect_workers, load_ray
 from headstart.remote.cluster.options import ClusterOptions

@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core import recipe as recipes
 from headstart.core.console import Console
-from headstart.finetuning.search import parallel_folds
+from headstart.finetuning.search.parallel import parallel_folds
 from tuning_bench import PLAIN, copies, surroundings, workbench
 
 

@@ -21,7 +21,7 @@ from headstart.core.settings import count_cores
 from headstart.core.storage.cache import Store
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.features.extraction import extract_features
-from headstart.finetuning.search.parallel_folds import KIND
+from headstart.finetuning.search.parallel.parallel_folds import KIND
 from headstart.finetuning.search.recipe_search import Search
 from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.training.epoch_loop import TrainingLoop

@@ -15,7 +15,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.finetuning.network.determinism import repeat_bit_for_bit
-from headstart.finetuning.search.parallel_folds import fold_folder
+from headstart.finetuning.search.parallel.parallel_folds import fold_folder
 from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.finetuning.search.training_source import PreparedTraining
 from headstart.finetuning.tracking import epoch_tracking

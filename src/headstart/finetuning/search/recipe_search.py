@@ -20,7 +20,7 @@ from headstart.core.run.time_plan import JUDGING_END, TRYING_END
 from headstart.core.types import EpochRow
 from headstart.finetuning.search import diagnosis, finalists, fold_training, recipe_proposals
 from headstart.finetuning.search.fold_training import run_fold
-from headstart.finetuning.search.parallel_folds import count_folds_at_once, train_folds_ahead
+from headstart.finetuning.search.parallel.parallel_folds import count_folds_at_once, train_folds_ahead
 from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial, judge_folds, rank_trials
 from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import TrainingSetup

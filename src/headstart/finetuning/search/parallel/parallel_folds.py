@@ -1,9 +1,7 @@
 """Folds that train side by side on workers, each as it would train here; their files come back.
 
-A task has all that it needs: the trunk, what the network learns from, and the fitted head it starts from. TensorFlow's
-sums depend on its number of threads, so a task has as many as this process. What comes back lies in the cache under
-the digest of what was sent, so that no run trains it again. It counts once the search comes to it, and every choice of
-the search is made here.
+What comes back lies in the cache under the digest of what was sent, so that no run trains it again. It counts once the
+search comes to it, and every choice of the search is made here.
 """
 
 from __future__ import annotations
@@ -13,33 +11,35 @@ import functools
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.core import provenance
-from headstart.core.console import Console, format_bytes, format_duration
-from headstart.core.errors import HeadstartError, SetupError
+from headstart.core.console import format_bytes, format_duration
 from headstart.core.recipe import Recipe, field_values
 from headstart.core.run.workers import ChunkWork, Workers
 from headstart.core.settings import count_cores
 from headstart.core.storage.cache import SEAL
 from headstart.core.storage.files import translate_disk_errors
 from headstart.core.storage.hashing import compute_digest, to_plain
-from headstart.core.types import BackboneSpec
-from headstart.finetuning.network import trainable_network
-from headstart.finetuning.network.trainable_head import HeadStart
+from headstart.finetuning.search.parallel.fold_task import (
+    TRUNK_FILE,
+    FoldPart,
+    SentTrunk,
+    SharedTraining,
+    prepare_training,
+    read_trunk,
+    train_parts,
+)
 from headstart.finetuning.search.training_source import Source
-from headstart.finetuning.training import trainer
 from headstart.images.decoded_cache import require_room
 from headstart.networks import devices
 from headstart.networks.formats.keras_writer import write_keras
-from headstart.networks.framework_state import isolate_keras, silence_frameworks
+from headstart.networks.framework_state import silence_frameworks
 from headstart.networks.hardware import count_available_bytes
 
 if TYPE_CHECKING:
@@ -48,41 +48,11 @@ if TYPE_CHECKING:
 KIND = "folds"  # of the cache
 _FORMAT = 1  # of its entries
 _BYTES_PER_S = 50e6  # from here to a worker
-_FILE = "trunk.keras"
 _FREE_PART = 0.5  # of the memory that is free, for what is sent
 
 
 class _Unsendable(Exception):
     """Why folds stay here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentTrunk:
-    """A trunk as Keras packs it; equal where what it computes is equal."""
-
-    digest: str
-    spec: BackboneSpec = field(compare=False)
-    content: bytes = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SharedTraining:
-    """What all folds share: trunks by backbone, sources by recipe, and weights of classes (C,) float64 or None."""
-
-    trunks: Mapping[str, SentTrunk]
-    sources: Mapping[Recipe, Source]
-    class_weight: np.ndarray | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FoldPart:
-    """A recipe on one fold: positions (n,) int64 that train and (m,) that are held out, and the head to start from."""
-
-    recipe: Recipe
-    fold: int
-    start: HeadStart | None
-    training: np.ndarray
-    held_out: np.ndarray
 
 
 def fold_folder(setup: TrainingSetup, recipe: Recipe, fold: int) -> Path:
@@ -186,54 +156,6 @@ def _describe_content(value: Any) -> Any:
     return [_describe_content(part) for part in value] if isinstance(value, list | tuple) else to_plain(value)
 
 
-def prepare_training(shared: SharedTraining, threads: int) -> SharedTraining:
-    """Give TensorFlow its threads, and the processor alone, as the process has that sends folds.
-
-    Raises:
-        SetupError: Keras has another backend in this process.
-    """
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-    with silence_frameworks():
-        import keras
-        import tensorflow as tf
-
-    if keras.config.backend() != "tensorflow":
-        raise SetupError(f"Keras computes by {keras.config.backend()}, not by TensorFlow")
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    tf.config.set_visible_devices([], "GPU")
-    return shared
-
-
-def train_parts(shared: SharedTraining, parts: Sequence[FoldPart], threads: int) -> list[dict[str, np.ndarray] | None]:
-    """Train folds: for each the bytes (n,) uint8 of its files by name; None where this process cannot train it."""
-    return [_train_part(shared, part) for part in parts]
-
-
-def _train_part(shared: SharedTraining, part: FoldPart) -> dict[str, np.ndarray] | None:
-    place, recipe, source = Path(tempfile.gettempdir()), part.recipe, shared.sources[part.recipe]
-    trunk = shared.trunks[recipe.backbone]
-    with translate_disk_errors(place), tempfile.TemporaryDirectory(dir=place) as name, isolate_keras():
-        try:
-            trainer.train_network(
-                trainable_network.build_network(
-                    _load_trunk(trunk), trunk.spec, recipe, start=part.start, objective=source.objective
-                ),
-                recipe,
-                source.make_feed(part.training, recipe),
-                held=source.make_held_out(part.held_out),
-                class_weight=shared.class_weight,
-                folder=Path(name),
-                keep_epochs=True,
-                console=Console(quiet=True),
-                name=f"fold {part.fold}",
-            )
-        except HeadstartError:  # it is raised where the search comes to this fold
-            return None
-        return {path.name: np.fromfile(path, np.uint8) for path in sorted(Path(name).iterdir())}
-
-
 def _count_training_threads() -> int:
     """Threads of one operation in this process, by which TensorFlow cuts its sums."""
     import tensorflow as tf
@@ -263,30 +185,13 @@ def _pack_trunk(setup: TrainingSetup, name: str) -> SentTrunk:
     backbone, model = setup.networks.load_trunk(name)
     try:
         with tempfile.TemporaryDirectory() as place, silence_frameworks():
-            path = Path(place) / _FILE
+            path = Path(place) / TRUNK_FILE
             write_keras(model, path)
             content = path.read_bytes()
-            _read_trunk(content)
+            read_trunk(content)
     except Exception as err:  # each kind of layer has its own way to fail
         raise _Unsendable(f"Keras cannot pack {name}") from err
     return SentTrunk(digest=hashlib.sha256(content).hexdigest(), spec=backbone.spec, content=content)
-
-
-@functools.lru_cache(maxsize=2)
-def _load_trunk(trunk: SentTrunk) -> Any:
-    with silence_frameworks():
-        return _read_trunk(trunk.content)
-
-
-def _read_trunk(content: bytes) -> Any:
-    import keras
-
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / _FILE
-        path.write_bytes(content)
-        model = keras.saving.load_model(path, compile=False)
-    model.trainable = False
-    return model
 
 
 def _make_part(setup: TrainingSetup, recipe: Recipe, fold: int) -> FoldPart:
