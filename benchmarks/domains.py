@@ -1,7 +1,7 @@
 """What adaptation to another domain gains, on pairs of real domains whose truth is known.
 
     python -m benchmarks.domains [--pairs tuning|confirming|all|NAME,NAME] [--seeds 0,1,2] [--most 400]
-    python -m benchmarks.domains --networks [--pairs NAME,NAME] [--most 160]
+    python -m benchmarks.domains --networks [--pairs NAME,NAME] [--most 120]
     python -m benchmarks.domains --write FOLDER
 
 Features are of EfficientNet-Lite0 at the depth of two that cross-validation on the source prefers, the head is
@@ -45,7 +45,7 @@ from headstart.statistics.intervals import Interval, mean_interval
 from headstart.uncertainty.temperature import apply_temperature, fit_temperature
 
 DEPTHS, FOLDS, HEAD, MOST = ("stage5", "last"), 4, "logistic", 400
-RECIPE = "backbone=bundled:efficientnet_lite0,depths=last,epochs=5,batch=16,part=last,blocks=1"
+RECIPE = "backbone=bundled:efficientnet_lite0,depths=last,epochs=3,batch=16,part=last,blocks=1"
 NOTHING, ORACLE, GUARDED = "none", "oracle", "guarded choice"
 
 
