@@ -342,7 +342,7 @@ def compare_methods(pairs: list[Pair], seeds: list[int], most: int) -> None:
 
 def compare_networks(pairs: list[Pair], most: int) -> None:
     """Fits of a network, adapted to the target in each way, judged by all labels of the target."""
-    print("| pair | trunk | accuracy on the target | log loss saved | held-out source | s |\n|---|---|---|---|---|---|")
+    print("| pair | trunk | accuracy on the target | log loss saved | held-out source |\n|---|---|---|---|---|")
     for pair in pairs:
         with tempfile.TemporaryDirectory() as scratch:
             adaptation = fit_networks(pair, most, Path(scratch))
@@ -351,8 +351,7 @@ def compare_networks(pairs: list[Pair], most: int) -> None:
             saved = "" if trial.difference is None else format_gain(as_interval(trial.difference))
             accuracy = f"{scores['accuracy'].value:.3f}" if scores else trial.why
             print(
-                f"| {pair.name} | {trial.method} | {accuracy} | {saved} | {trial.source.value:.3f} "
-                f"| {trial.seconds:.0f} |",
+                f"| {pair.name} | {trial.method} | {accuracy} | {saved} | {trial.source.value:.3f} |",
                 flush=True,
             )
 
