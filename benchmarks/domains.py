@@ -1,12 +1,12 @@
 """What adaptation to another domain gains, on pairs of real domains whose truth is known.
 
-    python -m benchmarks.domains [--pairs tuning|confirming|all|NAME,NAME] [--seeds 0,1,2] [--most 400]
+    python -m benchmarks.domains [--pairs tuning|confirming|all|NAME,NAME] [--seeds 0,1,2] [--most 400] [--labelled 400]
     python -m benchmarks.domains --networks [--pairs NAME,NAME] [--most 120]
     python -m benchmarks.domains --write FOLDER
 
 Features are of EfficientNet-Lite0 at the depth of two that cross-validation on the source prefers, the head is
-logistic. A seed draws up to `--most` source pictures, as many a class, and up to `--most` target pictures; their labels
-judge. Gains are accuracy less that of doing nothing on the same target pictures; their t intervals go over pictures and
+logistic. A seed draws up to `--labelled` source pictures (by default `--most`), as many a class, and up to `--most`
+target pictures, whose labels judge. Gains are accuracy less that of doing nothing on the same target pictures; their t intervals go over pictures and
 seeds, a picture of several seeds being one cluster. The oracle is a head that is cross-validated on the target's
 labels. Pairs that tune were looked at while the rule and its guards were made; the others confirm.
 
@@ -109,10 +109,14 @@ def make_folds(y: np.ndarray, seed: int) -> np.ndarray:
 
 
 def pose_problem(
-    files: PairFiles, labels: np.ndarray, vectors: dict[str, np.ndarray], seed: int, most: int = MOST
+    files: PairFiles,
+    labels: np.ndarray,
+    vectors: dict[str, np.ndarray],
+    seed: int,
+    most: tuple[int, int] = (MOST, MOST),
 ) -> tuple[AdaptationProblem, np.ndarray, np.ndarray, str]:
     """The problem of a seed, the target's rows, their labels, and the depth."""
-    source, target = draw_rows(files, labels, seed, (most, most))
+    source, target = draw_rows(files, labels, seed, most)
     classes = np.unique(labels)
     y = np.searchsorted(classes, labels)
     folds, head = make_folds(y[source], seed), registry.load_plugin("heads", HEAD)
@@ -158,7 +162,11 @@ def pose_problem(
 
 
 def try_methods(
-    files: PairFiles, labels: np.ndarray, vectors: dict[str, np.ndarray], seed: int, most: int = MOST
+    files: PairFiles,
+    labels: np.ndarray,
+    vectors: dict[str, np.ndarray],
+    seed: int,
+    most: tuple[int, int] = (MOST, MOST),
 ) -> Trial:
     """Every method on one draw."""
     problem, rows, y, depth = pose_problem(files, labels, vectors, seed, most)
@@ -329,7 +337,7 @@ def choose_pairs(named: str) -> list[Pair]:
     return [next(pair for pair in list_pairs() if pair.name == name) for name in named.split(",")]
 
 
-def compare_methods(pairs: list[Pair], seeds: list[int], most: int) -> None:
+def compare_methods(pairs: list[Pair], seeds: list[int], most: tuple[int, int]) -> None:
     outcomes = []
     with tempfile.TemporaryDirectory() as scratch:
         for number, pair in enumerate(pairs):
@@ -390,7 +398,7 @@ def as_interval(score: Score) -> Interval:
     return Interval(score.value, score.low, score.high)
 
 
-def write_features(pairs: list[Pair], seeds: list[int], most: int, folder: Path) -> None:
+def write_features(pairs: list[Pair], seeds: list[int], most: tuple[int, int], folder: Path) -> None:
     """What `benchmarks/domain_rivals.py` reads: both domains, labels of the target to judge, and accuracy without."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -414,16 +422,18 @@ def main() -> None:
     parser.add_argument("--pairs", default="all")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--most", type=int, default=MOST)
+    parser.add_argument("--labelled", type=int)
     parser.add_argument("--networks", action="store_true")
     parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
+    most = (asked.labelled or asked.most, asked.most)
     pairs, seeds = choose_pairs(asked.pairs), [int(seed) for seed in asked.seeds.split(",")]
     if asked.networks:
         compare_networks(pairs, asked.most)
     elif asked.write:
-        write_features(pairs, seeds, asked.most, asked.write)
+        write_features(pairs, seeds, most, asked.write)
     else:
-        compare_methods(pairs, seeds, asked.most)
+        compare_methods(pairs, seeds, most)
 
 
 if __name__ == "__main__":
