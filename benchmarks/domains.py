@@ -6,9 +6,10 @@
 
 Features are of EfficientNet-Lite0 at the depth of two that cross-validation on the source prefers, the head is
 logistic. A seed draws up to `--labelled` source pictures (by default `--most`), as many a class, and up to `--most`
-target pictures, whose labels judge. Gains are accuracy less that of doing nothing on the same target pictures; their t intervals go over pictures and
-seeds, a picture of several seeds being one cluster. The oracle is a head that is cross-validated on the target's
-labels. Pairs that tune were looked at while the rule and its guards were made; the others confirm.
+target pictures, whose labels judge. Gains are accuracy less that of doing nothing on the same target pictures; their t
+intervals go over pictures and seeds, a picture of several seeds being one cluster. The oracle is a head that is
+cross-validated on the target's labels. Pairs that tune were looked at while the rule and its guards were made; the
+others confirm.
 
 `--networks`: a fit with `--unlabeled` and `--strategy finetune`, once a pair; labels of the target judge every trunk
 that was adapted.
