@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 
 import made_domains
+import tuned_samples
 from headstart.core import extras, registry
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.storage.serialization import load_value
 from headstart.core.types import DomainAdaptation, Feature
 from headstart.core.types.domain import NetworkCandidate
-from headstart.domain_adaptation.adapt_to_target import SHOWN, adapt_to_target, make_problem
-from headstart.domain_adaptation.choice.guarded_choice import choose_adaptation
-from headstart.domain_adaptation.evaluate_candidates import KIND, choose_methods, evaluate_candidates
+from headstart.domain_adaptation.adapt_to_target import adapt_to_target
+from headstart.domain_adaptation.evaluate_candidates import KIND, choose_methods
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.methods import coral
 from headstart.heads.prediction import predict_probabilities
-from headstart.selection.probe import head_selection
 from headstart.statistics.intervals import mean_interval
 
 
@@ -118,17 +117,16 @@ def test_what_fails_or_is_not_installed_is_a_trial_with_the_reason(context, monk
     assert "`a_package_that_is_nowhere` is not installed: pip install" in missing.why
 
 
-def network_of(values, method, *, head_x):
-    """A trunk that undoes the camera, its head the source's."""
+def network_of(values, *, head_x):
+    """A trunk that undoes the camera, with the source's head."""
     _, drawn, embeddings, _, target_embeddings, adapted = values
     x = embeddings[0].vectors[made_domains.LEVEL][drawn.train]
     scale, move = (made_domains.change_camera(np.full((1, made_domains.D), each, np.float32))[0] for each in (1.0, 0.0))
     target_x = (target_embeddings[0].vectors[made_domains.LEVEL] - move) / (scale - move)
-    network = dataclasses.make_dataclass("Network", ["fitted"])(adapted.fitted)
     return NetworkCandidate(
-        method=method,
+        method="adabn" if head_x else "mmd",
         params={},
-        network=network,
+        network=dataclasses.replace(tuned_samples.network(), fitted=adapted.fitted),
         features=(Feature(backbone="own", depth="last", dim=made_domains.D),),
         source_x=x,
         target_x=target_x.astype(np.float32),
@@ -141,16 +139,18 @@ def network_of(values, method, *, head_x):
 @pytest.mark.parametrize("head_x", [True, False])
 def test_networks_compete(context, head_x):
     values, truth = made_domains.make_domains(labelled=30)
-    data, drawn, embeddings, target, target_embeddings, adapted = values
-    ctx = context(seed=0)
-    cv = head_selection.make_training_problem(data, drawn, ctx)
-    rows = np.arange(len(truth))
-    problem = make_problem(cv, embeddings, target, target_embeddings, adapted, None, rows, False)
-    network = network_of(values, "adabn", head_x=head_x)
-    choice = choose_adaptation(evaluate_candidates(problem, (), [network]), problem, shown=SHOWN)
-    assert choice.candidate.method == "adabn"
-    assert choice.candidate.network is network
-    assert (choice.candidate.target.argmax(axis=1) == truth).mean() > 0.9
+    network = network_of(values, head_x=head_x)
+    ctx = context(seed=0, adaptation=network.method)
+    adaptation = adapt_to_target(*values, networks=[network], ctx=ctx)
+    assert adaptation.method == network.method
+    assert adaptation.features == network.features
+    assert adaptation.network is network.network
+    assert gain_of(adaptation, truth).low > 0
+    assert len(adaptation.train_probabilities) == len(network.source_x)
+    unlearnt = dataclasses.replace(network, source_probabilities=None, head_x=None)
+    failed = adapt_to_target(*values, networks=[unlearnt], ctx=context(seed=0, name="failed", adaptation="adabn"))
+    assert failed.method == "none"
+    assert "nothing was held out" in trial_of(failed, network.method).why
 
 
 def test_names_of_methods():
