@@ -98,6 +98,8 @@ def _find_domain_problems(job: Job, run: Path) -> list[Problem]:
     if job.unlabeled:
         known = ("auto", NO_ADAPTATION, *list_plugins("adaptation_methods"), *NETWORK_METHODS)
         problems = _catch(require_outside, run, job.unlabeled)
+        if NO_ADAPTATION in job.adaptation and len(job.adaptation) > 1:
+            problems.append(Problem("--adaptation", f"`{NO_ADAPTATION}` excludes other methods", "name either"))
         for name in job.adaptation:
             if name not in known:
                 hint = format_nearest(name, known) or f"known: {', '.join(known)}"
