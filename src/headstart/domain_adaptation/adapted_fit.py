@@ -45,6 +45,7 @@ def make_adapted_fit(
         nested=(),
         nested_probabilities=None,
         calibrated=calibrated,
+        domain_method=domain.method,
         domain_network=network,
     )
     serialization.save_value(without_times(adapted), ctx.make_step_folder("adapt"))
