@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -242,3 +243,36 @@ def test_options_are_read_and_the_address_may_come_from_the_environment(monkeypa
     for name, text in (("threads", "1.5"), ("threads", "-1"), ("chunk_s", "long"), ("timeout_s", "inf")):
         with pytest.raises(UsageError, match=f"{name} `{text}` is not"):
             read_options({name: text})
+
+
+def test_a_chunk_that_a_machine_has_no_memory_for_says_so_and_what_to_do(monkeypatch):
+    """Ray's memory monitor ends the worker's process; which cannot be brought about here without harm."""
+    ray = load_ray()
+
+    def refuse(task, timeout):
+        raise ray.exceptions.OutOfMemoryError("killed")
+
+    err = io.StringIO()
+    nodes = [{"Alive": True, "Resources": {"CPU": 1}}]
+    for name, function in (
+        ("nodes", lambda: nodes),
+        ("put", lambda shared: shared),
+        ("wait", lambda tasks, num_returns, timeout: (tasks, [])),
+        ("get", refuse),
+        ("remote", lambda **how: lambda function: SimpleNamespace(options=lambda **more: _Task)),
+    ):
+        monkeypatch.setattr(ray, name, function)
+    ray_workers = RayWorkers(ray, ClusterOptions(threads=1, attempts=2), Console(err=err))
+    work = ChunkWork(
+        name="numbers", prepare=print, function=print, shared=None, take_part=lambda rows: rows, row_s=0.05
+    )
+    with pytest.raises(SetupError, match="lost 2 times .* since its machine has too little memory") as error:
+        list(ray_workers.run_chunks(work, np.arange(3)))
+    assert "fewer workers a machine: --on-option threads=2" in error.value.hint
+    assert "a chunk of 3 is done again, since its machine has too little memory" in err.getvalue()
+
+
+class _Task:
+    @staticmethod
+    def remote(*parts):
+        return object()

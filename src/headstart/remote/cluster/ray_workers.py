@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 START_S = 8.0  # until a worker process has loaded what it needs and compiled a trunk
 _POLL_S = 0.5
+_NO_MEMORY = "its machine has too little memory"
 _OVERDUE = 10  # times the seconds that a chunk should take, or is expected to
 
 
@@ -170,7 +171,7 @@ class RayWorkers:
         except errors.RayTaskError as err:
             raise _explain_task_error(err) from err
         except errors.OutOfMemoryError:
-            self._lose(chunk, running, "its machine has too little memory")
+            self._lose(chunk, running, _NO_MEMORY)
         except errors.OutOfDiskError:
             self._lose(chunk, running, "its machine has too little disk space for answers")
         except errors.NodeDiedError:
@@ -191,6 +192,8 @@ class RayWorkers:
         if chunk.attempts >= self.options.attempts:
             what = f"{count:,} rows of {name} were lost {chunk.attempts} times on the cluster, at last since {reason}"
             hint = "what is done is kept; `ray status` and `ray memory` show the cluster, then run the command again"
+            if reason == _NO_MEMORY:
+                hint = f"what is done is kept; fewer workers a machine: --on-option threads={2 * self._threads}"
             raise SetupError(what, hint=hint)
         chunk.reason = reason
         running.lost.append(chunk)
