@@ -148,7 +148,7 @@ def test_it_tells_the_shift_what_was_adapted_and_whom_it_hurts(shifted):
     assert re.search(r"mean and deviation matched tied", text)
     assert re.search(r"failed Too few pictures\.", text)
     result = words(re.search(r'<section id="result".*?<h3>', page, re.S)[0])
-    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain as it is" in result
+    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in result
 
 
 def test_it_shows_the_pictures_whose_answer_changed(shifted):
@@ -204,7 +204,7 @@ def test_card_and_summary_say_that_scores_are_of_the_labelled_domain(tmp_path, c
     assert "new domain: the model is adapted to 60 new pictures" in run.format_text()
     card = write_card(ctx=ctx).read_text()
     assert "## The new domain" in card
-    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain as it is" in card
+    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in card
     assert r"0.550 \[0.250, 0.850\] by average thresholded confidence" in card
     assert [trial["status"] for trial in run.summary()["domain"]["trials"]][:2] == ["chosen", "beaten"]
 

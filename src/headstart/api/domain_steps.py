@@ -94,4 +94,10 @@ class DomainSteps:
         if self.target is None:
             return None
         embeddings = self.embeddings if self.adapted.domain_network is None else self._embed(self.adapted)
-        return types.AdaptedTarget(domain=self.target, embeddings=embeddings, adaptation=self.adaptation)
+        return types.AdaptedTarget(domain=self.target, embeddings=embeddings)
+
+    def judge(self, evaluation: types.Evaluation) -> types.Evaluation:
+        """What was held out for the model that is handed over; `evaluation` is of the one before adaptation."""
+        from headstart.domain_adaptation.adapted_fit import judge_mapped
+
+        return evaluation if self.adapted is self._steps.source_fit else judge_mapped(evaluation, self.adapted)

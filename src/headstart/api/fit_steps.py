@@ -355,14 +355,14 @@ class FitSteps:
 
     @cached_property
     def evaluation(self) -> types.Evaluation:
-        """The test split, touched once."""
+        """The test split, touched once: what the labelled pictures say of their own domain."""
         from headstart.evaluation.evaluate_model import evaluate_model
         from headstart.evaluation.unjudged import refuse_claims
 
         if not self.is_judged:
             assert self.adapted is not None  # what nothing is claimed of
             return self.take_step("evaluate", refuse_claims, self.data, self.splits)
-        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.ranking)
+        values = (self.data, self.splits, self.source_embeddings, self.source_fit, self.ranking)
         baselines = {"controls": self.controls, "probe": self.probe, "names": self.name_initialization}
         return self.take_step("evaluate", evaluate_model, *values, **baselines)
 
@@ -391,7 +391,7 @@ class FitSteps:
 
         if not self.is_judged:
             return None
-        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
+        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.domain.judge(self.evaluation))
         others = {"foreign": self.embed_foreign(self.adapted), "target": self.domain.adapted_target}
         return self.take_step("doubt", assess_uncertainty, *values, **others)
 
@@ -441,7 +441,7 @@ class FitSteps:
         _ = self.drift_reference  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
         assert self.card.is_file()
-        self.take_step("map", map_pictures, self.data, self.all_embeddings, self.adapted, self.evaluation)
+        self.take_step("map", map_pictures, self.data, self.source_embeddings, self.source_fit, self.evaluation)
         path = self.take_step("report", write_report, computed_now=True)
         if self.ctx.job.track == "mlflow":
             from headstart.reporting.mlflow_run import log_to_mlflow

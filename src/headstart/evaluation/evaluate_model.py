@@ -155,8 +155,6 @@ def _make_verdicts(
 ) -> tuple[Verdict, ...]:
     headline, names = next(iter(judged_splits.values())), inputs.data.class_names
     is_nested, caveats = _is_nested(headline, adapted), list_caveats(headline, inputs.data, inputs.splits, scores)
-    if adapted.domain_method:
-        caveats += (f"they are of the labelled domain, and the model is adapted to another ({adapted.domain_method})",)
     shares = baselines.answer_constantly(1, inputs.splits.train, inputs.data)[0]
     return (
         verdicts.judge_headline(headline, scores, shares, names, is_nested=is_nested, caveats=caveats),

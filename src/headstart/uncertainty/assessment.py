@@ -16,7 +16,6 @@ from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import (
-    NO_ADAPTATION,
     AdaptedTarget,
     Dataset,
     Embeddings,
@@ -64,8 +63,7 @@ def assess_uncertainty(
     Args:
         embeddings: Features of all pictures of every backbone that the head reads.
         foreign: Pictures of other things, with their features.
-        target: Pictures of the domain that the model is for, where these are others than `data`: they are not strange,
-            and sets keep their promise on held-out pictures as that domain would show them.
+        target: Pictures of the domain that the model is for, where these are others than `data`: they are not strange.
     """
     inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job, target)
     cross_validated, coverage = inputs.make_cross_validated(), ctx.job.coverage
@@ -175,10 +173,7 @@ class _AssessmentInputs:
 
     def make_cross_validated(self) -> HeldOutPredictions:
         """Training pictures, answered by models (where nested, by whole searches) that had not learnt from them."""
-        adapted, adaptation = self.adapted, self.target.adaptation if self.target else None
-        if adaptation is not None and adaptation.method != NO_ADAPTATION:
-            p = apply_temperature(np.asarray(adaptation.mapped_probabilities), adapted.temperature)
-            return self._make_held_out("cv", adaptation.source_rows, p)
+        adapted = self.adapted
         if adapted.nested_probabilities is not None:
             return self._make_held_out("cv", adapted.cv_rows, np.asarray(adapted.nested_probabilities))
         p = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature, self.data.learning_task)

@@ -121,4 +121,3 @@ class AdaptedTarget:
 
     domain: TargetDomain
     embeddings: tuple[Embeddings, ...]  # of all its pictures through the trunks of that model
-    adaptation: DomainAdaptation | None  # None where none was asked for

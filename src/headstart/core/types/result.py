@@ -46,8 +46,7 @@ class FitResult:
     tuning: FineTuningResult | None = None  # all fine-tuning; None when none was asked for
     calibrated: Calibrated | None = None
     nested_probabilities: np.ndarray | None = None  # (M, C) float32 of `cv_rows`, tempered, that `nested` scores
-    domain_method: str = ""  # by which it was adapted to another domain; empty where it was not
-    domain_network: TunedNetwork | None = None  # where a trunk was adapted for that
+    domain_network: TunedNetwork | None = None  # where a trunk was adapted to another domain and is handed over
 
     @property
     def networks(self) -> tuple[TunedNetwork, ...]:

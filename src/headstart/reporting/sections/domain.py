@@ -103,8 +103,8 @@ def format_domain_note(shift: DomainShift, adaptation: DomainAdaptation | None) 
         "not known, for none has a label" if after is None else f"{_format_interval(after)} ({after.n:,} with a label)"
     )
     return (
-        f"the model is adapted to {count}, and scores are of the labelled domain as it is; on the new one accuracy is "
-        f"{now}, and was {estimate}"
+        f"the model is adapted to {count}, and scores are of the labelled domain before that; on the new one accuracy "
+        f"is {now}, and was {estimate}"
     )
 
 
