@@ -32,7 +32,7 @@ from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import require_free_folder, require_outside, require_same_job
 from headstart.core.storage.cache import default_store
-from headstart.core.types import NETWORK_METHODS, NO_ADAPTATION
+from headstart.core.types import NETWORK_METHODS, NO_ADAPTATION, TRAINED_METHODS
 from headstart.finetuning.trainable_candidates import has_levels, list_trainable
 from headstart.networks.devices import require_gpu
 
@@ -104,6 +104,9 @@ def _find_domain_problems(job: Job, run: Path) -> list[Problem]:
             if name not in known:
                 hint = format_nearest(name, known) or f"known: {', '.join(known)}"
                 problems.append(Problem("--adaptation", f"there is no way to adapt `{name}`", hint))
+            elif name in TRAINED_METHODS and job.strategy == "probe":
+                what = f"`{name}` trains a network, and strategy `probe` trains none"
+                problems.append(Problem("--adaptation", what, "--strategy auto trains networks"))
         return problems
     default, hint = Job(data=job.data), "--unlabeled NEW names them"
     return [

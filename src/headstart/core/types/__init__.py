@@ -18,6 +18,7 @@ from headstart.core.types.dataset import MEASURES, Dataset, DatasetFacts, Pictur
 from headstart.core.types.domain import (
     NETWORK_METHODS,
     NO_ADAPTATION,
+    TRAINED_METHODS,
     AdaptationTrial,
     AdaptedTarget,
     DomainAdaptation,
@@ -80,7 +81,7 @@ __all__ += ["BackboneSource", "BackboneSpec", "Capabilities", "FeatureLevel", "I
 __all__ += ["OWN_RANGES", "PixelRanges"]
 __all__ += ["MEASURES", "Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
 __all__ += ["NO_ADAPTATION", "AdaptationTrial", "DomainAdaptation", "DomainShift", "FeatureShift", "TargetDomain"]
-__all__ += ["NETWORK_METHODS", "AdaptedTarget", "NetworkCandidate"]
+__all__ += ["NETWORK_METHODS", "TRAINED_METHODS", "AdaptedTarget", "NetworkCandidate"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow", "PictureMap"]
 __all__ += ["Export", "Exported", "ScoreChange"]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 NO_ADAPTATION = "none"  # the method that leaves the model as it is
-NETWORK_METHODS = ("adabn", "adabn_lower", "mmd", "consistency", "dann")  # those that adapt the trunk
+TRAINED_METHODS = ("mmd", "consistency", "dann")  # those that train a network on both domains
+NETWORK_METHODS = ("adabn", "adabn_lower", *TRAINED_METHODS)  # those that adapt the trunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

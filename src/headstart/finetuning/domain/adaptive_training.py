@@ -33,7 +33,6 @@ from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.networks import devices, flops
 from headstart.selection.probe import head_selection
 
-METHODS = ("mmd", "consistency", "dann")  # in the order in which the budget is spent
 _EMA = 0.99  # of the weights under the consistency loss (mean teacher, Tarvainen and Valpola 2017)
 
 

@@ -9,7 +9,7 @@ from headstart.core.errors import NoOpError, SetupError
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
-from headstart.core.types.domain import NetworkCandidate, TargetDomain
+from headstart.core.types.domain import NETWORK_METHODS, TRAINED_METHODS, NetworkCandidate, TargetDomain
 from headstart.features.extraction_time import estimate_backbone_seconds
 from headstart.finetuning.domain import adabn, adaptive_training
 from headstart.networks.framework_state import isolate_keras
@@ -31,11 +31,14 @@ def make_network_candidates(
 ) -> tuple[NetworkCandidate, ...]:
     """Adapted trunks: by their batch norms, and where the strategy trains one, by trainings on both domains.
 
+    None for a probe, unless the job names one: a second trunk costs more than all that is done on features.
     Whether there is time for each is decided once a run. What cannot be done is told with the reason and left out.
 
     Raises:
         DataError: A picture changed since it was read.
     """
+    if ctx.job.strategy == "probe" and not set(NETWORK_METHODS) & set(ctx.job.adaptation):
+        return ()
     candidates = [
         *_adapt_batch_norms(data, splits, embeddings, target, adapted, ctx),
         *_train_on_both(data, splits, embeddings, target, adapted, ctx),
@@ -82,7 +85,7 @@ def _train_on_both(
         ctx.console.print_line("adapt", f"no network is trained on both domains: {err.what}")
         return
     recipe = adaptive_training.find_recipe(adapted)
-    for method in adaptive_training.METHODS:
+    for method in TRAINED_METHODS:
         seconds = _MAKING_S + adaptive_training.estimate_training_seconds(
             setup, recipe, len(target.pictures.uris), method
         )
