@@ -39,7 +39,7 @@ test: venv ## Fast and medium tests
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) --durations=15
 
 test-slow: venv ## Slow tests: every model family, soak, clean environments
-	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal --durations=15
+	$(BIN)/python -m pytest -m slow $(PARALLEL) --durations=15
 
 test-all: test test-slow ## All tests
 

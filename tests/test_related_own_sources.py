@@ -1,7 +1,8 @@
-"""Of a user's own earlier networks the one that learnt a related task is preferred, over three seeds and end to end.
+"""Of a user's own earlier networks the one that learnt a related task is preferred, end to end.
 
 One small network learns letters (A to F), another which material a patch is of; both from random weights,
 by `headstart.fit`. Then other letters (N to S) are given, few of each: the ranking and the fit must take the first.
+One seed here; `benchmarks/zoo.py` judges such choices over three.
 """
 
 import keras
@@ -41,18 +42,17 @@ def untrained(folder, seed):
     return f"saved_file:{registration.add_file(wish, Store(folder / 'cache'), QUIET).name}"
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_related_run_is_preferred(tmp_path, monkeypatch, seed):
+def test_the_related_run_is_preferred(tmp_path, monkeypatch):
     letters, texture = (one for one in zoo_tasks.sources() if one.name in ("letters", "texture"))
     target = next(one for one in zoo_tasks.targets() if one.related == "letters")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    base = untrained(tmp_path, seed)
-    how = {"backbones": base, "strategy": "finetune", "recipe": RECIPE, "folds": 2, "seed": seed, "console": QUIET}
+    base = untrained(tmp_path, seed=0)
+    how = {"backbones": base, "strategy": "finetune", "recipe": RECIPE, "folds": 2, "seed": 0, "console": QUIET}
     for name, task in (("a", letters), ("c", texture)):
         headstart.fit(write(tmp_path / f"data_{name}", task, 96), out=tmp_path / name, **how)
     pictures = write(tmp_path / "data_b", target, 12)
     own = f"run:{tmp_path / 'a'},run:{tmp_path / 'c'}"
-    run = headstart.fit(pictures, backbones=own, out=tmp_path / "b", folds=3, seed=seed, console=QUIET)
+    run = headstart.fit(pictures, backbones=own, out=tmp_path / "b", folds=3, seed=0, console=QUIET)
     a, c = (best(run.ranking, f"run:{name}-") for name in "ac")
     assert run.ranking.chosen == a.candidate
     assert loss(a) < loss(c)

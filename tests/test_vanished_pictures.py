@@ -8,7 +8,7 @@ from headstart.core.storage.cache import Store
 
 STEPS = (
     *("files_audit", "candidates", "data", "screening", "embeddings", "vectors_audit", "splits", "controls", "ranking"),
-    *("probe", "adapted", "evaluation", "ood_pictures", "uncertainty", "exported", "drift_reference", "explained"),
+    *("probe", "adapted", "evaluation", "uncertainty", "exported", "drift_reference", "explained"),
     "card",
 )
 

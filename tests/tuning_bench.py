@@ -39,11 +39,11 @@ def surroundings(data, run, store, **settings):
     )
 
 
-def workbench(ctx):
-    """Everything that a training of the run needs, the frozen probe included."""
+def workbench(ctx, depth=DEPTH):
+    """Everything that a training of the run needs, the frozen probe included, from the start at one depth."""
     story = FitSteps(ctx)
     on = head_selection.make_training_problem(story.data, story.splits, ctx)
-    points = starting_points.judge_starting_points(story.ranking, story.embeddings, on, (DEPTH,))
+    points = starting_points.judge_starting_points(story.ranking, story.embeddings, on, (depth,))
     return make_training_setup(story.data, story.splits, story.embeddings, points, story.probe, on, ctx=ctx)
 
 

@@ -34,6 +34,8 @@ LOOSER = {
     "test_of",
     "images",
     "order",
+    "unlabeled",
+    "adaptation",
 }  # numbers, lists and paths go too
 
 

@@ -50,7 +50,7 @@ class Told(FitSteps):
     def candidates(self):
         return tuple(KNOWN)
 
-    def _make_options(self, names):
+    def make_options(self, names):
         return [Option(name=n, expected=KNOWN[n][1], cost=flops(n)) for n in names]
 
     def _extract_features(self, name, rows, precision="f32"):
@@ -135,7 +135,7 @@ def test_pictures_that_judge_go_once_through_what_the_head_reads_and_no_other(da
         story = Told(context(name=read), data)
         story.splits, story.survivors, story.tuned_embeddings = splits(data), ("made:best", "made:famous"), ()
         story.probe = SimpleNamespace(features=(SimpleNamespace(backbone=read),))
-        rows = {each.spec.name: len(each.rows) for each in story.all_embeddings}
+        rows = {each.spec.name: len(each.rows) for each in story.source_embeddings}
         first = [("made:famous", 2600), ("made:best", 1950)]  # the one that is audited, and the training pictures
         assert story.passes == (first if read == "made:famous" else [*first, ("made:best", 2600)])
         assert rows == {"made:famous": 2600, "made:best": 1950 if read == "made:famous" else 2600}

@@ -204,21 +204,6 @@ def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monke
     assert openvino_conversion.compare_vectors(unscaled, wanted)["max_relative"] > 0.01
 
 
-PREPROCESS = {
-    "vgg": "vgg16",
-    "resnet": "resnet50",
-    "resnet_v2": "resnet_v2",
-    "inception": "inception_v3",
-    "xception": "xception",
-    "mobilenet": "mobilenet",
-    "densenet": "densenet",
-    "efficientnet": "efficientnet",
-    "efficientnet_v2": "efficientnet_v2",
-    "convnext": "convnext",
-    "nasnet": "nasnet",
-}
-
-
 @pytest.mark.medium
 @pytest.mark.parametrize("preset", [p for p in PLUGIN.presets() if p.startswith(tuple("vrixmdecn"))])
 def test_scaling_is_that_of_keras(preset):
@@ -226,22 +211,22 @@ def test_scaling_is_that_of_keras(preset):
 
     from headstart.backbones.architectures import scaling_and_pooling
 
-    family = PLUGIN.spec(preset).family
-    module = "mobilenet_v3" if preset.startswith("mobilenet_v3") else PREPROCESS[family]
     pictures = np.random.default_rng(0).integers(0, 256, (1, 5, 5, 3)).astype(np.float32)
-    wanted = getattr(keras.applications, module).preprocess_input(pictures.copy())
+    wanted = official_files.preprocess_as_keras(preset, pictures.copy())
     found = np.asarray(
         scaling_and_pooling.scale_pictures(keras.ops.convert_to_tensor(pictures), PLUGIN.spec(preset).input)
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
 
 
-SLOW_SIDE_GFLOP = 60  # the largest are built and measured, but not run on eight pictures
+# Exported beside one of each kind, which `test_families_end_to_end.py` takes from its official file: all others are
+# more of the same blocks. The deepest of them shows that rounding does not add up.
+EXPORTED = ("mobilenet_v3_large", "densenet201")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PLUGIN.presets())
-def test_every_preset_is_as_the_table_says_and_survives_the_export(preset, store, tmp_path, monkeypatch):
+def test_every_preset_is_as_the_table_says(preset, store, tmp_path):
     import keras
 
     keras.backend.clear_session()
@@ -250,26 +235,7 @@ def test_every_preset_is_as_the_table_says_and_survives_the_export(preset, store
     assert model.count_params() == spec.params
     assert [out.shape[-1] for out in model.outputs] == [depth.dim for depth in spec.depths]
     assert not model.trainable_weights
-    if spec.flops < SLOW_SIDE_GFLOP * 1e9 and preset not in official_files.ONE_OF_EACH_KIND:  # exported there
+    if preset in EXPORTED:
         side = spec.input.size_px
         pictures = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
         openvino_conversion.convert_trunk(model, spec, pictures, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "preset",
-    ["vgg16", "resnet50", "inception_v3", "densenet121", "efficientnet_v2_b0", "convnext_tiny", "nasnet_mobile"],
-)
-def test_a_file_of_each_family_is_loaded_like_keras_loads_it(preset, store, tmp_path):
-    import keras
-
-    row = _read_table()[preset]
-    file = official_files.write(preset, tmp_path)
-    side = row["side"]
-    pictures = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
-    make, module = getattr(keras.applications, row["class"]), getattr(keras.applications, PREPROCESS[row["family"]])
-    plain = make(weights=str(file), include_top=False, pooling="avg", input_shape=(side, side, 3))
-    wanted = answer(plain, module.preprocess_input(pictures.astype(np.float32)))
-    found = compute_vectors(PLUGIN.build(preset, store, weights=file), pictures)[-1]
-    assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-4

@@ -10,6 +10,7 @@ import pytest
 from headstart.backbones import loading
 from headstart.backbones.inventory import cache_inventory
 from headstart.core.console import Console
+from headstart.core.run.folder import RunFolder
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.storage.hashing import to_plain
@@ -275,7 +276,7 @@ def test_a_compiled_trunk_says_whose_it_is(store, shared_store, textile):
 
 
 def test_copies_of_data_go_for_their_age_alone(store):
-    for kind in ("archives", "fetched", "pictures", "tables"):
+    for kind in ("archives", "fetched", "folds", "pictures", "runs", "tables"):
         put(store, kind, "a" * 64, {"content": b"old"})
         put(store, kind, "b" * 64, {"content": b"new"})
     for name in ("aa/old", "bb/old", "bb/new"):
@@ -291,8 +292,10 @@ def test_copies_of_data_go_for_their_age_alone(store):
     assert sorted((entry.kind, entry.path.name, len(entry.files), why) for entry, why in doomed) == [
         ("archives", "a" * 64, 0, "not used for 40 days"),
         ("fetched", "a" * 64, 0, "not used for 40 days"),
+        ("folds", "a" * 64, 0, "not used for 40 days"),
         ("objects", "objects", 2, "not used for 40 days"),
         ("pictures", "a" * 64, 0, "not used for 40 days"),
+        ("runs", "a" * 64, 0, "not used for 40 days"),
         ("tables", "a" * 64, 0, "not used for 40 days"),
     ]
     assert next(entry.bytes for entry, _ in doomed if entry.kind == "objects") == 10
@@ -300,5 +303,23 @@ def test_copies_of_data_go_for_their_age_alone(store):
         cache_inventory.remove_entry(entry)
     assert cache_inventory.list_prunable(store, 30 * DAY_S) == []
     left = {file.relative_to(store.root).parts[:2] for file in store.root.rglob("*") if file.is_file()}
-    assert left == {(kind, "b" * 64) for kind in ("archives", "fetched", "pictures", "tables")} | {("objects", "bb")}
+    assert left == {(kind, "b" * 64) for kind in ("archives", "fetched", "folds", "pictures", "runs", "tables")} | {
+        ("objects", "bb")
+    }
     assert [file.name for file in (store.root / "objects").rglob("*") if file.is_file()] == ["new"]
+
+
+def test_a_folder_of_a_run_in_a_bucket_goes_for_the_age_of_its_newest_file_unless_it_is_in_use(store):
+    runs = {name: RunFolder(store.root / "mirrored" / name / "run") for name in ("a", "b", "c")}
+    for run in runs.values():
+        with run.lock_folder():
+            run.record_decision("pace", lambda: 1)
+    with runs["b"].lock_folder():
+        age_all(store, 40)
+        (runs["a"].path / "decisions.jsonl").touch()
+        assert cache_inventory.list_prunable(store) == []
+        for _ in range(2):  # a look is no use
+            [(entry, why)] = cache_inventory.list_prunable(store, 30 * DAY_S)
+            assert (entry.kind, entry.path.name, why) == ("mirrored", "c", "not used for 40 days")
+    cache_inventory.remove_entry(entry)
+    assert sorted(path.name for path in (store.root / "mirrored").iterdir()) == ["a", "b"]

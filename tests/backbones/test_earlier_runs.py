@@ -15,7 +15,7 @@ from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
 from headstart.core.types import FitResult
-from headstart.finetuning.final_training import FILES
+from headstart.finetuning.final_training import SCRATCH, TUNED, network_file_name
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def test_a_run_that_names_a_file_elsewhere_is_refused(run_naming, tmp_path):
             with pytest.raises(DataError, match="as its network"):
                 way()
     assert not store.root.exists()
-    assert set(tuned_network.MODELS) == set(FILES.values())
+    prefixes = (TUNED, SCRATCH, *(f"{method}:" for method in tuned_network.ADAPTED))
+    assert set(tuned_network.MODELS) == set(map(network_file_name, prefixes))
 
 
 def test_pictures_are_read_of_names_in_the_cache_alone(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.core import job as jobs
+from headstart.core import quantities
 from headstart.core.errors import UsageError
 
 
@@ -27,13 +28,13 @@ def test_a_wrong_type_is_told():
 
 @pytest.mark.parametrize(("text", "want"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("7", 7)])
 def test_times(text, want):
-    assert jobs.parse_duration_s(text) == want
+    assert quantities.parse_duration_s(text) == want
 
 
 @pytest.mark.parametrize("text", ["", "m", "-5m", "0s", "5 days", "nan"])
 def test_no_times(text):
     with pytest.raises(UsageError, match="not a time"):
-        jobs.parse_duration_s(text)
+        quantities.parse_duration_s(text)
 
 
 @given(
@@ -62,13 +63,13 @@ def test_every_option_has_help_and_a_valid_default():
 
 @pytest.mark.parametrize(("text", "want"), [("20ms", 20), ("0.5s", 500), ("7", 7), ("1.5 ms", 1.5)])
 def test_latencies(text, want):
-    assert jobs.parse_latency_ms(text) == want
+    assert quantities.parse_latency_ms(text) == want
     assert jobs.make_job(data="x", max_latency=text).max_latency_ms == want
 
 
 @pytest.mark.parametrize(("text", "want"), [("50MB", 50e6), ("800 kB", 8e5), ("1.5gb", 1.5e9), ("7", 7), ("9B", 9)])
 def test_sizes(text, want):
-    assert jobs.parse_bytes(text) == want
+    assert quantities.parse_bytes(text) == want
     assert jobs.make_job(data="x", max_size=text).max_size_bytes == want
 
 

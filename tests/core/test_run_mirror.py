@@ -15,12 +15,13 @@ from headstart.core.console import Console
 from headstart.core.errors import BusyError, DataError, SetupError, UsageError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.mirror import lease as leases
+from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.run.mirror.lease import LEASE, take_lease
 from headstart.core.run.mirror.mirroring import bring_run, mirror_run
 from headstart.core.run.mirror.run_index import INDEX, find_index
 from headstart.core.storage.files import write_bytes, write_json
 from headstart.core.storage.locations import object_store, uploads
-from object_servers import serve_s3
+from object_servers import serve_azure, serve_google, serve_s3
 
 CONSOLE = Console(quiet=True)
 BUCKETS = (f"mirror-{number}" for number in itertools.count())
@@ -180,6 +181,36 @@ def test_a_block_that_fails_leaves_its_state_and_one_that_left_nothing_leaves_no
         (tmp_path / "2" / "run" / "job.toml").unlink()
         raise UsageError("no")
     assert not uploads.exists_below(f"{address}-2")
+
+
+@pytest.mark.parametrize("address", ("gs://gshop/run", "az://photos/run"))
+def test_buckets_of_google_and_containers_of_azure_hold_runs(address, tmp_path, monkeypatch):
+    """Changes, a second writer, a kill, an end under plain names, and the run as commands open it."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(uploads, "_PART_BYTES", 5_242_880)
+    monkeypatch.setattr(leases, "RENEW_S", 0.2)
+    object_store._make_store.cache_clear()
+    large = bytes(range(256)) * 21_000  # in parts
+    with serve_google(tmp_path) as google, serve_azure({"photos": {}}):
+        google.put("gshop", {})
+        run = RunFolder(tmp_path / "here" / "run")
+        with pytest.raises(KeyboardInterrupt), mirror_run(address, run.path, CONSOLE, every_s=60) as mirror:
+            with run.lock_folder():
+                run.record_decision("pace", lambda: 1)
+                write_bytes(run.path / "adapt" / "weights.bin", large)
+            assert mirror.send_changes()
+            with pytest.raises(BusyError), mirror_run(address, tmp_path / "second" / "run", CONSOLE):
+                pass
+            write_bytes(run.path / "adapt" / "weights.bin", large[:-1])
+            raise KeyboardInterrupt
+        assert any(name.startswith(".headstart/versions/") for name in uploads.list_below(address))
+        with mirror_run(address, tmp_path / "other" / "run", CONSOLE, every_s=60) as mirror:
+            assert (mirror.local / "adapt" / "weights.bin").read_bytes() == large[:-1]
+            write_bytes(mirror.local / "adapt" / "weights.bin", b"2")
+        names = set(uploads.list_below(address))
+        assert names == {"decisions.jsonl", "format.json", "adapt/weights.bin", INDEX}
+        assert (locate_run(address) / "adapt" / "weights.bin").read_bytes() == b"2"
+    object_store._make_store.cache_clear()
 
 
 def test_a_store_that_stops_answering_for_a_while_is_told_and_the_run_goes_on(server, address, tmp_path, capsys):

@@ -54,3 +54,10 @@ def test_the_smallest_budget_has_time_to_try_some_epochs():
     of = plan(strategy="finetune")
     least_s = of.smallest_budget_s(epoch_s=30.0, fine_tuning_s=800.0)
     assert math.isclose(time_plan.TRYING_END * (least_s - 200.0), time_plan.LEAST_EPOCHS * 30.0)
+
+
+def test_training_on_another_domain_has_a_part_of_its_own():
+    both, alone = plan(strategy="finetune", unlabeled="y"), plan(strategy="finetune")
+    assert both.fine_tuning_s(800.0) == alone.fine_tuning_s(800.0) - 250
+    assert both.phase_left_s(1.0, both.fine_tuning_s(800.0), 800.0) == both.fine_tuning_s(800.0)
+    assert both.adaptation_s(330.0) == 250 and plan(unlabeled="y").adaptation_part == 0

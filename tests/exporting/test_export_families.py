@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import venv
 
 import keras
@@ -27,7 +28,7 @@ def family(tmp_path, monkeypatch):
         monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
         official_files.write(preset, tmp_path / "mirror")
         (tmp_path / "run").mkdir()
-        return export_runs.make_of(tmp_path / "run", f"keras_applications:{preset}", Store(tmp_path / "cache"))
+        return export_runs.make_of(tmp_path / "run", f"keras_applications:{preset}", Store(tmp_path / "cache"), count=9)
 
     yield make
     keras.backend.clear_session()
@@ -81,11 +82,12 @@ def test_lower_precisions_are_smaller_and_measured(lite0, name, precision, tmp_p
 def test_predict_py_runs_in_a_clean_environment(lite0, name, tmp_path):
     source, pictures = lite0
     export_run.export_run(export_run.load_exporters([name], "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
-    venv.create(tmp_path / "clean", with_pip=True)
+    venv.create(tmp_path / "clean")
     python = tmp_path / "clean" / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "-q", "-r", tmp_path / "out" / "requirements.txt"]
-    subprocess.run(pip, check=True)
-    listed = subprocess.run([python, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True)
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    words = ["install", "-q", "--no-compile", "-r", tmp_path / "out" / "requirements.txt"]
+    subprocess.run([*pip, *words], check=True)
+    listed = subprocess.run([*pip, "list", "--format", "json"], capture_output=True, check=True)
     assert not {"headstart", "tensorflow", "keras"} & {one["name"] for one in json.loads(listed.stdout)}
     command = [python, "-I", tmp_path / "out" / "predict.py", *pictures.files[:3]]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -169,7 +169,7 @@ def test_no_file_holds_a_pickle_or_a_lambda(exports, name):
     assert not [one for one in parts if Path(one).suffix in (".pkl", ".pickle", ".pt")]
 
 
-@pytest.mark.parametrize("name", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["openvino", "onnx"])
 def test_half_precision_is_half_the_size_and_tells_what_it_costs(run, exports, name, tmp_path):
     (found,) = headstart.export(run[0], name, tmp_path / "f16", precision="f16", max_drop=0.1, console=QUIET)
     assert found["precision"] == "f16"
@@ -232,7 +232,7 @@ def test_eight_bits_of_labels_are_judged_by_whole_sets(label_run, tmp_path):
     [
         ("openvino", "f16"),
         ("openvino", "int8"),
-        pytest.param("litert", "f16", marks=pytest.mark.slow),
+        ("litert", "f16"),
     ],
 )
 def test_smaller_precisions_of_a_number_are_judged_in_its_spreads_and_by_r2(number_run, name, precision, tmp_path):

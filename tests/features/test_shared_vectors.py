@@ -1,10 +1,15 @@
-"""Vectors shared through a bucket on this machine: passed once, brought elsewhere, made again where damaged."""
+"""Vectors and weights shared through a bucket on this machine: made once, brought elsewhere, made again if damaged."""
+
+import io
 
 import numpy as np
 import pytest
 
+from headstart.backbones import loading
+from headstart.backbones.downloads.shared_weights import pull_weights, share_weights
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
+from headstart.core.storage.cache import Store
 from headstart.core.storage.locations import object_store, uploads
 from headstart.core.storage.row_cache import RowStore
 from headstart.features.shared_vectors import find_shared_vectors
@@ -88,3 +93,30 @@ def test_a_bucket_that_may_not_be_written_is_told_and_one_that_is_not_there_refu
     with pytest.raises(UsageError, match="nothing can be written to `/tmp/vectors`") as error:
         machine("a")
     assert error.value.where == "HEADSTART_SHARED_CACHE"
+
+
+def test_weights_come_from_the_shared_cache_and_damaged_ones_are_put_there_anew(server, store, shared_store, tmp_path):
+    """Whose weights are here shares them; another machine brings them without asking the publisher."""
+    backbone = loading.find_backbone("bundled:efficientnet_lite0")
+    file = pull_weights(backbone, shared_store, Console(quiet=True), sharing=True)
+    address = f"s3://shop/vectors/weights/{file.parent.name}"
+    assert set(uploads.list_below(address)) == {file.name, "seal.json"}
+    err = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        there = pull_weights(backbone, store, Console(err=err))
+        assert there.read_bytes() == file.read_bytes() and f"lite0 from {address}" in err.getvalue()
+        server.requests.clear()
+        pull_weights(backbone, store, Console(quiet=True))
+        assert not server.requests  # they are here
+        uploads.upload_bytes(b"other", f"{address}/{file.name}")
+        with pytest.raises(SetupError, match="pip could not bring"):
+            pull_weights(backbone, Store(tmp_path / "third"), Console(err=err))
+        assert "are damaged and fetched anew: " in err.getvalue() and not [*(tmp_path / "third" / "weights").iterdir()]
+    share_weights(backbone, store, Console(quiet=True))
+    assert pull_weights(backbone, Store(tmp_path / "fourth"), Console(quiet=True)).read_bytes() == file.read_bytes()
+    uploads.delete_below(address)
+    server.write_faults = {"/": ("403 Forbidden", b"<Error><Code>AccessDenied</Code></Error>")}
+    share_weights(backbone, store, Console(err=err))
+    assert "the weights of `bundled:efficientnet_lite0` are not shared: writing" in err.getvalue()

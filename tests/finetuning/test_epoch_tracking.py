@@ -62,7 +62,9 @@ def setup(ctx, followed, tmp_path):
         ctx=ctx,
         tracker=followed,
         work_folder=tmp_path,
-        cost=types.SimpleNamespace(measure_pace=lambda job: None, recall_pace=lambda recipe: None),
+        cost=types.SimpleNamespace(
+            choose_places=lambda training: (), measure_pace=lambda *_: None, recall_pace=lambda recipe: None
+        ),
         training_set=types.SimpleNamespace(
             rows=np.arange(4),
             problem=types.SimpleNamespace(class_weight=None),

@@ -2,6 +2,7 @@ import keras
 import pytest
 
 from headstart.finetuning.training import memory
+from headstart.networks.hardware import is_out_of_memory
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +57,8 @@ class ResourceExhaustedError(Exception):
 
 @pytest.mark.parametrize("err", [MemoryError(), ResourceExhaustedError("x"), RuntimeError("RESOURCE_EXHAUSTED: 5 GB")])
 def test_every_backend_says_that_memory_ran_out_in_its_own_way(err):
-    assert memory.is_out_of_memory(err)
+    assert is_out_of_memory(err)
 
 
 def test_other_errors_are_not_about_memory():
-    assert not memory.is_out_of_memory(ValueError("shapes differ"))
+    assert not is_out_of_memory(ValueError("shapes differ"))

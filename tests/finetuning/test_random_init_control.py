@@ -28,7 +28,7 @@ class Price:
     def flops_per_s(self, recipe):
         return self.measured if self.learnt else self.guess
 
-    def measure_pace(self, job):
+    def measure_pace(self, training, places=()):
         self.learnt = True
 
 

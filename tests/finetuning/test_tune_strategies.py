@@ -29,7 +29,6 @@ STRATEGIES = {
     "scratch": ({"strategy": "scratch", "start": "random", "part": "all", "batch_norm": "train"}, {"stage3", "stage4"}),
     "all": ({"part": "all", "batch_norm": "train"}, {"stage3", "stage4"}),
 }
-SLOW = ("all", "gradual", "norms")  # the same code as others; on small nets in test_movement too
 WHOLE = ("scratch", "all", "gradual")  # from pictures; others from kept maps, in float16
 
 
@@ -40,9 +39,7 @@ def setup(textile, shared_store, tmp_path_factory):
     return workbench(surroundings(data, root / "run", shared_store, test_size=0.0))
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in STRATEGIES]
-)
+@pytest.fixture(scope="module", params=STRATEGIES)
 def done(request, setup):
     """One strategy after the other: its name, and what came of it."""
     return request.param, tried(setup, **STRATEGIES[request.param][0])

@@ -1,5 +1,6 @@
 """Which GPU is seen, why none is used, and what a run does about it; no GPU is here: Keras on the processor is one."""
 
+import json
 import os
 import re
 
@@ -40,6 +41,15 @@ def test_the_arithmetic_of_training_is_what_a_gpu_is_fast_in(capability, precisi
         assert hardware.choose_training_precision() == precision
         assert devices.current_device() == gpu
     assert devices.current_device() == CPU
+
+
+def test_a_machine_s_gpus_are_told_by_kind():
+    second, other = Device(name=GPU.name, place="cpu:1", capability=(8, 0)), Device(name="Old GPU", place="cpu:2")
+    with replace_gpus(GPU, second, other):
+        told = json.loads(devices.format_gpus())
+    assert list(told) == ["2 x Bench GPU", "Old GPU"]
+    assert told["2 x Bench GPU"].endswith("in mixed_bfloat16; one network trains on all 2 where a step is faster there")
+    assert told["Old GPU"].endswith("trains in float32")
 
 
 def test_the_memory_of_a_gpu_limits_a_step_where_it_is_known():

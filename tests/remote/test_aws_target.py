@@ -17,6 +17,9 @@ from headstart.core.console import Console
 from headstart.core.errors import HeadstartError, NoOpError, Problem, UsageError
 from headstart.remote import submit_job
 from headstart.remote.sagemaker import inputs
+from headstart.remote.sagemaker.clients import make_client
+from headstart.remote.sagemaker.job_settings import read_settings
+from headstart.remote.sagemaker.training_request import make_training_request
 from headstart.remote.target import ENDED, JobRequest
 from headstart.remote.targets.aws import PLUGIN as AWS
 
@@ -269,9 +272,6 @@ def test_options_reach_the_service_as_it_wants_them(service, pictures):
         "environment": "A=1,B=2",
         "cache": "s3://shop/jobs",
     }
-    from headstart.remote.sagemaker.job_settings import read_settings
-    from headstart.remote.sagemaker.training_request import make_training_request
-
     settings = read_settings(make_request("whole", pictures, spot=True, options=options))
     role = "arn:aws:iam::123456789012:role/headstart-training"
     body = make_training_request(settings, role=role, data="s3://shop/i", environment=settings.environment)
@@ -280,6 +280,18 @@ def test_options_reach_the_service_as_it_wants_them(service, pictures):
     assert body["VpcConfig"] == {"Subnets": ["subnet-0a1", "subnet-0b2"], "SecurityGroupIds": ["sg-0c3"]}
     assert body["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
     assert body["Environment"]["HEADSTART_CACHE"] == "/opt/ml/input/data/cache"
+
+
+def test_a_job_that_sagemaker_stops_at_its_longest_time_says_so(service, pictures):
+    """Its own limit comes first; this is the second fence, for a job that does not keep it."""
+    settings = read_settings(make_request("too-long", pictures, max_hours=1 / 3600))
+    role = "arn:aws:iam::123456789012:role/headstart-training"
+    body = make_training_request(settings, role=role, data="", environment={})
+    assert body["StoppingCondition"] == {"MaxRuntimeInSeconds": 1}
+    body["AlgorithmSpecification"]["ContainerEntrypoint"] = ["bash", "-c", "trap 'exit 0' TERM; sleep 60 & wait"]
+    make_client("sagemaker", settings.region).create_training_job(**body)
+    status = wait({"name": "too-long", "region": settings.region}, seconds=60)
+    assert status.state == "failed" and "the time is over in which it may run;" in status.reason
 
 
 def test_access_is_described_with_the_least_policies(service):

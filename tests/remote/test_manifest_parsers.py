@@ -25,14 +25,21 @@ print(task.name, resources.use_spot, resources.cpus, resources.memory, dict(reso
 
 @pytest.mark.slow
 def test_kubernetes_and_skypilot_read_their_manifests(tmp_path):
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
+    pip.append("--no-compile")  # most of it is never imported
     subprocess.run([*pip, "kubernetes==37.0.2", "skypilot==0.14.1"], check=True)
-    options = {"run": "s3://shop/run", "gpu": "L4", "secret": "keys"}
+    options = {"run": "s3://shop/run", "gpu": "L4", "secret": "keys", "image": "example.com/a:1"}
     (tmp_path / "code").mkdir()
     request = make_request(
-        PLUGIN, make_job(data=str(tmp_path)), options=options, name="one", max_hours=2.0, spot=True, out=tmp_path
+        PLUGIN,
+        make_job(data=str(tmp_path)),
+        options=options,
+        name="one",
+        max_hours=2.0,
+        spot=True,
+        out=tmp_path / "out",
     )
     texts = json.dumps([make_kubernetes_job(request), make_sky_task(request)])
     env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}

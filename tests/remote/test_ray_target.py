@@ -1,5 +1,6 @@
 """A job on Ray from its submission to its run, on a cluster that is started on this machine."""
 
+import dataclasses
 import hashlib
 import os
 import signal
@@ -71,10 +72,17 @@ def test_a_job_on_ray_leaves_the_files_of_a_local_run(target, small_textile, sha
 
 
 @pytest.mark.medium
-def test_the_plan_of_a_local_cluster_says_that_staying_is_faster(target, small_textile, tmp_path):
+def test_the_plan_of_a_local_cluster_says_that_staying_is_faster(target, small_textile, tmp_path, monkeypatch):
     request = request_of(target, small_textile(4), tmp_path / "run")
     (sentence,) = target.estimate(request).assumptions
     assert sentence.startswith("embedding about ") and sentence.endswith("a fit without --on ray is faster")
+    tuned = dataclasses.replace(request, job=dataclasses.replace(request.job, strategy="finetune"))
+    _, folds, training = target.estimate(tuned).assumptions
+    assert folds.startswith("all networks train on this machine: fewer than two machines have the ")
+    assert folds.endswith("a fit without --on ray is as fast")
+    assert training.startswith("one network trains on one machine alone: ")
+    monkeypatch.setattr(target, "_count_cores_and_slots", lambda request, console: (8, 4))
+    assert target.estimate(tuned).assumptions[1].startswith("fine-tuning trains up to 4 folds or waiting recipes at a ")
 
 
 def test_a_wrong_request_is_refused(target, tmp_path):

@@ -1,35 +1,51 @@
 """Chunks on a real Ray cluster of two machines on this one: the same bits as here, and what is lost is done again."""
 
+import dataclasses
 import hashlib
 import io
 import os
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from drawn_pictures import write_stripes
+from headstart.backbones.imported import registration
+from headstart.backbones.imported.registration import ImportRequest
+from headstart.core import recipe as recipes
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.core.run.folder import RunFolder
 from headstart.core.run.workers import ChunkWork
+from headstart.core.settings import count_cores
 from headstart.core.storage.cache import Store
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.features.extraction import extract_features
+from headstart.finetuning.search.parallel.parallel_folds import KIND
+from headstart.finetuning.search.recipe_search import Search
+from headstart.finetuning.search.training_cost import TimeBudget
+from headstart.finetuning.training.epoch_loop import TrainingLoop
 from headstart.remote.cluster.chunk_task import describe_software, require_same_software, run_chunk
 from headstart.remote.cluster.connection import connect_workers, load_ray, require_answer
 from headstart.remote.cluster.options import ClusterOptions, read_options
+from headstart.remote.cluster.ray_workers import RayWorkers
+from network_files import tiny_keras
+from tuning_bench import surroundings, workbench
 
-NAME = "bundled:efficientnet_lite0"
+NAME, TINY = "bundled:efficientnet_lite0", "saved_file:tiny"
 SMALL = {"threads": 1, "chunk_s": 0.05, "timeout_s": 60.0}
+MEMORY = {"object_store_memory": 100_000_000}
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster with a head of one core, to which tests add machines."""
+    """A cluster of a head, to which tests add machines."""
     load_ray()
     from ray.cluster_utils import Cluster
 
-    quiet = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args=quiet)
+    head = {"num_cpus": count_cores(), "include_dashboard": False, **MEMORY}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     yield cluster
     cluster.shutdown()
 
@@ -60,12 +76,11 @@ def fresh_store(tmp_path, shared_store):
 class LosingWorkers:
     """Workers of which a machine is killed by -9 once the first chunk is there, while others are open."""
 
-    def __init__(self, workers, cluster):
+    def __init__(self, workers, cluster, cores=1):
         self.workers, self.cluster = workers, cluster
-        self.doomed = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
-
-    def explain_staying(self, seconds):
-        return self.workers.explain_staying(seconds)
+        self.doomed = cluster.add_node(num_cpus=cores, **MEMORY)
+        self.count_slots, self.explain_staying = workers.count_slots, workers.explain_staying
+        self.estimate_task_seconds = workers.estimate_task_seconds
 
     def run_chunks(self, work, rows):
         for answer in self.workers.run_chunks(work, rows):
@@ -100,6 +115,58 @@ def test_a_machine_killed_while_chunks_are_open_costs_its_chunk_and_no_bit(
     again = context(store=there.store, name="again")
     again.workers = workers[0]
     assert extract_features(data, NAME, rows, ctx=again).cached == len(rows)
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.medium
+def test_folds_of_the_cluster_are_those_of_this_machine_though_a_machine_is_killed(
+    tmp_path, cluster, workers, monkeypatch
+):
+    store = Store(tmp_path / "cache")
+    monkeypatch.setenv("HEADSTART_CACHE", str(store.root))
+    tiny_keras(tmp_path / "tiny.keras")
+    tiny = registration.add_file(ImportRequest(file=tmp_path / "tiny.keras"), store, Console(quiet=True))
+    depth = tiny.cuts[-1].name
+    data, settings = write_stripes(tmp_path / "stripes", count=6), {"test_size": 0.0, "folds": 3, "backbones": TINY}
+    setup = workbench(surroundings(data, tmp_path / "run", store, **settings), depth)
+    plain = {"backbone": TINY, "depths": (depth,), "epochs": 1, "batch": 6, "rate": 2e-3}
+
+    def search(name, workers=None):
+        """A search of one recipe in a run folder of its own, and what its console writes."""
+        err = io.StringIO()
+        around = {"run": RunFolder(tmp_path / name), "workers": workers, "console": Console(err=err)}
+        own = dataclasses.replace(setup, ctx=dataclasses.replace(setup.ctx, **around))
+        own.cost.fold_seconds = lambda recipe: 30.0
+        queue = [("given", recipes.make_recipe(plain))]
+        budget = TimeBudget(ctx=own.ctx, total_s=0.0)
+        return Search(setup=own, budget=budget, strategy="finetune", queue=queue, max_trials=1), err
+
+    here, _ = search("here")
+    here.try_recipes()
+    alone = here.judge_finalists()
+    monkeypatch.setattr(TrainingLoop, "run_epochs", None)  # from here on nothing trains in this process
+    there, lines = search("there", LosingWorkers(workers[0], cluster, count_cores()))
+    there.try_recipes()
+    together = there.judge_finalists()
+    assert there.setup.ctx.workers.doomed is None
+    assert "3 folds train side by side on the cluster: about" in lines.getvalue()
+    assert "training: a chunk of 1 is done again, since" in workers[1].getvalue()
+    trials = [digests(each.setup.ctx.run.path / "adapt" / "trials") for each in (here, there)]
+    assert trials[0] == trials[1] and len(trials[0]) >= 3
+    for fold in here.setup.training_set.fold_numbers:
+        weights = [digests(each.setup.work_folder / f"trial000-fold{fold}") for each in (here, there)]
+        kept = [{name: digest for name, digest in each.items() if name.startswith("weights")} for each in weights]
+        assert kept[0] == kept[1] and len(kept[0]) == 2
+    np.testing.assert_array_equal(alone[0].verdict.probabilities, together[0].verdict.probabilities)
+    assert len([entry for entry in (store.root / KIND).iterdir() if store.find_entry(KIND, entry.name)]) == 3
+    monkeypatch.setattr(RayWorkers, "count_slots", lambda self, threads=0: 2)
+    monkeypatch.setattr(RayWorkers, "run_chunks", None)  # nothing is sent again
+    again, lines = search("again", workers[0])
+    again.try_recipes()
+    assert "side by side" not in lines.getvalue() and again.trials[0].runs
 
 
 @pytest.mark.medium
@@ -176,3 +243,36 @@ def test_options_are_read_and_the_address_may_come_from_the_environment(monkeypa
     for name, text in (("threads", "1.5"), ("threads", "-1"), ("chunk_s", "long"), ("timeout_s", "inf")):
         with pytest.raises(UsageError, match=f"{name} `{text}` is not"):
             read_options({name: text})
+
+
+def test_a_chunk_that_a_machine_has_no_memory_for_says_so_and_what_to_do(monkeypatch):
+    """Ray's memory monitor ends the worker's process; which cannot be brought about here without harm."""
+    ray = load_ray()
+
+    def refuse(task, timeout):
+        raise ray.exceptions.OutOfMemoryError("killed")
+
+    err = io.StringIO()
+    nodes = [{"Alive": True, "Resources": {"CPU": 1}}]
+    for name, function in (
+        ("nodes", lambda: nodes),
+        ("put", lambda shared: shared),
+        ("wait", lambda tasks, num_returns, timeout: (tasks, [])),
+        ("get", refuse),
+        ("remote", lambda **how: lambda function: SimpleNamespace(options=lambda **more: _Task)),
+    ):
+        monkeypatch.setattr(ray, name, function)
+    ray_workers = RayWorkers(ray, ClusterOptions(threads=1, attempts=2), Console(err=err))
+    work = ChunkWork(
+        name="numbers", prepare=print, function=print, shared=None, take_part=lambda rows: rows, row_s=0.05
+    )
+    with pytest.raises(SetupError, match="lost 2 times .* since its machine has too little memory") as error:
+        list(ray_workers.run_chunks(work, np.arange(3)))
+    assert "fewer workers a machine: --on-option threads=2" in error.value.hint
+    assert "a chunk of 3 is done again, since its machine has too little memory" in err.getvalue()
+
+
+class _Task:
+    @staticmethod
+    def remote(*parts):
+        return object()

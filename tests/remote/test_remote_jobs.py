@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from command_line import call, differing
+from command_line import call, cold, differing
 from drawn_pictures import write_colours
+from headstart.cli import remote_fit
 from headstart.cli.main import main
 from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.job import make_job
+from headstart.core.storage.locations.uploads import upload_folder
 from headstart.remote.job_records import JobRecord, save_record
 from headstart.remote.submit_job import submit_job
-from headstart.remote.target import JobRequest
+from headstart.remote.target import JobRequest, JobStatus
 from headstart.remote.targets.manifest import PLUGIN
 from object_servers import serve_s3
 
@@ -32,24 +34,34 @@ def state(tmp_path, monkeypatch):
     return tmp_path / "state" / "jobs"
 
 
-def submit(tmp_path: Path, *words: str) -> int:
-    data = tmp_path / "colours"
-    if not data.is_dir():
-        write_colours(data, count=10)
+def submit(tmp_path: Path, *words: str, data: str = "") -> int:
+    if not (tmp_path / "colours").is_dir():
+        write_colours(tmp_path / "colours", count=10)
     settings = ("--backbones", LITE0, "--budget", "10m", "--on", "manifest", "--out", tmp_path / "folder")
-    return main(["fit", str(data), *map(str, settings), *words])
+    return main(["fit", data or str(tmp_path / "colours"), *map(str, settings), *words])
 
 
 @pytest.mark.medium
-def test_a_manifest_s_job_gives_the_files_of_a_local_fit_and_is_fetched_from_elsewhere(tmp_path, state, shared_store):
+def test_a_manifest_s_job_gives_the_files_of_a_local_fit_and_is_fetched_from_elsewhere(
+    tmp_path, state, shared_store, monkeypatch
+):
+    """Its pictures lie in a bucket; its weights come there by the submitter, and no package index is asked."""
     with serve_s3() as server:
-        server.put("shop", {"readme.txt": b""})
-        assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 0
+        write_colours(tmp_path / "colours", count=10)
+        server.put("shop", {})
+        upload_folder(tmp_path / "colours", "s3://shop/colours", Console(quiet=True))
+        monkeypatch.setenv("HEADSTART_SHARED_CACHE", "s3://shop/shared")
+        words = ("--on-option", f"run={RUN}", "--name", "colours-1", "--detach")
+        assert submit(tmp_path, *words, data="s3://shop/colours") == 0
+        assert not (tmp_path / "folder" / "code" / "inputs").exists()
+        monkeypatch.delenv("HEADSTART_SHARED_CACHE")
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), **cold(shared_store, tmp_path / "c", ("trunks",))}
         script = tmp_path / "folder" / "code" / "start.sh"
         done = subprocess.run(["bash", script], env=env, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "installing" not in done.stderr  # the same versions are here
+        assert f"{LITE0} from s3://shop/shared/weights/" in done.stderr
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         code = (
@@ -67,6 +79,9 @@ def test_manifests_say_what_the_job_is_to_get(tmp_path, state, capsys):
     words = ("--on-option", f"run={RUN}", "--on-option", "gpu=L4", "--on-option", "secret=keys")
     assert submit(tmp_path, *words, "--max-hours", "2", "--spot", "--name", "colours-1") == 0
     captured = capsys.readouterr()
+    assert (
+        "job.yaml has the image REGISTRY/NAME:TAG: replace it" in captured.err and "no credentials" not in captured.err
+    )
     assert "headstart jobs status colours-1" in captured.out and "sky jobs launch sky.yaml" in captured.err
     job, task = (yaml.safe_load((tmp_path / "folder" / name).read_text()) for name in ("job.yaml", "sky.yaml"))
     container = job["spec"]["template"]["spec"]["containers"][0]
@@ -102,7 +117,10 @@ def test_all_that_is_wrong_with_a_request_is_told_at_once(tmp_path, state, capsy
 
 
 def test_a_name_is_taken_once_and_an_unknown_one_is_named(tmp_path, state, capsys):
-    assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 0
+    image = ("--on-option", "image=example.com/a:1")
+    assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach", *image) == 0
+    said = capsys.readouterr().err
+    assert "job.yaml has no credentials" in said and "docker push example.com/a:1" in said and "REGISTRY" not in said
     assert submit(tmp_path, "--on-option", f"run={RUN}", "--name", "colours-1", "--detach") == 2
     assert "was submitted before" in capsys.readouterr().err
     assert main(["jobs", "status", "colour-1"]) == 2
@@ -131,6 +149,8 @@ def test_wrong_words_are_refused(state, capsys, words, problem):
 
 
 def test_doctor_tells_what_a_target_takes(capsys):
+    facts = {"cluster": "1 machine", "missing": [], "policy": {}}
+    assert remote_fit.format_access(facts) == "cluster\n  1 machine\n\nmissing\n  nothing"
     assert main(["doctor", "--on", "manifest", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["missing"] == [] and "(required)" in facts["options"]["run"] and facts["policy"]
@@ -164,6 +184,33 @@ def test_a_job_that_nobody_could_find_again_is_cancelled(tmp_path, monkeypatch):
     with pytest.raises(SetupError):
         submit_job(target, request, Console(quiet=True))
     assert cancelled == [{"id": "7"}]
+
+
+REASON = "the disk of the machine is full, and that is told in many words so that it is a long line"
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "code", "words"),
+    [
+        (False, 3, (f"`colours-1` has ended, failed: {REASON}", "headstart jobs logs colours-1; headstart jobs fetch")),
+        (True, 130, ("the job `colours-1` goes on", "headstart jobs logs colours-1 --follow", "jobs cancel colours-1")),
+    ],
+)
+def test_a_followed_job_that_fails_says_why_and_ctrl_c_ends_the_following_alone(
+    tmp_path, state, monkeypatch, capsys, interrupted, code, words
+):
+    def read_logs(target, state, *, follow):
+        yield "read        30 pictures"
+        if interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(PLUGIN), "read_logs", read_logs)
+    monkeypatch.setattr(type(PLUGIN), "read_status", lambda target, state: JobStatus(state="failed", reason=REASON))
+    assert submit(tmp_path, "--name", "colours-1", "--on-option", f"run={RUN}") == code
+    said = capsys.readouterr().err
+    assert "30 pictures" in said and not [part for part in words if part not in said], said
+    assert main(["jobs", "list"]) == 0
+    assert REASON in capsys.readouterr().out  # whole
 
 
 def replace_functions(**functions):

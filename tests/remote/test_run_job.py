@@ -1,10 +1,13 @@
 """A job file run as a target runs it: the same files, after SIGTERM too; limits, versions and inputs."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 import zipfile
 from pathlib import Path
 
@@ -12,10 +15,13 @@ import pytest
 
 from command_line import call, differing, start
 from drawn_pictures import write_colours
+from headstart.api import commands
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.job import make_job
 from headstart.core.run import termination
-from headstart.remote import code_package, job_file, platforms, run_job
+from headstart.remote import code_package, job_file, platforms, run_job, start_script
+from headstart.remote.submit_job import explain_exit_code
 
 LITE0 = "bundled:efficientnet_lite0"
 
@@ -108,7 +114,7 @@ def test_a_package_holds_what_the_other_side_needs(tmp_path):
     shipped, inputs, uploads = code_package.place_inputs(job)
     assert inputs == {"data": "data/photos", "costs": "costs/costs.csv"}
     assert uploads == {"data/photos": tmp_path / "photos", "costs/costs.csv": tmp_path / "costs.csv"}
-    content = job_file.JobFile(job=shipped, name="one", inputs=inputs, options={"bucket": "b"}, max_hours=2.0)
+    content = job_file.JobFile(job=shipped, name="one", inputs=inputs, options={"bucket": "b"}, shared_cache="s3://b/c")
     packages = [code_package.build_code_package(tmp_path / name, content) for name in ("first", "second")]
     first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in packages)
     assert first == second and {"job.toml", "requirements.txt", "start.sh"} < set(first)
@@ -138,5 +144,73 @@ def test_a_wrong_job_file_is_refused(tmp_path, text, problem):
     (tmp_path / "job.toml").write_text(text)
     with pytest.raises(UsageError, match=problem):
         job_file.read_job_file(tmp_path / "job.toml")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"^there is no `.*none.toml`$"):
         job_file.read_job_file(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        job_file.read_job_file(tmp_path)
+
+
+def test_memory_that_is_used_up_is_told_by_the_job_and_by_who_asks_after_it(tmp_path, monkeypatch):
+    def fill_memory(*data, **settings):
+        raise MemoryError
+
+    monkeypatch.setenv("HEADSTART_SHARED_CACHE", "s3://own/cache")  # of the machine: it comes first
+    monkeypatch.setattr(commands, "fit", fill_memory)
+    (tmp_path / "colours").mkdir()
+    job = write_plain_job(tmp_path, shared_cache="s3://other/cache")
+    with pytest.raises(SetupError, match="the memory of this machine is used up") as error:
+        run_job.run_job(job, out=tmp_path / "run", console=Console(quiet=True))
+    assert error.value.hint == "choose a machine with more memory"
+    assert os.environ["HEADSTART_SHARED_CACHE"] == "s3://own/cache"
+    assert explain_exit_code(137).startswith("exit code 137: it was killed, most often because the memory was used up")
+
+
+@pytest.fixture
+def base_path(tmp_path):
+    """A PATH whose `python3` has pip and the packages of this one, but installs into an environment of its own."""
+    venv.create(tmp_path / "venv")
+    packages = next((tmp_path / "venv" / "lib").glob("*/site-packages"))
+    (packages / "base.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return tmp_path / "venv" / "bin"
+
+
+def write_wheel(folder, name, files):
+    info = f"{name}-1.0.dist-info"
+    files = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+        for place, text in files.items():
+            archive.writestr(place, text)
+
+
+# What `uv venv --quiet --seed --python VERSION FOLDER` leaves, of the Python that is here.
+_UV = """
+import shutil, sys, sysconfig
+assert sys.argv[1:6] == ["venv", "--quiet", "--seed", "--python", "3.99"], sys.argv
+shutil.copytree(sys.prefix, sys.argv[6], symlinks=True)
+"""
+
+
+@pytest.mark.medium
+def test_a_machine_without_the_python_and_the_packages_of_the_submitter_gets_them(tmp_path, base_path):
+    """The real script, pip and Python; a stand-in for uv, which would fetch a Python."""
+    code, shelf = tmp_path / "code", tmp_path / "shelf"
+    for folder in (code, shelf):
+        folder.mkdir()
+    (code / "start.sh").write_text(start_script.format_start_script("3.99"))
+    (code / "requirements.txt").write_text("headstart_test_data==1.0\n")
+    (code / "job.toml").write_text("[job]\ndata = 'x'\nseeds = 1\n")
+    code_package.write_wheel(code)
+    write_wheel(shelf, "headstart_test_data", {"headstart_test_data.py": ""})
+    write_wheel(shelf, "uv", {"uv/__init__.py": "", "uv/__main__.py": _UV})
+    env = {**os.environ, "PATH": f"{base_path}:/usr/bin:/bin", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(shelf)}
+    command = ["bash", code / "start.sh"]
+    done = subprocess.run(command, env=env | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=400)
+    assert "the image has no Python 3.99; uv brings one" in done.stderr
+    assert "installing the packages of the submitter" in done.stderr
+    assert done.returncode == 2 and "did you mean `seed`" in done.stderr, done.stderr  # the job began
+    (installed,) = tmp_path.rglob("headstart_test_data.py")
+    assert "venv" in installed.parts and not installed.is_relative_to(base_path.parent)

@@ -6,7 +6,11 @@ import os
 import pytest
 from sagemaker_emulator import create_role, serve_sagemaker
 
+from headstart.cli.commands.serve import PLUGIN as SERVE
 from headstart.cli.main import main
+from headstart.cli.parser import Parser
+from headstart.serving.hosting import Hosting
+from headstart.serving.server import _read_address
 from headstart.testing.tiny_model import write_tiny_model
 from serving_bench import GREEN, RED
 
@@ -79,3 +83,13 @@ def test_what_is_refused_leaves_nothing(options, words, run, service, capsys):
 def test_serve_without_a_run_says_where_it_may(capsys):
     assert main(["serve"]) == 2
     assert "no run is named" in capsys.readouterr().err
+
+
+def test_an_endpoint_chooses_address_and_port_itself_and_says_so(tmp_path, capsys):
+    hosting = Hosting(model=tmp_path, port=8080, health_route="/ping", predict_route="/invocations")
+    parser = Parser("headstart serve", None)
+    SERVE.configure(parser)
+    for words in ([], ["--port", "9000"], ["--host", "0.0.0.0"], ["--api-key-file", "keys"]):
+        address = _read_address(parser.parse_words(words), hosting, ())
+        assert (address.host, address.port) == ("0.0.0.0", 8080)
+        assert ("have no effect in an endpoint" in capsys.readouterr().err) == bool(words)

@@ -9,6 +9,7 @@ import pytest
 
 import judged_sets
 from headstart.api.fit_steps import FitSteps
+from headstart.api.run_forecast import foresee_passes
 from headstart.backbones import latency, loading
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
@@ -205,10 +206,10 @@ def test_a_plan_counts_looks_and_one_pass_of_all_pictures(asked, data, warm):
     names = (LITE0, LITE1, LITE2)
     story, named = FitSteps(asked(budget="3h")), FitSteps(asked(backbones=(LITE0, HED), name="named"))
     story.pictures = named.pictures = data
-    assert story.foresee_passes(names) == {LITE0: 128, LITE1: 128, LITE2: 1000}
-    assert named.foresee_passes((LITE0, HED)) == {LITE0: 1000, HED: 1000}
+    assert foresee_passes(story, names) == {LITE0: 128, LITE1: 128, LITE2: 1000}
+    assert foresee_passes(named, (LITE0, HED)) == {LITE0: 1000, HED: 1000}
     keep(warm, LITE1, data.digests)
-    assert story.foresee_passes(names) == {LITE0: 128, LITE1: 0, LITE2: 1000}
+    assert foresee_passes(story, names) == {LITE0: 128, LITE1: 0, LITE2: 1000}
 
 
 @pytest.mark.medium

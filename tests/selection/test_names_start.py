@@ -89,7 +89,7 @@ def test_the_model_answers_without_the_sentence_model(fitted, crops, tmp_path):
     assert json.loads(stdout)["answer"] == "cat"
 
 
-@pytest.mark.slow  # tests/test_end_to_end.py resumes runs, and above the names are read from a finished one
+@pytest.mark.medium
 def test_a_run_that_stopped_after_the_names_ends_as_it_would_have(fitted, crops, tmp_path):
     out, _ = fitted
     shutil.copytree(out, tmp_path / "run")

@@ -80,7 +80,9 @@ def test_the_list_is_short_permissive_of_several_kinds_and_tells_its_sources():
         assert is_permissive(spec.licence) and is_published(spec) and 0.7 < spec.prior < 0.9
         assert spec.download_bytes > 2e7 and one.transfer and ("arXiv" in one.source)
     ours = {name.partition(":")[2] for name in listed if name.startswith("keras_applications:")}
-    assert ours <= set(official_files.ONE_OF_EACH_KIND)  # from official file to answers: test_families_end_to_end.py
+    assert ours <= set(
+        official_files.ONE_OF_EACH_KIND
+    )  # from the official file to features: test_families_end_to_end.py
 
 
 def test_a_recommended_preset_is_known_before_it_is_here(cache):

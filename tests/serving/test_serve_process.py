@@ -1,11 +1,13 @@
 """The service over time: it starts light, follows its run folder, drops nothing, and ends when everyone is answered."""
 
+import asyncio
 import dataclasses
 import json
 import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,9 +17,18 @@ from command_line import LITE0
 from headstart.backbones import loading
 from headstart.core import model_manifest
 from headstart.core.console import Console
+from headstart.core.run.folder import RunFolder
+from headstart.core.run.mirror.mirroring import mirror_run
 from headstart.core.storage.hashing import file_digest
+from headstart.core.storage.locations import object_store
+from headstart.core.storage.locations.uploads import upload_folder
 from headstart.core.types import Feature
+from headstart.serving.http.access_log import AccessLog
+from headstart.serving.inference.model_registry import ModelRegistry, open_model, parse_model_names
+from headstart.serving.prometheus_metrics import Metrics
+from headstart.serving.request_limits import Limits, Load
 from headstart.testing.tiny_model import write_tiny_model
+from object_servers import serve_s3
 from serving_bench import BLUE, GREEN, KEY, RED, Service, picture
 
 pytestmark = pytest.mark.medium
@@ -92,6 +103,45 @@ def test_a_damaged_new_model_is_refused_and_the_old_one_stays(tmp_path):
         assert service.client.post("/v1/models/m/reload").status_code == 409
 
 
+def test_a_run_in_a_bucket_is_looked_at_and_a_new_model_is_served(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    model, address = tmp_path / "run" / "model", "s3://shop/served"
+    log = AccessLog("off")
+
+    async def serve(server, names):
+        load = Load(Limits())
+        models = {name: open_model(name, place) for name, place in names.items()}
+        with ThreadPoolExecutor(1) as pool:
+            registry = ModelRegistry(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
+            registry.start_workers()
+            versions = [registry.models[name].version for name in names]
+            watch = asyncio.create_task(registry.watch_places(0.05, remote=True))
+            assert not await registry.reload_model("run")
+            server.faults["manifest.json"] = "403 Forbidden"
+            while not registry._refused:
+                await asyncio.sleep(0.02)
+            assert "is not permitted" in registry._refused["copy"]
+            server.faults.clear()
+            with mirror_run(f"{address}/run", tmp_path / "run", Console(quiet=True)):
+                again(model, headstart="0.1")
+            upload_folder(model, f"{address}/model", Console(quiet=True))
+            while any(registry.models[name].version == old for name, old in zip(names, versions, strict=True)):
+                await asyncio.sleep(0.02)
+            watch.cancel()
+            await registry.stop_workers()
+
+    with serve_s3() as server:
+        monkeypatch.setattr(object_store, "RETRIES", 0)
+        object_store._make_store.cache_clear()
+        server.put("shop", {})
+        run = RunFolder(tmp_path / "run")
+        with mirror_run(f"{address}/run", run.path, Console(quiet=True)), run.lock_folder():
+            write_tiny_model(model)
+        upload_folder(model, f"{address}/model", Console(quiet=True))
+        names = parse_model_names([f"{address}/run", f"copy={address}/model"])
+        asyncio.run(asyncio.wait_for(serve(server, names), 30))
+
+
 def test_a_request_that_comes_slowly_outlives_the_model_that_it_began_with(tmp_path):
     model = write_tiny_model(tmp_path / "model")
     words = ["--api-key-file", _keys(tmp_path), "--timeout", "8s"]
@@ -115,7 +165,6 @@ def test_a_request_that_comes_slowly_outlives_the_model_that_it_began_with(tmp_p
 
 def test_only_the_model_that_answers_is_explained(tmp_path):
     from headstart.runtime.inputs.decoded_batches import Content
-    from headstart.serving.inference.model_registry import open_model
     from headstart.serving.request_limits import Refusal
     from headstart.serving.routes.explanations import _explain_upload
 
@@ -169,8 +218,6 @@ def test_ipv6_and_other_names(tiny):
 
 
 def test_a_run_folder_names_its_model(tmp_path):
-    from headstart.serving.inference.model_registry import parse_model_names
-
     (tmp_path / "my run (2)" / "model").mkdir(parents=True)
     assert list(parse_model_names([str(tmp_path / "my run (2)")])) == ["my-run-2"]
     assert list(parse_model_names([str(tmp_path / "my run (2)" / "model")])) == ["my-run-2"]

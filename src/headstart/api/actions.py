@@ -89,8 +89,7 @@ def _make_export_source(path: Path, console: Console) -> Any:
     from headstart.runtime import model
 
     run = Run(path)
-    tuning, store = run.adapted.tuning, default_store(console)
-    networks = (tuning.network,) if tuning and tuning.network else ()
+    networks, store = run.adapted.networks, default_store(console)
     return ExportSource(model=model.load(path), run=path, networks=networks, store=store, console=console, draft=path)
 
 
@@ -228,8 +227,9 @@ def suggest(
 ) -> Suggestions:
     """Which pictures to label next: those that a run's model is least sure of, no two of them alike.
 
-    `pictures` are what `headstart.predict` takes, by default those without a label that the run kept apart; at most
-    `count` are suggested. `chosen` has them, the most uncertain first. What a run folder has with a label is left out.
+    `pictures` are what `headstart.predict` takes, by default those without a label that the run kept apart or has of a
+    new domain; at most `count` are suggested. `chosen` has them, the most uncertain first. What a run folder has with
+    a label is left out.
 
     Raises:
         UsageError: `count` is not positive, or something is no picture by its type.
@@ -257,15 +257,21 @@ def suggest(
 
 
 def _list_unlabelled(run: str | Path | Run) -> list[str]:
-    """Paths of the pictures that a run kept apart."""
+    """Paths of the pictures without a label: those that a run kept apart, and those of its new domain."""
     from headstart.api.run import Run
     from headstart.core.errors import DataError
+    from headstart.core.types import TargetDomain
 
-    data = Run(locate_run(run)).dataset
-    if not data.unlabelled:
+    reader = Run(locate_run(run))
+    data, target = reader.dataset, reader.find(TargetDomain)
+    paths = [os.path.join(data.root, uri) for uri in data.unlabelled]  # noqa: PTH118 - any bytes
+    if target is not None:
+        rows, pictures = (target.labels < 0).nonzero()[0].tolist(), target.pictures
+        paths += [os.path.join(pictures.root, pictures.uris[row]) for row in rows]  # noqa: PTH118
+    if not paths:
         what, hint = f"the run `{run}` kept no picture without a label apart", f"headstart suggest {run} FOLDER"
         raise DataError(what, hint=hint)
-    return [os.path.join(data.root, uri) for uri in data.unlabelled]  # noqa: PTH118 - any bytes
+    return paths
 
 
 def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:

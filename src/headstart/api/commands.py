@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
 from headstart.api.run import Run
+from headstart.api.run_forecast import estimate_seconds, foresee_passes
 from headstart.api.run_opening import open_place, require_run_address
 from headstart.core import extras
 from headstart.core import job as jobs
@@ -85,6 +86,9 @@ def fit(
     merge_labels: bool = False,
     more: str | Path = "",
     test_of: str | Path = "",
+    unlabeled: str | Path = "",
+    target_labels: jobs.TargetLabels = "judge",
+    adaptation: str | Sequence[str] = "auto",
 ) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
@@ -97,7 +101,7 @@ def fit(
         out: The run folder; by default `runs/<date>-<name>`.
         console: Where progress goes; by default standard error.
         callbacks: Of Keras, for the final training of the network.
-        workers: Processes that embed the pictures, of `headstart.remote.cluster`; by default this process does it.
+        workers: Processes of `headstart.remote.cluster` that embed pictures and train folds; by default this one does.
         again: Do a run that is there anew: what it holds is removed first.
         budget: time to spend: 90s, 5m, 1h; a bare number is seconds.
         backbones: auto, or names with commas between them.
@@ -141,6 +145,9 @@ def fit(
         merge_labels: labels that differ by spaces, case or number format alone are one class.
         more: table of more labelled pictures, as suggest writes it: learnt from, never tested on.
         test_of: run of the same pictures: what judged it judges again, so that scores compare.
+        unlabeled: pictures of the domain that the model is for: a folder, or a table with their paths.
+        target_labels: use of labels that some of them have; learn adds them.
+        adaptation: to these pictures: auto, none, or methods with commas between.
 
     Raises:
         UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.
@@ -354,12 +361,12 @@ def plan(
             from headstart.zero_shot.head_from_names import require_name_backbone
 
             require_name_backbone(pictures.class_names, chosen, ctx=ctx)
-        expected = estimate_extraction(steps.foresee_passes(chosen), pictures, ctx)
+        expected = estimate_extraction(foresee_passes(steps, chosen), pictures, ctx)
         return {
             "data": str(data),
             "pictures": count,
             "candidates": list(chosen),
-            "seconds": steps.estimate_seconds(chosen),
+            "seconds": estimate_seconds(steps, chosen, steps.domain.target),
             "unbounded": format_unbounded(job),
             "estimate": as_json(expected),
         }

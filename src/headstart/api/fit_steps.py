@@ -12,6 +12,7 @@ from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from headstart.api.domain_steps import DomainSteps
 from headstart.api.preflight import require_fitting_settings
 from headstart.core.console import format_duration
 from headstart.core.run.context import Context
@@ -35,8 +36,10 @@ class FitSteps:
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
+        self.domain = DomainSteps(self)
 
-    def _take_step(self, name: str, run: Callable[..., T], *values: Any, **options: Any) -> T:
+    def take_step(self, name: str, run: Callable[..., T], *values: Any, **options: Any) -> T:
+        """Take a step in its room: timed, with the run's context."""
         with self.ctx.time_step(name):
             return run(*values, ctx=self.ctx, **options)
 
@@ -45,7 +48,7 @@ class FitSteps:
         """The pictures as they were read, and the files that are skipped."""
         from headstart.data.reading.read_dataset import read_dataset
 
-        data = self._take_step("read", read_dataset, self.ctx.job.data)
+        data = self.take_step("read", read_dataset, self.ctx.job.data)
         require_fitting_settings(self.ctx.job, data)
         return data
 
@@ -62,10 +65,13 @@ class FitSteps:
         from headstart.data.audit import audit_dataset
         from headstart.networks.devices import choose_device
 
-        audit = self._take_step("audit_files", audit_dataset, self.pictures)
+        audit = self.take_step("audit_files", audit_dataset, self.pictures)
         choose_device(self.ctx)  # before anything else is decided: a run ends where it began
         digest, why = self.pictures.digest, "a resumed run must see the same pictures"
         self.ctx.record_decision("data", lambda: digest, why)
+        if self.domain.target is not None:
+            target_digest = self.domain.target.pictures.digest
+            self.ctx.record_decision("target", lambda: target_digest, why)
         return audit
 
     @cached_property
@@ -74,7 +80,7 @@ class FitSteps:
         from headstart.selection.candidates import choose_candidates
 
         _ = self.files_audit  # a hopeless data set stops before weights are fetched
-        names = self._take_step("candidates", choose_candidates, self.pictures)
+        names = self.take_step("candidates", choose_candidates, self.pictures)
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require_start_from_names
 
@@ -96,45 +102,24 @@ class FitSteps:
 
         if self._resize_rows is None:
             return self.pictures
-        data = self._take_step("resize", choose_resize, self.pictures, self.candidates, self._resize_rows)
+        data = self.take_step("resize", choose_resize, self.pictures, self.candidates, self._resize_rows)
         save_value(replace(data, root=data.name), self.ctx.make_step_folder("read"))
         return data
-
-    def estimate_seconds(self, names: tuple[str, ...]) -> float:
-        """Seconds of the whole run with these candidates."""
-        from headstart.data.splits import estimate_training_count
-        from headstart.features.extraction_time import estimate_pass_seconds
-        from headstart.selection.run_time import estimate_run_seconds
-
-        job, passes_s = self.ctx.job, estimate_pass_seconds(self.foresee_passes(names), self.ctx.store)
-        return estimate_run_seconds(
-            job, estimate_training_count(self.pictures, job), len(self.pictures.uris), names, passes_s
-        )
 
     @cached_property
     def planned_seconds(self) -> float:
         """Seconds that the whole run is expected to take, told before they are spent."""
+        from headstart.api.run_forecast import estimate_seconds
+
         names = self.candidates  # steps of their own
         with self.ctx.time_step("plan") as entry:
-            entry["planned_s"] = self.estimate_seconds(names)
+            entry["planned_s"] = estimate_seconds(self, names, self.domain.target)
         line = f"about {format_duration(entry['planned_s'])} for the whole run{format_unbounded(self.ctx.job)}"
         self.ctx.console.print_line("plan", line)
         return entry["planned_s"]
 
-    def foresee_passes(self, names: tuple[str, ...]) -> dict[str, int]:
-        """How many pictures are likely to go through each candidate: all of them through the best by prior alone."""
-        from headstart.selection.ranking import screening as rounds
-        from headstart.selection.successive_halving import best_by_prior
-
-        options = self._make_options(names)
-        count = rounds.plan_round(self.pictures, options, None, ctx=self.ctx)
-        if not count:
-            return self._count_missing_rows(self.pictures, names)
-        passes = self._count_missing_rows(self.pictures, names, rounds.draw_rounds(self.pictures, ctx=self.ctx)[count])
-        leader = best_by_prior(options)
-        return passes | self._count_missing_rows(self.pictures, [leader])
-
-    def _make_options(self, names: Iterable[str]) -> list[Option]:
+    def make_options(self, names: Iterable[str]) -> list[Option]:
+        """Candidates of the screening, with what is published of them."""
         from headstart.backbones import loading
         from headstart.selection.published_accuracy import make_option
 
@@ -147,13 +132,13 @@ class FitSteps:
 
         names, screening = self.candidates, None
         embeddings: tuple[types.Embeddings, ...] = ()
-        while count := rounds.plan_round(self.pictures, self._make_options(names), screening, ctx=self.ctx):
+        while count := rounds.plan_round(self.pictures, self.make_options(names), screening, ctx=self.ctx):
             embeddings = tuple(each for each in embeddings if each.spec.name in names)
             if screening is None or count > len(screening.pictures):
                 rows = rounds.draw_rounds(self.data, ctx=self.ctx)[count]
                 embeddings = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
             step = f"screen {count}"
-            screening = self._take_step(step, rounds.screen_backbones, self.data, embeddings, previous=screening)
+            screening = self.take_step(step, rounds.screen_backbones, self.data, embeddings, previous=screening)
             if len(names) == 2:
                 break
             names = screening.survivors
@@ -181,8 +166,7 @@ class FitSteps:
 
     @cached_property
     def embeddings(self) -> tuple[types.Embeddings, ...]:
-        """Features through the survivors, cheapest first: of all pictures where the audit or class names need them,
-        else of those that train."""
+        """Features through the survivors, cheapest first: of those that train, or of all where names need them."""
         rows = self._all_rows if self.ctx.job.from_names else self.splits.train
         audited = self._audited_embeddings
         others = [self._extract_features(name, rows) for name in self.survivors if name != audited.spec.name]
@@ -195,7 +179,8 @@ class FitSteps:
 
         return self._extract_features(backbone_for_audit(self.survivors, best=True), self._all_rows)
 
-    def _count_missing_rows(self, data: types.Dataset, names: Iterable[str], rows: Any = None) -> dict[str, int]:
+    def count_missing_rows(self, data: types.Dataset, names: Iterable[str], rows: Any = None) -> dict[str, int]:
+        """How many of some pictures have to go through each backbone, since the store lacks them."""
         from headstart.features.extraction_time import count_missing_rows
 
         return count_missing_rows(data, names, self.ctx.store, rows)
@@ -233,9 +218,7 @@ class FitSteps:
     def _audit_vectors(self, embeddings: types.Embeddings) -> types.Audit:
         from headstart.data.audit import audit_dataset
 
-        return self._take_step(
-            "audit_vectors", audit_dataset, self.data, before=self.files_audit, embeddings=embeddings
-        )
+        return self.take_step("audit_vectors", audit_dataset, self.data, before=self.files_audit, embeddings=embeddings)
 
     @cached_property
     def splits(self) -> types.Splits:
@@ -247,7 +230,7 @@ class FitSteps:
         chosen_by = [self.screening.pictures] if self.screening else []
         chosen_by += [] if self._resize_rows is None else [self._resize_rows]
         screened = reduce(np.union1d, chosen_by) if chosen_by else None
-        return self._take_step("splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened)
+        return self.take_step("splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened)
 
     @cached_property
     def comparison(self) -> types.Ranking:
@@ -256,7 +239,7 @@ class FitSteps:
 
         survivors = {embeddings.spec.name for embeddings in self.embeddings}
         screened = tuple(row for row in self.screening.rows if row.backbone not in survivors) if self.screening else ()
-        return self._take_step("rank", rank_backbones, self.data, self.splits, self.embeddings, screened=screened)
+        return self.take_step("rank", rank_backbones, self.data, self.splits, self.embeddings, screened=screened)
 
     @cached_property
     def controls(self) -> tuple[types.Embeddings, ...]:
@@ -279,9 +262,9 @@ class FitSteps:
         from headstart.selection.ranking.controls import judge_controls
 
         if not self.is_judged:
-            return self._take_step("rank", choose_by_prior, self.embeddings[0])
+            return self.take_step("rank", choose_by_prior, self.embeddings[0])
         values = (self.comparison, self.data, self.splits, self.embeddings, self.controls)
-        return self._take_step("controls", judge_controls, *values)
+        return self.take_step("controls", judge_controls, *values)
 
     @cached_property
     def name_initialization(self) -> types.NameInitialization | None:
@@ -293,7 +276,7 @@ class FitSteps:
             if self.data.learning_task.has_classes:
                 head_from_names.advise_start_from_names(*values, ctx=self.ctx)
             return None
-        return self._take_step("names", head_from_names.initialize_head_from_names, *values)
+        return self.take_step("names", head_from_names.initialize_head_from_names, *values)
 
     @cached_property
     def probe(self) -> types.FitResult:
@@ -302,48 +285,57 @@ class FitSteps:
         from headstart.selection.probe.train_probe import train_probe
 
         if not self.is_judged:
-            return self._take_step("adapt", fit_prototypes, self.data, self.splits, self.ranking, self.embeddings[0])
+            return self.take_step("adapt", fit_prototypes, self.data, self.splits, self.ranking, self.embeddings[0])
         values = (self.data, self.splits, self.ranking, self.embeddings)
-        return self._take_step("adapt", train_probe, *values, names=self.name_initialization)
+        return self.take_step("adapt", train_probe, *values, names=self.name_initialization)
 
     @cached_property
     def tuning(self) -> types.FineTuningResult | None:
         """All fine-tuning; None when the probe alone is asked for."""
+        self.domain.require_same_things()  # before anything is trained
         if self.ctx.job.strategy == "probe" or not self.is_judged:
             return None
         from headstart.finetuning.fine_tune import fine_tune
 
         values = (self.data, self.splits, self.ranking, self.embeddings, self.probe)
-        return self._take_step("tune", fine_tune, *values)
+        return self.take_step("tune", fine_tune, *values)
 
     @cached_property
     def tuned_embeddings(self) -> tuple[types.Embeddings, ...]:
         """Features of the tuned network, of all pictures where it is handed over, and of its random-init control."""
         if self.tuning is None:
             return ()
-        from headstart.backbones.earlier_runs.tuned_network import make_backbone
         from headstart.selection.probe.fit_result import list_passes
 
         passes = list_passes(self.tuning, self.splits, self._all_rows)
-        return tuple(
-            self._extract_features(make_backbone(network, self.ctx.run.path), rows) for network, rows in passes
-        )
+        return tuple(self._embed_network(network, rows) for network, rows in passes)
+
+    def _embed_network(self, network: types.TunedNetwork, rows: Any) -> types.Embeddings:
+        from headstart.backbones.earlier_runs.tuned_network import make_backbone
+
+        return self._extract_features(make_backbone(network, self.ctx.run.path), rows)
 
     @cached_property
-    def all_embeddings(self) -> tuple[types.Embeddings, ...]:
+    def source_embeddings(self) -> tuple[types.Embeddings, ...]:
         """Features through the backbones, of all pictures where the probe reads them, and through the tuned network."""
         read = {feature.backbone for feature in self.probe.features}
         partial = [each.spec.name for each in self.embeddings if len(each.rows) < len(self._all_rows)]
         by_name = {name: self._extract_features(name, self._all_rows) for name in partial if name in read}
         return (*(by_name.get(each.spec.name, each) for each in self.embeddings), *self.tuned_embeddings)
 
+    @cached_property
+    def all_embeddings(self) -> tuple[types.Embeddings, ...]:
+        """The same, and through a network that was adapted to a new domain."""
+        network = self.adapted.domain_network
+        return self.source_embeddings + ((self._embed_network(network, self._all_rows),) if network else ())
+
     def embed_all(self) -> tuple[types.Embeddings, ...]:
         """Features of all pictures through the survivors."""
         return tuple(self._extract_features(name, self._all_rows) for name in self.survivors)
 
     @cached_property
-    def adapted(self) -> types.FitResult:
-        """What is handed over: the network that beat the probe, or the probe, validated in the time that is left."""
+    def source_fit(self) -> types.FitResult:
+        """What the labelled pictures say: the network that beat the probe, or the probe, validated in the time left."""
         from headstart.selection.probe.fit_result import assemble_fit_result
         from headstart.selection.probe.nested_validation import validate_nested
 
@@ -354,36 +346,43 @@ class FitSteps:
         if result.strategy != "probe" or not self.is_judged:
             return result
         inputs = (result, self.data, self.splits, self.ranking, self.embeddings)
-        return self._take_step("nested", validate_nested, *inputs, names=self.name_initialization)
+        return self.take_step("nested", validate_nested, *inputs, names=self.name_initialization)
+
+    @property
+    def adapted(self) -> types.FitResult:
+        """What is handed over: what the labelled pictures say, adapted to the new domain where there is one."""
+        return self.domain.adapted
 
     @cached_property
     def evaluation(self) -> types.Evaluation:
-        """The test split, touched once."""
+        """The test split, touched once: what the labelled pictures say of their own domain."""
         from headstart.evaluation.evaluate_model import evaluate_model
         from headstart.evaluation.unjudged import refuse_claims
 
         if not self.is_judged:
             assert self.adapted is not None  # what nothing is claimed of
-            return self._take_step("evaluate", refuse_claims, self.data, self.splits)
-        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.ranking)
+            return self.take_step("evaluate", refuse_claims, self.data, self.splits)
+        values = (self.data, self.splits, self.source_embeddings, self.source_fit, self.ranking)
         baselines = {"controls": self.controls, "probe": self.probe, "names": self.name_initialization}
-        return self._take_step("evaluate", evaluate_model, *values, **baselines)
+        return self.take_step("evaluate", evaluate_model, *values, **baselines)
 
-    @cached_property
-    def ood_pictures(self) -> tuple[types.Dataset, tuple[types.Embeddings, ...]]:
-        """Pictures of other things, and their features through the trunks of the model."""
-        from headstart.backbones.earlier_runs import tuned_network
-        from headstart.features.extraction import extract_features
+    def embed_foreign(self, model: types.FitResult) -> tuple[types.Dataset, tuple[types.Embeddings, ...]]:
+        """Pictures of other things, and their features through the trunks that a model reads."""
         from headstart.uncertainty.ood_images import make_ood_images
 
         pictures = replace(make_ood_images(self.ctx.store), reading=self.data.reading.without_bands())
-        networks = (self.tuning.network,) if self.tuning else ()
-        names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
-        trunks = [tuned_network.find_backbone(name, networks, self.ctx.run.path) for name in names]
-        rows = range(len(pictures.uris))
-        return pictures, tuple(
-            self._take_step("foreign", extract_features, pictures, trunk, rows, below="doubt") for trunk in trunks
-        )
+        return pictures, self.embed_pictures(pictures, model, "foreign", below="doubt")
+
+    def embed_pictures(
+        self, pictures: types.Dataset, model: types.FitResult, name: str, *, below: str
+    ) -> tuple[types.Embeddings, ...]:
+        """Features of other pictures than the labelled ones through the trunks that a model reads."""
+        from headstart.backbones.earlier_runs import tuned_network
+        from headstart.features.extraction import extract_features
+
+        names, rows = dict.fromkeys(feature.backbone for feature in model.features), range(len(pictures.uris))
+        trunks = [tuned_network.find_backbone(name, model.networks, self.ctx.run.path) for name in names]
+        return tuple(self.take_step(name, extract_features, pictures, trunk, rows, below=below) for trunk in trunks)
 
     @cached_property
     def uncertainty(self) -> types.UncertaintyReport | None:
@@ -392,8 +391,9 @@ class FitSteps:
 
         if not self.is_judged:
             return None
-        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
-        return self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
+        values = (self.data, self.splits, self.all_embeddings, self.adapted, self.domain.judge(self.evaluation))
+        others = {"foreign": self.embed_foreign(self.adapted), "target": self.domain.adapted_target}
+        return self.take_step("doubt", assess_uncertainty, *values, **others)
 
     @cached_property
     def exported(self) -> types.Exported:
@@ -401,7 +401,7 @@ class FitSteps:
         from headstart.exporting.runtime_model import export_runtime_model
 
         values = (self.data, self.all_embeddings, self.adapted, self.evaluation)
-        return self._take_step("export", export_runtime_model, *values, uncertainty=self.uncertainty)
+        return self.take_step("export", export_runtime_model, *values, uncertainty=self.uncertainty)
 
     @cached_property
     def drift_reference(self) -> UsageReference | None:
@@ -412,7 +412,7 @@ class FitSteps:
         if not self.is_judged:
             return None
         values = (self.data, self.all_embeddings, self.adapted, self.evaluation)
-        return self._take_step("drift", write_drift_reference, *values)
+        return self.take_step("drift", write_drift_reference, *values, target=self.domain.adapted_target)
 
     @cached_property
     def explained(self) -> types.Explained:
@@ -421,7 +421,7 @@ class FitSteps:
 
         assert self.exported is not None  # the saved model is what is explained
         values = (self.data, self.splits, self.all_embeddings, self.adapted, self.evaluation)
-        return self._take_step("explain", explain_run, *values)
+        return self.take_step("explain", explain_run, *values)
 
     @cached_property
     def card(self) -> Path:
@@ -429,7 +429,7 @@ class FitSteps:
         from headstart.reporting.card.write_card import write_card
 
         assert self.exported is not None  # it tells of the saved model
-        return self._take_step("card", write_card)
+        return self.take_step("card", write_card)
 
     def write_report(self) -> Path:
         """The page that tells it all."""
@@ -441,10 +441,10 @@ class FitSteps:
         _ = self.drift_reference  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
         assert self.card.is_file()
-        self._take_step("map", map_pictures, self.data, self.all_embeddings, self.adapted, self.evaluation)
-        path = self._take_step("report", write_report, computed_now=True)
+        self.take_step("map", map_pictures, self.data, self.source_embeddings, self.source_fit, self.evaluation)
+        path = self.take_step("report", write_report, computed_now=True)
         if self.ctx.job.track == "mlflow":
             from headstart.reporting.mlflow_run import log_to_mlflow
 
-            self._take_step("track", log_to_mlflow)
+            self.take_step("track", log_to_mlflow)
         return path

@@ -25,11 +25,14 @@ from headstart.core.errors import (
     make_error,
     make_problem,
 )
-from headstart.core.job import TRIPLES, Job, format_flag
+from headstart.core.job import Job, format_flag
+from headstart.core.quantities import TRIPLES
+from headstart.core.registry import list_plugins
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import require_free_folder, require_outside, require_same_job
 from headstart.core.storage.cache import default_store
+from headstart.core.types import NETWORK_METHODS, NO_ADAPTATION, TRAINED_METHODS
 from headstart.finetuning.trainable_candidates import has_levels, list_trainable
 from headstart.networks.devices import require_gpu
 
@@ -69,6 +72,7 @@ def preflight(
         *_catch(require_outside, run, job.data),
         *_catch(require_free_folder, run),
         *_find_device_problems(job),
+        *_find_domain_problems(job, run),
     ]
     if jobs.find_problems(job):  # the rest is asked by these values
         return problems
@@ -87,6 +91,29 @@ def _find_device_problems(job: Job) -> list[Problem]:
         sentence = f"precision `{job.precision}` is computed on the processor alone, and device `gpu` was asked for"
         return [Problem("--precision", sentence, "leave out --precision, or write --device auto")]
     return _catch(require_gpu, job.device)
+
+
+def _find_domain_problems(job: Job, run: Path) -> list[Problem]:
+    """What is wrong with the settings of a new domain."""
+    if job.unlabeled:
+        known = ("auto", NO_ADAPTATION, *list_plugins("adaptation_methods"), *NETWORK_METHODS)
+        problems = _catch(require_outside, run, job.unlabeled)
+        if NO_ADAPTATION in job.adaptation and len(job.adaptation) > 1:
+            problems.append(Problem("--adaptation", f"`{NO_ADAPTATION}` excludes other methods", "name either"))
+        for name in job.adaptation:
+            if name not in known:
+                hint = format_nearest(name, known) or f"known: {', '.join(known)}"
+                problems.append(Problem("--adaptation", f"there is no way to adapt `{name}`", hint))
+            elif name in TRAINED_METHODS and job.strategy == "probe":
+                what = f"`{name}` trains a network, and strategy `probe` trains none"
+                problems.append(Problem("--adaptation", what, "--strategy auto trains networks"))
+        return problems
+    default, hint = Job(data=job.data), "--unlabeled NEW names them"
+    return [
+        Problem(format_flag(name), f"{name} has no effect without pictures of a new domain", hint)
+        for name in ("target_labels", "adaptation")
+        if getattr(job, name) != getattr(default, name)
+    ]
 
 
 def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:

@@ -11,7 +11,16 @@ from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.mirror.fetching import locate_run
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, FOLDERS, RunReader
-from headstart.core.types import Audit, UncertaintyReport, Verdict, list_verdicts
+from headstart.core.types import (
+    NO_ADAPTATION,
+    Audit,
+    DomainAdaptation,
+    DomainShift,
+    TargetDomain,
+    UncertaintyReport,
+    Verdict,
+    list_verdicts,
+)
 
 if TYPE_CHECKING:
     from headstart.core.types import Prediction, Score
@@ -41,7 +50,7 @@ class Run(RunReader):
 
         try:
             is_judged = not self.evaluation.refusal
-            left_out = {Audit} if is_judged else {Audit, UncertaintyReport}
+            left_out = {Audit, *([] if is_judged else [UncertaintyReport]), *self._list_skipped_of_domain()}
             is_whole = all(self.find(kind) is not None for kind in FOLDERS if kind not in left_out)
             patterns = [pattern for step, pattern in DONE_FILES if is_judged or step != "doubt"]
             is_whole = is_whole and all(any(self.path.glob(pattern)) for pattern in patterns)
@@ -51,6 +60,12 @@ class Run(RunReader):
         except DataError:
             return False
         return is_whole and has_reference and is_tracked
+
+    def _list_skipped_of_domain(self) -> list[type]:
+        """What a run has not without pictures of another domain, or where it adapts nothing to them."""
+        if not self.job.unlabeled:
+            return [TargetDomain, DomainShift, DomainAdaptation]
+        return [DomainAdaptation] if self.job.adaptation == (NO_ADAPTATION,) else []
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -77,11 +92,11 @@ class Run(RunReader):
         """
         from headstart.backbones.earlier_runs import tuned_network
 
-        tuning = self.adapted.tuning
-        if tuning is None or tuning.network is None:
+        network = tuned_network.find_network(self.adapted, self.path)
+        if network is None:
             hint = "headstart fit DATA --strategy finetune trains one"
             raise DataError(f"the run `{self.path}` trained no network", hint=hint)
-        return tuned_network.load_network(tuned_network.network_file(tuning.network, self.path))
+        return tuned_network.load_network(tuned_network.network_file(network, self.path))
 
     def predict(
         self, pictures: PictureInput | Iterable[PictureInput], *, errors: Errors = "raise"
@@ -104,7 +119,25 @@ class Run(RunReader):
             "scores": as_json(self.scores),
             "scores_without_leak": as_json([s for s in self.evaluation.scores if s.subject == WITHOUT_STRADDLING]),
             "verdicts": as_json(self.verdicts),
+            "domain": self._describe_domain(),
             "seconds": round(self.seconds, 3),
+        }
+
+    def _describe_domain(self) -> dict[str, Any] | None:
+        """What is known of pictures of another domain; None without any."""
+        from headstart.core.storage.serialization import as_json
+
+        shift, adaptation = self.find(DomainShift), self.find(DomainAdaptation)
+        if shift is None:
+            return None
+        return {
+            "pictures": shift.n_target,
+            "verdicts": as_json((shift.verdict, shift.label_verdict)),
+            "levels": as_json(shift.levels),
+            "accuracy": as_json(shift.accuracy),
+            "source_accuracy": as_json(shift.source_accuracy),
+            "method": None if adaptation is None else adaptation.method,
+            "trials": [] if adaptation is None else as_json(adaptation.trials),
         }
 
     @property
@@ -136,12 +169,22 @@ class Run(RunReader):
         lines += [f"unknown: {declined}"] if declined else []
         return lines
 
+    def _format_domain(self) -> list[str]:
+        shift, adaptation = self.find(DomainShift), self.find(DomainAdaptation)
+        if shift is None:
+            return []
+        from headstart.reporting.sections.domain import format_domain_note
+
+        lines = [f"new domain: {format_domain_note(shift, adaptation)}"]
+        return lines + ([f"adaptation: {adaptation.why}"] if adaptation is not None else [])
+
     def format_text(self) -> str:
         """The result in a few lines."""
         lines = [_format_score(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.verdicts]
         lines += [_format_score(score) for score in self.decision_scores()]
         lines += self._format_uncertainty()
+        lines += self._format_domain()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
         lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]

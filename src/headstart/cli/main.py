@@ -18,7 +18,7 @@ from headstart.core import registry
 from headstart.core.errors import HeadstartError
 
 if TYPE_CHECKING:
-    from headstart.core.types import Command
+    from headstart.cli.command import Command
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli import options
+from headstart.cli.main import INTERRUPTED
 from headstart.cli.parser import parse_name, parse_number
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_bytes, format_duration
@@ -77,7 +78,10 @@ def fit_remotely(args: argparse.Namespace) -> int:
             status = job_actions.follow_job(record, console)
         except KeyboardInterrupt:
             what = f"no longer followed; the job `{record.name}` goes on"
-            raise HeadstartError(what, hint=_format_next(record).replace("\n", "; ")) from None
+            goes_on = f"headstart jobs logs {record.name} --follow goes on following"
+            stop = HeadstartError(what, hint=f"{goes_on}, headstart jobs cancel {record.name} ends it")
+            stop.exit_code = INTERRUPTED
+            raise stop from None
         if status.state == "done":
             run = job_actions.fetch_job(record, None, console)
             console.print_result(run.format_text(), run.summary())
@@ -169,6 +173,8 @@ def format_access(facts: dict[str, Any]) -> str:
 
     parts = []
     for title, value in facts.items():
+        if value == {}:
+            continue
         if isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values()):
             parts.append("\n".join([title, *(f"  {name}: {text}" for name, text in value.items())]))
         elif isinstance(value, list) and all(isinstance(entry, str) for entry in value):

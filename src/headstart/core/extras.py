@@ -31,6 +31,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "hub": ("keras_hub", "huggingface_hub"),
     "int8": ("nncf",),
     "neighbours": ("usearch",),
+    "adaptation": ("ot",),
     "ray": ("ray",),
     "aws": ("boto3", "obstore"),
     "gcp": ("google.auth", "obstore", "requests"),

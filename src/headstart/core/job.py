@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, get_args
 from headstart.core import recipe as recipes
 from headstart.core.errors import Problem, UsageError, format_nearest, make_error
 from headstart.core.picture_settings import PARSERS
+from headstart.core.quantities import parse_bands, parse_bytes, parse_duration_s, parse_latency_ms
 from headstart.core.storage.files import read_json, write_json, write_text
 from headstart.core.storage.locations.names import is_absolute, resolve_location
 
@@ -32,18 +32,18 @@ Device = Literal["auto", "cpu", "gpu"]
 ClassWeight = Literal["none", "balanced"]
 License = Literal["any", "permissive"]
 Resize = Literal["auto", "crop", "pad", "squash"]
+TargetLabels = Literal["judge", "learn"]
 Domain = Literal["auto", "photo", "texture", "digits", "text", "microscopy", "satellite"]
 FilePath: TypeAlias = str  # a setting of this type names a file; who answers for others checks it
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-PATH_SETTINGS = ("data", "costs", "exclude", "images", "more", "test_of")
+PATH_SETTINGS = ("data", "costs", "exclude", "images", "more", "test_of", "unlabeled")
 TABLE_SETTINGS = ("images", "path", "target", "split", "group", "weight", "time", "merge_labels")
-TRIPLES = "triples"  # of `bands`: the trunk sees all, three at a time
 # What every command that reads DATA takes.
 READING_SETTINGS = (*TABLE_SETTINGS, "task", "order", "resize", "window", "slice", "bands", "exclude")
 LOCAL_FILE = ".local.json"  # beside a run's job.toml: where its paths lead on this machine, for nobody else
+_ROOTS = {"data": "pictures", "unlabeled": "target_pictures"}  # in it, where these start away from their table
 HINT = "headstart fit --help lists the settings"
 _RANGES = ("test_size", 0, 0.9), ("coverage", 0.5, 0.999), ("folds", 2, 50), ("repeats", 0, 50), ("seed", 0, 2**31 - 1)
-_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
 def _option(default: Any, help: str, kind: Any = None) -> Any:
@@ -106,6 +106,13 @@ class Job:
     merge_labels: bool = _option(False, "labels that differ by spaces, case or number format alone are one class")
     more: FilePath = _option("", "table of more labelled pictures, as suggest writes it: learnt from, never tested on")
     test_of: FilePath = _option("", "run of the same pictures: what judged it judges again, so that scores compare")
+    unlabeled: FilePath = _option(
+        "", "pictures of the domain that the model is for: a folder, or a table with their paths"
+    )
+    target_labels: TargetLabels = _option(
+        "judge", "use of labels that some of them have; learn adds them", TargetLabels
+    )
+    adaptation: tuple[str, ...] = _option(("auto",), "to these pictures: auto, none, or methods with commas between")
 
     @property
     def budget_s(self) -> float:
@@ -173,48 +180,12 @@ class Settings(TypedDict, total=False):
     merge_labels: bool
     more: str | Path
     test_of: str | Path
+    unlabeled: str | Path
+    target_labels: TargetLabels
+    adaptation: str | Sequence[str]
 
 
 _NAMES = [option.name for option in dataclasses.fields(Job)]
-
-
-def parse_duration_s(text: str, where: str = "--budget") -> float:
-    """`90s`, `5m`, `1.5h` or plain seconds as a number above zero; raises UsageError."""
-    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    value_s = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-    if value_s <= 0:
-        fault = "is not a time above zero" if match else "is not a time"
-        raise UsageError(f"`{text}` {fault}", where=where, hint="write 90s, 5m or 1h")
-    return value_s
-
-
-def parse_latency_ms(text: str) -> float:
-    """`20ms`, `0.5s` or plain milliseconds as a number above zero; raises UsageError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|)", text.strip())
-    value_ms = float(match[1]) * {"": 1, "ms": 1, "s": 1000}[match[2]] if match else 0.0
-    if value_ms <= 0:
-        raise UsageError(f"`{text}` is not a latency", where="--max-latency", hint="write 20ms or 0.5s")
-    return value_ms
-
-
-def parse_bytes(text: str, where: str = "--max-size") -> float:
-    """`50MB`, `800 kB`, `1.5GB` or plain bytes as a number above zero, decimal units; raises UsageError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower())
-    size_bytes = float(match[1]) * _BYTES[match[2]] if match else 0.0
-    if size_bytes <= 0:
-        raise UsageError(f"`{text}` is not a size", where=where, hint="write 50MB or 1GB")
-    return size_bytes
-
-
-def parse_bands(text: str) -> tuple[int, ...]:
-    """`4,3,2` as numbers of bands from 1, each once; empty for `auto` and `triples`; raises UsageError."""
-    parts = [] if text in ("auto", TRIPLES) else text.split(",")
-    bands = tuple(int(part) for part in parts if re.fullmatch(r"\s*[1-9]\d{0,3}\s*", part))
-    if len(bands) < len(parts) or len(set(bands)) < len(bands):
-        raise UsageError(
-            f"`{text}` names no bands", where="--bands", hint="write auto, triples, or numbers from 1 as in 4,3,2"
-        )
-    return bands
 
 
 _QUANTITIES = {"budget": parse_duration_s, "max_latency": parse_latency_ms, "max_size": parse_bytes}  # text -> number
@@ -251,7 +222,7 @@ def find_problems(job: Job) -> list[Problem]:
     for name, low, high in _RANGES:
         if not low <= getattr(job, name) <= high:
             wrong.append((name, f"`{getattr(job, name)}` is not between {low} and {high}"))
-    wrong += [] if job.backbones else [("backbones", "is empty")]
+    wrong += [(name, "is empty") for name in ("backbones", "adaptation") if not getattr(job, name)]
     if job.order and job.task != "ordinal":
         wrong.append(("order", f"has no effect with task `{job.task}`"))
     wrong += [("order", f"names `{name}` twice") for name in sorted({n for n in job.order if job.order.count(n) > 1})]
@@ -311,7 +282,7 @@ def read_settings(settings: Mapping[str, Any]) -> Job:
     if "data" not in settings:
         problems.append(Problem("DATA", "data is missing", HINT))
     values = _take_known(settings)
-    for name in ("backbones", "recipe", "order"):
+    for name in ("backbones", "recipe", "order", "adaptation"):
         if isinstance(values.get(name), str):
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
     for name in set(_QUANTITIES) & set(values):
@@ -408,10 +379,10 @@ def write_local_paths(job: Job, run: Path) -> None:
     write_json(run / LOCAL_FILE, _read_local_json(run) | _resolve_paths(job))
 
 
-def write_picture_root(root: str, run: Path) -> None:
-    """Note where the pictures of a run start on this machine, which a table may say other than by its own place."""
-    if (paths := _read_local_json(run)).get("data") not in (None, root, os.path.realpath(root)):
-        write_json(run / LOCAL_FILE, paths | {"pictures": root})
+def write_picture_root(root: str, run: Path, setting: str = "data") -> None:
+    """Note where the pictures of `data` or `unlabeled` start on this machine: a table's may lie away from it."""
+    if (paths := _read_local_json(run)).get(setting) not in (None, root, os.path.realpath(root)):
+        write_json(run / LOCAL_FILE, paths | {_ROOTS[setting]: root})
 
 
 def read_local_paths(run: Path) -> dict[str, str]:
@@ -419,10 +390,10 @@ def read_local_paths(run: Path) -> dict[str, str]:
     return {name: path for name, path in _read_local_json(run).items() if name in PATH_SETTINGS}
 
 
-def read_picture_root(run: Path) -> str | None:
-    """Where the pictures of a run start on this machine; None where nothing says so."""
+def read_picture_root(run: Path, setting: str = "data") -> str | None:
+    """Where the pictures of `data` or `unlabeled` start on this machine; None where nothing says so."""
     paths = _read_local_json(run)
-    return paths.get("pictures", paths.get("data"))
+    return paths.get(_ROOTS[setting], paths.get(setting))
 
 
 def _read_local_json(run: Path) -> dict[str, str]:

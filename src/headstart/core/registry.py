@@ -23,6 +23,7 @@ KINDS = {
     "readers": "data/readers",
     "data_checks": "data/checks",
     "model_checks": "finetuning/checks",
+    "adaptation_methods": "domain_adaptation/methods",
     "exporters": "exporting/formats",
     "targets": "remote/targets",
     "endpoints": "remote/endpoints",

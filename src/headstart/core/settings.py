@@ -28,7 +28,7 @@ SETTINGS = (
     ),
     Setting(
         "HEADSTART_SHARED_CACHE",
-        "Address in a bucket where machines share vectors of pictures.",
+        "Address in a bucket where machines share vectors of pictures and weights.",
         "none: each machine has its own",
     ),
     Setting("HEADSTART_OFFLINE", "Asks no other machine for anything, as `--offline` does.", "networks are asked"),

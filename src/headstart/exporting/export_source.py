@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.backbones.downloads.shared_weights import pull_weights
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.core.errors import DataError
 from headstart.core.storage.hashing import canonical_json, to_plain
@@ -92,7 +93,7 @@ class ExportSource:
             trunk = self.find_trunk(entry)
             if trunk.seed is None and not trunk.source.available(trunk.preset, self.store):
                 self.console.print_line("export", f"the weights of `{entry.name}` are not here and are fetched")
-                trunk.source.pull(trunk.preset, self.store, self.console)
+                pull_weights(trunk, self.store, self.console)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

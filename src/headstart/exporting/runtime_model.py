@@ -124,7 +124,7 @@ def _write_trunk(
 
     read = {feature.depth for feature in fit_result.features if feature.backbone == spec.name}
     pictures = _decode_sample(data, spec)
-    networks = (fit_result.tuning.network,) if fit_result.tuning else ()
+    networks = fit_result.networks
     trunk = tuned_network.find_backbone(spec.name, networks, ctx.run.path)
     source = loading.make_trunk_folder(trunk, ctx.store, ctx.console, pictures, "f32")
     below = f"trunk{at}"

@@ -293,7 +293,7 @@ def _print_result(embeddings: Embeddings, pace_ms: float, console: Console, belo
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
     resize = embeddings.key.input.resize
     cached += f", {resize}" if resize != embeddings.spec.input.resize else ""
-    label, subject = ("embed", "pictures") if below == "embed" else ("uncertainty", "out-of-distribution pictures")
+    label, subject = ("embed", "pictures") if below != "doubt" else ("uncertainty", "out-of-distribution pictures")
     console.print_line(
         label,
         f"{embeddings.key.backbone}: {len(embeddings.rows):,} {subject}{cached}{rate}, "

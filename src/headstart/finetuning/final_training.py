@@ -29,7 +29,7 @@ from headstart.networks.formats import keras_writer
 from headstart.statistics.losses import per_picture_loss
 
 TUNED, SCRATCH = "tuned:", "scratch:"
-FILES = {TUNED: "adapt/model.keras", SCRATCH: "adapt/from_random.keras"}
+_FILES = {TUNED: "adapt/model.keras", SCRATCH: "adapt/from_random.keras"}
 Weights = Mapping[str, np.ndarray]
 
 
@@ -79,7 +79,7 @@ def train_final_network(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) 
 
 def save_final_network(setup: TrainingSetup, final: FinalNetwork) -> TunedNetwork:
     """Write what the final training made, and describe it."""
-    return _save_network(setup, final.training, final.facts, TUNED)
+    return save_network(setup, final.training, final.facts, TUNED)
 
 
 def save_first_fold(setup: TrainingSetup, trial: RecipeTrial) -> TunedNetwork:
@@ -95,7 +95,7 @@ def save_first_fold(setup: TrainingSetup, trial: RecipeTrial) -> TunedNetwork:
         temperature=verdict.temperature,
         n_train=first.log.n_train,
     )
-    return _save_network(setup, training, facts, TUNED)
+    return save_network(setup, training, facts, TUNED)
 
 
 def train_from_random(
@@ -109,7 +109,7 @@ def train_from_random(
     log = fold_training.make_log(training, trained, name=name, trial=-1, fold=-1, n_train=n_train, best=count)
     training.network.set(trained.weights(count))
     facts = TrainingFacts(members=(-1,), epochs=count, alpha=1.0, temperature=1.0, n_train=n_train)
-    return _save_network(setup, training, facts, SCRATCH), log
+    return save_network(setup, training, facts, SCRATCH), log
 
 
 def train_on_all(
@@ -157,6 +157,7 @@ def _train(
         callbacks=callbacks,
         console=setup.ctx.console,
         name=name,
+        places=setup.cost.choose_places(training),
     )
     fold_training.print_profile(setup.ctx, name, trained.profile)
     return trained
@@ -199,10 +200,11 @@ def _load_best_weights(setup: TrainingSetup, training: PreparedTraining, member:
     return fold_training.load_weights(setup, training, member.number, run, verdict.epoch, verdict.alpha)
 
 
-def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: TrainingFacts, prefix: str) -> TunedNetwork:
+def save_network(setup: TrainingSetup, training: PreparedTraining, facts: TrainingFacts, prefix: str) -> TunedNetwork:
+    """Write a network with the weights that it has now; `prefix` of its trunk's name tells the file."""
     trunk, model = setup.networks.load_trunk(training.recipe.backbone)
     plain = plain_model.make_plain_model(training.network, model, trunk.spec, temperature=facts.temperature)
-    file = FILES[prefix]
+    file = network_file_name(prefix)
     keras_writer.write_keras(plain.model, setup.ctx.make_step_folder("adapt") / file.rpartition("/")[2])
     is_untrained = facts.alpha == 0 and len(facts.members) == 1
     head = FittedHead(
@@ -213,7 +215,7 @@ def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: Train
         trainable_params=plain.weights.size + plain.bias.size if is_untrained else training.network.trainable_params,
     )
     return TunedNetwork(
-        spec=_describe_trunk(trunk.spec, prefix, plain, "" if is_untrained else "; then tuned"),
+        spec=describe_trunk(trunk.spec, prefix, plain, "" if is_untrained else "; then tuned"),
         backbone=trunk.name,
         recipe=training.recipe,
         file=file,
@@ -228,7 +230,13 @@ def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: Train
     )
 
 
-def _describe_trunk(spec: BackboneSpec, prefix: str, plain: plain_model.PlainModel, tuned: str) -> BackboneSpec:
+def network_file_name(prefix: str) -> str:
+    """Where a run keeps the network whose trunk's name begins so."""
+    return _FILES.get(prefix, f"adapt/{prefix.rstrip(':')}.keras")
+
+
+def describe_trunk(spec: BackboneSpec, prefix: str, plain: plain_model.PlainModel, tuned: str) -> BackboneSpec:
+    """What is known of a trunk that grew from `spec`; `tuned` is added to what it was pre-trained on."""
     digest = hashlib.sha256()
     for weight in plain.trunk.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())

@@ -64,7 +64,8 @@ def judge_starting_points(
     """
     by_backbone, head = [], make_objective(problem.task, problem.y, problem.n_classes).start
     for each in embeddings:
-        points = [_judge(features, embeddings, problem, head) for features in _list_level_sets(each, ranking, depths)]
+        level_sets = _list_level_sets(each, ranking, depths)
+        points = [judge_starting_point(features, embeddings, problem, head) for features in level_sets]
         if points:
             best = min(points, key=lambda point: (point.loss, len(point.features)))
             by_backbone.append((best.loss, each.spec.name, list(dict.fromkeys((points[0], best)))))
@@ -114,9 +115,10 @@ def _list_level_sets(each: Embeddings, ranking: Ranking, depths: Sequence[str]) 
     return [levels for levels in dict.fromkeys((best, features[:-1], features)) if levels]
 
 
-def _judge(
+def judge_starting_point(
     features: tuple[Feature, ...], embeddings: Sequence[Embeddings], problem: CvProblem, head: str
 ) -> StartingPoint:
+    """The head named `head` on some features of one backbone, by cross-validation."""
     x, loaded_head = join_columns(embeddings, features, problem.rows), registry.load_plugin("heads", head)
     fold, metric = problem.folds[:1], problem.metric
     tuned = cross_validation.tune_head(loaded_head, x, problem.y, fold, metric=metric, **problem.shared)

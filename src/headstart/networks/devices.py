@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -143,6 +144,14 @@ def current_device() -> Device:
     return _CURRENT.get()
 
 
+def list_replicas() -> tuple[Device, ...]:
+    """The current device, and the others of its kind that could take a share of its work."""
+    current = current_device()
+    kind = (current.name, current.capability)
+    same = [gpu for gpu in list_gpus().gpus if (gpu.name, gpu.capability) == kind and gpu.place != current.place]
+    return (current, *same)
+
+
 def engine_name(device: Device) -> str:
     """What computes vectors there: `keras 3.15.1 tensorflow on NVIDIA A100`."""
     import keras
@@ -153,7 +162,11 @@ def engine_name(device: Device) -> str:
 def format_gpus() -> str:
     """A JSON object: each GPU that can be used and the arithmetic it trains in; or why there is none, and a way out."""
     visible = list_gpus()
-    facts = {gpu.name: f"used by --device auto and gpu; trains in {gpu.precision}" for gpu in visible.gpus}
+    facts = dict[str, str]()
+    for (name, precision), count in Counter((gpu.name, gpu.precision) for gpu in visible.gpus).items():
+        several = f"; one network trains on all {count} where a step is faster there" if count > 1 else ""
+        label = f"{count} x {name}" if count > 1 else name
+        facts[label] = f"used by --device auto and gpu; trains in {precision}{several}"
     return json.dumps(facts or {"not used": f"{visible.reason}; {visible.hint}"})
 
 

@@ -23,7 +23,7 @@ from headstart.core.storage.files import write_text
 NAME = "job.toml"
 _TABLES = ("job", "remote", "target")
 _NUMBERS = ("max_usd", "max_hours", "usd_per_hour")
-_REMOTE = ("target", "name", "run", *_NUMBERS, "versions", "inputs")
+_REMOTE = ("target", "name", "run", "shared_cache", *_NUMBERS, "versions", "inputs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class JobFile:
     target: str = ""
     name: str = ""
     run: str = ""  # folder or address that survives the machine, for the run; where empty, that of the platform
+    shared_cache: str = ""  # address of weights and vectors, where the machine names none itself
     max_usd: float | None = None
     max_hours: float | None = None
     usd_per_hour: float | None = None  # of the machine that runs it: turns `max_usd` into time
@@ -65,8 +66,11 @@ def read_job_file(path: Path) -> JobFile:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"there is no `{path}`", where=str(path), hint="name a job.toml") from None
     except (OSError, UnicodeDecodeError) as err:
-        raise UsageError(f"`{path}` cannot be read: {err}", where=str(path), hint="name a job.toml") from err
+        why = "it is no UTF-8 text" if isinstance(err, UnicodeDecodeError) else err.strerror
+        raise UsageError(f"`{path}` cannot be read: {why}", where=str(path), hint="name a job.toml") from err
     except tomllib.TOMLDecodeError as err:
         raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
     if not isinstance(content.get("job"), dict):

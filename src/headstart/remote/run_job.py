@@ -57,6 +57,8 @@ def run_job(
     platform = find_platform(os.environ, path.resolve().parent)
     with _report_failure(platform):
         require_same_versions(content.versions)
+        if content.shared_cache:
+            os.environ.setdefault("HEADSTART_SHARED_CACHE", content.shared_cache)
         job = locate_inputs(content, platform)
         run_place = str(out or content.run or platform.run)
         console.print_line("job", f"{content.name or path.name} on {platform.name}, run {run_place or 'below runs/'}")

@@ -13,6 +13,7 @@ from headstart.core import job as jobs
 from headstart.core.console import Console
 from headstart.core.errors import DataError, HeadstartError, Problem, SetupError, UsageError, format_nearest, make_error
 from headstart.core.job import Job
+from headstart.core.settings import read_setting
 from headstart.core.storage.files import list_visible_names, make_portable_name
 from headstart.core.storage.locations.names import resolve_location
 from headstart.remote.code_package import describe_versions, list_inputs, place_inputs
@@ -107,6 +108,7 @@ def submit_job(target: Target, request: JobRequest, console: Console) -> JobReco
         HeadstartError: The target refuses the request, or could not start it; then nothing of it is left, or the error
             lists what is.
     """
+    _share_named_weights(request.job, console)
     state = target.submit(request, console)
     out = str(_choose_run_folder(request).absolute())
     record = JobRecord(
@@ -121,6 +123,19 @@ def submit_job(target: Target, request: JobRequest, console: Console) -> JobReco
             raise list_leftovers(err, [f"the job {request.name}: {state}"]) from err
         raise
     return record
+
+
+def _share_named_weights(job: Job, console: Console) -> None:
+    """Put weights that are here into the shared cache, where the job looks for them."""
+    if not read_setting("HEADSTART_SHARED_CACHE"):
+        return
+    from headstart.backbones import loading
+    from headstart.backbones.downloads.shared_weights import share_weights
+    from headstart.core.storage.cache import default_store
+
+    for name in job.backbones:
+        if loading.is_listed(name):
+            share_weights(loading.find_backbone(name), default_store(console), console)
 
 
 def _choose_run_folder(request: JobRequest) -> Path:
@@ -175,6 +190,7 @@ def make_job_file(
         job=job,
         name=request.name,
         run=run,
+        shared_cache=read_setting("HEADSTART_SHARED_CACHE") or "",
         max_usd=request.max_usd,
         max_hours=request.max_hours,
         usd_per_hour=usd_per_hour,

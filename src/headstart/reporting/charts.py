@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from headstart.core.types import CalibrationBin
 
+_NAME = 18  # signs of a class's name that are drawn
 Level = tuple[str, float]  # a score without a cost or place, drawn as a line across: its name and value
 
 
@@ -51,11 +52,11 @@ def draw_cost_and_score(
         axes.plot([m.x for m in best], [m.y for m in best], color=ROLES["accent"], lw=1, drawstyle="steps-post")
         for mark in marks:
             _draw_mark(axes, mark)
-        named = [m for m in marks if m in best or m.kind == "chosen"]
-        _cost_axis(axes, marks, named)
+        labelled = [m for m in marks if m in best or m.kind == "chosen"]
+        _cost_axis(axes, marks, labelled)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.margins(y=0.1)
-        _draw_names(axes, named)
+        _draw_names(axes, labelled)
 
     return draw_svg(draw, name, title)
 
@@ -85,6 +86,36 @@ def draw_score_by_place(
     return draw_svg(draw, name, title)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassShare:
+    """A class's share of the pictures of two domains."""
+
+    name: str
+    source: float  # of the labelled one
+    target: float  # of the new one, estimated, between the ends of its interval
+    low: float
+    high: float
+
+
+def draw_shares(shares: Sequence[ClassShare], *, name: str, title: str) -> str:
+    """One line a class, from the top down: its share of the labelled domain, hollow, and of the new one, filled."""
+
+    def draw(axes: Axes) -> None:
+        words = [share.name if len(share.name) <= _NAME else f"{share.name[: _NAME - 1]}…" for share in shares]
+        left = max(BOX[0], (6.2 * max(map(len, words)) + 12) / WIDTH)
+        axes.set_position((left, BOX[1], BOX[0] + BOX[2] - left, BOX[3]))
+        for place, share in enumerate(shares):
+            axes.plot([share.source, share.target], [place] * 2, color=ROLES["grid"], lw=3, solid_capstyle="butt")
+            axes.plot([share.low, share.high], [place] * 2, color=ROLES["accent"], lw=1.4, solid_capstyle="butt")
+            axes.plot([share.source], [place], ls="", mew=1.4, **_LOOK["beaten"] | {"ms": 8})
+            axes.plot([share.target], [place], ls="", mew=1.4, **_LOOK["chosen"] | {"ms": 6.5})
+        axes.set_yticks(range(len(shares)), words)
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel="share of the pictures", ylim=(len(shares) - 0.5, -0.5), xlim=(-0.02, None))
+
+    return draw_svg(draw, name, title)
+
+
 def _draw_level(axes: Axes, level: Level | None) -> None:
     if level:
         axes.axhline(level[1], color=ROLES["second"], lw=1, ls=(0, (4, 3)))
@@ -106,10 +137,10 @@ def _find_front(marks: Sequence[ChartPoint]) -> list[ChartPoint]:
     return best
 
 
-def _cost_axis(axes: Axes, marks: Sequence[ChartPoint], named: Sequence[ChartPoint]) -> None:
+def _cost_axis(axes: Axes, marks: Sequence[ChartPoint], labelled: Sequence[ChartPoint]) -> None:
     """A logarithmic axis with a tick at each cost that was measured, and room on the left for the names."""
     costs = sorted({mark.x for mark in marks})
-    room = min(0.45, max((5.9 * len(m.label) + 14) / (WIDTH * BOX[2]) for m in named)) if named else 0.05
+    room = min(0.45, max((5.9 * len(m.label) + 14) / (WIDTH * BOX[2]) for m in labelled)) if labelled else 0.05
     first, last = math.log10(costs[0]), math.log10(costs[-1])
     last += 0.06 * max(last - first, 0.5)
     axes.set_xscale("log")

@@ -163,9 +163,9 @@ def format_wrong_labels(evaluation: Evaluation) -> str:
     )
 
 
-def format_signed(value: float) -> str:
+def format_signed(value: float, digits: int = 3) -> str:
     """A difference with its sign."""
-    text = format_number(value)
+    text = format_number(value, digits)
     return f"+{text}" if math.isfinite(value) and value > 0 and float(text) else text
 
 

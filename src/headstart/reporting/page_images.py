@@ -66,8 +66,10 @@ class Thumbnails:
 
 
 def format_target(data: Dataset, row: int) -> str:
-    """What a picture's label is: its class, its labels, or its number."""
+    """What a picture's label is: its class, its labels, or its number; `not yet` for a class of -1."""
     target = data.targets[row]
+    if data.learning_task.has_classes and int(target) < 0:
+        return "not yet"
     if data.learning_task.has_labels:
         return format_labels(tuple(compress(data.class_names, target)))
     return data.class_names[int(target)] if data.learning_task.has_classes else f"{float(target):.5g}"

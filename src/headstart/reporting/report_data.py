@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from headstart.core.types import (
     Audit,
     BackboneSpec,
     Dataset,
+    DomainAdaptation,
+    DomainShift,
     Evaluation,
     Explained,
     Exported,
@@ -28,6 +31,7 @@ from headstart.core.types import (
     PictureMap,
     Ranking,
     Splits,
+    TargetDomain,
     UncertaintyReport,
 )
 
@@ -51,6 +55,9 @@ class ReportInput:
     uncertainty: UncertaintyReport | None = None
     explained: Explained | None = None  # what the run keeps to explain its answers by; None in an older run
     picture_map: PictureMap | None = None  # None in an older run
+    target: TargetDomain | None = None  # pictures of another domain; None without any
+    shift: DomainShift | None = None  # how they differ
+    adaptation: DomainAdaptation | None = None  # what was adapted to them
     overlays: Mapping[str, bytes] = field(default_factory=dict)  # name -> JPEG of each of its heat maps
     costs: np.ndarray | None = None  # (C, C) cost of answering the column when the row is true, or None
     decisions: tuple[Mapping[str, Any], ...] = ()  # lines of `decisions.jsonl`
@@ -92,6 +99,9 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
         uncertainty=run.find(UncertaintyReport),
         explained=run.find(Explained),
         picture_map=run.find(PictureMap),
+        target=_find_target(run, ctx.job),
+        shift=run.find(DomainShift),
+        adaptation=run.find(DomainAdaptation),
         overlays=run.read_heat_maps(),
         costs=None if costs is None else np.array(costs, np.float64),
         decisions=tuple(run.read_decisions()),
@@ -100,6 +110,16 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
         provenance=_read_environment(ctx, computed_now)
         | {"Digests": {"data set (SHA-256)": data.digest} | run.read_feature_digests()},
     )
+
+
+def _find_target(run: RunReader, job: Job) -> TargetDomain | None:
+    """The pictures of another domain, where the job says that they lie."""
+    target = run.find(TargetDomain)
+    if target is None or Path(target.pictures.root).is_absolute():
+        return target
+    place = Path(job.unlabeled)
+    root = place if place.is_dir() else place.parent
+    return replace(target, pictures=replace(target.pictures, root=str(root)))
 
 
 def _find_backbones(ranking: Ranking | None) -> tuple[BackboneSpec, ...]:

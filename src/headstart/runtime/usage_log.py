@@ -40,7 +40,7 @@ class UsageReference:
     """What a model's answers to pictures that it never learnt from come to."""
 
     model: str  # digest of the manifest
-    split: str  # which pictures: `test`, `val` or `cv`
+    split: str  # which pictures: `target`, `test`, `val` or `cv`
     counts: Counts
     edges: np.ndarray  # (DIRECTIONS, TENTHS - 1) float64 ends of the tenths of the features' sketch
     number_edges: np.ndarray | None = None  # (TENTHS - 1,) float64 of the answers, where these are numbers

@@ -286,6 +286,7 @@ def _measure_latency_ms(data: Dataset, name: str, ctx: Context) -> float:
 def _fetch_weights(names: tuple[str, ...], ctx: Context) -> list[str]:
     """Those whose weights are in the cache now; a copy from elsewhere on this machine comes into it here, aloud."""
     from headstart.backbones import loading
+    from headstart.backbones.downloads.shared_weights import pull_weights
 
     fetched: list[str] = []
     problem: HeadstartError | None = None
@@ -293,7 +294,7 @@ def _fetch_weights(names: tuple[str, ...], ctx: Context) -> list[str]:
         backbone = loading.find_backbone(name)
         try:
             if backbone.seed is None or not backbone.source.available(backbone.preset, ctx.store):
-                backbone.source.pull(backbone.preset, ctx.store, ctx.console)
+                pull_weights(backbone, ctx.store, ctx.console)
             fetched.append(name)
         except (SetupError, DataError) as err:
             if "auto" not in ctx.job.backbones:

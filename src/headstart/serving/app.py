@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from headstart import __version__
 from headstart.serving.hosting import Hosting
 from headstart.serving.http.middleware import AccessMiddleware, format_refusal
+from headstart.serving.inference.model_registry import ASK_BUCKET_S
 from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.request_limits import Refusal
 from headstart.serving.routes import health, hosted, open_inference_v2, page, v1
@@ -36,7 +37,8 @@ def make_application(
         service.registry.start_workers()
         tasks = [asyncio.create_task(service.registry.write_usage_forever(_WRITE_USAGE_S))]
         if watch_s:
-            tasks.append(asyncio.create_task(service.registry.watch_folders(watch_s)))
+            tasks.append(asyncio.create_task(service.registry.watch_places(watch_s)))
+            tasks.append(asyncio.create_task(service.registry.watch_places(ASK_BUCKET_S, remote=True)))
         try:
             yield
         finally:

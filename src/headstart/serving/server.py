@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core import settings
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError, format_nearest
-from headstart.core.job import format_flag, parse_bytes, parse_duration_s
+from headstart.core.job import format_flag
+from headstart.core.quantities import parse_bytes, parse_duration_s
 from headstart.serving.hosting import Hosting, bring_model, require_hosting
 from headstart.serving.http.access_log import LOG_FORMATS, AccessLog
 
@@ -189,6 +191,9 @@ def run_service(args: argparse.Namespace) -> None:
 
 def _read_address(args: argparse.Namespace, hosting: Hosting | None, keys: tuple[str, ...]) -> ListenAddress:
     if hosting:  # reached through the platform alone, which says who may ask
+        if args.api_key_file or (args.host, args.port) != ("127.0.0.1", 8000):
+            who = "the platform chooses address and port, and says who may ask"
+            Console().print_warning(f"--host, --port and --api-key-file have no effect in an endpoint: {who}")
         return ListenAddress(host="0.0.0.0", port=hosting.port, without_key=True)
     return ListenAddress(
         host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, without_key=args.no_key
@@ -235,8 +240,8 @@ def _build_service(
     from headstart.serving.request_limits import Load
 
     limits = _read_limits(args)
-    folders = {"model": bring_model(hosting)} if hosting else parse_model_names(args.runs)
-    models = {name: open_model(name, folder) for name, folder in folders.items()}
+    places = {"model": str(bring_model(hosting))} if hosting else parse_model_names(args.runs)
+    models = {name: open_model(name, place) for name, place in places.items()}
     load = Load(limits)
     metrics, pool = Metrics(load), ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
     registry = ModelRegistry(models=models, pool=pool, load=load, metrics=metrics, log=log, usage=args.usage)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
+from headstart.backbones.downloads.shared_weights import pull_weights
 from headstart.core.console import Console
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.cache import default_store
@@ -156,7 +157,7 @@ class ImageFeatures:
         if self._engine is None:
             store = default_store(self._console)
             if not self.trunk.source.available(self.trunk.preset, store):
-                self.trunk.source.pull(self.trunk.preset, store, self._console)
+                pull_weights(self.trunk, store, self._console)
             sample_rows = np.resize(rows, _PARITY)
             full_size = replace(self.input, size_px=self.spec.input.size_px)
             sample = np.concatenate([p for _, p in pictures.decode_rows(sample_rows, full_size)])

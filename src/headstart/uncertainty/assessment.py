@@ -15,7 +15,17 @@ from headstart.core import blas_threads, registry
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, Task, UncertaintyReport
+from headstart.core.types import (
+    AdaptedTarget,
+    Dataset,
+    Embeddings,
+    Evaluation,
+    FitResult,
+    Score,
+    Splits,
+    Task,
+    UncertaintyReport,
+)
 from headstart.data.strata import find_strata
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import predict_rows
@@ -46,18 +56,21 @@ def assess_uncertainty(
     *,
     ctx: Context,
     foreign: tuple[Dataset, tuple[Embeddings, ...]] | None = None,
+    target: AdaptedTarget | None = None,
 ) -> UncertaintyReport:
     """Set the thresholds and measure what they are worth.
 
     Args:
         embeddings: Features of all pictures of every backbone that the head reads.
         foreign: Pictures of other things, with their features.
+        target: Pictures of the domain that the model is for, where these are others than `data`: they are not strange.
     """
-    inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job)
+    inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx.job, target)
     cross_validated, coverage = inputs.make_cross_validated(), ctx.job.coverage
     promise, floors = _make_promise(cross_validated, coverage, data.learning_task)
     training_sample = inputs.draw_training_sample()
-    detector, known_distances = ood_threshold.fit_detector(training_sample, inputs.find_trained_distances())
+    familiar = inputs.add_target(training_sample)
+    detector, known_distances = ood_threshold.fit_detector(familiar, inputs.find_trained_distances())
     report = UncertaintyReport(
         coverage=coverage,
         promise=promise.guaranteed,
@@ -74,16 +87,7 @@ def assess_uncertainty(
         scores=(),
     )
     judged = inputs.find_held_back() or cross_validated
-    scores, hopeless = list[Score](), np.zeros(len(judged.y), bool)
-    if data.learning_task.has_classes:
-        outcomes = _judge_sets(judged, promise, floors, coverage)
-        scores, hopeless = inputs.score_calibration(), outcomes.hopeless
-        scores += coverage_judging.score_sets(judged, outcomes, data.class_names)
-    elif data.learning_task.has_labels:
-        of_labels = label_sets.judge_label_sets(judged, promise, coverage)
-        scores = inputs.score_calibration() + label_sets.score_label_sets(judged, of_labels, data.class_names)
-    else:
-        scores = prediction_intervals.score_intervals(judged, promise, coverage)
+    scores, hopeless = score_promise(inputs, judged, promise, floors)
     if detector and adapted.strategy == "probe" and data.learning_task.has_classes:
         rule = hidden_classes.SetRule(score=promise.score, coverage=coverage)
         predict = inputs.predict_held_out
@@ -135,6 +139,7 @@ class _AssessmentInputs:
     adapted: FitResult
     evaluation: Evaluation
     job: Job
+    target: AdaptedTarget | None
 
     def get_labels(self, rows: np.ndarray) -> np.ndarray:
         labels: np.ndarray = np.asarray(self.data.targets)[rows]
@@ -185,7 +190,7 @@ class _AssessmentInputs:
         tuning = self.adapted.tuning
         if self.adapted.strategy == "probe":
             return None
-        if tuning is None:
+        if tuning is None or self.adapted.domain_network is not None:  # no fold of that network was measured
             return {}
         firsts = self._first_of_each_cluster(tuning.rows)
         rows = np.asarray(tuning.rows, np.int64)[firsts]
@@ -203,6 +208,25 @@ class _AssessmentInputs:
             rows = np.sort(draw.choice(rows, ood_detection.MOST, replace=False))
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
         return TrainingSample(rows=rows, x=self.load_features(rows), y=find_strata(self.data).labels[rows], fold=fold)
+
+    def add_target(self, sample: TrainingSample) -> TrainingSample:
+        """The sample, and at most as many pictures of the new domain, each of the class that it is answered with.
+
+        Their `rows` are negative, so that they are no training pictures; half of `ood_detection.MOST` are of each.
+        """
+        if self.target is None:
+            return sample
+        draw, count = np.random.default_rng(self.job.seed), len(self.target.domain.labels)
+        most = min(len(sample.rows), ood_detection.MOST // 2)
+        sample = sample.select(np.sort(draw.choice(len(sample.rows), most, replace=False)))
+        rows = np.sort(draw.choice(count, min(count, most), replace=False))
+        p = predict_rows(self.adapted.fitted, self.target.embeddings, self.adapted.features, rows)
+        return TrainingSample(
+            rows=np.concatenate([sample.rows, -1 - rows]),
+            x=np.concatenate([sample.x, join_columns(self.target.embeddings, self.adapted.features, rows)]),
+            y=np.concatenate([sample.y, p.argmax(axis=1)]),
+            fold=np.concatenate([sample.fold, draw.permutation(len(rows)) % (int(sample.fold.max()) + 1)]),
+        )
 
     def predict_held_out(self, sample: TrainingSample, learnt: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """(B, C) tempered answers of the run's head, fitted anew on other pictures; see `PredictHeldOut`.
@@ -253,6 +277,22 @@ class _AssessmentInputs:
             for name in CALIBRATION
         ]
         return [dataclasses.replace(score, n=len(rows)) for score in scores]
+
+
+def score_promise(
+    inputs: _AssessmentInputs, judged: HeldOutPredictions, promise: CoveragePromise, floors: np.ndarray
+) -> tuple[list[Score], np.ndarray]:
+    """Calibration and what sets or intervals cover, and (M,) bool of pictures whose set is empty."""
+    names, coverage = inputs.data.class_names, inputs.job.coverage
+    no_empty = np.zeros(len(judged.y), bool)
+    if inputs.data.learning_task.has_classes:
+        outcomes = _judge_sets(judged, promise, floors, coverage)
+        scores = inputs.score_calibration() + coverage_judging.score_sets(judged, outcomes, names)
+        return scores, outcomes.hopeless
+    if inputs.data.learning_task.has_labels:
+        of_labels = label_sets.judge_label_sets(judged, promise, coverage)
+        return inputs.score_calibration() + label_sets.score_label_sets(judged, of_labels, names), no_empty
+    return prediction_intervals.score_intervals(judged, promise, coverage), no_empty
 
 
 def score_unknown(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.backbones import loading
+from headstart.backbones.downloads.shared_weights import pull_weights
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.types import ZeroShotPrediction
@@ -41,7 +42,7 @@ def predict_zero_shot(
     class_names.require_class_names(classes)
     trunk = loading.find_backbone(backbone, fetching=True, console=console)
     if trunk.source.has_text_towers:
-        trunk.source.pull(trunk.preset, store, console)
+        pull_weights(trunk, store, console)
     if capability.find_text_folder(trunk, store):
         texts = capability.make_name_scorer(trunk, classes, store, console)
         assert isinstance(texts, ClipScorer)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
+from headstart.backbones.downloads.shared_weights import pull_weights
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
@@ -95,6 +96,6 @@ def load_source_classifier(backbone: str, store: Store, console: Console) -> Sou
     if trunk.preset not in trunk.source.classifiers or trunk.seed is not None:
         problem = f"`{trunk.name}` has no ImageNet classifier in headstart"
         raise UsageError(problem, hint="--backbone bundled:efficientnet_lite2 has one")
-    trunk.source.pull(trunk.preset, store, console)
+    pull_weights(trunk, store, console)
     weights, bias = trunk.source.classifier(trunk.preset, store)
     return SourceClassifier(trunk, weights, bias, imagenet_classes.load_classes(store, console), store, console)

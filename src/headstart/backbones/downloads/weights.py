@@ -112,8 +112,11 @@ def is_in_use(path: Path) -> bool:
     lock = path.with_name(path.name.partition(".")[0] + _LOCK)
     if path == lock:
         return True
-    if not lock.is_file():
-        return False
+    return lock.is_file() and is_locked(lock)
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether a process holds a lock's file."""
     import filelock
 
     try:

@@ -35,7 +35,7 @@ def open_run(path: Path, store: Store) -> str:
     """
     RunFolder(path).require_run()
     result = RunReader(path).find(FitResult)
-    network = result.tuning.network if result and result.tuning else None
+    network = tuned_network.find_network(result, path)
     file = tuned_network.network_file(network, path) if network else None
     if network is None or file is None or not file.is_file():
         raise _explain_no_trunk(path, result)

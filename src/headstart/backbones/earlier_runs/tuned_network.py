@@ -11,12 +11,15 @@ from headstart.backbones import loading
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import DataError
+from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
-from headstart.core.types import BackboneSource, BackboneSpec, TunedNetwork
+from headstart.core.types import BackboneSource, BackboneSpec, FitResult, TunedNetwork
 from headstart.networks.formats import keras_archive
 from headstart.networks.formats.keras_writer import FEATURES
 
-MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks
+ADAPTED = ("adabn", "adabn_lower", "dann", "mmd", "consistency")  # ways to adapt a trunk to another domain
+ADAPTED_FOLDER = "domains"  # where a run describes them
+MODELS = ("adapt/model.keras", "adapt/from_random.keras", *(f"adapt/{method}.keras" for method in ADAPTED))
 
 
 def network_file(network: TunedNetwork, run: Path) -> Path:
@@ -82,11 +85,27 @@ def make_backbone(network: TunedNetwork, run: Path) -> ResolvedBackbone:
     return ResolvedBackbone(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
 
 
+def find_adapted(name: str, run: Path) -> TunedNetwork | None:
+    """A trunk that a run adapted to another domain, by its name; None where it is none of these."""
+    method = name.partition(":")[0]
+    network = serialization.find_value(TunedNetwork, run / ADAPTED_FOLDER, method) if method in ADAPTED else None
+    return network if network is not None and network.spec.name == name else None
+
+
+def find_network(result: FitResult | None, run: Path) -> TunedNetwork | None:
+    """The network of a run: the adapted one that its head reads, else the one that fine-tuning trained, if any."""
+    if result is None:
+        return None
+    adapted = find_adapted(result.features[0].backbone, run) if result.features else None
+    return adapted or (result.tuning.network if result.tuning else None)
+
+
 def find_backbone(
     name: str, networks: Iterable[TunedNetwork | None], run: Path, *, console: Console | None = None
 ) -> ResolvedBackbone:
     """A trunk by name, one of the run's own networks or one of the sources'; with a `console` it may be fetched."""
     network = next((tuned for tuned in networks if tuned is not None and tuned.spec.name == name), None)
+    network = network or find_adapted(name, run)
     if network is not None:
         return make_backbone(network, run)
     return loading.find_backbone(name, fetching=console is not None, console=console)

@@ -31,7 +31,9 @@ from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
 
 WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
 KINDS = (WEIGHTS, ADDED, TRUNKS)
-DATA_KINDS = ("archives", "fetched", "pictures", "tables")  # made again, or fetched again, of a user's data
+# Made again, or fetched again, of a user's data and of runs in buckets.
+DATA_KINDS = ("archives", "fetched", "folds", "pictures", "runs", "tables")
+MIRRORED = "mirrored"  # where runs that end in a bucket are worked on
 OBJECTS = "objects"  # of stores, a file each
 DRAFT_AFTER_S = 86400  # a draft that was written to since then may be in use
 LEFT_AFTER_S = 7 * 86400  # drafts and unfinished downloads that nobody has touched for so long are left-overs
@@ -44,8 +46,8 @@ class CacheEntry:
     """One thing in the cache.
 
     Attributes:
-        kind: `weights`, `added` (the copy of a user's own file), `trunks`, one of `DATA_KINDS`, `objects`, `drafts`
-            or `partial`.
+        kind: `weights`, `added` (the copy of a user's own file), `trunks`, one of `DATA_KINDS`, `mirrored`,
+            `objects`, `drafts` or `partial`.
         name: Of the backbone; several with commas between them; empty where nothing tells.
         note: What kind of trunk it is, or empty.
         used_s: When it was last used, seconds since 1970.
@@ -200,7 +202,7 @@ def list_prunable(store: Store, older_than_s: float | None = None) -> list[tuple
         for entry in list_entries(store)
     ]
     if older_than_s is not None:
-        entries = [*_list_copies(store), *_list_old_objects(store, now_s - older_than_s)]
+        entries = [*_list_copies(store), *_list_mirrored(store), *_list_old_objects(store, now_s - older_than_s)]
         reasons += [(entry, _explain_age(entry, older_than_s, now_s)) for entry in entries]
     least_s = LEFT_AFTER_S if older_than_s is None else older_than_s
     for entry in _list_leftovers(store):
@@ -219,6 +221,20 @@ def _list_copies(store: Store) -> list[CacheEntry]:
         CacheEntry(kind=kind, path=folder, bytes=_count_bytes(folder), used_s=_last_used_s(folder))
         for kind in DATA_KINDS
         for folder in sorted(_list_folders(store, kind))
+    ]
+
+
+def _list_mirrored(store: Store) -> list[CacheEntry]:
+    """Local folders of runs in buckets, by the time of their newest file; none that a process works in."""
+    return [
+        CacheEntry(
+            kind=MIRRORED,
+            path=folder,
+            bytes=_count_bytes(folder),
+            used_s=max(path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path.name != ".lock"),
+        )
+        for folder in sorted(_list_folders(store, MIRRORED))
+        if not any(fetch.is_locked(path) for path in folder.glob("*/.lock"))
     ]
 
 

@@ -1,1 +1,1 @@
-"""One file a command, which ends in `PLUGIN = …` (protocol `headstart.core.types.Command`)."""
+"""One file a command, which ends in `PLUGIN = …` (protocol `headstart.cli.command.Command`)."""

@@ -114,12 +114,13 @@ def _show_backbones(args: argparse.Namespace, store: Store, console: Console) ->
 
 def _pull_weights(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones import loading, source_lookup
+    from headstart.backbones.downloads.shared_weights import pull_weights
 
     for name in args.names:  # every name is checked before anything is fetched
         with contextlib.suppress(source_lookup.NotHere):
             loading.find_backbone(name, console=console)
     chosen = [loading.find_backbone(name, fetching=True, console=console) for name in args.names]
-    pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, console))} for c in chosen]
+    pulled = [{"name": c.spec.name, "file": str(pull_weights(c, store, console, sharing=True))} for c in chosen]
     lines = [f"{entry['name']} is here: {entry['file']}" for entry in pulled]
     console.print_result("\n".join(lines), {"pulled": pulled})
     return 0

@@ -60,7 +60,7 @@ def _print_jobs(console: Console) -> int:
     from headstart.remote import job_actions
 
     jobs = job_actions.list_jobs()
-    rows = [(job["name"], job["target"], job["state"], _format_age(job), job["reason"][:60]) for job in jobs]
+    rows = [(job["name"], job["target"], job["state"], _format_age(job), job["reason"]) for job in jobs]
     text = format_table(("job", "on", "state", "submitted", ""), rows) if rows else "no job was submitted"
     console.print_result(text, {"jobs": jobs})
     return 0

@@ -36,7 +36,7 @@ _FOLDERS = (
         "model",
         "names",
     ),
-    *("rank", "read", "report", "splits", "tensorboard"),
+    *("domains", "rank", "read", "report", "splits", "tensorboard"),
 )
 PROBLEMS = "problems.csv"  # of data that was refused
 _FILES = (

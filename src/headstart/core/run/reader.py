@@ -27,6 +27,8 @@ T = TypeVar("T")
 FOLDERS: Mapping[type, str] = {
     types.Audit: "audit",
     types.Dataset: "read",
+    types.DomainAdaptation: "domains/adaptation",
+    types.DomainShift: "domains/shift",
     types.Evaluation: "evaluate",
     types.Explained: "explain",
     types.Exported: "export",
@@ -34,6 +36,7 @@ FOLDERS: Mapping[type, str] = {
     types.PictureMap: "map",
     types.Ranking: "rank",
     types.Splits: "splits",
+    types.TargetDomain: "domains/target",
     types.UncertaintyReport: "doubt",
 }
 AUDIT_PHASES = ("files", "vectors")
@@ -72,6 +75,9 @@ class RunReader:
         value = serialization.find_value(kind, self.path / FOLDERS[kind], name)
         if isinstance(value, types.Dataset):
             return dataclasses.replace(value, root=self._locate_pictures(value.root))
+        if isinstance(value, types.TargetDomain):
+            root = jobs.read_picture_root(self.path, "unlabeled") or value.pictures.root
+            return dataclasses.replace(value, pictures=dataclasses.replace(value.pictures, root=root))
         return value
 
     def _locate_pictures(self, root: str) -> str:

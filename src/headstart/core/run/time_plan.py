@@ -16,6 +16,9 @@ REACH_PART = 0.2  # of the time left: fetching recommended backbones and making 
 PASS_PART = 0.6  # of the time left: all pictures through a backbone that may be handed over,
 PASS_PART_WHEN_TUNING = 0.2  # and where fine-tuning wants the budget
 RESERVE_PART = 0.08  # of the whole budget, for measuring and exporting
+ADAPTATION_PART = (
+    0.25  # of the whole budget, for training once more on pictures of another domain, where some are given
+)
 AUGMENTATION_PART = 0.1  # of fine-tuning's time, for measuring which augmentations keep the label
 TRYING_END, JUDGING_END, FINISHING_END = 0.5, 0.75, 1.0  # parts of fine-tuning's time by whose end a phase is over
 COMBINATION_MARGIN = 3.0  # a combination of feature levels must fit the time left so often: others may follow it,
@@ -32,6 +35,7 @@ class TimePlan:
     pass_part: float  # of the time left, for all pictures through what is handed over
     combination_margin: float  # how often a combination of feature levels must fit the time left; 0 whatever is left
     nested_margin: float = NESTED_MARGIN  # how often nested cross-validation must fit; 0 whatever is left
+    adaptation_part: float = 0.0  # of the budget, for training on another domain
 
     def pass_s(self, left_s: float) -> float:
         """Seconds for all pictures through what is handed over."""
@@ -49,8 +53,17 @@ class TimePlan:
         """Whether there is time for nested cross-validation of the heads, the reserve set aside."""
         return not self.nested_margin or self.fine_tuning_s(left_s) > self.nested_margin * expected_s
 
+    @property
+    def reserve_s(self) -> float:
+        """Seconds for all that comes after fine-tuning."""
+        return (RESERVE_PART + self.adaptation_part) * self.budget_s
+
     def fine_tuning_s(self, left_s: float) -> float:
         """Seconds that fine-tuning may take, the reserve set aside."""
+        return max(left_s - self.reserve_s, 0.0)
+
+    def adaptation_s(self, left_s: float) -> float:
+        """Seconds that adapting trunks to another domain may take, once fine-tuning is over."""
         return max(left_s - RESERVE_PART * self.budget_s, 0.0)
 
     def augmentation_s(self, left_s: float) -> float:
@@ -59,7 +72,7 @@ class TimePlan:
 
     def phase_left_s(self, end: float, fine_tuning_s: float, left_s: float) -> float:
         """Seconds until a phase of fine-tuning must be over, `TRYING_END`, `JUDGING_END` or `FINISHING_END`."""
-        spent_s = fine_tuning_s - (left_s - RESERVE_PART * self.budget_s)
+        spent_s = fine_tuning_s - (left_s - self.reserve_s)
         return end * fine_tuning_s - spent_s
 
     def smallest_budget_s(self, epoch_s: float, fine_tuning_s: float) -> float:
@@ -79,4 +92,5 @@ def plan_time(job: Job) -> TimePlan:
         part, margin = PASS_PART_WHEN_TUNING, COMBINATION_MARGIN_WHEN_TUNING
     if job.recipe:
         return TimePlan(budget_s=job.budget_s, pass_part=part, combination_margin=0.0, nested_margin=0.0)
-    return TimePlan(budget_s=job.budget_s, pass_part=part, combination_margin=margin)
+    adaptation = ADAPTATION_PART if job.unlabeled and job.strategy != "probe" else 0.0
+    return TimePlan(budget_s=job.budget_s, pass_part=part, combination_margin=margin, adaptation_part=adaptation)

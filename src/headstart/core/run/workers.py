@@ -25,6 +25,7 @@ class ChunkWork:
         shared: What all chunks need; it travels once.
         take_part: What the rows (m,) of one chunk need; it travels with the chunk.
         row_s: Seconds that a row takes on one core, as far as known before the first answer.
+        threads: Of a task, where the bits of its answer depend on them; 0: as many as a worker has.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ChunkWork:
     shared: Any
     take_part: Callable[[np.ndarray], Any]
     row_s: float
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,8 +49,14 @@ class ChunkAnswer:
 class Workers(Protocol):
     """Processes beside this one, perhaps on other machines."""
 
+    def count_slots(self, threads: int = 0) -> int:
+        """How many tasks of so many threads run side by side; 0: as many threads as a worker has."""
+
     def explain_staying(self, seconds: float) -> str:
         """Why work that takes so many seconds in this process is not worth sending away; empty where it is."""
+
+    def estimate_task_seconds(self, seconds: float, count: int, threads: int) -> float:
+        """Seconds until `count` tasks of so many threads are done that take `seconds` one after the other here."""
 
     def run_chunks(self, work: ChunkWork, rows: np.ndarray) -> Iterator[ChunkAnswer]:
         """Answers for all rows (M,), in any order, each row once.

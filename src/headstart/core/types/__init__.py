@@ -14,8 +14,19 @@ from headstart.core.types.backbone import (
     InputSpec,
     PixelRanges,
 )
-from headstart.core.types.command import Command
 from headstart.core.types.dataset import MEASURES, Dataset, DatasetFacts, PictureReading, SkippedFile
+from headstart.core.types.domain import (
+    NETWORK_METHODS,
+    NO_ADAPTATION,
+    TRAINED_METHODS,
+    AdaptationTrial,
+    AdaptedTarget,
+    DomainAdaptation,
+    DomainShift,
+    FeatureShift,
+    NetworkCandidate,
+    TargetDomain,
+)
 from headstart.core.types.embedding import Embeddings, EmbedKey
 from headstart.core.types.explanation import Explained, MapRow, PictureMap
 from headstart.core.types.export import Export, Exported, ScoreChange
@@ -68,8 +79,9 @@ from headstart.core.types.training import (
 __all__ = ["Audit", "AuditInput", "DataCheck", "Finding", "Outcome", "Severity", "Splits"]
 __all__ += ["BackboneSource", "BackboneSpec", "Capabilities", "FeatureLevel", "InputSpec"]
 __all__ += ["OWN_RANGES", "PixelRanges"]
-__all__ += ["Command"]
 __all__ += ["MEASURES", "Dataset", "DatasetFacts", "PictureReading", "SkippedFile"]
+__all__ += ["NO_ADAPTATION", "AdaptationTrial", "DomainAdaptation", "DomainShift", "FeatureShift", "TargetDomain"]
+__all__ += ["NETWORK_METHODS", "TRAINED_METHODS", "AdaptedTarget", "NetworkCandidate"]
 __all__ += ["EmbedKey", "Embeddings"]
 __all__ += ["Explained", "MapRow", "PictureMap"]
 __all__ += ["Export", "Exported", "ScoreChange"]

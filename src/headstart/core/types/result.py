@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headstart.core.types.head import CurvePoint, Feature, FittedHead, HeadRow
 from headstart.core.types.score import CalibrationBin, Score, Verdict
-from headstart.core.types.training import FineTuningResult
+from headstart.core.types.training import FineTuningResult, TunedNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +46,13 @@ class FitResult:
     tuning: FineTuningResult | None = None  # all fine-tuning; None when none was asked for
     calibrated: Calibrated | None = None
     nested_probabilities: np.ndarray | None = None  # (M, C) float32 of `cv_rows`, tempered, that `nested` scores
+    domain_network: TunedNetwork | None = None  # where a trunk was adapted to another domain and is handed over
+
+    @property
+    def networks(self) -> tuple[TunedNetwork, ...]:
+        """Networks of the run itself whose features a head may read."""
+        trained = self.tuning.network if self.tuning else None
+        return tuple(network for network in (trained, self.domain_network) if network is not None)
 
     @property
     def temperature(self) -> float:

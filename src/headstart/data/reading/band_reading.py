@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from headstart.core.console import Console
-from headstart.core.job import TRIPLES, Job
+from headstart.core.job import Job
+from headstart.core.quantities import TRIPLES
 from headstart.core.settings import count_threads
 from headstart.core.types import PixelRanges, SkippedFile
 from headstart.images.bands import BandPicture, format_count, make_mix, make_triples, measure_ranges

@@ -15,13 +15,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError, HeadstartError, UsageError
-from headstart.core.job import Job, format_flag, write_picture_root
+from headstart.core.job import Job, TaskName, format_flag, write_picture_root
 from headstart.core.picture_settings import parse_group_pattern, parse_window
 from headstart.core.run.folder import PROBLEMS
 from headstart.core.run.reader import RunReader
@@ -30,14 +30,14 @@ from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.locations import forget_versions
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import OWN_RANGES, TASKS, Dataset, PictureReading, PixelRanges
+from headstart.core.types import OWN_RANGES, TASKS, UNLABELLED, Dataset, PictureReading, PixelRanges
 from headstart.data.fix_list import exclude_files, read_fix_list
 from headstart.data.reading import band_reading
 from headstart.data.reading.annotations import SHOWN
 from headstart.data.reading.file_inspection import FileInspector, Inspections
 from headstart.data.reading.label_texts import SEPARATOR
 from headstart.data.reading.more_labels import add_pictures, keep_earlier_test
-from headstart.data.reading.records import Labelling, Listing, Record, list_pictures, sort_by_bytes
+from headstart.data.reading.records import Labelling, Listing, Record, find_reader, list_pictures, sort_by_bytes
 from headstart.data.reading.scenes import find_scenes
 from headstart.data.reading.targets import describe_targets, make_targets
 from headstart.images.descriptors import (
@@ -108,16 +108,36 @@ def read_pictures(location: Path | str, *, ctx: Context) -> Dataset:
         raise
 
 
+def read_unlabelled(location: str, *, ctx: Context) -> tuple[Dataset, dict[str, tuple[str, ...]]]:
+    """All pictures of a location without regard to classes, and the labels that a table gives some, by uri.
+
+    Raises:
+        DataError: It cannot be read, or has no usable picture.
+    """
+    started, job = time.monotonic(), replace(ctx.job, task=cast(TaskName, UNLABELLED.name))
+    listing = find_reader(location).list_pictures(location, job, _list_own_folders(ctx))
+    data = _read_listing(listing, replace(ctx, job=job), started)
+    records = listing.label_pictures(data.uris, ()).records
+    return data, {record.uri: record.labels for record in records if record.labels}
+
+
+def _list_own_folders(ctx: Context) -> frozenset[str]:
+    return frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
+
+
 def _read_pictures(location: Path | str, ctx: Context) -> Dataset:
     started = time.monotonic()
-    leave_out = frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)})
     forget_versions()
-    listing = list_pictures(str(location), ctx.job, leave_out, needs_labels=not ctx.only_audits)
+    listing = list_pictures(str(location), ctx.job, _list_own_folders(ctx), needs_labels=not ctx.only_audits)
     if ctx.job.more:
         listing = add_pictures(listing, ctx.job)
     if ctx.job.exclude:
         ctx.console.print_line("read", exclude_files(listing, read_fix_list(Path(ctx.job.exclude))))
     write_picture_root(listing.root, ctx.run.path)
+    return _read_listing(listing, ctx, started)
+
+
+def _read_listing(listing: Listing, ctx: Context, started: float) -> Dataset:
     rules = PixelRanges(window=parse_window(ctx.job.window), slice=ctx.job.slice, bands=ctx.job.chosen_bands)
     inspector = FileInspector(listing.root, ctx.store, rules)
     inspected = inspector.inspect_all(listing.uris, ctx.console)

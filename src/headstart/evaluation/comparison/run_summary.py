@@ -117,8 +117,8 @@ def list_labels(data: Dataset) -> np.ndarray:
 def _measure_cost(run: RunReader) -> Cost:
     adapted = run.adapted
     names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
-    tuned = adapted.tuning.network if adapted.tuning and adapted.strategy != "probe" else None
-    sizes = [_find_params_and_flops(name) if tuned is None else (tuned.spec.params, tuned.spec.flops) for name in names]
+    own = {network.spec.name: (network.spec.params, network.spec.flops) for network in adapted.networks}
+    sizes = [own.get(name) or _find_params_and_flops(name) for name in names]
     known_sizes = [size for size in sizes if size is not None]
     complete = len(known_sizes) == len(sizes)
     latencies_ms = [latency for name in names if (latency := run.find_latency_ms(name)) is not None]

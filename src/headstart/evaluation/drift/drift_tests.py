@@ -250,7 +250,8 @@ def _format_verdict(
     verdict: str, tests: tuple[DriftTest, ...], reference: UsageReference, now: Counts, days: int
 ) -> str:
     over = f"{now.answered:,} picture{'s' if now.answered != 1 else ''} of {days:,} day{'s' if days != 1 else ''}"
-    against = f"{reference.counts.answered:,} held-out pictures of the run (split `{reference.split}`)"
+    kind = "pictures of the new domain" if reference.split == "target" else "held-out pictures of the run"
+    against = f"{reference.counts.answered:,} {kind} (split `{reference.split}`)"
     if verdict == "too few pictures":
         return f"too few pictures to tell: {over} against {against}; at least {FEW} of each are needed"
     first = tests[0] if tests else None
@@ -283,6 +284,7 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
             "look at recent pictures: are they taken, cut or lit otherwise, or of something else?",
             "label about a hundred of them and measure: `headstart evaluate RUN FOLDER`",
             "if the score fell, add them to the training pictures and fit again",
+            "or adapt to recent pictures without labels, where that pays: `headstart fit DATA --unlabeled FOLDER`",
         ]
     elif moved:
         anew = "; a threshold or costs (`fit --positive`, `--costs`) may have to be chosen anew"

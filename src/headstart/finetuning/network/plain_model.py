@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,16 +44,51 @@ def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, 
     joined = _concatenate(list(body.model.outputs), "depths")
     if head.hidden:
         joined = _append_hidden_units(joined, head.hidden, rows[: len(head.hidden[0])])
+    link = network.objective.link
+    return attach_head(pictures, joined, weights, head.bias, link, spec.name)
+
+
+def attach_head(pictures: Any, joined: Any, weights: np.ndarray, bias: np.ndarray, link: str, name: str) -> PlainModel:
+    """Features (B, D) of `pictures`, both symbolic, and a head (D, C), (C,) on them; Keras names the `link`."""
+    import keras
+
     features = keras.layers.Identity(name=FEATURES)(joined)
     dense = keras.layers.Dense(weights.shape[1], name="logits")
-    link = network.objective.link
     answer_layer = keras.layers.Activation(link, name="number" if link == "linear" else "probabilities")
     answer = answer_layer(dense(features))
-    dense.set_weights([weights, head.bias])
-    name = re.sub(r"\W+", "_", spec.name)
+    dense.set_weights([weights, bias])
+    name = re.sub(r"\W+", "_", name)
     trunk = keras.Model(pictures, features, name=f"{name}_trunk")
     model = keras.Model(pictures, answer, name=name)
-    return PlainModel(model=model, trunk=trunk, weights=weights, bias=head.bias)
+    return PlainModel(model=model, trunk=trunk, weights=weights, bias=bias)
+
+
+def make_adapted_model(
+    trunk_model: Any,
+    anatomy: blocks.TrunkBlocks,
+    depths: Sequence[str],
+    statistics: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    head: Mapping[str, np.ndarray],
+    name: str,
+) -> PlainModel:
+    """A trunk read at `depths` with other moving means and variances, by the id of each batch norm, and a linear head.
+
+    `head` has `weights` (D, C) and `bias` (C,).
+    """
+    import keras
+
+    pictures = keras.Input(trunk_model.inputs[0].shape[1:], name="pictures")
+    earlier = {id(operation): "earlier_features" for operation in trunk_model.operations if operation.name == FEATURES}
+    names, targets = {**anatomy.names, **earlier}, [anatomy.pooled[depth] for depth in depths]
+    body = clone.clone_between(trunk_model.inputs[0], targets, pictures, names, lambda layer: (type(layer), {}))
+    clone.copy_weights(body.pairs)
+    for operation, copy in body.pairs:
+        if id(operation) in statistics:
+            mean, variance = statistics[id(operation)]
+            copy.moving_mean.assign(mean.astype(np.float32))
+            copy.moving_variance.assign(variance.astype(np.float32))
+    joined = _concatenate(list(body.model.outputs), "depths")
+    return attach_head(pictures, joined, head["weights"], head["bias"], "softmax", name)
 
 
 def _put_tuned(body: clone.ClonedTrunk, network: Network) -> None:

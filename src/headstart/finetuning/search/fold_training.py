@@ -15,6 +15,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.finetuning.network.determinism import repeat_bit_for_bit
+from headstart.finetuning.search.parallel.parallel_folds import fold_folder
 from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.finetuning.search.training_source import PreparedTraining
 from headstart.finetuning.tracking import epoch_tracking
@@ -38,6 +39,12 @@ def weights_folder(setup: TrainingSetup, trial: int, fold: int) -> Path:
     return setup.work_folder / f"trial{trial:03d}-fold{fold}"
 
 
+def is_begun(setup: TrainingSetup, trial: int, fold: int) -> bool:
+    """Whether a fold of a trial was trained, or its training began in this process or an earlier one."""
+    file = setup.ctx.make_step_folder("adapt/trials") / f"trial{trial:03d}-fold{fold}.json"
+    return file.is_file() or weights_folder(setup, trial, fold).exists()
+
+
 def run_fold(
     setup: TrainingSetup, recipe: Recipe, trial: int, fold: int, on_epoch: Callable[[EpochRow], bool] | None = None
 ) -> FoldRun:
@@ -50,10 +57,14 @@ def run_fold(
             setup.tracker.report_epochs(earlier.log.name, earlier.log.recipe, earlier.log.epochs)
         return earlier
     name, held_out = f"trial {trial}, fold {fold}", setup.training_set.held_out_positions(fold)
-    positions = setup.training_set.training_positions(fold)
+    positions, work = setup.training_set.training_positions(fold), weights_folder(setup, trial, fold)
+    ahead = fold_folder(setup, recipe, fold)
+    if ahead.is_dir() and not work.exists():
+        ahead.rename(work)
     training = setup.prepare(recipe, positions)
     recipe, network = training.recipe, training.network
-    setup.cost.measure_pace(training)
+    places = setup.cost.choose_places(training)
+    setup.cost.measure_pace(training, places)
     weight_bytes = 4 * network.trainable_params * (recipe.epochs + 3)
     require_room(setup.work_folder, weight_bytes, f"the weights of {recipe.epochs} epochs")
     trained = trainer.train_network(
@@ -62,11 +73,12 @@ def run_fold(
         training.feed,
         held=training.source.make_held_out(held_out),
         class_weight=setup.training_set.problem.class_weight,
-        folder=weights_folder(setup, trial, fold),
+        folder=work,
         keep_epochs=True,
         on_epoch=epoch_tracking.follow_epochs(setup.tracker, name, recipe, on_epoch),
         console=setup.ctx.console,
         name=name,
+        places=places,
     )
     print_profile(setup.ctx, name, trained.profile)
     log = make_log(training, trained, name=name, trial=trial, fold=fold, n_train=len(positions), best=trained.best)

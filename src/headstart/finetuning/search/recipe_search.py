@@ -6,6 +6,7 @@ First come the recipes that the number of pictures suggests, then advice of mode
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from headstart.core.run.time_plan import JUDGING_END, TRYING_END
 from headstart.core.types import EpochRow
 from headstart.finetuning.search import diagnosis, finalists, fold_training, recipe_proposals
 from headstart.finetuning.search.fold_training import run_fold
+from headstart.finetuning.search.parallel.parallel_folds import count_folds_at_once, train_folds_ahead
 from headstart.finetuning.search.recipe_trial import FoldVerdict, RecipeTrial, judge_folds, rank_trials
 from headstart.finetuning.search.training_cost import TimeBudget
 from headstart.finetuning.search.training_setup import TrainingSetup
@@ -137,12 +139,44 @@ class Search:
             course[row.epoch] = row.val.loss
             return not spared and proposer.is_behind(course)
 
+        self._train_ahead(trial)
         self._run_fold(trial, self.setup.training_set.fold_numbers[0], is_behind)
         if not trial.pruned and not diagnosis.advice_failed(self.trials):
             advice = diagnosis.find_advice(self.setup.training_set, trial.runs)
             if advice is not None:
                 self.queue.insert(finalists.count_first_turns(space, self.trials, self.queue), advice)
         self._delete_weights()
+
+    def _train_ahead(self, trial: RecipeTrial) -> None:
+        """On workers, beside a trial's first fold: its further folds where they are sure to come, else the first fold
+        of recipes that wait."""
+        setup, tried = self.setup, {recipes.format_recipe(each.recipe) for each in self.trials}
+        first, *further = setup.training_set.fold_numbers
+        if setup.ctx.workers is None or fold_training.is_begun(setup, trial.number, first):
+            return
+        folds = [(trial.recipe, first)]
+        if setup.recipe_space.is_given:
+            folds += [(trial.recipe, fold) for fold in further]
+        else:
+            room = min(count_folds_at_once(setup.ctx.workers), self.max_trials - trial.number) - 1
+            waiting = (recipe for _, recipe in self.queue if recipes.format_recipe(recipe) not in tried)
+            left_s = self.budget.left_s(TRYING_END)
+            fitting = (recipe for recipe in waiting if self._fits(recipe, left_s))
+            folds += [(recipe, first) for recipe in itertools.islice(fitting, max(room, 0))]
+        train_folds_ahead(setup, folds)
+
+    def _train_finalists_ahead(self, going: Sequence[RecipeTrial], folds: Sequence[int]) -> None:
+        """On workers: the next of some folds, and as many of the others as train at once."""
+        setup = self.setup
+        if setup.ctx.workers is None:
+            return
+        waiting = [(trial, fold) for fold in folds for trial in going]
+        missing = [
+            (trial.recipe, fold)
+            for trial, fold in waiting[: max(count_folds_at_once(setup.ctx.workers), len(going))]
+            if not fold_training.is_begun(setup, trial.number, fold)
+        ]
+        train_folds_ahead(setup, missing)
 
     def _delete_weights(self) -> None:
         """Of trials that cannot be finalists any more; their curves stay."""
@@ -211,6 +245,7 @@ class Search:
                 going = best[: self._count_fitting(fold_count, fold, best)]
                 if not going:
                     break
+                self._train_finalists_ahead(going, self.setup.training_set.fold_numbers[fold_count:])
                 for trial in going:
                     self._run_fold(trial, fold)
                 best, fold_count = going, fold_count + 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headstart.core.console import format_duration
+from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
@@ -13,8 +16,10 @@ from headstart.finetuning.inputs import data_path
 from headstart.finetuning.search.network_factory import NetworkFactory
 from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.search.training_source import PreparedTraining, TrainingSources
-from headstart.finetuning.training import trainer
+from headstart.finetuning.training import replicas, trainer
+from headstart.finetuning.training.domain_loss import DomainLoss
 from headstart.networks import flops
+from headstart.networks.devices import list_replicas
 
 TRAIN_FLOPS_PER_S = 4e10  # of training, before it was measured
 UNCUT = 0.3  # of that pace where the wide maps of the first layers train too
@@ -30,6 +35,7 @@ class TrainingCost:
     sources: TrainingSources
     ctx: Context
     _paces: dict[str, float] = field(default_factory=dict)
+    _printed: set[str] = field(default_factory=set)
 
     def flops_per_s(self, recipe: Recipe) -> float:
         """Operations of training a second: of this kind of network, else of the last kind that trained a trunk."""
@@ -49,7 +55,43 @@ class TrainingCost:
         frozen = 0.0 if self.sources.has(recipe, shape.cut) else shape.frozen_flops * views * count
         return float(steps / self.flops_per_s(recipe) + frozen / flops.PASS_FLOPS_PER_S)
 
-    def measure_pace(self, training: PreparedTraining) -> None:
+    def choose_places(self, training: PreparedTraining, domain: DomainLoss | None = None) -> tuple[str, ...]:
+        """Where a kind of network trains, empty for the device in use; all of its kind if a step is faster there.
+
+        Raises:
+            SetupError: The run trained such a network on more devices than are here.
+        """
+        recipe, devices = training.recipe, list_replicas()
+        if not devices[0].is_gpu:
+            return ()
+        name, count = self._decision_name(recipe, "devices"), len(devices)
+        reason = replicas.explain_one_device(training.network, domain)
+        if reason:
+            if count > 1:
+                self._print_once(f"{name}: {reason}", f"{recipe.backbone} trains on one device: {reason}")
+            return ()
+        places, why = (
+            tuple(device.place for device in devices),
+            "seconds of a step on one device and on all of its kind",
+        )
+        steps = self.ctx.record_decision(name, lambda: _time_steps(training, places), why)
+        if steps["count"] > count:
+            raise SetupError(
+                f"the run trained {recipe.backbone} on {steps['count']} devices, here are {count} of the kind",
+                where=str(self.ctx.run.path),
+                hint="end it on such a machine, or begin another run with --out",
+            )
+        if "of" in steps:
+            times = f"a step takes {steps['all_s']:.3g} s on {steps['of']} devices, {steps['one_s']:.3g} s on one"
+            self._print_once(name, f"{recipe.backbone} trains on {steps['count']} x {devices[0].name}: {times}")
+        return places[: steps["count"]] if steps["count"] > 1 else ()
+
+    def _print_once(self, name: str, line: str) -> None:
+        if name not in self._printed:
+            self._printed.add(name)
+            self.ctx.console.print_line("train", line)
+
+    def measure_pace(self, training: PreparedTraining, places: Sequence[str] = ()) -> None:
         """Time a few steps of a kind of network that was not measured yet; decided once a run."""
         recipe = training.recipe
         name = self._decision_name(recipe)
@@ -59,7 +101,8 @@ class TrainingCost:
         step_flops = (1 + BACKWARD) * trained_flops * min(recipe.batch, training.feed.n)
 
         def measure() -> float:
-            return float(step_flops / max(trainer.measure_step_s(training.network, recipe, training.feed), 1e-6))
+            step_s = trainer.measure_step_s(training.network, recipe, training.feed, places=places)
+            return float(step_flops / max(step_s, 1e-6))
 
         why = "operations a second while training, measured on a few steps"
         self._paces[name] = float(self.ctx.record_decision(name, measure, why))
@@ -71,9 +114,9 @@ class TrainingCost:
         if pace is not None:
             self._paces.setdefault(name, float(pace))
 
-    def _decision_name(self, recipe: Recipe) -> str:
+    def _decision_name(self, recipe: Recipe, about: str = "pace") -> str:
         cut = self.networks.measure_shape(recipe).cut or "pictures"
-        return f"adapt/pace/{recipe.strategy}/{recipe.backbone}/{cut}/{recipe.batch}"
+        return f"adapt/{about}/{recipe.strategy}/{recipe.backbone}/{cut}/{recipe.batch}"
 
     def training_flops(self, recipe: Recipe, epochs: int, n_train: int) -> float:
         """Operations of a training with its frozen pass."""
@@ -95,6 +138,16 @@ class TrainingCost:
         """Operations for one picture through all trunks that the frozen probe reads."""
         needed = {feature.backbone for feature in self.training_set.probe.features}
         return float(sum(e.spec.flops for e in self.training_set.embeddings if e.spec.name in needed))
+
+
+def _time_steps(training: PreparedTraining, places: tuple[str, ...]) -> dict[str, Any]:
+    """Seconds of a step on one device and on all `places`, and on how many of them it is faster."""
+    if len(places) == 1:
+        return {"count": 1}
+    one_s, all_s = (
+        trainer.measure_step_s(training.network, training.recipe, training.feed, places=where) for where in ((), places)
+    )
+    return {"count": len(places) if all_s < one_s else 1, "of": len(places), "one_s": one_s, "all_s": all_s}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.finetuning import starting_points
+from headstart.finetuning.network.trainable_head import HeadStart
 from headstart.finetuning.search.network_factory import NetworkFactory
 from headstart.finetuning.search.recipe_space import RecipeSpace
 from headstart.finetuning.search.training_cost import TrainingCost
@@ -35,6 +36,7 @@ class TrainingSetup:
     ctx: Context
     left_out: list[str] = field(default_factory=list)
     tracker: EpochTracker | None = None
+    _printed: set[str] = field(default_factory=set)
 
     @cached_property
     def sources(self) -> TrainingSources:
@@ -51,19 +53,28 @@ class TrainingSetup:
         """Where weights lie until the search is over."""
         return self.ctx.make_step_folder("adapt") / WORK
 
+    def print_once(self, line: str) -> None:
+        """Say a line that every trial would repeat."""
+        if line not in self._printed:
+            self._printed.add(line)
+            self.ctx.console.print_line("adapt", line)
+
     def prepare(self, recipe: Recipe, positions: np.ndarray) -> PreparedTraining:
         """A network that starts from the head fitted on the (M,) int64 `positions`, and what it learns from them."""
-        start = None
-        if recipe.start == "probe":
-            point, training_set = self.recipe_space.find_starting_point(recipe), self.training_set
-            rows, targets = training_set.rows[positions], training_set.targets[positions]
-            start = starting_points.fit_start(
-                point, training_set.embeddings, rows, targets, training_set.problem, self.networks.objective
-            )
-        network = self.networks.build_network(recipe, start)
+        network = self.networks.build_network(recipe, self.fit_start(recipe, positions))
         source = self.sources.find_or_make(network, recipe)
         feed = source.make_feed(positions, recipe)
         return PreparedTraining(network=network, recipe=recipe, source=source, feed=feed, notes=source.notes)
+
+    def fit_start(self, recipe: Recipe, positions: np.ndarray) -> HeadStart | None:
+        """The head fitted on the (M,) int64 `positions` that a network starts from; None where it starts at random."""
+        if recipe.start != "probe":
+            return None
+        point, training_set = self.recipe_space.find_starting_point(recipe), self.training_set
+        rows, targets = training_set.rows[positions], training_set.targets[positions]
+        return starting_points.fit_start(
+            point, training_set.embeddings, rows, targets, training_set.problem, self.networks.objective
+        )
 
 
 def make_training_setup(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from headstart.core.types import Feature
 from headstart.features.embeddings import join_columns
 from headstart.finetuning.inputs import batches, cached_activations, data_path
 from headstart.finetuning.inputs.augmentation import Policy
+from headstart.finetuning.inputs.cached_activations import CachedMaps
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.objectives import Objective
@@ -49,6 +51,25 @@ class Source:
         """Batches to be judged by."""
         make: Any = _HELD_OUT[self.kind]
         return make(**self.shared, positions=positions, y=self.targets[positions])
+
+    @property
+    def passes_frozen_part(self) -> bool:
+        """Whether pictures go through an engine of this process at every step."""
+        return self.shared.get("below") is not None
+
+    def count_bytes(self) -> int:
+        """Of what networks learn from, in memory."""
+        if self.kind == "maps":
+            maps: CachedMaps = self.shared["maps"]
+            return maps.at.size * sum(column[:1].nbytes for column in maps.columns.values())
+        return int(self.shared["features" if self.kind == "pooled" else "pictures"].nbytes)
+
+    def load_into_memory(self) -> Source:
+        """The same without files of this machine."""
+        if self.kind == "maps":
+            return dataclasses.replace(self, shared={**self.shared, "maps": self.shared["maps"].load_into_memory()})
+        arrays = {name: np.array(part) if isinstance(part, np.ndarray) else part for name, part in self.shared.items()}
+        return dataclasses.replace(self, shared=arrays)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,6 +18,7 @@ from headstart.finetuning.network.trainable_network import Network, require_move
 from headstart.finetuning.objectives import Objective
 from headstart.finetuning.training import schedules
 from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingArrays, TrainingFacts
+from headstart.finetuning.training.domain_loss import DomainLoss
 from headstart.finetuning.training.epoch_metrics import (
     EpochPredictions,
     format_epoch,
@@ -44,6 +45,8 @@ class TrainingTask:
     callbacks: Sequence[Any]
     console: Console
     name: str
+    domain: DomainLoss | None = None
+    places: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -113,7 +116,7 @@ class TrainingLoop:
         val = self.task.score_logits(logits[0]) if logits else None
         rate = self._scheduled_rate(self._steps - 1)
         row = EpochRow(epoch=epoch, rate=rate, loss=predictions.loss, train=predictions.scores(), val=val)
-        best = self._best_epoch(epoch)
+        best = find_best_epoch(self.task, epoch, np.stack(self.logits) if self.logits else None)
         if self.task.keep_epochs or best == epoch:
             self.folder.keep_weights(epoch, weights)
         pruned = self.task.on_epoch is not None and self.task.on_epoch(row)
@@ -194,14 +197,6 @@ class TrainingLoop:
     def _factors_in_epoch(self, epoch: int) -> dict[str, float]:
         return schedules.factors_in_epoch(self.task.recipe, self._paths, epoch, self.stepper.factors)
 
-    def _best_epoch(self, epoch: int) -> int:
-        """The epoch whose weights count after `epoch`: the first of the best, or the last when nothing is watched."""
-        task = self.task
-        if task.held is None:
-            return epoch
-        logits = np.stack(self.logits)
-        return int(np.argmin(monitored_losses(task.recipe.monitor, task.held.y, logits, task.objective)))
-
     def _reason_to_stop(self) -> str:
         """Why the training is over after the done epochs; empty when it is not."""
         facts, task = self.facts, self.task
@@ -238,6 +233,14 @@ class TrainingLoop:
             f"{'train':<12}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, loss "
             f"{predictions.loss:.3f}, {scores.names[1]} {scores.skill:.3f}, at most {format_duration(left_s)} left"
         )
+
+
+def find_best_epoch(task: TrainingTask, epoch: int, logits: np.ndarray | None) -> int:
+    """The epoch whose weights count after `epoch`: the first of the best by held-out (E + 1, M, C) `logits`, or the
+    last when nothing is watched."""
+    if task.held is None or logits is None:
+        return epoch
+    return int(np.argmin(monitored_losses(task.recipe.monitor, task.held.y, logits, task.objective)))
 
 
 def _moving_paths(factors: Mapping[str, float]) -> set[str]:

@@ -11,9 +11,7 @@ from typing import Any
 from headstart.core.console import format_bytes
 from headstart.networks.devices import current_device
 from headstart.networks.flops import iterate_output_bytes
-from headstart.networks.hardware import count_available_bytes, is_out_of_memory
-
-__all__ = ["count_parts", "format_parts", "is_out_of_memory", "step_bytes"]
+from headstart.networks.hardware import count_available_bytes
 
 _KEPT = 1.2  # all layers' outputs, and gradients on the way; 1.0 was measured (EfficientNet-Lite0, all layers, 16)
 _USED = 0.8  # of the free memory

@@ -7,14 +7,15 @@ memory goes through in parts whose gradients are summed: with targets in their s
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.training import optimizers
+from headstart.finetuning.training import optimizers, replicas
+from headstart.finetuning.training.domain_loss import DomainLoss, adapting_model_class
 
 _LOSS_SCALE = 2.0**15  # at first: halved at once, and the step taken again, where a gradient is then too large
 
@@ -23,11 +24,28 @@ class TrainStep:
     """A network, its optimiser and its loss, compiled.
 
     Dropout draws from the recipe's seed, so that two steppers on equal weights take equal steps. `class_weight` is (C,)
-    float64 or None; a batch norm that learns sees each of the `parts` of a batch for itself.
+    float64 or None; a batch norm that learns sees each of the `parts` of a batch for itself. A loss `domain` is of
+    batches that have pictures of another domain too. With two `places` or more each part is spread over these devices;
+    not with a `domain`.
     """
 
-    def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        class_weight: np.ndarray | None,
+        parts: int = 1,
+        domain: DomainLoss | None = None,
+        places: Sequence[str] = (),
+    ) -> None:
+        if places and domain is not None:
+            raise ValueError("a loss of two domains is of whole batches, on one device")
         self.network, self.factors = network, dict(network.rate_factors())
+        self._domain, self._groups = domain, domain.groups if domain else 1
+        if domain is not None:
+            domain.build(network.head.layers["linear"].input.shape[-1])
+        self._domain_variables = [v for layer in domain.layers for v in layer.trainable_variables] if domain else []
+        self.factors |= {variable.path: 1.0 for variable in self._domain_variables}
         anchors = {
             variable.path: np.array(variable.numpy())
             for block in network.blocks
@@ -37,29 +55,44 @@ class TrainStep:
         self.optimiser = optimizers.make_optimizer(recipe, factors=self.factors, anchors=anchors or None)
         self._summing = _summing_optimizer_class()(self.optimiser) if parts > 1 else None
         self._parts = parts
-        self.model = _logits_model_class()(network.model.input, network.model.output, name=network.model.name)
         optimiser, loss = self._summing or self.optimiser, network.objective.make_loss(recipe, class_weight)
+        self.model = _make_observed_model(network, domain, loss, places)
         self._scaling = _scale_loss(optimiser) if recipe.precision == "mixed_float16" else None
         optimiser = self._scaling or optimiser
-        self.model.compile(optimizer=optimiser, loss=loss, jit_compile="auto")
+        jit = False if places else "auto"
+        self.model.compile(optimizer=optimiser, loss=None if domain else loss, jit_compile=jit)
         optimiser.build(self.model.trainable_variables)
         self._draws = network.seeds
         for number, draw in enumerate(self._draws):
             draw.assign(np.array([recipe.seed, number], draw.dtype))
 
     def take_step(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
-        """The loss that was minimised and the (b, C) float32 logits, both from before the step."""
+        """The loss that was minimised and the (b, C) float32 logits, both from before the step.
+
+        With pictures of another domain the inputs have G rows for each of the b pictures; the logits are theirs alone.
+        """
         self.optimiser.learning_rate = rate
+        self._set_stage(1.0)
         if self._summing is None:
-            return self._train_part(inputs, targets)
-        cuts = [part for part in np.array_split(np.arange(len(targets)), self._parts) if len(part)]
+            loss, logits = self._train_part(inputs, targets)
+            return loss, logits[:: self._groups]
+        count = len(targets) // self._groups
+        cuts = [part for part in np.array_split(np.arange(count), self._parts) if len(part)]
         results = []
         for part in cuts:
             self._summing.last.assign(part is cuts[-1])
-            at = slice(part[0], part[-1] + 1)
-            share = np.float32(len(part) / len(targets))
-            results.append(self._train_part({name: array[at] for name, array in inputs.items()}, targets[at] * share))
-        return sum(loss for loss, _ in results), np.concatenate([logits for _, logits in results])
+            at = slice(part[0] * self._groups, (part[-1] + 1) * self._groups)
+            share = len(part) / count
+            self._set_stage(share)
+            results.append(
+                self._train_part({name: array[at] for name, array in inputs.items()}, targets[at] * np.float32(share))
+            )
+        return sum(loss for loss, _ in results), np.concatenate([logits for _, logits in results])[:: self._groups]
+
+    def _set_stage(self, share: float) -> None:
+        if self._domain is not None:
+            progress = min(int(self.optimiser.iterations.numpy()) / self._domain.steps, 1.0)
+            self.model.set_stage(share, progress)
 
     def _train_part(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> tuple[float, np.ndarray]:
         scale = self._loss_scale
@@ -98,7 +131,7 @@ class TrainStep:
     @property
     def _state_variables(self) -> list[Any]:
         scaling = (self._scaling.step_counter, self._scaling.dynamic_scale) if self._scaling else ()
-        return [*self.optimiser.variables, *self._draws, *scaling]
+        return [*self.optimiser.variables, *self._draws, *scaling, *self._domain_variables]
 
 
 def _scale_loss(optimiser: Any) -> Any:
@@ -106,6 +139,21 @@ def _scale_loss(optimiser: Any) -> Any:
     import keras
 
     return keras.optimizers.LossScaleOptimizer(optimiser, initial_scale=_LOSS_SCALE)
+
+
+def _make_observed_model(network: Network, domain: DomainLoss | None, loss: Any, places: Sequence[str]) -> Any:
+    """The network as it trains, on its places; with a loss of two domains it gives what its head reads too."""
+    model, observed = network.model, _logits_model_class()
+    if places:
+        replicated = replicas.replicated_model_class()(model.input, model.output, name=model.name)
+        replicated.places = tuple(places)
+        return replicated
+    if domain is None:
+        return observed(model.input, model.output, name=model.name)
+    outputs = [model.output, network.head.layers["linear"].input]
+    adapting = adapting_model_class(observed)(model.input, outputs, name=model.name)
+    adapting.add_domain(domain, loss)
+    return adapting
 
 
 @functools.cache

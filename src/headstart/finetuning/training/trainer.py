@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +27,13 @@ from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import memory, schedules
-from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingFacts
-from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask
+from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingArrays, TrainingFacts
+from headstart.finetuning.training.domain_loss import DomainLoss
+from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask, find_best_epoch
 from headstart.finetuning.training.epoch_metrics import predict_logits
 from headstart.finetuning.training.prefetch import Feed, HeldOut, Profile, repeat_epochs
 from headstart.finetuning.training.train_step import TrainStep
+from headstart.networks.hardware import is_out_of_memory
 
 _STATE_REVISION = 2  # raise it when the optimiser's state has other arrays
 _TEST_STEPS = 60  # of the rising-rate test
@@ -74,8 +77,10 @@ def train_network(
     keep_epochs: bool = False,
     on_epoch: Callable[[EpochRow], bool] | None = None,
     callbacks: Sequence[Any] = (),
+    domain: DomainLoss | None = None,
     console: Console,
     name: str,
+    places: Sequence[str] = (),
 ) -> TrainingResult:
     """Train a network, or go on with a training that was cut short, or read one that is done.
 
@@ -88,6 +93,9 @@ def train_network(
         on_epoch: Told of every epoch, once more of the done ones when a training goes on; True ends it.
         callbacks: Plain Keras callbacks; one that changes the learning rate scales the rest of the schedule. Their own
             state is not kept: with them, a training that was killed may end otherwise than an unbroken one.
+        domain: A loss of source and target together; the feed then gives rows of both.
+        places: Two devices or more over which each step is spread (`headstart.finetuning.training.replicas`); not with
+            a `domain`.
 
     Raises:
         NoOpError: The first step moves a block that is frozen, or leaves one that trains.
@@ -98,17 +106,18 @@ def train_network(
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
     task = TrainingTask(
         network=network, recipe=recipe, feed=feed, held=held, last=last, keep_epochs=keep_epochs,
-        on_epoch=on_epoch, callbacks=callbacks, console=console, name=name,
+        on_epoch=on_epoch, callbacks=callbacks, console=console, name=name, domain=domain, places=tuple(places),
     )  # fmt: skip
     first, store, batch = network.get(), CheckpointFolder(folder), min(recipe.batch, feed.n)
+    batch *= domain.groups if domain else 1
     key = _training_key(task, first, class_weight)
     state = store.load_state(key)
-    count, note = (state[0].parts, "") if state else memory.count_parts(network.model, batch)
+    count, note = (state[0].parts, "") if state else _count_parts(network, batch, places)
     while True:
         try:
             return _train_once(task, class_weight, store, key, count, note)
         except Exception as err:
-            if not memory.is_out_of_memory(err):
+            if not is_out_of_memory(err):
                 raise
             if count >= batch:
                 raise SetupError(
@@ -128,10 +137,13 @@ def epoch_weights(folder: Path, epoch: int) -> dict[str, np.ndarray]:
 
 
 @repeat_bit_for_bit()
-def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> float:
+def measure_step_s(
+    network: Network, recipe: Recipe, feed: Feed, steps: int = 3, *, places: Sequence[str] = ()
+) -> float:
     """Seconds that a step takes, compiling left out: of the computing, or of the feed where that is slower."""
     weights = network.get()
-    stepper = TrainStep(network, recipe, None, memory.count_parts(network.model, min(recipe.batch, feed.n))[0])
+    parts, _ = _count_parts(network, min(recipe.batch, feed.n), places)
+    stepper = TrainStep(network, recipe, None, parts, places=places)
     batches, made_s, step_s = repeat_epochs(feed), list[float](), list[float]()
     for _ in range(steps + 1):
         began = time.perf_counter()
@@ -144,17 +156,17 @@ def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3)
     return max(statistics.median(made_s[1:]), statistics.median(step_s[1:]))
 
 
+def _count_parts(network: Network, batch: int, places: Sequence[str]) -> tuple[int, str]:
+    return memory.count_parts(network.model, math.ceil(batch / max(len(places), 1)))
+
+
 def _train_once(
     task: TrainingTask, class_weight: np.ndarray | None, store: CheckpointFolder, key: str, count: int, note: str
 ) -> TrainingResult:
     state = store.load_state(key)
     if state is not None and state[0].stopped:
-        facts, arrays = state
-        if task.on_epoch is not None:
-            for row in facts.rows:
-                task.on_epoch(row)
-        return _make_result(task, facts, arrays.logits, store)
-    stepper = TrainStep(task.network, task.recipe, class_weight, count)  # of the state too: it tells how many
+        return _make_result(task, *_end_where_asked(task, *state), store)
+    stepper = TrainStep(task.network, task.recipe, class_weight, count, task.domain, task.places)  # of the state too
     if state is None:
         facts = TrainingFacts(key=key, name=task.name, parts=count, notes=(note,) if note else ())
         facts, logits = _score_start(task, stepper, store, facts)
@@ -170,6 +182,21 @@ def _train_once(
         cut = dataclasses.replace(loop.facts, stopped=f"interrupted in epoch {loop.facts.epoch + 1}")
         raise TrainingInterrupted(_make_result(task, cut, _stack_logits(loop.logits[: cut.epoch + 1]), store)) from None
     return _make_result(task, loop.facts, _stack_logits(loop.logits), store)
+
+
+def _end_where_asked(
+    task: TrainingTask, facts: TrainingFacts, arrays: TrainingArrays
+) -> tuple[TrainingFacts, np.ndarray | None]:
+    """A training that is over, cut after the epoch at which `on_epoch` ends it, for it may have gone on elsewhere."""
+    for row in facts.rows:
+        if task.on_epoch is not None and task.on_epoch(row):
+            logits = None if arrays.logits is None else arrays.logits[: row.epoch + 1]
+            best, steps = find_best_epoch(task, row.epoch, logits), task.feed.steps * row.epoch
+            rows = facts.rows[: row.epoch]
+            return dataclasses.replace(
+                facts, rows=rows, epoch=row.epoch, best=best, steps=steps, stopped="pruned"
+            ), logits
+    return facts, arrays.logits
 
 
 def _score_start(
@@ -254,4 +281,5 @@ def _training_key(task: TrainingTask, first: Mapping[str, np.ndarray], class_wei
     weights = None if class_weight is None else [float(weight) for weight in class_weight]
     facts = {"recipe": field_values(task.recipe), "last": task.last, "keep": task.keep_epochs, "class_weight": weights}
     facts |= {"first": hasher.hexdigest(), "n": task.feed.n, "steps": task.feed.steps, "state": _STATE_REVISION}
-    return compute_digest(facts)
+    facts |= {"domain": task.domain.name} if task.domain else {}
+    return compute_digest(facts | ({"devices": len(task.places)} if task.places else {}))

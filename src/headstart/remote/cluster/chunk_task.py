@@ -14,7 +14,8 @@ from headstart.core.errors import HeadstartError, SetupError
 from headstart.networks.hardware import describe_processor
 
 _COMPUTING = ("headstart", "numpy", "openvino", "pillow")
-_DECODING = ("nibabel", "pydicom", "python-gdcm", "rasterio")  # a worker may lack what its pictures do not need
+_DECODING = ("nibabel", "pydicom", "python-gdcm", "rasterio")  # a worker may lack what its pictures do not need,
+_TRAINING = ("keras", "tensorflow", "tensorflow-cpu")  # and a worker that only embeds these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +32,7 @@ class TaskAnswer:
 def describe_software() -> dict[str, str]:
     """What the bits of an answer depend on: Python and packages with their versions."""
     version = ".".join(platform.python_version_tuple()[:2])
-    return {"python": version, **provenance.list_versions((*_COMPUTING, *_DECODING))}
+    return {"python": version, **provenance.list_versions((*_COMPUTING, *_DECODING, *_TRAINING))}
 
 
 def run_chunk(

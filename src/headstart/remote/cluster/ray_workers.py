@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 START_S = 8.0  # until a worker process has loaded what it needs and compiled a trunk
 _POLL_S = 0.5
-_OVERDUE = 10  # times the seconds that a chunk should take
+_NO_MEMORY = "its machine has too little memory"
+_OVERDUE = 10  # times the seconds that a chunk should take, or is expected to
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,6 +52,7 @@ class _Pass:
     work: ChunkWork
     shared: Any
     rows: np.ndarray
+    threads: int
     lost: deque[_Chunk] = field(default_factory=deque)
     open: dict[Any, _Chunk] = field(default_factory=dict)
     paces_s: deque[float] = field(default_factory=lambda: deque(maxlen=16))
@@ -76,7 +78,7 @@ class RayWorkers:
         self._software, self._processor = describe_software(), describe_processor()["processor"]
         self._warned: set[str] = set()
         self._task = ray.remote(num_cpus=self._threads, max_retries=0)(run_chunk)
-        if not self._count_slots():
+        if not self.count_slots():
             most = max(self._list_cores(), default=0)
             what = f"no machine of the cluster has the {self._threads} cores of a worker: at most {most}"
             raise SetupError(what, where="--on-option threads", hint=f"--on-option threads={max(most, 1)}")
@@ -86,16 +88,17 @@ class RayWorkers:
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         return [cores for node in nodes if (cores := int(node["Resources"].get("CPU", 0)))]
 
-    def _count_slots(self) -> int:
-        return sum(cores // self._threads for cores in self._list_cores())
+    def count_slots(self, threads: int = 0) -> int:
+        """See `headstart.core.run.workers.Workers`."""
+        return sum(cores // (threads or self._threads) for cores in self._list_cores())
 
     def count_cores(self) -> int:
         """Cores that all workers together use."""
-        return self._count_slots() * self._threads
+        return self.count_slots() * self._threads
 
     def describe(self) -> str:
         """The cluster in words."""
-        machines, slots = len(self._list_cores()), self._count_slots()
+        machines, slots = len(self._list_cores()), self.count_slots()
         threads = "1 thread" if self._threads == 1 else f"{self._threads} threads"
         return f"{machines} machine{'s'[: machines != 1]}, {slots} worker{'s'[: slots != 1]} with {threads} each"
 
@@ -105,6 +108,10 @@ class RayWorkers:
             return f"{format_duration(seconds)} are too few to send away"
         return ""
 
+    def estimate_task_seconds(self, seconds: float, count: int, threads: int) -> float:
+        """See `headstart.core.run.workers.Workers`."""
+        return START_S + seconds / count * math.ceil(count / max(self.count_slots(threads), 1))
+
     def compare_with_here(self, seconds: float) -> str:
         """Why so many seconds of this machine's work end later on the cluster; empty where they do not."""
         there_s = estimate_cluster_seconds(seconds, self.count_cores())
@@ -113,9 +120,11 @@ class RayWorkers:
 
     def run_chunks(self, work: ChunkWork, rows: np.ndarray) -> Iterator[ChunkAnswer]:
         """See `headstart.core.run.workers.Workers`."""
-        if slower := self.compare_with_here(work.row_s * len(rows) / count_threads()):
+        slower = "" if work.threads else self.compare_with_here(work.row_s * len(rows) / count_threads())
+        if slower:
             self.console.print_line("ray", f"{work.name}: {slower}")
-        running = _Pass(work=work, shared=self._ray.put(work.shared), rows=rows)
+        shared = self._ray.put(work.shared)
+        running = _Pass(work=work, shared=shared, rows=rows, threads=work.threads or self._threads)
         try:
             while len(running.rows) or running.lost or running.open:
                 self._send_chunks(running)
@@ -136,7 +145,7 @@ class RayWorkers:
 
     def _send_chunks(self, running: _Pass) -> None:
         """Send as many chunks as there are workers: one that waited behind another would look as if it hung."""
-        while len(running.open) < self._count_slots() and (running.lost or len(running.rows)):
+        while len(running.open) < self.count_slots(running.threads) and (running.lost or len(running.rows)):
             if running.lost:
                 chunk = running.lost.popleft()
             else:
@@ -144,13 +153,15 @@ class RayWorkers:
                 chunk, running.rows = _Chunk(rows=running.rows[:count]), running.rows[count:]
             chunk.attempts, chunk.since = chunk.attempts + 1, time.monotonic()
             part, work = running.work.take_part(chunk.rows), running.work
-            task = self._task.remote(self._software, work.prepare, work.function, running.shared, part, self._threads)
+            task = self._task.options(num_cpus=running.threads).remote(
+                self._software, work.prepare, work.function, running.shared, part, running.threads
+            )
             running.open[task] = chunk
 
     def _choose_count(self, running: _Pass) -> int:
         """Rows of the next chunk: seconds of work, but at the end an equal share for all workers."""
-        share = math.ceil(len(running.rows) / max(self._count_slots(), 1))
-        return max(1, min(share, round(self.options.chunk_s * self._threads / max(running.row_s, 1e-6))))
+        share = math.ceil(len(running.rows) / max(self.count_slots(running.threads), 1))
+        return max(1, min(share, round(self.options.chunk_s * running.threads / max(running.row_s, 1e-6))))
 
     def _read_answer(self, task: Any, chunk: _Chunk, running: _Pass) -> ChunkAnswer | None:
         """A finished task's answer; None where the chunk was lost and will be tried again."""
@@ -160,7 +171,7 @@ class RayWorkers:
         except errors.RayTaskError as err:
             raise _explain_task_error(err) from err
         except errors.OutOfMemoryError:
-            self._lose(chunk, running, "its machine has too little memory")
+            self._lose(chunk, running, _NO_MEMORY)
         except errors.OutOfDiskError:
             self._lose(chunk, running, "its machine has too little disk space for answers")
         except errors.NodeDiedError:
@@ -173,7 +184,7 @@ class RayWorkers:
             if outcome.error is not None:
                 raise outcome.error
             self._compare_processor(outcome)
-            return ChunkAnswer(rows=chunk.rows, answer=outcome.answer, core_s=outcome.seconds * self._threads)
+            return ChunkAnswer(rows=chunk.rows, answer=outcome.answer, core_s=outcome.seconds * running.threads)
         return None
 
     def _lose(self, chunk: _Chunk, running: _Pass, reason: str) -> None:
@@ -181,6 +192,8 @@ class RayWorkers:
         if chunk.attempts >= self.options.attempts:
             what = f"{count:,} rows of {name} were lost {chunk.attempts} times on the cluster, at last since {reason}"
             hint = "what is done is kept; `ray status` and `ray memory` show the cluster, then run the command again"
+            if reason == _NO_MEMORY:
+                hint = f"what is done is kept; fewer workers a machine: --on-option threads={2 * self._threads}"
             raise SetupError(what, hint=hint)
         chunk.reason = reason
         running.lost.append(chunk)
@@ -188,10 +201,13 @@ class RayWorkers:
 
     def _give_up_overdue(self, running: _Pass) -> None:
         """Take back chunks without an answer for too long: a worker hangs, or its machine does not answer."""
-        limit_s = max(self.options.timeout_s, _OVERDUE * self.options.chunk_s)
-        overdue = [task for task, chunk in running.open.items() if time.monotonic() - chunk.since > limit_s]
-        for task in overdue:
-            chunk = running.open.pop(task)
+        core_s = max(running.work.row_s, running.row_s)
+        for task, chunk in list(running.open.items()):
+            expected_s = max(self.options.chunk_s, core_s * len(chunk.rows) / running.threads)
+            limit_s = max(self.options.timeout_s, _OVERDUE * expected_s)
+            if time.monotonic() - chunk.since <= limit_s:
+                continue
+            del running.open[task]
             self._ray.cancel(task, force=True)
             self._lose(chunk, running, f"no answer came for {format_duration(limit_s)}")
 

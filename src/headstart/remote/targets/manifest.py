@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _GRACE_S = 60  # from SIGTERM to the end of a pod
 _SPARE_S = 1800  # over --max-hours until the cluster ends the job itself: fetching the image, the last upload
+_IMAGE = "REGISTRY/NAME:TAG"  # to be replaced in job.yaml
 _DOCKERFILE = """\
 FROM python:{python}-slim
 COPY code /code
@@ -39,7 +40,7 @@ class Manifest:
     extra = ""
     options = (
         TargetOption(name="run", help="address where the run ends: s3://, gs:// or az://", required=True),
-        TargetOption(name="image", help="name under which the Dockerfile's image is pushed", default="headstart-job"),
+        TargetOption(name="image", help="name of your registry for the Dockerfile's image; job.yaml needs it"),
         TargetOption(name="cpus", help="cores", default="4"),
         TargetOption(name="memory_gb", help="memory in GB", default="16"),
         TargetOption(name="gpu", help="kind of GPU as SkyPilot names it, such as L4; none by default"),
@@ -92,9 +93,13 @@ class Manifest:
             raise
         if not request.options["secret"]:
             console.print_warning(
-                "the job has no credentials for the bucket: name a Kubernetes secret with secret=NAME"
+                "job.yaml has no credentials: unless the pod's own account may use the bucket, the job fails; name a "
+                "Kubernetes secret with --on-option secret=NAME"
             )
-        for line in _list_commands(folder, request.options["image"]):
+        if not request.options["image"]:
+            hint = "replace it by a name in your registry, or name that with --on-option image=NAME"
+            console.print_warning(f"job.yaml has the image {_IMAGE}: {hint}; sky.yaml needs none")
+        for line in _list_commands(folder, request.options["image"] or _IMAGE):
             console.print_line("manifest", line)
         return {"folder": str(folder.absolute()), "run": request.options["run"]}
 
@@ -144,7 +149,11 @@ def make_kubernetes_job(request: JobRequest) -> dict[str, Any]:
     limits = {"cpu": options["cpus"], "memory": f"{options['memory_gb']}G"}
     if options["gpu"]:
         limits["nvidia.com/gpu"] = "1"
-    container: dict[str, Any] = {"name": "headstart", "image": options["image"], "resources": {"limits": limits}}
+    container: dict[str, Any] = {
+        "name": "headstart",
+        "image": options["image"] or _IMAGE,
+        "resources": {"limits": limits},
+    }
     if options["secret"]:
         container["envFrom"] = [{"secretRef": {"name": options["secret"]}}]
     pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": _GRACE_S, "containers": [container]}

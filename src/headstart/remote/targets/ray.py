@@ -1,4 +1,4 @@
-"""Embedding on the machines of a Ray cluster; all else on this one."""
+"""Embedding, and folds of fine-tuning, on the machines of a Ray cluster; all else on this one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ OPTIONS = (
     TargetOption(name="address", help="HOST:PORT of the head, or auto; without it RAY_ADDRESS, or one is started here"),
     TargetOption(name="threads", help="threads of a worker process; two by default"),
     TargetOption(name="chunk_s", help="seconds that a chunk of pictures should take", default=f"{CHUNK_S:g}"),
-    TargetOption(name="timeout_s", help="seconds after which a chunk is sent again", default=f"{TIMEOUT_S:g}"),
+    TargetOption(name="timeout_s", help="seconds after which a chunk or fold is sent again", default=f"{TIMEOUT_S:g}"),
+)
+
+_TRAINING = (
+    "one network trains on one machine alone: between machines TensorFlow sends weights and gradients over a port that "
+    "asks nobody for a password"
 )
 
 
 class RayCluster:
-    """Embedding on the machines of a Ray cluster; all else on this one.
+    """Embedding, and folds of fine-tuning, on the machines of a Ray cluster; all else on this one.
 
     The driver is `headstart run` as a process of its own on this machine.
     """
@@ -58,23 +63,27 @@ class RayCluster:
         quiet = Console(quiet=True)
         settings = jobs.take_settings(dataclasses.asdict(request.job))
         plan = commands.plan(request.job.data, console=quiet, **settings)
-        here_s, cores = plan["estimate"]["seconds"], self._count_cores(request, quiet)
+        here_s, (cores, slots) = plan["estimate"]["seconds"], self._count_cores_and_slots(request, quiet)
         there_s = estimate_cluster_seconds(here_s, cores)
         pair = f"embedding about {format_duration(there_s)} on {cores} cores, {format_duration(here_s)} on this machine"
+        training = (_describe_folds(slots), _TRAINING) if request.job.strategy != "probe" else ()
         slower = "; a fit without --on ray is faster" if there_s >= here_s else ""
         return CostEstimate(
-            seconds=plan["seconds"] - here_s + there_s, usd=None, upload_bytes=0, assumptions=(pair + slower,)
+            seconds=plan["seconds"] - here_s + there_s, usd=None, upload_bytes=0, assumptions=(pair + slower, *training)
         )
 
-    def _count_cores(self, request: JobRequest, console: Console) -> int:
+    def _count_cores_and_slots(self, request: JobRequest, console: Console) -> tuple[int, int]:
+        """Cores of all workers, and how many networks train side by side, each on as many cores as this machine has."""
         options = read_options(request.options)
         if options.address in ("", "local"):
-            return count_cores()
+            return count_cores(), 1
         with connection.connect_workers(options, console) as workers:
-            return workers.count_cores()
+            return workers.count_cores(), workers.count_slots(count_cores())
 
     def submit(self, request: JobRequest, console: Console) -> dict[str, str]:
-        """Start the driver."""
+        """Start the driver, after a word about training."""
+        if request.job.strategy != "probe":
+            console.print_line("ray", _TRAINING)
         return driver_process.start_driver(request)
 
     def read_status(self, state: Mapping[str, str]) -> JobStatus:
@@ -103,6 +112,13 @@ class RayCluster:
         except HeadstartError as err:
             missing = [err.what]
         return {"cluster": cluster, "missing": missing, "policy": {}}
+
+
+def _describe_folds(slots: int) -> str:
+    if slots < 2:
+        why = f"fewer than two machines have the {count_cores()} cores that training uses here"
+        return f"all networks train on this machine: {why}; a fit without --on ray is as fast"
+    return f"fine-tuning trains up to {slots} folds or waiting recipes at a time, where that is faster than one by one"
 
 
 PLUGIN = RayCluster()

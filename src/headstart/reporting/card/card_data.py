@@ -10,7 +10,18 @@ from headstart.core.job import Job
 from headstart.core.model_manifest import Manifest
 from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
-from headstart.core.types import PRESENT, Audit, Dataset, Evaluation, Exported, FitResult, Splits, UncertaintyReport
+from headstart.core.types import (
+    PRESENT,
+    Audit,
+    Dataset,
+    DomainAdaptation,
+    DomainShift,
+    Evaluation,
+    Exported,
+    FitResult,
+    Splits,
+    UncertaintyReport,
+)
 from headstart.heads import decision_rule
 
 
@@ -27,6 +38,8 @@ class CardInput:
     exported: Exported  # the saved model, compared with the run
     model: Manifest  # the saved model's manifest
     uncertainty: UncertaintyReport | None = None
+    shift: DomainShift | None = None  # from the pictures of another domain
+    adaptation: DomainAdaptation | None = None  # to these
 
     @property
     def truth(self) -> np.ndarray:
@@ -66,4 +79,6 @@ def read_card_input(ctx: Context) -> CardInput:
         exported=run.exported,
         model=run.manifest,
         uncertainty=run.find(UncertaintyReport),
+        shift=run.find(DomainShift),
+        adaptation=run.find(DomainAdaptation),
     )

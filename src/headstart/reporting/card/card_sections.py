@@ -19,6 +19,7 @@ from headstart.reporting.card import markdown as md
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
 from headstart.reporting.formatting import format_plural
+from headstart.reporting.sections.domain import format_domain_note, format_estimates, format_harm, format_lost
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
 _SCORES = (
@@ -69,7 +70,7 @@ def format_card_body(card: CardInput) -> str:
     card_slices = slices.make_slices(card) if is_sliced else []
     limits = "## Limits found\n\n" + md.format_bullets(limitations.list_limitations(card, card_slices))
     description = (_format_opening(card), _format_intended_use(card), _format_data(card))
-    quality = (_format_results(card, card_slices), _format_uncertainty(card), limits)
+    quality = (_format_results(card, card_slices), *_format_domain(card), _format_uncertainty(card), limits)
     return "\n".join((*description, *quality, _format_model(card), _HOW_TO_USE))
 
 
@@ -98,10 +99,12 @@ def _format_opening(card: CardInput) -> str:
     scores, names = _headline_scores(card), list_main_scores(card.dataset.learning_task)
     summary = ", ".join(f"{format_score_name(name)} {md.format_interval(scores[name])}" for name in names)
     verdict = next((v for v in card.evaluation.verdicts if v.code == "headline"), None)
+    note = "" if card.shift is None else format_domain_note(card.shift, card.adaptation)
     return (
         f"{opening} {_capitalise(summary)} on {_format_split(card)} (n = {scores[names[0]].n:,}); brackets are 95 % "
         "intervals everywhere.\n"
         + (f"\n{_capitalise(md.format_sentence(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
+        + (f"\n{_capitalise(md.format_sentence(note))}.\n" if note else "")
     )
 
 
@@ -116,11 +119,11 @@ def _format_purpose(card: CardInput) -> str:
             f"between {learnt.min():.5g} and {learnt.max():.5g}"
         )
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    listed = f"{', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}"
+    classes = f"{', '.join(map(md.format_code, names[:_MOST_NAMED]))}{more}"
     if task.has_labels:
-        return f"labels {name}\n\nIt says which of {len(names):,} labels a picture has, several or none: {listed}"
+        return f"labels {name}\n\nIt says which of {len(names):,} labels a picture has, several or none: {classes}"
     kinds, order = ("grades", ", from the lowest") if task.ordered else ("classes", "")
-    return f"classifier {name}\n\nIt tells {len(names):,} {kinds} apart{order}: {listed}"
+    return f"classifier {name}\n\nIt tells {len(names):,} {kinds} apart{order}: {classes}"
 
 
 def _format_refusal(card: CardInput) -> str:
@@ -229,6 +232,18 @@ def _format_results(card: CardInput, card_slices: list[Slice]) -> str:
         heading = "Baselines (some on other pictures than the table above: mind the n):\n"
         parts += [heading, md.format_table(("baseline", compared.replace("_", " "), "n"), rows)]
     return "\n".join(parts)
+
+
+def _format_domain(card: CardInput) -> list[str]:
+    """Pictures of another domain: how they differ, and what was adapted; empty without any."""
+    shift, adaptation = card.shift, card.adaptation
+    if shift is None:
+        return []
+    sentences = [shift.verdict.sentence, shift.label_verdict.sentence, format_estimates(shift)]
+    if adaptation is not None:
+        sentences += [adaptation.why, *filter(None, (format_lost(adaptation), format_harm(adaptation)))]
+    lines = [f"{_capitalise(md.format_sentence(sentence.rstrip('.')))}." for sentence in sentences]
+    return ["## The new domain\n\n" + md.format_bullets(lines)]
 
 
 def _format_value_and_n(score: Score) -> tuple[str, str]:

@@ -24,16 +24,16 @@ def make_decision_view(report: ReportInput, evaluation: Evaluation) -> dict[str,
 def _threshold_view(positive: str, threshold: float, evaluation: Evaluation) -> dict[str, Any]:
     by_name = {s.name: s for s in evaluation.scores if s.split == evaluation.split and s.subject == positive}
     measured = [name for name in ("precision", "recall") if name in by_name]
-    named = [(f"{name} of", format_printable(positive), by_name[name]) for name in measured]
+    rows = [(f"{name} of", format_printable(positive), by_name[name]) for name in measured]
     sentence = (
         f"`{positive}` is answered wherever its probability reaches {threshold:.3f}, the threshold of the best F1 in "
         "cross-validation on the training pictures"
     )
-    return {"sentence": sentence, "scores": named}
+    return {"sentence": sentence, "scores": rows}
 
 
 def _costs_view(evaluation: Evaluation) -> dict[str, Any]:
-    named = [
+    rows = [
         (
             "always answering" if score.subject else "this model",
             format_printable(score.subject.removeprefix(ALWAYS)),
@@ -43,4 +43,4 @@ def _costs_view(evaluation: Evaluation) -> dict[str, Any]:
         if (score.split, score.name) == (evaluation.split, "mean_cost")
     ]
     sentence = "the answer is the class with the lowest expected cost; this is the mean cost a picture, lower is better"
-    return {"sentence": sentence, "scores": named}
+    return {"sentence": sentence, "scores": rows}

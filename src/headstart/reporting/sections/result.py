@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Dataset, Evaluation, Score, Splits, Verdict, list_verdicts
+from headstart.core.types import NO_ADAPTATION, Dataset, Evaluation, Score, Verdict, list_verdicts
 from headstart.data.splits import count_straddling, describe_straddling
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.decision import make_decision_view
+from headstart.reporting.sections.domain import format_domain_note
 
 BESIDE = ("log_loss", "binary_log_loss", "macro_f1", "roc_auc")
 NESTED = (
@@ -44,7 +45,7 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
     by_name = {s.name: s for s in evaluation.scores if not s.subject and s.split == evaluation.split}
     task = report.dataset.learning_task
     return {
-        "headline": _format_headline(by_name, evaluation, report.splits, report.dataset),
+        "headline": _format_headline(by_name, evaluation, report),
         "lead": next((v.sentence for v in evaluation.verdicts if v.code == "headline"), ""),
         "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
         "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
@@ -54,10 +55,12 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
         "decision": make_decision_view(report, evaluation),
+        "domain_note": "" if report.shift is None else format_domain_note(report.shift, report.adaptation),
     }
 
 
-def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, splits: Splits | None, data: Dataset) -> str:
+def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, report: ReportInput) -> str:
+    splits, data = report.splits, report.dataset
     score = by_name.get("accuracy") or by_name.get("mae") or by_name.get("mean_average_precision")
     if score is None:
         return "The model was fitted, and its accuracy was not measured"
@@ -69,6 +72,8 @@ def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, split
     if splits is not None and (count := count_straddling(splits, evaluation.rows)):
         judged_on = f"pictures, {count:,} of which {describe_straddling(data)},"
     optimism = " (optimistic: the same folds chose the model)" if evaluation.is_optimistic else ""
+    if report.adaptation is not None and report.adaptation.method != NO_ADAPTATION:
+        optimism += ", before the model was adapted to new ones"
     if score.name == "mae":
         return f"{score.n:,} {judged_on} are answered {score.value:.3g} off on average{optimism}"
     if score.name != "accuracy":

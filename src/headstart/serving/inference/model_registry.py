@@ -1,13 +1,15 @@
 """The models that are served, by name, and how a new version of one takes the old one's place.
 
-A changed run folder is loaded beside the old model and warmed up; then requests go to the new one, and the old one
-ends when its last picture is answered. A damaged folder is refused with its reason, and the old model stays.
+A changed run, in a folder or a bucket, is loaded beside the old model and warmed up; then requests go to the new one,
+and the old one ends when its last picture is answered. A damaged one is refused with its reason, and the old model
+stays.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -20,8 +22,9 @@ import numpy as np
 
 from headstart.core import settings
 from headstart.core.errors import HeadstartError, SetupError, UsageError
-from headstart.core.run.mirror.fetching import locate_run
+from headstart.core.run.mirror.fetching import find_manifest_digest, locate_run
 from headstart.core.settings import INFERENCE_BATCH
+from headstart.core.storage.locations.names import is_remote
 from headstart.core.types import NO_LABEL
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model, load
@@ -33,6 +36,7 @@ from headstart.serving.request_limits import Load, Refusal
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WARM_UP = 3  # pictures before the first request
+ASK_BUCKET_S = 30.0  # between two looks at a run in a bucket
 _PATIENCE_S = 5  # for what is left when all requests have ended: pictures that nobody waits for any more
 
 
@@ -41,9 +45,10 @@ class ServedModel:
     """One loaded version of a model."""
 
     name: str
-    folder: Path
+    place: str  # as the command named it: a folder, or an address in a bucket
+    folder: Path  # on this machine
     model: Model
-    manifest_stamp: tuple[int, ...]  # what the manifest's file looked like when it was read
+    manifest_stamp: tuple[int | str, ...]  # what the manifest's file looked like when it was read
     picture_s: float  # a picture takes, measured at loading
     worker: InferenceWorker | None = None
     explainer: Any = None  # made at the first explanation
@@ -56,9 +61,9 @@ class ServedModel:
         return compute_digest(to_plain(self.model.manifest))[:12]
 
 
-def parse_model_names(words: Sequence[str]) -> dict[str, Path]:
-    """`RUN` and `NAME=RUN` as names and folders; raises `UsageError` where a name is none, or given twice."""
-    folders: dict[str, Path] = {}
+def parse_model_names(words: Sequence[str]) -> dict[str, str]:
+    """`RUN` and `NAME=RUN` as names and places; raises `UsageError` where a name is none, or given twice."""
+    places: dict[str, str] = {}
     for word in words:
         name, equals, path = word.partition("=")
         if not equals or Path(word).exists():
@@ -67,20 +72,21 @@ def parse_model_names(words: Sequence[str]) -> dict[str, Path]:
             name, path = re.sub(r"[^A-Za-z0-9._-]+", "-", run_folder.name).strip("-._") or "model", word
         if not _NAME.fullmatch(name):
             raise UsageError(f"`{name}` is not a name for a model", hint="NAME=RUN, of letters, digits, `.`, `_`, `-`")
-        if name in folders:
+        if name in places:
             raise UsageError(f"two models are named `{name}`", hint="headstart serve a=RUN b=RUN")
-        folders[name] = locate_run(path)
-    return folders
+        places[name] = path
+    return places
 
 
-def open_model(name: str, folder: Path) -> ServedModel:
-    """Read a model, compile it and let a few pictures pass.
+def open_model(name: str, place: str | os.PathLike[str]) -> ServedModel:
+    """Read a model, compile it and let a few pictures pass; what lies in a bucket is brought first.
 
     Raises:
         DataError: There is no model, or it is damaged.
         SetupError: It cannot be compiled here.
     """
-    stamp = _stamp_manifest(folder)
+    stamp = _stamp_manifest(os.fspath(place))
+    folder = locate_run(place)
     model = load(folder)
     pictures = [np.zeros((1, *t.input.shape), t.input.dtype) for t in model.manifest.trunks]
     seconds = 0.0
@@ -90,14 +96,18 @@ def open_model(name: str, folder: Path) -> ServedModel:
         for finished in model.run_trunks(iter([chunk]), batch=INFERENCE_BATCH):
             model.predict_chunk(finished)
         seconds = time.perf_counter() - started
-    return ServedModel(name=name, folder=folder, model=model, manifest_stamp=stamp, picture_s=seconds)
+    place = os.fspath(place)
+    return ServedModel(name=name, place=place, folder=folder, model=model, manifest_stamp=stamp, picture_s=seconds)
 
 
-def _stamp_manifest(folder: Path) -> tuple[int, ...]:
+def _stamp_manifest(place: str) -> tuple[int | str, ...]:
     """What tells that a manifest was written anew; empty where there is none."""
-    for place in (folder / "model", folder):
+    if is_remote(place):
+        digest = find_manifest_digest(place)
+        return (digest,) if digest else ()
+    for folder in (Path(place) / "model", Path(place)):
         with contextlib.suppress(OSError):
-            stat = (place / "manifest.json").stat()
+            stat = (folder / "manifest.json").stat()
             return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
     return ()
 
@@ -142,7 +152,7 @@ class ModelRegistry:
         return self.models[name]
 
     async def reload_model(self, name: str) -> bool:
-        """Serve what the folder of a model holds now; True when that is another model than before.
+        """Serve what the place of a model holds now; True when that is another model than before.
 
         Raises:
             HeadstartError: It is damaged or cannot be compiled; the old one is still served.
@@ -150,7 +160,7 @@ class ModelRegistry:
         async with self._reloading:
             old = self.get_model(name)
             try:
-                new = await asyncio.to_thread(open_model, name, old.folder)
+                new = await asyncio.to_thread(open_model, name, old.place)
             except OSError as err:
                 raise SetupError(f"the model cannot be read: {err.strerror}") from err
             self._refused.pop(name, None)
@@ -188,18 +198,19 @@ class ModelRegistry:
             except HeadstartError as err:
                 self.log.write_event("usage", level="warning", what=err.what)
 
-    async def watch_folders(self, every_s: float) -> None:
-        """Look for models that were written anew, until cancelled; a folder that is half copied is tried again."""
+    async def watch_places(self, every_s: float, *, remote: bool = False) -> None:
+        """Look for models written anew, in folders or in buckets, until cancelled; half a copy is tried again."""
         while True:
             await asyncio.sleep(every_s)
             for name, served in list(self.models.items()):
-                stamp = _stamp_manifest(served.folder)
-                if stamp and stamp != served.manifest_stamp:
-                    await self._try_reload(name)
+                if is_remote(served.place) == remote:
+                    await self._try_reload(name, served)
 
-    async def _try_reload(self, name: str) -> None:
+    async def _try_reload(self, name: str, served: ServedModel) -> None:
         try:
-            await self.reload_model(name)
+            stamp = await asyncio.to_thread(_stamp_manifest, served.place)
+            if stamp and stamp != served.manifest_stamp:
+                await self.reload_model(name)
         except Exception as err:  # whatever it is, the watch over all models goes on
             level, problem = ("warning", err.what) if isinstance(err, HeadstartError) else ("error", repr(err))
             if self._refused.get(name) != problem:  # logged once, not at every look

@@ -24,6 +24,24 @@ def locate_run(run: str | os.PathLike[str]) -> Path:
     return _fetch_run(place.rstrip("/")) if is_remote(place) else Path(place)
 
 
+def find_manifest_digest(address: str) -> str:
+    """SHA-256 of the manifest of the model at an address as it is now; empty where there is none.
+
+    Raises:
+        DataError: The index of the run there is damaged.
+        SetupError: The bucket is not there, may not be read, or does not answer.
+    """
+    from headstart.core.run.mirror.run_index import find_index
+    from headstart.core.storage.hashing import compute_digest
+    from headstart.core.storage.locations.uploads import find_text_object
+
+    run, name = address.rstrip("/").removesuffix(_MODEL), f"{_MODEL[1:]}/manifest.json"
+    if (index := find_index(run)) is not None:
+        return index.files[name].sha256 if name in index.files else ""
+    manifest = find_text_object(f"{run}/{name}") or find_text_object(f"{run}/manifest.json")
+    return compute_digest(manifest.text) if manifest else ""
+
+
 def _fetch_run(address: str) -> Path:
     from headstart.core.run.mirror.run_index import find_index
     from headstart.core.storage.locations.uploads import list_below, require_writable

@@ -1,0 +1,146 @@
+"""The pictures of the domain that a model is for: read as the labelled ones are, and kept apart from them.
+
+A picture that is among the labelled ones too is left out: it would make the domains look alike. Labels come from the
+folder `labelled` (or `labeled`) below the location, with one sub-folder a class, or from the column of a table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.errors import DataError, UsageError, format_nearest
+from headstart.core.job import TABLE_SETTINGS, write_picture_root
+from headstart.core.storage import serialization
+from headstart.core.storage.files import format_printable
+from headstart.core.types import Dataset, TargetDomain
+from headstart.data.groups import can_judge
+from headstart.data.reading.read_dataset import compute_dataset_digest, read_unlabelled
+from headstart.data.reading.records import find_reader
+
+if TYPE_CHECKING:
+    from headstart.core.job import Job
+    from headstart.core.run.context import Context
+
+FLAG = "--unlabeled"
+LEAST = 30  # target pictures without which no shift can be told
+LABELLED_FOLDERS = ("labelled", "labeled")
+_SHOWN = 5
+_OF_SOURCE = ("exclude", "more", "test_of", "split", "group", "weight", "time")  # settings that speak of DATA alone
+
+
+def read_target(location: str, source: Dataset, *, ctx: Context) -> TargetDomain:
+    """Read the pictures of another domain; of what is left the run keeps names, digests and labels.
+
+    Raises:
+        DataError: There are too few pictures, all of them are source pictures, or labels name unknown classes.
+        UsageError: The labels of the source are no classes, or labels are to be learnt and there are none.
+    """
+    if not source.learning_task.has_classes:
+        what = f"unlabelled pictures adapt models that tell classes, and the targets are {source.learning_task.answers}"
+        raise UsageError(what, where=FLAG, hint=f"leave out {FLAG}")
+    if not can_judge(source):
+        raise UsageError("too few labelled pictures to judge a model adapt nothing", where=FLAG, hint="label more")
+    pictures, labels_by_uri = read_unlabelled(location, ctx=replace(ctx, job=_keep_common_settings(ctx.job, location)))
+    labels_by_uri = labels_by_uri or _find_folder_labels(pictures.uris)
+    labels = _place_labels(pictures.uris, labels_by_uri, source.class_names)
+    is_copy = np.isin(np.array(pictures.digests, object), np.array(source.digests, object))
+    copies = tuple(uri for uri, copied in zip(pictures.uris, is_copy.tolist(), strict=True) if copied)
+    _require_enough(location, len(pictures.uris) - len(copies), copies)
+    domain = TargetDomain(
+        pictures=_select_rows(pictures, np.flatnonzero(~is_copy), labels[~is_copy], source),
+        labels=labels[~is_copy],
+        copies=copies,
+    )
+    if ctx.job.target_labels == "learn" and not len(domain.labelled):
+        hint = "put some into NEW/labelled/CLASS, or name the column of a table by --target"
+        raise UsageError("no picture of the new domain has a label to learn", where="--target-labels", hint=hint)
+    _print_summary(domain, ctx)
+    write_picture_root(domain.pictures.root, ctx.run.path, "unlabeled")
+    nameless = replace(domain, pictures=replace(domain.pictures, root=domain.pictures.name))
+    serialization.save_value(nameless, ctx.make_step_folder("domains/target"))
+    return domain
+
+
+def _keep_common_settings(job: Job, location: str) -> Job:
+    """The job's settings that also speak of the new pictures, as far as their form has them."""
+    reader = find_reader(location)
+    foreign = {*_OF_SOURCE, *(name for name in TABLE_SETTINGS if name not in reader.settings)}
+    changes: dict[str, Any] = {"data": location, "order": (), **dict.fromkeys(foreign, "")}
+    return replace(job, **changes)
+
+
+def _find_folder_labels(uris: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    parts = {uri: uri.split("/") for uri in uris}
+    return {
+        uri: (places[1],) for uri, places in parts.items() if len(places) > 2 and places[0].lower() in LABELLED_FOLDERS
+    }
+
+
+def _place_labels(
+    uris: Sequence[str], labels_by_uri: Mapping[str, tuple[str, ...]], class_names: Sequence[str]
+) -> np.ndarray:
+    """(T,) int64 positions in the classes of the source, -1 without a label; a DataError names unknown classes."""
+    position = {name: number for number, name in enumerate(class_names)}
+    unknown = Counter(
+        "|".join(label) for label in labels_by_uri.values() if len(label) != 1 or label[0] not in position
+    )
+    if unknown:
+        names = ", ".join(f"`{format_printable(name)}` ({count:,})" for name, count in unknown.most_common(_SHOWN))
+        what = f"labels of the new domain are no classes of the labelled pictures: {names}"
+        nearest = format_nearest(next(iter(unknown)), class_names)
+        hint = f"{nearest} known: {', '.join(class_names[:20])}; take pictures of other things out".strip()
+        raise DataError(what, where=FLAG, hint=hint)
+    return np.array([position[labels_by_uri[uri][0]] if uri in labels_by_uri else -1 for uri in uris], np.int64)
+
+
+def _require_enough(location: str, count: int, copies: Sequence[str]) -> None:
+    place = format_printable(location)
+    if copies and not count:
+        what = f"all {len(copies):,} pictures in `{place}` are among the labelled ones"
+        raise DataError(what, where=FLAG, hint="give pictures of the domain that the model is for")
+    if count < LEAST:
+        besides = f", besides {len(copies):,} that are among the labelled ones" if copies else ""
+        what = f"`{place}` has {count:,} pictures{besides}; fewer than {LEAST} tell nothing of a domain"
+        raise DataError(what, where=FLAG, hint="give more pictures of it; they need no label")
+
+
+def _select_rows(pictures: Dataset, rows: np.ndarray, labels: np.ndarray, source: Dataset) -> Dataset:
+    """Some of the pictures, as a set of the source's classes that is read as the source is."""
+    chosen = rows.tolist()
+    uris, digests = (tuple(names[row] for row in chosen) for names in (pictures.uris, pictures.digests))
+    split = ("",) * len(chosen)
+    facts: dict[str, Any] = {
+        name: values[rows] if isinstance(values, np.ndarray) else tuple(values[row] for row in chosen) if values else ()
+        for name, values in ((name, getattr(pictures.facts, name)) for name in pictures.facts.__slots__)
+    }
+    return replace(
+        pictures,
+        task=source.task,
+        uris=uris,
+        digests=digests,
+        targets=labels,
+        split=split,
+        class_names=source.class_names,
+        facts=type(pictures.facts)(**facts),
+        digest=compute_dataset_digest(uris, digests, labels, split, source.class_names),
+        reading=source.reading,
+        groups=(),
+        times=None,
+        weights=None,
+    )
+
+
+def _print_summary(domain: TargetDomain, ctx: Context) -> None:
+    count, labelled = len(domain.labels), len(domain.labelled)
+    use = {"judge": "judge", "learn": "are learnt, and judge by folds"}[ctx.job.target_labels]
+    labels = f"{labelled:,} with a label, which {use}" if labelled else "none with a label"
+    ctx.console.print_line("target", f"{count:,} pictures of the new domain, {labels}")
+    if domain.copies:
+        names = ", ".join(f"`{format_printable(uri)}`" for uri in domain.copies[:_SHOWN])
+        what = f"{len(domain.copies):,} of them are among the labelled pictures and are left out: {names}"
+        ctx.console.print_warning(what)

@@ -1,0 +1,1 @@
+"""Trunks that are adapted to unlabelled pictures of another domain."""

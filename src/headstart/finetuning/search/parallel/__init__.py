@@ -1,0 +1,1 @@
+"""Folds that train on the workers of a cluster."""

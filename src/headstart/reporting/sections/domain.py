@@ -1,0 +1,331 @@
+"""The domain that the model is for: how its pictures differ from the labelled ones, what was adapted, whom it hurts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.errors import UsageError
+from headstart.core.storage.files import format_printable
+from headstart.core.types import (
+    NO_ADAPTATION,
+    AdaptationTrial,
+    Dataset,
+    DomainAdaptation,
+    DomainShift,
+    Score,
+    TargetDomain,
+)
+from headstart.domain_adaptation.shift.measure_shift import ALPHA, LABELLED
+from headstart.reporting import formatting
+from headstart.reporting.charts import ChartPoint, ClassShare, draw_score_by_place, draw_shares
+from headstart.reporting.page_images import Thumbnails
+from headstart.reporting.report_data import ReportInput
+
+CLASSES = 25  # whose shares are shown, those that changed most
+DRAWN_CLASSES = 8  # of these in the chart
+PAIRS = 6  # of classes between which answers moved
+PICTURES = 12  # whose answer changed, of each kind
+WIDE = 0.5  # a band of accuracy whose middle says nothing
+ESTIMATES = {
+    "ATC": "average thresholded confidence (Garg 2022)",
+    "DoC": "difference of confidences (Guillory 2021)",
+    LABELLED: "measured on new pictures with a label",
+}
+TRUNK_TITLES = {
+    "adabn": "BatchNorm statistics taken anew (AdaBN)",
+    "adabn_lower": "BatchNorm statistics of lower layers taken anew (AdaBN)",
+    "dann": "domain-adversarial training (DANN)",
+    "mmd": "training with matched means (MMD)",
+    "consistency": "training for consistent answers",
+}
+LOOKS = {
+    "yes": "the new pictures differ from the labelled ones",
+    "no": "the new pictures look like the labelled ones",
+    "unclear": "the new pictures are too few to say whether they differ from the labelled ones",
+}
+
+
+def make_domain_view(report: ReportInput) -> dict[str, Any] | None:
+    """What the template `domain.html` shows; None for a run without pictures of another domain."""
+    shift, adaptation = report.shift, report.adaptation
+    if shift is None:
+        return None
+    farthest, hurt, moved = _make_pictures(shift, report)
+    return {
+        "shift": shift,
+        "lead": format_domain_lead(shift, adaptation),
+        "levels_chart": _draw_levels(shift),
+        "shares_chart": _draw_shares(shift),
+        "is_shifted": shift.verdict.answer == "yes",
+        "shares": _list_shares(shift)[:CLASSES],
+        "more_classes": max(0, len(shift.target_shares) - CLASSES),
+        "accuracy": _list_accuracy(shift, adaptation),
+        "caution": _format_caution(shift),
+        "farthest": farthest,
+        "hurt_pictures": hurt,
+        "moved_pictures": moved,
+        "copies": len(report.target.copies) if report.target else 0,
+        "adaptation": None if adaptation is None else _adaptation_view(adaptation, report),
+    }
+
+
+def format_domain_lead(shift: DomainShift, adaptation: DomainAdaptation | None) -> str:
+    """The verdict in one sentence: whether the domains differ, what that costs, what was done about it."""
+    estimate, adapted = _find_best_estimate(shift), _find_adapted_accuracy(adaptation)
+    looks = LOOKS[shift.verdict.answer]
+    if shift.label_verdict.answer == "yes":
+        looks += ", and classes have other shares among them"
+    text = (
+        f"{looks}; accuracy on them is {_format_estimate(estimate)}, {shift.source_accuracy.value:.3f} on the labelled"
+    )
+    if adaptation is None:
+        return text
+    if adaptation.method == NO_ADAPTATION:
+        return f"{text}; nothing is adapted, since no way is better beyond doubt"
+    title = find_title(adaptation.method)
+    if adapted is None:
+        return f"{text}; the model is adapted to them: {title}"
+    return f"{text}; with {title} it is {_format_interval(adapted)}"
+
+
+def format_domain_note(shift: DomainShift, adaptation: DomainAdaptation | None) -> str:
+    """One sentence for wherever a score of the labelled domain stands alone."""
+    estimate, after = _format_estimate(_find_best_estimate(shift)), _find_adapted_accuracy(adaptation)
+    count = f"{shift.n_target:,} new pictures"
+    if adaptation is None or adaptation.method == NO_ADAPTATION:
+        return f"scores are of the labelled domain; on the {count} accuracy is {estimate}"
+    now = (
+        "not known, for none has a label" if after is None else f"{_format_interval(after)} ({after.n:,} with a label)"
+    )
+    return (
+        f"the model is adapted to {count}, and scores are of the labelled domain before that; on the new one accuracy "
+        f"is {now}, and was {estimate}"
+    )
+
+
+def format_estimates(shift: DomainShift) -> str:
+    """All estimates of the accuracy in the new domain, before anything is adapted."""
+    scores = [f"{_format_interval(s)} by {ESTIMATES.get(s.subject, s.subject)}" for s in shift.accuracy]
+    return f"accuracy there before any adaptation: {', '.join(scores).replace('by measured', 'measured')}"
+
+
+def _find_best_estimate(shift: DomainShift) -> Score:
+    """What labels say, where there are any."""
+    return next((s for s in shift.accuracy if s.subject == LABELLED), shift.accuracy[0])
+
+
+def _find_adapted_accuracy(adaptation: DomainAdaptation | None) -> Score | None:
+    """On labelled pictures of the new domain, where something was adapted."""
+    if adaptation is None or adaptation.method == NO_ADAPTATION:
+        return None
+    return next((_find_accuracy(t) for t in adaptation.trials if t.status == "chosen"), None)
+
+
+def _format_interval(score: Score) -> str:
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+
+def _format_estimate(score: Score) -> str:
+    if score.subject == LABELLED:
+        return f"{_format_interval(score)} ({score.n:,} with a label)"
+    how = f"(estimated without labels, by {score.subject})"
+    if score.high - score.low > WIDE:
+        return f"anywhere from {score.low:.3f} to {score.high:.3f} {how}"
+    return f"{_format_interval(score)} {how}"
+
+
+def _list_accuracy(shift: DomainShift, adaptation: DomainAdaptation | None) -> list[tuple[str, Score]]:
+    rows = [("the labelled domain, cross-validated", shift.source_accuracy)]
+    rows += [(f"the new domain, {ESTIMATES.get(s.subject, s.subject)}", s) for s in shift.accuracy]
+    after = _find_adapted_accuracy(adaptation)
+    return rows if after is None else [*rows, ("the same after adaptation", after)]
+
+
+def _draw_levels(shift: DomainShift) -> str:
+    several = len({level.feature.partition("@")[0] for level in shift.levels}) > 1
+    names = [level.feature if several else level.feature.rpartition("@")[2] for level in shift.levels]
+    marks = [
+        ChartPoint(
+            x=place,
+            y=level.auc.value,
+            low=level.auc.low,
+            high=level.auc.high,
+            label="",
+            kind="chosen" if level.p < ALPHA else "beaten",
+        )
+        for place, level in enumerate(shift.levels)
+    ]
+    return draw_score_by_place(
+        marks,
+        names,
+        name="domain-levels",
+        x_label="feature level",
+        y_label="ROC AUC of telling the domains apart",
+        title="How well a classifier tells new pictures from labelled ones at each feature level.",
+        level=("guessing", 0.5),
+    )
+
+
+def _draw_shares(shift: DomainShift) -> str:
+    rows = [(name, share, score) for name, share, score in _list_shares(shift)[:DRAWN_CLASSES]]
+    title = "Shares of the classes in the labelled domain and, estimated, in the new one."
+    return draw_shares(
+        [
+            ClassShare(name=name, source=share, target=score.value, low=score.low, high=score.high)
+            for name, share, score in rows
+        ],
+        name="domain-shares",
+        title=title,
+    )
+
+
+def _list_shares(shift: DomainShift) -> list[tuple[str, float, Score]]:
+    rows = [(format_printable(s.subject), float(shift.source_shares[c]), s) for c, s in enumerate(shift.target_shares)]
+    return sorted(rows, key=lambda row: -abs(row[2].value - row[1]))
+
+
+def _format_caution(shift: DomainShift) -> str:
+    best = next(s for s in shift.accuracy if s.subject != LABELLED)
+    errors = best.method.partition("; ")[2]
+    return (
+        "An estimate takes the model's confidence to mean the same in both domains. It was tried on held-out pictures "
+        f"that were shifted on purpose, about as far as the domains are apart ({errors}); the largest error widens the "
+        "interval. A model that is surely wrong can be worse still: label some new pictures to know"
+    )
+
+
+def _make_pictures(shift: DomainShift, report: ReportInput) -> tuple[list[Any], list[Any], list[Any]]:
+    """Thumbnails: those farthest away, labelled ones that turned wrong, and unlabelled ones with another answer."""
+    target, adaptation = report.target, report.adaptation
+    if target is None:
+        return [], [], []
+    with Thumbnails(target.pictures, report.job.no_thumbnails) as thumbs:
+        notes = (f"log-odds {formatting.format_signed(float(shift.strangeness[row]), 1)}" for row in shift.farthest)
+        farthest = list(map(thumbs.make_thumbnail, shift.farthest, notes))
+        hurt, moved = list[Any](), list[Any]()
+        if adaptation is not None:
+            names = [format_printable(name) for name in report.dataset.class_names]
+            plain, after = _choose_answers(adaptation)
+            y, surest = np.asarray(target.labels), np.argsort(-np.asarray(adaptation.target_after).max(axis=1))
+            for rows, shown in (((plain == y) & (after != y), hurt), ((y < 0) & (plain != after), moved)):
+                for row in surest[rows[surest]][:PICTURES].tolist():
+                    shown.append((thumbs.make_thumbnail(row), names[plain[row]], names[after[row]]))
+        [each.data_url for each in (*farthest, *(row[0] for row in (*hurt, *moved)))]  # before the threads end
+    return farthest, hurt, moved
+
+
+def _choose_answers(adaptation: DomainAdaptation) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) int64 answers to target pictures, without adaptation and with it."""
+    plain, after = (np.asarray(p).argmax(axis=1) for p in (adaptation.target_before, adaptation.target_after))
+    return plain, after
+
+
+def _adaptation_view(adaptation: DomainAdaptation, report: ReportInput) -> dict[str, Any]:
+    names = [format_printable(name) for name in report.dataset.class_names]
+    plain, after = _choose_answers(adaptation)
+    moved, hurt = np.flatnonzero(plain != after), _list_hurt(plain, after, report.target, report.dataset)
+    pairs = Counter(zip(plain[moved].tolist(), after[moved].tolist(), strict=True)).most_common(PAIRS)
+    return {
+        "is_adapted": adaptation.method != NO_ADAPTATION,
+        "rule": format_rule(adaptation),
+        "trials": [(find_title(t.method), _name_status(t), t, _find_accuracy(t)) for t in adaptation.trials],
+        "tied": sum(_name_status(t) == "tied" for t in adaptation.trials),
+        "has_labels": any(trial.target for trial in adaptation.trials),
+        "changed": len(moved),
+        "of": len(plain),
+        "pairs": [(names[a], names[b], count) for (a, b), count in pairs],
+        "hurt": hurt,
+        "hurts": _format_hurt(hurt),
+        "sentences": [adaptation.why, *filter(None, (format_lost(adaptation), format_harm(adaptation)))],
+    }
+
+
+def _name_status(trial: AdaptationTrial) -> str:
+    """How a way compares with no adaptation."""
+    if trial.status in ("chosen", "failed"):
+        return trial.status
+    if trial.difference is None:
+        return "beaten"
+    if trial.why:
+        return "refused"
+    if trial.difference.high < 0:
+        return "worse"
+    return "better, not best" if trial.difference.low > 0 else "tied"
+
+
+def find_title(method: str) -> str:
+    """A way to adapt in words."""
+    if method == NO_ADAPTATION:
+        return "no adaptation"
+    try:
+        title: str = registry.load_plugin("adaptation_methods", method).title
+    except UsageError:  # of an adapted trunk, or a package that is not installed here
+        return TRUNK_TITLES.get(method, method.replace("_", " "))
+    return title
+
+
+def _find_accuracy(trial: AdaptationTrial) -> Score | None:
+    return next((s for s in trial.target if s.name == "accuracy"), None)
+
+
+def _list_hurt(
+    plain: np.ndarray, after: np.ndarray, target: TargetDomain | None, data: Dataset
+) -> list[tuple[str, int, int, int]]:
+    """Class by class, of labelled target pictures: how many, how many turned right, how many turned wrong."""
+    if target is None or not len(target.labelled) or not (plain != after).any():
+        return []
+    y = np.asarray(target.labels)
+    is_mended, is_hurt = (plain != y) & (after == y), (plain == y) & (after != y)
+    rows = list[tuple[str, int, int, int]]()
+    for c in np.unique(y[target.labelled]).tolist():
+        mended, hurt = (int(part[y == c].sum()) for part in (is_mended, is_hurt))
+        rows.append((format_printable(data.class_names[c]), int((y == c).sum()), mended, hurt))
+    return sorted(rows, key=lambda row: (-row[3], row[0]))
+
+
+def _format_hurt(rows: Sequence[tuple[str, int, int, int]]) -> str:
+    """Whom the adaptation makes worse off, of those whom labels tell of."""
+    worse = [
+        f"`{name}` ({hurt:,} of {n:,} turned wrong, {mended:,} right)"
+        for name, n, mended, hurt in rows
+        if hurt > mended
+    ]
+    if not rows:
+        return ""
+    return f"it hurts {formatting.format_list(worse)}" if worse else "by the labelled ones it hurts no class"
+
+
+def format_harm(adaptation: DomainAdaptation) -> str:
+    """Negative adaptation in one sentence."""
+    judged = [t for t in adaptation.trials if t.method != NO_ADAPTATION and t.difference is not None]
+    worse = [t for t in judged if t.difference is not None and t.difference.high < 0]
+    count, rule = f"{len(worse)} of {len(judged)} ways", format_rule(adaptation)
+    text = f"negative adaptation: by {rule}, {count} would be worse than none"
+    titles = dict.fromkeys(find_title(trial.method) for trial in worse)
+    return f"{text}: {'; '.join(titles)}" if titles else text
+
+
+def format_rule(adaptation: DomainAdaptation) -> str:
+    """What decided, in words."""
+    return "labels of new pictures" if adaptation.rule == "labels" else adaptation.rule.replace("_", " ")
+
+
+def format_lost(adaptation: DomainAdaptation) -> str:
+    """What the adapted model is worth where it learnt, and where there are labels in the new domain; else empty."""
+    plain = next((t for t in adaptation.trials if t.method == NO_ADAPTATION), None)
+    chosen = next((t for t in adaptation.trials if t.status == "chosen"), None)
+    if plain is None or chosen is None or chosen is plain:
+        return ""
+    text = (
+        "on held-out pictures of the labelled domain as they are, the adaptation takes accuracy from "
+        f"{plain.source.value:.3f} to {chosen.source.value:.3f}"
+    )
+    first, last = _find_accuracy(plain), _find_accuracy(chosen)
+    if first is not None and last is not None:
+        text += f", on labelled new ones from {first.value:.3f} to {last.value:.3f}"
+    return text

@@ -1,0 +1,177 @@
+"""Adaptation to a domain whose truth is known: what mends it is taken, what is harmless is left alone."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+
+import made_domains
+import tuned_samples
+from headstart.core import extras, registry
+from headstart.core.errors import NoOpError, UsageError
+from headstart.core.storage.serialization import load_value
+from headstart.core.types import DomainAdaptation, Feature
+from headstart.core.types.domain import NetworkCandidate
+from headstart.domain_adaptation.adapt_to_target import adapt_to_target
+from headstart.domain_adaptation.evaluate_candidates import KIND, choose_methods
+from headstart.domain_adaptation.method_base import LabelledFeatures
+from headstart.domain_adaptation.methods import coral
+from headstart.heads.prediction import predict_probabilities
+from headstart.statistics.intervals import mean_interval
+
+
+def gain_of(adaptation, truth):
+    """How much more of the target is answered right, paired over pictures."""
+    before, after = (p.argmax(axis=1) == truth for p in (adaptation.target_before, adaptation.target_after))
+    return mean_interval(after.astype(np.float64) - before)
+
+
+def trial_of(adaptation, method):
+    return next(trial for trial in adaptation.trials if trial.method == method)
+
+
+def same(x):
+    return x
+
+
+def test_a_planted_camera_is_mended_by_at_least_5_points(context):
+    values, truth = made_domains.make_domains()
+    first, second = context(seed=0, name="first"), context(seed=0, name="second")
+    adaptation = adapt_to_target(*values, ctx=first)
+    gain = gain_of(adaptation, truth)
+    assert gain.value >= 0.05
+    assert gain.low > 0
+    assert adaptation.trials[0].method == adaptation.method != "none"
+    assert adaptation.trials[0].difference.low > 0
+    stored = load_value(DomainAdaptation, first.run.path / "domains" / "adaptation")
+    assert np.array_equal(stored.target_after, adaptation.target_after)
+    adapt_to_target(*values, ctx=second)
+    digests = [
+        {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in (ctx.run.path / "domains" / "adaptation").iterdir()
+        }
+        for ctx in (first, second)
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_a_harmless_domain_is_answered_by_none(context):
+    values, _ = made_domains.make_domains(camera=same)
+    _, drawn, embeddings, _, _, adapted = values
+    adaptation = adapt_to_target(*values, ctx=context(seed=0))
+    assert (adaptation.method, adaptation.rule) == ("none", "importance_weighted")
+    assert adaptation.fitted is adapted.fitted
+    assert np.array_equal(adaptation.target_after, adaptation.target_before)
+    assert np.array_equal(adaptation.source_rows, adapted.cv_rows)
+    assert np.array_equal(adaptation.source_probabilities, adapted.cv_probabilities)
+    p = predict_probabilities("linear", adapted.fitted.arrays, embeddings[0].vectors[made_domains.LEVEL][drawn.train])
+    np.testing.assert_allclose(adaptation.train_probabilities, p, atol=1e-6)
+
+
+def test_other_shares_of_the_classes_move_no_feature(context):
+    values, truth = made_domains.make_domains(camera=same, shares=[0.8, 0.1, 0.1])
+    adaptation = adapt_to_target(*values, ctx=context(seed=0))
+    assert adaptation.method in ("none", "label_shift")
+    assert gain_of(adaptation, truth).high >= 0
+
+
+def test_labelled_target_pictures_decide_and_are_learnt_from_only_if_asked(context):
+    values, truth = made_domains.make_domains(labelled=30)
+    judge = adapt_to_target(*values, ctx=context(seed=0, name="judge", adaptation="standardise"))
+    assert (judge.rule, judge.method) == ("labels", "standardise")
+    assert [t.method for t in judge.trials] == ["standardise", "none"]
+    unlabelled = adapt_to_target(
+        *made_domains.make_domains()[0], ctx=context(seed=0, name="without", adaptation="standardise")
+    )
+    assert np.array_equal(judge.fitted.arrays["weights"], unlabelled.fitted.arrays["weights"])
+    learn = adapt_to_target(
+        *values, ctx=context(seed=0, name="learn", adaptation="standardise", target_labels="learn", unlabeled="new")
+    )
+    assert {t.method for t in learn.trials} == {"standardise", "none", "target_labels"}
+    added = trial_of(learn, "target_labels")
+    assert [(s.name, s.n) for s in added.target] == [("accuracy", 30), ("log_loss", 30)]
+    assert gain_of(learn, truth).low > 0
+    assert not np.array_equal(learn.fitted.arrays["weights"], judge.fitted.arrays["weights"])
+
+
+class Broken(coral.Coral):
+    """Cannot be computed."""
+
+    def adapt(self, *values, **settings):
+        """As a decomposition fails."""
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+
+def test_what_fails_or_is_not_installed_is_a_trial_with_the_reason(context, monkeypatch):
+    values, _ = made_domains.make_domains()
+    monkeypatch.setattr(coral, "PLUGIN", Broken())
+    monkeypatch.setitem(extras.EXTRAS, "adaptation", ("a_package_that_is_nowhere",))
+    names = ("coral", "optimal_transport", "standardise")
+    adaptation = adapt_to_target(*values, ctx=context(seed=0, adaptation=names))
+    assert adaptation.method == "standardise"
+    broken, missing = trial_of(adaptation, "coral"), trial_of(adaptation, "optimal_transport")
+    assert (broken.status, broken.why) == ("failed", "LinAlgError: Eigenvalues did not converge")
+    assert missing.status == "failed"
+    assert "`a_package_that_is_nowhere` is not installed: pip install" in missing.why
+
+
+def network_of(values, *, head_x):
+    """A trunk that undoes the camera, with the source's head."""
+    _, drawn, embeddings, _, target_embeddings, adapted = values
+    x = embeddings[0].vectors[made_domains.LEVEL][drawn.train]
+    scale, move = (made_domains.change_camera(np.full((1, made_domains.D), each, np.float32))[0] for each in (1.0, 0.0))
+    target_x = (target_embeddings[0].vectors[made_domains.LEVEL] - move) / (scale - move)
+    return NetworkCandidate(
+        method="adabn" if head_x else "mmd",
+        params={},
+        network=dataclasses.replace(tuned_samples.network(), fitted=adapted.fitted),
+        features=(Feature(backbone="own", depth="last", dim=made_domains.D),),
+        source_x=x,
+        target_x=target_x.astype(np.float32),
+        head_x=x if head_x else None,
+        source_probabilities=None if head_x else adapted.cv_probabilities,
+        seconds=1.0,
+    )
+
+
+@pytest.mark.parametrize("head_x", [True, False])
+def test_networks_compete(context, head_x):
+    values, truth = made_domains.make_domains(labelled=30)
+    network = network_of(values, head_x=head_x)
+    ctx = context(seed=0, adaptation=network.method)
+    adaptation = adapt_to_target(*values, networks=[network], ctx=ctx)
+    assert adaptation.method == network.method
+    assert adaptation.features == network.features
+    assert adaptation.network is network.network
+    assert gain_of(adaptation, truth).low > 0
+    assert len(adaptation.train_probabilities) == len(network.source_x)
+    unlearnt = dataclasses.replace(network, source_probabilities=None, head_x=None)
+    failed = adapt_to_target(*values, networks=[unlearnt], ctx=context(seed=0, name="failed", adaptation="adabn"))
+    assert failed.method == "none"
+    assert "nothing was held out" in trial_of(failed, network.method).why
+
+
+def test_names_of_methods():
+    every = choose_methods(("auto",))
+    assert {m.name for m in every} == {
+        n for n in registry.list_plugins(KIND) if registry.load_plugin(KIND, n).is_default
+    }
+    assert [m.name for m in choose_methods(("coral", "subspace", "coral"))] == ["coral", "subspace"]
+    assert choose_methods(("none",)) == ()
+    assert [m.name for m in choose_methods(("adabn",), learns=True)] == ["target_labels"]
+    with pytest.raises(UsageError, match="excludes"):
+        choose_methods(("none", "coral"))
+    with pytest.raises(UsageError, match="corall"):
+        choose_methods(("corall",))
+
+
+@pytest.mark.parametrize("method", ["coral", "label_shift", "transfer_components"])
+def test_too_few_pictures_are_a_reason(method):
+    x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    y = np.arange(40) % 2
+    source = LabelledFeatures(x=x, y=y, weights=None, n_classes=2)
+    plugin = registry.load_plugin(KIND, method)
+    with pytest.raises(NoOpError, match="5 target pictures are too few"):
+        plugin.adapt(source, x[:5], answer=None, fit=None, params=plugin.grid[0], seed=0)

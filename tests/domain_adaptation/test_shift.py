@@ -1,0 +1,196 @@
+"""The shift between two domains, where the truth is known: features are drawn, not made from pictures."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import made_runs
+from headstart.core import registry
+from headstart.core.errors import NoOpError
+from headstart.core.storage.serialization import load_value
+from headstart.core.types import BackboneSpec, DomainShift, Embeddings, Feature, FeatureLevel, InputSpec, TargetDomain
+from headstart.domain_adaptation.shift import domain_classifier, label_shift, unlabelled_accuracy
+from headstart.domain_adaptation.shift.measure_shift import measure_shift
+from headstart.heads.cross_validation import predict_held_out
+from headstart.heads.prediction import predict_probabilities
+from headstart.uncertainty import temperature
+
+C, D, PARAMS = 3, 12, {"strength": 0.1}
+CENTRES = 2.0 * np.eye(C, D)
+
+
+def pictures(count, rng, shares=None):
+    """Features and classes."""
+    y = rng.choice(C, count, p=shares) if shares is not None else np.arange(count) % C
+    return (CENTRES[y] + rng.normal(size=(count, D))).astype(np.float32), y
+
+
+def answered(x, y):
+    """Held-out answers to pictures, and the head."""
+    head = registry.load_plugin("heads", "logistic")
+    p = predict_held_out(head, x, y, np.arange(len(y)) % 4, n_classes=C, grid=[PARAMS])[0, 0]
+    fitted = next(iter(head.path(x, y, n_classes=C, params=[PARAMS], class_weight=None, seed=0)))
+    return label_shift.Answers(p=p.astype(np.float64), y=y, clusters=np.arange(len(y))), fitted
+
+
+def asked(fitted, x):
+    """Answers of a head to pictures without a label."""
+    p = predict_probabilities(fitted.kind, fitted.arrays, x).astype(np.float64)
+    return label_shift.Answers(p=p, y=np.full(len(x), -1), clusters=np.arange(len(x)))
+
+
+def test_a_planted_shift_is_told_and_none_is_not():
+    planted, harmless = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        (a, _), (b, _) = pictures(90, rng), pictures(90, rng)
+        harmless.append(domain_classifier.compare_domains(a, b).p)
+        planted.append(domain_classifier.compare_domains(a, b + 0.4).p)
+    assert max(planted) < 0.05
+    assert sum(p < 0.05 for p in harmless) <= 2
+
+
+def test_one_of_a_cluster_takes_part_where_there_are_enough():
+    clusters = np.repeat(np.arange(200), 5)
+    rows = domain_classifier.draw_unlike(clusters, 0)
+    assert len(rows) == len(np.unique(clusters[rows])) == 200
+    few = domain_classifier.draw_unlike(np.repeat(np.arange(6), 40), 0)
+    assert len(few) == 60
+
+
+def test_the_strangest_pictures_come_first_and_no_two_alike():
+    rng = np.random.default_rng(0)
+    (a, _), (b, _) = pictures(90, rng), pictures(120, rng)
+    b[:20] += 3.0
+    clusters = np.maximum(np.arange(120) - 1, 0)  # the first two look alike
+    strangeness = domain_classifier.measure_strangeness(a, b, np.arange(10, 100), 0)  # others are not learnt from
+    farthest = domain_classifier.choose_farthest(strangeness, clusters)
+    assert set(farthest.tolist()) < set(range(20))
+    assert len(set(clusters[farthest].tolist())) == len(farthest) == domain_classifier.FARTHEST
+
+
+def test_label_shift_is_recovered_and_none_is_not_claimed():
+    shares = np.array([0.7, 0.2, 0.1])
+    rng = np.random.default_rng(1)
+    x, y = pictures(240, rng)
+    source, fitted = answered(x, y)
+    shifted, _ = pictures(300, rng, shares)
+    estimate = label_shift.estimate_label_shift(source, asked(fitted, shifted), ("a", "b", "c"), 0)
+    assert estimate.p < 0.05
+    assert np.abs(estimate.shares - shares).max() < 0.08
+    assert all(s.low <= share <= s.high for s, share in zip(estimate.scores, shares, strict=True))
+    alike = label_shift.estimate_label_shift(source, asked(fitted, pictures(300, rng)[0]), ("a", "b", "c"), 0)
+    assert alike.p > 0.05
+
+
+@pytest.mark.parametrize("method", sorted(label_shift.ESTIMATES))
+def test_both_estimates_recover_the_shares(method):
+    rng = np.random.default_rng(2)
+    x, y = pictures(300, rng)
+    source, fitted = answered(x, y)
+    shares = np.array([0.1, 0.1, 0.8])
+    factor = temperature.fit_temperature(source.p, y)  # EM takes probabilities at their word
+    source = dataclasses.replace(source, p=temperature.apply_temperature(source.p, factor))
+    p = temperature.apply_temperature(asked(fitted, pictures(600, rng, shares)[0]).p, factor)
+    assert np.abs(label_shift.ESTIMATES[method](source, p) - shares).max() < 0.08
+
+
+def test_the_band_holds_the_accuracy_under_planted_shifts():
+    held = {name: list[bool]() for name in unlabelled_accuracy.ESTIMATES}
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        x, y = pictures(240, rng)
+        source, fitted = answered(x, y)
+        for move in (0.0, 0.3, 0.6, 1.0, "noise", "pale"):
+            seen, truth = pictures(240, rng)
+            if move == "noise":
+                seen = seen + rng.normal(size=seen.shape).astype(np.float32)
+            elif move == "pale":
+                seen = 0.5 * seen
+            else:
+                direction = rng.normal(size=D)
+                seen = (seen + move * np.sqrt(D) * direction / np.linalg.norm(direction)).astype(np.float32)
+            target = asked(fitted, seen)
+            accuracy = (target.p.argmax(axis=1) == truth).mean()
+            for score in unlabelled_accuracy.estimate_accuracy(source, target, x, seen, fitted, seed):
+                held[score.subject].append(score.low <= accuracy <= score.high)
+    assert {name: np.mean(each) >= 0.8 for name, each in held.items()} == {"ATC": True, "DoC": True}
+
+
+def embedded(x):
+    """Two levels of a backbone, of which the first is blind to the classes."""
+    depths = (FeatureLevel(name="early", dim=3), FeatureLevel(name="stage4", dim=D))
+    spec = BackboneSpec(
+        name=made_runs.TRUNK,
+        family="made",
+        revision="1",
+        input=InputSpec(size_px=8),
+        depths=depths,
+        params=10,
+        flops=10,
+        licence="Apache-2.0",
+        licence_note="",
+        pretrained_on="nothing",
+        download_bytes=0,
+        prior=0.5,
+        prior_source="made up",
+    )
+    vectors = {"early": x[:, -3:], "stage4": x}
+    rows = np.arange(len(x))
+    return (Embeddings(key=None, spec=spec, rows=rows, vectors=vectors, seconds=0.0, cached=0, latency_ms=1.0),)
+
+
+def domains(context, move, count, *, shares=None, labelled=0):
+    """What `measure_shift` takes."""
+    rng = np.random.default_rng(3)
+    x, y = pictures(120, rng)
+    seen, truth = pictures(count, rng, shares)
+    seen[:, :C] += move
+    hashes = rng.integers(0, 2**63, 120 + count, dtype=np.uint64)
+    data = made_runs.dataset(y, phash=hashes[:120])
+    drawn = made_runs.splits(120, 0)
+    source, fitted = answered(x, y)
+    adapted = dataclasses.replace(
+        made_runs.adapted(data, drawn),
+        features=(Feature(backbone=made_runs.TRUNK, depth="stage4", dim=D),),
+        fitted=fitted,
+        cv_probabilities=source.p.astype(np.float32),
+    )
+    labels = np.where(np.arange(count) < labelled, truth, -1)
+    new = made_runs.dataset(np.zeros(count), phash=hashes[120:], content=1000 + np.arange(count), name="new")
+    target = TargetDomain(pictures=dataclasses.replace(new, targets=labels), labels=labels, copies=())
+    return (data, drawn, embedded(x), target, embedded(seen), adapted), context(seed=0)
+
+
+def test_a_shift_of_one_level_is_told_from_none_at_the_other(context):
+    values, ctx = domains(context, 1.2, 120, labelled=30)
+    shift = measure_shift(*values, ctx=ctx)
+    by_level = {level.feature.rpartition("@")[2]: level for level in shift.levels}
+    assert by_level["stage4"].p < 0.05 <= by_level["early"].p
+    assert by_level["stage4"].auc.low > 0.5
+    assert shift.verdict.answer == "yes"
+    assert "1 of 2 levels" in shift.verdict.sentence
+    assert "differ too" in shift.verdict.sentence
+    assert [s.n for s in shift.accuracy if s.subject == "labelled"] == [30]
+    assert "back-tests" in shift.accuracy[0].method
+    again = load_value(DomainShift, ctx.run.path / "domains/shift")
+    assert np.array_equal(again.strangeness, shift.strangeness)
+    assert again.levels == shift.levels
+
+
+def test_other_shares_alone_are_told_from_other_features(context):
+    values, ctx = domains(context, 0.0, 150, shares=[0.8, 0.1, 0.1])
+    shift = measure_shift(*values, ctx=ctx)
+    assert shift.label_verdict.answer == "yes"
+    assert "may be all of it" in shift.verdict.sentence
+
+
+def test_few_pictures_say_little_and_too_few_are_refused(context):
+    values, ctx = domains(context, 0.0, 12)
+    shift = measure_shift(*values, ctx=ctx)
+    assert (shift.verdict.answer, shift.label_verdict.answer) == ("unclear", "unclear")
+    assert shift.accuracy[0].high - shift.accuracy[0].low > 0.15
+    values, ctx = domains(context, 0.0, 9)
+    with pytest.raises(NoOpError, match="9 unlabelled pictures"):
+        measure_shift(*values, ctx=ctx)

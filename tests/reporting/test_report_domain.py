@@ -1,0 +1,218 @@
+"""What a run says of another domain: the report's section, the card and the summary; and nothing without one."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+import browser
+import made_runs
+import report_samples as samples
+from headstart.api.run import Run
+from headstart.core.run.reader import FOLDERS
+from headstart.core.storage.serialization import save_value
+from headstart.core.types import (
+    AdaptationTrial,
+    DomainAdaptation,
+    DomainShift,
+    FeatureShift,
+    Score,
+    TargetDomain,
+    Verdict,
+)
+from headstart.reporting.card.write_card import write_card
+from headstart.reporting.write_report import format_page
+from judged_sets import dataset
+
+T = 60
+METHOD = "bootstrap; in 42 back-tests off by 0.050 on average, 0.240 at most"
+
+
+def score(name, value, n=T, subject="", half=0.05, split="target", method="wilson"):
+    return Score(
+        split=split, name=name, value=value, low=value - half, high=value + half, n=n, subject=subject, method=method
+    )
+
+
+def make_shift(names, labelled=12):
+    count = len(names)
+    levels = ("stage3", 0.61, 0.2), ("stage4", 0.84, 0.003), ("stage5", 0.93, 0.003)
+    accuracy = [
+        score("accuracy", 0.61, subject="DoC", half=0.25, method=METHOD),
+        score("accuracy", 0.55, subject="ATC", half=0.3, method=METHOD),
+        score("accuracy", 0.5, subject="labelled", n=labelled, half=0.2),
+    ]
+    return DomainShift(
+        levels=tuple(FeatureShift(feature=f"trunk@{at}", auc=score("roc_auc", auc), p=p) for at, auc, p in levels),
+        verdict=Verdict(code="shift", answer="yes", sentence="the new pictures differ at 2 of 3 levels (AUC 0.930)"),
+        label_verdict=Verdict(code="label_shift", answer="unclear", sentence="the answers point to other shares"),
+        source_shares=np.full(count, 1 / count),
+        target_shares=tuple(score("class_share", 0.5 / (1 + c), subject=name) for c, name in enumerate(names)),
+        accuracy=tuple(accuracy),
+        source_accuracy=score("accuracy", 0.9, n=150, split="cv", subject="source"),
+        farthest=np.array([5, 3, 8]),
+        strangeness=np.linspace(-2, 3, T).astype(np.float32),
+        n_source=150,
+        n_target=T,
+    )
+
+
+def make_adaptation(fit, names):
+    rng = np.random.default_rng(0)
+    before = samples.probabilities(np.arange(T) % len(names), len(names), rng)
+    after = before.copy()
+    after[:9] = np.roll(after[:9], 1, axis=1)
+    trials = [
+        ("coral", score("importance_weighted", 0.08, half=0.03), 0.7, "chosen", "", 0.88),
+        ("none", None, 0.5, "beaten", "", 0.9),
+        ("standardise", score("importance_weighted", 0.01, half=0.05), 0.5, "tied", "", 0.9),
+        ("self_training", score("importance_weighted", -0.2, half=0.05), 0.3, "beaten", "", 0.9),
+        ("transfer_components", None, 0.5, "failed", "too few pictures", 0.9),
+    ]
+    return DomainAdaptation(
+        method="coral",
+        params={"shrinkage": 0.1},
+        rule="importance_weighted",
+        why="`coral` beats no adaptation by the rule",
+        trials=tuple(
+            AdaptationTrial(
+                method=method,
+                params={"shrinkage": 0.1} if method == "coral" else {},
+                scores=(),
+                difference=difference,
+                target=(score("accuracy", measured, n=12, half=0.2),),
+                source=score("accuracy", plain, n=150, split="cv"),
+                status=status,
+                why=why,
+                seconds=0.0,
+            )
+            for method, difference, measured, status, why, plain in trials
+        ),
+        features=fit.features,
+        fitted=fit.fitted,
+        source_rows=np.asarray(fit.cv_rows),
+        source_probabilities=np.asarray(fit.cv_probabilities),
+        mapped_probabilities=np.asarray(fit.cv_probabilities),
+        train_probabilities=np.asarray(fit.train_probabilities),
+        target_before=before,
+        target_after=after,
+    )
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return samples.findings(dataset(600), test=150)
+
+
+@pytest.fixture(scope="module")
+def shifted(plain):
+    pictures = dataset(T)
+    labels = np.where(np.arange(T) < 12, np.arange(T) % 3, -1)
+    target = TargetDomain(pictures=dataclasses.replace(pictures, targets=labels), labels=labels, copies=("twice.jpg",))
+    names = plain.dataset.class_names
+    return dataclasses.replace(
+        plain, target=target, shift=make_shift(names), adaptation=make_adaptation(plain.adapted, names)
+    )
+
+
+def section(page):
+    text = re.search(r'<section id="domain".*?</section>', page, re.S)[0]
+    return re.sub(r"\s+", " ", re.sub(r"<svg.*?</svg>|<[^>]+>", " ", text, flags=re.S))
+
+
+def words(text):
+    """A page's words without its marks."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
+def test_it_tells_the_shift_what_was_adapted_and_whom_it_hurts(shifted):
+    page = format_page(shifted)
+    text = section(page)
+    assert 'href="#domain"' in page
+    assert (
+        "The new domain The new pictures differ from the labelled ones; accuracy on them is 0.500 [0.300, 0.700] "
+        "(12 with a label), 0.900 on the labelled; with correlations matched (CORAL) it is 0.700 [0.500, 0.900]."
+    ) in text
+    assert "60 new pictures beside 150 labelled ones; 1 picture that both sets held was left out" in text
+    assert "Do they look different? yes" in text
+    assert "off by 0.050 on average, 0.240 at most" in text
+    assert "log-odds −1.6" in text
+    assert "9 answers of 60 to new pictures changed" in text
+    assert (
+        "by importance weighted, 1 of 3 ways would be worse than none: correlations matched, then self-training."
+        in text
+    )
+    assert "takes accuracy from 0.900 to 0.880, on labelled new ones from 0.500 to 0.700" in text
+    assert re.search(r"correlations matched, then self-training worse", text)
+    assert re.search(r"mean and deviation matched tied", text)
+    assert re.search(r"failed Too few pictures\.", text)
+    result = words(re.search(r'<section id="result".*?<h3>', page, re.S)[0])
+    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in result
+
+
+def test_it_shows_the_pictures_whose_answer_changed(shifted):
+    page = format_page(shifted)
+    names, target, adaptation = shifted.dataset.class_names, shifted.target, shifted.adaptation
+    before, after = adaptation.target_before.argmax(axis=1), adaptation.target_after.argmax(axis=1)
+    hurt = np.flatnonzero((before == target.labels) & (after != target.labels))
+    assert len(hurt)
+    shown = words(re.search(r"<h4>Where it hurts.*?(<h4>|</section>)", page, re.S)[0])
+    for row in hurt:
+        assert (
+            f"is {names[before[row]]} now {names[after[row]]} {target.pictures.uris[row].rpartition('/')[2]}" in shown
+        )
+
+
+def test_nothing_adapted_is_a_verdict_too(shifted):
+    plain = dataclasses.replace(
+        shifted.adaptation, method="none", params={}, target_after=shifted.adaptation.target_before
+    )
+    text = section(format_page(dataclasses.replace(shifted, adaptation=plain)))
+    assert "nothing is adapted, since no way is better beyond doubt" in text
+    assert "What changed" not in text
+
+
+def test_a_band_that_says_nothing_is_no_number(shifted):
+    shift = dataclasses.replace(shifted.shift, accuracy=shifted.shift.accuracy[1:2])
+    text = section(format_page(dataclasses.replace(shifted, shift=shift, adaptation=None)))
+    assert "accuracy on them is anywhere from 0.250 to 0.850 (estimated without labels, by ATC)" in text
+
+
+def test_the_shift_stands_alone_where_nothing_was_adapted(shifted):
+    text = section(format_page(dataclasses.replace(shifted, adaptation=None, target=None)))
+    assert "What was adapted" not in text
+    assert "Do they look different? yes" in text
+
+
+def test_a_run_without_another_domain_has_no_such_section(plain):
+    page = format_page(plain)
+    assert 'id="domain"' not in page
+    assert "labelled domain" not in page
+
+
+def test_card_and_summary_say_that_scores_are_of_the_labelled_domain(tmp_path, context):
+    data = made_runs.dataset(made_runs.TARGETS)
+    path = made_runs.write(tmp_path / "run", data, made_runs.wrong(3, 7))
+    ctx = context(name="run")
+    assert Run(path).summary()["domain"] is None
+    assert "new domain" not in Run(path).format_text()
+    save_value(make_shift(data.class_names), path / FOLDERS[DomainShift])
+    save_value(make_adaptation(Run(path).adapted, data.class_names), path / FOLDERS[DomainAdaptation])
+    run = Run(path)
+    assert run.summary()["domain"]["method"] == "coral"
+    assert "new domain: the model is adapted to 60 new pictures" in run.format_text()
+    card = write_card(ctx=ctx).read_text()
+    assert "## The new domain" in card
+    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in card
+    assert r"0.550 \[0.250, 0.850\] by average thresholded confidence" in card
+    assert [trial["status"] for trial in run.summary()["domain"]["trials"]][:2] == ["chosen", "beaten"]
+
+
+def test_the_section_fits_a_wide_and_a_narrow_window(shifted, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(format_page(shifted), encoding="utf-8")
+    script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    for width in (1280, 390):
+        overflow, complaints = browser.ask(page, script, tmp_path, width=width, fragment="#domain")
+        assert (overflow, complaints) == (0, [])
