@@ -153,6 +153,7 @@ def pose_problem(
         target_y=np.full(len(target), -1),
         target_clusters=np.arange(len(target)),
         learns=False,
+        knows_source=False,
         expected_shares=shares,
         setting=setting,
         fitted=fitted,

@@ -167,6 +167,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("--path", "file", "--target", "kind", "--split", "part", "--group", "patient", "--weight", "w"),
         *("--time", "date", "--merge-labels", "--bands", "4,3,2", "--task", "auto", "--order", "low,high"),
         *("--more", "next.csv", "--test-of", "runs/first"),
+        *("--unlabeled", "new", "--target-labels", "learn", "--adaptation", "coral,standardise"),
     ]
     data, settings = options.read_request(parser.parse_words(words))
     assert data == "DATA"

@@ -153,6 +153,21 @@ def test_networks_compete(context, head_x):
     assert "nothing was held out" in trial_of(failed, network.method).why
 
 
+def test_a_trained_trunk_knows_its_source_so_that_no_new_head_on_it_is_judged(context):
+    (data, drawn, embeddings, target, new, adapted), _ = made_domains.make_domains(camera=same)
+    y = np.asarray(data.targets)
+    x = np.where(np.isin(np.arange(len(y)), drawn.train)[:, None], 4 * np.eye(made_domains.C, made_domains.D)[y], 0)
+    learnt = embeddings[0].vectors[made_domains.LEVEL] + x.astype(np.float32)  # it knows whom it learnt from
+    trained = dataclasses.replace(embeddings[0], vectors={made_domains.LEVEL: learnt})
+    adapted = dataclasses.replace(adapted, strategy="finetune")
+    adaptation = adapt_to_target(data, drawn, (trained,), target, new, adapted, ctx=context(seed=0))
+    assert adaptation.method == "none"
+    others = [trial for trial in adaptation.trials if trial.method != "none" and trial.status != "failed"]
+    assert {trial.why for trial in others} == {"its trunk learnt from all of the source, and nothing was held out"}
+    assert not any(trial.source.n for trial in others)
+    assert trial_of(adaptation, "none").source.n == len(drawn.train)
+
+
 def test_names_of_methods():
     every = choose_methods(("auto",))
     assert {m.name for m in every} == {

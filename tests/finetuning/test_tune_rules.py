@@ -137,7 +137,7 @@ def ending(monkeypatch):
 
         for module, name, stand_in in (
             (final_training, "_train", fit),
-            (final_training, "_save_network", saved),
+            (final_training, "save_network", saved),
             (fold_training, "load_weights", weights),
             (fold_training, "predict_held_out", logits),
         ):

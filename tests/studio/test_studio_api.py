@@ -190,7 +190,7 @@ def test_files_that_settings_name_lie_below_the_root(asking, own, tmp_path):
 def test_a_setting_that_is_a_path_is_known_by_its_type():
     from headstart.core import job as jobs
 
-    assert sorted(jobs.list_path_options()) == ["costs", "exclude", "images", "more", "test_of"]
+    assert sorted(jobs.list_path_options()) == ["costs", "exclude", "images", "more", "test_of", "unlabeled"]
     named = [
         option.name
         for option in jobs.list_options()

@@ -23,6 +23,7 @@ from headstart.heads import cross_validation, ensemble
 from headstart.heads.prediction import predict_probabilities
 
 TARGET_LABELS = "target_labels"  # the trial that learns from labelled target pictures and adapts nothing
+NOTHING_HELD_OUT = "its trunk learnt from all of the source, and nothing was held out"
 _MANY_NUMBERS = 400_000  # of the source
 _MOST_WEIGHT = 5.0  # of a labelled target picture, in source pictures
 
@@ -74,6 +75,7 @@ class AdaptationProblem:
         target_y: (T,) int64, -1 without a label.
         target_clusters: (T,) near-duplicates among them.
         learns: Whether the head learns from labelled target pictures too; they judge by cross-fitting.
+        knows_source: Whether a trunk of these features was trained on the labels of the source.
         expected_shares: (C,) float64 of the classes in the target, as estimated.
         fitted: The head that learnt from the source alone, on raw features.
         held_out: (M, C) float32 its held-out answers to source pictures, NaN where there is none.
@@ -86,6 +88,7 @@ class AdaptationProblem:
     target_y: np.ndarray
     target_clusters: np.ndarray
     learns: bool
+    knows_source: bool
     expected_shares: np.ndarray
     setting: HeadSetting
     fitted: FittedHead

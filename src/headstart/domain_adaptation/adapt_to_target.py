@@ -94,6 +94,7 @@ def make_problem(
         target_y=np.asarray(target.labels)[t_rows],
         target_clusters=find_target_clusters(target.pictures)[t_rows],
         learns=learns,
+        knows_source=adapted.strategy != "probe",
         expected_shares=shares,
         setting=make_setting(adapted, cv, x),
         fitted=adapted.fitted,
@@ -139,7 +140,7 @@ def _take_rows(network: NetworkCandidate, rows: np.ndarray, t_rows: np.ndarray) 
         source_x=network.source_x[rows],
         target_x=network.target_x[t_rows],
         head_x=None if head_x is None else head_x[rows],
-        source_probabilities=p if p is None or len(p) == len(rows) else p[rows],
+        source_probabilities=None if p is None else p[rows],
     )
 
 

@@ -57,7 +57,7 @@ def choose_methods(
     if NO_ADAPTATION in adaptation:
         return ()
     names = [name for name in dict.fromkeys(adaptation) if name != AUTO and name not in networks]
-    plugins = [registry.load_plugin(KIND, name) for name in names if name != adapt_head.TARGET_LABELS]
+    plugins = [registry.load_plugin(KIND, name) for name in names]
     if AUTO in adaptation:
         plugins += [plugin for plugin in map(_load_method, registry.list_plugins(KIND)) if plugin.is_default]
     if learns:
@@ -228,7 +228,7 @@ def _take_network(network: NetworkCandidate, problem: AdaptationProblem, needs: 
     target = adapt_head.make_answer(fitted)(network.target_x)
     p = network.source_probabilities
     if p is None:
-        raise NoOpError("its trunk learnt from all of the source, and nothing was held out")
+        raise NoOpError(adapt_head.NOTHING_HELD_OUT)
     return Candidate(
         method=network.method,
         params=network.params,

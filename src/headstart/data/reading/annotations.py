@@ -95,7 +95,7 @@ def select_records(annotations: Annotations, job: Job) -> PictureRows:
     records, label_notes = label_texts.clean_labels(annotations.make_records(root.uris), merge=job.merge_labels)
     chosen, unlabelled, skipped = _drop_repeated_rows(records, annotations.numbers, join=job.task == MULTILABEL.name)
     if job.task == UNLABELLED.name:
-        chosen, unlabelled = {**{uri: Record(uri, ()) for uri in unlabelled}, **chosen}, []
+        chosen, unlabelled = {record.uri: record for record in reversed(records) if not record.labels} | chosen, []
     return PictureRows(
         root=root,
         chosen=chosen,

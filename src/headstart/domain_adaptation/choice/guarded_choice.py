@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.core.types import NO_ADAPTATION, Score
 from headstart.core.types.domain import AdaptationTrial
-from headstart.domain_adaptation.adapt_head import AdaptationProblem
+from headstart.domain_adaptation.adapt_head import NOTHING_HELD_OUT, AdaptationProblem
 from headstart.domain_adaptation.choice.domain_gate import measure_gate
 from headstart.domain_adaptation.choice.rules import DECIDING, RULES, WEIGHTED, JudgedAnswers, compare_by_rule
 from headstart.domain_adaptation.evaluate_candidates import Candidate
@@ -71,6 +71,8 @@ def choose_adaptation(
         elif number:
             refused = gate.find_refusal(candidates[number].method) if gate is not None else ""
             refusals[number] = refused or find_implausible(answers, judged[0])
+        if number and _knows_answers(candidates[number], problem):
+            refusals[number] = NOTHING_HELD_OUT
     better = [n for n in judged if n and differences[n].low > 0 and not refusals[n]]
     winner = max(better, key=lambda n: (differences[n].value, -n), default=0)
     name = LABELS if by_labels else rule
@@ -162,6 +164,11 @@ def _compare_on_labels(plain: Candidate, other: Candidate, problem: AdaptationPr
     return paired_difference(plain_losses, other_losses, problem.target_clusters)
 
 
+def _knows_answers(candidate: Candidate, problem: AdaptationProblem) -> bool:
+    """Whether answers to source pictures are of a new head on a trunk that learnt all of their labels."""
+    return problem.knows_source and (candidate.network is None or candidate.network.head_x is not None)
+
+
 def _find_lost_labels(plain: Candidate, other: Candidate, problem: AdaptationProblem) -> str:
     """Why a lower log loss is no gain: being sure of easy pictures hides that hard ones are lost."""
     rows = problem.labelled
@@ -209,9 +216,10 @@ def _make_trial(
         if number:
             n = len(problem.labelled) if rule == LABELS else scores[number][0].n
             difference = make_score(rule, "target", gain, n, method="t" if rule == LABELS else "bootstrap")
-        rows = np.isfinite(each.held_out.as_is[:, 0])
-        hits = each.held_out.as_is[rows].argmax(axis=1) == problem.source.y[rows]
-        source = make_score("accuracy", "cv", share_interval(hits, problem.clusters[rows]), len(hits))
+        if why != NOTHING_HELD_OUT:
+            rows = np.isfinite(each.held_out.as_is[:, 0])
+            hits = each.held_out.as_is[rows].argmax(axis=1) == problem.source.y[rows]
+            source = make_score("accuracy", "cv", share_interval(hits, problem.clusters[rows]), len(hits))
         target = _score_labelled(each, problem)
     return AdaptationTrial(
         method=each.method,
