@@ -28,7 +28,7 @@ def family(tmp_path, monkeypatch):
         monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
         official_files.write(preset, tmp_path / "mirror")
         (tmp_path / "run").mkdir()
-        return export_runs.make_of(tmp_path / "run", f"keras_applications:{preset}", Store(tmp_path / "cache"), count=9)
+        return export_runs.make_of(tmp_path / "run", f"keras_applications:{preset}", Store(tmp_path / "cache"))
 
     yield make
     keras.backend.clear_session()
