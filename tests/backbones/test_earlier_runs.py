@@ -14,7 +14,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
-from headstart.core.types import FitResult
+from headstart.core.types import NETWORK_METHODS, FitResult
 from headstart.finetuning.final_training import SCRATCH, TUNED, network_file_name
 
 
@@ -54,7 +54,7 @@ def test_a_run_that_names_a_file_elsewhere_is_refused(run_naming, tmp_path):
             with pytest.raises(DataError, match="as its network"):
                 way()
     assert not store.root.exists()
-    prefixes = (TUNED, SCRATCH, *(f"{method}:" for method in tuned_network.ADAPTED))
+    prefixes = (TUNED, SCRATCH, *(f"{method}:" for method in NETWORK_METHODS))
     assert set(tuned_network.MODELS) == set(map(network_file_name, prefixes))
 
 

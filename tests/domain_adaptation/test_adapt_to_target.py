@@ -65,7 +65,7 @@ def test_a_harmless_domain_is_answered_by_none(context):
     assert adaptation.fitted is adapted.fitted
     assert np.array_equal(adaptation.target_after, adaptation.target_before)
     assert np.array_equal(adaptation.source_rows, adapted.cv_rows)
-    assert np.array_equal(adaptation.source_probabilities, adapted.cv_probabilities)
+    assert np.array_equal(adaptation.mapped_probabilities, adapted.cv_probabilities)
     p = predict_probabilities("linear", adapted.fitted.arrays, embeddings[0].vectors[made_domains.LEVEL][drawn.train])
     np.testing.assert_allclose(adaptation.train_probabilities, p, atol=1e-6)
 

@@ -92,7 +92,6 @@ def make_adaptation(fit, names):
         features=fit.features,
         fitted=fit.fitted,
         source_rows=np.asarray(fit.cv_rows),
-        source_probabilities=np.asarray(fit.cv_probabilities),
         mapped_probabilities=np.asarray(fit.cv_probabilities),
         train_probabilities=np.asarray(fit.train_probabilities),
         target_before=before,

@@ -160,7 +160,7 @@ def _describe(
     network = next((each for each in networks if candidate.network and each.method == candidate.method), None)
     every = np.arange(len(target.pictures.uris))
     assert candidate.fitted is not None and candidate.held_out is not None  # what failed is not chosen
-    before = feature_matrix.predict_rows(adapted.fitted, target_embeddings, adapted.features, every)
+    unadapted = feature_matrix.predict_rows(adapted.fitted, target_embeddings, adapted.features, every)
     if network is None:
         after = feature_matrix.predict_rows(candidate.fitted, target_embeddings, adapted.features, every)
         learnt = feature_matrix.predict_rows(candidate.fitted, embeddings, adapted.features, np.asarray(splits.train))
@@ -168,8 +168,8 @@ def _describe(
         answer = make_answer(candidate.fitted)
         after, learnt = answer(network.target_x), answer(network.source_x)
     after[t_rows] = candidate.target
-    as_is, mapped = candidate.held_out.as_is, candidate.held_out.mapped
-    rows = np.flatnonzero(np.isfinite(as_is[:, 0]) & np.isfinite(mapped[:, 0]))
+    mapped = candidate.held_out.mapped
+    rows = np.flatnonzero(np.isfinite(mapped[:, 0]))
     rows = rows[np.argsort(cv.rows[rows], kind="stable")]
     return DomainAdaptation(
         method=candidate.method,
@@ -180,10 +180,9 @@ def _describe(
         features=adapted.features if network is None else network.features,
         fitted=candidate.fitted,
         source_rows=cv.rows[rows],
-        source_probabilities=as_is[rows],
         mapped_probabilities=mapped[rows],
         train_probabilities=learnt,
-        target_before=before,
+        target_before=unadapted,
         target_after=after,
         network=None if network is None else network.network,
     )

@@ -13,13 +13,12 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
-from headstart.core.types import BackboneSource, BackboneSpec, FitResult, TunedNetwork
+from headstart.core.types import NETWORK_METHODS, BackboneSource, BackboneSpec, FitResult, TunedNetwork
 from headstart.networks.formats import keras_archive
 from headstart.networks.formats.keras_writer import FEATURES
 
-ADAPTED = ("adabn", "adabn_lower", "dann", "mmd", "consistency")  # ways to adapt a trunk to another domain
 ADAPTED_FOLDER = "domains"  # where a run describes them
-MODELS = ("adapt/model.keras", "adapt/from_random.keras", *(f"adapt/{method}.keras" for method in ADAPTED))
+MODELS = ("adapt/model.keras", "adapt/from_random.keras", *(f"adapt/{method}.keras" for method in NETWORK_METHODS))
 
 
 def network_file(network: TunedNetwork, run: Path) -> Path:
@@ -88,7 +87,9 @@ def make_backbone(network: TunedNetwork, run: Path) -> ResolvedBackbone:
 def find_adapted(name: str, run: Path) -> TunedNetwork | None:
     """A trunk that a run adapted to another domain, by its name; None where it is none of these."""
     method = name.partition(":")[0]
-    network = serialization.find_value(TunedNetwork, run / ADAPTED_FOLDER, method) if method in ADAPTED else None
+    network = (
+        serialization.find_value(TunedNetwork, run / ADAPTED_FOLDER, method) if method in NETWORK_METHODS else None
+    )
     return network if network is not None and network.spec.name == name else None
 
 

@@ -108,8 +108,7 @@ class DomainAdaptation:
     features: tuple[Feature, ...]  # the head's input
     fitted: FittedHead  # of raw features, all of the adaptation folded in
     source_rows: np.ndarray  # (M,) int64 source rows with held-out answers
-    source_probabilities: np.ndarray  # (M, C) float32 held-out answers to source pictures as they are
-    mapped_probabilities: np.ndarray  # (M, C) float32 the same for source pictures as the target would show them
+    mapped_probabilities: np.ndarray  # (M, C) float32 held-out answers to source pictures as the target would show them
     train_probabilities: np.ndarray  # (N, C) float32 answers of the chosen trial to its training rows, `splits.train`
     target_before: np.ndarray  # (T, C) float32 answers without adaptation
     target_after: np.ndarray  # (T, C) float32 answers of the chosen trial
