@@ -1,6 +1,7 @@
 """Weights files in the layout of Keras' official ones, which tests write themselves: nothing can be downloaded here."""
 
 import warnings
+from unittest import mock
 
 import numpy as np
 
@@ -70,12 +71,16 @@ def preprocess_as_keras(preset, pictures):
 
 
 def answer_as_keras(preset, file, pictures):
-    """(n, D) pooled features of uint8 pictures (n, H, W, 3) by the model that Keras itself makes of a file."""
+    """(n, D) pooled features of uint8 pictures (n, H, W, 3) by the model that Keras makes of a file it has fetched.
+
+    It is asked by the word `imagenet`: with a file's path instead, Keras would leave out EfficientNet's second scaling.
+    """
     import keras
+    from keras.src.utils import file_utils
 
     from small_nets import answer
 
-    row, side = _read_table()[preset], pictures.shape[1]
-    make = getattr(keras.applications, row["class"])
-    plain = make(weights=str(file), include_top=False, pooling="avg", input_shape=(side, side, 3))
-    return answer(plain, preprocess_as_keras(preset, pictures.astype(np.float32)))
+    make = getattr(keras.applications, _read_table()[preset]["class"])
+    with mock.patch.object(file_utils, "get_file", lambda *words, **options: str(file)):
+        by_word = make(weights="imagenet", include_top=False, pooling="avg", input_shape=pictures.shape[1:])
+    return answer(by_word, preprocess_as_keras(preset, pictures.astype(np.float32)))

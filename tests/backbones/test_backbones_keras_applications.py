@@ -171,35 +171,28 @@ def test_mobilenet_end_to_end(mobilenet, store, monkeypatch, textile):
 @pytest.mark.medium
 def test_mobilenet_sees_what_keras_shows_it(mobilenet, store):
     """The same file, loaded and fed as the documentation of Keras says."""
-    import keras
-
     file = mobilenet / _read_table()["mobilenet"]["file"]
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
-    plain = keras.applications.MobileNet(weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3))
-    wanted = answer(plain, keras.applications.mobilenet.preprocess_input(pictures.astype(np.float32)))
+    wanted = official_files.answer_as_keras("mobilenet", file, pictures)
     found = compute_vectors(PLUGIN.build("mobilenet", store, weights=file), pictures)[-1]
     assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-5
 
 
 @pytest.mark.medium
-def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monkeypatch):
+def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path):
     """Keras scales once more only for `weights="imagenet"`: the file alone must give the same features here."""
     import keras
-    from keras.src.utils import file_utils
 
     file = official_files.write("efficientnet_b0", tmp_path / "mirror")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     model = PLUGIN.build("efficientnet_b0", store, weights=file)
-    found = compute_vectors(model, pictures)[-1]
-    monkeypatch.setattr(file_utils, "get_file", lambda *given, **named: str(file))
-    by_word = keras.applications.EfficientNetB0(include_top=False, pooling="avg", input_shape=(224, 224, 3))
-    wanted = answer(by_word, pictures.astype(np.float32))
+    wanted = official_files.answer_as_keras("efficientnet_b0", file, pictures)
+    assert openvino_conversion.compare_vectors(compute_vectors(model, pictures)[-1], wanted)["max_relative"] < 1e-4
+    # Its swish activations must not become outputs of the exported graph.
+    openvino_conversion.convert_trunk(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
     plain = keras.applications.EfficientNetB0(
         weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3)
     )
-    assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-4
-    # Its swish activations must not become outputs of the exported graph.
-    openvino_conversion.convert_trunk(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
     unscaled = answer(plain, pictures.astype(np.float32))
     assert openvino_conversion.compare_vectors(unscaled, wanted)["max_relative"] > 0.01
 
