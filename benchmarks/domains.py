@@ -21,7 +21,7 @@ import argparse
 import csv
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -316,17 +316,23 @@ def print_summary(part: str, by_pair: dict[str, list[Outcome]]) -> None:
 
 
 def print_bands(outcomes: list[Outcome]) -> None:
-    print("\n| accuracy without labels | holds the truth | mean width | mean error |\n|---|---|---|---|")
-    ways: dict[str, Callable[[Outcome], Score]] = {
-        "ATC": lambda each: next(band for band in each.bands if band.subject == "ATC"),
-        "DoC": lambda each: next(band for band in each.bands if band.subject == "DoC"),
-        "that with the smaller back-tested error": lambda each: each.bands[0],
-    }
-    for way, take in ways.items():
-        truth = np.array([each.right[NOTHING].mean() for each in outcomes])
-        value, low, high = (np.array([getattr(take(o), end) for o in outcomes]) for end in ("value", "low", "high"))
-        holds, width, error = (low <= truth) & (truth <= high), (high - low).mean(), np.abs(value - truth).mean()
-        print(f"| {way} | {holds.sum()} of {len(truth)} | {width:.2f} | {error:.3f} |", flush=True)
+    """How often the band of the accuracy without labels holds the truth, and how far off its estimates are."""
+    print("\n| pairs | holds the truth | mean width | error of ATC | of DoC | of the better in back-tests |")
+    print("|---|---|---|---|---|---|")
+    for part, some in (
+        ("tune", [each for each in outcomes if each.pair.tunes]),
+        ("confirm", [each for each in outcomes if not each.pair.tunes]),
+        ("all", outcomes),
+    ):
+        if not some:
+            continue
+        truth = np.array([each.right[NOTHING].mean() for each in some])
+        low, high = (np.array([getattr(each.bands[0], end) for each in some]) for end in ("low", "high"))
+        values = [[next(b.value for b in each.bands if b.subject == name) for each in some] for name in ("ATC", "DoC")]
+        values.append([each.bands[0].value for each in some])
+        errors = " | ".join(f"{np.abs(np.array(value) - truth).mean():.3f}" for value in values)
+        holds = ((low <= truth) & (truth <= high)).sum()
+        print(f"| {part} | {holds} of {len(truth)} | {(high - low).mean():.2f} | {errors} |", flush=True)
 
 
 # ---------------------------------------------------------------- command

@@ -168,6 +168,23 @@ def test_a_trained_trunk_knows_its_source_so_that_no_new_head_on_it_is_judged(co
     assert trial_of(adaptation, "none").source.n == len(drawn.train)
 
 
+def test_frozen_features_tell_whether_a_trained_trunks_domains_look_alike(context):
+    values, _ = made_domains.make_domains(camera=same)
+    data, drawn, (frozen,), target, (seen,), probe = values
+    network = network_of(values, head_x=False)
+    x = frozen.vectors[made_domains.LEVEL] + 9 * np.eye(made_domains.C, made_domains.D)[np.asarray(data.targets)]
+    spec, own = dataclasses.replace(frozen.spec, name="own"), Feature(backbone="own", depth=made_domains.LEVEL, dim=16)
+    trained = dataclasses.replace(frozen, spec=spec, vectors={made_domains.LEVEL: x.astype(np.float32)})
+    of_target = dataclasses.replace(seen, spec=spec)
+    adapted = dataclasses.replace(probe, strategy="finetune", features=(own,))
+    inputs = (data, drawn, (frozen, trained), target, (seen, of_target), adapted)
+    rules = [
+        adapt_to_target(*inputs, networks=[network], probe=by, ctx=context(seed=0, name=name, adaptation="mmd")).rule
+        for name, by in (("frozen", probe), ("trained", None))
+    ]
+    assert rules == ["importance_weighted", "ensemble_agreement"]
+
+
 def test_names_of_methods():
     every = choose_methods(("auto",))
     assert {m.name for m in every} == {

@@ -13,6 +13,7 @@ from headstart.domain_adaptation.adapt_head import HeadSetting, fold_into_head, 
 from headstart.domain_adaptation.evaluate_candidates import KIND
 from headstart.domain_adaptation.method_base import HeadTraining, LabelledFeatures
 from headstart.domain_adaptation.methods import label_propagation, label_shift, optimal_transport, self_training
+from headstart.heads.cross_validation import balanced_class_weights
 from headstart.heads.prediction import softmax
 
 SETTING = HeadSetting(
@@ -136,7 +137,7 @@ def test_label_shift_recovers_shares_and_moves_the_odds():
     source, _, _ = make_source()
     target, _ = made_domains.draw_pictures(600, rng, shares)
     plain = fit_head(HeadTraining(x=source.x, y=source.y))
-    estimate = label_shift.estimate_shares(plain(target), np.full(3, 1 / 3))
+    estimate = label_shift.estimate_shares(plain(target), np.full(3, 1 / 3), np.full(3, 1 / 3))
     assert np.abs(estimate - shares).max() < 0.06
     training = adapt("label_shift", source, target)
     expected = plain(target) * np.exp(training.log_prior)
@@ -144,6 +145,22 @@ def test_label_shift_recovers_shares_and_moves_the_odds():
     np.testing.assert_allclose(fit_head(training)(target), expected, atol=1e-4)
     with pytest.raises(NoOpError, match="shares"):
         adapt("label_shift", source, made_domains.draw_pictures(240, rng)[0])
+
+
+def test_label_shift_moves_the_odds_from_those_of_a_head_that_weighs_classes_alike():
+    rng, of_source, of_target = np.random.default_rng(8), [0.8, 0.1, 0.1], np.array([0.15, 0.7, 0.15])
+    x, y = made_domains.draw_pictures(600, rng, of_source)
+    weights = balanced_class_weights(y, 3)
+    source = LabelledFeatures(x=x, y=y, weights=None, n_classes=3, class_weight=weights)
+    setting = dataclasses.replace(SETTING, n_train=600, balanced=True)
+    answer = make_answer(setting.fit(HeadTraining(x=x, y=y)))
+    plugin = registry.load_plugin(KIND, "label_shift")
+    settings = {"answer": answer, "fit": None, "params": {}, "seed": 0}
+    training = plugin.adapt(source, made_domains.draw_pictures(900, rng, of_target)[0], **settings)
+    moved = np.exp(training.log_prior) / np.exp(training.log_prior).sum()
+    assert np.abs(moved - of_target).max() < 0.08
+    with pytest.raises(NoOpError, match="in the source"):
+        plugin.adapt(source, made_domains.draw_pictures(900, rng, of_source)[0], **settings)
 
 
 def test_weights_follow_the_ratio_of_densities():

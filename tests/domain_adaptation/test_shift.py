@@ -12,7 +12,7 @@ from headstart.core.storage.serialization import load_value
 from headstart.core.types import BackboneSpec, DomainShift, Embeddings, Feature, FeatureLevel, InputSpec, TargetDomain
 from headstart.domain_adaptation.shift import domain_classifier, label_shift, unlabelled_accuracy
 from headstart.domain_adaptation.shift.measure_shift import measure_shift
-from headstart.heads.cross_validation import predict_held_out
+from headstart.heads.cross_validation import balanced_class_weights, predict_held_out
 from headstart.heads.prediction import predict_probabilities
 from headstart.uncertainty import temperature
 
@@ -26,12 +26,13 @@ def pictures(count, rng, shares=None):
     return (CENTRES[y] + rng.normal(size=(count, D))).astype(np.float32), y
 
 
-def answered(x, y):
+def answered(x, y, class_weight=None, prior=None):
     """Held-out answers to pictures, and the head."""
     head = registry.load_plugin("heads", "logistic")
-    p = predict_held_out(head, x, y, np.arange(len(y)) % 4, n_classes=C, grid=[PARAMS])[0, 0]
-    fitted = next(iter(head.path(x, y, n_classes=C, params=[PARAMS], class_weight=None, seed=0)))
-    return label_shift.Answers(p=p.astype(np.float64), y=y, clusters=np.arange(len(y))), fitted
+    folds, shared = np.arange(len(y)) % 4, {"n_classes": C, "class_weight": class_weight}
+    p = predict_held_out(head, x, y, folds, grid=[PARAMS], **shared)[0, 0]
+    fitted = next(iter(head.path(x, y, params=[PARAMS], seed=0, **shared)))
+    return label_shift.Answers(p=p.astype(np.float64), y=y, clusters=np.arange(len(y)), prior=prior), fitted
 
 
 def asked(fitted, x):
@@ -84,6 +85,18 @@ def test_label_shift_is_recovered_and_none_is_not_claimed():
     assert alike.p > 0.05
 
 
+@pytest.mark.parametrize("shares", [(0.8, 0.1, 0.1), (0.2, 0.2, 0.6)])  # those of the source, and others
+@pytest.mark.parametrize("method", sorted(label_shift.ESTIMATES))
+def test_a_head_that_weighs_classes_alike_finds_the_shares_of_both_domains(method, shares):
+    rng = np.random.default_rng(4)
+    x, y = pictures(600, rng, [0.8, 0.1, 0.1])
+    source, fitted = answered(x, y, balanced_class_weights(y, C), prior=np.full(C, 1 / C))
+    factor = temperature.fit_temperature(source.p, y)
+    source = dataclasses.replace(source, p=temperature.apply_temperature(source.p, factor))
+    p = temperature.apply_temperature(asked(fitted, pictures(900, rng, shares)[0]).p, factor)
+    assert np.abs(label_shift.ESTIMATES[method](source, p) - shares).max() < 0.06
+
+
 @pytest.mark.parametrize("method", sorted(label_shift.ESTIMATES))
 def test_both_estimates_recover_the_shares(method):
     rng = np.random.default_rng(2)
@@ -113,8 +126,11 @@ def test_the_band_holds_the_accuracy_under_planted_shifts():
                 seen = (seen + move * np.sqrt(D) * direction / np.linalg.norm(direction)).astype(np.float32)
             target = asked(fitted, seen)
             accuracy = (target.p.argmax(axis=1) == truth).mean()
-            for score in unlabelled_accuracy.estimate_accuracy(source, target, x, seen, fitted, seed):
+            first, second = unlabelled_accuracy.estimate_accuracy(source, target, x, seen, fitted, seed)
+            assert (first.low, first.high) == (second.low, second.high)
+            for score in (first, second):
                 held[score.subject].append(score.low <= accuracy <= score.high)
+                assert score.low <= score.value <= score.high
     assert {name: np.mean(each) >= 0.8 for name, each in held.items()} == {"ATC": True, "DoC": True}
 
 
@@ -184,6 +200,33 @@ def test_other_shares_alone_are_told_from_other_features(context):
     shift = measure_shift(*values, ctx=ctx)
     assert shift.label_verdict.answer == "yes"
     assert "may be all of it" in shift.verdict.sentence
+
+
+def train_trunk(values):
+    """The same with a network of which nothing but its source pictures is changed, and the probe before it."""
+    data, drawn, source, target, new, probe = values
+    (frozen,), (seen,) = source, new
+    learnt = frozen.vectors["stage4"] + 4 * np.eye(C, D)[np.asarray(data.targets)].astype(np.float32)
+    spec = dataclasses.replace(frozen.spec, name="own", depths=frozen.spec.depths[1:])
+    trained = dataclasses.replace(frozen, spec=spec, vectors={"stage4": learnt})
+    of_target = dataclasses.replace(seen, spec=spec, vectors={"stage4": seen.vectors["stage4"]})
+    network = dataclasses.replace(
+        probe, strategy="finetune", features=(Feature(backbone="own", depth="stage4", dim=D),)
+    )
+    return (data, drawn, (frozen, trained), target, (seen, of_target), network), probe
+
+
+def test_a_trained_trunk_does_not_make_the_domains_look_apart(context):
+    values, ctx = domains(context, 0.0, 120)
+    values, probe = train_trunk(values)
+    assert measure_shift(*values, ctx=ctx).verdict.answer == "yes"  # by its own features
+    shift = measure_shift(*values, probe=probe, ctx=ctx)
+    assert shift.verdict.answer == "no"
+    assert "before training" in shift.verdict.sentence
+    assert {level.feature for level in shift.levels} == {f"{made_runs.TRUNK}@early", f"{made_runs.TRUNK}@stage4"}
+    assert {(s.low, s.high, s.method) for s in shift.accuracy} == {(0.0, 1.0, unlabelled_accuracy.UNTESTED)}
+    tested = measure_shift(*values[:-1], probe, ctx=ctx).accuracy  # the probe answers alike
+    assert {s.subject: s.value for s in shift.accuracy} == {s.subject: s.value for s in tested}
 
 
 def test_few_pictures_say_little_and_too_few_are_refused(context):

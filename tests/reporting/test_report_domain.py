@@ -21,6 +21,7 @@ from headstart.core.types import (
     TargetDomain,
     Verdict,
 )
+from headstart.domain_adaptation.shift.unlabelled_accuracy import UNTESTED
 from headstart.reporting.card.write_card import write_card
 from headstart.reporting.write_report import format_page
 from judged_sets import dataset
@@ -176,6 +177,11 @@ def test_a_band_that_says_nothing_is_no_number(shifted):
     shift = dataclasses.replace(shifted.shift, accuracy=shifted.shift.accuracy[1:2])
     text = section(format_page(dataclasses.replace(shifted, shift=shift, adaptation=None)))
     assert "accuracy on them is anywhere from 0.250 to 0.850 (estimated without labels, by ATC)" in text
+    untested = (score("accuracy", 0.5, subject="ATC", half=0.5, method=UNTESTED),)
+    shift = dataclasses.replace(shift, accuracy=untested)
+    text = section(format_page(dataclasses.replace(shifted, shift=shift, adaptation=None)))
+    assert "accuracy on them is about 0.500, with an error that is not known (estimated without labels, by ATC)" in text
+    assert "its interval claims nothing" in text
 
 
 def test_the_shift_stands_alone_where_nothing_was_adapted(shifted):

@@ -32,8 +32,13 @@ class DomainSteps:
 
     @cached_property
     def embeddings(self) -> tuple[types.Embeddings, ...]:
-        """Features of these pictures through the trunks that the model of the labelled pictures reads."""
-        return self._embed(self._steps.source_fit)
+        """Features of these pictures through the probe's trunks, and through a network that took its place."""
+        network = self._steps.source_fit
+        return (*self._frozen, *(self._embed(network) if network.strategy != "probe" else ()))
+
+    @cached_property
+    def _frozen(self) -> tuple[types.Embeddings, ...]:
+        return self._embed(self._steps.probe)
 
     def _embed(self, model: types.FitResult) -> tuple[types.Embeddings, ...]:
         assert self.target is not None
@@ -47,7 +52,7 @@ class DomainSteps:
         if self.target is None:
             return
         steps, probe = self._steps, self._steps.probe
-        values = (steps.data, steps.splits, steps.embeddings, self.target, self._embed(probe), probe)
+        values = (steps.data, steps.splits, steps.embeddings, self.target, self._frozen, probe)
         steps.take_step("novelty", require_same_things, *values, steps.embed_foreign(probe))
 
     @cached_property
@@ -59,7 +64,7 @@ class DomainSteps:
             return None
         steps = self._steps
         values = (steps.data, steps.splits, steps.source_embeddings, self.target, self.embeddings)
-        return steps.take_step("shift", measure_shift, *values, steps.source_fit)
+        return steps.take_step("shift", measure_shift, *values, steps.source_fit, probe=steps.probe)
 
     @cached_property
     def adaptation(self) -> types.DomainAdaptation | None:
@@ -72,7 +77,7 @@ class DomainSteps:
         steps = self._steps
         values = (steps.data, steps.splits, steps.source_embeddings, self.target, self.embeddings, steps.source_fit)
         networks = steps.take_step("target networks", make_network_candidates, *values)
-        return steps.take_step("domain", adapt_to_target, *values, self.shift, networks=networks)
+        return steps.take_step("domain", adapt_to_target, *values, self.shift, networks=networks, probe=steps.probe)
 
     @cached_property
     def adapted(self) -> types.FitResult:

@@ -79,6 +79,8 @@ class AdaptationProblem:
         expected_shares: (C,) float64 of the classes in the target, as estimated.
         fitted: The head that learnt from the source alone, on raw features.
         held_out: (M, C) float32 its held-out answers to source pictures, NaN where there is none.
+        frozen: (M, E) and (T, E) float32 of a trunk that learnt from neither domain: what domains are compared by. None
+            where `source` and `target` are of such a trunk.
     """
 
     source: LabelledFeatures
@@ -94,6 +96,7 @@ class AdaptationProblem:
     fitted: FittedHead
     held_out: np.ndarray
     seed: int
+    frozen: tuple[np.ndarray, np.ndarray] | None = None
 
     @cached_property
     def labelled(self) -> np.ndarray:
@@ -221,7 +224,7 @@ def hold_out(
 def take_pictures(source: LabelledFeatures, rows: np.ndarray) -> LabelledFeatures:
     """Some pictures of the source."""
     weights = None if source.weights is None else source.weights[rows]
-    return LabelledFeatures(x=source.x[rows], y=source.y[rows], weights=weights, n_classes=source.n_classes)
+    return dataclasses.replace(source, x=source.x[rows], y=source.y[rows], weights=weights)
 
 
 def take_training(training: HeadTraining, rows: np.ndarray) -> HeadTraining:

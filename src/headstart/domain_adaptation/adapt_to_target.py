@@ -38,9 +38,12 @@ def adapt_to_target(
     shift: DomainShift | None = None,
     *,
     networks: Sequence[NetworkCandidate] = (),
+    probe: FitResult | None = None,
     ctx: Context,
 ) -> DomainAdaptation:
     """Try what the job names, and choose. `shift` has the shares of the classes that are expected in the target.
+
+    Where `adapted` is a network, the features of the frozen `probe` compare the domains.
 
     Raises:
         UsageError: The job names an unknown method, or `none` beside others.
@@ -50,6 +53,12 @@ def adapt_to_target(
     cv = head_selection.make_training_problem(data, splits, ctx)
     t_rows = _draw_target(target, ctx)
     problem = make_problem(cv, embeddings, target, target_embeddings, adapted, shift, t_rows, learns)
+    if probe is not None and problem.knows_source:
+        frozen = (
+            join_columns(embeddings, probe.features, cv.rows),
+            join_columns(target_embeddings, probe.features, t_rows),
+        )
+        problem = dataclasses.replace(problem, frozen=frozen)
     rows = find_positions(np.asarray(splits.train), cv.rows, "learnt from")
     drawn = [_take_rows(network, rows, t_rows) for network in networks]
     candidates = evaluate_candidates(problem, methods, drawn)
@@ -77,17 +86,18 @@ def make_problem(
     learns: bool,
 ) -> AdaptationProblem:
     """Both domains as the head's input; target pictures are those of `t_rows`."""
+    weights = None if cv.sample_weight is None else cv.sample_weight[cv.rows]
     x, y = join_columns(embeddings, adapted.features, cv.rows), cv.y
+    source = LabelledFeatures(x=x, y=y, weights=weights, n_classes=cv.n_classes, class_weight=cv.class_weight)
     held_out = np.full((len(y), cv.n_classes), np.nan, np.float32)
     drawn = np.isin(adapted.cv_rows, cv.rows)
     places = find_positions(cv.rows, np.asarray(adapted.cv_rows)[drawn], "compared")
     held_out[places] = np.asarray(adapted.cv_probabilities)[drawn]
-    weights = None if cv.sample_weight is None else cv.sample_weight[cv.rows]
     shares = np.bincount(y, minlength=cv.n_classes) / len(y)
     if shift is not None and np.isfinite([score.value for score in shift.target_shares]).all():
         shares = np.array([score.value for score in shift.target_shares])
     return AdaptationProblem(
-        source=LabelledFeatures(x=x, y=y, weights=weights, n_classes=cv.n_classes),
+        source=source,
         folds=cv.folds[0],
         clusters=cv.clusters[cv.rows],
         target=join_columns(target_embeddings, adapted.features, t_rows),

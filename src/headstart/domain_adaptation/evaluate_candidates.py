@@ -22,7 +22,7 @@ from headstart.domain_adaptation import adapt_head
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeldOutAnswers
 from headstart.domain_adaptation.choice.rules import DECIDING, RULES
 from headstart.domain_adaptation.density_ratio import estimate_ratio
-from headstart.domain_adaptation.method_base import AdaptationMethod, FeatureMap, HeadTraining, LabelledFeatures
+from headstart.domain_adaptation.method_base import AdaptationMethod, FeatureMap, HeadTraining
 
 KIND = "adaptation_methods"
 AUTO = "auto"
@@ -200,7 +200,7 @@ def _refit_network(network: NetworkCandidate, problem: AdaptationProblem, needs:
     """The head learns as ever; source pictures as they are pass the adapted trunk, as target pictures do."""
     assert network.head_x is not None
     source, started = problem.source, time.monotonic()
-    learnt = LabelledFeatures(x=network.head_x, y=source.y, weights=source.weights, n_classes=source.n_classes)
+    learnt = dataclasses.replace(source, x=network.head_x)
     moved = dataclasses.replace(problem, source=learnt, target=network.target_x)
     method, params = adapt_head.LearnTargetLabels(), network.params
     training = method.adapt(learnt, network.target_x)

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from headstart.heads.design_matrix import class_shares
+
 FeatureMap = Callable[[np.ndarray], np.ndarray]  # (B, D) float32 -> (B, D') float32
 
 
@@ -23,6 +25,17 @@ class LabelledFeatures:
     y: np.ndarray  # (M,) int64 in 0..C-1
     weights: np.ndarray | None  # (M,) float64, positive, mean 1; None where all count alike
     n_classes: int
+    class_weight: np.ndarray | None = None  # (C,) float64 by which the head weighs each class besides
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(C,) float64 shares of the classes, each picture by its weight."""
+        return class_shares(self.y, np.arange(self.n_classes), None, self.weights)
+
+    @property
+    def prior(self) -> np.ndarray:
+        """(C,) float64 shares that a head takes the classes to have: those of `shares`, each by its weight."""
+        return class_shares(self.y, np.arange(self.n_classes), self.class_weight, self.weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -56,7 +56,7 @@ class DomainShift:
     label_verdict: Verdict  # `label_shift`: whether the shares of the classes differ
     source_shares: np.ndarray  # (C,) float64
     target_shares: tuple[Score, ...]  # C estimates, `subject` the class (BBSE, Lipton 2018, or EM, Saerens 2002)
-    accuracy: tuple[Score, ...]  # estimates without target labels, `subject` the method, an honest band as interval
+    accuracy: tuple[Score, ...]  # estimates without target labels, `subject` the method, one band of all as interval
     source_accuracy: Score  # cross-validated on the source
     farthest: np.ndarray  # (F,) int64 target rows, those least like the source first
     strangeness: np.ndarray  # (T,) float32 log-odds of each target picture, held out, of being of the target

@@ -52,17 +52,24 @@ class DomainGate:
 
 
 def measure_gate(problem: AdaptationProblem, plain: np.ndarray) -> DomainGate:
-    """By the features of both domains and the answers `plain` (T, C) of the head that learnt from the source alone."""
+    """By the features of both domains and the answers `plain` (T, C) of the head that learnt from the source alone.
+
+    A trunk that learnt from the source knows its pictures from all others, so that frozen features count.
+    """
+    x_source, x_target = problem.frozen or (problem.source.x, problem.target)
     judged = np.flatnonzero(np.isfinite(problem.held_out[:, 0]))
     rows = judged[draw_unlike(problem.clusters[judged], problem.seed)]
     places = draw_unlike(problem.target_clusters, problem.seed)
     strata = np.concatenate([problem.held_out[rows].argmax(axis=1), plain[places].argmax(axis=1)])
-    test = compare_domains(problem.source.x[rows], problem.target[places], strata)
+    test = compare_domains(x_source[rows], x_target[places], strata)
     weights = np.ones(plain.shape[1])
     if test is None or test.p < ALPHA:
         return DomainGate(auc=None if test is None else test.auc, looks_alike=False, class_weights=weights)
     source = Answers(
-        p=problem.held_out[judged].astype(np.float64), y=problem.source.y[judged], clusters=problem.clusters[judged]
+        p=problem.held_out[judged].astype(np.float64),
+        y=problem.source.y[judged],
+        clusters=problem.clusters[judged],
+        prior=problem.source.prior,
     )
     target = Answers(p=plain.astype(np.float64), y=np.empty(0, np.int64), clusters=problem.target_clusters)
     shift = estimate_label_shift(source, target, tuple(map(str, range(len(weights)))), problem.seed)

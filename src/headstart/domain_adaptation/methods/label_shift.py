@@ -42,21 +42,24 @@ class LabelShift:
     ) -> HeadTraining:
         """See `headstart.domain_adaptation.method_base.AdaptationMethod`."""
         require_pictures(source.x, target)
-        weights = np.ones(len(source.y)) if source.weights is None else source.weights
-        of_source = np.bincount(source.y, weights, source.n_classes) / weights.sum()
-        of_target = estimate_shares(answer(target), of_source)
+        of_source, prior = source.shares, source.prior
+        of_target = estimate_shares(answer(target), of_source, prior)
         noise = Z * np.sqrt(of_source * (1 - of_source) * (1 / len(target) + 1 / len(source.y)))
-        if np.all(np.abs(of_target - of_source) <= noise):
-            raise NoOpError("the classes seem to have the shares that they have in the source")
-        ratio = np.clip(of_target / np.where(of_source > 0, of_source, 1.0), 1 / MOST, MOST)
-        log_prior = np.where(of_source > 0, np.log(ratio), 0.0)
+        for shares, whose in ((of_source, "that they have in the source"), (prior, "that the head takes them to have")):
+            if np.all(np.abs(of_target - shares) <= noise):
+                raise NoOpError(f"the classes seem to have the shares {whose}")
+        ratio = np.clip(of_target / np.where(prior > 0, prior, 1.0), 1 / MOST, MOST)
+        log_prior = np.where(prior > 0, np.log(ratio), 0.0)
         return HeadTraining(x=source.x, y=source.y, weights=source.weights, log_prior=log_prior)
 
 
-def estimate_shares(p_TC: np.ndarray, of_source: np.ndarray) -> np.ndarray:
-    """(C,) float64 by expectation and maximisation, from answers (T, C) of a head that knew shares `of_source` (C,)."""
+def estimate_shares(p_TC: np.ndarray, of_source: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """(C,) float64 by expectation and maximisation, from those of the source (C,) on.
+
+    Answers (T, C) are of a head that took classes to have the shares `prior` (C,): other ones where it weighs them.
+    """
     p_TC, shares = p_TC.astype(np.float64), of_source.copy()
-    ratio = np.where(of_source > 0, 1 / np.where(of_source > 0, of_source, 1.0), 0.0)
+    ratio = np.where(prior > 0, 1 / np.where(prior > 0, prior, 1.0), 0.0)
     for _ in range(STEPS):
         posterior = p_TC * (shares * ratio)
         posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-300)

@@ -8,6 +8,7 @@ Legend: M source and T target pictures, C classes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,10 +30,12 @@ class Answers:
     p: np.ndarray  # (M, C) float64
     y: np.ndarray  # (M,) int64; empty where nothing is known
     clusters: np.ndarray  # (M,) int64
+    prior: np.ndarray | None = None  # (C,) float64 shares that the model takes the classes to have; None: those of `y`
 
     def take_rows(self, rows: np.ndarray) -> Answers:
         """The answers to some pictures."""
-        return Answers(p=self.p[rows], y=self.y[rows] if len(self.y) else self.y, clusters=self.clusters[rows])
+        y = self.y[rows] if len(self.y) else self.y
+        return dataclasses.replace(self, p=self.p[rows], y=y, clusters=self.clusters[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,10 +66,13 @@ def estimate_by_bbse(source: Answers, p_target: np.ndarray) -> np.ndarray:
 
 
 def estimate_by_em(source: Answers, p_target: np.ndarray) -> np.ndarray:
-    """(C,) float64 shares by expectation maximisation, from the source's on."""
-    prior = count_shares(source)
+    """(C,) float64 shares by expectation maximisation, from the source's on.
+
+    Where classes were weighed, answers are of other shares than the source's: of the model's own.
+    """
+    shares = count_shares(source)
+    prior = shares if source.prior is None else source.prior
     ratio = np.where(prior > 0, p_target / np.where(prior > 0, prior, 1.0), 0.0)
-    shares = prior
     for _ in range(_STEPS):
         joint = ratio * shares
         joint /= np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)

@@ -15,10 +15,17 @@ from headstart.core.types.domain import DomainShift, FeatureShift, TargetDomain
 from headstart.data.split_drift import SideTest
 from headstart.domain_adaptation.shift import domain_classifier
 from headstart.domain_adaptation.shift.label_shift import Answers, LabelShift, estimate_label_shift
-from headstart.domain_adaptation.shift.unlabelled_accuracy import MOST, choose_back_tested, estimate_accuracy
+from headstart.domain_adaptation.shift.unlabelled_accuracy import (
+    MOST,
+    choose_back_tested,
+    estimate_accuracy,
+    estimate_untested,
+)
 from headstart.features.embeddings import join_columns, take_vectors
 from headstart.features.feature_matrix import predict_rows
 from headstart.heads.cross_validation import count_folds
+from headstart.heads.design_matrix import class_shares
+from headstart.selection.cv_problem import make_cv_problem
 from headstart.statistics.intervals import cross_validation_effect, make_score, share_interval
 from headstart.statistics.paired_tests import holm_adjusted
 from headstart.statistics.sampling import draw_rows
@@ -48,12 +55,14 @@ def measure_shift(
     target_embeddings: Sequence[Embeddings],
     adapted: FitResult,
     *,
+    probe: FitResult | None = None,
     ctx: Context,
 ) -> DomainShift:
     """Tell the domains apart by every level of the head's backbones; estimate class shares and accuracy in the target.
 
-    The source are the training pictures, by their held-out answers. Saved in the run folder
-    `domains/shift/`.
+    The source are the training pictures, by their held-out answers. Where `adapted` is a network, its trunk knows them
+    from all others: domains are then told apart by the features of the frozen `probe`, and estimates of the accuracy
+    are not back-tested. Saved in the run folder `domains/shift/`.
 
     Raises:
         NoOpError: Fewer than 10 target pictures.
@@ -64,18 +73,25 @@ def measure_shift(
             f"a shift cannot be measured on {n_target} unlabelled pictures; at least {FEWEST} are needed",
             hint="add unlabelled pictures of the new domain",
         )
-    sides = _take_sides(data, splits, target, target_embeddings, adapted, ctx.seed)
-    levels, furthest, vectors = _compare_levels(sides, embeddings, target_embeddings, adapted)
+    frozen = probe or adapted
+    sides = _take_sides(data, splits, target, target_embeddings, adapted, ctx)
+    levels, furthest, vectors = _compare_levels(sides, embeddings, target_embeddings, frozen)
     strangeness = domain_classifier.measure_strangeness(*vectors, sides.drawn_target, ctx.seed)
     labels = estimate_label_shift(sides.source, sides.target, data.class_names, ctx.seed)
     at_equal_shares = _compare_at_equal_shares(sides, labels, vectors, ctx.seed)
-    tested = sides.rows[choose_back_tested(len(sides.rows), ctx.seed)]
-    x_source = join_columns(embeddings, adapted.features, tested)
-    x_target = join_columns(target_embeddings, adapted.features, draw_rows(n_target, MOST))
-    accuracy = estimate_accuracy(sides.source, sides.target, x_source, x_target, adapted.fitted, ctx.seed)
+    if adapted.strategy == "probe":
+        tested = sides.rows[choose_back_tested(len(sides.rows), ctx.seed)]
+        x_source = join_columns(embeddings, adapted.features, tested)
+        x_target = join_columns(target_embeddings, adapted.features, draw_rows(n_target, MOST))
+        balanced = ctx.job.class_weight == "balanced"
+        accuracy = estimate_accuracy(
+            sides.source, sides.target, x_source, x_target, adapted.fitted, ctx.seed, balanced=balanced
+        )
+    else:
+        accuracy = estimate_untested(sides.source, sides.target)
     shift = DomainShift(
         levels=levels,
-        verdict=_judge_shift(levels, at_equal_shares, furthest, n_target),
+        verdict=_judge_shift(levels, at_equal_shares, furthest, n_target, adapted),
         label_verdict=_judge_labels(labels, at_equal_shares, n_target),
         source_shares=labels.source,
         target_shares=labels.scores,
@@ -97,9 +113,12 @@ def _take_sides(
     target: TargetDomain,
     target_embeddings: Sequence[Embeddings],
     adapted: FitResult,
-    seed: int,
+    ctx: Context,
 ) -> _Sides:
     """Answers to the source pictures that were held out, and to all target pictures."""
+    problem = make_cv_problem(np.asarray(splits.train), data, splits.folds, splits.clusters, ctx=ctx)
+    weights = None if problem.sample_weight is None else problem.sample_weight[problem.rows]
+    prior = class_shares(problem.y, np.arange(problem.n_classes), problem.class_weight, weights)
     held_out = np.isfinite(np.asarray(adapted.cv_probabilities)).all(axis=1)
     rows, every = np.asarray(adapted.cv_rows)[held_out], np.arange(len(target.pictures.uris))
     p_source = np.asarray(adapted.cv_probabilities)[held_out]
@@ -108,22 +127,22 @@ def _take_sides(
     clusters = np.asarray(splits.clusters)[rows]
     alike = domain_classifier.find_target_clusters(target.pictures)
     return _Sides(
-        source=Answers(p=p_source, y=np.asarray(data.targets)[rows], clusters=clusters),
+        source=Answers(p=p_source, y=np.asarray(data.targets)[rows], clusters=clusters, prior=prior),
         target=Answers(p=p_target, y=target.labels, clusters=alike),
         rows=rows,
-        drawn_source=domain_classifier.draw_unlike(clusters, seed),
-        drawn_target=domain_classifier.draw_unlike(alike, seed),
+        drawn_source=domain_classifier.draw_unlike(clusters, ctx.seed),
+        drawn_target=domain_classifier.draw_unlike(alike, ctx.seed),
     )
 
 
 def _compare_levels(
-    sides: _Sides, embeddings: Sequence[Embeddings], target_embeddings: Sequence[Embeddings], adapted: FitResult
+    sides: _Sides, embeddings: Sequence[Embeddings], target_embeddings: Sequence[Embeddings], frozen: FitResult
 ) -> tuple[tuple[FeatureShift, ...], str, tuple[np.ndarray, np.ndarray]]:
     """The test of every level that both sides have; of the level with the largest area its name and features.
 
     These are of the drawn source pictures (A, D), and of all target pictures (T, D).
     """
-    read, every = {f.backbone for f in adapted.features}, np.arange(len(sides.target.p))
+    read, every = {f.backbone for f in frozen.features}, np.arange(len(sides.target.p))
     by_name = {e.spec.name: e for e in target_embeddings}
     tests, furthest, vectors = dict[str, SideTest](), "", (np.empty((0, 0)), np.empty((0, 0)))
     for source in (e for e in embeddings if e.spec.name in read):
@@ -175,11 +194,17 @@ def _score_labelled(target: Answers) -> list[Score]:
 
 
 def _judge_shift(
-    levels: tuple[FeatureShift, ...], at_equal_shares: SideTest | None, furthest: str, n_target: int
+    levels: tuple[FeatureShift, ...],
+    at_equal_shares: SideTest | None,
+    furthest: str,
+    n_target: int,
+    adapted: FitResult,
 ) -> Verdict:
     shifted = [level for level in levels if level.p < ALPHA]
     most = next(level for level in levels if level.feature == furthest)
     auc = f"AUC {most.auc.value:.3f} [{most.auc.low:.3f}, {most.auc.high:.3f}] at `{furthest}`, p = {most.p:.3f}"
+    if adapted.strategy != "probe":
+        auc += " before training, since a trained network knows the labelled pictures"
     if not shifted:
         few = n_target < FEW
         reason = f"; {n_target} are too few to see a small one" if few else ""

@@ -3,11 +3,13 @@
 Average thresholded confidence (ATC, Garg 2022): the share of answers as sure as the source's right ones are many.
 Difference of confidences (DoC, Guillory 2021): the source's accuracy less what the mean confidence lost. Neither is
 right under every shift. So shifts are planted into held-out source pictures, and the errors there widen the interval.
+Each takes something else for granted, and nothing tells which of the two may: one band covers both.
 Legend: M source and T target pictures, D columns, C classes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,7 @@ from headstart.core import registry
 from headstart.core.types import FittedHead, Head, Score
 from headstart.domain_adaptation.shift.label_shift import Answers, draw_clusters, plant_shares, split_clusters
 from headstart.heads import ensemble
-from headstart.heads.cross_validation import fit_and_predict, loosen_head, resize_params
+from headstart.heads.cross_validation import balanced_class_weights, fit_and_predict, loosen_head, resize_params
 from headstart.heads.design_matrix import FROM_NAMES_SUFFIX
 from headstart.statistics.intervals import Interval, make_score
 from headstart.uncertainty.temperature import apply_temperature, fit_temperature
@@ -29,7 +31,7 @@ HALVES = 2  # draws of who learns and who is shifted
 PARTS = (0.5, 1.0)  # of the way to this target
 BEYOND = (0.5, 1.0, 2.0)  # of the distance between the domains
 _DIRECTIONS, _SHARES = 3, 3
-_TRAINED = "softmax"  # the head of a network that was trained; a logistic one on its features stands for it
+UNTESTED = "no back-test: the network has learnt the pictures that it would be tried on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +67,45 @@ def _measure_certainty(p: np.ndarray) -> np.ndarray:
 
 
 def estimate_accuracy(
-    source: Answers, target: Answers, x_source: np.ndarray, x_target: np.ndarray, fitted: FittedHead, seed: int
+    source: Answers,
+    target: Answers,
+    x_source: np.ndarray,
+    x_target: np.ndarray,
+    fitted: FittedHead,
+    seed: int,
+    balanced: bool = False,
 ) -> tuple[Score, ...]:
     """Estimates of the accuracy on the target, the one with the smaller back-tested error first.
 
-    See `back_test` on `x_source` and `x_target`. Where the target's labels are known to the caller alone, an interval
-    holds the truth if the accuracy of `target.p` lies in it; `target.y` is not looked at.
+    See `back_test` on the other arguments. All have the same interval, which covers that of each. Where the target's
+    labels are known to the caller alone, it holds the truth if the accuracy of `target.p` lies in it; `target.y` is not
+    looked at.
     """
     rows = choose_back_tested(len(source.y), seed)
-    tests = tuple(back_test(source.take_rows(rows), x_source, x_target, fitted, len(source.y), seed))
-    scores = {name: _score_estimate(name, source, target, tests, seed) for name in ESTIMATES}
+    tests = tuple(back_test(source.take_rows(rows), x_source, x_target, fitted, len(source.y), seed, balanced))
+    scores = [_score_estimate(name, source, target, tests, seed) for name in ESTIMATES]
+    low, high = min(score.low for score in scores), max(score.high for score in scores)
     errors = {name: np.mean([abs(t.estimate - t.truth) for t in tests if t.method == name]) for name in ESTIMATES}
-    return tuple(scores[name] for name in sorted(scores, key=lambda name: float(errors[name])))
+    ordered = sorted(scores, key=lambda score: float(errors[score.subject]))
+    return tuple(dataclasses.replace(score, low=low, high=high) for score in ordered)
+
+
+def estimate_untested(source: Answers, target: Answers) -> tuple[Score, ...]:
+    """Estimates for a trained network, whose intervals claim nothing.
+
+    Its features know the source pictures: a new head on them is right whatever is planted.
+    """
+    return tuple(
+        make_score(
+            "accuracy",
+            "target",
+            Interval(estimate(source, target.p), 0.0, 1.0),
+            len(target.p),
+            subject=name,
+            method=UNTESTED,
+        )
+        for name, estimate in ESTIMATES.items()
+    )
 
 
 def _score_estimate(name: str, source: Answers, target: Answers, tests: tuple[BackTest, ...], seed: int) -> Score:
@@ -102,19 +131,26 @@ def choose_back_tested(count: int, seed: int) -> np.ndarray:
 
 
 def back_test(
-    source: Answers, x_source: np.ndarray, x_target: np.ndarray, fitted: FittedHead, n_fitted: int, seed: int
+    source: Answers,
+    x_source: np.ndarray,
+    x_target: np.ndarray,
+    fitted: FittedHead,
+    n_fitted: int,
+    seed: int,
+    balanced: bool = False,
 ) -> Iterator[BackTest]:
     """Estimates for shifts that are planted into pictures that the head had not seen: a new one of half of them.
 
     `x_source` (B, D) is what the head reads of the pictures of `source`, `x_target` (T, D) of the target, of which mean
-    and spread count; `fitted` learnt from `n_fitted` pictures.
+    and spread count; `fitted` learnt from `n_fitted` pictures, all classes alike where it is `balanced`. The trunk must
+    not have learnt from these pictures.
     """
     rng = np.random.default_rng([seed, 98_000])
     for _ in range(HALVES):
         learnt, others = split_clusters(source.clusters, rng)
         first, second = split_clusters(source.clusters[others], rng)
         parts = learnt, others[first], others[second]
-        yield from _test_shifts(source, x_source, x_target, parts, fitted, n_fitted, rng)
+        yield from _test_shifts(source, x_source, x_target, parts, fitted, n_fitted, balanced, rng)
 
 
 def _test_shifts(
@@ -124,6 +160,7 @@ def _test_shifts(
     parts: tuple[np.ndarray, np.ndarray, np.ndarray],
     fitted: FittedHead,
     n_fitted: int,
+    balanced: bool,
     rng: np.random.Generator,
 ) -> Iterator[BackTest]:
     """Learn from one part, know the second, and plant shifts into the third."""
@@ -134,10 +171,9 @@ def _test_shifts(
     at_learnt, at_asked = np.arange(len(learnt)), np.arange(len(learnt), len(pictures))
     head = _load_head(fitted)
     params = resize_params(fitted.params, len(learnt), n_fitted)
-    if fitted.head == _TRAINED:  # it knows no strength: the middle one
-        strengths = head.grid(len(learnt), x.shape[1], source.p.shape[1])
-        params = strengths[len(strengths) // 2]
-    shared: dict[str, Any] = {"n_classes": source.p.shape[1], "class_weight": None, "seed": 0}
+    n_classes = source.p.shape[1]
+    weight = balanced_class_weights(source.y[learnt], n_classes) if balanced else None
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": weight, "seed": 0}
     p = fit_and_predict(head, pictures, y, at_learnt, at_asked, grid=[params], **shared)[0]
     p_reference, *p_moved = np.split(p, np.cumsum([len(reference), *(len(moved) for _, moved, _ in shifts[:-1])]))
     factor = fit_temperature(p_reference, source.y[reference])
@@ -157,8 +193,7 @@ def _test_shifts(
 def _load_head(fitted: FittedHead) -> Head:
     if fitted.head == ensemble.NAME:
         return loosen_head(ensemble.Ensemble())
-    name = "logistic" if fitted.head == _TRAINED else fitted.head.removesuffix(FROM_NAMES_SUFFIX)
-    return loosen_head(registry.load_plugin("heads", name))
+    return loosen_head(registry.load_plugin("heads", fitted.head.removesuffix(FROM_NAMES_SUFFIX)))
 
 
 def _plant_shifts(

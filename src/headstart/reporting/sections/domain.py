@@ -21,6 +21,7 @@ from headstart.core.types import (
     TargetDomain,
 )
 from headstart.domain_adaptation.shift.measure_shift import ALPHA, LABELLED
+from headstart.domain_adaptation.shift.unlabelled_accuracy import UNTESTED
 from headstart.reporting import formatting
 from headstart.reporting.charts import ChartPoint, ClassShare, draw_score_by_place, draw_shares
 from headstart.reporting.page_images import Thumbnails
@@ -134,6 +135,8 @@ def _format_estimate(score: Score) -> str:
     if score.subject == LABELLED:
         return f"{_format_interval(score)} ({score.n:,} with a label)"
     how = f"(estimated without labels, by {score.subject})"
+    if score.method == UNTESTED:
+        return f"about {score.value:.3f}, with an error that is not known {how}"
     if score.high - score.low > WIDE:
         return f"anywhere from {score.low:.3f} to {score.high:.3f} {how}"
     return f"{_format_interval(score)} {how}"
@@ -191,11 +194,18 @@ def _list_shares(shift: DomainShift) -> list[tuple[str, float, Score]]:
 
 def _format_caution(shift: DomainShift) -> str:
     best = next(s for s in shift.accuracy if s.subject != LABELLED)
+    if best.method == UNTESTED:
+        return (
+            "An estimate takes the model's confidence to mean the same in both domains. How far off it is cannot be "
+            "tried: the network has learnt the labelled pictures, so that its interval claims nothing. Label some new "
+            "pictures to know"
+        )
     errors = best.method.partition("; ")[2]
     return (
         "An estimate takes the model's confidence to mean the same in both domains. It was tried on held-out pictures "
         f"that were shifted on purpose, about as far as the domains are apart ({errors}); the largest error widens the "
-        "interval. A model that is surely wrong can be worse still: label some new pictures to know"
+        "interval, which is to hold for both estimates. A "
+        "model that is surely wrong can be worse still: label some new pictures to know"
     )
 
 
