@@ -19,6 +19,13 @@ def draw_stripes(angle, rng):
     return _to_picture(128 + 60 * wave[..., None] * rng.uniform(0.2, 1, 3) + noise)
 
 
+def draw_picture(path, number):
+    """Coarse noise of its own for each number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(values).resize((40, 40)).save(path)
+
+
 def write_stripes(root, count=24):
     """Stripes in noise, a class by their direction: what a network that trains learns better than a frozen one."""
     rng = np.random.default_rng(0)

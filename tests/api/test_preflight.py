@@ -52,6 +52,14 @@ def test_fields_of_a_recipe_that_say_nothing_of_the_targets_are_refused(task, re
     assert [problem.where for problem in problems] == ["--recipe"] * refused
 
 
+@pytest.mark.parametrize(
+    ("task", "refused"), [(REGRESSION, True), (MULTILABEL, True), (ORDINAL, False), (CLASSIFICATION, False)]
+)
+def test_a_new_domain_goes_with_classes_alone(task, refused):
+    problems = find_task_problems(make_job(data="x", unlabeled="new"), task)
+    assert [problem.where for problem in problems] == (["--unlabeled"] if refused else [])
+
+
 @pytest.mark.parametrize("task", [REGRESSION, MULTILABEL, ORDINAL], ids=lambda task: task.name)
 def test_a_whole_recipe_leaves_the_monitor_to_the_task(task):
     job = make_job(data="x", strategy="finetune", recipe=Recipe(blocks=2))

@@ -5,8 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+import headstart
+from drawn_pictures import draw_picture
+from headstart.api.fit_steps import FitSteps
 from headstart.api.run import Run
-from headstart.core.job import make_job, write_job
+from headstart.core.console import Console
+from headstart.core.errors import DataError
+from headstart.core.job import make_job, write_job, write_local_paths, write_run_job
 from headstart.core.run.reader import AUDIT_PHASES, FOLDERS
 from headstart.core.storage.files import write_json
 from headstart.core.storage.serialization import load_value, save_value
@@ -63,6 +68,31 @@ def test_a_run_with_a_new_domain_needs_what_is_known_of_it(path, tmp_path):
     assert Run(path).finished
     write_job(make_job(data="/somewhere", unlabeled=str(tmp_path)), path / "job.toml")
     assert not Run(path).finished  # nothing was adapted yet
+
+
+def test_a_finished_run_is_opened_only_while_the_pictures_of_the_new_domain_are_the_same(path, tmp_path, context):
+    for number in range(12):
+        draw_picture(tmp_path / "old" / "ab"[number % 2] / f"{number}.png", number)
+    for number in range(100, 130):
+        draw_picture(tmp_path / "new" / f"{number}.png", number)
+    settings = {"unlabeled": str(tmp_path / "new"), "adaptation": "none"}
+    ctx = context(data=tmp_path / "old", **settings)
+    write_run_job(ctx.job, path)
+    write_local_paths(ctx.job, path)
+    _ = FitSteps(ctx).files_audit  # reads both, and records what they are
+    save_value(make_shift(), path / FOLDERS[DomainShift])
+
+    def fit_again():
+        return headstart.fit(tmp_path / "old", out=path, console=Console(quiet=True), **settings)
+
+    assert fit_again().finished
+    draw_picture(tmp_path / "new" / "200.png", 200)
+    (tmp_path / "new" / "100.png").write_bytes((tmp_path / "new" / "200.png").read_bytes())
+    before = {file: file.read_bytes() for file in path.rglob("*.*") if file.is_file()}
+    with pytest.raises(DataError, match=r"new` changed since the run .* began: 1 new, 1 of other content") as caught:
+        fit_again()
+    assert "`--again` does it anew" in caught.value.hint
+    assert {file: file.read_bytes() for file in path.rglob("*.*") if file.is_file()} == before
 
 
 def make_shift():

@@ -193,8 +193,6 @@ def test_names_of_methods():
     assert [m.name for m in choose_methods(("coral", "subspace", "coral"))] == ["coral", "subspace"]
     assert choose_methods(("none",)) == ()
     assert [m.name for m in choose_methods(("adabn",), learns=True)] == ["target_labels"]
-    with pytest.raises(UsageError, match="excludes"):
-        choose_methods(("none", "coral"))
     with pytest.raises(UsageError, match="corall"):
         choose_methods(("corall",))
 

@@ -1,11 +1,14 @@
 """Pictures of another domain as they are read: what is refused, what is left out, where their labels come from."""
 
+import os
 import shutil
+import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
+import headstart
+from drawn_pictures import draw_picture
+from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import preflight
 from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
@@ -16,12 +19,6 @@ from headstart.data.reading.read_dataset import read_dataset
 from headstart.domain_adaptation.target_domain import LEAST, read_target
 
 CLASSES = ("cat", "dog")
-
-
-def draw_picture(path, number):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(values).resize((40, 40)).save(path)
 
 
 @pytest.fixture
@@ -77,7 +74,7 @@ def test_what_tells_nothing_of_a_domain_is_refused(read, folders):
     assert "did you mean `dog`" in caught.value.hint
     shutil.rmtree(folders / "new" / "labelled")
     (folders / "new" / "100.png").unlink()
-    with pytest.raises(DataError, match=f"has {LEAST - 1} pictures; fewer than {LEAST} tell nothing"):
+    with pytest.raises(DataError, match=f"has {LEAST - 1} pictures; fewer than {LEAST} pictures tell nothing"):
         read()
 
 
@@ -89,9 +86,134 @@ def test_what_tells_nothing_of_a_domain_is_refused(read, folders):
         ({"unlabeled": "new", "adaptation": ("corall",)}, "there is no way to adapt `corall`"),
         ({"unlabeled": "new", "adaptation": ("none", "coral")}, "`none` excludes other methods"),
         ({"unlabeled": "new", "adaptation": ("mmd",)}, "`mmd` trains a network, and strategy `probe` trains none"),
+        (
+            {"unlabeled": "new", "adaptation": ("none",), "target_labels": "learn"},
+            "labels of a new domain are learnt by adapting to it, and adaptation `none` does nothing",
+        ),
+        (
+            {"unlabeled": "new", "adaptation": ("optimal_transport",)},
+            "adaptation `optimal_transport` needs the extra `adaptation`; not installed: `ot`",
+        ),
     ],
 )
 def test_settings_that_do_nothing_are_refused_before_anything_starts(folders, monkeypatch, settings, what):
     monkeypatch.chdir(folders)
-    problems = preflight(Job(data="source", **settings), folders / "run", Console(quiet=True))
-    assert what in [problem.what for problem in problems]
+    monkeypatch.setitem(sys.modules, "ot", None)  # as if it were not installed
+    problems = preflight(Job(data="source", **settings), folders / "run", Console(quiet=True), training=True)
+    assert [problem.what for problem in problems] == [what]
+    assert all(problem.hint for problem in problems)
+
+
+@pytest.mark.parametrize("settings", [{}, {"adaptation": ("auto", "subspace")}, {"target_labels": "learn"}])
+def test_what_has_a_sense_is_not_refused(folders, settings):
+    job = Job(data=str(folders / "source"), unlabeled=str(folders / "new"), **settings)
+    assert preflight(job, folders / "run", Console(quiet=True), training=True) == []
+
+
+@pytest.mark.parametrize("step", ["audit", "embed", "rank"])
+def test_only_a_fit_looks_at_a_new_domain(folders, step):
+    with pytest.raises(UsageError, match="unlabeled has no effect here"):
+        getattr(headstart, step)(folders / "source", unlabeled=folders / "new", out=folders / "run")
+    assert not (folders / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("location", "kind", "what", "hint"),
+    [
+        ("nwe", DataError, "there is no folder `nwe`", "did you mean `new`"),
+        ("empty", DataError, "`empty` has 0 files; fewer than 30 pictures tell nothing of a domain", "give more"),
+        ("notes.xyz", DataError, "`notes.xyz` is a file, not a folder or an archive", "or a table of their paths"),
+        ("notes.csv", DataError, "no column of the table `notes.csv` is known by its name as paths", "--path"),
+        ("source", UsageError, "`source` is the folder of the labelled ones", "name a folder outside"),
+        ("link", UsageError, "`link` is the folder of the labelled ones", "name a folder outside"),
+        ("source/cat", UsageError, "`source/cat` lies in `source`, so that its pictures are read", "to `unlabeled`"),
+    ],
+)
+def test_a_location_that_cannot_be_a_domain_is_refused_before_anything_starts(
+    folders, monkeypatch, location, kind, what, hint
+):
+    monkeypatch.chdir(folders)
+    (folders / "empty").mkdir()
+    (folders / "notes.xyz").touch()
+    (folders / "notes.csv").write_text("size,colour\n1,red\n")
+    (folders / "link").symlink_to("source")
+    job = Job(data="source", unlabeled=location)
+    [problem] = preflight(job, folders / "run", Console(quiet=True), training=True)
+    assert (problem.where, problem.kind) == ("--unlabeled", kind)
+    assert problem.what.startswith(what) and hint in problem.hint
+
+
+def test_a_folder_that_may_not_be_read_is_refused_before_anything_starts(folders):
+    (folders / "new.csv").write_text("file\nnew/100.png\n")
+
+    def list_problems(name):
+        job = Job(data=str(folders / "source"), unlabeled=str(folders / name))
+        return [p.what for p in preflight(job, folders / "run", Console(quiet=True), training=True)]
+
+    assert list_problems("new") == list_problems("new.csv") == []  # all is loaded that is needed
+    for folder in (folders, *folders.parents[:2]):
+        folder.chmod(0o755)
+    for name in ("new", "new.csv"):
+        (folders / name).chmod(0)
+    child = os.fork()
+    if child == 0:  # root reads everything
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            whats = [what for name in ("new", "new.csv") for what in list_problems(name)]
+            os._exit(0 if [what.count("Permission denied") for what in whats] == [1, 1] else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_files_of_which_none_is_a_picture_are_refused(read, folders):
+    (folders / "texts").mkdir()
+    for number in range(LEAST):
+        (folders / "texts" / f"{number}.txt").write_text("words")
+    with pytest.raises(DataError, match="no usable picture in `texts`: 30 not a picture"):
+        read("texts")
+    rows = "".join(f"texts/{number}.txt\n" for number in range(LEAST))
+    (folders / "texts.csv").write_text(f"file\n{rows}")
+    with pytest.raises(DataError, match="no usable picture in `texts`: 30 not a picture"):
+        read("texts.csv")
+
+
+def test_pictures_beside_the_labelled_ones_and_around_them_are_read(context, store, folders):
+    shutil.copytree(folders / "new", folders / "all")
+    shutil.copytree(folders / "source", folders / "all" / "mine")
+    shutil.copytree(folders / "new", folders / "source" / "unlabeled")
+    for data, unlabeled, copies in (("source", "source/unlabeled", 0), ("all/mine", "all", 12)):
+        ctx = context(data=folders / data, store=store, unlabeled=str(folders / unlabeled), name=f"run{copies}")
+        assert preflight(ctx.job, ctx.run.path, Console(quiet=True), training=True) == []
+        target = read_target(ctx.job.unlabeled, read_dataset(ctx.job.data, ctx=ctx), ctx=ctx)
+        assert len(target.copies) == copies and len(target.labels) == LEAST
+
+
+def test_columns_that_only_the_labelled_table_has_are_not_asked_of_the_other(context, store, folders):
+    rows = "".join(f"source/{CLASSES[number % 2]}/{number}.png,{CLASSES[number % 2]}\n" for number in range(12))
+    (folders / "old.csv").write_text(f"photo,diagnosis\n{rows}")
+    (folders / "new.csv").write_text("file\n" + "".join(f"new/{number}.png\n" for number in range(100, 100 + LEAST)))
+    settings = {"path": "photo", "target": "diagnosis", "unlabeled": str(folders / "new.csv")}
+    ctx = context(data=folders / "old.csv", store=store, **settings)
+    assert preflight(ctx.job, folders / "run", Console(quiet=True), training=True) == []
+    target = read_target(ctx.job.unlabeled, read_dataset(ctx.job.data, ctx=ctx), ctx=ctx)
+    assert len(target.labels) == LEAST and not len(target.labelled)
+
+
+def test_a_killed_run_goes_on_with_the_same_pictures_of_the_new_domain_alone(context, store, folders):
+    def begin():
+        ctx = context(data=folders / "source", store=store, unlabeled=str(folders / "new"))
+        _ = FitSteps(ctx).files_audit
+        return ctx.run.find_decision("unlabeled")
+
+    first = begin()
+    draw_picture(folders / "new" / "300.png", 300)
+    second = begin()  # it had only been looked at
+    assert second != first
+    (folders / "run" / "splits").mkdir()
+    assert begin() == second
+    (folders / "new" / "labelled" / "cat").mkdir(parents=True)
+    (folders / "new" / "300.png").rename(folders / "new" / "labelled" / "cat" / "300.png")
+    with pytest.raises(DataError, match=r"new` changed since the run .* began: 1 new, 1 gone"):
+        begin()

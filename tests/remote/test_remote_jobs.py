@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from command_line import call, cold, differing
-from drawn_pictures import write_colours
+from drawn_pictures import draw_picture, write_colours
 from headstart.cli import remote_fit
 from headstart.cli.main import main
 from headstart.core.console import Console
@@ -114,6 +114,18 @@ def test_all_that_is_wrong_with_a_request_is_told_at_once(tmp_path, state, capsy
     assert main(["fit", str(tmp_path / "none"), "--on", "manifest", "--on-option", f"run={RUN}"]) == 3
     assert "there is no" in capsys.readouterr().err
     assert not (tmp_path / "folder").exists()
+
+
+def test_a_new_domain_travels_and_is_refused_before_anything_is_submitted(tmp_path, state, capsys):
+    for number in range(30):
+        draw_picture(tmp_path / "new" / f"{number}.png", number)
+    words = ("--on-option", f"run={RUN}", "--unlabeled", str(tmp_path / "new"))
+    assert submit(tmp_path, *words, "--adaptation", "none", "--target-labels", "learn") == 2
+    assert "adaptation `none` does nothing" in capsys.readouterr().err
+    assert submit(tmp_path, *words[:-1], str(tmp_path / "nwe")) == 3
+    assert "there is no folder" in capsys.readouterr().err and not (tmp_path / "folder").exists()
+    assert submit(tmp_path, *words, "--name", "colours-1", "--detach") == 0
+    assert len([*(tmp_path / "folder" / "code" / "inputs" / "unlabeled" / "new").rglob("*.png")]) == 30
 
 
 def test_a_name_is_taken_once_and_an_unknown_one_is_named(tmp_path, state, capsys):

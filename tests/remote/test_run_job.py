@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,21 @@ def test_a_package_holds_what_the_other_side_needs(tmp_path):
     platform = platforms.Platform(name="here", data=str(tmp_path / "none"), run="")
     with pytest.raises(SetupError, match="should have travelled with the job"):
         run_job.locate_inputs(content, platform)
+
+
+def test_pictures_of_a_new_domain_travel(tmp_path):
+    for name in ("old", "new", "table"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "table" / "new.csv").write_text("file\n1.png\n")
+    for unlabeled, place, upload in (("new", "unlabeled/new", "new"), ("table/new.csv", "unlabeled/new.csv", "table")):
+        job = make_job(data=str(tmp_path / "old"), unlabeled=str(tmp_path / unlabeled))
+        shipped, inputs, uploads = code_package.place_inputs(job)
+        assert inputs["unlabeled"] == place and tmp_path / upload in uploads.values()
+        for where, path in uploads.items():
+            shutil.copytree(path, tmp_path / "there" / unlabeled / where)
+        content = job_file.JobFile(job=shipped, inputs=inputs)
+        platform = platforms.Platform(name="there", data=str(tmp_path / "there" / unlabeled), run="")
+        assert run_job.locate_inputs(content, platform).unlabeled == str(tmp_path / "there" / unlabeled / place)
 
 
 @pytest.mark.parametrize(

@@ -209,8 +209,12 @@ def _run_fit(
 def _require_same_request(run: Run, ctx: Context) -> None:
     """Say that a finished run is opened as it is; raises DataError where its pictures have changed since."""
     from headstart.data.reading.read_dataset import read_pictures, require_same_pictures
+    from headstart.domain_adaptation.target_domain import read_target_pictures, require_same_target
 
-    require_same_pictures(read_pictures(ctx.job.data, ctx=ctx), ctx=ctx)
+    pictures = read_pictures(ctx.job.data, ctx=ctx)
+    require_same_pictures(pictures, ctx=ctx)
+    if ctx.job.unlabeled:
+        require_same_target(read_target_pictures(ctx.job.unlabeled, pictures, ctx=ctx), ctx=ctx)
     ctx.console.print_line("fit", "this run is finished, its job and pictures are the same: nothing is done again")
     ctx.console.print_line("fit", INTERRUPTED_EARLIER if run.interrupted else "--again does it anew")
 

@@ -66,12 +66,12 @@ class FitSteps:
         from headstart.networks.devices import choose_device
 
         audit = self.take_step("audit_files", audit_dataset, self.pictures)
+        target = self.domain.target  # that of a run that was only looked at may have changed: it begins anew
         choose_device(self.ctx)  # before anything else is decided: a run ends where it began
         digest, why = self.pictures.digest, "a resumed run must see the same pictures"
         self.ctx.record_decision("data", lambda: digest, why)
-        if self.domain.target is not None:
-            target_digest = self.domain.target.pictures.digest
-            self.ctx.record_decision("target", lambda: target_digest, why)
+        if target is not None:
+            self.ctx.record_decision("unlabeled", lambda: target.pictures.digest, why)
         return audit
 
     @cached_property

@@ -27,7 +27,7 @@ from headstart.core.errors import (
 )
 from headstart.core.job import Job, format_flag
 from headstart.core.quantities import TRIPLES
-from headstart.core.registry import list_plugins
+from headstart.core.registry import list_plugins, load_plugin
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import require_free_folder, require_outside, require_same_job
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from headstart.core.types import Dataset, Task
 
 TRAINING_SETTINGS = ("trials", "domain", "track", "profile")  # a probe looks at none of them
+_IDLE_DOMAIN = Problem("--unlabeled", "unlabeled has no effect here: only a fit looks at a new domain", "leave it out")
 
 
 def preflight(
@@ -72,7 +73,8 @@ def preflight(
         *_catch(require_outside, run, job.data),
         *_catch(require_free_folder, run),
         *_find_device_problems(job),
-        *_find_domain_problems(job, run),
+        *(_catch(require_outside, run, job.unlabeled) if job.unlabeled else []),
+        *(find_domain_problems(job) if training or not job.unlabeled else [_IDLE_DOMAIN]),
     ]
     if jobs.find_problems(job):  # the rest is asked by these values
         return problems
@@ -93,27 +95,42 @@ def _find_device_problems(job: Job) -> list[Problem]:
     return _catch(require_gpu, job.device)
 
 
-def _find_domain_problems(job: Job, run: Path) -> list[Problem]:
-    """What is wrong with the settings of a new domain."""
-    if job.unlabeled:
-        known = ("auto", NO_ADAPTATION, *list_plugins("adaptation_methods"), *NETWORK_METHODS)
-        problems = _catch(require_outside, run, job.unlabeled)
-        if NO_ADAPTATION in job.adaptation and len(job.adaptation) > 1:
-            problems.append(Problem("--adaptation", f"`{NO_ADAPTATION}` excludes other methods", "name either"))
-        for name in job.adaptation:
-            if name not in known:
-                hint = format_nearest(name, known) or f"known: {', '.join(known)}"
-                problems.append(Problem("--adaptation", f"there is no way to adapt `{name}`", hint))
-            elif name in TRAINED_METHODS and job.strategy == "probe":
-                what = f"`{name}` trains a network, and strategy `probe` trains none"
-                problems.append(Problem("--adaptation", what, "--strategy auto trains networks"))
-        return problems
-    default, hint = Job(data=job.data), "--unlabeled NEW names them"
-    return [
-        Problem(format_flag(name), f"{name} has no effect without pictures of a new domain", hint)
-        for name in ("target_labels", "adaptation")
-        if getattr(job, name) != getattr(default, name)
-    ]
+def find_domain_problems(job: Job, *, reading: bool = True) -> list[Problem]:
+    """What is wrong with the settings of a new domain, and with `reading` with where its pictures lie."""
+    from headstart.domain_adaptation.target_domain import require_target
+
+    if not job.unlabeled:
+        default, hint = Job(data=job.data), "--unlabeled NEW names them"
+        return [
+            Problem(format_flag(name), f"{name} has no effect without pictures of a new domain", hint)
+            for name in ("target_labels", "adaptation")
+            if getattr(job, name) != getattr(default, name)
+        ]
+    problems = _catch(require_target, job) if reading else []
+    if NO_ADAPTATION not in job.adaptation:
+        return problems + [problem for name in job.adaptation for problem in _find_method_problems(name, job)]
+    if len(job.adaptation) > 1:
+        problems.append(Problem("--adaptation", f"`{NO_ADAPTATION}` excludes other methods", "name either"))
+    if job.target_labels == "learn":
+        what = f"labels of a new domain are learnt by adapting to it, and adaptation `{NO_ADAPTATION}` does nothing"
+        problems.append(Problem("--target-labels", what, "leave out --target-labels, or --adaptation"))
+    return problems
+
+
+def _find_method_problems(name: str, job: Job) -> list[Problem]:
+    """What is wrong with one method that adapts, and is named."""
+    plugins = list_plugins("adaptation_methods")
+    if name in plugins:
+        extra = load_plugin("adaptation_methods", name).extra
+        return _catch(extras.require_extra, extra, f"adaptation `{name}`") if extra else []
+    known = ("auto", NO_ADAPTATION, *plugins, *NETWORK_METHODS)
+    if name not in known:
+        hint = format_nearest(name, known) or f"known: {', '.join(known)}"
+        return [Problem("--adaptation", f"there is no way to adapt `{name}`", hint)]
+    if name in TRAINED_METHODS and job.strategy == "probe":
+        what = f"`{name}` trains a network, and strategy `probe` trains none"
+        return [Problem("--adaptation", what, "--strategy auto trains networks")]
+    return []
 
 
 def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:
@@ -183,7 +200,7 @@ def find_task_problems(job: Job, task: Task) -> list[Problem]:
         return problems
     problems += [
         Problem(format_flag(name), f"{name} {why}", f"leave out {format_flag(name)}")
-        for name in ("class_weight", "positive", "costs", "from_names")
+        for name in ("class_weight", "positive", "costs", "from_names", "unlabeled")
         if getattr(job, name) != getattr(default, name)
     ]
     return problems

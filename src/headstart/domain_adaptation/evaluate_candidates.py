@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.errors import NoOpError, UsageError
+from headstart.core.errors import NoOpError
 from headstart.core.extras import format_install_command, list_missing_packages
 from headstart.core.types import NETWORK_METHODS, NO_ADAPTATION, FittedHead
 from headstart.core.types.domain import NetworkCandidate
@@ -50,13 +50,9 @@ def choose_methods(
     """The plugins that compete by the job's setting, sorted; `networks` are names that no plugin here has.
 
     Raises:
-        UsageError: A name is unknown, or `none` stands beside others.
+        UsageError: A name is unknown.
     """
-    if NO_ADAPTATION in adaptation and len(adaptation) > 1:
-        raise UsageError(f"`{NO_ADAPTATION}` excludes other methods", where="--adaptation")
-    if NO_ADAPTATION in adaptation:
-        return ()
-    names = [name for name in dict.fromkeys(adaptation) if name != AUTO and name not in networks]
+    names = [name for name in dict.fromkeys(adaptation) if name not in (AUTO, NO_ADAPTATION, *networks)]
     plugins = [registry.load_plugin(KIND, name) for name in names]
     if AUTO in adaptation:
         plugins += [plugin for plugin in map(_load_method, registry.list_plugins(KIND)) if plugin.is_default]

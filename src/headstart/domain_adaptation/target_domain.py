@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.core.errors import DataError, UsageError, format_nearest
+from headstart.core.errors import DataError, HeadstartError, UsageError, format_nearest
 from headstart.core.job import TABLE_SETTINGS, write_picture_root
+from headstart.core.run.reader import RunReader
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
-from headstart.core.types import Dataset, TargetDomain
+from headstart.core.storage.locations.names import is_remote, resolve_location
+from headstart.core.types import UNLABELLED, Dataset, TargetDomain
 from headstart.data.groups import can_judge
-from headstart.data.reading.read_dataset import compute_dataset_digest, read_unlabelled
-from headstart.data.reading.records import find_reader
+from headstart.data.reading.folder_layout import is_unlabelled
+from headstart.data.reading.read_dataset import compute_dataset_digest, read_unlabelled, require_unchanged
+from headstart.data.reading.records import FOLDERS, find_reader
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -33,24 +37,77 @@ _SHOWN = 5
 _OF_SOURCE = ("exclude", "more", "test_of", "split", "group", "weight", "time")  # settings that speak of DATA alone
 
 
+def require_target(job: Job) -> None:
+    """Refuse a location that cannot hold another domain, before anything starts.
+
+    Raises:
+        DataError: It is not there, cannot be read, or is a folder of too few files.
+        UsageError: It is the labelled pictures themselves, or a part of them.
+    """
+    try:
+        own_job, reader = _keep_common_settings(job, job.unlabeled), find_reader(job.unlabeled)
+        reader.require_readable(job.unlabeled, own_job)
+    except HeadstartError as err:
+        err.where = FLAG
+        raise
+    _require_apart(job)
+    if reader.name == FOLDERS and not is_remote(job.unlabeled):
+        count = len(reader.list_pictures(job.unlabeled, own_job, frozenset()).uris)
+        _require_enough(job.unlabeled, count, "files")
+
+
+def _require_apart(job: Job) -> None:
+    """Refuse the folder DATA, and one in it that would be read as a class; of a table the rows tell."""
+    place, source = (resolve_location(location) for location in (job.unlabeled, job.data))
+    inside = place.removeprefix(f"{source}/").split("/")
+    if not f"{place}/".startswith(f"{source}/") or any(map(is_unlabelled, inside)):
+        return
+    if find_reader(job.data).name == FOLDERS:
+        names = [format_printable(location) for location in (job.unlabeled, job.data)]
+        place_there = "is the folder of the labelled ones" if place == source else f"lies in `{names[1]}`"
+        what = f"`{names[0]}` {place_there}, so that its pictures are read as labelled"
+        hint = "name a folder outside, or move its pictures to `unlabeled` in there, which is no class"
+        raise UsageError(what, where=FLAG, hint=hint)
+
+
 def read_target(location: str, source: Dataset, *, ctx: Context) -> TargetDomain:
     """Read the pictures of another domain; of what is left the run keeps names, digests and labels.
 
     Raises:
-        DataError: There are too few pictures, all of them are source pictures, or labels name unknown classes.
-        UsageError: The labels of the source are no classes, or labels are to be learnt and there are none.
+        DataError: As of `read_target_pictures`; or the run began with other pictures.
+        UsageError: As of `read_target_pictures`.
     """
-    if not source.learning_task.has_classes:
-        what = f"unlabelled pictures adapt models that tell classes, and the targets are {source.learning_task.answers}"
-        raise UsageError(what, where=FLAG, hint=f"leave out {FLAG}")
+    domain = read_target_pictures(location, source, ctx=ctx)
+    require_same_target(domain, ctx=ctx)
+    _print_summary(domain, ctx)
+    write_picture_root(domain.pictures.root, ctx.run.path, "unlabeled")
+    nameless = replace(domain, pictures=replace(domain.pictures, root=domain.pictures.name))
+    serialization.save_value(nameless, ctx.make_step_folder("domains/target"))
+    return domain
+
+
+def require_same_target(domain: TargetDomain, *, ctx: Context) -> None:
+    """Refuse to go on with a run whose target has changed since it drew splits: a DataError counts the changes."""
+    earlier = RunReader(ctx.run.path).find(TargetDomain)
+    require_unchanged(domain.pictures, None if earlier is None else earlier.pictures, "unlabeled", ctx=ctx)
+
+
+def read_target_pictures(location: str, source: Dataset, *, ctx: Context) -> TargetDomain:
+    """The same without a trace in the run folder.
+
+    Raises:
+        DataError: There are too few pictures, all of them are source pictures, or labels name unknown classes.
+        UsageError: Too few source pictures have a label, or labels are to be learnt and there are none.
+    """
     if not can_judge(source):
-        raise UsageError("too few labelled pictures to judge a model adapt nothing", where=FLAG, hint="label more")
+        what = "there are too few labelled pictures to judge what is adapted"
+        raise UsageError(what, where=FLAG, hint="label more")
     pictures, labels_by_uri = read_unlabelled(location, ctx=replace(ctx, job=_keep_common_settings(ctx.job, location)))
     labels_by_uri = labels_by_uri or _find_folder_labels(pictures.uris)
     labels = _place_labels(pictures.uris, labels_by_uri, source.class_names)
     is_copy = np.isin(np.array(pictures.digests, object), np.array(source.digests, object))
     copies = tuple(uri for uri, copied in zip(pictures.uris, is_copy.tolist(), strict=True) if copied)
-    _require_enough(location, len(pictures.uris) - len(copies), copies)
+    _require_enough(location, len(pictures.uris) - len(copies), "pictures", copies)
     domain = TargetDomain(
         pictures=_select_rows(pictures, np.flatnonzero(~is_copy), labels[~is_copy], source),
         labels=labels[~is_copy],
@@ -59,10 +116,6 @@ def read_target(location: str, source: Dataset, *, ctx: Context) -> TargetDomain
     if ctx.job.target_labels == "learn" and not len(domain.labelled):
         hint = "put some into NEW/labelled/CLASS, or name the column of a table by --target"
         raise UsageError("no picture of the new domain has a label to learn", where="--target-labels", hint=hint)
-    _print_summary(domain, ctx)
-    write_picture_root(domain.pictures.root, ctx.run.path, "unlabeled")
-    nameless = replace(domain, pictures=replace(domain.pictures, root=domain.pictures.name))
-    serialization.save_value(nameless, ctx.make_step_folder("domains/target"))
     return domain
 
 
@@ -70,7 +123,12 @@ def _keep_common_settings(job: Job, location: str) -> Job:
     """The job's settings that also speak of the new pictures, as far as their form has them."""
     reader = find_reader(location)
     foreign = {*_OF_SOURCE, *(name for name in TABLE_SETTINGS if name not in reader.settings)}
-    changes: dict[str, Any] = {"data": location, "order": (), **dict.fromkeys(foreign, "")}
+    changes: dict[str, Any] = {"data": location, "order": (), "task": UNLABELLED.name, **dict.fromkeys(foreign, "")}
+    for idle in ((), ("target",), ("path",), ("target", "path")):  # columns that only the table of DATA has
+        own_job = replace(job, **(changes | dict.fromkeys(idle, "")))
+        with suppress(DataError):
+            reader.require_readable(location, own_job)
+            return own_job
     return replace(job, **changes)
 
 
@@ -98,14 +156,14 @@ def _place_labels(
     return np.array([position[labels_by_uri[uri][0]] if uri in labels_by_uri else -1 for uri in uris], np.int64)
 
 
-def _require_enough(location: str, count: int, copies: Sequence[str]) -> None:
+def _require_enough(location: str, count: int, kind: str, copies: Sequence[str] = ()) -> None:
     place = format_printable(location)
     if copies and not count:
         what = f"all {len(copies):,} pictures in `{place}` are among the labelled ones"
         raise DataError(what, where=FLAG, hint="give pictures of the domain that the model is for")
     if count < LEAST:
         besides = f", besides {len(copies):,} that are among the labelled ones" if copies else ""
-        what = f"`{place}` has {count:,} pictures{besides}; fewer than {LEAST} tell nothing of a domain"
+        what = f"`{place}` has {count:,} {kind}{besides}; fewer than {LEAST} pictures tell nothing of a domain"
         raise DataError(what, where=FLAG, hint="give more pictures of it; they need no label")
 
 

@@ -25,7 +25,7 @@ from headstart.remote.job_file import NAME, JobFile, write_job_file
 
 REQUIREMENTS = "requirements.txt"
 # What learning may use; `auto` chooses by what is installed, so the other side gets what is here.
-_EXTRAS = ("fit", "cloud", "parquet", "medical", "geo", "hub", "int8", "neighbours")
+_EXTRAS = ("fit", "cloud", "parquet", "medical", "geo", "hub", "int8", "neighbours", "adaptation")
 _WHEEL = "Wheel-Version: 1.0\nGenerator: headstart\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can hold
 
@@ -69,7 +69,7 @@ def place_inputs(job: Job) -> tuple[Job, dict[str, str], dict[str, Path]]:
     for name, path in list_inputs(job).items():
         inputs[name] = f"{name}/{path.name}"
         if (
-            name == "data"
+            name in ("data", "unlabeled")
             and path.is_file()
             and not job.images
             and path.suffix in (".csv", ".tsv", ".json", ".parquet")

@@ -15,7 +15,7 @@ from headstart.core.errors import DataError, HeadstartError, Problem, SetupError
 from headstart.core.job import Job
 from headstart.core.settings import read_setting
 from headstart.core.storage.files import list_visible_names, make_portable_name
-from headstart.core.storage.locations.names import resolve_location
+from headstart.core.storage.locations.names import is_remote, resolve_location
 from headstart.remote.code_package import describe_versions, list_inputs, place_inputs
 from headstart.remote.job_file import JobFile, require_job_name, write_job_file
 from headstart.remote.job_records import JobRecord, has_record, save_record
@@ -72,8 +72,11 @@ def make_request(
         HeadstartError: An option is unknown or missing, a limit, the name or the job is wrong, or the target refuses
             it; all at once, with the `problems` that the caller knows already.
     """
+    from headstart.api.preflight import find_domain_problems
+
     name = name or _make_name(job)
     problems = [*problems, *_find_option_problems(target, options), *jobs.find_problems(job), *_find_path_problems(job)]
+    problems += find_domain_problems(job, reading=not is_remote(job.unlabeled))
     for flag, limit in (("--max-usd", max_usd), ("--max-hours", max_hours)):
         if limit is not None and not 0 < limit < float("inf"):
             problems.append(Problem(flag, f"`{limit:g}` is not above zero"))
@@ -234,7 +237,7 @@ def _find_option_problems(target: Target, options: Mapping[str, str]) -> list[Pr
 
 
 def _find_path_problems(job: Job) -> list[Problem]:
-    absent = [(name, path) for name, path in list_inputs(job).items() if not path.exists()]
+    absent = [(name, path) for name, path in list_inputs(job).items() if name != "unlabeled" and not path.exists()]
     problems = [
         Problem("DATA" if name == "data" else jobs.format_flag(name), f"there is no `{path}`", "", DataError)
         for name, path in absent

@@ -21,6 +21,7 @@ from headstart.data.reading.folder_layout import FolderLayout, detect_layout, fi
 from headstart.data.reading.records import FOLDERS, Labelling, Listing, NoLabelsError, Record
 
 _FORM = "give the folder that holds one sub-folder a class, or train/ val/ test/ above them"
+_FORM_UNLABELLED = "give a folder or an archive of pictures, or a table of their paths"
 
 
 class ClassFolders:
@@ -35,11 +36,11 @@ class ClassFolders:
 
     def require_readable(self, location: str, job: Job) -> None:
         """Refuse what is no folder that can be listed."""
-        _require_root(location)
+        _require_root(location, job)
 
     def list_pictures(self, location: str, job: Job, leave_out: frozenset[str]) -> Listing:
         """All files below the folder; their place tells class and split."""
-        root = _require_root(location)
+        root = _require_root(location, job)
         listing = list_location(root, leave_out)
         return Listing(
             name=os.path.basename(os.path.realpath(root)),  # noqa: PTH119
@@ -50,24 +51,26 @@ class ClassFolders:
         )
 
 
-def _require_root(location: str) -> str:
+def _require_root(location: str, job: Job) -> str:
     """The whole location of a folder, an archive or a bucket; a `HeadstartError` where it cannot be listed."""
     if is_remote(location):
         return require_address(location)
     path = Path(os.path.abspath(Path(location).expanduser()))  # noqa: PTH100 - links stay as they are given
     name, where = format_printable(location), format_printable(str(path))
+    form = _FORM_UNLABELLED if job.task == UNLABELLED.name else _FORM
     try:
         if split_archive(str(path)):
             return str(path)
         if not path.exists():
             beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-            hint = format_nearest(path.name, beside) or _FORM
+            hint = format_nearest(path.name, beside) or form
             raise DataError(f"there is no folder `{name}`", where=where, hint=hint)
         if not path.is_dir():
-            raise DataError(f"`{name}` is a file, not a folder or an archive", where=where, hint=_FORM)
+            raise DataError(f"`{name}` is a file, not a folder or an archive", where=where, hint=form)
         os.scandir(path).close()
     except OSError as err:
-        raise DataError(f"the folder `{name}` cannot be listed: {err.strerror}", where=where) from err
+        what, hint = f"the folder `{name}` cannot be listed: {err.strerror}", "let this user read it"
+        raise DataError(what, where=where, hint=hint) from err
     return str(path)
 
 

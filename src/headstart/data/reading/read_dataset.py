@@ -30,7 +30,7 @@ from headstart.core.storage.files import format_printable, write_bytes
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.locations import forget_versions
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import OWN_RANGES, TASKS, UNLABELLED, Dataset, PictureReading, PixelRanges
+from headstart.core.types import OWN_RANGES, TASKS, UNLABELLED, Dataset, PictureReading, PixelRanges, SkippedFile
 from headstart.data.fix_list import exclude_files, read_fix_list
 from headstart.data.reading import band_reading
 from headstart.data.reading.annotations import SHOWN
@@ -71,11 +71,17 @@ def read_dataset(location: Path | str, *, ctx: Context) -> Dataset:
 
 def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
     """Refuse to go on with a run whose pictures have changed since it drew splits: a DataError counts the changes."""
-    reader = RunReader(ctx.run.path)
-    if ctx.run.find_decision("data") in (None, data.digest) or (earlier := reader.find(Dataset)) is None:
+    require_unchanged(data, RunReader(ctx.run.path).find(Dataset), "data", ctx=ctx)
+
+
+def require_unchanged(data: Dataset, earlier: Dataset | None, setting: str, *, ctx: Context) -> None:
+    """The same of the pictures of a setting, `data` or `unlabeled`; `earlier` are those that the run has of it."""
+    if ctx.run.find_decision(setting) in (None, data.digest) or earlier is None:
         return
+    place = format_printable(getattr(ctx.job, setting))
     if not (ctx.run.path / "splits").is_dir():  # it was looked at, no more: begun anew
-        ctx.console.print_line("read", f"the pictures changed since `{ctx.run.path}` was begun: it begins anew")
+        what = f"the pictures in `{place}` changed since `{ctx.run.path}` was begun: it begins anew"
+        ctx.console.print_line("read", what)
         ctx.run.forget_decisions()
         return
     before, now = (dict(zip(each.uris, each.digests, strict=True)) for each in (earlier, data))
@@ -84,8 +90,8 @@ def require_same_pictures(data: Dataset, *, ctx: Context) -> None:
         "gone": len(before.keys() - now.keys()),
         "of other content": sum(now[uri] != before[uri] for uri in now.keys() & before.keys()),
     }
-    changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "other splits or classes"
-    what = f"the pictures in `{ctx.job.data}` changed since the run `{ctx.run.path}` began: {changes}"
+    changes = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "other labels or splits"
+    what = f"the pictures in `{place}` changed since the run `{ctx.run.path}` began: {changes}"
     hint = "`--out` with another folder keeps this run, `--again` does it anew; what is unchanged comes from the cache"
     raise DataError(what, hint=hint)
 
@@ -142,6 +148,12 @@ def _read_listing(listing: Listing, ctx: Context, started: float) -> Dataset:
     inspector = FileInspector(listing.root, ctx.store, rules)
     inspected = inspector.inspect_all(listing.uris, ctx.console)
     labelling = _label_pictures(listing, inspected)
+    if not labelling.records:  # a reader that needs no label has nothing against it
+        raise DataError(
+            f"there is no usable picture in `{format_printable(listing.name)}`: {_format_reasons(inspected.skipped)}",
+            where=format_printable(listing.root),
+            hint="give a folder or an archive of pictures, or a table of their paths",
+        )
     _require_useful_settings(ctx.job, inspector.settings)
     count = len(inspected.uris)
     ranges = _read_bands_alike(listing.root, labelling, inspected, ctx)
@@ -339,10 +351,14 @@ def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
     if data.unlabelled:
         parts.append(f"{len(data.unlabelled):,} without a label kept apart")
     if data.excused:
-        reasons = Counter(file.reason for file in data.excused).most_common()
-        why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons)
-        parts.append(f"{len(data.excused):,} {'file' if len(data.excused) == 1 else 'files'} skipped ({why})")
+        files = "file" if len(data.excused) == 1 else "files"
+        parts.append(f"{len(data.excused):,} {files} skipped ({_format_reasons(data.excused)})")
     return ", ".join(parts)
+
+
+def _format_reasons(skipped: Sequence[SkippedFile]) -> str:
+    reasons = Counter(file.reason for file in skipped).most_common()
+    return ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons) or "it is empty"
 
 
 def _format_targets(data: Dataset) -> str:

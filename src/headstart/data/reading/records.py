@@ -109,7 +109,14 @@ def find_reader(location: str) -> Reader:
         return _FetchedReader(location)
     names = sorted(registry.list_plugins("readers"), key=lambda name: name == FOLDERS)
     readers: Iterable[Reader] = (registry.load_plugin("readers", name) for name in names)
-    return next(reader for reader in readers if reader.name == FOLDERS or reader.recognises(location))
+    return next(reader for reader in readers if reader.name == FOLDERS or _recognises(reader, location))
+
+
+def _recognises(reader: Reader, location: str) -> bool:
+    try:
+        return reader.recognises(location)
+    except OSError:  # a folder that may not be read; the last reader says so
+        return False
 
 
 def list_pictures(location: str, job: Job, leave_out: frozenset[str], *, needs_labels: bool) -> Listing:
