@@ -222,7 +222,7 @@ def test_a_trained_trunk_does_not_make_the_domains_look_apart(context):
     assert measure_shift(*values, ctx=ctx).verdict.answer == "yes"  # by its own features
     shift = measure_shift(*values, probe=probe, ctx=ctx)
     assert shift.verdict.answer == "no"
-    assert "before training" in shift.verdict.sentence
+    assert "of the features before training" in shift.verdict.sentence
     assert {level.feature for level in shift.levels} == {f"{made_runs.TRUNK}@early", f"{made_runs.TRUNK}@stage4"}
     assert {(s.low, s.high, s.method) for s in shift.accuracy} == {(0.0, 1.0, unlabelled_accuracy.UNTESTED)}
     tested = measure_shift(*values[:-1], probe, ctx=ctx).accuracy  # the probe answers alike

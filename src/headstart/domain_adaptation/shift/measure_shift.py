@@ -204,7 +204,7 @@ def _judge_shift(
     most = next(level for level in levels if level.feature == furthest)
     auc = f"AUC {most.auc.value:.3f} [{most.auc.low:.3f}, {most.auc.high:.3f}] at `{furthest}`, p = {most.p:.3f}"
     if adapted.strategy != "probe":
-        auc += " before training, since a trained network knows the labelled pictures"
+        auc += "; of the features before training, for the network knows the labelled pictures"
     if not shifted:
         few = n_target < FEW
         reason = f"; {n_target} are too few to see a small one" if few else ""
