@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 
+import numpy as np
 import pytest
 
 import headstart
@@ -199,6 +200,33 @@ def test_columns_that_only_the_labelled_table_has_are_not_asked_of_the_other(con
     assert preflight(ctx.job, folders / "run", Console(quiet=True), training=True) == []
     target = read_target(ctx.job.unlabeled, read_dataset(ctx.job.data, ctx=ctx), ctx=ctx)
     assert len(target.labels) == LEAST and not len(target.labelled)
+
+
+def test_columns_of_a_table_beside_class_folders_can_be_named(read, folders):
+    rows = "".join(f"{number}.png,{'cat' if number < 105 else ''}\n" for number in range(100, 100 + LEAST))
+    (folders / "new.csv").write_text(f"photo,kind\n{rows}")
+    settings = {"path": "photo", "target": "kind", "images": str(folders / "new")}
+    target, ctx = read("new.csv", **settings)
+    assert preflight(ctx.job, folders / "other", Console(quiet=True), training=True) == []
+    assert len(target.labelled) == 5
+    idle = Job(data=str(folders / "source"), unlabeled=str(folders / "new"), path="photo")
+    [problem] = preflight(idle, folders / "other", Console(quiet=True), training=True)
+    assert "`--path` would do nothing" in problem.what
+
+
+@pytest.mark.parametrize("form", ["array", "table"])
+def test_pictures_in_memory_are_read_up_to_what_is_refused(folders, monkeypatch, capsys, form):
+    """Only so far: that no label can be learnt is known once all of them are read."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(folders / "cache"))
+    paths = [str(folders / "new" / f"{number}.png") for number in range(100, 100 + LEAST)]
+    unlabeled = {"file": paths}
+    if form == "array":
+        unlabeled = np.random.default_rng(0).integers(0, 256, (LEAST, 40, 40, 3), np.uint8)
+    with pytest.raises(UsageError, match="no picture of the new domain has a label to learn"):
+        headstart.fit(folders / "source", unlabeled=unlabeled, target_labels="learn", out=folders / "run")
+    assert f"{LEAST} pictures without labels" in capsys.readouterr().err
+    with pytest.raises(DataError, match="a `list` is no data to learn from"):
+        headstart.fit(folders / "source", unlabeled=paths, out=folders / "run")
 
 
 def test_a_killed_run_goes_on_with_the_same_pictures_of_the_new_domain_alone(context, store, folders):

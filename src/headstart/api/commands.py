@@ -86,7 +86,7 @@ def fit(
     merge_labels: bool = False,
     more: str | Path = "",
     test_of: str | Path = "",
-    unlabeled: str | Path = "",
+    unlabeled: Any = "",
     target_labels: jobs.TargetLabels = "judge",
     adaptation: str | Sequence[str] = "auto",
 ) -> Run:
@@ -155,10 +155,13 @@ def fit(
         DataError: The pictures cannot be used as they are.
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
+    from headstart.data.reading.unpacked_tables import write_memory_target
+
     settings: Mapping[str, Any] = jobs.take_settings(locals())
     if again and out is None:
         raise UsageError("`again` is about a run that is there", where="--again", hint="name its folder with --out")
     data, settings = _write_memory_data(data, labels, console or Console(), settings)
+    settings = {**settings, "unlabeled": write_memory_target(unlabeled, default_store(console or Console()))}
     return _run_fit(data, out, console, settings, callbacks=callbacks, workers=workers, again=again, reaching=True)
 
 

@@ -180,7 +180,7 @@ class Settings(TypedDict, total=False):
     merge_labels: bool
     more: str | Path
     test_of: str | Path
-    unlabeled: str | Path
+    unlabeled: Any
     target_labels: TargetLabels
     adaptation: str | Sequence[str]
 

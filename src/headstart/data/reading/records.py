@@ -149,7 +149,10 @@ def find_used_reader(job: Job) -> Reader:
     """The reader of a job's data; raises UsageError for settings that its form does not have."""
     reader = find_reader(job.data)
     of_tables = set(TABLE_SETTINGS) - ({"group"} if job.group.startswith(BY_NAME) else set())
-    idle = [name for name in TABLE_SETTINGS if getattr(job, name) and name in of_tables - reader.settings]
+    used = reader.settings
+    if job.unlabeled:  # pictures of a new domain may be a table where DATA is none
+        used |= find_reader(job.unlabeled).settings & {"images", "path", "target"}
+    idle = [name for name in TABLE_SETTINGS if getattr(job, name) and name in of_tables - used]
     if idle:
         flags = ", ".join(f"`{format_flag(name)}`" for name in idle)
         problem = f"{flags} would do nothing: `{job.data}` is read as {reader.name.replace('_', ' ')}"

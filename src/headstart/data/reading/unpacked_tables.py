@@ -99,6 +99,15 @@ def write_memory_data(data: Any, labels: Any, store: Store) -> tuple[Path, bool]
     return store.make_entry(KIND, hashlib.sha256(content).hexdigest(), write_entry) / TABLE, bool(pictures)
 
 
+def write_memory_target(target: Any, store: Store) -> Any:
+    """Where pictures of a new domain lie: of an array (N, …) a folder in the cache, of a table its file there."""
+    if target is None or not is_in_memory(target):
+        return target
+    if isinstance(target, np.ndarray):
+        return write_memory_data(target, [None] * len(target), store)[0].parent
+    return write_memory_data(target, None, store)[0]
+
+
 def _read_columns(data: Any) -> dict[str, list[Any]]:
     if isinstance(data, Mapping):
         return {str(name): list(values) for name, values in data.items()}
