@@ -155,13 +155,10 @@ def fit(
         DataError: The pictures cannot be used as they are.
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
-    from headstart.data.reading.unpacked_tables import write_memory_target
-
     settings: Mapping[str, Any] = jobs.take_settings(locals())
     if again and out is None:
         raise UsageError("`again` is about a run that is there", where="--again", hint="name its folder with --out")
     data, settings = _write_memory_data(data, labels, console or Console(), settings)
-    settings = {**settings, "unlabeled": write_memory_target(unlabeled, default_store(console or Console()))}
     return _run_fit(data, out, console, settings, callbacks=callbacks, workers=workers, again=again, reaching=True)
 
 
@@ -169,8 +166,10 @@ def _write_memory_data(
     data: Any, labels: Any, console: Console, settings: Mapping[str, Any]
 ) -> tuple[str | Path, Mapping[str, Any]]:
     """Where data lies, in the cache if it was in memory, and the settings with the folder where its paths start."""
-    from headstart.data.reading.unpacked_tables import find_order, is_in_memory, write_memory_data
+    from headstart.data.reading.unpacked_tables import find_order, is_in_memory, write_memory_data, write_memory_target
 
+    if "unlabeled" in settings:
+        settings = {**settings, "unlabeled": write_memory_target(settings["unlabeled"], default_store(console))}
     if not is_in_memory(data):
         if labels is not None:
             raise UsageError("labels go with an array of pictures or a table in memory", where="labels")
