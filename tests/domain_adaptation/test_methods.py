@@ -56,7 +56,13 @@ def test_a_camera_is_mended_and_answers_are_those_of_one_linear_head(name):
     again = adapt(name, source, target)
     assert np.array_equal(training.x, again.x)
     fitted = SETTING.fit(training)
-    folded = make_answer(fold_into_head(fitted, training))(target)
+    head = fold_into_head(fitted, training)
+    shapes = {part: array.shape for part, array in head.arrays.items()}  # all that an export knows of it
+    assert (head.kind, shapes) == (
+        "linear",
+        {"weights": (source.x.shape[1], source.n_classes), "bias": (source.n_classes,)},
+    )
+    folded = make_answer(head)(target)
     read = target if training.projection is None else target @ training.projection[0] + training.projection[1]
     scores = read.astype(np.float64) @ fitted.arrays["weights"] + fitted.arrays["bias"]
     scores += 0 if training.log_prior is None else training.log_prior
