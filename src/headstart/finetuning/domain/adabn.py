@@ -6,7 +6,9 @@ The head goes on to learn from the original trunk's source features; `batch_stat
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,17 @@ from headstart.networks.framework_state import silence_frameworks
 
 MOST = 512  # pictures of a domain that statistics come from
 _DRAW = 91  # of these, among the uses of the run's seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeasuredTrunk:
+    """A trunk and its new statistics up to the deepest level; those up to a level before it are the first of them."""
+
+    trunk: ResolvedBackbone
+    model: Any  # functional `keras.Model`
+    anatomy: blocks.TrunkBlocks
+    statistics: dict[int, tuple[np.ndarray, np.ndarray]]  # by the id of a batch norm
+    pictures: int  # of both domains together
 
 
 def choose_levels(features: Sequence[Feature], trunk: ResolvedBackbone) -> dict[str, str]:
@@ -66,10 +79,11 @@ def make_adabn_candidate(
     embeddings: Sequence[Embeddings],
     target: TargetDomain,
     adapted: FitResult,
+    measure: Callable[[], MeasuredTrunk],
     *,
     ctx: Context,
 ) -> NetworkCandidate:
-    """The trunk of the head with statistics adapted up to the level `last`.
+    """The trunk of the head with statistics adapted up to the level `last`; `measure` is called unless it is written.
 
     Raises:
         NoOpError: The trunk has no batch norm there, the head reads several trunks, or there are too few pictures.
@@ -82,7 +96,7 @@ def make_adabn_candidate(
     network = serialization.find_value(TunedNetwork, folder, method)
     if network is None or not tuned_network.network_file(network, ctx.run.path).is_file():
         head = _choose_head(adapted, head_x, np.asarray(data.targets)[train], len(data.class_names), ctx.seed)
-        network = _write_network(method, last, data, train, target, adapted, head, ctx)
+        network = _write_network(method, last, measure(), adapted, head, len(train), ctx)
         serialization.save_value(network, folder, method)
     source_x, target_x, features = embed_network(network, data, train, target, ctx=ctx)
     return NetworkCandidate(
@@ -110,27 +124,41 @@ def _choose_head(adapted: FitResult, x: np.ndarray, y: np.ndarray, n_classes: in
     return fitted
 
 
-def _write_network(
-    method: str,
-    last: str,
-    data: Dataset,
-    train: np.ndarray,
-    target: TargetDomain,
-    adapted: FitResult,
-    head: FittedHead,
-    ctx: Context,
-) -> TunedNetwork:
+def measure_trunk(
+    data: Dataset, splits: Splits, target: TargetDomain, adapted: FitResult, *, ctx: Context
+) -> MeasuredTrunk:
+    """Build the head's trunk and measure both domains up to the deepest level that the head reads.
+
+    Raises:
+        NoOpError: The trunk has no batch norm there, the head reads several trunks, or there are too few pictures.
+    """
     trunk, depths = find_trunk(adapted, ctx), tuple(feature.depth for feature in adapted.features)
-    source_pictures = _load_sample(data, train, trunk, ctx)
+    source_pictures = _load_sample(data, np.asarray(splits.train, np.int64), trunk, ctx)
     target_pictures = _load_sample(target.pictures, np.arange(len(target.pictures.uris)), trunk, ctx)
     with silence_frameworks(), run_on(CPU):
         model = trunk.build(ctx.store)
         anatomy = blocks.split_into_blocks(model, trunk.spec, depths)
-        statistics = batch_statistics.adapt_statistics(model, anatomy, last, source_pictures, target_pictures)
-        plain = plain_model.make_adapted_model(model, anatomy, depths, statistics, head.arrays, trunk.spec.name)
+        deepest = choose_levels(adapted.features, trunk)["adabn"]
+        statistics = batch_statistics.adapt_statistics(model, anatomy, deepest, source_pictures, target_pictures)
+    count = len(source_pictures) + len(target_pictures)
+    return MeasuredTrunk(trunk=trunk, model=model, anatomy=anatomy, statistics=statistics, pictures=count)
+
+
+def _write_network(
+    method: str, last: str, measured: MeasuredTrunk, adapted: FitResult, head: FittedHead, n_train: int, ctx: Context
+) -> TunedNetwork:
+    trunk, anatomy, depths = measured.trunk, measured.anatomy, tuple(feature.depth for feature in adapted.features)
+    norms = batch_statistics.list_batch_norms(anatomy, last)
+    if not norms:
+        raise NoOpError(f"the trunk has no batch norm up to its level `{last}`, so there are no statistics to adapt")
+    statistics = {id(norm): measured.statistics[id(norm)] for norm in norms}
+    with silence_frameworks(), run_on(CPU):
+        plain = plain_model.make_adapted_model(
+            measured.model, anatomy, depths, statistics, head.arrays, trunk.spec.name
+        )
         keras_writer.write_keras(plain.model, ctx.make_step_folder("adapt") / f"{method}.keras")
         spec = describe_trunk(trunk.spec, f"{method}:", plain, "; then batch norm statistics of another domain")
-        operations = float(flops.count_flops(plain.trunk)) * (len(source_pictures) + len(target_pictures))
+        operations = float(flops.count_flops(plain.trunk)) * measured.pictures
     tuned = adapted.tuning.network if adapted.tuning else None
     grown = tuned is not None and tuned.spec.name == trunk.name
     return TunedNetwork(
@@ -144,7 +172,7 @@ def _write_network(
         temperature=1.0,
         soup=(-1,),
         trainable_params=0,
-        n_train=len(train),
+        n_train=n_train,
         flops=operations,
     )
 

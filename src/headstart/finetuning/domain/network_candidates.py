@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from headstart.core.console import format_duration
@@ -61,10 +62,14 @@ def _adapt_batch_norms(
         return
     count = len(splits.train) + len(target.pictures.uris)
     seconds = _MAKING_S + _PASSES * estimate_backbone_seconds(trunk.spec, count, ctx.store)
+    measure = functools.cache(
+        lambda: adabn.measure_trunk(data, splits, target, adapted, ctx=ctx)
+    )  # once for all levels
     for method, last in adabn.choose_levels(adapted.features, trunk).items():
 
         def make(method: str = method, last: str = last) -> NetworkCandidate:
-            return adabn.make_adabn_candidate(method, last, data, splits, embeddings, target, adapted, ctx=ctx)
+            values = (data, splits, embeddings, target, adapted)
+            return adabn.make_adabn_candidate(method, last, *values, measure, ctx=ctx)
 
         yield from _try_candidate(method, seconds, make, ctx)
 
