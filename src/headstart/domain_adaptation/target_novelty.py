@@ -87,5 +87,6 @@ def _refuse(what: str, *, is_sure: bool, console: Console) -> None:
     if not is_sure:
         console.print_warning(what)
         return
-    hint = "give pictures of the same things; `--adaptation coral`, or some labels among them, go on all the same"
+    hint = "give pictures of the same things; much darker or blurred ones can be refused too: `--adaptation coral` "
+    hint += "and another `--out`, or some labels among them, go on all the same"
     raise DataError(what, where="--unlabeled", hint=hint)

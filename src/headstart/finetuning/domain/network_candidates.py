@@ -62,9 +62,7 @@ def _adapt_batch_norms(
         return
     count = len(splits.train) + len(target.pictures.uris)
     seconds = _MAKING_S + _PASSES * estimate_backbone_seconds(trunk.spec, count, ctx.store)
-    measure = functools.cache(
-        lambda: adabn.measure_trunk(data, splits, target, adapted, ctx=ctx)
-    )  # once for all levels
+    measure = functools.cache(lambda: adabn.measure_trunk(data, splits, target, adapted, ctx=ctx))
     for method, last in adabn.choose_levels(adapted.features, trunk).items():
 
         def make(method: str = method, last: str = last) -> NetworkCandidate:
