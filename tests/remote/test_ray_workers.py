@@ -130,7 +130,7 @@ def test_folds_of_the_cluster_are_those_of_this_machine_though_a_machine_is_kill
     tiny_keras(tmp_path / "tiny.keras")
     tiny = registration.add_file(ImportRequest(file=tmp_path / "tiny.keras"), store, Console(quiet=True))
     depth = tiny.cuts[-1].name
-    data, settings = write_stripes(tmp_path / "stripes", count=6), {"test_size": 0.0, "folds": 3, "backbones": TINY}
+    data, settings = write_stripes(tmp_path / "stripes", count=6), {"test_size": 0.0, "folds": 5, "backbones": TINY}
     setup = workbench(surroundings(data, tmp_path / "run", store, **settings), depth)
     plain = {"backbone": TINY, "depths": (depth,), "epochs": 1, "batch": 6, "rate": 2e-3}
 
@@ -152,16 +152,16 @@ def test_folds_of_the_cluster_are_those_of_this_machine_though_a_machine_is_kill
     there.try_recipes()
     together = there.judge_finalists()
     assert there.setup.ctx.workers.doomed is None
-    assert "3 folds train side by side on the cluster: about" in lines.getvalue()
+    assert "5 folds train side by side on the cluster: about" in lines.getvalue()
     assert "training: a chunk of 1 is done again, since" in workers[1].getvalue()
     trials = [digests(each.setup.ctx.run.path / "adapt" / "trials") for each in (here, there)]
-    assert trials[0] == trials[1] and len(trials[0]) >= 3
+    assert trials[0] == trials[1] and len(trials[0]) >= 5
     for fold in here.setup.training_set.fold_numbers:
         weights = [digests(each.setup.work_folder / f"trial000-fold{fold}") for each in (here, there)]
         kept = [{name: digest for name, digest in each.items() if name.startswith("weights")} for each in weights]
         assert kept[0] == kept[1] and len(kept[0]) == 2
     np.testing.assert_array_equal(alone[0].verdict.probabilities, together[0].verdict.probabilities)
-    assert len([entry for entry in (store.root / KIND).iterdir() if store.find_entry(KIND, entry.name)]) == 3
+    assert len([entry for entry in (store.root / KIND).iterdir() if store.find_entry(KIND, entry.name)]) == 5
     monkeypatch.setattr(RayWorkers, "count_slots", lambda self, threads=0: 2)
     monkeypatch.setattr(RayWorkers, "run_chunks", None)  # nothing is sent again
     again, lines = search("again", workers[0])

@@ -93,7 +93,7 @@ def require_same_target(domain: TargetDomain, *, ctx: Context) -> None:
 
 
 def read_target_pictures(location: str, source: Dataset, *, ctx: Context) -> TargetDomain:
-    """The same without a trace in the run folder.
+    """Read the pictures of another domain; nothing is written into the run folder.
 
     Raises:
         DataError: There are too few pictures, all of them are source pictures, or labels name unknown classes.

@@ -66,21 +66,25 @@ def estimate_by_bbse(source: Answers, p_target: np.ndarray) -> np.ndarray:
 
 
 def estimate_by_em(source: Answers, p_target: np.ndarray) -> np.ndarray:
-    """(C,) float64 shares by expectation maximisation, from the source's on.
-
-    Where classes were weighed, answers are of other shares than the source's: of the model's own.
-    """
+    """(C,) float64 shares by expectation maximisation."""
     shares = count_shares(source)
-    prior = shares if source.prior is None else source.prior
-    ratio = np.where(prior > 0, p_target / np.where(prior > 0, prior, 1.0), 0.0)
+    return maximise_likelihood(p_target, shares, shares if source.prior is None else source.prior)
+
+
+def maximise_likelihood(p_TC: np.ndarray, of_source: np.ndarray, prior: np.ndarray, pull: float = 0.0) -> np.ndarray:
+    """(C,) float64 shares by expectation maximisation, from those of the source (C,) on.
+
+    Answers (T, C) are of a head that took classes to have the shares `prior` (C,): other ones where it weighs them.
+    `pull` is the part of the source's shares in every step: an overconfident head ends in one class without.
+    """
+    ratio, shares = np.where(prior > 0, p_TC / np.where(prior > 0, prior, 1.0), 0.0), of_source
     for _ in range(_STEPS):
         joint = ratio * shares
         joint /= np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
-        after = joint.mean(axis=0)
-        if np.abs(after - shares).sum() < _TOLERANCE:
-            return np.asarray(after)
-        shares = after
-    return shares
+        before, shares = shares, (1 - pull) * joint.mean(axis=0) + pull * of_source
+        if np.abs(shares - before).sum() < _TOLERANCE:
+            break
+    return np.asarray(shares)
 
 
 ESTIMATES: Mapping[str, Callable[[Answers, np.ndarray], np.ndarray]] = {"EM": estimate_by_em, "BBSE": estimate_by_bbse}

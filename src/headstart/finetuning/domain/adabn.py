@@ -148,10 +148,7 @@ def _write_network(
     method: str, last: str, measured: MeasuredTrunk, adapted: FitResult, head: FittedHead, n_train: int, ctx: Context
 ) -> TunedNetwork:
     trunk, anatomy, depths = measured.trunk, measured.anatomy, tuple(feature.depth for feature in adapted.features)
-    norms = batch_statistics.list_batch_norms(anatomy, last)
-    if not norms:
-        raise NoOpError(f"the trunk has no batch norm up to its level `{last}`, so there are no statistics to adapt")
-    statistics = {id(norm): measured.statistics[id(norm)] for norm in norms}
+    statistics = {id(norm): measured.statistics[id(norm)] for norm in batch_statistics.list_batch_norms(anatomy, last)}
     with silence_frameworks(), run_on(CPU):
         plain = plain_model.make_adapted_model(
             measured.model, anatomy, depths, statistics, head.arrays, trunk.spec.name

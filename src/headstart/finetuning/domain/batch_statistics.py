@@ -25,13 +25,16 @@ Moments = Mapping[int, tuple[np.ndarray, np.ndarray]]  # id of a batch norm -> m
 
 
 def list_batch_norms(anatomy: TrunkBlocks, last: str) -> list[Any]:
-    """Batch norms of a trunk up to the level `last`, in the order of the graph."""
+    """Batch norms of a trunk up to the level `last`, in the order of the graph; NoOpError where there is none."""
     import keras
 
     levels = anatomy.depths[: anatomy.depths.index(last) + 1]
     operations = (operation for level in levels for operation in anatomy.segments[level])
     layers = (layer for operation in operations for layer in (operation, *getattr(operation, "layers", ())))
-    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if not norms:
+        raise NoOpError(f"the trunk has no batch norm up to its level `{last}`, so there are no statistics to adapt")
+    return norms
 
 
 def adapt_statistics(
@@ -48,8 +51,6 @@ def adapt_statistics(
         NoOpError: There is no batch norm, or too few pictures.
     """
     norms = list_batch_norms(anatomy, last)
-    if not norms:
-        raise NoOpError(f"the trunk has no batch norm up to its level `{last}`, so there are no statistics to adapt")
     fewest = min(len(source), len(target))
     if fewest < FEWEST:
         raise NoOpError(f"{fewest} pictures of a domain are too few for statistics of batches; {FEWEST} are needed")
