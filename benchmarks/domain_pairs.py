@@ -121,6 +121,12 @@ class Pair:
     change: Change | None = None
     shares: dict[str, float] | None = None
 
+    @property
+    def shows(self) -> str:
+        """Pairs with another one show quite other things."""
+        kind = self.name.partition(":")[0]
+        return "objects" if kind == "emoji" else kind
+
 
 def list_pairs() -> tuple[Pair, ...]:
     """Each kind of shift is among those that tune and among those that confirm."""

@@ -1,6 +1,8 @@
 """What adaptation to another domain gains, on pairs of real domains whose truth is known.
 
     python -m benchmarks.domains [--pairs tuning|confirming|all|NAME,NAME] [--seeds 0,1,2] [--most 400] [--labelled 400]
+    python -m benchmarks.domains --target-labels 20
+    python -m benchmarks.domains --strangers
     python -m benchmarks.domains --networks [--pairs NAME,NAME] [--most 120]
     python -m benchmarks.domains --write FOLDER
 
@@ -11,14 +13,18 @@ intervals go over pictures and seeds, a picture of several seeds being one clust
 cross-validated on the target's labels. Pairs that tune were looked at while the rule and its guards were made; the
 others confirm.
 
-`--networks`: a fit with `--unlabeled` and `--strategy finetune`, once a pair; labels of the target judge every trunk
-that was adapted.
+`--target-labels`: the choice with so many labelled target pictures and without, gains on the other target pictures.
+`--strangers`: how many targets are refused as pictures of other things, of a source's own and of other pairs that show
+other things. `--networks`: a fit with `--unlabeled` and `--strategy finetune` a pair and seed; labels of the target
+judge every trunk that was adapted.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
+import itertools
 import tempfile
 import time
 from collections.abc import Iterable
@@ -31,18 +37,21 @@ from benchmarks.common import LITE0, context
 from benchmarks.domain_pairs import Pair, PairFiles, draw_rows, list_pairs, write_pair
 from headstart.core import registry
 from headstart.core.console import Console
-from headstart.core.types import DomainAdaptation, Score
+from headstart.core.types import NETWORK_METHODS, DomainAdaptation, Score
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting
 from headstart.domain_adaptation.choice.guarded_choice import choose_adaptation, make_judged_answers
 from headstart.domain_adaptation.choice.rules import RULES, JudgedAnswers, Rule
-from headstart.domain_adaptation.evaluate_candidates import KIND, NETWORK_METHODS, Candidate, evaluate_candidates
+from headstart.domain_adaptation.evaluate_candidates import KIND, Candidate, evaluate_candidates
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.label_shift import Answers, estimate_label_shift
 from headstart.domain_adaptation.shift.unlabelled_accuracy import estimate_accuracy
+from headstart.domain_adaptation.target_novelty import measure_novelty
 from headstart.features.extraction import extract_features
 from headstart.heads import cross_validation, prediction
 from headstart.statistics.intervals import Interval, mean_interval
+from headstart.uncertainty.ood_images import make_ood_images
+from headstart.uncertainty.ood_threshold import TrainingSample
 from headstart.uncertainty.temperature import apply_temperature, fit_temperature
 
 DEPTHS, FOLDS, HEAD, MOST = ("stage5", "last"), 4, "logistic", 400
@@ -172,7 +181,8 @@ def try_methods(
 ) -> Trial:
     """Every method on one draw."""
     problem, rows, y, depth = pose_problem(files, labels, vectors, seed, most)
-    candidates, cpu_s = [], {}
+    candidates: list[Candidate] = []
+    cpu_s: dict[str, float] = {}
     for name in registry.list_plugins(KIND):
         started = time.process_time()
         tried = evaluate_candidates(problem, [registry.load_plugin(KIND, name)], rules=tuple(RULES))
@@ -188,6 +198,27 @@ def try_methods(
         y=y,
         oracle=oracle.held_out[0].argmax(axis=1) == y,
         depth=depth,
+    )
+
+
+def try_labels(problem: AdaptationProblem, pair: Pair, rows: np.ndarray, y: np.ndarray, count: int) -> Outcome:
+    """The choice with and without `count` labelled target pictures, on those of the `rows` (T,) without a label."""
+    methods = [registry.load_plugin(KIND, name) for name in sorted(list_default_methods() - {NOTHING})]
+    candidates = evaluate_candidates(problem, methods)
+    labelled = np.random.default_rng([problem.seed, 5]).permutation(len(y))[:count]
+    target_y = np.full(len(y), -1)
+    target_y[labelled] = y[labelled]
+    rest = target_y < 0
+    posed = {GUARDED: problem, f"{count} labels": dataclasses.replace(problem, target_y=target_y)}
+    taken = {way: choose_adaptation(candidates, each).candidate for way, each in posed.items()}
+    return Outcome(
+        pair=pair,
+        pictures=rows[rest],
+        right={way: (each.target.argmax(axis=1) == y)[rest] for way, each in {NOTHING: candidates[0], **taken}.items()},
+        taken=taken[GUARDED].method,
+        failures={},
+        bands=(),
+        cpu_s={},
     )
 
 
@@ -272,12 +303,14 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
     by_pair: dict[str, list[Outcome]] = {}
     for each in outcomes:
         by_pair.setdefault(each.pair.name, []).append(each)
-    print_pairs(by_pair)
+    if ORACLE in outcomes[0].right:
+        print_pairs(by_pair)
     for part, tunes in (("pairs that tune", True), ("pairs that confirm", False)):
         chosen = {name: each for name, each in by_pair.items() if each[0].pair.tunes == tunes}
         if chosen:
             print_summary(part, chosen)
-    print_bands(outcomes)
+    if outcomes[0].bands:
+        print_bands(outcomes)
 
 
 def print_pairs(by_pair: dict[str, list[Outcome]]) -> None:
@@ -356,30 +389,74 @@ def compare_methods(pairs: list[Pair], seeds: list[int], most: tuple[int, int]) 
     print(f"\n{time.process_time():.0f} CPU s in all, features included")
 
 
-def compare_networks(pairs: list[Pair], most: int) -> None:
+def compare_labels(pairs: list[Pair], seeds: list[int], most: tuple[int, int], count: int) -> None:
+    outcomes = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, pair in enumerate(pairs):
+            files, labels, vectors = read_pair(pair, Path(scratch) / str(number))
+            for seed in seeds:
+                problem, rows, y, _ = pose_problem(files, labels, vectors, seed, most)
+                outcomes.append(try_labels(problem, pair, rows, y, count))
+    print_outcomes(outcomes)
+
+
+def count_refusals(pairs: list[Pair], seeds: list[int], most: tuple[int, int]) -> None:
+    """Refused targets: a pair's own, and those of pairs that show other things."""
+    refused: dict[str, list[bool]] = {"own": [], "of other things": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        sets = [(pair, *read_pair(pair, Path(scratch) / str(number))) for number, pair in enumerate(pairs)]
+        ctx = context(Path(scratch) / "others", data=scratch)
+        others = make_ood_images(ctx.store)
+        others_x = extract_features(others, LITE0, np.arange(len(others.uris)), ctx=ctx).vectors
+        for seed in seeds:
+            posed = [
+                (pair, *pose_problem(files, labels, vectors, seed, most), vectors)
+                for pair, files, labels, vectors in sets
+            ]
+            for source, problem, _, _, depth, _ in posed:
+                x, y, fold = problem.source.x, problem.source.y, problem.folds
+                sample = TrainingSample(rows=np.arange(len(y)), x=x, y=y, fold=fold)
+                for target, _, rows, _, _, vectors in posed:
+                    if target is not source and target.shows == source.shows:
+                        continue
+                    novelty = measure_novelty(sample, vectors[depth][rows], others, np.asarray(others_x[depth]))
+                    refused["own" if target is source else "of other things"].append(novelty.is_refused)
+    for kind, each in refused.items():
+        print(f"{kind}: {sum(each)} of {len(each)} refused")
+
+
+def compare_networks(pairs: list[Pair], seeds: list[int], most: int) -> None:
     """Fits of a network, adapted to the target in each way, judged by all labels of the target."""
-    print("| pair | trunk | accuracy on the target | log loss saved | held-out source |\n|---|---|---|---|---|")
-    for pair in pairs:
+    gains: dict[str, dict[str, list[float]]] = {}
+    print("| pair | seed | trunk | accuracy on the target |\n|---|---|---|---|")
+    for pair, seed in itertools.product(pairs, seeds):
         with tempfile.TemporaryDirectory() as scratch:
-            adaptation = fit_networks(pair, most, Path(scratch))
-        for trial in sorted(adaptation.trials, key=lambda trial: trial.method != NOTHING):
-            scores = {score.name: score for score in trial.target}
-            saved = "" if trial.difference is None else format_gain(as_interval(trial.difference))
-            accuracy = f"{scores['accuracy'].value:.3f}" if scores else trial.why
+            trials = fit_networks(pair, seed, most, Path(scratch)).trials
+        accuracy = {trial.method: score.value for trial in trials for score in trial.target if score.name == "accuracy"}
+        for trial in sorted(trials, key=lambda trial: trial.method != NOTHING):
+            value = accuracy.get(trial.method)
             print(
-                f"| {pair.name} | {trial.method} | {accuracy} | {saved} | {trial.source.value:.3f} |",
+                f"| {pair.name} | {seed} | {trial.method} | {trial.why if value is None else f'{value:.3f}'} |",
                 flush=True,
             )
+            if value is not None:
+                gains.setdefault(trial.method, {}).setdefault(pair.name, []).append(value - accuracy[NOTHING])
+    print("\n| trunk | gain, t interval over pairs | worst pair |\n|---|---|---|")
+    for method, by_pair in gains.items():
+        means = {name: float(np.mean(values)) for name, values in by_pair.items()}
+        worst = min(means, key=lambda name: means[name])
+        mean = mean_interval(np.array(list(means.values())))
+        print(f"| {method} | {format_gain(mean)} | {worst} {means[worst]:+.3f} |")
 
 
-def fit_networks(pair: Pair, most: int, folder: Path) -> DomainAdaptation:
-    """Seed 0; the recipe is given, so that no clock chooses it."""
+def fit_networks(pair: Pair, seed: int, most: int, folder: Path) -> DomainAdaptation:
+    """The recipe is given, so that no clock chooses it."""
     import headstart
 
     files = write_pair(pair)
     with files.table.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    chosen = draw_rows(files, np.array([row["label"] for row in rows]), 0, (most, most))
+    chosen = draw_rows(files, np.array([row["label"] for row in rows]), seed, (most, most))
     for name, part in zip(("source", "target"), chosen, strict=True):
         with (folder / f"{name}.csv").open("w", newline="") as handle:
             csv.writer(handle).writerows([("file", "label"), *((rows[at]["file"], rows[at]["label"]) for at in part)])
@@ -389,6 +466,7 @@ def fit_networks(pair: Pair, most: int, folder: Path) -> DomainAdaptation:
         target="label",
         unlabeled=folder / "target.csv",
         out=folder / "run",
+        seed=seed,
         backbones=[LITE0],
         strategy="finetune",
         recipe=RECIPE,
@@ -431,13 +509,19 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--most", type=int, default=MOST)
     parser.add_argument("--labelled", type=int)
+    parser.add_argument("--target-labels", type=int)
+    parser.add_argument("--strangers", action="store_true")
     parser.add_argument("--networks", action="store_true")
     parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
     most = (asked.labelled or asked.most, asked.most)
     pairs, seeds = choose_pairs(asked.pairs), [int(seed) for seed in asked.seeds.split(",")]
     if asked.networks:
-        compare_networks(pairs, asked.most)
+        compare_networks(pairs, seeds, asked.most)
+    elif asked.target_labels:
+        compare_labels(pairs, seeds, most, asked.target_labels)
+    elif asked.strangers:
+        count_refusals(pairs, seeds, most)
     elif asked.write:
         write_features(pairs, seeds, most, asked.write)
     else:

@@ -96,6 +96,24 @@ def test_labelled_target_pictures_decide_and_are_learnt_from_only_if_asked(conte
     assert not np.array_equal(learn.fitted.arrays["weights"], judge.fitted.arrays["weights"])
 
 
+def test_where_labels_do_not_decide_the_choice_without_them_stands_unless_they_speak_against_it(context):
+    values, truth = made_domains.make_domains()
+    data, drawn, embeddings, target, new, adapted = values
+    without = adapt_to_target(*values, ctx=context(seed=0, name="without"))
+    rows = np.arange(len(truth))
+    before, after = (np.log(p[rows, truth]) for p in (without.target_before, without.target_after))
+    order = np.argsort(after - before)
+    judged = {}
+    for name, labelled in (("open", np.concatenate([order[:14], order[-6:]])), ("against", order[:20])):
+        labels = np.where(np.isin(rows, labelled), truth, -1)
+        shown = dataclasses.replace(target, labels=labels)
+        judged[name] = adapt_to_target(data, drawn, embeddings, shown, new, adapted, ctx=context(seed=0, name=name))
+    assert (judged["open"].method, judged["open"].rule) == (without.method, without.rule)
+    assert judged["open"].why.startswith("20 labelled target pictures do not decide; ")
+    assert judged["against"].rule == "labels"
+    assert judged["against"].method != without.method
+
+
 class Broken(coral.Coral):
     """Cannot be computed."""
 

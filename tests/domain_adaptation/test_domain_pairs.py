@@ -14,6 +14,7 @@ def test_pairs_that_tune_and_pairs_that_confirm_have_names_of_their_own():
     pairs = list_pairs()
     assert len({pair.name for pair in pairs}) == len(pairs)
     assert {pair.tunes for pair in pairs} == {True, False}
+    assert {pair.shows for pair in pairs} == {"textile", "scenes", "objects", "digits", "materials"}
 
 
 def test_a_draw_has_no_subject_in_both_domains_and_balances_the_source():

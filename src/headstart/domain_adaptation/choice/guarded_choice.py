@@ -1,9 +1,9 @@
 """Which adaptation is taken: doing nothing, unless another one is better beyond doubt and plausible.
 
-With enough labelled target pictures their log loss decides. Without, labelled pictures judge by their weights where the
-domains look alike but for the shares of the classes, else a rule that needs no label. Either way the paired 95 %
-interval of the difference from doing nothing, which holds for all candidates at once, must lie above 0: doing nothing
-wins ties.
+Labelled source pictures judge by their weights where the domains look alike but for the shares of the classes, else a
+rule that needs no label. With enough labelled target pictures their log loss decides first: few of them are often too
+few to tell, and then the choice without them stands unless they speak against it. Either way the paired 95 % interval
+of the difference from doing nothing, which holds for all candidates at once, must lie above 0: doing nothing wins ties.
 """
 
 from __future__ import annotations
@@ -49,8 +49,23 @@ def choose_adaptation(
 
     A `rule` that is named decides whatever the domains have in common.
     """
+    if rule or len(problem.labelled) < ENOUGH_LABELS:
+        return _choose(candidates, problem, rule, shown, by_labels=False)
+    by_labels = _choose(candidates, problem, rule, shown, by_labels=True)
+    if by_labels.candidate is not candidates[0]:
+        return by_labels
+    without = _choose(candidates, problem, rule, shown, by_labels=False)
+    is_worse = _compare_on_labels(candidates[0], without.candidate, problem).high < 0
+    if is_worse or without.candidate is candidates[0]:
+        return by_labels
+    why = f"{len(problem.labelled)} labelled target pictures do not decide; {without.why}"
+    return dataclasses.replace(without, why=why)
+
+
+def _choose(
+    candidates: Sequence[Candidate], problem: AdaptationProblem, rule: str, shown: Sequence[str], *, by_labels: bool
+) -> GuardedChoice:
     judged, gate = make_judged_answers(candidates, problem), None
-    by_labels = not rule and len(problem.labelled) >= ENOUGH_LABELS
     if not rule:
         rule = DECIDING
         gate = None if by_labels else measure_gate(problem, candidates[0].target)

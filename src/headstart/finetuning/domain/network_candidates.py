@@ -30,9 +30,10 @@ def make_network_candidates(
     *,
     ctx: Context,
 ) -> tuple[NetworkCandidate, ...]:
-    """Adapted trunks: by their batch norms, and where the strategy trains one, by trainings on both domains.
+    """Adapted trunks: by their batch norms, and where the strategy trains one, by the named trainings on both domains.
 
-    None for a probe, unless the job names one: a second trunk costs more than all that is done on features.
+    Trainings lose more than they gain on the pairs of `benchmarks/domains.py --networks`, so that none is tried unless
+    it is named. For a probe all must be named: a second trunk costs more than all that is done on features.
     Whether there is time for each is decided once a run. What cannot be done is told with the reason and left out.
 
     Raises:
@@ -80,7 +81,8 @@ def _train_on_both(
     adapted: FitResult,
     ctx: Context,
 ) -> Iterator[NetworkCandidate]:
-    if ctx.job.strategy == "probe":
+    named = [method for method in TRAINED_METHODS if method in ctx.job.adaptation]
+    if ctx.job.strategy == "probe" or not named:
         return
     try:
         setup = adaptive_training.make_adaptation_setup(data, splits, embeddings, adapted, ctx=ctx)
@@ -88,7 +90,7 @@ def _train_on_both(
         ctx.console.print_line("adapt", f"no network is trained on both domains: {err.what}")
         return
     recipe = adaptive_training.find_recipe(adapted)
-    for method in TRAINED_METHODS:
+    for method in named:
         seconds = _MAKING_S + adaptive_training.estimate_training_seconds(
             setup, recipe, len(target.pictures.uris), method
         )
