@@ -25,6 +25,7 @@ import argparse
 import csv
 import dataclasses
 import itertools
+import string
 import tempfile
 import time
 from collections.abc import Iterable
@@ -419,7 +420,8 @@ def count_refusals(pairs: list[Pair], seeds: list[int], most: tuple[int, int]) -
                 for target, _, rows, _, _, vectors in posed:
                     if target is not source and target.shows == source.shows:
                         continue
-                    novelty = measure_novelty(sample, vectors[depth][rows], others, np.asarray(others_x[depth]))
+                    names = string.digits if source.shows == "digits" else ""
+                    novelty = measure_novelty(sample, names, vectors[depth][rows], others, np.asarray(others_x[depth]))
                     refused["own" if target is source else "of other things"].append(novelty.is_refused)
     for kind, each in refused.items():
         print(f"{kind}: {sum(each)} of {len(each)} refused")

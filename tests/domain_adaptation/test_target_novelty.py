@@ -5,6 +5,7 @@ import pytest
 
 import made_runs
 from headstart.domain_adaptation.target_novelty import measure_novelty
+from headstart.uncertainty.ood_images import DIGITS, PHOTOGRAPHS
 from headstart.uncertainty.ood_threshold import TrainingSample
 
 
@@ -13,13 +14,21 @@ def draw(middle, count=60):
 
 
 @pytest.mark.parametrize(
-    ("middle", "far", "refused"), [(0, 0.0, False), (8, 1.0, False), (19, 1.0, True)], ids=["same", "camera", "others"]
+    ("middle", "names", "refused"),
+    [
+        (0, made_runs.CLASSES, False),
+        (3, made_runs.CLASSES, False),
+        (6, made_runs.CLASSES, True),
+        (6, ("1", "2"), False),
+        (20, ("1", "2"), True),
+    ],
+    ids=["same", "camera", "digits", "digits that are classes", "photographs"],
 )
-def test_only_what_is_nearly_as_strange_as_the_stranger_kind_is_refused(middle, far, refused):
+def test_only_what_is_nearly_as_strange_as_other_things_is_refused(middle, names, refused):
     sample = TrainingSample(rows=np.arange(60), x=draw(0), y=np.arange(60) % 2, fold=np.arange(60) % 5)
-    others = made_runs.dataset(np.arange(60) % 2, names=("digits", "photographs"))
+    others = made_runs.dataset(np.arange(60) % 2, names=(DIGITS, PHOTOGRAPHS))
     others_x = np.where((others.targets == 0)[:, None], draw(6), draw(20))
-    novelty = measure_novelty(sample, draw(middle), others, others_x)
-    assert novelty.far.value == pytest.approx(far, abs=0.1)
-    assert novelty.kind == "photographs"
+    novelty = measure_novelty(sample, names, draw(middle), others, others_x)
+    assert novelty.far.value == pytest.approx(float(middle > 0), abs=0.1)
+    assert novelty.kind == (DIGITS if names == made_runs.CLASSES else PHOTOGRAPHS)
     assert novelty.is_refused == refused

@@ -1,12 +1,13 @@
 """Whether the pictures of a new domain show what the labelled ones show, by how strange they are.
 
 The distance is that to the fifth nearest training picture (Sun 2022; `uncertainty/ood_detection.py`). Another camera
-makes pictures strange as well, so that they are refused only where they are besides nearly as strange as the stranger
-of two kinds of quite other things: handwritten digits and photographs.
+makes pictures strange as well, so that they are refused only where they are besides nearly as strange as pictures of
+quite other things: photographs, and handwritten digits where no class has the name of one.
 """
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,10 +21,11 @@ from headstart.features.embeddings import join_columns
 from headstart.statistics.intervals import make_share_score
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import ood_detection, ood_threshold
+from headstart.uncertainty.ood_images import DIGITS
 
 METHOD = "nearest"
 FAR = 0.5  # of the new pictures, beyond the limit within which `ood_threshold.FAMILIAR` of the labelled ones lie
-AS_STRANGE = 0.7  # of the median distance of the stranger kind of other things; `benchmarks/domains.py --strangers`
+AS_STRANGE = 0.7  # of the median distance of other things; chosen by `benchmarks/domains.py --strangers`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ class TargetNovelty:
     Attributes:
         far: Share beyond the limit within which nearly all labelled pictures lie.
         part: Their median distance over that of `kind`.
-        kind: The stranger kind of other things.
+        kind: The kind of other things that is the least strange.
     """
 
     far: Score
@@ -47,18 +49,27 @@ class TargetNovelty:
 
 
 def measure_novelty(
-    sample: ood_threshold.TrainingSample, target_x: np.ndarray, others: Dataset, others_x: np.ndarray
+    sample: ood_threshold.TrainingSample,
+    class_names: Sequence[str],
+    target_x: np.ndarray,
+    others: Dataset,
+    others_x: np.ndarray,
 ) -> TargetNovelty:
     """By features (T, D) of the new domain, and (F, D) of `others`, whose classes are kinds of other things."""
     limit, _ = ood_threshold.find_limit(ood_threshold.cross_fold_distances(sample, METHOD))
     arrays, neighbour = ood_detection.fit_references(sample.x, sample.y, METHOD)
     distances, of_others = (ood_detection.compute_distances(arrays, neighbour, x) for x in (target_x, others_x))
-    medians = [float(np.median(of_others[others.targets == kind])) for kind in range(len(others.class_names))]
-    strangest = int(np.argmax(medians))
+    has_digits = not set(string.digits).isdisjoint(class_names)
+    medians = {
+        kind: float(np.median(of_others[others.targets == place]))
+        for place, kind in enumerate(others.class_names)
+        if kind != DIGITS or not has_digits
+    }
+    nearest = min(medians, key=lambda kind: medians[kind])
     return TargetNovelty(
         far=make_share_score("unknown", "target", distances > limit),
-        part=float(np.median(distances)) / max(medians[strangest], 1e-12),
-        kind=others.class_names[strangest],
+        part=float(np.median(distances)) / max(medians[nearest], 1e-12),
+        kind=nearest,
     )
 
 
@@ -76,8 +87,8 @@ def require_same_things(
     """Refuse pictures of quite other things; a warning where the job names a method, or some have labels.
 
     Raises:
-        DataError: Over half of the pictures lie beyond the limit, and their median is at least 0.7 times that of the
-            stranger kind of `foreign`.
+        DataError: Over half of the pictures lie beyond the limit, and their median is at least 0.7 times that of a kind
+            of `foreign`.
     """
     train, clusters = np.asarray(splits.train, np.int64), np.asarray(splits.clusters)
     firsts = np.sort(np.unique(clusters[train], return_index=True)[1])
@@ -93,7 +104,7 @@ def require_same_things(
     target_x = join_columns(target_embeddings, probe.features, evenly_spaced(len(target.labels), ood_detection.MOST))
     others, other_embeddings = foreign
     others_x = join_columns(other_embeddings, probe.features, np.arange(len(others.uris)))
-    novelty = measure_novelty(sample, target_x, others, others_x)
+    novelty = measure_novelty(sample, data.class_names, target_x, others, others_x)
     if not novelty.is_refused:
         return
     far = novelty.far
