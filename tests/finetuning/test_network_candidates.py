@@ -55,7 +55,7 @@ def test_adapted_trunks_mend_another_camera_and_are_the_same_ones_again(domains,
     recipe_alone = SimpleNamespace(network=SimpleNamespace(recipe=recipe, spec=SimpleNamespace(name="none")))
     adapted = dataclasses.replace(steps.probe, tuning=recipe_alone)
 
-    def make():
+    def make(ctx=ctx):
         return make_network_candidates(steps.data, steps.splits, steps.embeddings, target, (), adapted, ctx=ctx)
 
     adabn, mmd = make()
@@ -75,3 +75,5 @@ def test_adapted_trunks_mend_another_camera_and_are_the_same_ones_again(domains,
     assert file.read_bytes() == before
     np.testing.assert_array_equal(again[1].source_probabilities, mmd.source_probabilities)
     np.testing.assert_array_equal(again[0].target_x, adabn.target_x)
+    auto = dataclasses.replace(ctx, job=dataclasses.replace(ctx.job, adaptation=("auto",)))
+    assert [candidate.method for candidate in make(auto)] == ["adabn", "adabn_lower"]  # others only if named
