@@ -46,6 +46,7 @@ from headstart.domain_adaptation.choice.rules import RULES, JudgedAnswers, Rule
 from headstart.domain_adaptation.evaluate_candidates import KIND, Candidate, evaluate_candidates
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.label_shift import Answers, estimate_label_shift
+from headstart.domain_adaptation.shift.measure_shift import ALPHA
 from headstart.domain_adaptation.shift.unlabelled_accuracy import estimate_accuracy
 from headstart.domain_adaptation.target_novelty import measure_novelty
 from headstart.features.extraction import extract_features
@@ -53,7 +54,7 @@ from headstart.heads import cross_validation, prediction
 from headstart.statistics.intervals import Interval, mean_interval
 from headstart.uncertainty.ood_images import make_ood_images
 from headstart.uncertainty.ood_threshold import TrainingSample
-from headstart.uncertainty.temperature import apply_temperature, fit_temperature
+from headstart.uncertainty.temperature import apply_temperature, fit_bounded_temperature, fit_temperature
 
 DEPTHS, FOLDS, HEAD, MOST = ("stage5", "last"), 4, "logistic", 400
 RECIPE = "backbone=bundled:efficientnet_lite0,depths=last,epochs=3,batch=16,part=last,blocks=1"
@@ -140,12 +141,13 @@ def pose_problem(
     shared = {"n_classes": len(classes), "class_weight": None, "seed": seed}
     fitted = next(iter(head.path(x[source], y[source], params=[best.params], **shared)))
     p = prediction.predict_probabilities(fitted.kind, fitted.arrays, x[target])
-    shares = estimate_label_shift(
-        Answers(p=best.held_out[0], y=y[source], clusters=np.arange(len(source))),
-        Answers(p=p, y=np.empty(0, np.int64), clusters=np.arange(len(target))),
+    factor = fit_bounded_temperature(best.held_out[0], y[source], np.arange(len(source)))
+    shift = estimate_label_shift(
+        Answers(p=apply_temperature(best.held_out[0], factor), y=y[source], clusters=np.arange(len(source))),
+        Answers(p=apply_temperature(p, factor), y=np.empty(0, np.int64), clusters=np.arange(len(target))),
         tuple(map(str, classes)),
         seed,
-    ).shares
+    )
     setting = HeadSetting(
         head=HEAD,
         params=best.params,
@@ -156,7 +158,13 @@ def pose_problem(
         seed=seed,
     )
     problem = AdaptationProblem(
-        source=LabelledFeatures(x=x[source], y=y[source], weights=None, n_classes=len(classes)),
+        source=LabelledFeatures(
+            x=x[source],
+            y=y[source],
+            weights=None,
+            n_classes=len(classes),
+            target_shares=shift.shares if shift.p < ALPHA else None,
+        ),
         folds=folds,
         clusters=np.arange(len(source)),
         target=x[target],
@@ -164,7 +172,7 @@ def pose_problem(
         target_clusters=np.arange(len(target)),
         learns=False,
         knows_source=False,
-        expected_shares=shares,
+        expected_shares=shift.shares,
         setting=setting,
         fitted=fitted,
         held_out=best.held_out[0],

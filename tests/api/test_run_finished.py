@@ -103,6 +103,7 @@ def make_shift():
         levels=(FeatureShift(feature=f"{TRUNK}@stage4", auc=score, p=0.5),),
         verdict=verdict,
         label_verdict=verdict,
+        label_p=0.5,
         source_shares=np.full(3, 1 / 3),
         target_shares=(score,) * 3,
         accuracy=(score,),

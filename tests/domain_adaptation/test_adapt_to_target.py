@@ -17,6 +17,7 @@ from headstart.domain_adaptation.adapt_to_target import adapt_to_target
 from headstart.domain_adaptation.evaluate_candidates import KIND, choose_methods
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.methods import coral
+from headstart.domain_adaptation.shift.measure_shift import measure_shift
 from headstart.heads.prediction import predict_probabilities
 from headstart.statistics.intervals import mean_interval
 
@@ -72,8 +73,12 @@ def test_a_harmless_domain_is_answered_by_none(context):
 
 def test_other_shares_of_the_classes_move_no_feature(context):
     values, truth = made_domains.make_domains(camera=same, shares=[0.8, 0.1, 0.1])
-    adaptation = adapt_to_target(*values, ctx=context(seed=0))
+    ctx = context(seed=0)
+    shift = measure_shift(*values, ctx=ctx)
+    adaptation = adapt_to_target(*values, shift, ctx=ctx)
+    assert (shift.label_verdict.answer, adaptation.rule) == ("yes", "importance_weighted")
     assert adaptation.method in ("none", "label_shift")
+    assert trial_of(adaptation, "label_shift").status != "failed"
     assert gain_of(adaptation, truth).high >= 0
 
 

@@ -85,6 +85,29 @@ def test_label_shift_is_recovered_and_none_is_not_claimed():
     assert alike.p > 0.05
 
 
+@pytest.mark.parametrize("size", [1, 6])
+def test_near_duplicates_in_the_target_do_not_make_its_shares_look_other(size, monkeypatch):
+    monkeypatch.setattr(label_shift, "DRAWS", 39)
+    alarms = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        source, fitted = answered(*pictures(240, rng, np.full(C, 1 / C)))
+        unlike, _ = pictures(180 // size, rng, np.full(C, 1 / C))
+        x = np.repeat(unlike, size, axis=0)
+        x += 0.2 * rng.normal(size=x.shape).astype(np.float32)
+        target = dataclasses.replace(asked(fitted, x), clusters=np.repeat(np.arange(len(unlike)), size))
+        alarms += label_shift.estimate_label_shift(source, target, ("a", "b", "c"), 0).p < 0.05
+    assert alarms <= 7  # of 60, as more than 5 % of true null hypotheses give once in a hundred times
+
+
+def test_of_many_pictures_whole_clusters_count():
+    rng = np.random.default_rng(5)
+    source, fitted = answered(*pictures(120, rng))
+    many = asked(fitted, np.repeat(pictures(1_000, rng)[0], 3, axis=0))
+    many = dataclasses.replace(many, clusters=np.repeat(np.arange(1_000), 3))
+    assert label_shift.estimate_label_shift(source, many, ("a", "b", "c"), 0).scores[0].n == 1_998
+
+
 @pytest.mark.parametrize("shares", [(0.8, 0.1, 0.1), (0.2, 0.2, 0.6)])  # those of the source, and others
 @pytest.mark.parametrize("method", sorted(label_shift.ESTIMATES))
 def test_a_head_that_weighs_classes_alike_finds_the_shares_of_both_domains(method, shares):

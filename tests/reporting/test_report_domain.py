@@ -48,6 +48,7 @@ def make_shift(names, labelled=12):
         levels=tuple(FeatureShift(feature=f"trunk@{at}", auc=score("roc_auc", auc), p=p) for at, auc, p in levels),
         verdict=Verdict(code="shift", answer="yes", sentence="the new pictures differ at 2 of 3 levels (AUC 0.930)"),
         label_verdict=Verdict(code="label_shift", answer="unclear", sentence="the answers point to other shares"),
+        label_p=0.005,
         source_shares=np.full(count, 1 / count),
         target_shares=tuple(score("class_share", 0.5 / (1 + c), subject=name) for c, name in enumerate(names)),
         accuracy=tuple(accuracy),

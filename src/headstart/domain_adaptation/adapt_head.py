@@ -76,7 +76,7 @@ class AdaptationProblem:
         target_clusters: (T,) near-duplicates among them.
         learns: Whether the head learns from labelled target pictures too; they judge by cross-fitting.
         knows_source: Whether a trunk of these features was trained on the labels of the source.
-        expected_shares: (C,) float64 of the classes in the target, as estimated.
+        expected_shares: (C,) float64 of the classes in the target, as estimated, be it by chance that they are others.
         fitted: The head that learnt from the source alone, on raw features.
         held_out: (M, C) float32 its held-out answers to source pictures, NaN where there is none.
         frozen: (M, E) and (T, E) float32 of a trunk that learnt from neither domain: what domains are compared by. None

@@ -16,6 +16,7 @@ from headstart.domain_adaptation.choice.guarded_choice import GuardedChoice, cho
 from headstart.domain_adaptation.evaluate_candidates import choose_methods, evaluate_candidates, refine_candidate
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.domain_classifier import find_target_clusters
+from headstart.domain_adaptation.shift.measure_shift import ALPHA
 from headstart.features import feature_matrix
 from headstart.features.embeddings import find_positions, join_columns
 from headstart.heads import ensemble
@@ -94,8 +95,9 @@ def make_problem(
     places = find_positions(cv.rows, np.asarray(adapted.cv_rows)[drawn], "compared")
     held_out[places] = np.asarray(adapted.cv_probabilities)[drawn]
     shares = np.bincount(y, minlength=cv.n_classes) / len(y)
-    if shift is not None and np.isfinite([score.value for score in shift.target_shares]).all():
+    if shift is not None:
         shares = np.array([score.value for score in shift.target_shares])
+        source = dataclasses.replace(source, target_shares=shares if shift.label_p < ALPHA else None)
     return AdaptationProblem(
         source=source,
         folds=cv.folds[0],

@@ -26,6 +26,7 @@ class LabelledFeatures:
     weights: np.ndarray | None  # (M,) float64, positive, mean 1; None where all count alike
     n_classes: int
     class_weight: np.ndarray | None = None  # (C,) float64 by which the head weighs each class besides
+    target_shares: np.ndarray | None = None  # (C,) float64 of the classes in the target where they are others
 
     @property
     def shares(self) -> np.ndarray:

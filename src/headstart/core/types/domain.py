@@ -54,6 +54,7 @@ class DomainShift:
     levels: tuple[FeatureShift, ...]  # in the order of depth
     verdict: Verdict  # `shift`
     label_verdict: Verdict  # `label_shift`: whether the shares of the classes differ
+    label_p: float  # of shares at least as far from the source's by chance
     source_shares: np.ndarray  # (C,) float64
     target_shares: tuple[Score, ...]  # C estimates, `subject` the class (BBSE, Lipton 2018, or EM, Saerens 2002)
     accuracy: tuple[Score, ...]  # estimates without target labels, `subject` the method, one band of all as interval

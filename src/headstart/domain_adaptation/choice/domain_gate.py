@@ -15,7 +15,6 @@ import numpy as np
 from headstart.core.types import NO_ADAPTATION
 from headstart.domain_adaptation.adapt_head import AdaptationProblem
 from headstart.domain_adaptation.shift.domain_classifier import compare_domains, draw_unlike
-from headstart.domain_adaptation.shift.label_shift import Answers, estimate_label_shift
 from headstart.statistics.intervals import Interval
 
 LABEL_SHIFT = "label_shift"  # the method that moves no feature
@@ -65,14 +64,8 @@ def measure_gate(problem: AdaptationProblem, plain: np.ndarray) -> DomainGate:
     weights = np.ones(plain.shape[1])
     if test is None or test.p < ALPHA:
         return DomainGate(auc=None if test is None else test.auc, looks_alike=False, class_weights=weights)
-    source = Answers(
-        p=problem.held_out[judged].astype(np.float64),
-        y=problem.source.y[judged],
-        clusters=problem.clusters[judged],
-        prior=problem.source.prior,
-    )
-    target = Answers(p=plain.astype(np.float64), y=np.empty(0, np.int64), clusters=problem.target_clusters)
-    shift = estimate_label_shift(source, target, tuple(map(str, range(len(weights)))), problem.seed)
-    if shift.p < ALPHA and len(plain) >= LEAST_A_CLASS * len(weights):
-        weights = np.where(shift.source > 0, shift.shares / np.where(shift.source > 0, shift.source, 1.0), 0.0)
+    of_target = problem.source.target_shares
+    if of_target is not None and len(plain) >= LEAST_A_CLASS * len(weights):
+        of_source = np.bincount(problem.source.y, minlength=len(weights)) / len(problem.source.y)
+        weights = np.where(of_source > 0, of_target / np.where(of_source > 0, of_source, 1.0), 0.0)
     return DomainGate(auc=test.auc, looks_alike=True, class_weights=weights)

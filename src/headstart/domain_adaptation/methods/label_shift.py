@@ -1,6 +1,6 @@
-"""Label-shift correction: the shares of the classes in the target are estimated, and the answers follow them.
+"""Label-shift correction: answers follow the shares that the classes are expected to have in the target.
 
-Saerens, Latinne and Decaestecker, Neural Computation 2002 (EM); it holds where the classes look alike in both domains.
+Saerens, Latinne and Decaestecker, Neural Computation 2002; it holds where the classes look alike in both domains.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import numpy as np
 from headstart.core.errors import NoOpError
 from headstart.domain_adaptation.feature_moments import require_pictures
 from headstart.domain_adaptation.method_base import FeatureMap, HeadFit, HeadTraining, LabelledFeatures
-from headstart.domain_adaptation.shift.label_shift import maximise_likelihood
 from headstart.statistics.intervals import Z
 
-PULL = 0.05  # towards the source's shares
 MOST = 10.0  # by which the odds of a class may change
 
 
@@ -42,12 +40,12 @@ class LabelShift:
     ) -> HeadTraining:
         """See `headstart.domain_adaptation.method_base.AdaptationMethod`."""
         require_pictures(source.x, target)
-        of_source, prior = source.shares, source.prior
-        of_target = maximise_likelihood(answer(target), of_source, prior, PULL)
-        noise = Z * np.sqrt(of_source * (1 - of_source) * (1 / len(target) + 1 / len(source.y)))
-        for shares, whose in ((of_source, "that they have in the source"), (prior, "that the head takes them to have")):
-            if np.all(np.abs(of_target - shares) <= noise):
-                raise NoOpError(f"the classes seem to have the shares {whose}")
+        of_target, prior = source.target_shares, source.prior
+        if of_target is None:
+            raise NoOpError("the classes seem to have the shares that they have in the source")
+        noise = Z * np.sqrt(prior * (1 - prior) * (1 / len(target) + 1 / len(source.y)))
+        if np.all(np.abs(of_target - prior) <= noise):
+            raise NoOpError("the classes seem to have the shares that the head takes them to have")
         ratio = np.clip(of_target / np.where(prior > 0, prior, 1.0), 1 / MOST, MOST)
         log_prior = np.where(prior > 0, np.log(ratio), 0.0)
         return HeadTraining(x=source.x, y=source.y, weights=source.weights, log_prior=log_prior)

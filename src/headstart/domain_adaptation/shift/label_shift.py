@@ -19,7 +19,7 @@ from headstart.statistics.intervals import Interval, make_score
 
 DRAWS = 199  # of the bootstrap, and of the test
 PLANTED = 12  # draws of shares by which the estimates are compared
-MOST = 2_000  # pictures of a side in one draw
+MOST = 2_000  # pictures of a side that count: chance then moves a share by 1 %, less than answers err
 _STEPS, _TOLERANCE = 200, 1e-5
 
 
@@ -71,17 +71,16 @@ def estimate_by_em(source: Answers, p_target: np.ndarray) -> np.ndarray:
     return maximise_likelihood(p_target, shares, shares if source.prior is None else source.prior)
 
 
-def maximise_likelihood(p_TC: np.ndarray, of_source: np.ndarray, prior: np.ndarray, pull: float = 0.0) -> np.ndarray:
+def maximise_likelihood(p_TC: np.ndarray, of_source: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """(C,) float64 shares by expectation maximisation, from those of the source (C,) on.
 
     Answers (T, C) are of a head that took classes to have the shares `prior` (C,): other ones where it weighs them.
-    `pull` is the part of the source's shares in every step: an overconfident head ends in one class without.
     """
     ratio, shares = np.where(prior > 0, p_TC / np.where(prior > 0, prior, 1.0), 0.0), of_source
     for _ in range(_STEPS):
         joint = ratio * shares
         joint /= np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
-        before, shares = shares, (1 - pull) * joint.mean(axis=0) + pull * of_source
+        before, shares = shares, joint.mean(axis=0)
         if np.abs(shares - before).sum() < _TOLERANCE:
             break
     return np.asarray(shares)
@@ -96,7 +95,11 @@ def count_shares(source: Answers) -> np.ndarray:
 
 
 def estimate_label_shift(source: Answers, target: Answers, names: tuple[str, ...], seed: int) -> LabelShift:
-    """Shares of the classes in the target, with bootstrap intervals and a test of whether they differ."""
+    """Shares of the classes in the target, with bootstrap intervals and a test of whether they differ.
+
+    Of each side at most `MOST` pictures count, whole clusters that are drawn once.
+    """
+    source, target = (side.take_rows(_draw_side(side.clusters, seed)) for side in (source, target))
     errors = _back_test(source, len(target.p), seed)
     method = min(errors, key=lambda name: errors[name])  # the first of equals: EM
     estimate, prior = ESTIMATES[method], count_shares(source)
@@ -136,7 +139,7 @@ def _back_test(source: Answers, n_target: int, seed: int) -> dict[str, float]:
     for _ in range(PLANTED):
         first, second = split_clusters(source.clusters, rng)
         reference, shifted = source.take_rows(first), source.take_rows(second)
-        rows, _ = plant_shares(shifted.y, source.p.shape[1], min(n_target, MOST), rng)
+        rows, _ = plant_shares(shifted.y, source.p.shape[1], n_target, rng)
         truth = np.bincount(shifted.y[rows], minlength=source.p.shape[1]) / len(rows)
         for name, estimate in ESTIMATES.items():
             errors[name].append(_measure_distance(estimate(reference, shifted.p[rows]), truth))
@@ -163,20 +166,39 @@ def _resample(source: Answers, target: Answers, method: str, seed: int) -> tuple
     """(R, C) estimates of resampled sides, and (R,) distances where the target is drawn from the source."""
     rng, estimate, drawn, chance = np.random.default_rng([seed, 94_000]), ESTIMATES[method], [], []
     for _ in range(DRAWS):
-        reference = source.take_rows(draw_clusters(source.clusters, MOST, rng))
-        shifted = draw_clusters(target.clusters, MOST, rng)
-        drawn.append(estimate(reference, target.p[shifted]))
-        same = draw_clusters(source.clusters, min(len(target.p), MOST), rng)
+        reference = source.take_rows(draw_clusters(source.clusters, rng))
+        drawn.append(estimate(reference, target.p[draw_clusters(target.clusters, rng)]))
+        same = draw_alike(source.clusters, target.clusters, rng)
         chance.append(_measure_distance(estimate(reference, source.p[same]), count_shares(reference)))
     return np.array(drawn), np.array(chance)
 
 
-def draw_clusters(clusters: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """(B,) positions of whole clusters drawn with replacement, until there are as many as in `clusters`, or `most`."""
-    labels, places, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-    if len(labels) == len(clusters):
-        return rng.integers(0, len(clusters), min(most, len(clusters)))
+def _draw_side(clusters: np.ndarray, seed: int) -> np.ndarray:
+    """(B,) int64 ascending positions of whole clusters that hold `MOST` pictures at most, of one cluster at least."""
+    if len(clusters) <= MOST:
+        return np.arange(len(clusters))
+    places, sizes = np.unique(clusters, return_inverse=True, return_counts=True)[1:]
+    order = np.random.default_rng([seed, 90_000]).permutation(len(sizes))
+    count = max(1, int(np.count_nonzero(np.cumsum(sizes[order]) <= MOST)))
+    return np.flatnonzero(np.isin(places, order[:count]))
+
+
+def draw_clusters(clusters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(B,) positions of whole clusters drawn with replacement, as many as there are."""
+    places, sizes = np.unique(clusters, return_inverse=True, return_counts=True)[1:]
+    if len(sizes) == len(clusters):
+        return rng.integers(0, len(clusters), len(clusters))
     order, starts = np.argsort(places, kind="stable"), np.cumsum(sizes) - sizes
-    picked = rng.integers(0, len(labels), len(labels))
-    rows = np.concatenate([order[starts[c] : starts[c] + sizes[c]] for c in picked])
-    return rows[:most] if len(rows) > most else rows
+    return np.concatenate([order[starts[c] : starts[c] + sizes[c]] for c in rng.integers(0, len(sizes), len(sizes))])
+
+
+def draw_alike(clusters: np.ndarray, like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(T,) positions in `clusters` (M,), drawn so that pictures are as alike as those of the clusters `like` (T,).
+
+    For each of these a picture is drawn, and as many as it holds from the pictures that look like this one.
+    """
+    places, sizes = np.unique(clusters, return_inverse=True, return_counts=True)[1:]
+    order, starts = np.argsort(places, kind="stable"), np.cumsum(sizes) - sizes
+    labels, of_like = np.unique(like, return_inverse=True)
+    picked = places[rng.integers(0, len(clusters), len(labels))][of_like]
+    return np.asarray(order[starts[picked] + rng.integers(0, sizes[picked])])

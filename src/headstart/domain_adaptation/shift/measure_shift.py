@@ -93,6 +93,7 @@ def measure_shift(
         levels=levels,
         verdict=_judge_shift(levels, at_equal_shares, furthest, n_target, adapted),
         label_verdict=_judge_labels(labels, at_equal_shares, n_target),
+        label_p=labels.p,
         source_shares=labels.source,
         target_shares=labels.scores,
         accuracy=(*accuracy, *_score_labelled(sides.target)),

@@ -113,8 +113,8 @@ def _score_estimate(name: str, source: Answers, target: Answers, tests: tuple[Ba
     rng, estimate = np.random.default_rng([seed, 95_000]), ESTIMATES[name]
     value, drawn = estimate(source, target.p), []
     for _ in range(DRAWS):
-        reference = source.take_rows(draw_clusters(source.clusters, len(source.y), rng))
-        drawn.append(estimate(reference, target.p[draw_clusters(target.clusters, len(target.p), rng)]))
+        reference = source.take_rows(draw_clusters(source.clusters, rng))
+        drawn.append(estimate(reference, target.p[draw_clusters(target.clusters, rng)]))
     low, high = np.quantile(drawn, [0.025, 0.975])
     off = np.array([test.truth - test.estimate for test in tests if test.method == name])
     down, up = max(0.0, -float(off.min())), max(0.0, float(off.max()))
