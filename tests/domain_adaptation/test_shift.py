@@ -66,9 +66,18 @@ def test_the_strangest_pictures_come_first_and_no_two_alike():
     b[:20] += 3.0
     clusters = np.maximum(np.arange(120) - 1, 0)  # the first two look alike
     strangeness = domain_classifier.measure_strangeness(a, b, np.arange(10, 100), 0)  # others are not learnt from
-    farthest = domain_classifier.choose_farthest(strangeness, clusters)
+    farthest = domain_classifier.choose_farthest(strangeness, clusters, b)
     assert set(farthest.tolist()) < set(range(20))
     assert len(set(clusters[farthest].tolist())) == len(farthest) == domain_classifier.FARTHEST
+
+
+def test_the_strangest_pictures_that_are_shown_look_unlike_each_other():
+    places = np.random.default_rng(0).normal(size=(domain_classifier.FARTHEST, 8))
+    x = np.concatenate([np.repeat(places, 5, axis=0), np.zeros((540, 8))])  # twelve looks, five pictures of each
+    strangeness = -np.arange(600.0)
+    farthest = domain_classifier.choose_farthest(strangeness, np.arange(600), x)
+    assert sorted((farthest // 5).tolist()) == list(range(domain_classifier.FARTHEST))
+    assert farthest[0] == 0 and (np.diff(farthest) > 0).all()
 
 
 def test_label_shift_is_recovered_and_none_is_not_claimed():

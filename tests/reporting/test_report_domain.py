@@ -18,11 +18,13 @@ from headstart.core.types import (
     DomainShift,
     FeatureShift,
     Score,
+    SkippedFile,
     TargetDomain,
     Verdict,
 )
 from headstart.domain_adaptation.shift.unlabelled_accuracy import UNTESTED
 from headstart.reporting.card.write_card import write_card
+from headstart.reporting.sections import domain, next_steps
 from headstart.reporting.write_report import format_page
 from judged_sets import dataset
 
@@ -133,12 +135,13 @@ def test_it_tells_the_shift_what_was_adapted_and_whom_it_hurts(shifted):
     assert 'href="#domain"' in page
     assert (
         "The new domain The new pictures differ from the labelled ones; accuracy on them is 0.500 [0.300, 0.700] "
-        "(12 with a label), 0.900 on the labelled; with correlations matched (CORAL) it is 0.700 [0.500, 0.900]."
+        "(12 with a label), 90.0 % on the labelled; after adaptation it is 0.700 [0.500, 0.900]: "
+        "correlations matched (CORAL)."
     ) in text
     assert "60 new pictures beside 150 labelled ones; 1 picture that both sets held was left out" in text
     assert "Do they look different? yes" in text
     assert "off by 0.050 on average, 0.240 at most" in text
-    assert "log-odds −1.6" in text
+    assert "17.1 % new" in text
     assert "9 answers of 60 to new pictures changed" in text
     assert (
         "by importance weighted, 1 of 3 ways would be worse than none: correlations matched, then self-training."
@@ -148,8 +151,72 @@ def test_it_tells_the_shift_what_was_adapted_and_whom_it_hurts(shifted):
     assert re.search(r"correlations matched, then self-training worse", text)
     assert re.search(r"mean and deviation matched tied", text)
     assert re.search(r"failed Too few pictures\.", text)
-    result = words(re.search(r'<section id="result".*?<h3>', page, re.S)[0])
-    assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in result
+
+
+def first_screen(report):
+    page = format_page(report)
+    return words(re.search(r"<h1>.*?</h1>", page, re.S)[0] + re.search(r'<section id="result".*?<h3>', page, re.S)[0])
+
+
+def test_the_first_screen_says_which_domain_and_which_model(shifted, plain):
+    text = first_screen(shifted)
+    assert "answered rightly (labelled domain, before adaptation)" in text
+    assert "Labelled domain, before adaptation accuracy , test" in text
+    assert "New domain accuracy, before adaptation 50.0 % 95 % interval 30.0 % to 70.0 %, n = 12 with a label" in text
+    assert "accuracy, after adaptation 70.0 % 95 % interval 50.0 % to 90.0 %, n = 12 with a label; correlations" in text
+    assert "what follows is of the labelled domain, before adaptation" in text
+    unlabelled = dataclasses.replace(shifted.shift, accuracy=shifted.shift.accuracy[:2])
+    trials = tuple(dataclasses.replace(trial, target=()) for trial in shifted.adaptation.trials)
+    adaptation = dataclasses.replace(shifted.adaptation, trials=trials)
+    text = first_screen(dataclasses.replace(shifted, shift=unlabelled, adaptation=adaptation))
+    assert "accuracy, before adaptation 36 % to 86 % a 95 % band, estimated without labels from 60 pictures" in text
+    assert "accuracy, after adaptation not known correlations matched (CORAL); no new picture has a label" in text
+    by_labels = dataclasses.replace(shifted.adaptation, rule="labels")
+    assert "the same labels chose it: optimistic" in first_screen(dataclasses.replace(shifted, adaptation=by_labels))
+    nothing = dataclasses.replace(shifted.adaptation, method="none", params={})
+    text = first_screen(dataclasses.replace(shifted, adaptation=nothing))
+    assert "answered rightly (labelled domain) The result Labelled domain accuracy" in text
+    assert "adaptation none none of 4 ways is better beyond doubt" in text
+    text = first_screen(dataclasses.replace(shifted, adaptation=None))
+    assert "adaptation none as asked: the shift was measured alone" in text
+    assert "domain" not in first_screen(plain)
+
+
+def test_labels_of_new_pictures_are_asked_for_first_where_they_are_few(shifted, plain):
+    first, second, *rest = next_steps.list_next_steps(shifted)
+    assert "Label 20 to 40 of the new pictures, for 12 have a label" in first.sentence
+    assert first.command == "headstart suggest RUN -n 40 --sheet next.html"
+    assert "`NEW/labelled/CLASS`" in second.sentence
+    assert second.command == "headstart fit DATA --unlabeled NEW --target-labels learn"
+    assert len(rest) == 3
+    assert "NEW that of the new ones" in first_screen(shifted)
+    enough = dataclasses.replace(shifted, shift=make_shift(shifted.dataset.class_names, labelled=20))
+    steps = next_steps.list_next_steps(enough)
+    assert not any("labelled/CLASS" in step.sentence for step in steps)
+    assert "headstart fit DATA --unlabeled NEW --strategy auto --budget 10m" in [step.command for step in steps]
+    assert not any("NEW" in step.command for step in next_steps.list_next_steps(plain))
+
+
+def test_files_of_the_new_domain_that_are_skipped_are_counted_and_named(shifted):
+    assert "left out; 0 new files skipped." in section(format_page(shifted))
+    files = [("cut.jpg", "truncated"), ("none.jpg", "empty_file"), ("half.jpg", "truncated")]
+    excused = tuple(SkippedFile(uri=uri, reason=reason, detail="") for uri, reason in files)
+    target = dataclasses.replace(shifted.target, pictures=dataclasses.replace(shifted.target.pictures, excused=excused))
+    text = section(format_page(dataclasses.replace(shifted, target=target)))
+    assert "left out; 3 new files skipped. cut short: 2 files cut.jpg half.jpg the file has no bytes: 1 file" in text
+
+
+def test_a_way_that_is_right_more_often_but_not_chosen_is_explained(shifted):
+    assert domain.format_surpassed(shifted.adaptation) == ""
+    chosen, *others = shifted.adaptation.trials
+    better = dataclasses.replace(others[1], target=(score("accuracy", 0.8, n=12, half=0.1),))
+    adaptation = dataclasses.replace(shifted.adaptation, trials=(chosen, others[0], better, *others[2:]))
+    title = "mean and deviation matched is right on more of the labelled new pictures, 0.800 instead of 0.700"
+    assert domain.format_surpassed(adaptation) == f"{title}; from 20 labels on they decide, 12 are too few"
+    by_labels = dataclasses.replace(adaptation, rule="labels")
+    text = section(format_page(dataclasses.replace(shifted, adaptation=by_labels)))
+    assert f"M{title[1:]}; log loss decides all the same" in text
+    assert "gain against no adaptation in log loss on labelled new pictures: above 0" in text
 
 
 def test_it_shows_the_pictures_whose_answer_changed(shifted):
@@ -177,12 +244,12 @@ def test_nothing_adapted_is_a_verdict_too(shifted):
 def test_a_band_that_says_nothing_is_no_number(shifted):
     shift = dataclasses.replace(shifted.shift, accuracy=shifted.shift.accuracy[1:2])
     text = section(format_page(dataclasses.replace(shifted, shift=shift, adaptation=None)))
-    assert "accuracy on them is anywhere from 0.250 to 0.850 (estimated without labels, by ATC)" in text
+    assert "accuracy on them is between 25 % and 85 % (estimated without labels)" in text
     untested = (score("accuracy", 0.5, subject="ATC", half=0.5, method=UNTESTED),)
     shift = dataclasses.replace(shift, accuracy=untested)
     text = section(format_page(dataclasses.replace(shifted, shift=shift, adaptation=None)))
-    assert "accuracy on them is about 0.500, with an error that is not known (estimated without labels, by ATC)" in text
-    assert "its interval claims nothing" in text
+    assert "accuracy on them is not known (the confidence of a trained network tells nothing without labels)" in text
+    assert "the band claims nothing" in text
 
 
 def test_the_shift_stands_alone_where_nothing_was_adapted(shifted):
@@ -211,7 +278,11 @@ def test_card_and_summary_say_that_scores_are_of_the_labelled_domain(tmp_path, c
     card = write_card(ctx=ctx).read_text()
     assert "## The new domain" in card
     assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in card
-    assert r"0.550 \[0.250, 0.850\] by average thresholded confidence" in card
+    assert (
+        "between 36 % and 86 % (estimated without labels), of these 0.610 by difference of confidences (Guillory 2021) "
+        r"and 0.550 by average thresholded confidence (Garg 2022), 0.500 \[0.300, 0.700\] measured on new pictures"
+    ) in card
+    assert "(n = 90), labelled domain, before adaptation" in run.format_text()
     assert [trial["status"] for trial in run.summary()["domain"]["trials"]][:2] == ["chosen", "beaten"]
 
 

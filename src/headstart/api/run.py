@@ -169,6 +169,14 @@ class Run(RunReader):
         lines += [f"unknown: {declined}"] if declined else []
         return lines
 
+    def _format_scope(self) -> str:
+        """Which domain and model the scores are of, where there is another domain."""
+        if self.find(DomainShift) is None:
+            return ""
+        from headstart.reporting.sections.domain import format_scope
+
+        return f", {format_scope(self.find(DomainAdaptation))}"
+
     def _format_domain(self) -> list[str]:
         shift, adaptation = self.find(DomainShift), self.find(DomainAdaptation)
         if shift is None:
@@ -180,7 +188,8 @@ class Run(RunReader):
 
     def format_text(self) -> str:
         """The result in a few lines."""
-        lines = [_format_score(score) for score in self.headline()]
+        scope = self._format_scope()
+        lines = [f"{_format_score(score)}{scope}" for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.verdicts]
         lines += [_format_score(score) for score in self.decision_scores()]
         lines += self._format_uncertainty()
@@ -199,11 +208,12 @@ class Run(RunReader):
             f"<td>[{s.low:.3f}, {s.high:.3f}]</td><td>{s.n:,}</td></tr>"
             for s in self.headline()
         )
-        verdicts = "".join(f"<li>{html.escape(v.sentence)}</li>" for v in self.verdicts)
+        sentences = [*(verdict.sentence for verdict in self.verdicts), *self._format_domain()]
+        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
         return (
             f"<p><b>{html.escape(self.path.as_posix())}</b>: {html.escape(' + '.join(self.chosen))}</p>"
             "<table><tr><th>split</th><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"
-            f"{rows}</table><ul>{verdicts}</ul>"
+            f"{rows}</table><ul>{items}</ul>"
         )
 
 

@@ -27,6 +27,11 @@ from headstart.uncertainty.temperature import apply_temperature, fit_bounded_tem
 
 LABELS = "labels"
 ENOUGH_LABELS = 20
+MEASURES = {  # what a rule's difference is of, in words
+    LABELS: "log loss on labelled new pictures",
+    WEIGHTED: "log loss on labelled pictures, weighted by the new class shares",
+    DECIDING: "the share of new pictures answered as all ways together answer (ensemble agreement, not accuracy)",
+}
 # How far a candidate may go: how much accuracy it may lose on mapped source pictures, how much further its answers'
 # shares may lie from the expected ones (total variation) than those of doing nothing, how often it must agree with all.
 LOST_ACCURACY, STRAYED_SHARES, LEAST_AGREEMENT = 0.10, 0.15, 0.5
@@ -269,12 +274,11 @@ def _format_reason(
     differences: dict[int, Interval],
     refusals: dict[int, str],
 ) -> str:
-    words = "log loss of labelled target pictures" if rule == LABELS else rule.replace("_", " ")
-    tried = len(candidates) - 1
+    words, tried = MEASURES.get(rule, rule.replace("_", " ")), len(candidates) - 1
     if winner:
         value, low, high = differences[winner]
         gain = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-        return f"`{candidates[winner].method}` is better than doing nothing by {gain} in {words}; {tried} tried"
+        return f"`{candidates[winner].method}` gains {gain} against no adaptation in {words}; {tried} ways tried"
     refused = sum(bool(reason) for reason in refusals.values())
-    without = f", {refused} of them not plausible" if refused else ""
+    without = f"; {refused} are not plausible" if refused else ""
     return f"`{NO_ADAPTATION}` stays: none of {tried} ways to adapt is better beyond doubt in {words}{without}"

@@ -21,6 +21,7 @@ from headstart.heads.cross_validation import fit_and_predict, loosen_head, predi
 MOST = 1_000  # pictures of a side that take part
 ENOUGH = 60  # pictures below which several of one cluster take part
 FARTHEST = 12  # pictures that are shown
+STRANGEST = 100  # pictures of which these are chosen
 _FOLDS = 5
 
 
@@ -76,8 +77,18 @@ def measure_strangeness(source: np.ndarray, target: np.ndarray, drawn: np.ndarra
     return np.asarray(np.log(p[:, 1] / p[:, 0]), np.float32)
 
 
-def choose_farthest(strangeness: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """(F,) int64 rows, the strangest first, one of each of `clusters` (T,)."""
+def choose_farthest(strangeness: np.ndarray, clusters: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(F,) int64 rows, the strangest first, that look unlike each other by the features x (T, D).
+
+    Of the strangest tenth, at most `STRANGEST` and one of each of `clusters` (T,), the one farthest from those taken
+    comes next (Gonzalez 1985).
+    """
     order = np.argsort(-strangeness, kind="stable")
     _, first = np.unique(clusters[order], return_index=True)
-    return np.asarray(order[np.sort(first)][:FARTHEST], np.int64)
+    drawn = order[np.sort(first)][: max(FARTHEST, min(STRANGEST, len(order) // 10))]
+    taken, gaps = [0], np.full(len(drawn), np.inf)
+    while len(taken) < min(FARTHEST, len(drawn)):
+        gaps = np.minimum(gaps, np.linalg.norm(x[drawn] - x[drawn[taken[-1]]], axis=1))
+        gaps[taken] = -1
+        taken.append(int(gaps.argmax()))
+    return np.asarray(drawn[np.sort(taken)], np.int64)

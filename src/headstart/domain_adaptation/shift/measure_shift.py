@@ -98,7 +98,7 @@ def measure_shift(
         target_shares=labels.scores,
         accuracy=(*accuracy, *_score_labelled(sides.target)),
         source_accuracy=_score_source(sides.source, splits),
-        farthest=domain_classifier.choose_farthest(strangeness, sides.target.clusters),
+        farthest=domain_classifier.choose_farthest(strangeness, sides.target.clusters, vectors[1]),
         strangeness=strangeness,
         n_source=len(sides.rows),
         n_target=n_target,
@@ -203,9 +203,10 @@ def _judge_shift(
 ) -> Verdict:
     shifted = [level for level in levels if level.p < ALPHA]
     most = next(level for level in levels if level.feature == furthest)
-    auc = f"AUC {most.auc.value:.3f} [{most.auc.low:.3f}, {most.auc.high:.3f}] at `{furthest}`, p = {most.p:.3f}"
+    depth = furthest.rpartition("@")[2]
+    auc = f"AUC {most.auc.value:.3f} [{most.auc.low:.3f}, {most.auc.high:.3f}] at `{depth}`, p = {most.p:.3f}"
     if adapted.strategy != "probe":
-        auc += "; of the features before training, for the network knows the labelled pictures"
+        auc += "; of the features before training, as the network knows the labelled pictures"
     if not shifted:
         few = n_target < FEW
         reason = f"; {n_target} are too few to see a small one" if few else ""
@@ -217,9 +218,9 @@ def _judge_shift(
         p, (value, low, high) = at_equal_shares.p, at_equal_shares.auc
         inside = f"AUC {value:.3f} [{low:.3f}, {high:.3f}], p = {p:.3f}"
         sentence += (
-            f"; with classes in equal shares they differ too ({inside}): the classes look different"
+            f". With classes in equal shares they differ too ({inside}): the classes look different"
             if p < ALPHA
-            else f"; with classes in equal shares no difference is seen ({inside}): other shares may be all of it"
+            else f". With classes in equal shares no difference is seen ({inside}): other shares may be all of it"
         )
     return Verdict(code="shift", answer="yes", sentence=sentence)
 
@@ -233,15 +234,12 @@ def _judge_labels(labels: LabelShift, at_equal_shares: SideTest | None, n_target
     most = int(np.abs(change).argmax())
     score = labels.scores[most]
     value, low, high, source = map(_format_percent, (score.value, score.low, score.high, labels.source[most]))
-    moved = (
-        f"class `{score.subject}` has {value} [{low}, {high}] instead of {source} by {labels.method} "
-        f"(p = {labels.p:.3f})"
-    )
+    moved = f"`{score.subject}` has {value} [{low}, {high}] instead of {source} ({labels.method}, p = {labels.p:.3f})"
     if labels.p >= ALPHA:
         answer = "unclear" if n_target < FEW else "no"
         return Verdict(code="label_shift", answer=answer, sentence=f"no sign of other class shares: {moved}")
     if at_equal_shares is not None and at_equal_shares.p < ALPHA:
-        caution = "; this takes pictures of a class to look alike in both domains, which they do not"
+        caution = ". This takes a class to look alike in both domains, and it does not"
         return Verdict(
             code="label_shift", answer="unclear", sentence=f"the answers point to other shares: {moved}{caution}"
         )
@@ -249,15 +247,15 @@ def _judge_labels(labels: LabelShift, at_equal_shares: SideTest | None, n_target
 
 
 def _print_shift(shift: DomainShift, ctx: Context) -> None:
-    best, source = shift.accuracy[0], shift.source_accuracy
+    best, source = shift.accuracy[0], shift.source_accuracy.value
     ctx.console.print_line(
         "shift", f"{shift.n_target:,} new pictures against {shift.n_source:,}: {shift.verdict.sentence}"
     )
     ctx.console.print_line("shift", shift.label_verdict.sentence)
     ctx.console.print_line(
         "shift",
-        f"accuracy on them without their labels: about {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] by "
-        f"{best.subject} ({best.method}), {source.value:.3f} on the labelled domain",
+        f"accuracy on them, estimated without labels: between {100 * best.low:.0f} % and {100 * best.high:.0f} % "
+        f"({best.method}); {_format_percent(source)} on the labelled domain",
     )
     for score in (s for s in shift.accuracy if s.subject == LABELLED):
         ctx.console.print_line(

@@ -19,7 +19,7 @@ from headstart.reporting.card import markdown as md
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
 from headstart.reporting.formatting import format_plural
-from headstart.reporting.sections.domain import format_domain_note, format_estimates, format_harm, format_lost
+from headstart.reporting.sections.domain import format_domain_note, format_estimates, list_sentences
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
 _SCORES = (
@@ -241,7 +241,7 @@ def _format_domain(card: CardInput) -> list[str]:
         return []
     sentences = [shift.verdict.sentence, shift.label_verdict.sentence, format_estimates(shift)]
     if adaptation is not None:
-        sentences += [adaptation.why, *filter(None, (format_lost(adaptation), format_harm(adaptation)))]
+        sentences += list_sentences(adaptation)
     lines = [f"{_capitalise(md.format_sentence(sentence.rstrip('.')))}." for sentence in sentences]
     return ["## The new domain\n\n" + md.format_bullets(lines)]
 

@@ -31,7 +31,7 @@ def make_audit_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any]:
     return {
         "outcomes": [_outcome_view(o, report.dataset, thumbs, budget) for o in outcomes],
         "counts": Counter(o.status.replace("_", " ") for o in outcomes),
-        "excused": _skipped_by_reason(report.dataset),
+        "excused": list_skipped(report.dataset),
         "excused_count": len(report.dataset.excused),
         "notes": _count_texts(filter(None, report.dataset.facts.notes)),
         "classes": _class_counts(report),
@@ -80,7 +80,8 @@ def _finding_view(finding: Finding, outcome: Outcome, data: Dataset, thumbs: Thu
     }
 
 
-def _skipped_by_reason(data: Dataset) -> list[dict[str, Any]]:
+def list_skipped(data: Dataset) -> list[dict[str, Any]]:
+    """The files that are not used, by `reason` in words, the most frequent first."""
     return [
         {
             "reason": formatting.REASONS.get(reason, reason.replace("_", " ")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,19 @@ from headstart.core.types import (
     Score,
     TargetDomain,
 )
+from headstart.domain_adaptation.choice.guarded_choice import ENOUGH_LABELS, LABELS, MEASURES
 from headstart.domain_adaptation.shift.measure_shift import ALPHA, LABELLED
 from headstart.domain_adaptation.shift.unlabelled_accuracy import UNTESTED
 from headstart.reporting import formatting
 from headstart.reporting.charts import ChartPoint, ClassShare, draw_score_by_place, draw_shares
 from headstart.reporting.page_images import Thumbnails
 from headstart.reporting.report_data import ReportInput
+from headstart.reporting.sections import audit
 
 CLASSES = 25  # whose shares are shown, those that changed most
 DRAWN_CLASSES = 8  # of these in the chart
 PAIRS = 6  # of classes between which answers moved
 PICTURES = 12  # whose answer changed, of each kind
-WIDE = 0.5  # a band of accuracy whose middle says nothing
 ESTIMATES = {
     "ATC": "average thresholded confidence (Garg 2022)",
     "DoC": "difference of confidences (Guillory 2021)",
@@ -51,6 +53,17 @@ LOOKS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainTile:
+    """What is known of the new domain, on the first screen."""
+
+    name: str
+    value: str
+    note: str
+    band: Score | None = None  # drawn from 0 to 1
+    is_measured: bool = False  # else a band without a point
+
+
 def make_domain_view(report: ReportInput) -> dict[str, Any] | None:
     """What the template `domain.html` shows; None for a run without pictures of another domain."""
     shift, adaptation = report.shift, report.adaptation
@@ -60,59 +73,101 @@ def make_domain_view(report: ReportInput) -> dict[str, Any] | None:
     return {
         "shift": shift,
         "lead": format_domain_lead(shift, adaptation),
+        "tiles": _make_tiles(shift, adaptation),
+        "scope": format_scope(adaptation),
+        "looks": LOOKS[shift.verdict.answer],
         "levels_chart": _draw_levels(shift),
         "shares_chart": _draw_shares(shift),
         "is_shifted": shift.verdict.answer == "yes",
         "shares": _list_shares(shift)[:CLASSES],
         "more_classes": max(0, len(shift.target_shares) - CLASSES),
         "accuracy": _list_accuracy(shift, adaptation),
+        "estimates": [s for s in shift.accuracy if s.subject != LABELLED],
         "caution": _format_caution(shift),
         "farthest": farthest,
         "hurt_pictures": hurt,
         "moved_pictures": moved,
         "copies": len(report.target.copies) if report.target else 0,
+        "skipped": audit.list_skipped(report.target.pictures) if report.target else [],
         "adaptation": None if adaptation is None else _adaptation_view(adaptation, report),
     }
 
 
+def format_scope(adaptation: DomainAdaptation | None) -> str:
+    """Which domain the scores of a run with a new one are of, and which model."""
+    return "labelled domain, before adaptation" if _is_adapted(adaptation) else "labelled domain"
+
+
 def format_domain_lead(shift: DomainShift, adaptation: DomainAdaptation | None) -> str:
     """The verdict in one sentence: whether the domains differ, what that costs, what was done about it."""
-    estimate, adapted = _find_best_estimate(shift), _find_adapted_accuracy(adaptation)
     looks = LOOKS[shift.verdict.answer]
     if shift.label_verdict.answer == "yes":
         looks += ", and classes have other shares among them"
-    text = (
-        f"{looks}; accuracy on them is {_format_estimate(estimate)}, {shift.source_accuracy.value:.3f} on the labelled"
-    )
+    source = formatting.format_percent(shift.source_accuracy.value)
+    text = f"{looks}; accuracy on them is {_format_estimate(_find_best_estimate(shift))}, {source} on the labelled"
     if adaptation is None:
         return text
-    if adaptation.method == NO_ADAPTATION:
+    if not _is_adapted(adaptation):
         return f"{text}; nothing is adapted, since no way is better beyond doubt"
-    title = find_title(adaptation.method)
-    if adapted is None:
-        return f"{text}; the model is adapted to them: {title}"
-    return f"{text}; with {title} it is {_format_interval(adapted)}"
+    adapted = _find_adapted_accuracy(adaptation)
+    after = "the model is adapted to them" if adapted is None else f"after adaptation it is {_format_interval(adapted)}"
+    return f"{text}; {after}: {find_title(adaptation.method)}"
 
 
 def format_domain_note(shift: DomainShift, adaptation: DomainAdaptation | None) -> str:
     """One sentence for wherever a score of the labelled domain stands alone."""
     estimate, after = _format_estimate(_find_best_estimate(shift)), _find_adapted_accuracy(adaptation)
     count = f"{shift.n_target:,} new pictures"
-    if adaptation is None or adaptation.method == NO_ADAPTATION:
-        return f"scores are of the labelled domain; on the {count} accuracy is {estimate}"
-    now = (
-        "not known, for none has a label" if after is None else f"{_format_interval(after)} ({after.n:,} with a label)"
-    )
+    if not _is_adapted(adaptation):
+        nothing = "" if adaptation is None else "; nothing is adapted, since no way is better beyond doubt"
+        return f"scores are of the labelled domain; on the {count} accuracy is {estimate}{nothing}"
+    now = "not known: none has a label" if after is None else f"{_format_interval(after)} ({after.n:,} with a label)"
     return (
-        f"the model is adapted to {count}, and scores are of the labelled domain before that; on the new one accuracy "
-        f"is {now}, and was {estimate}"
+        f"the model is adapted to {count}, and scores are of the labelled domain before that; on the new ones accuracy "
+        f"was {estimate} before it, and is now {now}"
     )
 
 
 def format_estimates(shift: DomainShift) -> str:
     """All estimates of the accuracy in the new domain, before anything is adapted."""
-    scores = [f"{_format_interval(s)} by {ESTIMATES.get(s.subject, s.subject)}" for s in shift.accuracy]
-    return f"accuracy there before any adaptation: {', '.join(scores).replace('by measured', 'measured')}"
+    estimates = [s for s in shift.accuracy if s.subject != LABELLED]
+    points = [f"{s.value:.3f} by {ESTIMATES.get(s.subject, s.subject)}" for s in estimates]
+    scores = [_format_estimate(estimates[0])]
+    scores += [f"of these {formatting.format_list(points)}"] if shift.accuracy[0].method != UNTESTED else []
+    scores += [f"{_format_interval(s)} {ESTIMATES[LABELLED]}" for s in shift.accuracy if s.subject == LABELLED]
+    return f"accuracy there before any adaptation: {', '.join(scores)}"
+
+
+def _make_tiles(shift: DomainShift, adaptation: DomainAdaptation | None) -> list[DomainTile]:
+    """Accuracy on the new pictures, and what was adapted to them."""
+    best, is_adapted = _find_best_estimate(shift), _is_adapted(adaptation)
+    name = "accuracy, before adaptation" if is_adapted else "accuracy"
+    if best.subject == LABELLED:
+        tiles = [_make_measured_tile(name, best)]
+    elif best.method == UNTESTED:
+        note = "no new picture has a label, and the confidence of a trained network tells nothing"
+        tiles = [DomainTile(name=name, value="not known", note=note)]
+    else:
+        note = f"a 95 % band, estimated without labels from {shift.n_target:,} pictures"
+        band = f"{100 * best.low:.0f} % to {100 * best.high:.0f} %"
+        tiles = [DomainTile(name=name, value=band, note=note, band=best)]
+    if adaptation is None:
+        return [*tiles, DomainTile(name="adaptation", value="none", note="as asked: the shift was measured alone")]
+    if not is_adapted:
+        note = f"none of {len(adaptation.trials) - 1} ways is better beyond doubt"
+        return [*tiles, DomainTile(name="adaptation", value="none", note=note)]
+    after, title = _find_adapted_accuracy(adaptation), find_title(adaptation.method)
+    name = "accuracy, after adaptation"
+    if after is None:
+        return [*tiles, DomainTile(name=name, value="not known", note=f"{title}; no new picture has a label to tell")]
+    note = f"{title}; the same labels chose it: optimistic" if adaptation.rule == LABELS else title
+    return [*tiles, _make_measured_tile(name, after, note)]
+
+
+def _make_measured_tile(name: str, score: Score, note: str = "") -> DomainTile:
+    value, low, high = map(formatting.format_percent, (score.value, score.low, score.high))
+    note = "; ".join(filter(None, (f"95 % interval {low} to {high}, n = {score.n:,} with a label", note)))
+    return DomainTile(name=name, value=value, note=note, band=score, is_measured=True)
 
 
 def _find_best_estimate(shift: DomainShift) -> Score:
@@ -120,9 +175,13 @@ def _find_best_estimate(shift: DomainShift) -> Score:
     return next((s for s in shift.accuracy if s.subject == LABELLED), shift.accuracy[0])
 
 
+def _is_adapted(adaptation: DomainAdaptation | None) -> bool:
+    return adaptation is not None and adaptation.method != NO_ADAPTATION
+
+
 def _find_adapted_accuracy(adaptation: DomainAdaptation | None) -> Score | None:
     """On labelled pictures of the new domain, where something was adapted."""
-    if adaptation is None or adaptation.method == NO_ADAPTATION:
+    if adaptation is None or not _is_adapted(adaptation):
         return None
     return next((_find_accuracy(t) for t in adaptation.trials if t.status == "chosen"), None)
 
@@ -132,19 +191,18 @@ def _format_interval(score: Score) -> str:
 
 
 def _format_estimate(score: Score) -> str:
+    """What was measured with its interval; of what was estimated the band alone, for a point in it would mislead."""
     if score.subject == LABELLED:
         return f"{_format_interval(score)} ({score.n:,} with a label)"
-    how = f"(estimated without labels, by {score.subject})"
     if score.method == UNTESTED:
-        return f"about {score.value:.3f}, with an error that is not known {how}"
-    if score.high - score.low > WIDE:
-        return f"anywhere from {score.low:.3f} to {score.high:.3f} {how}"
-    return f"{_format_interval(score)} {how}"
+        return "not known (the confidence of a trained network tells nothing without labels)"
+    return f"between {100 * score.low:.0f} % and {100 * score.high:.0f} % (estimated without labels)"
 
 
 def _list_accuracy(shift: DomainShift, adaptation: DomainAdaptation | None) -> list[tuple[str, Score]]:
+    """What was measured."""
     rows = [("the labelled domain, cross-validated", shift.source_accuracy)]
-    rows += [(f"the new domain, {ESTIMATES.get(s.subject, s.subject)}", s) for s in shift.accuracy]
+    rows += [(f"the new domain, {ESTIMATES[LABELLED]}", s) for s in shift.accuracy if s.subject == LABELLED]
     after = _find_adapted_accuracy(adaptation)
     return rows if after is None else [*rows, ("the same after adaptation", after)]
 
@@ -196,16 +254,14 @@ def _format_caution(shift: DomainShift) -> str:
     best = next(s for s in shift.accuracy if s.subject != LABELLED)
     if best.method == UNTESTED:
         return (
-            "An estimate takes the model's confidence to mean the same in both domains. How far off it is cannot be "
-            "tried: the network has learnt the labelled pictures, so that its interval claims nothing. Label some new "
-            "pictures to know"
+            "Estimates take the model's confidence to mean the same in both domains. The network has learnt the "
+            "labelled pictures, so that this cannot be tried, and the band claims nothing. Label some new pictures"
         )
     errors = best.method.partition("; ")[2]
     return (
-        "An estimate takes the model's confidence to mean the same in both domains. It was tried on held-out pictures "
-        f"that were shifted on purpose, about as far as the domains are apart ({errors}); the largest error widens the "
-        "interval, which is to hold for both estimates. A "
-        "model that is surely wrong can be worse still: label some new pictures to know"
+        f"The band is by how far estimates were off on labelled pictures that were shifted on purpose ({errors}). It "
+        "takes the model's confidence to mean the same in both domains, and a model that is surely wrong is worse than "
+        "it. Label some new pictures to know"
     )
 
 
@@ -215,7 +271,8 @@ def _make_pictures(shift: DomainShift, report: ReportInput) -> tuple[list[Any], 
     if target is None:
         return [], [], []
     with Thumbnails(target.pictures, report.job.no_thumbnails) as thumbs:
-        notes = (f"log-odds {formatting.format_signed(float(shift.strangeness[row]), 1)}" for row in shift.farthest)
+        odds = np.exp(np.asarray(shift.strangeness, np.float64)[shift.farthest])
+        notes = (f"{formatting.format_percent(share)} new" for share in (odds / (1 + odds)).tolist())
         farthest = list(map(thumbs.make_thumbnail, shift.farthest, notes))
         hurt, moved = list[Any](), list[Any]()
         if adaptation is not None:
@@ -241,8 +298,8 @@ def _adaptation_view(adaptation: DomainAdaptation, report: ReportInput) -> dict[
     moved, hurt = np.flatnonzero(plain != after), _list_hurt(plain, after, report.target, report.dataset)
     pairs = Counter(zip(plain[moved].tolist(), after[moved].tolist(), strict=True)).most_common(PAIRS)
     return {
-        "is_adapted": adaptation.method != NO_ADAPTATION,
-        "rule": format_rule(adaptation),
+        "is_adapted": _is_adapted(adaptation),
+        "measure": MEASURES.get(adaptation.rule, format_rule(adaptation)),
         "trials": [(find_title(t.method), _name_status(t), t, _find_accuracy(t)) for t in adaptation.trials],
         "tied": sum(_name_status(t) == "tied" for t in adaptation.trials),
         "has_labels": any(trial.target for trial in adaptation.trials),
@@ -251,8 +308,14 @@ def _adaptation_view(adaptation: DomainAdaptation, report: ReportInput) -> dict[
         "pairs": [(names[a], names[b], count) for (a, b), count in pairs],
         "hurt": hurt,
         "hurts": _format_hurt(hurt),
-        "sentences": [adaptation.why, *filter(None, (format_lost(adaptation), format_harm(adaptation)))],
+        "sentences": list_sentences(adaptation),
     }
+
+
+def list_sentences(adaptation: DomainAdaptation) -> list[str]:
+    """Why it was chosen, and what it costs."""
+    facts = (adaptation.why, format_surpassed(adaptation), format_lost(adaptation), format_harm(adaptation))
+    return [fact for fact in facts if fact]
 
 
 def _name_status(trial: AdaptationTrial) -> str:
@@ -323,6 +386,26 @@ def format_harm(adaptation: DomainAdaptation) -> str:
 def format_rule(adaptation: DomainAdaptation) -> str:
     """What decided, in words."""
     return "labels of new pictures" if adaptation.rule == "labels" else adaptation.rule.replace("_", " ")
+
+
+def format_surpassed(adaptation: DomainAdaptation) -> str:
+    """Why a way that is right on more labelled new pictures was not chosen; empty where there is none."""
+    scores = [(s, t) for t in adaptation.trials if not t.why and (s := _find_accuracy(t)) is not None]
+    chosen = next((s for s, t in scores if t.status == "chosen"), None)
+    if chosen is None:
+        return ""
+    best, trial = max(scores, key=lambda pair: pair[0].value)
+    if best.value <= chosen.value:
+        return ""
+    text = (
+        f"{find_title(trial.method)} is right on more of the labelled new pictures, {best.value:.3f} instead of "
+        f"{chosen.value:.3f}"
+    )
+    if adaptation.rule == LABELS:
+        return f"{text}; log loss decides all the same, as it also counts how sure an answer is"
+    if best.n < ENOUGH_LABELS:
+        return f"{text}; from {ENOUGH_LABELS} labels on they decide, {best.n} are too few"
+    return f"{text}; that is not beyond doubt, so that {format_rule(adaptation)} decides"
 
 
 def format_lost(adaptation: DomainAdaptation) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation
+from headstart.domain_adaptation.choice.guarded_choice import ENOUGH_LABELS
+from headstart.domain_adaptation.shift.measure_shift import LABELLED
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 
@@ -28,14 +30,14 @@ def list_next_steps(report: ReportInput) -> list[NextStep]:
     evaluation = report.evaluation
     if evaluation is None:
         return []
-    steps = _mend_pictures(report, evaluation) + _collect_pictures(report, evaluation)
+    steps = _label_target(report) + _mend_pictures(report, evaluation) + _collect_pictures(report, evaluation)
     if evaluation.split == "cv":
         sentence = "Judge it on labelled pictures of their own: none were held back here"
         steps.append(NextStep(sentence=sentence, command="headstart evaluate RUN DATA"))
     accuracy = next((s.value for s in evaluation.scores if s.name == "accuracy" and not s.subject), 1.0)
     tuning = report.adapted.tuning if report.adapted else None
     paid = next((verdict.answer for verdict in evaluation.verdicts if verdict.code == "fine_tuning"), "")
-    command = "headstart fit DATA --strategy auto --budget 10m"
+    command = f"headstart fit DATA{'' if report.shift is None else ' --unlabeled NEW'} --strategy auto --budget 10m"
     if tuning is None and accuracy < 1:
         steps.append(
             NextStep(sentence="See whether training the network itself pays: it was not tried", command=command)
@@ -50,6 +52,20 @@ def list_next_steps(report: ReportInput) -> list[NextStep]:
         link="all commands",
     )
     return [*steps[: MOST - 1], use]
+
+
+def _label_target(report: ReportInput) -> list[NextStep]:
+    """Labels of the new domain, where too few are there to measure anything on it."""
+    if report.shift is None:
+        return []
+    count = next((score.n for score in report.shift.accuracy if score.subject == LABELLED), 0)
+    if count >= ENOUGH_LABELS:
+        return []
+    has = f"{count:,} have a label" if count else "none has a label"
+    sentence = f"Label {ENOUGH_LABELS} to {2 * ENOUGH_LABELS} of the new pictures, for {has}: these are worth most"
+    look = NextStep(sentence=sentence, command=f"headstart suggest RUN -n {2 * ENOUGH_LABELS} --sheet next.html")
+    sentence = "Put them into `NEW/labelled/CLASS` and fit again: they measure accuracy, and choose what is adapted"
+    return [look, NextStep(sentence=sentence, command="headstart fit DATA --unlabeled NEW --target-labels learn")]
 
 
 def _mend_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextStep]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import NO_ADAPTATION, Dataset, Evaluation, Score, Verdict, list_verdicts
+from headstart.core.types import Dataset, Evaluation, Score, Verdict, list_verdicts
 from headstart.data.splits import count_straddling, describe_straddling
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.decision import make_decision_view
-from headstart.reporting.sections.domain import format_domain_note
+from headstart.reporting.sections.domain import format_scope
 
 BESIDE = ("log_loss", "binary_log_loss", "macro_f1", "roc_auc")
 NESTED = (
@@ -55,7 +55,6 @@ def make_result_view(report: ReportInput) -> dict[str, Any]:
         "verdicts": [_verdict_view(v) for v in list_verdicts(evaluation, report.uncertainty) if v.code != "headline"],
         "folds": "" if evaluation.split != "cv" else PLAIN if evaluation.is_optimistic else NESTED,
         "decision": make_decision_view(report, evaluation),
-        "domain_note": "" if report.shift is None else format_domain_note(report.shift, report.adaptation),
     }
 
 
@@ -72,8 +71,8 @@ def _format_headline(by_name: Mapping[str, Score], evaluation: Evaluation, repor
     if splits is not None and (count := count_straddling(splits, evaluation.rows)):
         judged_on = f"pictures, {count:,} of which {describe_straddling(data)},"
     optimism = " (optimistic: the same folds chose the model)" if evaluation.is_optimistic else ""
-    if report.adaptation is not None and report.adaptation.method != NO_ADAPTATION:
-        optimism += ", before the model was adapted to new ones"
+    if report.shift is not None:
+        optimism += f" ({format_scope(report.adaptation)})"
     if score.name == "mae":
         return f"{score.n:,} {judged_on} are answered {score.value:.3g} off on average{optimism}"
     if score.name != "accuracy":
