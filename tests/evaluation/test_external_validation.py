@@ -9,11 +9,16 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import headstart
-from headstart.core import model_manifest
+import made_runs
+from headstart.core import job, model_manifest
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.model_manifest import Decision, UncertaintyEntry
+from headstart.core.run.reader import RunReader
 from headstart.core.storage.hashing import file_digest
+from headstart.core.storage.serialization import save_value
+from headstart.core.types import DomainAdaptation
+from headstart.domain_adaptation.target_domain import read_target_pictures
 from headstart.evaluation.external_validation import validate_externally
 from headstart.images import preprocessing
 from headstart.testing.tiny_model import write_tiny_model
@@ -154,10 +159,8 @@ def doubting(folder):
 
 def write_run(run, data, context):
     """A run that read the pictures below `data/train` and `data/test` and learnt from those of `train`."""
-    from headstart.core import job
     from headstart.core.run.folder import FORMAT
     from headstart.core.storage.files import write_json
-    from headstart.core.storage.serialization import save_value
     from headstart.core.types import Splits
     from headstart.data.reading.read_dataset import read_pictures
 
@@ -225,6 +228,47 @@ def test_pictures_unlike_those_learnt_from_raise_no_warning(tmp_path, context, c
     result = headstart.evaluate(write_run(tmp_path / "run", data, context), data)
     assert (result["learnt_from"], result["look_alikes"], list(result["absent"])) == (0, 0, [])
     assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("use", "method", "counts"),
+    [("learn", "coral", (1, 1)), ("judge", "coral", (0, 0)), ("learn", "none", (0, 0))],
+)
+def test_labels_of_a_new_domain_that_were_learnt_count_too(tmp_path, context, use, method, counts):
+    data, new = tmp_path / "data", tmp_path / "new"
+    for at in range(32):
+        folder = data / ("train" if at < 30 else "test") / ("red", "blue", "green")[at % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_scene(at).save(folder / f"{at}.jpg")
+    (new / "labelled" / "red").mkdir(parents=True)
+    for at in range(100, 131):
+        draw_scene(at).save(new / ("labelled/red" if at < 102 else ".") / f"{at}.jpg", quality=95)
+    run = write_run(tmp_path / "run", data, context)
+    reader, fit = RunReader(run), made_runs.adapted(made_runs.dataset(np.zeros(3)), made_runs.splits(3, 0))
+    target = read_target_pictures(str(new), reader.dataset, ctx=context(data))
+    save_value(target, run / "domains/target")
+    p = np.zeros((3, 3), np.float32)
+    adaptation = DomainAdaptation(
+        method=method,
+        params={},
+        rule="labels",
+        why="",
+        trials=(),
+        features=fit.features,
+        fitted=fit.fitted,
+        source_rows=np.arange(3),
+        mapped_probabilities=p,
+        train_probabilities=p,
+        target_before=p,
+        target_after=p,
+    )
+    save_value(adaptation, run / "domains/adaptation")
+    job.write_job(job.make_job(data=str(data), unlabeled=str(new), target_labels=use), run / "job.toml")
+    (data / "test" / "red" / "same.jpg").write_bytes((new / "labelled" / "red" / "100.jpg").read_bytes())
+    Image.open(new / "labelled" / "red" / "101.jpg").save(data / "test" / "red" / "again.jpg", quality=60)
+    draw_scene(102).save(data / "test" / "red" / "not_learnt.jpg", quality=95)  # it had no label
+    result = headstart.evaluate(run, data)
+    assert (result["learnt_from"], result["look_alikes"]) == counts
 
 
 def test_a_table_is_judged_as_its_folder_is(model, folder, tmp_path):

@@ -20,7 +20,19 @@ from headstart.core.job import Job, format_flag
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations.names import is_remote, split_archive
-from headstart.core.types import OWN_RANGES, PRESENT, AnswerLayout, PixelRanges, Score, Splits, Task
+from headstart.core.types import (
+    NO_ADAPTATION,
+    OWN_RANGES,
+    PRESENT,
+    AnswerLayout,
+    DomainAdaptation,
+    PixelRanges,
+    Score,
+    Splits,
+    TargetDomain,
+    Task,
+)
+from headstart.core.types.domain import TRAINED_METHODS
 from headstart.data.check_base import format_names
 from headstart.data.duplicates.copy_detection import match_pictures
 from headstart.data.reading.folder_layout import find_judged_folder, is_unlabelled
@@ -121,7 +133,7 @@ def validate_externally(
         p_constant = baselines.answer_constantly(len(rows), splits.train, reader.dataset)
         constants = baselines.score_baseline(judged, p_constant, baselines.name_constant(task), seed=0)
         digests, facts = zip(*(fingerprints[files[at].name] for at in positions), strict=True)
-        is_copy, is_alike = match_pictures(reader.dataset, splits.train, digests, facts)
+        is_copy, is_alike = _match_learnt_pictures(reader, splits, digests, facts)
     confusion, counts = np.zeros((0, 0), np.int64), judged.y.sum(axis=0) if task.has_labels else rows[:0]
     if task.has_classes:
         confusion = metrics.confusion_matrix(judged.y, judged.answers, len(layout.names))
@@ -138,6 +150,21 @@ def validate_externally(
     )
     _print_summary(validation, task, console)
     return validation
+
+
+def _match_learnt_pictures(
+    reader: RunReader, splits: Splits, digests: Sequence[str], facts: Sequence[ImageDescriptors]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) bool, copies of what the model learnt from and what only looks like it; labels of a new domain count too."""
+    is_copy, is_alike = match_pictures(reader.dataset, splits.train, digests, facts)
+    target, adaptation = reader.find(TargetDomain), reader.find(DomainAdaptation)
+    if reader.job.target_labels != "learn" or target is None or adaptation is None:
+        return is_copy, is_alike
+    if adaptation.method in (NO_ADAPTATION, *TRAINED_METHODS):  # these learn from no label of it
+        return is_copy, is_alike
+    of_target = match_pictures(target.pictures, target.labelled, digests, facts)
+    is_copy = is_copy | of_target[0]
+    return is_copy, (is_alike | of_target[1]) & ~is_copy
 
 
 def _collect_answers(
