@@ -164,7 +164,10 @@ def test_the_first_screen_says_which_domain_and_which_model(shifted, plain):
     assert "Labelled domain, before adaptation accuracy , test" in text
     assert "New domain accuracy, before adaptation 50.0 % 95 % interval 30.0 % to 70.0 %, n = 12 with a label" in text
     assert "accuracy, after adaptation 70.0 % 95 % interval 50.0 % to 90.0 %, n = 12 with a label; correlations" in text
-    assert "what follows is of the labelled domain, before adaptation" in text
+    assert (
+        "What follows is of the labelled domain, before adaptation; prediction sets and unknown are of the adapted"
+        in text
+    )
     unlabelled = dataclasses.replace(shifted.shift, accuracy=shifted.shift.accuracy[:2])
     trials = tuple(dataclasses.replace(trial, target=()) for trial in shifted.adaptation.trials)
     adaptation = dataclasses.replace(shifted.adaptation, trials=trials)
@@ -176,6 +179,7 @@ def test_the_first_screen_says_which_domain_and_which_model(shifted, plain):
     nothing = dataclasses.replace(shifted.adaptation, method="none", params={})
     text = first_screen(dataclasses.replace(shifted, adaptation=nothing))
     assert "answered rightly (labelled domain) The result Labelled domain accuracy" in text
+    assert "What follows is of the labelled domain." in text
     assert "adaptation none none of 4 ways is better beyond doubt" in text
     text = first_screen(dataclasses.replace(shifted, adaptation=None))
     assert "adaptation none as asked: the shift was measured alone" in text

@@ -87,7 +87,8 @@ def evaluate_model(
     serialization.save_value(evaluation, folder)
     write_scores(evaluation, folder / "scores.csv")
     write_predictions(list(judged_splits.values()), data, folder / "predictions.csv")
-    ctx.console.print_line("evaluate", _format_line(evaluation, data.learning_task))
+    domain = "; of the labelled domain, before any adaptation" if ctx.job.unlabeled else ""
+    ctx.console.print_line("evaluate", f"{_format_line(evaluation, data.learning_task)}{domain}")
     return evaluation
 
 

@@ -75,6 +75,7 @@ def make_domain_view(report: ReportInput) -> dict[str, Any] | None:
         "lead": format_domain_lead(shift, adaptation),
         "tiles": _make_tiles(shift, adaptation),
         "scope": format_scope(adaptation),
+        "others": "prediction sets and `unknown` are of the adapted model" if _is_adapted(adaptation) else "",
         "looks": LOOKS[shift.verdict.answer],
         "levels_chart": _draw_levels(shift),
         "shares_chart": _draw_shares(shift),
@@ -259,9 +260,9 @@ def _format_caution(shift: DomainShift) -> str:
         )
     errors = best.method.partition("; ")[2]
     return (
-        f"The band is by how far estimates were off on labelled pictures that were shifted on purpose ({errors}). It "
-        "takes the model's confidence to mean the same in both domains, and a model that is surely wrong is worse than "
-        "it. Label some new pictures to know"
+        f"The band is as wide as estimates were off on labelled pictures that were shifted on purpose ({errors}). It "
+        "takes the model's confidence to mean the same in both domains: where it is sure and wrong, accuracy lies "
+        "below. Label some new pictures to know"
     )
 
 
