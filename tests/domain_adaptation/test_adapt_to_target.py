@@ -114,7 +114,7 @@ def test_where_labels_do_not_decide_the_choice_without_them_stands_unless_they_s
         shown = dataclasses.replace(target, labels=labels)
         judged[name] = adapt_to_target(data, drawn, embeddings, shown, new, adapted, ctx=context(seed=0, name=name))
     assert (judged["open"].method, judged["open"].rule) == (without.method, without.rule)
-    assert judged["open"].why.startswith("20 labelled target pictures do not decide; ")
+    assert judged["open"].why.startswith("20 labelled new pictures do not decide; ")
     assert judged["against"].rule == "labels"
     assert judged["against"].method != without.method
 

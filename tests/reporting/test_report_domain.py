@@ -141,6 +141,7 @@ def test_it_tells_the_shift_what_was_adapted_and_whom_it_hurts(shifted):
     assert "60 new pictures beside 150 labelled ones; 1 picture that both sets held was left out" in text
     assert "Do they look different? yes" in text
     assert "off by 0.050 on average, 0.240 at most" in text
+    assert "Labels measure it where their pictures were drawn at random" in text
     assert "17.1 % new" in text
     assert "9 answers of 60 to new pictures changed" in text
     assert (
@@ -188,7 +189,7 @@ def test_the_first_screen_says_which_domain_and_which_model(shifted, plain):
 
 def test_labels_of_new_pictures_are_asked_for_first_where_they_are_few(shifted, plain):
     first, second, *rest = next_steps.list_next_steps(shifted)
-    assert "Label 20 to 40 of the new pictures, for 12 have a label" in first.sentence
+    assert "Label 20 to 40 of the new pictures (12 so far): random ones to measure accuracy" in first.sentence
     assert first.command == "headstart suggest RUN -n 40 --sheet next.html"
     assert "`NEW/labelled/CLASS`" in second.sentence
     assert second.command == "headstart fit DATA --unlabeled NEW --target-labels learn"

@@ -46,7 +46,7 @@ class DomainGate:
             return "too few pictures are answered alike to tell how far the domains are apart"
         area = f"AUC {self.auc.value:.2f} among pictures that are answered alike"
         if method == LABEL_SHIFT:
-            return f"classes look different in the target ({area}), so that their shares cannot be told"
+            return f"classes look different in the new domain ({area}), so that their shares cannot be told"
         return "" if self.auc.value >= APART else f"the domains are too much alike to move features ({area})"
 
 

@@ -63,7 +63,7 @@ def choose_adaptation(
     is_worse = _compare_on_labels(candidates[0], without.candidate, problem).high < 0
     if is_worse or without.candidate is candidates[0]:
         return by_labels
-    why = f"{len(problem.labelled)} labelled target pictures do not decide; {without.why}"
+    why = f"{len(problem.labelled)} labelled new pictures do not decide; {without.why}"
     return dataclasses.replace(without, why=why)
 
 
@@ -160,7 +160,7 @@ def find_implausible(answers: JudgedAnswers, plain: JudgedAnswers) -> str:
     rows = np.isfinite(answers.mapped[:, 0]) & np.isfinite(plain.mapped[:, 0])
     right, right_plain = (float((each.mapped[rows].argmax(axis=1) == each.y[rows]).mean()) for each in (answers, plain))
     if right < right_plain - LOST_ACCURACY:
-        return f"it is right on {right:.2f} of the source pictures as the target would show them, not {right_plain:.2f}"
+        return f"it is right on {right:.2f} of labelled pictures made to look like new ones, not {right_plain:.2f}"
     source_shares = np.bincount(answers.y, minlength=len(answers.shares)) / len(answers.y)
     distances = [
         min(0.5 * float(np.abs(each.target.mean(axis=0) - shares).sum()) for shares in (source_shares, answers.shares))
@@ -170,7 +170,7 @@ def find_implausible(answers: JudgedAnswers, plain: JudgedAnswers) -> str:
         return f"shares of its answers lie {distances[0]:.2f} from those expected, not {distances[1]:.2f}"
     agreement = float((answers.target.argmax(axis=1) == answers.consensus.argmax(axis=1)).mean())
     if agreement < LEAST_AGREEMENT:
-        return f"it agrees with the mean of all on {agreement:.2f} of the target pictures"
+        return f"it agrees with the mean of all on {agreement:.2f} of the new pictures"
     return ""
 
 
@@ -197,7 +197,7 @@ def _find_lost_labels(plain: Candidate, other: Candidate, problem: AdaptationPro
     )
     if right >= right_plain:
         return ""
-    return f"it is right on {right} of {len(rows)} labelled target pictures, not {right_plain}"
+    return f"it is right on {right} of {len(rows)} labelled new pictures, not {right_plain}"
 
 
 def _temper_labelled(candidate: Candidate, problem: AdaptationProblem) -> np.ndarray:

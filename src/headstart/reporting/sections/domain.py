@@ -85,6 +85,7 @@ def make_domain_view(report: ReportInput) -> dict[str, Any] | None:
         "accuracy": _list_accuracy(shift, adaptation),
         "estimates": [s for s in shift.accuracy if s.subject != LABELLED],
         "caution": _format_caution(shift),
+        "has_labels": any(s.subject == LABELLED for s in shift.accuracy),
         "farthest": farthest,
         "hurt_pictures": hurt,
         "moved_pictures": moved,

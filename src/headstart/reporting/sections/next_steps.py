@@ -61,11 +61,16 @@ def _label_target(report: ReportInput) -> list[NextStep]:
     count = next((score.n for score in report.shift.accuracy if score.subject == LABELLED), 0)
     if count >= ENOUGH_LABELS:
         return []
-    has = f"{count:,} have a label" if count else "none has a label"
-    sentence = f"Label {ENOUGH_LABELS} to {2 * ENOUGH_LABELS} of the new pictures, for {has}: these are worth most"
-    look = NextStep(sentence=sentence, command=f"headstart suggest RUN -n {2 * ENOUGH_LABELS} --sheet next.html")
-    sentence = "Put them into `NEW/labelled/CLASS` and fit again: they measure accuracy, and choose what is adapted"
-    return [look, NextStep(sentence=sentence, command="headstart fit DATA --unlabeled NEW --target-labels learn")]
+    label = NextStep(
+        sentence=f"Label {ENOUGH_LABELS} to {2 * ENOUGH_LABELS} of the new pictures ({count or 'none'} so far): random "
+        "ones to measure accuracy, or those that it is least sure of, to learn from",
+        command=f"headstart suggest RUN -n {2 * ENOUGH_LABELS} --sheet next.html",
+    )
+    fit = NextStep(
+        sentence="Move them to `NEW/labelled/CLASS` and fit again; without the last setting they judge and are not learnt",
+        command="headstart fit DATA --unlabeled NEW --target-labels learn",
+    )
+    return [label, fit]
 
 
 def _mend_pictures(report: ReportInput, evaluation: Evaluation) -> list[NextStep]:
