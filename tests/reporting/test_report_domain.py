@@ -284,7 +284,7 @@ def test_card_and_summary_say_that_scores_are_of_the_labelled_domain(tmp_path, c
     assert "## The new domain" in card
     assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in card
     assert (
-        "between 36 % and 86 % (estimated without labels), of these 0.610 by difference of confidences (Guillory 2021) "
+        "between 36 % and 86 % (estimated without labels), in it 0.610 by difference of confidences (Guillory 2021) "
         r"and 0.550 by average thresholded confidence (Garg 2022), 0.500 \[0.300, 0.700\] measured on new pictures"
     ) in card
     assert "(n = 90), labelled domain, before adaptation" in run.format_text()

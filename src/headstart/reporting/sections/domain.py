@@ -135,7 +135,7 @@ def format_estimates(shift: DomainShift) -> str:
     estimates = [s for s in shift.accuracy if s.subject != LABELLED]
     points = [f"{s.value:.3f} by {ESTIMATES.get(s.subject, s.subject)}" for s in estimates]
     scores = [_format_estimate(estimates[0])]
-    scores += [f"of these {formatting.format_list(points)}"] if shift.accuracy[0].method != UNTESTED else []
+    scores += [f"in it {formatting.format_list(points)}"] if shift.accuracy[0].method != UNTESTED else []
     scores += [f"{_format_interval(s)} {ESTIMATES[LABELLED]}" for s in shift.accuracy if s.subject == LABELLED]
     return f"accuracy there before any adaptation: {', '.join(scores)}"
 

@@ -67,7 +67,7 @@ def _label_target(report: ReportInput) -> list[NextStep]:
         command=f"headstart suggest RUN -n {2 * ENOUGH_LABELS} --sheet next.html",
     )
     fit = NextStep(
-        sentence="Move them to `NEW/labelled/CLASS` and fit again; without the last setting they judge and are not learnt",
+        sentence="Move them to `NEW/labelled/CLASS` and fit again; without the last setting they only judge",
         command="headstart fit DATA --unlabeled NEW --target-labels learn",
     )
     return [label, fit]
