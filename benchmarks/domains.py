@@ -36,13 +36,13 @@ import numpy as np
 
 from benchmarks.common import LITE0, context
 from benchmarks.domain_pairs import Pair, PairFiles, draw_rows, list_pairs, write_pair
+from benchmarks.domain_rules import RULES, make_rated_answers, rate_answers
 from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.types import NETWORK_METHODS, DomainAdaptation, Score
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting
-from headstart.domain_adaptation.choice.guarded_choice import choose_adaptation, make_judged_answers
-from headstart.domain_adaptation.choice.rules import RULES, JudgedAnswers, Rule
+from headstart.domain_adaptation.choice.guarded_choice import choose_adaptation, choose_by_rule
 from headstart.domain_adaptation.evaluate_candidates import KIND, Candidate, evaluate_candidates
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.label_shift import Answers, estimate_label_shift
@@ -194,7 +194,7 @@ def try_methods(
     cpu_s: dict[str, float] = {}
     for name in registry.list_plugins(KIND):
         started = time.process_time()
-        tried = evaluate_candidates(problem, [registry.load_plugin(KIND, name)], rules=tuple(RULES))
+        tried = evaluate_candidates(problem, [registry.load_plugin(KIND, name)])
         cpu_s[name] = time.process_time() - started
         candidates += tried[bool(candidates) :]
     folds, head = make_folds(y, seed), registry.load_plugin("heads", HEAD)
@@ -244,11 +244,11 @@ def judge_trial(pair: Pair, trial: Trial) -> Outcome:
         for each in trial.candidates
     }
     candidates = [each for each in trial.candidates if each.method in list_default_methods()]
-    judged = make_judged_answers(candidates, problem)
-    for name, rule in RULES.items():
-        score = {number: rate_answers(rule, answers) for number, answers in judged.items()}
-        right[f"rule: {name}"] = trial.is_right(candidates[max(score, key=lambda n: (score[n], -n))])
-        right[f"guarded: {name}"] = trial.is_right(choose_adaptation(candidates, problem, name).candidate)
+    rated = make_rated_answers(candidates, problem)
+    for rule in RULES:
+        score = {number: rate_answers(rule, answers) for number, answers in rated.items()}
+        right[f"rule: {rule.name}"] = trial.is_right(candidates[max(score, key=lambda n: (score[n], -n))])
+        right[f"guarded: {rule.name}"] = trial.is_right(choose_by_rule(candidates, problem, rule, rated).candidate)
     taken = choose_adaptation(candidates, problem).candidate
     right |= {GUARDED: trial.is_right(taken), ORACLE: trial.oracle}
     return Outcome(
@@ -265,13 +265,6 @@ def judge_trial(pair: Pair, trial: Trial) -> Outcome:
 def list_default_methods() -> set[str]:
     """What competes where nobody names methods."""
     return {NOTHING, *(name for name in registry.list_plugins(KIND) if registry.load_plugin(KIND, name).is_default)}
-
-
-def rate_answers(rule: Rule, answers: JudgedAnswers) -> float:
-    """A rule's score, without its interval."""
-    means = rule.measure(answers)
-    means = means[np.isfinite(means).all(axis=1)].mean(axis=0, keepdims=True)
-    return float(rule.combine(means, answers.shares)[0])
 
 
 def estimate_bands(trial: Trial) -> tuple[Score, ...]:

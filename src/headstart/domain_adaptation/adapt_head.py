@@ -127,12 +127,14 @@ class AdaptationProblem:
 class HeldOutAnswers:
     """(M, C) float32 answers to source pictures, as they are and mapped, NaN where no fold holds one out.
 
-    And (L, C) to labelled target pictures.
+    And (L, C) to labelled target pictures. `plain` are those of doing nothing by the same folds; None where these are
+    the problem's own.
     """
 
     as_is: np.ndarray
     mapped: np.ndarray
     labelled: np.ndarray
+    plain: HeldOutAnswers | None = None
 
 
 def load_head(name: str) -> Head:
@@ -198,7 +200,8 @@ def hold_out(
     instead where every fold of many would adapt anew: enough to see whether a method breaks the source.
     """
     source, folds, label_folds = problem.source, problem.folds, problem.label_folds
-    if coarse and method.uses_labels and source.x.size > _MANY_NUMBERS:
+    halves = coarse and method.uses_labels and source.x.size > _MANY_NUMBERS
+    if halves:
         folds, label_folds = (np.where(each >= 0, each % 2, -1) for each in (folds, label_folds))
     as_is_x = source.x if as_is_x is None else as_is_x
     as_is, mapped = np.full((2, len(source.y), source.n_classes), np.nan, np.float32)
@@ -218,7 +221,20 @@ def hold_out(
         as_is[held_out] = folded(as_is_x[held_out])
         mapped[held_out] = make_answer(fitted)(source.x[held_out] if move is None else move(source.x[held_out]))
         labelled[judged] = folded(problem.target[problem.labelled[judged]])
-    return HeldOutAnswers(as_is=as_is, mapped=mapped, labelled=labelled)
+    plain = _hold_out_plain(problem, folds, label_folds) if halves else None
+    return HeldOutAnswers(as_is=as_is, mapped=mapped, labelled=labelled, plain=plain)
+
+
+def _hold_out_plain(problem: AdaptationProblem, folds: np.ndarray, label_folds: np.ndarray) -> HeldOutAnswers:
+    """Of heads that learn from the source as it is, without a fold of `folds` (M,) each."""
+    as_is = np.full((len(folds), problem.source.n_classes), np.nan, np.float32)
+    labelled = np.full((len(label_folds), problem.source.n_classes), np.nan, np.float32)
+    for fold in np.unique(folds[folds >= 0]):
+        held_out, judged = np.flatnonzero(folds == fold), np.flatnonzero(label_folds == fold)
+        answer = _answer_without(held_out, problem)
+        as_is[held_out] = answer(problem.source.x[held_out])
+        labelled[judged] = answer(problem.target[problem.labelled[judged]])
+    return HeldOutAnswers(as_is=as_is, mapped=as_is, labelled=labelled)
 
 
 def take_pictures(source: LabelledFeatures, rows: np.ndarray) -> LabelledFeatures:

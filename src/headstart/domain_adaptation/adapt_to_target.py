@@ -12,7 +12,7 @@ from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.core.types.domain import DomainAdaptation, DomainShift, NetworkCandidate, TargetDomain
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting, make_answer
-from headstart.domain_adaptation.choice.guarded_choice import GuardedChoice, choose_adaptation
+from headstart.domain_adaptation.choice.guarded_choice import GuardedChoice, choose_adaptation, put_refined
 from headstart.domain_adaptation.evaluate_candidates import choose_methods, evaluate_candidates, refine_candidate
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.domain_classifier import find_target_clusters
@@ -26,7 +26,6 @@ from headstart.selection.probe import head_selection
 from headstart.statistics.sampling import draw_rows
 
 MOST = head_selection.MOST  # pictures of a domain that methods learn from
-SHOWN = ("information_maximisation", "ensemble_agreement")  # rules whose scores stand beside the deciding one
 
 
 def adapt_to_target(
@@ -63,8 +62,8 @@ def adapt_to_target(
     rows = find_positions(np.asarray(splits.train), cv.rows, "learnt from")
     drawn = [_take_rows(network, rows, t_rows) for network in networks]
     candidates = evaluate_candidates(problem, methods, drawn)
-    choice = choose_adaptation(candidates, problem, shown=SHOWN)
-    choice = dataclasses.replace(choice, candidate=refine_candidate(choice.candidate, methods, problem))
+    choice = choose_adaptation(candidates, problem)
+    choice = put_refined(choice, refine_candidate(choice.candidate, methods, problem), problem)
     adaptation = _describe(choice, cv, splits, embeddings, target, target_embeddings, adapted, t_rows, networks)
     trials = tuple(dataclasses.replace(trial, seconds=0.0) for trial in adaptation.trials)
     folder = ctx.make_step_folder("domains/adaptation")

@@ -20,9 +20,7 @@ from headstart.core.types import NETWORK_METHODS, NO_ADAPTATION, FittedHead
 from headstart.core.types.domain import NetworkCandidate
 from headstart.domain_adaptation import adapt_head
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeldOutAnswers
-from headstart.domain_adaptation.choice.rules import DECIDING, RULES
-from headstart.domain_adaptation.density_ratio import estimate_ratio
-from headstart.domain_adaptation.method_base import AdaptationMethod, FeatureMap, HeadTraining
+from headstart.domain_adaptation.method_base import AdaptationMethod, FeatureMap
 
 KIND = "adaptation_methods"
 AUTO = "auto"
@@ -38,8 +36,6 @@ class Candidate:
     fitted: FittedHead | None  # of raw features
     target: np.ndarray  # (T, C) float32; of labelled pictures by heads that had not seen them
     held_out: HeldOutAnswers | None
-    ratio: np.ndarray | None  # (M,) for the rules that need it
-    reverse: np.ndarray | None  # (M, C) likewise
     seconds: float
     network: NetworkCandidate | None = None
 
@@ -70,10 +66,8 @@ def evaluate_candidates(
     problem: AdaptationProblem,
     methods: Sequence[AdaptationMethod],
     networks: Sequence[NetworkCandidate] = (),
-    rules: Sequence[str] = (DECIDING,),
 ) -> tuple[Candidate, ...]:
-    """All candidates, first the one that adapts nothing; `rules` of `RULES` get what they need."""
-    needs = {RULES[rule].needs for rule in rules}
+    """All candidates, first the one that adapts nothing."""
     answer = adapt_head.make_answer(problem.fitted)
     target = answer(problem.target)
     plain = HeldOutAnswers(as_is=problem.held_out, mapped=problem.held_out, labelled=target[problem.labelled])
@@ -86,21 +80,16 @@ def evaluate_candidates(
             target=target,
             held_out=plain,
             seconds=0.0,
-            **_measure_needs(problem, problem.source.x, problem.target, target, needs),
         )
     ]
     for method in methods:
         for params in method.grid:
-            candidates.append(_try_candidate(method, params, answer, problem, needs))
-    return (*candidates, *(_judge_network(network, problem, needs) for network in networks))
+            candidates.append(_try_candidate(method, params, answer, problem))
+    return (*candidates, *(_judge_network(network, problem) for network in networks))
 
 
 def _try_candidate(
-    method: AdaptationMethod,
-    params: Mapping[str, Any],
-    answer: FeatureMap,
-    problem: AdaptationProblem,
-    needs: set[str],
+    method: AdaptationMethod, params: Mapping[str, Any], answer: FeatureMap, problem: AdaptationProblem
 ) -> Candidate:
     started = time.monotonic()
     if method.extra and (missing := list_missing_packages(method.extra)):
@@ -111,11 +100,7 @@ def _try_candidate(
         fitted = adapt_head.fit_adapted(training, problem)
         target = adapt_head.make_answer(fitted)(problem.target)
         held_out = adapt_head.hold_out(method, params, training, problem, coarse=True)
-        _place_held_out(target, held_out, problem)
-        move, read = training.map_source, training.projection
-        source_x = problem.source.x if move is None else move(problem.source.x)
-        target_x = problem.target if read is None else problem.target @ read[0] + read[1]
-        measured = _measure_needs(problem, source_x, target_x, target, needs)
+        place_held_out(target, held_out, problem)
     except (NoOpError, ArithmeticError, ValueError, np.linalg.LinAlgError) as err:
         failure = err.what if isinstance(err, NoOpError) else f"{type(err).__name__}: {err}"
         return _make_failed(method.name, params, failure, time.monotonic() - started)
@@ -127,7 +112,6 @@ def _try_candidate(
         target=target,
         held_out=held_out,
         seconds=time.monotonic() - started,
-        **measured,
     )
 
 
@@ -139,13 +123,11 @@ def _make_failed(method: str, params: Mapping[str, Any], failure: str, seconds: 
         fitted=None,
         target=np.empty((0, 0), np.float32),
         held_out=None,
-        ratio=None,
-        reverse=None,
         seconds=seconds,
     )
 
 
-def _place_held_out(target: np.ndarray, held_out: HeldOutAnswers, problem: AdaptationProblem) -> None:
+def place_held_out(target: np.ndarray, held_out: HeldOutAnswers, problem: AdaptationProblem) -> None:
     """Answers to labelled target pictures become those of heads that had not seen them."""
     if problem.learns:
         target[problem.labelled] = held_out.labelled
@@ -155,44 +137,27 @@ def refine_candidate(
     candidate: Candidate, methods: Sequence[AdaptationMethod], problem: AdaptationProblem
 ) -> Candidate:
     """The same with held-out answers by all folds, which go on to the run."""
-    method = next((each for each in methods if each.name == candidate.method and each.uses_labels), None)
-    if method is None:
+    if candidate.held_out is None or candidate.held_out.plain is None:  # it has them
         return candidate
+    method = next(each for each in methods if each.name == candidate.method)
     answer = adapt_head.make_answer(problem.fitted)
     training = adapt_head.adapt_source(method, candidate.params, problem.source, answer, problem)
     held_out, target = adapt_head.hold_out(method, candidate.params, training, problem), candidate.target.copy()
-    _place_held_out(target, held_out, problem)
+    place_held_out(target, held_out, problem)
     return dataclasses.replace(candidate, held_out=held_out, target=target)
 
 
-def _measure_needs(
-    problem: AdaptationProblem, source_x: np.ndarray, target_x: np.ndarray, target: np.ndarray, needs: set[str]
-) -> dict[str, Any]:
-    """What some rules need, by (M, D) source pictures as the target would show them, and the target's (T, D)."""
-    measured: dict[str, Any] = {"ratio": None, "reverse": None}
-    if "ratio" in needs:
-        measured["ratio"] = estimate_ratio(source_x, target_x)
-    if "reverse" in needs:
-        backwards = HeadTraining(x=target_x, y=target.argmax(axis=1).astype(np.int64))
-        measured["reverse"] = adapt_head.make_answer(problem.setting.fit(backwards))(source_x)
-    return measured
-
-
-def _judge_network(network: NetworkCandidate, problem: AdaptationProblem, needs: set[str]) -> Candidate:
+def _judge_network(network: NetworkCandidate, problem: AdaptationProblem) -> Candidate:
     """An adapted trunk: its own head, or one that learns from the features of the trunk before it was adapted."""
     started = time.monotonic()
     try:
-        return (
-            _refit_network(network, problem, needs)
-            if network.head_x is not None
-            else _take_network(network, problem, needs)
-        )
+        return _take_network(network, problem) if network.head_x is None else _refit_network(network, problem)
     except (NoOpError, ArithmeticError, ValueError, np.linalg.LinAlgError) as err:
         failure = err.what if isinstance(err, NoOpError) else f"{type(err).__name__}: {err}"
         return _make_failed(network.method, network.params, failure, network.seconds + time.monotonic() - started)
 
 
-def _refit_network(network: NetworkCandidate, problem: AdaptationProblem, needs: set[str]) -> Candidate:
+def _refit_network(network: NetworkCandidate, problem: AdaptationProblem) -> Candidate:
     """The head learns as ever; source pictures as they are pass the adapted trunk, as target pictures do."""
     assert network.head_x is not None
     source, started = problem.source, time.monotonic()
@@ -205,7 +170,7 @@ def _refit_network(network: NetworkCandidate, problem: AdaptationProblem, needs:
         fitted = adapt_head.fit_adapted(training, moved)
     target = adapt_head.make_answer(fitted)(network.target_x)
     held_out = adapt_head.hold_out(method, params, training, moved, network.source_x)
-    _place_held_out(target, held_out, moved)
+    place_held_out(target, held_out, moved)
     return Candidate(
         method=network.method,
         params=params,
@@ -215,11 +180,10 @@ def _refit_network(network: NetworkCandidate, problem: AdaptationProblem, needs:
         held_out=held_out,
         network=network,
         seconds=network.seconds + time.monotonic() - started,
-        **_measure_needs(moved, network.head_x, network.target_x, target, needs),
     )
 
 
-def _take_network(network: NetworkCandidate, problem: AdaptationProblem, needs: set[str]) -> Candidate:
+def _take_network(network: NetworkCandidate, problem: AdaptationProblem) -> Candidate:
     fitted = network.network.fitted
     target = adapt_head.make_answer(fitted)(network.target_x)
     p = network.source_probabilities
@@ -234,5 +198,4 @@ def _take_network(network: NetworkCandidate, problem: AdaptationProblem, needs: 
         held_out=HeldOutAnswers(as_is=p, mapped=p, labelled=target[problem.labelled]),
         network=network,
         seconds=network.seconds,
-        **_measure_needs(problem, network.source_x, network.target_x, target, needs),
     )

@@ -101,10 +101,13 @@ def cross_validation_effect(n_folds: int) -> float:
     return 1 + n_folds / (n_folds - 1) if n_folds > 1 else 1.0
 
 
-def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None, effect: float = 1.0) -> Interval:
+def mean_interval(
+    values: np.ndarray, clusters: np.ndarray | None = None, effect: float = 1.0, level: float = 0.95
+) -> Interval:
     """Student's t interval of a mean, robust to clusters (Liang and Zeger 1986, with the G / (G - 1) correction).
 
-    The variance is multiplied by `effect`. Infinite with fewer than two clusters, since the spread is unknown.
+    The variance is multiplied by `effect`; `level` is 1 - 0.05 / k where k intervals are to hold at once (Bonferroni).
+    Infinite with fewer than two clusters, since the spread is unknown.
     """
     from scipy.special import stdtrit
 
@@ -116,7 +119,7 @@ def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None, effect
     if len(sums) < 2:
         return Interval(mean, -np.inf, np.inf)
     error = np.sqrt(effect * len(sums) / (len(sums) - 1) * np.sum(sums**2)) / len(values)
-    half = float(stdtrit(len(sums) - 1, 0.975) * error)
+    half = float(stdtrit(len(sums) - 1, 0.5 + level / 2) * error)
     return Interval(mean, mean - half, mean + half)
 
 

@@ -59,16 +59,22 @@ class PairedChoice:
 
 
 def paired_difference(
-    a: CandidateLosses, b: CandidateLosses, clusters: np.ndarray | None = None, effect: float = 1.0
+    a: CandidateLosses,
+    b: CandidateLosses,
+    clusters: np.ndarray | None = None,
+    effect: float = 1.0,
+    level: float = 0.95,
 ) -> Interval:
     """Loss of `a` minus loss of `b` on the pictures that both were measured on; a `ValueError` where there are none.
 
     `effect` widens it (`cross_validation_effect`): the paired rule does without, which makes fewer candidates tie.
+    `level` as of `mean_interval`.
     """
     rows, in_a, in_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
     if not len(rows):
         raise ValueError(f"`{a.name}` and `{b.name}` were not measured on the same pictures")
-    return mean_interval(a.losses[in_a] - b.losses[in_b], None if clusters is None else clusters[rows], effect)
+    groups = None if clusters is None else clusters[rows]
+    return mean_interval(a.losses[in_a] - b.losses[in_b], groups, effect, level)
 
 
 def choose_candidate(

@@ -9,7 +9,7 @@ of the difference from doing nothing, which holds for all candidates at once, mu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,15 @@ import numpy as np
 from headstart.core.types import NO_ADAPTATION, Score
 from headstart.core.types.domain import AdaptationTrial
 from headstart.domain_adaptation.adapt_head import NOTHING_HELD_OUT, AdaptationProblem
-from headstart.domain_adaptation.choice.domain_gate import measure_gate
-from headstart.domain_adaptation.choice.rules import DECIDING, RULES, WEIGHTED, JudgedAnswers, compare_by_rule
-from headstart.domain_adaptation.evaluate_candidates import Candidate
+from headstart.domain_adaptation.choice.domain_gate import DomainGate, measure_gate
+from headstart.domain_adaptation.choice.rules import (
+    ENSEMBLE_AGREEMENT,
+    IMPORTANCE_WEIGHTED,
+    JudgedAnswers,
+    Rule,
+    compare_by_rule,
+)
+from headstart.domain_adaptation.evaluate_candidates import Candidate, place_held_out
 from headstart.statistics.intervals import Interval, Z, make_score, mean_interval, share_interval
 from headstart.statistics.losses import log_losses
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
@@ -47,19 +53,15 @@ class GuardedChoice:
     trials: tuple[AdaptationTrial, ...]
 
 
-def choose_adaptation(
-    candidates: Sequence[Candidate], problem: AdaptationProblem, rule: str = "", shown: Sequence[str] = ()
-) -> GuardedChoice:
-    """The first candidate is doing nothing; `shown` are rules whose scores are told besides.
-
-    A `rule` that is named decides whatever the domains have in common.
-    """
-    if rule or len(problem.labelled) < ENOUGH_LABELS:
-        return _choose(candidates, problem, rule, shown, by_labels=False)
-    by_labels = _choose(candidates, problem, rule, shown, by_labels=True)
+def choose_adaptation(candidates: Sequence[Candidate], problem: AdaptationProblem) -> GuardedChoice:
+    """The first candidate is doing nothing."""
+    judged = make_judged_answers(candidates, problem)
+    if len(problem.labelled) < ENOUGH_LABELS:
+        return _choose_without_labels(candidates, problem, judged)
+    by_labels = _choose_by_labels(candidates, problem, judged)
     if by_labels.candidate is not candidates[0]:
         return by_labels
-    without = _choose(candidates, problem, rule, shown, by_labels=False)
+    without = _choose_without_labels(candidates, problem, judged)
     is_worse = _compare_on_labels(candidates[0], without.candidate, problem).high < 0
     if is_worse or without.candidate is candidates[0]:
         return by_labels
@@ -67,51 +69,102 @@ def choose_adaptation(
     return dataclasses.replace(without, why=why)
 
 
-def _choose(
-    candidates: Sequence[Candidate], problem: AdaptationProblem, rule: str, shown: Sequence[str], *, by_labels: bool
+def _choose_by_labels(
+    candidates: Sequence[Candidate], problem: AdaptationProblem, judged: Mapping[int, JudgedAnswers]
 ) -> GuardedChoice:
-    judged, gate = make_judged_answers(candidates, problem), None
-    if not rule:
-        rule = DECIDING
-        gate = None if by_labels else measure_gate(problem, candidates[0].target)
-        if gate is not None and gate.looks_alike:
-            rule, judged = WEIGHTED, _weigh_source(judged, candidates, gate.class_weights)
-    differences, refusals, scores = {}, {}, {}
+    level = 1 - 0.05 / max(len(judged) - 1, 1)  # of intervals that hold at once
+    differences, refusals = dict[int, Interval](), dict[int, str]()
+    for number in judged:
+        plain, other = _match_folds(candidates[0], candidates[number], problem), candidates[number]
+        differences[number] = _compare_on_labels(plain, other, problem, level)
+        refusals[number] = _find_lost_labels(plain, other, problem) if number else ""
+    return _conclude(candidates, problem, LABELS, differences, refusals, {})
+
+
+def _choose_without_labels(
+    candidates: Sequence[Candidate], problem: AdaptationProblem, judged: Mapping[int, JudgedAnswers]
+) -> GuardedChoice:
+    gate = measure_gate(problem, candidates[0].target)
+    if not gate.looks_alike:
+        return choose_by_rule(candidates, problem, ENSEMBLE_AGREEMENT, judged, gate)
+    weighted = {
+        number: dataclasses.replace(
+            each,
+            held_out=candidates[number].held_out.as_is,  # type: ignore[union-attr]
+            weights=gate.class_weights[each.y],
+        )
+        for number, each in judged.items()
+    }
+    return choose_by_rule(candidates, problem, IMPORTANCE_WEIGHTED, weighted, gate)
+
+
+def choose_by_rule(
+    candidates: Sequence[Candidate],
+    problem: AdaptationProblem,
+    rule: Rule,
+    judged: Mapping[int, JudgedAnswers],
+    gate: DomainGate | None = None,
+) -> GuardedChoice:
+    """The guarded choice by a rule; without a `gate` whatever the domains have in common."""
+    clusters = problem.target_clusters if rule.on_target else problem.clusters
+    shown = "weighted by the new class shares" if gate is not None and gate.looks_alike else "made to look like new ones"
+    differences, refusals, scores = dict[int, Interval](), dict[int, str](), dict[int, Score]()
     for number, answers in judged.items():
-        of_rules = {
-            name: compare_by_rule(RULES[name], answers, judged[0], _find_clusters(name, problem), problem.seed)
-            for name in dict.fromkeys((rule, *shown))
-        }
-        scores[number] = tuple(_make_rule_score(name, pair[0], problem) for name, pair in of_rules.items())
-        gain = _compare_on_labels(candidates[0], candidates[number], problem) if by_labels else of_rules[rule][1]
-        differences[number] = _widen(gain, len(judged) - 1)
-        refusals[number] = ""
-        if number and by_labels:
-            refusals[number] = _find_lost_labels(candidates[0], candidates[number], problem)
-        elif number:
+        matched = _match_folds(candidates[0], candidates[number], problem)
+        assert matched.held_out is not None
+        plain = dataclasses.replace(judged[0], target=matched.target, held_out=matched.held_out.as_is)
+        score, gain = compare_by_rule(rule, answers, plain, clusters, problem.seed)
+        scores[number] = _make_rule_score(rule, score, problem)
+        differences[number], refusals[number] = _widen(gain, len(judged) - 1), ""
+        if number:
             refused = gate.find_refusal(candidates[number].method) if gate is not None else ""
-            refusals[number] = refused or find_implausible(answers, judged[0])
-        if number and _knows_answers(candidates[number], problem):
-            refusals[number] = NOTHING_HELD_OUT
-    better = [n for n in judged if n and differences[n].low > 0 and not refusals[n]]
+            refusals[number] = refused or find_implausible(answers, plain, shown)
+    return _conclude(candidates, problem, rule.name, differences, refusals, scores)
+
+
+def _conclude(
+    candidates: Sequence[Candidate],
+    problem: AdaptationProblem,
+    rule: str,
+    differences: Mapping[int, Interval],
+    refused: Mapping[int, str],
+    scores: Mapping[int, Score],
+) -> GuardedChoice:
+    """The best of those that are better beyond doubt and not refused, else doing nothing."""
+    refusals = {
+        number: NOTHING_HELD_OUT if number and _knows_answers(candidates[number], problem) else reason
+        for number, reason in refused.items()
+    }
+    better = [n for n in differences if n and differences[n].low > 0 and not refusals[n]]
     winner = max(better, key=lambda n: (differences[n].value, -n), default=0)
-    name = LABELS if by_labels else rule
     trials = [
-        _make_trial(candidates, number, winner, name, differences, refusals, scores, problem)
+        _make_trial(candidates, number, winner, rule, differences, refusals, scores, problem)
         for number in range(len(candidates))
     ]
     order = sorted(
         range(len(trials)),
         key=lambda n: (n != winner, n not in differences, -differences[n].value if n in differences else 0),
     )
-    why = _format_reason(candidates, winner, name, differences, refusals)
+    why = _format_reason(candidates, winner, rule, differences, refusals)
     return GuardedChoice(
-        candidate=candidates[winner], rule=name, why=why, trials=tuple(trials[number] for number in order)
+        candidate=candidates[winner], rule=rule, why=why, trials=tuple(trials[number] for number in order)
     )
 
 
+def put_refined(choice: GuardedChoice, candidate: Candidate, problem: AdaptationProblem) -> GuardedChoice:
+    """The same choice with the candidate's held-out answers by all folds."""
+    if candidate is choice.candidate:
+        return choice
+    source, target = _score_source(candidate, problem), _score_labelled(candidate, problem)
+    trials = (
+        dataclasses.replace(each, source=source, target=target) if each.status == "chosen" else each
+        for each in choice.trials
+    )
+    return dataclasses.replace(choice, candidate=candidate, trials=tuple(trials))
+
+
 def _widen(interval: Interval, count: int) -> Interval:
-    """A 95 % interval that holds for so many candidates at once (Bonferroni), as of normal errors."""
+    """A bootstrap's 95 % interval that holds for so many candidates at once (Bonferroni), as of normal errors."""
     from scipy.special import ndtri
 
     factor = float(ndtri(1 - 0.025 / max(count, 1))) / Z
@@ -120,47 +173,47 @@ def _widen(interval: Interval, count: int) -> Interval:
 
 
 def make_judged_answers(candidates: Sequence[Candidate], problem: AdaptationProblem) -> dict[int, JudgedAnswers]:
-    """What rules look at, by the place of the candidates that did not fail."""
+    """What rules look at, by the place of the candidates that did not fail.
+
+    In the mean answer each method counts once, however many settings of it compete.
+    """
     valid = {number: each for number, each in enumerate(candidates) if not each.failure and each.held_out is not None}
-    consensus = np.mean([each.target for each in valid.values()], axis=0)
+    by_method = dict[str, list[np.ndarray]]()
+    for each in valid.values():
+        by_method.setdefault(each.method, []).append(each.target)
+    consensus = np.mean([np.mean(answers, axis=0) for answers in by_method.values()], axis=0)
     return {
         number: JudgedAnswers(
             target=each.target,
-            mapped=each.held_out.mapped,  # type: ignore[union-attr]
+            held_out=each.held_out.mapped,  # type: ignore[union-attr]
             y=problem.source.y,
             shares=problem.expected_shares,
             consensus=consensus,
-            ratio=each.ratio,
-            reverse=each.reverse,
         )
         for number, each in valid.items()
     }
 
 
-def _weigh_source(
-    judged: dict[int, JudgedAnswers], candidates: Sequence[Candidate], class_weights: np.ndarray
-) -> dict[int, JudgedAnswers]:
-    """Source pictures as they are stand for the target's, by the weights (C,) of their classes."""
-    return {
-        number: dataclasses.replace(
-            each,
-            mapped=candidates[number].held_out.as_is,  # type: ignore[union-attr]
-            ratio=class_weights[each.y],
-        )
-        for number, each in judged.items()
-    }
+def _match_folds(plain: Candidate, other: Candidate, problem: AdaptationProblem) -> Candidate:
+    """Doing nothing by the folds of another candidate, so that like is compared with like."""
+    if other.held_out is None or other.held_out.plain is None:
+        return plain
+    target = plain.target.copy()
+    place_held_out(target, other.held_out.plain, problem)
+    return dataclasses.replace(plain, held_out=other.held_out.plain, target=target)
 
 
-def _find_clusters(rule: str, problem: AdaptationProblem) -> np.ndarray:
-    return problem.target_clusters if RULES[rule].on_target else problem.clusters
+def find_implausible(answers: JudgedAnswers, plain: JudgedAnswers, shown: str) -> str:
+    """Why a candidate cannot be right whatever a rule says; empty where nothing speaks against it.
 
-
-def find_implausible(answers: JudgedAnswers, plain: JudgedAnswers) -> str:
-    """Why a candidate cannot be right whatever a rule says; empty where nothing speaks against it."""
-    rows = np.isfinite(answers.mapped[:, 0]) & np.isfinite(plain.mapped[:, 0])
-    right, right_plain = (float((each.mapped[rows].argmax(axis=1) == each.y[rows]).mean()) for each in (answers, plain))
+    `shown` says how the held-out source pictures were.
+    """
+    rows = np.isfinite(answers.held_out[:, 0]) & np.isfinite(plain.held_out[:, 0])
+    right, right_plain = (
+        float((each.held_out[rows].argmax(axis=1) == each.y[rows]).mean()) for each in (answers, plain)
+    )
     if right < right_plain - LOST_ACCURACY:
-        return f"it is right on {right:.2f} of labelled pictures made to look like new ones, not {right_plain:.2f}"
+        return f"it is right on {right:.2f} of labelled pictures {shown}, not {right_plain:.2f}"
     source_shares = np.bincount(answers.y, minlength=len(answers.shares)) / len(answers.y)
     distances = [
         min(0.5 * float(np.abs(each.target.mean(axis=0) - shares).sum()) for shares in (source_shares, answers.shares))
@@ -174,14 +227,14 @@ def find_implausible(answers: JudgedAnswers, plain: JudgedAnswers) -> str:
     return ""
 
 
-def _compare_on_labels(plain: Candidate, other: Candidate, problem: AdaptationProblem) -> Interval:
+def _compare_on_labels(plain: Candidate, other: Candidate, problem: AdaptationProblem, level: float = 0.95) -> Interval:
     """How much log loss a candidate saves on labelled target pictures."""
     rows, y = problem.labelled, problem.target_y[problem.labelled]
     plain_losses, other_losses = (
         CandidateLosses(name=each.method, rows=rows, losses=log_losses(y, _temper_labelled(each, problem)), cost=0.0)
         for each in (plain, other)
     )
-    return paired_difference(plain_losses, other_losses, problem.target_clusters)
+    return paired_difference(plain_losses, other_losses, problem.target_clusters, level=level)
 
 
 def _knows_answers(candidate: Candidate, problem: AdaptationProblem) -> bool:
@@ -209,10 +262,9 @@ def _temper_labelled(candidate: Candidate, problem: AdaptationProblem) -> np.nda
     return apply_temperature(candidate.target[problem.labelled], factor)
 
 
-def _make_rule_score(name: str, interval: Interval, problem: AdaptationProblem) -> Score:
-    on_target = RULES[name].on_target
-    n, split = (len(problem.target), "target") if on_target else (len(problem.source.y), "cv")
-    return make_score(name, split, interval, n, method="bootstrap")
+def _make_rule_score(rule: Rule, interval: Interval, problem: AdaptationProblem) -> Score:
+    n, split = (len(problem.target), "target") if rule.on_target else (len(problem.source.y), "cv")
+    return make_score(rule.name, split, interval, n, method="bootstrap")
 
 
 def _make_trial(
@@ -220,9 +272,9 @@ def _make_trial(
     number: int,
     winner: int,
     rule: str,
-    differences: dict[int, Interval],
-    refusals: dict[int, str],
-    scores: dict[int, tuple[Score, ...]],
+    differences: Mapping[int, Interval],
+    refusals: Mapping[int, str],
+    scores: Mapping[int, Score],
     problem: AdaptationProblem,
 ) -> AdaptationTrial:
     each = candidates[number]
@@ -234,17 +286,15 @@ def _make_trial(
         is_tied = bool(not number or gain.low <= 0 <= gain.high)
         status = "chosen" if number == winner else "tied" if is_tied and not why else "beaten"
         if number:
-            n = len(problem.labelled) if rule == LABELS else scores[number][0].n
+            n = len(problem.labelled) if rule == LABELS else scores[number].n
             difference = make_score(rule, "target", gain, n, method="t" if rule == LABELS else "bootstrap")
         if why != NOTHING_HELD_OUT:
-            rows = np.isfinite(each.held_out.as_is[:, 0])
-            hits = each.held_out.as_is[rows].argmax(axis=1) == problem.source.y[rows]
-            source = make_score("accuracy", "cv", share_interval(hits, problem.clusters[rows]), len(hits))
+            source = _score_source(each, problem)
         target = _score_labelled(each, problem)
     return AdaptationTrial(
         method=each.method,
         params=dict(each.params),
-        scores=scores.get(number, ()),
+        scores=(scores[number],) if number in scores else (),
         difference=difference,
         target=target,
         source=source,
@@ -252,6 +302,13 @@ def _make_trial(
         why=why,
         seconds=each.seconds,
     )
+
+
+def _score_source(candidate: Candidate, problem: AdaptationProblem) -> Score:
+    assert candidate.held_out is not None
+    rows = np.isfinite(candidate.held_out.as_is[:, 0])
+    hits = candidate.held_out.as_is[rows].argmax(axis=1) == problem.source.y[rows]
+    return make_score("accuracy", "cv", share_interval(hits, problem.clusters[rows]), len(hits))
 
 
 def _score_labelled(candidate: Candidate, problem: AdaptationProblem) -> tuple[Score, ...]:
@@ -271,8 +328,8 @@ def _format_reason(
     candidates: Sequence[Candidate],
     winner: int,
     rule: str,
-    differences: dict[int, Interval],
-    refusals: dict[int, str],
+    differences: Mapping[int, Interval],
+    refusals: Mapping[int, str],
 ) -> str:
     words, tried = MEASURES.get(rule, rule.replace("_", " ")), len(candidates) - 1
     if winner:

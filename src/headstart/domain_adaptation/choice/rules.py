@@ -13,16 +13,10 @@ from functools import lru_cache
 import numpy as np
 
 from headstart.statistics.intervals import Interval, cluster_sums, compact_clusters
-from headstart.statistics.sampling import evenly_spaced
 
-DECIDING = (
-    "ensemble_agreement"  # the rule that chooses where the domains are apart and few target pictures have a label
-)
-WEIGHTED = "importance_weighted"  # where they look alike
 _DRAWS = 1_000
 _COUNTS_AT_ONCE = 4_000_000
-_LEAST = 1e-7
-_DENSITY_ROWS, _DENSITY_TEMPERATURE = 2_000, 0.05
+LEAST = 1e-7  # probability, where its logarithm is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,93 +24,42 @@ class JudgedAnswers:
     """What the rules may look at of one candidate."""
 
     target: np.ndarray  # (T, C) float32 answers
-    mapped: np.ndarray  # (M, C) float32 held-out answers to source pictures as the target would show them; NaN: none
+    held_out: np.ndarray  # (M, C) float32 answers to source pictures, as they are or mapped; NaN: none
     y: np.ndarray  # (M,) int64 labels of these
     shares: np.ndarray  # (C,) float64 what the answers' shares are expected to be
-    consensus: np.ndarray  # (T, C) float32 mean answers of all candidates
-    ratio: np.ndarray | None = None  # (M,) float64 density of the target over that of the mapped source
-    reverse: np.ndarray | None = (
-        None  # (M, C) float32 answers of a head that learnt from `target`, to the mapped source
-    )
+    consensus: np.ndarray  # (T, C) float32 mean answers of all methods, each counting once
+    weights: np.ndarray | None = None  # (M,) float64 by which source pictures stand for the target's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """See the module."""
 
-    source: str  # the paper
+    name: str
     on_target: bool  # whether it goes over target pictures, else over source pictures
     measure: Callable[[JudgedAnswers], np.ndarray]  # (N, S) float64 of each picture
-    combine: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda means, shares: means[:, 0]
-    # (R, S) means, (C,) shares -> (R,)
-    needs: str = ""  # `ratio` or `reverse`
-
-
-def _take_entropies(p: np.ndarray) -> np.ndarray:
-    clipped = np.maximum(p.astype(np.float64), _LEAST)
-    return np.asarray(-(clipped * np.log(clipped)).sum(axis=-1))
-
-
-def _measure_information(answers: JudgedAnswers) -> np.ndarray:
-    return np.column_stack([_take_entropies(answers.target), answers.target.astype(np.float64)])
-
-
-def _combine_information(means: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    return np.asarray(_take_entropies(means[:, 1:]) - means[:, 0])
-
-
-def _combine_by_shares(means: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    answered = np.maximum(means[:, 1:], _LEAST)
-    gap = (answered * np.log(answered / np.maximum(shares, 1e-3))).sum(axis=1)
-    return np.asarray(-means[:, 0] - gap)
-
-
-def _measure_truth(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log(np.clip(p[np.arange(len(y)), y].astype(np.float64), _LEAST, 1)))
-
-
-def _measure_weighted(answers: JudgedAnswers) -> np.ndarray:
-    assert answers.ratio is not None
-    return np.column_stack([answers.ratio * _measure_truth(answers.mapped, answers.y), answers.ratio])
-
-
-def _measure_reverse(answers: JudgedAnswers) -> np.ndarray:
-    assert answers.reverse is not None
-    return np.asarray(answers.reverse.argmax(axis=1) == answers.y, np.float64)[:, None]
+    combine: Callable[[np.ndarray], np.ndarray] = lambda means: means[:, 0]  # (R, S) means -> (R,)
 
 
 def _measure_agreement(answers: JudgedAnswers) -> np.ndarray:
     return np.asarray(answers.target.argmax(axis=1) == answers.consensus.argmax(axis=1), np.float64)[:, None]
 
 
-def _measure_density(answers: JudgedAnswers) -> np.ndarray:
-    p = answers.target[evenly_spaced(len(answers.target), _DENSITY_ROWS)].astype(np.float64)
-    p /= np.linalg.norm(p, axis=1, keepdims=True)
-    likeness = p @ p.T / _DENSITY_TEMPERATURE
-    np.fill_diagonal(likeness, -np.inf)
-    likeness -= likeness.max(axis=1, keepdims=True)
-    near = np.exp(likeness)
-    return _take_entropies(near / near.sum(axis=1, keepdims=True))[:, None]
+def _measure_weighted(answers: JudgedAnswers) -> np.ndarray:
+    assert answers.weights is not None
+    truth = answers.held_out[np.arange(len(answers.y)), answers.y].astype(np.float64)
+    return np.column_stack([answers.weights * np.log(np.clip(truth, LEAST, 1)), answers.weights])
 
 
-RULES = {
-    "information_maximisation": Rule(
-        source="Shi and Sha 2012", on_target=True, measure=_measure_information, combine=_combine_information
-    ),
-    "information_by_shares": Rule(
-        source="the same, by expected shares", on_target=True, measure=_measure_information, combine=_combine_by_shares
-    ),
-    "importance_weighted": Rule(
-        source="Sugiyama et al. 2007",
-        on_target=False,
-        measure=_measure_weighted,
-        combine=lambda means, shares: means[:, 0] / np.maximum(means[:, 1], 1e-12),
-        needs="ratio",
-    ),
-    "reverse_validation": Rule(source="Zhong et al. 2010", on_target=False, measure=_measure_reverse, needs="reverse"),
-    "ensemble_agreement": Rule(source="Hu et al. 2024", on_target=True, measure=_measure_agreement),
-    "neighbourhood_density": Rule(source="Saito et al. 2021", on_target=True, measure=_measure_density),
-}
+# Hu et al. 2024: chooses where the domains are apart and few target pictures have a label
+ENSEMBLE_AGREEMENT = Rule(name="ensemble_agreement", on_target=True, measure=_measure_agreement)
+# Sugiyama et al. 2007: where they look alike
+IMPORTANCE_WEIGHTED = Rule(
+    name="importance_weighted",
+    on_target=False,
+    measure=_measure_weighted,
+    combine=lambda means: means[:, 0] / np.maximum(means[:, 1], 1e-12),
+)
 
 
 def compare_by_rule(
@@ -139,7 +82,7 @@ def compare_by_rule(
 
     def score(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         means = (counts @ sums) / np.maximum(counts @ sizes, 1e-12)[:, None]
-        return rule.combine(means[:, :width], answers.shares), rule.combine(means[:, width:], other.shares)
+        return rule.combine(means[:, :width]), rule.combine(means[:, width:])
 
     step, parts = max(1, _COUNTS_AT_ONCE // len(sizes)), list[tuple[np.ndarray, np.ndarray]]()
     for start in range(0, _DRAWS, step):
