@@ -1,6 +1,7 @@
 """The stage `doubt` on synthetic features: which pictures set the thresholds, what is promised, what is measured."""
 
 import dataclasses
+import functools
 import io
 import math
 
@@ -11,7 +12,16 @@ from scipy.stats import norm
 from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.storage import serialization
-from headstart.core.types import Calibrated, Evaluation, Feature, FineTuningResult, FitResult, UncertaintyReport
+from headstart.core.types import (
+    AdaptedTarget,
+    Calibrated,
+    Evaluation,
+    Feature,
+    FineTuningResult,
+    FitResult,
+    TargetDomain,
+    UncertaintyReport,
+)
 from headstart.heads import cross_validation, prediction
 from headstart.statistics import intervals
 from headstart.statistics.calibration_error import calibration_bins
@@ -20,7 +30,7 @@ from headstart.uncertainty import coverage as promise
 from headstart.uncertainty import temperature as tempering
 from headstart.uncertainty.assessment import assess_uncertainty
 from headstart.uncertainty.ood_images import DIGITS, PHOTOGRAPHS, make_ood_images
-from headstart.uncertainty.summary import format_coverage
+from headstart.uncertainty.summary import NEW_DOMAIN, format_coverage
 from judged_sets import NAMES, dataset, embeddings, splits
 
 
@@ -92,7 +102,17 @@ def evaluated(data, split, backbone, adapted):
 
 
 def made(
-    context, n=600, *, foreign=True, data=None, split=None, strategy="probe", temperature=1.0, judge=None, **settings
+    context,
+    n=600,
+    *,
+    foreign=True,
+    data=None,
+    split=None,
+    strategy="probe",
+    temperature=1.0,
+    judge=None,
+    find_target=None,
+    **settings,
 ):
     """The stage's value, what it said, and what it was given."""
     data = data or dataset(n)
@@ -104,7 +124,8 @@ def made(
     judged = evaluated(data, split, backbone, adapted)
     others = strangers(backbone) if foreign is True else foreign or None
     judged = (judge or (lambda evaluation: evaluation))(judged)
-    found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=ctx, foreign=others)
+    target = find_target(data, backbone) if find_target else None
+    found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=ctx, foreign=others, target=target)
     return found, said.getvalue(), (ctx, split, backbone, adapted)
 
 
@@ -311,6 +332,27 @@ def test_a_larger_promise_makes_larger_sets(context):
     sizes = [one(made(context, coverage=c, name=str(c))[0], "set_size").value for c in (0.6, 0.8, 0.95)]
     assert sizes[0] <= sizes[1] <= sizes[2]
     assert sizes[0] < sizes[2]
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_coverage_of_another_domain_is_measured_on_its_labels_or_not_claimed(context, learnt):
+    """The same features, a third of them under another label; heads that had not learnt these answer as given."""
+
+    def find_target(count, data, backbone):
+        labels = np.where(np.arange(600) < count, (np.asarray(data.targets) + (np.arange(600) % 3 == 0)) % 3, -1)
+        domain = TargetDomain(pictures=dataclasses.replace(data, targets=labels), labels=labels, copies=())
+        p = np.eye(3, dtype=np.float32)[labels] if learnt else None  # all right
+        return AdaptedTarget(domain=domain, embeddings=(backbone,), judged=domain.labelled, probabilities=p)
+
+    few, said, _ = made(context, foreign=False, name="few", find_target=functools.partial(find_target, 19))
+    assert "measured on the labelled domain: it need not hold in the new one" in said
+    assert "not of the new one" in few.why and not [s for s in few.scores if s.split == "target"]
+    found, said, _ = made(context, foreign=False, find_target=functools.partial(find_target, 90))
+    score = one(found, "coverage", NEW_DOMAIN)
+    assert (score.split, score.n) == ("target", 90)
+    assert score.value == 1 if learnt else score.value < 0.75 < one(found, "coverage").value
+    assert f"of the new domain {100 * score.value:.1f} %" in said
+    assert f"in the worst class, `{NEW_DOMAIN}`" not in said
 
 
 def test_foreign_pictures_are_told_and_known_ones_kept(context):

@@ -96,10 +96,18 @@ class DomainSteps:
     @cached_property
     def adapted_target(self) -> types.AdaptedTarget | None:
         """The new domain as the model sees it that is handed over."""
+        from headstart.domain_adaptation.shift.domain_classifier import list_judged
+
         if self.target is None:
             return None
         embeddings = self.embeddings if self.adapted.domain_network is None else self._embed(self.adapted)
-        return types.AdaptedTarget(domain=self.target, embeddings=embeddings)
+        learnt = None if self.adapted is self._steps.source_fit else self.adaptation
+        return types.AdaptedTarget(
+            domain=self.target,
+            embeddings=embeddings,
+            judged=list_judged(self.target),
+            probabilities=learnt.target_after if learnt else None,
+        )
 
     def judge(self, evaluation: types.Evaluation) -> types.Evaluation:
         """What was held out for the model that is handed over; `evaluation` is of the one before adaptation."""

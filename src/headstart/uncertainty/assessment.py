@@ -40,11 +40,12 @@ from headstart.uncertainty.coverage import CoveragePromise, HeldOutPredictions, 
 from headstart.uncertainty.ood_images import find_known_kinds
 from headstart.uncertainty.ood_threshold import FAMILIAR, KnownDistances, TrainingSample
 from headstart.uncertainty.selective_prediction import collect_arrays, make_entry, measure_uncertainty
-from headstart.uncertainty.summary import format_coverage, format_unknown, judge_unknown
+from headstart.uncertainty.summary import NEW_DOMAIN, format_coverage, format_unknown, judge_unknown
 from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature, pair_probabilities
 
 CALIBRATION = ("ece", "log_loss", "brier")
 JUDGED = 5000  # pictures at most whose share of `unknown` is measured
+ENOUGH_LABELS = 20  # of the new domain, from which on coverage is measured there
 
 
 def assess_uncertainty(
@@ -82,12 +83,16 @@ def assess_uncertainty(
         ordered=data.learning_task.ordered,
         n=len(cross_validated.y),
         split=cross_validated.split,
-        why=promise.why,
+        why=promise.why if target is None else f"{promise.why}; this is of the labelled domain, not of the new one",
         novelty=detector,
         scores=(),
+        has_target=target is not None,
     )
     judged = inputs.find_held_back() or cross_validated
     scores, hopeless = score_promise(inputs, judged, promise, floors)
+    if data.learning_task.has_classes and (of_target := inputs.find_labelled_target()) is not None:
+        hits = coverage_judging.judge_sets(of_target, promise, floors).hits
+        scores.append(make_share_score("coverage", "target", hits, NEW_DOMAIN))
     if detector and adapted.strategy == "probe" and data.learning_task.has_classes:
         rule = hidden_classes.SetRule(score=promise.score, coverage=coverage)
         predict = inputs.predict_held_out
@@ -184,6 +189,27 @@ class _AssessmentInputs:
         if evaluation.split == "cv":
             return None
         return self._make_held_out(evaluation.split, evaluation.rows, evaluation.probabilities)
+
+    def find_labelled_target(self) -> HeldOutPredictions | None:
+        """Pictures of the new domain with a label; None where they are fewer than `ENOUGH_LABELS`."""
+        target, adapted = self.target, self.adapted
+        if target is None or len(target.judged) < ENOUGH_LABELS:
+            return None
+        rows = target.judged
+        if target.probabilities is None:
+            p = predict_rows(adapted.fitted, target.embeddings, adapted.features, rows)
+        else:
+            p = target.probabilities[rows]
+        p = apply_temperature(p, adapted.temperature, self.data.learning_task)
+        return HeldOutPredictions(
+            split="target",
+            rows=rows,
+            y=target.domain.labels[rows],
+            p=p,
+            answers=self.decide_answers(p),
+            fold=np.zeros(len(rows), np.int64),
+            ordered=self.data.learning_task.ordered,
+        )
 
     def find_trained_distances(self) -> dict[str, KnownDistances] | None:
         """By method, how far pictures lay from what their fold's network learnt from; None for a frozen trunk."""

@@ -9,6 +9,7 @@ from headstart.core.types import Score, UncertaintyReport, Verdict
 from headstart.uncertainty import hidden_classes, ood_detection, prediction_intervals
 
 USEFUL = 0.5  # share of strange pictures declined, below which `unknown` is said not to work
+NEW_DOMAIN = "new domain"  # subject of a score that was measured there
 OF_THRESHOLDS = "thresholds of cross-validation"  # subject of a score that older runs have
 
 
@@ -24,7 +25,7 @@ def format_coverage(report: UncertaintyReport) -> str:
         wide = f", {width.value:.4g} wide" if width else ", of any width"
         return f"{_format_share(covered)} of {covered.n:,} pictures have their number in the interval{wide}; {goal}"
     by_class = "coverage_where_present" if report.has_labels else "coverage"
-    of_classes = [s for s in report.scores if s.name == by_class and s.subject not in ("", OF_THRESHOLDS)]
+    of_classes = [s for s in report.scores if s.name == by_class and s.subject not in ("", NEW_DOMAIN, OF_THRESHOLDS)]
     if report.has_labels:
         undecided = scores["open_labels", ""]
         word, first = "label", f"{_format_share(covered)} of the labels of {covered.n:,} pictures are in their set, "
@@ -41,6 +42,10 @@ def format_coverage(report: UncertaintyReport) -> str:
             f"`{format_printable(worst.subject)}`, {'is there, ' * report.has_labels}{_format_share(worst)} "
             f"(n = {worst.n:,})"
         )
+    if (of_target := scores.get(("coverage", NEW_DOMAIN))) is not None:
+        parts.append(f"of the new domain {_format_share(of_target)} of {of_target.n:,} labelled pictures")
+    elif report.has_target:
+        parts.append("measured on the labelled domain: it need not hold in the new one")
     return "; ".join(parts)
 
 

@@ -122,3 +122,6 @@ class AdaptedTarget:
 
     domain: TargetDomain
     embeddings: tuple[Embeddings, ...]  # of all its pictures through the trunks of that model
+    judged: np.ndarray  # (L,) int64 rows with a label, one of each cluster of near-duplicates
+    probabilities: np.ndarray | None  # (T, C) float32, of labelled pictures by heads that had not learnt from them; not
+    # tempered. None where the model learnt from none

@@ -140,6 +140,10 @@ class UncertaintyReport:
     scores: tuple[Score, ...]
     ordered: bool = False  # whether classes between two of a prediction set are in it too
     verdict: Verdict | None = None  # does `unknown` work here; None in older runs
+    has_target: bool = (
+        False  # whether the model is for another domain than the labelled pictures, which set and measure
+    )
+    # all but `coverage` with the split `target`
 
     @property
     def has_labels(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.types import Dataset
+from headstart.core.types import Dataset, TargetDomain
 from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 from headstart.data.duplicates.copy_detection import find_near_pairs
 from headstart.data.split_drift import SideTest, compare_sides
@@ -30,6 +30,14 @@ def find_target_clusters(pictures: Dataset) -> np.ndarray:
     count = len(pictures.uris)
     pairs, _, _ = find_near_pairs(dataclasses.replace(pictures, targets=np.zeros(count, np.int64)))
     return find_capped_clusters(count, np.empty((0, 2), np.int64), pairs, cap=chain_cap(count))[0]
+
+
+def list_judged(target: TargetDomain) -> np.ndarray:
+    """(L,) int64 ascending rows with a label, one of each cluster of near-duplicates."""
+    if not len(target.labelled):
+        return target.labelled
+    clusters = find_target_clusters(target.pictures)[target.labelled]
+    return target.labelled[np.sort(np.unique(clusters, return_index=True)[1])]
 
 
 def draw_unlike(clusters: np.ndarray, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from headstart.core.types import Evaluation, Score, UncertaintyReport
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
 from headstart.uncertainty import ood_detection
-from headstart.uncertainty.summary import format_coverage, format_unknown
+from headstart.uncertainty.summary import NEW_DOMAIN, format_coverage, format_unknown
 
 CERTAINTY = ("ece", "log_loss", "brier")
 SETS = ("coverage", "open_labels", "interval_width", "set_size", "singletons", "empty_sets")
@@ -33,6 +33,7 @@ def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
         "numbers": report.dataset.learning_task.is_number,
         "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
         "why": uncertainty.why,
+        "new_domain": by_name.get(("coverage", NEW_DOMAIN)),
         "sets": [(name, by_name[name, ""]) for name in SETS if (name, "") in by_name],
         "by_class": [] if uncertainty.has_labels else _coverage_by_class(uncertainty, report.dataset.class_names),
         "by_label": [
