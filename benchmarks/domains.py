@@ -14,9 +14,9 @@ cross-validated on the target's labels. Pairs that tune were looked at while the
 others confirm.
 
 `--target-labels`: the choice with so many labelled target pictures and without, gains on the other target pictures.
-`--strangers`: how many targets are refused as pictures of other things, of a source's own and of other pairs that show
-other things. `--networks`: a fit with `--unlabeled` and `--strategy finetune` a pair and seed; labels of the target
-judge every trunk that was adapted.
+`--strangers`: how many targets are refused as pictures of other things at each limit, of a source's own and of other
+pairs that show other things. `--networks`: a fit with `--unlabeled` and `--strategy finetune` a pair and seed; labels
+of the target judge every trunk that was adapted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import itertools
 import string
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.shift.label_shift import Answers, estimate_label_shift
 from headstart.domain_adaptation.shift.measure_shift import ALPHA
 from headstart.domain_adaptation.shift.unlabelled_accuracy import estimate_accuracy
-from headstart.domain_adaptation.target_novelty import measure_novelty
+from headstart.domain_adaptation.target_novelty import AS_STRANGE, TargetNovelty, measure_novelty
 from headstart.features.extraction import extract_features
 from headstart.heads import cross_validation, prediction
 from headstart.statistics.intervals import Interval, mean_interval
@@ -58,6 +59,7 @@ from headstart.uncertainty.temperature import apply_temperature, fit_bounded_tem
 
 DEPTHS, FOLDS, HEAD, MOST = ("stage5", "last"), 4, "logistic", 400
 RECIPE = "backbone=bundled:efficientnet_lite0,depths=last,epochs=3,batch=16,part=last,blocks=1"
+LIMITS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # of strangeness, from which a target is refused
 NOTHING, ORACLE, GUARDED = "none", "oracle", "guarded choice"
 
 
@@ -97,6 +99,20 @@ class Outcome:
     failures: dict[str, str]
     bands: tuple[Score, ...]
     cpu_s: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stranger:
+    """How strange the target of a pair is to the source of another, or to its own."""
+
+    source: Pair
+    target: Pair
+    novelty: TargetNovelty
+
+    @property
+    def is_own(self) -> bool:
+        """Whether both are of one pair."""
+        return self.source is self.target
 
 
 # ---------------------------------------------------------------- one pair and seed
@@ -402,9 +418,9 @@ def compare_labels(pairs: list[Pair], seeds: list[int], most: tuple[int, int], c
     print_outcomes(outcomes)
 
 
-def count_refusals(pairs: list[Pair], seeds: list[int], most: tuple[int, int]) -> None:
-    """Refused targets: a pair's own, and those of pairs that show other things."""
-    refused: dict[str, list[bool]] = {"own": [], "of other things": []}
+def measure_strangers(pairs: list[Pair], seeds: list[int], most: tuple[int, int]) -> list[Stranger]:
+    """Of each source: its own target, and those of pairs that show other things."""
+    strangers = []
     with tempfile.TemporaryDirectory() as scratch:
         sets = [(pair, *read_pair(pair, Path(scratch) / str(number))) for number, pair in enumerate(pairs)]
         ctx = context(Path(scratch) / "others", data=scratch)
@@ -418,14 +434,31 @@ def count_refusals(pairs: list[Pair], seeds: list[int], most: tuple[int, int]) -
             for source, problem, _, _, depth, _ in posed:
                 x, y, fold = problem.source.x, problem.source.y, problem.folds
                 sample = TrainingSample(rows=np.arange(len(y)), x=x, y=y, fold=fold)
+                names = string.digits if source.shows == "digits" else ""
                 for target, _, rows, _, _, vectors in posed:
-                    if target is not source and target.shows == source.shows:
-                        continue
-                    names = string.digits if source.shows == "digits" else ""
-                    novelty = measure_novelty(sample, names, vectors[depth][rows], others, np.asarray(others_x[depth]))
-                    refused["own" if target is source else "of other things"].append(novelty.is_refused)
-    for kind, each in refused.items():
-        print(f"{kind}: {sum(each)} of {len(each)} refused")
+                    if target is source or target.shows != source.shows:
+                        novelty = measure_novelty(
+                            sample, names, vectors[depth][rows], others, np.asarray(others_x[depth])
+                        )
+                        strangers.append(Stranger(source=source, target=target, novelty=novelty))
+    return strangers
+
+
+def print_refusals(strangers: list[Stranger]) -> None:
+    """How many targets each limit refuses."""
+    kinds = {
+        "own, tuning": [each for each in strangers if each.is_own and each.source.tunes],
+        "own, confirming": [each for each in strangers if each.is_own and not each.source.tunes],
+        "of other things": [each for each in strangers if not each.is_own],
+    }
+    print("| limit | " + " | ".join(f"{kind}, of {len(some):,}" for kind, some in kinds.items()) + " | own by name |")
+    print("|" + "---|" * (len(kinds) + 2))
+    for limit in sorted({*LIMITS, AS_STRANGE}):
+        refused = {kind: [each for each in some if each.novelty.exceeds(limit)] for kind, some in kinds.items()}
+        own = Counter(each.source.name for some in refused.values() for each in some if each.is_own)
+        counts = " | ".join(f"{len(some):,}" for some in refused.values())
+        names = ", ".join(f"{name} {count}" for name, count in own.items())
+        print(f"| {limit:g}{' (in use)' if limit == AS_STRANGE else ''} | {counts} | {names} |")
 
 
 def compare_networks(pairs: list[Pair], seeds: list[int], most: int) -> None:
@@ -524,7 +557,7 @@ def main() -> None:
     elif asked.target_labels:
         compare_labels(pairs, seeds, most, asked.target_labels)
     elif asked.strangers:
-        count_refusals(pairs, seeds, most)
+        print_refusals(measure_strangers(pairs, seeds, most))
     elif asked.write:
         write_features(pairs, seeds, most, asked.write)
     else:

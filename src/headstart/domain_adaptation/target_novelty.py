@@ -45,7 +45,11 @@ class TargetNovelty:
     @property
     def is_refused(self) -> bool:
         """Whether they seem to show other things."""
-        return self.far.low > FAR and self.part >= AS_STRANGE
+        return self.exceeds(AS_STRANGE)
+
+    def exceeds(self, limit: float) -> bool:
+        """Whether most lie far, and `part` is at least `limit`."""
+        return self.far.low > FAR and self.part >= limit
 
 
 def measure_novelty(

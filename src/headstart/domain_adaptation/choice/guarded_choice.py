@@ -36,7 +36,7 @@ ENOUGH_LABELS = 20
 MEASURES = {  # what a rule's difference is of, in words
     LABELS: "log loss on labelled new pictures",
     IMPORTANCE_WEIGHTED.name: "log loss on labelled pictures, weighted by the new class shares",
-    ENSEMBLE_AGREEMENT.name: "the share of new pictures answered as all ways together do (ensemble agreement, no accuracy)",
+    ENSEMBLE_AGREEMENT.name: "the share of new pictures answered as all ways do (ensemble agreement, no accuracy)",
 }
 # How far a candidate may go: how much accuracy it may lose on mapped source pictures, how much further its answers'
 # shares may lie from the expected ones (total variation) than those of doing nothing, how often it must agree with all.
@@ -107,9 +107,7 @@ def choose_by_rule(
 ) -> GuardedChoice:
     """The guarded choice by a rule; without a `gate` whatever the domains have in common."""
     clusters = problem.target_clusters if rule.on_target else problem.clusters
-    shown = (
-        "weighted by the new class shares" if gate is not None and gate.looks_alike else "made to look like new ones"
-    )
+    shown = "as they are" if gate is not None and gate.looks_alike else "made to look like new ones"
     differences, refusals, scores = dict[int, Interval](), dict[int, str](), dict[int, Score]()
     for number, answers in judged.items():
         matched = _match_folds(candidates[0], candidates[number], problem)

@@ -14,7 +14,6 @@ import numpy as np
 
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.backbones.resolved_backbone import ResolvedBackbone
-from headstart.core import registry
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
@@ -95,7 +94,7 @@ def make_adabn_candidate(
     folder = ctx.make_step_folder(tuned_network.ADAPTED_FOLDER)
     network = serialization.find_value(TunedNetwork, folder, method)
     if network is None or not tuned_network.network_file(network, ctx.run.path).is_file():
-        head = _choose_head(adapted, head_x, np.asarray(data.targets)[train], len(data.class_names), ctx.seed)
+        head = _choose_head(adapted, head_x.shape[1], len(data.class_names))
         network = _write_network(method, last, measure(), adapted, head, len(train), ctx)
         serialization.save_value(network, folder, method)
     source_x, target_x, features = embed_network(network, data, train, target, ctx=ctx)
@@ -112,16 +111,12 @@ def make_adabn_candidate(
     )
 
 
-def _choose_head(adapted: FitResult, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> FittedHead:
-    """The head as it is, or where it is none of linear weights a logistic one on the same features."""
+def _choose_head(adapted: FitResult, dim: int, n_classes: int) -> FittedHead:
+    """The head as it is, or zeros where its weights are not linear: `write_head` lays on the one that competed."""
     if adapted.fitted.kind == "linear":
         return adapted.fitted
-    plugin = registry.load_plugin("heads", "logistic")
-    grid = plugin.grid(len(x), x.shape[1], n_classes)
-    fitted: FittedHead = next(
-        iter(plugin.path(x, y, n_classes=n_classes, params=[grid[len(grid) // 2]], class_weight=None, seed=seed))
-    )
-    return fitted
+    arrays = {"weights": np.zeros((dim, n_classes), np.float32), "bias": np.zeros(n_classes, np.float32)}
+    return FittedHead(head="logistic", kind="linear", params={}, arrays=arrays, trainable_params=0)
 
 
 def measure_trunk(

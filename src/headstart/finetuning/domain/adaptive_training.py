@@ -37,7 +37,7 @@ _EMA = 0.99  # of the weights under the consistency loss (mean teacher, Tarvaine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HeldOutAnswers:
+class FoldAnswers:
     """(M, C) float32 answers to the pictures of the held-out fold."""
 
     probabilities: np.ndarray
@@ -102,7 +102,7 @@ def make_trained_candidate(
         raise NoOpError("no fold of the source can be held out")
     work = setup.work_folder / f"domain-{method}"
     network = serialization.find_value(TunedNetwork, folder, method)
-    answers = serialization.find_value(HeldOutAnswers, folder, f"{method}-held-out")
+    answers = serialization.find_value(FoldAnswers, folder, f"{method}-held-out")
     if network is None or answers is None or not (ctx.run.path / network.file).is_file():
         with devices.run_on(devices.choose_device(ctx)):
             network, answers = _train(method, setup, recipe, target, held_out, learning)
@@ -132,7 +132,7 @@ def _train(
     target: TargetDomain,
     held_out: np.ndarray,
     learning: np.ndarray,
-) -> tuple[TunedNetwork, HeldOutAnswers]:
+) -> tuple[TunedNetwork, FoldAnswers]:
     kind, name = LOSSES[method], f"{method}, both domains"
     recipe = recipe.with_fields(patience=0, batch=min(recipe.batch, len(learning), len(target.pictures.uris)))
     if method == "consistency":
@@ -161,7 +161,7 @@ def _train(
     )
     network = final_training.save_network(setup, training, facts, f"{method}:")
     probabilities = objective.answer(logits, temperature).astype(np.float32)
-    return network, HeldOutAnswers(probabilities=probabilities)
+    return network, FoldAnswers(probabilities=probabilities)
 
 
 @repeat_bit_for_bit()
