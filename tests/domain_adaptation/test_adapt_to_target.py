@@ -13,12 +13,19 @@ from headstart.core.errors import NoOpError, UsageError
 from headstart.core.storage.serialization import load_value
 from headstart.core.types import DomainAdaptation, Feature
 from headstart.core.types.domain import NetworkCandidate
-from headstart.domain_adaptation.adapt_to_target import adapt_to_target
-from headstart.domain_adaptation.evaluate_candidates import KIND, choose_methods
+from headstart.domain_adaptation import adapt_head
+from headstart.domain_adaptation.adapt_to_target import adapt_to_target, make_problem
+from headstart.domain_adaptation.evaluate_candidates import (
+    KIND,
+    choose_methods,
+    evaluate_candidates,
+    refine_candidate,
+)
 from headstart.domain_adaptation.method_base import LabelledFeatures
 from headstart.domain_adaptation.methods import coral
 from headstart.domain_adaptation.shift.measure_shift import measure_shift
 from headstart.heads.prediction import predict_probabilities
+from headstart.selection.probe.head_selection import make_training_problem
 from headstart.statistics.intervals import mean_interval
 
 
@@ -117,6 +124,28 @@ def test_where_labels_do_not_decide_the_choice_without_them_stands_unless_they_s
     assert judged["open"].why.startswith("20 labelled new pictures do not decide; ")
     assert judged["against"].rule == "labels"
     assert judged["against"].method != without.method
+
+
+def test_what_is_held_out_by_halves_is_compared_with_nothing_by_halves_and_ends_with_all_folds(context, monkeypatch):
+    monkeypatch.setattr(adapt_head, "_MANY_NUMBERS", 0)
+    data, drawn, embeddings, target, new, adapted = made_domains.make_domains(labelled=30)[0]
+    four = np.where(drawn.folds >= 0, np.arange(drawn.folds.shape[1]) % 4, -1).astype(np.int16)
+    drawn = dataclasses.replace(drawn, folds=four)
+    ctx = context(seed=0, adaptation="coral_by_class", target_labels="learn", unlabeled="new")
+    cv, rows = make_training_problem(data, drawn, ctx), np.arange(len(target.labels))
+    problem = make_problem(cv, embeddings, target, new, adapted, None, rows, learns=True)
+    methods = [registry.load_plugin(KIND, "coral_by_class")]
+    plain, halved = evaluate_candidates(problem, methods)[:2]
+    by_halves, by_folds = halved.held_out.plain.as_is, plain.held_out.as_is
+    judged = np.isfinite(by_folds[:, 0])
+    np.testing.assert_array_equal(np.isfinite(by_halves[:, 0]), judged)
+    assert not np.array_equal(by_halves[judged], by_folds[judged])
+    refined = refine_candidate(halved, methods, problem)
+    assert refined.held_out.plain is None
+    assert not np.array_equal(refined.held_out.mapped[judged], halved.held_out.mapped[judged])
+    chosen = adapt_to_target(data, drawn, embeddings, target, new, adapted, ctx=ctx)
+    assert chosen.method in ("coral_by_class", "target_labels")
+    assert trial_of(chosen, "coral_by_class").difference is not None
 
 
 class Broken(coral.Coral):

@@ -51,6 +51,12 @@ def test_the_mean_of_normal_values_is_covered(n):
     assert 0.935 <= np.mean([i.low <= 3 <= i.high for i in found]) <= 0.965
 
 
+def test_intervals_of_a_joint_level_hold_at_once():
+    draws = np.random.default_rng(4).normal(size=(1000, 14, 20))
+    held = [all((i := mean_interval(row, level=1 - 0.05 / 14)).low <= 0 <= i.high for row in each) for each in draws]
+    assert 0.935 <= np.mean(held) <= 0.97
+
+
 def test_clusters_widen_a_mean_until_it_covers_again():
     rng, clusters = np.random.default_rng(2), np.repeat(np.arange(40), 5)
     draws = np.repeat(rng.normal(size=(1000, 40)), 5, axis=1) + 0.3 * rng.normal(size=(1000, 200))

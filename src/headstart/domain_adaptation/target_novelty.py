@@ -2,7 +2,7 @@
 
 The distance is that to the fifth nearest training picture (Sun 2022; `uncertainty/ood_detection.py`). Another camera
 makes pictures strange as well, so that they are refused only where they are besides nearly as strange as pictures of
-quite other things: photographs, and handwritten digits where no class has the name of one.
+quite other things: photographs, and handwritten digits where the classes are not the ten.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def measure_novelty(
     limit, _ = ood_threshold.find_limit(ood_threshold.cross_fold_distances(sample, METHOD))
     arrays, neighbour = ood_detection.fit_references(sample.x, sample.y, METHOD)
     distances, of_others = (ood_detection.compute_distances(arrays, neighbour, x) for x in (target_x, others_x))
-    has_digits = not set(string.digits).isdisjoint(class_names)
+    has_digits = set(string.digits) <= set(class_names)
     medians = {
         kind: float(np.median(of_others[others.targets == place]))
         for place, kind in enumerate(others.class_names)

@@ -26,6 +26,7 @@ from headstart.core.types import (
     Task,
     UncertaintyReport,
 )
+from headstart.core.types.domain import ENOUGH_LABELS
 from headstart.data.strata import find_strata
 from headstart.features.embeddings import join_columns
 from headstart.features.feature_matrix import predict_rows
@@ -45,7 +46,6 @@ from headstart.uncertainty.temperature import apply_cross_fitted_temperature, ap
 
 CALIBRATION = ("ece", "log_loss", "brier")
 JUDGED = 5000  # pictures at most whose share of `unknown` is measured
-ENOUGH_LABELS = 20  # of the new domain, from which on coverage is measured there
 
 
 def assess_uncertainty(

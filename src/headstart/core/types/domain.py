@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 NO_ADAPTATION = "none"  # the method that leaves the model as it is
+ENOUGH_LABELS = 20  # of the target, from which on they judge
 TRAINED_METHODS = ("mmd", "consistency", "dann")  # those that train a network on both domains
 NETWORK_METHODS = ("adabn", "adabn_lower", *TRAINED_METHODS)  # those that adapt the trunk
 
@@ -54,7 +55,6 @@ class DomainShift:
     levels: tuple[FeatureShift, ...]  # in the order of depth
     verdict: Verdict  # `shift`
     label_verdict: Verdict  # `label_shift`: whether the shares of the classes differ
-    label_p: float  # of shares at least as far from the source's by chance
     source_shares: np.ndarray  # (C,) float64
     target_shares: tuple[Score, ...]  # C estimates, `subject` the class (BBSE, Lipton 2018, or EM, Saerens 2002)
     accuracy: tuple[Score, ...]  # estimates without target labels, `subject` the method, one band of all as interval
@@ -63,6 +63,7 @@ class DomainShift:
     strangeness: np.ndarray  # (T,) float32 log-odds of each target picture, held out, of being of the target
     n_source: int
     n_target: int
+    label_p: float = 1.0  # of shares at least as far from the source's by chance; 1 in older runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -141,9 +141,8 @@ class UncertaintyReport:
     ordered: bool = False  # whether classes between two of a prediction set are in it too
     verdict: Verdict | None = None  # does `unknown` work here; None in older runs
     has_target: bool = (
-        False  # whether the model is for another domain than the labelled pictures, which set and measure
+        False  # whether the model is for another domain than the labelled pictures that are measured here
     )
-    # all but `coverage` with the split `target`
 
     @property
     def has_labels(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.types import NO_ADAPTATION, Score
-from headstart.core.types.domain import AdaptationTrial
+from headstart.core.types.domain import ENOUGH_LABELS, AdaptationTrial
 from headstart.domain_adaptation.adapt_head import NOTHING_HELD_OUT, AdaptationProblem
 from headstart.domain_adaptation.choice.domain_gate import DomainGate, measure_gate
 from headstart.domain_adaptation.choice.rules import (
@@ -32,7 +32,6 @@ from headstart.statistics.paired_selection import CandidateLosses, paired_differ
 from headstart.uncertainty.temperature import apply_temperature, fit_bounded_temperature
 
 LABELS = "labels"
-ENOUGH_LABELS = 20
 MEASURES = {  # what a rule's difference is of, in words
     LABELS: "log loss on labelled new pictures",
     IMPORTANCE_WEIGHTED.name: "log loss on labelled pictures, weighted by the new class shares",

@@ -21,7 +21,8 @@ from headstart.core.types import (
     Score,
     TargetDomain,
 )
-from headstart.domain_adaptation.choice.guarded_choice import ENOUGH_LABELS, LABELS, MEASURES
+from headstart.core.types.domain import ENOUGH_LABELS
+from headstart.domain_adaptation.choice.guarded_choice import LABELS, MEASURES
 from headstart.domain_adaptation.shift.measure_shift import ALPHA, LABELLED
 from headstart.domain_adaptation.shift.unlabelled_accuracy import UNTESTED
 from headstart.reporting import formatting

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation
-from headstart.domain_adaptation.choice.guarded_choice import ENOUGH_LABELS
+from headstart.core.types.domain import ENOUGH_LABELS
 from headstart.domain_adaptation.shift.measure_shift import LABELLED
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
