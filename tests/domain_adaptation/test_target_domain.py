@@ -9,6 +9,7 @@ import pytest
 
 import headstart
 from drawn_pictures import draw_picture
+from headstart.api import commands
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import preflight
 from headstart.core.console import Console
@@ -213,6 +214,19 @@ def test_columns_of_a_table_beside_class_folders_can_be_named(read, folders):
     idle = Job(data=str(folders / "source"), unlabeled=str(folders / "new"), path="photo")
     [problem] = preflight(idle, folders / "other", Console(quiet=True), training=True)
     assert "`--path` would do nothing" in problem.what
+
+
+def test_a_plan_counts_the_new_pictures_and_their_passes(folders):
+    for number in (200, 201):
+        draw_picture(folders / "new" / "labelled" / "dog" / f"{number}.png", number)
+    settings = {"backbones": "bundled:efficientnet_lite0", "console": Console(quiet=True)}
+    plain, plan = (commands.plan(folders / "source", unlabeled=new, **settings) for new in ("", folders / "new"))
+    assert plain["new_domain"] is None
+    assert plan["new_domain"] == {"pictures": LEAST + 2, "labelled": 2}
+    per_picture_s = (plan["estimate"]["seconds"] - plain["estimate"]["seconds"]) / (LEAST + 2)
+    assert per_picture_s == pytest.approx(plain["estimate"]["seconds"] / plain["pictures"])
+    assert plan["seconds"] > plain["seconds"]
+    assert f"of {LEAST + 2} pictures of the new domain pass {LEAST + 2} through" in plan["estimate"]["assumptions"][-1]
 
 
 @pytest.mark.parametrize("form", ["array", "table"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from headstart.api.fit_steps import FitSteps
 from headstart.api.preflight import find_callback_problems, preflight
 from headstart.api.run import Run
-from headstart.api.run_forecast import estimate_seconds, foresee_passes
+from headstart.api.run_forecast import estimate_passes, estimate_seconds
 from headstart.api.run_opening import open_place, require_run_address
 from headstart.core import extras
 from headstart.core import job as jobs
@@ -350,7 +350,6 @@ def plan(
     Raises what `fit` would refuse at its start, the run folder included.
     """
     from headstart.core.storage.serialization import as_json
-    from headstart.features.extraction_time import estimate_extraction
     from headstart.selection.candidates import list_candidates
 
     console = console or Console()
@@ -367,14 +366,15 @@ def plan(
             from headstart.zero_shot.head_from_names import require_name_backbone
 
             require_name_backbone(pictures.class_names, chosen, ctx=ctx)
-        expected = estimate_extraction(foresee_passes(steps, chosen), pictures, ctx)
+        target = steps.domain.target
         return {
             "data": str(data),
             "pictures": count,
+            "new_domain": target and {"pictures": len(target.labels), "labelled": len(target.labelled)},
             "candidates": list(chosen),
-            "seconds": estimate_seconds(steps, chosen, steps.domain.target),
+            "seconds": estimate_seconds(steps, chosen, target),
             "unbounded": format_unbounded(job),
-            "estimate": as_json(expected),
+            "estimate": as_json(estimate_passes(steps, chosen, target)),
         }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from headstart.api.fit_protocol import FitProtocol
     from headstart.core.types import TargetDomain
+    from headstart.features.extraction_time import Estimate
 
 
 def estimate_seconds(steps: FitProtocol, names: tuple[str, ...], target: TargetDomain | None) -> float:
@@ -18,11 +20,28 @@ def estimate_seconds(steps: FitProtocol, names: tuple[str, ...], target: TargetD
 
     store, job, pictures = steps.ctx.store, steps.ctx.job, steps.pictures
     passes_s = estimate_pass_seconds(foresee_passes(steps, names), store)
-    if target:
-        passes_s += estimate_pass_seconds(
-            steps.count_missing_rows(target.pictures, [_find_leader(steps, names)]), store
-        )
+    passes_s += estimate_pass_seconds(_foresee_target_passes(steps, names, target), store)
     return estimate_run_seconds(job, estimate_training_count(pictures, job), len(pictures.uris), names, passes_s)
+
+
+def estimate_passes(steps: FitProtocol, names: tuple[str, ...], target: TargetDomain | None) -> Estimate:
+    """Seconds and download of all passes, those of a new domain included, and what that rests on."""
+    from headstart.features.extraction_time import estimate_extraction, estimate_pass_seconds, format_passes
+
+    estimate = estimate_extraction(foresee_passes(steps, names), steps.pictures, steps.ctx)
+    if target is None:
+        return estimate
+    passes = _foresee_target_passes(steps, names, target)
+    basis = format_passes(passes, len(set(target.pictures.digests)), "pictures of the new domain")
+    return replace(
+        estimate,
+        seconds=estimate.seconds + estimate_pass_seconds(passes, steps.ctx.store),
+        assumptions=(*estimate.assumptions, basis),
+    )
+
+
+def _foresee_target_passes(steps: FitProtocol, names: tuple[str, ...], target: TargetDomain | None) -> dict[str, int]:
+    return steps.count_missing_rows(target.pictures, [_find_leader(steps, names)]) if target else {}
 
 
 def foresee_passes(steps: FitProtocol, names: tuple[str, ...]) -> dict[str, int]:

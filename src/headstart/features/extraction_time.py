@@ -60,7 +60,7 @@ def estimate_extraction(passes: Mapping[str, int], data: Dataset, ctx: Context) 
         bytes=sum(backbone.spec.download_bytes for backbone in missing),
         assumptions=(
             _format_basis(backbones, ctx.store),
-            _format_passes(passes, len(set(data.digests))),
+            format_passes(passes, len(set(data.digests))),
             f"{len(missing)} of {len(backbones)} backbones must be fetched first",
             "the random-init control, which sees a sixth of the pictures, 96 to 256, is not counted",
             *_list_uncounted(ctx.job),
@@ -68,9 +68,10 @@ def estimate_extraction(passes: Mapping[str, int], data: Dataset, ctx: Context) 
     )
 
 
-def _format_passes(passes: Mapping[str, int], pictures: int) -> str:
-    counts = ", ".join(f"{count:,} through {name}" for name, count in passes.items())
-    return f"of {pictures:,} pictures pass {counts}; of others vectors are in the cache, or they are not looked at"
+def format_passes(passes: Mapping[str, int], count: int, kind: str = "pictures") -> str:
+    """How many of `count` different pictures go through each candidate, and why not all."""
+    counts = ", ".join(f"{passed:,} through {name}" for name, passed in passes.items())
+    return f"of {count:,} {kind} pass {counts}; of others vectors are in the cache, or they are not looked at"
 
 
 def _list_uncounted(job: Job) -> list[str]:

@@ -55,7 +55,11 @@ class Fit:
 def format_plan(plan: dict[str, Any]) -> str:
     """The plan for people: what is measured, how long it takes, and what that rests on."""
     estimate = plan["estimate"]
-    lines = [f"{plan['pictures']:,} pictures in {format_printable(plan['data'])}", "candidates"]
+    lines = [f"{plan['pictures']:,} pictures in {format_printable(plan['data'])}"]
+    if target := plan["new_domain"]:
+        labelled, count = target["labelled"], target["pictures"]
+        lines += [f"{count:,} pictures of the new domain: {labelled:,} with a label, {count - labelled:,} without"]
+    lines += ["candidates"]
     lines += [f"  {name}" for name in plan["candidates"]]
     lines += [f"about {format_duration(plan['seconds'])} for the whole run{plan['unbounded']}"]
     embedding_s = format_duration(estimate["seconds"])
