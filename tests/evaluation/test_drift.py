@@ -3,13 +3,20 @@
 import dataclasses
 import json
 import re
+import shlex
+import shutil
 import threading
 
 import numpy as np
 import pytest
 
+from headstart.cli import options
+from headstart.cli.commands import fit as fit_command
 from headstart.cli.main import main
+from headstart.cli.parser import Parser
 from headstart.core.errors import DataError, UsageError
+from headstart.core.job import Job, write_local_paths, write_run_job
+from headstart.core.run.folder import FORMAT
 from headstart.core.types import Prediction
 from headstart.evaluation.drift import drift_tests
 from headstart.runtime import usage_counts, usage_log
@@ -134,6 +141,28 @@ def test_what_a_cross_validated_run_cannot_tell_of_is_said():
     assert not {"novelty", "plausible", "unknown"} & {test.name for test in found.tests}
     assert "novelty, prediction sets and `unknown` are not compared" in " ".join(found.advice)
     assert "are not compared" not in " ".join(judged(reference_of(rng), *answers(rng, 200)).advice)
+
+
+def test_a_new_domain_is_spoken_of_as_one_and_brackets_are_not_nested():
+    rng = np.random.default_rng(4)
+    before, features = answers(rng, 400)
+    plain = [dataclasses.replace(prediction, novelty=None) for prediction in before]
+    edges = usage_counts.find_tenths(usage_counts.project_features(features))
+    counts = usage_counts.count_predictions(plain, features, edges, has_sets=False)
+    new, plain = (
+        usage_log.UsageReference(model="m", split=split, counts=counts, edges=edges) for split in ("target", "cv")
+    )
+    for reference in (new, plain):
+        moved, still, few = (
+            judged(reference, *seen) for seen in (answers(rng, 300, sure=1.0), answers(rng, 300), answers(rng, 9))
+        )
+        text = " ".join([moved.sentence, still.sentence, few.sentence, *moved.advice, *still.advice])
+        text += " ".join(test.sentence for test in moved.tests)
+        assert not re.search(r"\([^)]*\(", text)
+        of_domain = "away from the new domain", "400 pictures of the new domain", "of the new domain themselves"
+        of_run = "away from training", "held-out pictures", "held back no pictures", "split `"
+        assert {words in text for words in of_domain} == {reference is new}
+        assert {words in text for words in of_run} == {reference is plain}
 
 
 def test_pictures_more_familiar_than_held_out_ones_did_not_move_away():
@@ -316,6 +345,35 @@ def test_the_command_tells_known_from_moved(saved, watched, tmp_path, capsys):
     assert {one["name"] for one in told["tests"] if one["moved"]} >= {"features", "classes"}
     assert main(["drift", str(saved), str(tmp_path / "moved.jsonl"), "--fail"]) == 1
     assert "inputs moved away" in capsys.readouterr().err
+
+
+def test_printed_commands_run_as_printed(saved, watched, tmp_path, capsys):
+    run, log, folder = tmp_path / "a run", str(tmp_path / "log.jsonl"), tmp_path / "labelled"
+    shutil.copytree(saved, run / "model")
+    assert main(["predict", str(saved), *map(str, watched[1]), "--usage", log, "--out", str(tmp_path / "rows")]) == 0
+    for number, name in enumerate(("blue", "red")):
+        for path in watched[1][number::2]:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / name)
+    settings = {"data": str(tmp_path / "photos"), "unlabeled": "new", "target_labels": "learn", "adaptation": ("none",)}
+
+    def print_commands(place):
+        capsys.readouterr()
+        assert main(["drift", str(place), log]) == 0
+        commands = [shlex.split(text) for text in re.findall(r"`headstart (.*)`", capsys.readouterr().out)]
+        return [[str(folder) if word == "FOLDER" else word for word in words] for words in commands]
+
+    evaluate, fit = print_commands(run / "model")
+    assert main([*evaluate, "--quiet"]) == 0
+    assert fit == ["fit", "DATA", "--unlabeled", str(folder)]  # nothing says where the labelled pictures lie
+    write_run_job(Job(**settings), run)
+    write_local_paths(Job(**settings), run)
+    (run / "format.json").write_text(f'{{"format": {FORMAT}}}')
+    parser = Parser("headstart fit", None)
+    fit_command.PLUGIN.configure(parser)
+    data, request = options.read_request(parser.parse_words(print_commands(run)[1][1:]))
+    assert (data, request["unlabeled"]) == (str(tmp_path / "photos"), str(folder))
+    assert (request["target_labels"], request["adaptation"]) == ("judge", ("auto",))
 
 
 def test_what_stops_the_command(saved, watched, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.run.mirror.fetching import locate_run
+from headstart.core.storage.files import format_printable
+from headstart.core.storage.locations.names import is_remote
 
 if TYPE_CHECKING:
     from headstart.api.run import Run
@@ -139,7 +142,26 @@ def drift(
     usage = usage_log.read_logs(paths, reference.model)
     if not usage.days:
         raise usage_log.explain_empty_logs(paths, usage, folder)
-    return drifting.test_drift(reference, usage, alpha=alpha, effect=effect)
+    commands = drifting.DriftCommands(run=_quote(os.fspath(run)), fit=_format_refit(run, folder))
+    return drifting.test_drift(reference, usage, alpha=alpha, effect=effect, commands=commands)
+
+
+def _format_refit(run: str | Path | Run, folder: Path) -> str:
+    """The command that fits a saved model's labelled pictures; DATA stands for them where no run here says which."""
+    from headstart.core.job import Job, read_job
+    from headstart.core.types import NO_ADAPTATION
+
+    path = folder.parent / "job.toml"
+    if is_remote(os.fspath(run)) or not path.is_file():
+        return "headstart fit DATA"
+    job, default = read_job(path), Job(data="")
+    words = ["--target-labels judge"] if job.target_labels != default.target_labels else []
+    words += ["--adaptation auto"] if job.adaptation == (NO_ADAPTATION,) else []
+    return " ".join(["headstart fit", _quote(str(path)), *words])
+
+
+def _quote(path: str) -> str:
+    return shlex.quote(format_printable(path))
 
 
 def explain(

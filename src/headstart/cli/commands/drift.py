@@ -20,7 +20,8 @@ class DriftCommand:
     """Tell whether what a model is asked now has moved away from what it was measured on.
 
     LOG is what `predict --usage LOG` and `serve --usage LOG` keep: counts by day, no pictures, no names. Several logs
-    add up. They are compared with the pictures of the run that the model never learnt from.
+    add up. They are compared with the pictures of the run that the model never learnt from, or with those of the new
+    domain that it is for.
     """
 
     name = "drift"

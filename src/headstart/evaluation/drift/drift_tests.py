@@ -1,4 +1,4 @@
-"""Whether what a model is asked now is still what it was measured on: logs of its use against its held-out pictures.
+"""Whether what a model is asked now is still what it was measured on: logs of its use against pictures of its run.
 
 A thing *moved* when chance hardly gives such a difference (permutation test, corrected for their number) and the
 difference is large enough to matter.
@@ -20,6 +20,7 @@ LEAST_ALPHA = 0.01  # the smallest p that so many permutations, corrected for al
 FEW = 30  # pictures below which nothing is said
 LABELS = 64  # the most frequent ones, that are compared
 SEED = 0
+TARGET = "target"  # split of a reference of the new domain
 FAMILIAR = "the pictures look more familiar than held-out ones did: they may be those that the model learnt from"
 TITLES = {
     "features": "where the pictures lie in feature space",
@@ -67,8 +68,8 @@ class Drift:
     answered: int  # pictures of the logs
     errors: int  # files that could not be read
     unknown: int  # answers that were declined
-    reference: int  # held-out pictures that they are compared with
-    split: str  # of the run: `test`, `val` or `cv`
+    reference: int  # held-out pictures, or those of the new domain, that they are compared with
+    split: str  # of the run: `test`, `val` or `cv`; `target` for the new domain
     alpha: float  # level of the test, after correction
     threshold: float  # effect from which a difference matters
     tests: tuple[DriftTest, ...]  # everything that was compared, the most moved first
@@ -88,7 +89,22 @@ class _BinCounts(NamedTuple):
     ordered: bool = True
 
 
-def test_drift(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA, effect: float = EFFECT) -> Drift:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftCommands:
+    """What the advice names: by default with words for the run, its job file and the pictures."""
+
+    run: str = "RUN"  # as a shell takes it
+    fit: str = "headstart fit DATA"  # fits the labelled pictures of the run
+
+
+def test_drift(
+    reference: UsageReference,
+    log: UsageLog,
+    *,
+    alpha: float = ALPHA,
+    effect: float = EFFECT,
+    commands: DriftCommands = DriftCommands(),
+) -> Drift:
     """Compare logs with a model's reference.
 
     `alpha` is how often chance alone may say that something moved, `effect` the population stability index from which a
@@ -103,7 +119,7 @@ def test_drift(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA
     return Drift(
         verdict=verdict,
         sentence=_format_verdict(verdict, tests, reference, now, len(log.days)),
-        advice=_make_advice(verdict, tests, now, reference.counts),
+        advice=_make_advice(verdict, tests, now, reference, commands),
         answered=now.answered,
         errors=now.errors,
         unknown=now.unknown,
@@ -169,9 +185,7 @@ def _run_tests(reference: UsageReference, now: Counts, alpha: float, effect: flo
             effect=size,
             least=least,
             moved=bool(p <= alpha and size >= effect),
-            sentence=_format_numbers(reference, now)
-            if name == "numbers"
-            else _format_change(name, reference.counts, now),
+            sentence=_format_numbers(reference, now) if name == "numbers" else _format_change(name, reference, now),
         )
         for p, (name, (_, size, least)) in zip(corrected, results.items(), strict=True)
     ]
@@ -206,7 +220,8 @@ def _summarise_day(day: str, reference: Counts, now: Counts) -> DriftDay:
 # ---------------------------------------------------------------- in words
 
 
-def _format_change(name: str, reference: Counts, now: Counts) -> str:
+def _format_change(name: str, usage_reference: UsageReference, now: Counts) -> str:
+    reference = usage_reference.counts
     if name in ("classes", "labels"):
         before, after = (side.labels if name == "classes" else side.present for side in (reference, now))
         shares = {
@@ -230,7 +245,8 @@ def _format_change(name: str, reference: Counts, now: Counts) -> str:
         what = "labels are plausible" if now.present else "classes in the prediction set"
         return f"{means[0]:.2f} {what} instead of {means[1]:.2f}"
     shares = (now.features / np.maximum(1, now.features.sum(axis=1, keepdims=True))).ravel()
-    return f"a tenth of the held-out pictures' range holds up to {shares.max():.0%} of these instead of 10%"
+    whose = "new domain's" if usage_reference.split == TARGET else "held-out pictures'"
+    return f"a tenth of the {whose} range holds up to {shares.max():.0%} of these instead of 10%"
 
 
 def _format_numbers(reference: UsageReference, now: Counts) -> str:
@@ -250,8 +266,10 @@ def _format_verdict(
     verdict: str, tests: tuple[DriftTest, ...], reference: UsageReference, now: Counts, days: int
 ) -> str:
     over = f"{now.answered:,} picture{'s' if now.answered != 1 else ''} of {days:,} day{'s' if days != 1 else ''}"
-    kind = "pictures of the new domain" if reference.split == "target" else "held-out pictures of the run"
-    against = f"{reference.counts.answered:,} {kind} (split `{reference.split}`)"
+    is_target, count = reference.split == TARGET, reference.counts.answered
+    origin = "the new domain" if is_target else "training"
+    of_split = f"held-out pictures of the run, split `{reference.split}`"
+    against = f"{count:,} {'pictures of the new domain' if is_target else of_split}"
     if verdict == "too few pictures":
         return f"too few pictures to tell: {over} against {against}; at least {FEW} of each are needed"
     first = tests[0] if tests else None
@@ -260,11 +278,11 @@ def _format_verdict(
         more = f", and {count - 1} other thing{'s' if count > 2 else ''}" if count > 1 else ""
         if _looks_familiar(tests, now, reference.counts):
             return f"{FAMILIAR}{more} ({over} against {against})"
-        return f"inputs moved away from training: {TITLES[first.name]}{more} ({over} against {against})"
+        return f"inputs moved away from {origin}: {TITLES[first.name]}{more} ({over} against {against})"
     if verdict == "moved a little" and first:
         change = f"{TITLES[first.name]} changed by {first.effect:.3f}"
         return f"inputs moved measurably, but by too little to matter: {change} ({over} against {against})"
-    return f"no sign that inputs moved away from training ({over} against {against})"
+    return f"no sign that inputs moved away from {origin} ({over} against {against})"
 
 
 def _looks_familiar(tests: tuple[DriftTest, ...], now: Counts, reference: Counts) -> bool:
@@ -274,7 +292,11 @@ def _looks_familiar(tests: tuple[DriftTest, ...], now: Counts, reference: Counts
     ) < _histogram_mean(reference.novelty)
 
 
-def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, reference: Counts) -> tuple[str, ...]:
+def _make_advice(
+    verdict: str, tests: tuple[DriftTest, ...], now: Counts, usage_reference: UsageReference, commands: DriftCommands
+) -> tuple[str, ...]:
+    reference, run = usage_reference.counts, commands.run
+    evaluate = f"measure: `headstart evaluate {run} FOLDER`"
     moved = {test.name for test in tests if test.moved}
     sentences = []
     if _looks_familiar(tests, now, reference):
@@ -282,15 +304,17 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
     elif moved & {"features", "novelty", "unknown", "plausible", "confidence"}:
         sentences += [
             "look at recent pictures: are they taken, cut or lit otherwise, or of something else?",
-            "label about a hundred of them and measure: `headstart evaluate RUN FOLDER`",
+            f"put about a hundred of them with labels into FOLDER and {evaluate}",
             "if the score fell, add them to the training pictures and fit again",
-            "or adapt to recent pictures without labels, where that pays: `headstart fit DATA --unlabeled FOLDER`",
         ]
+        if not (now.numbers.any() or now.present):  # one class a picture
+            adapt = f"`{commands.fit} --unlabeled FOLDER`"
+            sentences.append(f"or adapt to recent pictures without labels, where that pays: {adapt}")
     elif moved:
         anew = "; a threshold or costs (`fit --positive`, `--costs`) may have to be chosen anew"
         sentences += [
             "only the answers changed: they may still be right",
-            "label about a hundred recent pictures and measure: `headstart evaluate RUN FOLDER`"
+            f"put about a hundred recent pictures with labels into FOLDER and {evaluate}"
             f"{anew if 'classes' in moved else ''}",
         ]
     elif verdict == "not moved" and tests:
@@ -298,11 +322,14 @@ def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, refere
         sentences.append(f"differences under {least:.2f} cannot be distinguished from chance with so many pictures")
     elif verdict == "too few pictures":
         sentences.append(
-            "go on collecting: `headstart predict RUN FILES --usage LOG` or `headstart serve RUN --usage LOG`"
+            f"go on collecting: `headstart predict {run} FILES --usage LOG` or `headstart serve {run} --usage LOG`"
         )
     if (now.sizes.any() or now.novelty.any()) and not (reference.sizes.any() or reference.novelty.any()):
         sets = "" if now.numbers.any() else ", prediction sets"
-        sentences.append(f"novelty{sets} and `unknown` are not compared: the run held back no pictures to compare with")
+        why = "the run held back no pictures to compare with"
+        if usage_reference.split == TARGET:
+            why = "their limits are set by the pictures of the new domain themselves"
+        sentences.append(f"novelty{sets} and `unknown` are not compared: {why}")
     if now.errors > 0.01 * (now.answered + now.errors):
         sentences.append(f"{now.errors:,} files could not be read: see the column `error` of the rows")
     return tuple(sentences)
