@@ -65,6 +65,67 @@ def test_a_table_has_labels_in_a_column(read, folders):
     assert target.labels.tolist() == [0] * 5 + [-1] * (LEAST - 5)
 
 
+def write_table(path, columns, labels="", folder="new"):
+    """A table with a row a picture of `new`; the first five have something in the second column."""
+    rows = [f"{folder}/{number}.png,{labels if number < 105 else ''}" for number in range(100, 100 + LEAST)]
+    path.write_text("\n".join([columns, *rows]) + "\n")
+
+
+def test_a_column_of_a_new_table_is_one_of_labels_by_its_name_alone(context, store, folders, read):
+    write_table(folders / "new.csv", "path,note", "blurred")
+    assert not len(read("new.csv")[0].labelled)
+    rows = "".join(f"source/{CLASSES[number % 2]}/{number}.png,{CLASSES[number % 2]}\n" for number in range(12))
+    (folders / "old.csv").write_text(f"path,kind\n{rows}")  # of two columns the other
+    for column, count in (("kind", 5), ("note", 0)):
+        write_table(folders / "new.csv", f"path,{column}", "dog")
+        ctx = context(data=folders / "old.csv", store=store, unlabeled=str(folders / "new.csv"), name=column)
+        assert preflight(ctx.job, folders / "other", Console(quiet=True), training=True) == []
+        target = read_target(ctx.job.unlabeled, read_dataset(ctx.job.data, ctx=ctx), ctx=ctx)
+        assert len(target.labelled) == count
+
+
+@pytest.mark.parametrize("images", ["", "photos"])
+def test_paths_of_two_tables_start_where_each_lies(context, store, folders, images):
+    """What an error says of the new table leaves the labelled one as it is."""
+    (folders / "photos").mkdir()
+    (folders / "source").rename(folders / "photos" / "source")
+    rows = "".join(f"source/{CLASSES[number % 2]}/{number}.png,{CLASSES[number % 2]}\n" for number in range(12))
+    (folders / ("old.csv" if images else "photos/old.csv")).write_text(f"path,kind\n{rows}")
+    data, tables = folders / ("old.csv" if images else "photos/old.csv"), folders / "tables"
+    tables.mkdir()
+    write_table(tables / "new.csv", "path")
+
+    def read(table):
+        settings = {"images": str(folders / images)} if images else {}
+        ctx = context(data=data, store=store, unlabeled=str(table), name=table.parent.name, **settings)
+        return read_target(ctx.job.unlabeled, read_dataset(ctx.job.data, ctx=ctx), ctx=ctx)
+
+    with pytest.raises(DataError, match="none of the pictures is below") as caught:
+        read(tables / "new.csv")
+    assert caught.value.hint == f"move `{tables}/new.csv` into `{folders}`, where its paths start"
+    (tables / "new.csv").rename(folders / "new.csv")
+    assert len(read(folders / "new.csv").labels) == LEAST
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_pictures_beside_the_class_folders_of_labelled_are_refused(read, folders, form):
+    for name in ("loose.png", "cat/300.png"):
+        draw_picture(folders / "new" / "labelled" / name, 300 + len(name))
+    location = "new"
+    if form == "archive":
+        location = "new.zip"
+        shutil.make_archive(str(folders / "new"), "zip", folders, "new")
+    with pytest.raises(
+        DataError, match=r"^1 picture directly in `.*labelled`, in no folder of a class: .*labelled/loose.png"
+    ) as caught:
+        read(location)
+    assert (caught.value.where, "labelled/CLASS" in caught.value.hint) == ("--unlabeled", True)
+    (folders / "new" / "labelled" / "loose.png").unlink()
+    if form == "archive":
+        shutil.make_archive(str(folders / "new"), "zip", folders, "new")
+    assert read(location)[0].labels.max() == 0
+
+
 def test_what_tells_nothing_of_a_domain_is_refused(read, folders):
     with pytest.raises(UsageError, match="no picture of the new domain has a label to learn"):
         read(target_labels="learn")
@@ -86,6 +147,7 @@ def test_what_tells_nothing_of_a_domain_is_refused(read, folders):
         ({"adaptation": ("coral",)}, "adaptation has no effect without pictures of a new domain"),
         ({"target_labels": "learn"}, "target_labels has no effect without pictures of a new domain"),
         ({"unlabeled": "new", "adaptation": ("corall",)}, "there is no way to adapt `corall`"),
+        ({"unlabeled": "new", "adaptation": ("CORAL",)}, "there is no way to adapt `CORAL`"),
         ({"unlabeled": "new", "adaptation": ("none", "coral")}, "`none` excludes other methods"),
         ({"unlabeled": "new", "adaptation": ("mmd",)}, "`mmd` trains a network, and strategy `probe` trains none"),
         (
@@ -104,6 +166,8 @@ def test_settings_that_do_nothing_are_refused_before_anything_starts(folders, mo
     problems = preflight(Job(data="source", **settings), folders / "run", Console(quiet=True), training=True)
     assert [problem.what for problem in problems] == [what]
     assert all(problem.hint for problem in problems)
+    if "CORAL" in what:
+        assert problems[0].hint.startswith("did you mean `coral`")
 
 
 @pytest.mark.parametrize("settings", [{}, {"adaptation": ("auto", "subspace")}, {"target_labels": "learn"}])
@@ -124,6 +188,7 @@ def test_only_a_fit_looks_at_a_new_domain(folders, step):
     [
         ("nwe", DataError, "there is no folder `nwe`", "did you mean `new`"),
         ("empty", DataError, "`empty` has 0 files; fewer than 30 pictures tell nothing of a domain", "give more"),
+        ("new.zip", DataError, "there is no file `new.zip`", "did you mean `new`"),
         ("notes.xyz", DataError, "`notes.xyz` is a file, not a folder or an archive", "or a table of their paths"),
         ("notes.csv", DataError, "no column of the table `notes.csv` is known by its name as paths", "--path"),
         ("source", UsageError, "`source` is the folder of the labelled ones", "name a folder outside"),
@@ -239,7 +304,7 @@ def test_pictures_in_memory_are_read_up_to_what_is_refused(folders, monkeypatch,
         unlabeled = np.random.default_rng(0).integers(0, 256, (LEAST, 40, 40, 3), np.uint8)
     with pytest.raises(UsageError, match="no picture of the new domain has a label to learn"):
         headstart.fit(folders / "source", unlabeled=unlabeled, target_labels="learn", out=folders / "run")
-    assert f"{LEAST} pictures without labels" in capsys.readouterr().err
+    assert f"{LEAST} pictures of the new domain, " in capsys.readouterr().err
     with pytest.raises(DataError, match="a `list` is no data to learn from"):
         headstart.fit(folders / "source", unlabeled=paths, out=folders / "run")
 

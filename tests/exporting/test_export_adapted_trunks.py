@@ -3,7 +3,6 @@
 Drawn stripes and a small network. Whether an adaptation pays is not asked here: the choice is made to take it.
 """
 
-
 import numpy as np
 import pytest
 from PIL import Image

@@ -145,7 +145,7 @@ def fit(
         merge_labels: labels that differ by spaces, case or number format alone are one class.
         more: table of more labelled pictures, as suggest writes it: learnt from, never tested on.
         test_of: run of the same pictures: what judged it judges again, so that scores compare.
-        unlabeled: pictures of the domain that the model is for: a folder, or a table with their paths.
+        unlabeled: pictures of the domain that the model is for: a folder, archive or table of paths.
         target_labels: use of labels that some of them have; learn adds them.
         adaptation: to these pictures: auto, none, or methods with commas between.
 

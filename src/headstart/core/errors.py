@@ -90,8 +90,9 @@ def make_error(problems: Sequence[Problem]) -> HeadstartError:
 
 
 def format_nearest(word: str, known: Iterable[str], *, count: int = 3, cutoff: float = 0.5) -> str:
-    """The known names nearest to a word, as the end of a sentence; empty when none is near."""
+    """The known names nearest to a word in any case, as the end of a sentence; empty when none is near."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=count, cutoff=cutoff)
-    return f"did you mean {', '.join(f'`{name}`' for name in near)}?" if near else ""
+    by_lower = {name.lower(): name for name in reversed(list(known))}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=count, cutoff=cutoff)
+    return f"did you mean {', '.join(f'`{by_lower[name]}`' for name in near)}?" if near else ""

@@ -107,7 +107,7 @@ class Job:
     more: FilePath = _option("", "table of more labelled pictures, as suggest writes it: learnt from, never tested on")
     test_of: FilePath = _option("", "run of the same pictures: what judged it judges again, so that scores compare")
     unlabeled: FilePath = _option(
-        "", "pictures of the domain that the model is for: a folder, or a table with their paths"
+        "", "pictures of the domain that the model is for: a folder, archive or table of paths"
     )
     target_labels: TargetLabels = _option(
         "judge", "use of labels that some of them have; learn adds them", TargetLabels

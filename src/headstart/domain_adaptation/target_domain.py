@@ -1,7 +1,8 @@
 """The pictures of the domain that a model is for: read as the labelled ones are, and kept apart from them.
 
 A picture that is among the labelled ones too is left out: it would make the domains look alike. Labels come from the
-folder `labelled` (or `labeled`) below the location, with one sub-folder a class, or from the column of a table.
+folder `labelled` (or `labeled`) below the location, with one sub-folder a class, or from the column of a table: one
+that is named for them, or as in the table of the labelled pictures.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from headstart.core.job import TABLE_SETTINGS, write_picture_root
 from headstart.core.run.reader import RunReader
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
-from headstart.core.storage.locations.names import is_remote, resolve_location
+from headstart.core.storage.locations.names import is_remote, resolve_location, split_archive
 from headstart.core.types import UNLABELLED, Dataset, TargetDomain
+from headstart.data.check_base import format_count
 from headstart.data.groups import can_judge
 from headstart.data.reading.folder_layout import is_unlabelled
+from headstart.data.reading.label_tables import find_label_column
 from headstart.data.reading.read_dataset import compute_dataset_digest, read_unlabelled, require_unchanged
-from headstart.data.reading.records import FOLDERS, find_reader
+from headstart.data.reading.records import FOLDERS, TABLE, find_reader
+from headstart.data.reading.root_search import MissingPicturesError
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -96,14 +100,15 @@ def read_target_pictures(location: str, source: Dataset, *, ctx: Context) -> Tar
     """Read the pictures of another domain; nothing is written into the run folder.
 
     Raises:
-        DataError: There are too few pictures, all of them are source pictures, or labels name unknown classes.
+        DataError: There are too few pictures, all of them are source pictures, labels name unknown classes, or
+            pictures lie beside the class folders of `labelled`.
         UsageError: Too few source pictures have a label, or labels are to be learnt and there are none.
     """
     if not can_judge(source):
         what = "there are too few labelled pictures to judge what is adapted"
         raise UsageError(what, where=FLAG, hint="label more")
-    pictures, labels_by_uri = read_unlabelled(location, ctx=replace(ctx, job=_keep_common_settings(ctx.job, location)))
-    labels_by_uri = labels_by_uri or _find_folder_labels(pictures.uris)
+    pictures, labels_by_uri = _read_pictures(location, ctx)
+    labels_by_uri = labels_by_uri or _find_folder_labels(location, pictures)
     labels = _place_labels(pictures.uris, labels_by_uri, source.class_names)
     is_copy = np.isin(np.array(pictures.digests, object), np.array(source.digests, object))
     copies = tuple(uri for uri, copied in zip(pictures.uris, is_copy.tolist(), strict=True) if copied)
@@ -119,11 +124,36 @@ def read_target_pictures(location: str, source: Dataset, *, ctx: Context) -> Tar
     return domain
 
 
+def _read_pictures(location: str, ctx: Context) -> tuple[Dataset, dict[str, tuple[str, ...]]]:
+    """The pictures, and labels of a table by uri.
+
+    `--images` is of the labelled table where there is one: paths then start at the new table's own folder, if they can.
+
+    Raises:
+        DataError: As of `read_unlabelled`.
+    """
+    job = _keep_common_settings(ctx.job, location)
+    if is_remote(location) or "images" not in find_reader(ctx.job.data).settings:
+        return read_unlabelled(location, ctx=replace(ctx, job=job))
+    with suppress(MissingPicturesError):
+        return read_unlabelled(location, ctx=replace(ctx, job=replace(job, images="")))
+    try:
+        return read_unlabelled(location, ctx=replace(ctx, job=job))
+    except MissingPicturesError as err:  # another `--images` would lead the labelled pictures astray
+        table, place = format_printable(location), format_printable(err.elsewhere)
+        err.hint = f"write the paths in `{table}` from its own folder on, or whole"
+        if place:
+            err.hint = f"move `{table}` into `{place}`, where its paths start"
+        raise
+
+
 def _keep_common_settings(job: Job, location: str) -> Job:
     """The job's settings that also speak of the new pictures, as far as their form has them."""
     reader = find_reader(location)
     foreign = {*_OF_SOURCE, *(name for name in TABLE_SETTINGS if name not in reader.settings)}
     changes: dict[str, Any] = {"data": location, "order": (), "task": UNLABELLED.name, **dict.fromkeys(foreign, "")}
+    if reader.name == TABLE and not job.target:
+        changes["target"] = find_label_column(job.data, job)
     for idle in ((), ("target",), ("path",), ("target", "path")):  # columns that only the table of DATA has
         own_job = replace(job, **(changes | dict.fromkeys(idle, "")))
         with suppress(DataError):
@@ -132,11 +162,26 @@ def _keep_common_settings(job: Job, location: str) -> Job:
     return replace(job, **changes)
 
 
-def _find_folder_labels(uris: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    parts = {uri: uri.split("/") for uri in uris}
-    return {
-        uri: (places[1],) for uri, places in parts.items() if len(places) > 2 and places[0].lower() in LABELLED_FOLDERS
-    }
+def _find_folder_labels(location: str, pictures: Dataset) -> dict[str, tuple[str, ...]]:
+    """Labels by uri, of the folder `labelled`; raises DataError where pictures lie beside its class folders."""
+    top = _find_archive_folder(pictures)
+    parts = {uri: uri.removeprefix(top).split("/") for uri in pictures.uris}
+    inside = {uri: places for uri, places in parts.items() if len(places) > 1 and places[0].lower() in LABELLED_FOLDERS}
+    loose = [uri for uri, places in inside.items() if len(places) == 2]
+    if loose and find_reader(location).name == FOLDERS:
+        folder, names = loose[0].rpartition("/")[0], ", ".join(f"`{format_printable(uri)}`" for uri in loose[:_SHOWN])
+        place = f"`{format_printable(location)}/{folder}`"
+        what = f"{format_count(len(loose), 'picture')} directly in {place}, in no folder of a class: {names}"
+        hint = f"move each into a folder named for its class, `{folder}/CLASS`, or out of `{folder}`"
+        raise DataError(what, where=FLAG, hint=hint)
+    return {uri: (places[1],) for uri, places in inside.items() if len(places) > 2}
+
+
+def _find_archive_folder(pictures: Dataset) -> str:
+    """The folder, with `/`, that holds all of an archive, as when a folder was packed; empty where none does."""
+    name = pictures.uris[0].partition("/")[0]
+    is_whole = split_archive(pictures.root) is not None and all(uri.startswith(f"{name}/") for uri in pictures.uris)
+    return f"{name}/" if is_whole and name.lower() not in LABELLED_FOLDERS else ""
 
 
 def _place_labels(

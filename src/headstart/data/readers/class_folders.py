@@ -13,7 +13,8 @@ from headstart.core.job import Job
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.locations import list_location, require_address
 from headstart.core.storage.locations.listing import FolderListing
-from headstart.core.storage.locations.names import is_reachable, is_remote, split_archive
+from headstart.core.storage.locations.names import is_archive, is_reachable, is_remote, split_archive
+from headstart.core.storage.tables import is_table
 from headstart.core.types import UNLABELLED, SkippedFile
 from headstart.data.check_base import format_count
 from headstart.data.reading.file_inspection import lower_suffix
@@ -62,9 +63,10 @@ def _require_root(location: str, job: Job) -> str:
         if split_archive(str(path)):
             return str(path)
         if not path.exists():
-            beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-            hint = format_nearest(path.name, beside) or form
-            raise DataError(f"there is no folder `{name}`", where=where, hint=hint)
+            around = path.parent.iterdir() if path.parent.is_dir() else ()
+            hint = format_nearest(path.name, [p.name for p in around if p.is_dir() or _is_file_name(p)]) or form
+            kind = "file" if _is_file_name(path) else "folder"
+            raise DataError(f"there is no {kind} `{name}`", where=where, hint=hint)
         if not path.is_dir():
             raise DataError(f"`{name}` is a file, not a folder or an archive", where=where, hint=form)
         os.scandir(path).close()
@@ -72,6 +74,10 @@ def _require_root(location: str, job: Job) -> str:
         what, hint = f"the folder `{name}` cannot be listed: {err.strerror}", "let this user read it"
         raise DataError(what, where=where, hint=hint) from err
     return str(path)
+
+
+def _is_file_name(path: Path) -> bool:
+    return is_archive(path.name) or is_table(path)
 
 
 def _label_pictures(

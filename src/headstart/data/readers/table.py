@@ -8,14 +8,14 @@ from headstart.core.job import Job
 from headstart.core.storage import tables
 from headstart.data.reading.annotations import find_base
 from headstart.data.reading.label_tables import SETTINGS, choose_columns, list_table
-from headstart.data.reading.records import Listing
+from headstart.data.reading.records import TABLE, Listing
 from headstart.data.reading.unpacked_tables import unpack_table
 
 
 class Table:
     """Each row is a picture."""
 
-    name = "table"
+    name = TABLE
     settings = SETTINGS
 
     def recognises(self, location: str) -> bool:

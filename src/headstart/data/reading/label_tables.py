@@ -9,11 +9,12 @@ from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import DataError, Problem, format_nearest, make_error
+from headstart.core.errors import DataError, HeadstartError, Problem, format_nearest, make_error
 from headstart.core.job import TABLE_SETTINGS, Job, format_flag
 from headstart.core.picture_settings import parse_group_pattern
 from headstart.core.storage import tables
 from headstart.core.storage.files import format_printable
+from headstart.core.storage.locations import localize
 from headstart.core.types import UNLABELLED, SkippedFile
 from headstart.data.reading.annotations import Annotations, list_annotated
 from headstart.data.reading.folder_layout import find_split
@@ -85,10 +86,11 @@ def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]
             problems.append(_miss_column(table, use, requested, names, column_list))
         elif column := requested or by_name:
             columns[use] = column
-    if "target" not in columns and not job.target and len(names) == 2 and "path" in columns:
+    has_labels = job.task != UNLABELLED.name  # else the other column may be anything
+    if has_labels and "target" not in columns and not job.target and len(names) == 2 and "path" in columns:
         columns["target"] = next(name for name in names if name != columns["path"])
     for use, content in (("path", "paths of pictures"), ("target", "labels")):
-        if use not in columns and not getattr(job, use) and (use == "path" or job.task != UNLABELLED.name):
+        if use not in columns and not getattr(job, use) and (use == "path" or has_labels):
             kind = DataError if use == "path" or problems else NoLabelsError
             hint = f"name it with {format_flag(use)}; its columns: {column_list}"
             hint += "; is its first line a header?" if any(re.search(r"\.\w{3,4}$", name) for name in names) else ""
@@ -98,6 +100,17 @@ def choose_columns(path: Path, names: Sequence[str], job: Job) -> dict[str, str]
     if problems:
         raise make_error(problems)
     return columns
+
+
+def find_label_column(location: str, job: Job) -> str:
+    """The column of labels of the table at a location; empty where it is no table, or has none or several."""
+    if not tables.is_table(Path(location)):
+        return ""
+    try:
+        path = Path(localize(location)).expanduser()
+        return choose_columns(path, tables.read_columns(path), job).get("target", "")
+    except (HeadstartError, OSError):  # told where the table is read
+        return ""
 
 
 def _miss_column(table: str, use: str, name: str, names: Sequence[str], column_list: str) -> Problem:

@@ -169,7 +169,7 @@ def _read_listing(listing: Listing, ctx: Context, started: float) -> Dataset:
     if ctx.job.task != "auto" and TASKS[labelling.task].is_learnt:
         labelling.task, labelling.order = ctx.job.task, ctx.job.order
     data = replace(_build_dataset(listing, labelling, inspected), reading=_make_reading(ctx.job.resize, ranges))
-    summary = _format_summary(data, labelling.split_names)
+    summary = _format_summary(data, labelling.split_names, is_new_domain=ctx.job.task == UNLABELLED.name)
     ctx.console.print_line("read", f"{summary}, {format_duration(time.monotonic() - started)}")
     for note in [*labelling.notes, *describe_targets(data.targets, data.task, data.output_names)]:
         ctx.console.print_line("read", note)
@@ -340,8 +340,8 @@ def _format_own_groups(data: Dataset) -> str:
     )
 
 
-def _format_summary(data: Dataset, split_names: Mapping[str, str]) -> str:
-    parts = [f"{len(data.uris):,} pictures {_format_targets(data)}"]
+def _format_summary(data: Dataset, split_names: Mapping[str, str], *, is_new_domain: bool = False) -> str:
+    parts = [f"{len(data.uris):,} pictures {'of the new domain' if is_new_domain else _format_targets(data)}"]
     if any(data.split):
         counts = Counter(data.split)
         named = {split: f" (`{format_printable(name)}`)" for split, name in split_names.items() if name != split}

@@ -23,6 +23,7 @@ from headstart.core.types import CLASSIFICATION, UNLABELLED, SkippedFile
 
 _FETCHED = (*tables.SUFFIXES, ".json", ".xml")  # single files, which are fetched before they are read
 FOLDERS = "class_folders"  # reads whatever no other reader recognises
+TABLE = "table"  # reads rows with columns
 
 
 class NoLabelsError(DataError):

@@ -20,6 +20,12 @@ _SAMPLE = 100  # paths that are looked for
 _BESIDE = 50  # sub-folders that are tried
 
 
+class MissingPicturesError(DataError):
+    """No path of a sample leads to a file; `elsewhere` is a folder from where one would, empty where none was seen."""
+
+    elsewhere: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureRoot:
     """A root below which all pictures lie."""
@@ -36,7 +42,7 @@ def find_root(paths: Sequence[str], base: str, source: str, *, trim: bool = Fals
     With `trim` paths may begin with folders of another machine, which are left out.
 
     Raises:
-        DataError: No path of a sample leads to a file; the hint names a folder where they would.
+        MissingPicturesError: No path of a sample leads to a file; the hint names a folder where they would.
     """
     if all(map(is_remote, paths)):
         first, last = min(paths), max(paths)
@@ -114,7 +120,9 @@ def _raise_elsewhere(sample: Sequence[str], base: Path, source: str) -> NoReturn
         hint = f"--images {format_printable(str(elsewhere))} makes them exist"
     elif (cut := _find_leading_parts(sample[0], base)) is not None:
         hint = f"--images {format_printable(str(base))} leaves out `{format_printable(cut)}` at their beginning"
-    raise DataError(problem, where=format_printable(source), hint=hint)
+    error = MissingPicturesError(problem, where=format_printable(source), hint=hint)
+    error.elsewhere = "" if elsewhere is None else str(elsewhere)
+    raise error
 
 
 def _find_leading_parts(path: str, base: Path) -> str | None:
