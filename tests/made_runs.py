@@ -11,6 +11,7 @@ from headstart.core.types import (
     Audit,
     Dataset,
     DatasetFacts,
+    DomainAdaptation,
     Evaluation,
     Exported,
     Feature,
@@ -118,6 +119,25 @@ def adapted(data, drawn):
         train_probabilities=probabilities(truth, count),
         nested=(),
         curve=(),
+    )
+
+
+def adaptation(fit, method="coral"):
+    """What was adapted to three pictures of a new domain."""
+    p = np.zeros((3, 3), np.float32)
+    return DomainAdaptation(
+        method=method,
+        params={},
+        rule="labels",
+        why="",
+        trials=(),
+        features=fit.features,
+        fitted=fit.fitted,
+        source_rows=np.arange(3),
+        mapped_probabilities=p,
+        train_probabilities=p,
+        target_before=p,
+        target_after=p,
     )
 
 

@@ -12,10 +12,10 @@ from headstart.cli.commands.compare import format_comparison
 from headstart.cli.main import main
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage import serialization
-from headstart.core.types import Evaluation, Score
+from headstart.core.types import Evaluation, FitResult, Score
 from headstart.evaluation.comparison import paired_runs
 from headstart.evaluation.comparison.compare_runs import compare_runs
-from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
+from made_runs import TARGETS, TEST, TRUTH, N, adaptation, dataset, write, wrong
 
 
 @pytest.fixture
@@ -49,6 +49,18 @@ def test_the_other_way_round_all_signs_turn(two):
         assert a.low == pytest.approx(-b.high, abs=0.02)
         assert a.p == b.p
     assert here.sentence.split(":")[0] == there.sentence.split(":")[0]
+
+
+def test_scores_of_adapted_runs_are_said_to_be_of_the_labelled_domain(two):
+    """Before adaptation; a run to which nothing was adapted is not named."""
+    line = "scores are of the labelled domain, before the model was adapted to the new one"
+    assert line not in format_comparison(headstart.compare(two))
+    for path, method in zip(two, ("coral", "none"), strict=True):
+        fit = serialization.load_value(FitResult, path / "adapt")
+        serialization.save_value(adaptation(fit, method), path / "domains" / "adaptation")
+    comparison = headstart.compare(two)
+    assert [run["adapted"] for run in comparison["runs"]] == [True, False]
+    assert f"\n{line}: {two[0].as_posix()}\n" in format_comparison(comparison)
 
 
 def test_a_tie_is_called_a_tie(tmp_path):

@@ -17,7 +17,6 @@ from headstart.core.model_manifest import Decision, UncertaintyEntry
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.hashing import file_digest
 from headstart.core.storage.serialization import save_value
-from headstart.core.types import DomainAdaptation
 from headstart.domain_adaptation.target_domain import read_target_pictures
 from headstart.evaluation.external_validation import validate_externally
 from headstart.images import preprocessing
@@ -247,22 +246,7 @@ def test_labels_of_a_new_domain_that_were_learnt_count_too(tmp_path, context, us
     reader, fit = RunReader(run), made_runs.adapted(made_runs.dataset(np.zeros(3)), made_runs.splits(3, 0))
     target = read_target_pictures(str(new), reader.dataset, ctx=context(data))
     save_value(target, run / "domains/target")
-    p = np.zeros((3, 3), np.float32)
-    adaptation = DomainAdaptation(
-        method=method,
-        params={},
-        rule="labels",
-        why="",
-        trials=(),
-        features=fit.features,
-        fitted=fit.fitted,
-        source_rows=np.arange(3),
-        mapped_probabilities=p,
-        train_probabilities=p,
-        target_before=p,
-        target_after=p,
-    )
-    save_value(adaptation, run / "domains/adaptation")
+    save_value(made_runs.adaptation(fit, method), run / "domains/adaptation")
     job.write_job(job.make_job(data=str(data), unlabeled=str(new), target_labels=use), run / "job.toml")
     (data / "test" / "red" / "same.jpg").write_bytes((new / "labelled" / "red" / "100.jpg").read_bytes())
     Image.open(new / "labelled" / "red" / "101.jpg").save(data / "test" / "red" / "again.jpg", quality=60)

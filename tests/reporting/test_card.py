@@ -376,6 +376,22 @@ def doubt_of(scores=(), floors=None):
     )
 
 
+def test_coverage_is_not_promised_for_a_new_domain(made):
+    card = made()
+
+    def format_caution(*scores, has_target=True):
+        report = _with(doubt_of(scores), has_target=has_target)
+        return section(format_card(_with(card, uncertainty=report)), "Calibration and uncertainty")
+
+    measured = Score(
+        split="target", name="coverage", value=0.7, low=0.5, high=0.8, n=25, subject="new domain", method="wilson"
+    )
+    assert "In the new domain that need not hold: too few pictures there have a label" in format_caution()
+    told = r"In the new domain that need not hold: measured there it is 0.700 \[0.500, 0.800\] of its labelled"
+    assert told in format_caution(measured)
+    assert "new domain" not in format_caution(has_target=False)
+
+
 def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
     def score(name, subject, value):
         return Score(split="test", name=name, value=value, low=value - 0.05, high=value + 0.04, n=60, subject=subject)

@@ -277,11 +277,14 @@ def test_card_and_summary_say_that_scores_are_of_the_labelled_domain(tmp_path, c
     assert "new domain" not in Run(path).format_text()
     save_value(make_shift(data.class_names), path / FOLDERS[DomainShift])
     save_value(make_adaptation(Run(path).adapted, data.class_names), path / FOLDERS[DomainAdaptation])
+    new = made_runs.dataset(np.zeros(3), name="new")
+    new = dataclasses.replace(new, excused=(SkippedFile(uri="a.txt", reason="not_a_picture", detail=""),) * 2)
+    save_value(TargetDomain(pictures=new, labels=np.array([0, -1, -1]), copies=()), path / FOLDERS[TargetDomain])
     run = Run(path)
     assert run.summary()["domain"]["method"] == "coral"
     assert "new domain: the model is adapted to 60 new pictures" in run.format_text()
     card = write_card(ctx=ctx).read_text()
-    assert "## The new domain" in card
+    assert "## The new domain\n\n- 3 pictures, 1 with a label. 2 files on disk were not used; the report names" in card
     assert "The model is adapted to 60 new pictures, and scores are of the labelled domain before that" in card
     assert (
         "between 36 % and 86 % (estimated without labels), in it 0.610 by difference of confidences (Guillory 2021) "

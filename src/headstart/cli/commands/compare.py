@@ -12,6 +12,7 @@ from headstart.cli.text_tables import format_interval, format_table
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.storage.files import format_printable
 
+_BEFORE = "scores are of the labelled domain, before the model was adapted to the new one"
 _MOST = 30  # classes above which only those that differ are shown
 
 
@@ -52,7 +53,9 @@ def _format_scores(runs: Sequence[Mapping[str, Any]]) -> str:
         split = f"{run['split']}, optimistic" if run["optimistic"] else run["split"]
         rows.append((name, split, *map(format_interval, run["scores"]), model))
     names = [score["name"].replace("_", " ") for score in runs[0]["scores"]]
-    return format_table(("run", "split", *names, "model"), rows)
+    table = format_table(("run", "split", *names, "model"), rows)
+    adapted = [format_printable(run["name"]) for run in runs if run["adapted"]]
+    return f"{table}\n{_BEFORE}: {', '.join(adapted)}" if adapted else table
 
 
 def _format_costs(runs: Sequence[Mapping[str, Any]]) -> str:

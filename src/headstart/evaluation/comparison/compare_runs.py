@@ -35,6 +35,7 @@ class Member:
     model: str  # features and head
     split: str  # which pictures judged it
     optimistic: bool  # whether these also chose its model, so that its scores are optimistic
+    adapted: bool  # to a new domain: scores are of the labelled one and the model before that
     scores: tuple[Score, ...]  # on all of these
     cost: Cost  # what it took, and what its model takes
     data: str  # digest of its data set
@@ -119,6 +120,7 @@ def _make_member(summary: RunSummary) -> Member:
         model=summary.model,
         split="nested cv" if summary.nested else summary.split,
         optimistic=summary.is_optimistic,
+        adapted=summary.adapted,
         scores=summary.scores,
         cost=summary.cost,
         data=summary.dataset.digest,

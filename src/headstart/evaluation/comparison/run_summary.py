@@ -13,7 +13,18 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
-from headstart.core.types import CLASSIFICATION, MULTILABEL, ORDINAL, PRESENT, REGRESSION, Dataset, Score, format_labels
+from headstart.core.types import (
+    CLASSIFICATION,
+    MULTILABEL,
+    NO_ADAPTATION,
+    ORDINAL,
+    PRESENT,
+    REGRESSION,
+    Dataset,
+    DomainAdaptation,
+    Score,
+    format_labels,
+)
 from headstart.heads import decision_rule
 
 SCORES = {  # of a run, by task
@@ -45,6 +56,7 @@ class RunSummary:
     dataset: Dataset
     split: str  # which of them judge: `test`, `val`, or `cv`, where other models than the final one answered
     nested: bool  # whether that is nested cross-validation, so that no picture chose the model that judges it
+    adapted: bool  # whether the model was adapted to a new domain; answers and scores are of the one before that
     rows: np.ndarray  # (M,) int64 of them
     digests: tuple[str, ...]  # M of their files
     answers: np.ndarray  # (M,) int64; labels (M, C) bool
@@ -77,6 +89,7 @@ def read_run_summary(path: Path) -> RunSummary:
     if evaluation.refusal:
         hint = "`headstart evaluate` measures both on labelled pictures"
         raise DataError(f"no picture judged the run `{path}`: there is nothing to compare", hint=hint)
+    adaptation = run.find(DomainAdaptation)
     rows, split = np.asarray(evaluation.rows, np.int64), evaluation.split
     probabilities = np.asarray(evaluation.probabilities)
     return RunSummary(
@@ -85,6 +98,7 @@ def read_run_summary(path: Path) -> RunSummary:
         dataset=data,
         split=split,
         nested=evaluation.nested,
+        adapted=adaptation is not None and adaptation.method != NO_ADAPTATION,
         rows=rows,
         digests=tuple(data.digests[row] for row in rows.tolist()),
         answers=probabilities >= PRESENT

@@ -20,6 +20,7 @@ from headstart.core.types import (
     Exported,
     FitResult,
     Splits,
+    TargetDomain,
     UncertaintyReport,
 )
 from headstart.heads import decision_rule
@@ -38,7 +39,8 @@ class CardInput:
     exported: Exported  # the saved model, compared with the run
     model: Manifest  # the saved model's manifest
     uncertainty: UncertaintyReport | None = None
-    shift: DomainShift | None = None  # from the pictures of another domain
+    target: TargetDomain | None = None  # pictures of another domain
+    shift: DomainShift | None = None  # from these
     adaptation: DomainAdaptation | None = None  # to these
 
     @property
@@ -79,6 +81,7 @@ def read_card_input(ctx: Context) -> CardInput:
         exported=run.exported,
         model=run.manifest,
         uncertainty=run.find(UncertaintyReport),
+        target=run.find(TargetDomain),
         shift=run.find(DomainShift),
         adaptation=run.find(DomainAdaptation),
     )

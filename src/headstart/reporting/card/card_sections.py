@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.backbones.licences import is_permissive
 from headstart.core.console import format_bytes
-from headstart.core.types import Score
+from headstart.core.types import Dataset, Score, UncertaintyReport
 from headstart.data.splits import count_straddling, describe_straddling
 from headstart.data.strata import find_strata
 from headstart.evaluation.held_out_scores import WITHOUT_STRADDLING
@@ -20,6 +20,7 @@ from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
 from headstart.reporting.formatting import format_plural
 from headstart.reporting.sections.domain import format_domain_note, format_estimates, list_sentences
+from headstart.uncertainty.summary import NEW_DOMAIN
 
 _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
 _SCORES = (
@@ -181,12 +182,11 @@ def _format_data(card: CardInput) -> str:
     )
     count = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
     bond = "are of a group with an earlier one or look like it" if data.groups else "look like an earlier one"
-    excused = format_plural(len(data.excused), "file on disk was", "files on disk were")
     origin = "The folder gave the splits" if splits.given else md.format_sentence(_capitalise(splits.why).rstrip("."))
     lines = [
         f"Name {md.format_code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
         f"{origin}. Pictures that {bond}: {count:,}; {_format_straddling(card)}.",
-        f"{excused} not used" + ("; the report names each with the reason." if data.excused else "."),
+        _format_excused(data),
     ]
     return (
         "## Training data\n\n"
@@ -243,7 +243,15 @@ def _format_domain(card: CardInput) -> list[str]:
     if adaptation is not None:
         sentences += list_sentences(adaptation)
     lines = [f"{_capitalise(md.format_sentence(sentence.rstrip('.')))}." for sentence in sentences]
+    if (target := card.target) is not None:
+        count = f"{format_plural(len(target.labels), 'picture')}, {len(target.labelled):,} with a label"
+        lines.insert(0, f"{count}. {_format_excused(target.pictures)}")
     return ["## The new domain\n\n" + md.format_bullets(lines)]
+
+
+def _format_excused(data: Dataset) -> str:
+    excused = format_plural(len(data.excused), "file on disk was", "files on disk were")
+    return f"{excused} not used" + ("; the report names each with the reason." if data.excused else ".")
 
 
 def _format_value_and_n(score: Score) -> tuple[str, str]:
@@ -288,6 +296,8 @@ def _format_uncertainty(card: CardInput) -> str:
         f"Asked for: the true {outcome} of {100 * uncertainty.coverage:g} % of pictures. "
         f"{_capitalise(md.format_sentence(uncertainty.why.rstrip('.')))}."
     )
+    if uncertainty.has_target:
+        lines.append(_format_caution(uncertainty))
     rows = [
         (_UNCERTAINTY[s.name] + (f" ({md.escape_markup(s.subject)})" if s.subject else ""), *_format_value_and_n(s))
         for s in uncertainty.scores
@@ -295,6 +305,15 @@ def _format_uncertainty(card: CardInput) -> str:
     ]
     table = "\n" + md.format_table(("measured", "value [95 % interval]", "n"), rows) if rows else ""
     return f"## Calibration and uncertainty\n\n{md.format_bullets(lines)}{table}"
+
+
+def _format_caution(uncertainty: UncertaintyReport) -> str:
+    """What the coverage is worth in the new domain that the model is for."""
+    measured = next((s for s in uncertainty.scores if (s.name, s.subject) == ("coverage", NEW_DOMAIN)), None)
+    if measured is None:
+        return "In the new domain that need not hold: too few pictures there have a label to measure it."
+    share = f"{md.format_interval(measured)} of its labelled pictures (n = {measured.n:,})"
+    return f"In the new domain that need not hold: measured there it is {share}."
 
 
 def _format_model(card: CardInput) -> str:

@@ -41,7 +41,9 @@ function comparisonView(comparison) {
   const formatValue = (value) => (Array.isArray(value) ? value.join(", ") : String(value)) || "none";
   const settings = comparison.settings.length ? h("dl", { class: "facts" }, comparison.settings.map((item) => h("div", {}, h("dt", {}, item.name.replaceAll("_", " ")), h("dd", {}, item.values.map(formatValue).join(" / ")))))
     : h("p", { class: "muted" }, "The same was asked for in all runs.");
-  return h("div", {}, pairs, h("section", {}, h("h2", {}, "What was asked for otherwise"), settings));
+  const adapted = comparison.runs.filter((run) => run.adapted).map((run) => last(run.name)).join(", ");
+  const scope = adapted && h("p", { class: "muted" }, `Scores are of the labelled domain, before the model was adapted to the new one: ${adapted}.`);
+  return h("div", {}, scope, pairs, h("section", {}, h("h2", {}, "What was asked for otherwise"), settings));
 }
 
 /** Any JSON as a list of facts: shown as the command gives it. */
