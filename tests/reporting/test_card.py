@@ -387,7 +387,7 @@ def test_coverage_is_not_promised_for_a_new_domain(made):
         split="target", name="coverage", value=0.7, low=0.5, high=0.8, n=25, subject="new domain", method="wilson"
     )
     assert "In the new domain that need not hold: too few pictures there have a label" in format_caution()
-    told = r"In the new domain that need not hold: measured there it is 0.700 \[0.500, 0.800\] of its labelled"
+    told = "In the new domain that need not hold: of its labelled pictures it is 0.700 [0.500, 0.800] (n = 25)."
     assert told in format_caution(measured)
     assert "new domain" not in format_caution(has_target=False)
 

@@ -242,7 +242,7 @@ def _print_summary(domain: TargetDomain, ctx: Context) -> None:
     count, labelled = len(domain.labels), len(domain.labelled)
     use = {"judge": "judge", "learn": "are learnt, and judge by folds"}[ctx.job.target_labels]
     labels = f"{labelled:,} with a label, which {use}" if labelled else "none with a label"
-    skipped = f"; {len(domain.pictures.excused):,} files skipped" if domain.pictures.excused else ""
+    skipped = f"; {format_count(len(domain.pictures.excused), 'file')} skipped" if domain.pictures.excused else ""
     ctx.console.print_line("target", f"{count:,} pictures of the new domain, {labels}{skipped}")
     if domain.copies:
         names = ", ".join(f"`{format_printable(uri)}`" for uri in domain.copies[:_SHOWN])

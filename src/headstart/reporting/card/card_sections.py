@@ -312,8 +312,8 @@ def _format_caution(uncertainty: UncertaintyReport) -> str:
     measured = next((s for s in uncertainty.scores if (s.name, s.subject) == ("coverage", NEW_DOMAIN)), None)
     if measured is None:
         return "In the new domain that need not hold: too few pictures there have a label to measure it."
-    share = f"{md.format_interval(measured)} of its labelled pictures (n = {measured.n:,})"
-    return f"In the new domain that need not hold: measured there it is {share}."
+    share = f"{md.format_interval(measured)} (n = {measured.n:,})"
+    return f"In the new domain that need not hold: of its labelled pictures it is {share}."
 
 
 def _format_model(card: CardInput) -> str:
