@@ -59,7 +59,7 @@ from headstart.uncertainty.temperature import apply_temperature, fit_bounded_tem
 
 DEPTHS, FOLDS, HEAD, MOST = ("stage5", "last"), 4, "logistic", 400
 RECIPE = "backbone=bundled:efficientnet_lite0,depths=last,epochs=3,batch=16,part=last,blocks=1"
-LIMITS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # of strangeness, from which a target is refused
+LIMITS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)  # of strangeness, from which a target is refused
 NOTHING, ORACLE, GUARDED = "none", "oracle", "guarded choice"
 
 

@@ -89,6 +89,21 @@ def test_other_shares_of_the_classes_move_no_feature(context):
     assert gain_of(adaptation, truth).high >= 0
 
 
+def test_a_method_that_may_not_compete_has_no_vote(context):
+    """A camera under which nearly all is answered as one class, and most surely so with other shares of the classes."""
+
+    def dazzle(x):
+        return made_domains.change_camera(x) + np.random.default_rng(1).normal(8, 0.5, x.shape).astype(np.float32)
+
+    values, _ = made_domains.make_domains(camera=dazzle)
+    for name, methods in (("with", "coral,label_shift,standardise"), ("without", "coral,standardise")):
+        judged = adapt_to_target(*values, ctx=context(seed=0, name=name, adaptation=methods))
+        scores = {trial.method: [score.value for score in trial.scores] for trial in judged.trials}
+        kept = scores if name == "without" else {each: scores[each] for each in ("none", "coral", "standardise")}
+        first = kept if name == "with" else first
+        assert judged.rule == "ensemble_agreement" and kept == first
+
+
 def test_labelled_target_pictures_decide_and_are_learnt_from_only_if_asked(context):
     values, truth = made_domains.make_domains(labelled=30)
     judge = adapt_to_target(*values, ctx=context(seed=0, name="judge", adaptation="standardise"))

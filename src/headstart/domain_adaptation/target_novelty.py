@@ -25,7 +25,7 @@ from headstart.uncertainty.ood_images import DIGITS
 
 METHOD = "nearest"
 FAR = 0.5  # of the new pictures, beyond the limit within which `ood_threshold.FAMILIAR` of the labelled ones lie
-AS_STRANGE = 0.7  # of the median distance of other things; chosen by `benchmarks/domains.py --strangers`
+AS_STRANGE = 0.8  # of the median distance of other things; chosen by `benchmarks/domains.py --strangers`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def require_same_things(
     """Refuse pictures of quite other things; a warning where the job names a method, or some have labels.
 
     Raises:
-        DataError: Over half of the pictures lie beyond the limit, and their median is at least 0.7 times that of a kind
+        DataError: Over half of the pictures lie beyond the limit, and their median is at least 0.8 times that of a kind
             of `foreign`.
     """
     train, clusters = np.asarray(splits.train, np.int64), np.asarray(splits.clusters)
@@ -124,6 +124,8 @@ def _refuse(what: str, *, is_sure: bool, console: Console) -> None:
     if not is_sure:
         console.print_warning(what)
         return
-    hint = "give pictures of the same things; much darker or blurred ones can be refused too: `--adaptation coral` "
+    hint = (
+        "give pictures of the same things; much darker or blurred ones can be refused too: `--adaptation auto,coral` "
+    )
     hint += "and another `--out`, or some labels among them, go on all the same"
     raise DataError(what, where="--unlabeled", hint=hint)

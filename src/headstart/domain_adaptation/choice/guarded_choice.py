@@ -9,7 +9,7 @@ of the difference from doing nothing, which holds for all candidates at once, mu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from headstart.core.types import NO_ADAPTATION, Score
 from headstart.core.types.domain import ENOUGH_LABELS, AdaptationTrial
 from headstart.domain_adaptation.adapt_head import NOTHING_HELD_OUT, AdaptationProblem
-from headstart.domain_adaptation.choice.domain_gate import DomainGate, measure_gate
+from headstart.domain_adaptation.choice.domain_gate import LABEL_SHIFT, DomainGate, measure_gate
 from headstart.domain_adaptation.choice.rules import (
     ENSEMBLE_AGREEMENT,
     IMPORTANCE_WEIGHTED,
@@ -54,13 +54,12 @@ class GuardedChoice:
 
 def choose_adaptation(candidates: Sequence[Candidate], problem: AdaptationProblem) -> GuardedChoice:
     """The first candidate is doing nothing."""
-    judged = make_judged_answers(candidates, problem)
     if len(problem.labelled) < ENOUGH_LABELS:
-        return _choose_without_labels(candidates, problem, judged)
-    by_labels = _choose_by_labels(candidates, problem, judged)
+        return _choose_without_labels(candidates, problem)
+    by_labels = _choose_by_labels(candidates, problem)
     if by_labels.candidate is not candidates[0]:
         return by_labels
-    without = _choose_without_labels(candidates, problem, judged)
+    without = _choose_without_labels(candidates, problem)
     is_worse = _compare_on_labels(candidates[0], without.candidate, problem).high < 0
     if is_worse or without.candidate is candidates[0]:
         return by_labels
@@ -68,24 +67,23 @@ def choose_adaptation(candidates: Sequence[Candidate], problem: AdaptationProble
     return dataclasses.replace(without, why=why)
 
 
-def _choose_by_labels(
-    candidates: Sequence[Candidate], problem: AdaptationProblem, judged: Mapping[int, JudgedAnswers]
-) -> GuardedChoice:
-    level = 1 - 0.05 / max(len(judged) - 1, 1)  # of intervals that hold at once
+def _choose_by_labels(candidates: Sequence[Candidate], problem: AdaptationProblem) -> GuardedChoice:
+    valid = _list_valid(candidates)
+    level = 1 - 0.05 / max(len(valid) - 1, 1)  # of intervals that hold at once
     differences, refusals = dict[int, Interval](), dict[int, str]()
-    for number in judged:
+    for number in valid:
         plain, other = _match_folds(candidates[0], candidates[number], problem), candidates[number]
         differences[number] = _compare_on_labels(plain, other, problem, level)
         refusals[number] = _find_lost_labels(plain, other, problem) if number else ""
     return _conclude(candidates, problem, LABELS, differences, refusals, {})
 
 
-def _choose_without_labels(
-    candidates: Sequence[Candidate], problem: AdaptationProblem, judged: Mapping[int, JudgedAnswers]
-) -> GuardedChoice:
+def _choose_without_labels(candidates: Sequence[Candidate], problem: AdaptationProblem) -> GuardedChoice:
     gate = measure_gate(problem, candidates[0].target)
     if not gate.looks_alike:
+        judged = make_judged_answers(candidates, problem, {LABEL_SHIFT})
         return choose_by_rule(candidates, problem, ENSEMBLE_AGREEMENT, judged, gate)
+    judged = make_judged_answers(candidates, problem)
     weighted = {
         number: dataclasses.replace(
             each,
@@ -171,15 +169,24 @@ def _widen(interval: Interval, count: int) -> Interval:
     return Interval(value, value - factor * (value - low), value + factor * (high - value))
 
 
-def make_judged_answers(candidates: Sequence[Candidate], problem: AdaptationProblem) -> dict[int, JudgedAnswers]:
+def _list_valid(candidates: Sequence[Candidate]) -> list[int]:
+    """The places of the candidates that did not fail."""
+    return [number for number, each in enumerate(candidates) if not each.failure and each.held_out is not None]
+
+
+def make_judged_answers(
+    candidates: Sequence[Candidate], problem: AdaptationProblem, voiceless: Collection[str] = ()
+) -> dict[int, JudgedAnswers]:
     """What rules look at, by the place of the candidates that did not fail.
 
-    In the mean answer each method counts once, however many settings of it compete.
+    In the mean answer each method counts once, however many settings of it compete, and those of `voiceless` do not:
+    a method whose assumption does not hold can be as sure as it is wrong.
     """
-    valid = {number: each for number, each in enumerate(candidates) if not each.failure and each.held_out is not None}
+    valid = {number: candidates[number] for number in _list_valid(candidates)}
     by_method = dict[str, list[np.ndarray]]()
     for each in valid.values():
-        by_method.setdefault(each.method, []).append(each.target)
+        if each.method not in voiceless:
+            by_method.setdefault(each.method, []).append(each.target)
     consensus = np.mean([np.mean(answers, axis=0) for answers in by_method.values()], axis=0)
     return {
         number: JudgedAnswers(
