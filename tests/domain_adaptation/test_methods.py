@@ -1,6 +1,9 @@
 """Ways to adapt a head, each against a formula of its own, and folded into a linear head."""
 
 import dataclasses
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -170,6 +173,20 @@ def test_weights_follow_the_ratio_of_densities():
     flat = density_ratio.flatten_weights(np.array([100.0, 1, 1, 1, 1]), 0.6)
     assert flat.sum() ** 2 / np.square(flat).sum() >= 3
     assert flat.mean() == pytest.approx(1)
+
+
+def test_transport_loads_no_training_framework():
+    code = """
+        import os, sys
+        import numpy as np
+        from headstart.domain_adaptation.methods.optimal_transport import plan_transport
+        before = dict(os.environ)
+        plan_transport(np.eye(4), np.array([0, 0, 1, 1]), 0.05)
+        assert os.environ == before
+        loaded = {"tensorflow", "torch", "jax"} & set(sys.modules)
+        assert "ot" in sys.modules and not loaded, loaded
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_transport_goes_by_class_and_fills_the_target_evenly():

@@ -6,6 +6,8 @@ nearest one that is (Ferradans et al. 2014).
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ from headstart.statistics.sampling import draw_rows
 MOST = 1_000  # pictures of a domain in the plan
 DIRECTIONS = 64  # in which distances are measured
 ROUNDS, STEPS = 4, 50
+_FRAMEWORKS = {"tensorflow": "TENSORFLOW", "torch": "PYTORCH", "jax": "JAX", "cupy": "CUPY"}  # as POT calls them
 ENTROPY, CLASSES = 0.05, 0.01  # weights of the penalties, over the median cost
 
 
@@ -68,8 +71,7 @@ def plan_transport(cost: np.ndarray, y: np.ndarray, entropy: float) -> np.ndarra
     """(M, T) share of each source picture that goes to each target picture; rows sum to 1; `cost` is (M, T)."""
     import warnings
 
-    from ot.da import sinkhorn_lpl1_mm
-
+    sinkhorn_lpl1_mm = _import_solver()
     even = (np.full(count, 1 / count) for count in cost.shape)
     nearer = cost - cost.min(axis=1, keepdims=True)  # the plan is the same, and no row of the kernel is 0
     with warnings.catch_warnings():
@@ -78,6 +80,19 @@ def plan_transport(cost: np.ndarray, y: np.ndarray, entropy: float) -> np.ndarra
             next(even), y, next(even), nearer, entropy, CLASSES, numItermax=ROUNDS, numInnerItermax=STEPS
         )
     return np.asarray(plan / np.maximum(plan.sum(axis=1, keepdims=True), 1e-300))
+
+
+def _import_solver() -> Any:
+    """POT loads every framework that is installed, which takes seconds; those that nobody has loaded stay so."""
+    keys = [f"POT_BACKEND_DISABLE_{key}" for name, key in _FRAMEWORKS.items() if name not in sys.modules]
+    added = [key for key in keys if key not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        from ot.da import sinkhorn_lpl1_mm
+    finally:
+        for key in added:
+            del os.environ[key]
+    return sinkhorn_lpl1_mm
 
 
 PLUGIN = OptimalTransport()
