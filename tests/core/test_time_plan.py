@@ -56,8 +56,23 @@ def test_the_smallest_budget_has_time_to_try_some_epochs():
     assert math.isclose(time_plan.TRYING_END * (least_s - 200.0), time_plan.LEAST_EPOCHS * 30.0)
 
 
-def test_training_on_another_domain_has_a_part_of_its_own():
-    both, alone = plan(strategy="finetune", unlabeled="y"), plan(strategy="finetune")
+def test_adapting_trunks_to_another_domain_has_a_part_of_its_own():
+    both, alone = plan(strategy="auto", unlabeled="y"), plan(strategy="auto")
     assert both.fine_tuning_s(800.0) == alone.fine_tuning_s(800.0) - 250
     assert both.phase_left_s(1.0, both.fine_tuning_s(800.0), 800.0) == both.fine_tuning_s(800.0)
-    assert both.adaptation_s(330.0) == 250 and plan(unlabeled="y").adaptation_part == 0
+    assert both.adaptation_s(330.0) == 250
+    assert both.has_room_for_adaptation(100.0, 206.0) and not both.has_room_for_adaptation(100.0, 205.0)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "adaptation", "part"),
+    [
+        ("finetune", "mmd", 0.25),
+        ("finetune", "auto", 0.0),
+        ("auto", "coral", 0.0),
+        ("auto", "none", 0.0),
+        ("probe", "auto", 0.0),
+    ],
+)
+def test_what_cannot_adapt_a_trunk_sets_no_time_aside_for_it(strategy, adaptation, part):
+    assert plan(strategy=strategy, unlabeled="y", adaptation=adaptation).adaptation_part == part

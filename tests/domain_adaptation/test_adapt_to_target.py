@@ -215,7 +215,7 @@ def test_networks_compete(context, head_x):
     adaptation = adapt_to_target(*values, networks=[network], ctx=ctx)
     assert adaptation.method == network.method
     assert adaptation.features == network.features
-    assert adaptation.network is network.network
+    assert adaptation.network.spec is network.network.spec and adaptation.network.fitted is adaptation.fitted
     assert gain_of(adaptation, truth).low > 0
     assert len(adaptation.train_probabilities) == len(network.source_x)
     unlearnt = dataclasses.replace(network, source_probabilities=None, head_x=None)
@@ -235,6 +235,7 @@ def test_a_trained_trunk_knows_its_source_so_that_no_new_head_on_it_is_judged(co
     assert adaptation.method == "none"
     others = [trial for trial in adaptation.trials if trial.method != "none" and trial.status != "failed"]
     assert {trial.why for trial in others} == {"its trunk learnt from all of the source, and nothing was held out"}
+    assert f"{len(others)} cannot be judged, as the network has learnt all labelled pictures" in adaptation.why
     assert not any(trial.source.n for trial in others)
     assert trial_of(adaptation, "none").source.n == len(drawn.train)
 

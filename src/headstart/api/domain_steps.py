@@ -89,7 +89,7 @@ class DomainSteps:
         if domain is None or domain.method == types.NO_ADAPTATION:
             return self._steps.source_fit
         if domain.network is not None:
-            domain = replace(domain, network=write_head(domain.network, domain.fitted, ctx=self._ctx))
+            self._steps.take_step("target head", write_head, domain.network, domain.fitted)
         values = (self._steps.source_fit, domain, self._steps.data, self._steps.splits)
         return self._steps.take_step("adapt to target", make_adapted_fit, *values)
 

@@ -195,5 +195,5 @@ def _describe(
         train_probabilities=learnt,
         target_before=unadapted,
         target_after=after,
-        network=None if network is None else network.network,
+        network=None if network is None else dataclasses.replace(network.network, fitted=candidate.fitted),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headstart.core.job import Job
+from headstart.core.types.domain import ADABN_METHODS, TRAINED_METHODS
 
 REACH_PART = 0.2  # of the time left: fetching recommended backbones and making them ready
 PASS_PART = 0.6  # of the time left: all pictures through a backbone that may be handed over,
@@ -23,6 +24,7 @@ AUGMENTATION_PART = 0.1  # of fine-tuning's time, for measuring which augmentati
 TRYING_END, JUDGING_END, FINISHING_END = 0.5, 0.75, 1.0  # parts of fine-tuning's time by whose end a phase is over
 COMBINATION_MARGIN = 3.0  # a combination of feature levels must fit the time left so often: others may follow it,
 COMBINATION_MARGIN_WHEN_TUNING = 30.0  # and training too
+ADAPTATION_MARGIN = 1.25  # adapting a trunk is one long step: its estimate may be off by a quarter
 NESTED_MARGIN = 1.5  # nested cross-validation is one long step: its estimate may be off by half
 LEAST_EPOCHS = 3.0  # a budget that is named as large enough has time to try so many epochs
 
@@ -66,6 +68,10 @@ class TimePlan:
         """Seconds that adapting trunks to another domain may take, once fine-tuning is over."""
         return max(left_s - RESERVE_PART * self.budget_s, 0.0)
 
+    def has_room_for_adaptation(self, expected_s: float, left_s: float) -> bool:
+        """Whether there is time for adapting a trunk once, the reserve set aside."""
+        return self.adaptation_s(left_s) > ADAPTATION_MARGIN * expected_s
+
     def augmentation_s(self, left_s: float) -> float:
         """Seconds for measuring which augmentations keep the label."""
         return AUGMENTATION_PART * self.fine_tuning_s(left_s)
@@ -92,5 +98,13 @@ def plan_time(job: Job) -> TimePlan:
         part, margin = PASS_PART_WHEN_TUNING, COMBINATION_MARGIN_WHEN_TUNING
     if job.recipe:
         return TimePlan(budget_s=job.budget_s, pass_part=part, combination_margin=0.0, nested_margin=0.0)
-    adaptation = ADAPTATION_PART if job.unlabeled and job.strategy != "probe" else 0.0
+    adaptation = ADAPTATION_PART if _may_adapt_trunks(job) else 0.0
     return TimePlan(budget_s=job.budget_s, pass_part=part, combination_margin=margin, adaptation_part=adaptation)
+
+
+def _may_adapt_trunks(job: Job) -> bool:
+    """Whether trunks may be adapted after training: by a named training, or by batch norms where the probe may stay."""
+    if not job.unlabeled or job.strategy == "probe":
+        return False
+    by_batch_norms = job.strategy == "auto" and {"auto", *ADABN_METHODS} & set(job.adaptation)
+    return bool(by_batch_norms or set(TRAINED_METHODS) & set(job.adaptation))

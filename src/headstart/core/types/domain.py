@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 NO_ADAPTATION = "none"  # the method that leaves the model as it is
 ENOUGH_LABELS = 20  # of the target, from which on they judge
 TRAINED_METHODS = ("mmd", "consistency", "dann")  # those that train a network on both domains
-NETWORK_METHODS = ("adabn", "adabn_lower", *TRAINED_METHODS)  # those that adapt the trunk
+ADABN_METHODS = ("adabn", "adabn_lower")  # those that take batch norm statistics of the target
+NETWORK_METHODS = (*ADABN_METHODS, *TRAINED_METHODS)  # those that adapt the trunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

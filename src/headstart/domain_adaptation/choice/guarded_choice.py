@@ -342,6 +342,9 @@ def _format_reason(
         value, low, high = differences[winner]
         gain = f"{value:.3f} [{low:.3f}, {high:.3f}]"
         return f"`{candidates[winner].method}` gains {gain} against no adaptation in {words}; {tried} ways tried"
-    refused = sum(bool(reason) for reason in refusals.values())
+    unjudged = sum(reason == NOTHING_HELD_OUT for reason in refusals.values())
+    refused = sum(bool(reason) for reason in refusals.values()) - unjudged
     without = f"; {refused} are not plausible" if refused else ""
+    if unjudged:
+        without += f"; {unjudged} cannot be judged, as the network has learnt all labelled pictures"
     return f"`{NO_ADAPTATION}` stays: none of {tried} ways to adapt is better beyond doubt in {words}{without}"

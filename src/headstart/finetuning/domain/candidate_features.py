@@ -35,13 +35,21 @@ def embed_network(
 
 
 def write_head(network: TunedNetwork, head: FittedHead, *, ctx: Context) -> TunedNetwork:
-    """The network with another linear head on its features, in its `keras.Model` file too; its trunk stays."""
+    """The network with this linear head on its features, in its `keras.Model` file too; its trunk stays.
+
+    The file is left alone where it has that head already: no framework is loaded for it.
+    """
     changed, file = dataclasses.replace(network, fitted=head), tuned_network.network_file(network, ctx.run.path)
-    with silence_frameworks():
-        model = tuned_network.load_network(file)
-        model.get_layer("logits").set_weights([head.arrays["weights"], head.arrays["bias"]])
-        keras_writer.write_keras(model, file)
-    serialization.save_value(
-        changed, ctx.make_step_folder(tuned_network.ADAPTED_FOLDER), network.spec.name.partition(":")[0]
-    )
+    folder, method = ctx.make_step_folder(tuned_network.ADAPTED_FOLDER), network.spec.name.partition(":")[0]
+    saved = serialization.find_value(TunedNetwork, folder, method)  # the file is written first, so that it is as new
+    if saved is None or not _has_equal_weights(saved.fitted, head):
+        with silence_frameworks():
+            model = tuned_network.load_network(file)
+            model.get_layer("logits").set_weights([head.arrays["weights"], head.arrays["bias"]])
+            keras_writer.write_keras(model, file)
+    serialization.save_value(changed, folder, method)
     return changed
+
+
+def _has_equal_weights(one: FittedHead, other: FittedHead) -> bool:
+    return all(np.array_equal(one.arrays[name], other.arrays[name]) for name in ("weights", "bias"))

@@ -10,13 +10,15 @@ from headstart.core.errors import NoOpError, SetupError
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
-from headstart.core.types.domain import NETWORK_METHODS, TRAINED_METHODS, NetworkCandidate, TargetDomain
+from headstart.core.types.domain import ADABN_METHODS, NETWORK_METHODS, TRAINED_METHODS, NetworkCandidate, TargetDomain
 from headstart.features.extraction_time import estimate_backbone_seconds
 from headstart.finetuning.domain import adabn, adaptive_training
 from headstart.networks.framework_state import isolate_keras
 
 __all__ = ["make_network_candidates"]
-_PASSES, _MAKING_S = 1.5, 15.0  # over the pictures of both domains with the statistics of some; of making a trunk
+# Seconds beside all passes, EfficientNet-Lite0 on 2 cores: statistics with the framework loaded and two graphs traced,
+# and a trunk written, converted and its head laid on. Statistics take a slower engine: so many passes of OpenVINO.
+_MEASURING_S, _MAKING_S, _STATISTICS_PASSES = 18.0, 12.0, 3.0
 
 
 @isolate_keras()
@@ -34,6 +36,7 @@ def make_network_candidates(
 
     Trainings lose more than they gain on the pairs of `benchmarks/domains.py --networks`, so that none is tried unless
     it is named. For a probe all must be named: a second trunk costs more than all that is done on features.
+    Batch norms of a trained trunk are left alone: it has learnt all that could judge them.
     Whether there is time for each is decided once a run. What cannot be done is told with the reason and left out.
 
     Raises:
@@ -56,19 +59,34 @@ def _adapt_batch_norms(
     adapted: FitResult,
     ctx: Context,
 ) -> Iterator[NetworkCandidate]:
+    wanted = [method for method in ADABN_METHODS if {"auto", method} & set(ctx.job.adaptation)]
+    if not wanted:
+        return
+    nothing = "no batch norms are adapted to the target"
+    if adapted.strategy != "probe":
+        why = "the network has learnt all labelled pictures, so that none could judge them"
+        ctx.console.print_line("adapt", f"{nothing}: {why}")
+        return
     try:
         trunk = adabn.find_trunk(adapted, ctx)
     except NoOpError as err:
-        ctx.console.print_line("adapt", f"no batch norms are adapted to the target: {err.what}")
+        ctx.console.print_line("adapt", f"{nothing}: {err.what}")
         return
-    count = len(splits.train) + len(target.pictures.uris)
-    seconds = _MAKING_S + _PASSES * estimate_backbone_seconds(trunk.spec, count, ctx.store)
     measure = functools.cache(lambda: adabn.measure_trunk(data, splits, target, adapted, ctx=ctx))
-    for method, last in adabn.choose_levels(adapted.features, trunk).items():
+    counts, levels = (len(splits.train), len(target.pictures.uris)), adabn.choose_levels(adapted.features, trunk)
+    for method in wanted:
+        if method not in levels:
+            if method in ctx.job.adaptation:
+                ctx.console.print_line("adapt", f"{method}: left out: the head reads the trunk's first level alone")
+            continue
+        seconds = _MAKING_S + estimate_backbone_seconds(trunk.spec, sum(counts), ctx.store)
+        if not measure.cache_info().currsize:
+            drawn = sum(min(count, adabn.MOST) for count in counts)
+            seconds += _MEASURING_S + _STATISTICS_PASSES * estimate_backbone_seconds(trunk.spec, drawn, ctx.store)
 
-        def make(method: str = method, last: str = last) -> NetworkCandidate:
+        def make(method: str = method) -> NetworkCandidate:
             values = (data, splits, embeddings, target, adapted)
-            return adabn.make_adabn_candidate(method, last, *values, measure, ctx=ctx)
+            return adabn.make_adabn_candidate(method, levels[method], *values, measure, ctx=ctx)
 
         yield from _try_candidate(method, seconds, make, ctx)
 
@@ -104,9 +122,7 @@ def _train_on_both(
 def _try_candidate(
     method: str, seconds: float, make: Callable[[], NetworkCandidate], ctx: Context
 ) -> list[NetworkCandidate]:
-    """One candidate, or none with a line that says why; none where the job names methods and not this one."""
-    if not {"auto", method} & set(ctx.job.adaptation):
-        return []
+    """One candidate, or none with a line that says why."""
     if not _has_room(method, seconds, ctx):
         about = f"it takes about {format_duration(seconds)}, and the budget has no room for it"
         ctx.console.print_line("adapt", f"{method}: left out: {about}")
@@ -130,7 +146,7 @@ def _has_room(method: str, seconds: float, ctx: Context) -> bool:
     plan = plan_time(ctx.job)
 
     def decide() -> bool:
-        return bool(plan.adaptation_s(ctx.left_s()) > seconds)
+        return plan.has_room_for_adaptation(seconds, ctx.left_s())
 
     why = f"whether there is time to adapt the trunk by {method}"
     return bool(ctx.record_decision(f"domains/{method}", decide, why))
