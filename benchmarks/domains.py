@@ -15,7 +15,7 @@ others confirm.
 
 `--target-labels`: the choice with so many labelled target pictures and without, gains on the other target pictures.
 `--strangers`: how many targets are refused as pictures of other things at each limit, of a source's own and of other
-pairs that show other things. `--networks`: a fit with `--unlabeled` and `--strategy finetune` a pair and seed; labels
+pairs that show other things. `--networks`: a probe and a fine-tuned network a pair and seed, with `--unlabeled`; labels
 of the target judge every trunk that was adapted.
 """
 
@@ -40,7 +40,8 @@ from benchmarks.domain_pairs import Pair, PairFiles, draw_rows, list_pairs, writ
 from benchmarks.domain_rules import RULES, make_rated_answers, rate_answers
 from headstart.core import registry
 from headstart.core.console import Console
-from headstart.core.types import NETWORK_METHODS, DomainAdaptation, Score
+from headstart.core.types import DomainAdaptation, Score
+from headstart.core.types.domain import ADABN_METHODS, TRAINED_METHODS
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.domain_adaptation.adapt_head import AdaptationProblem, HeadSetting
 from headstart.domain_adaptation.choice.guarded_choice import choose_adaptation, choose_by_rule
@@ -60,6 +61,7 @@ from headstart.uncertainty.temperature import apply_temperature, fit_bounded_tem
 DEPTHS, FOLDS, HEAD, MOST = ("stage5", "last"), 4, "logistic", 400
 RECIPE = "backbone=bundled:efficientnet_lite0,depths=last,epochs=3,batch=16,part=last,blocks=1"
 LIMITS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)  # of strangeness, from which a target is refused
+NETWORKS = {"probe": ADABN_METHODS, "finetune": TRAINED_METHODS}  # ways to adapt a trunk, by what they start from
 NOTHING, ORACLE, GUARDED = "none", "oracle", "guarded choice"
 
 
@@ -462,19 +464,17 @@ def print_refusals(strangers: list[Stranger]) -> None:
 
 
 def compare_networks(pairs: list[Pair], seeds: list[int], most: int) -> None:
-    """Fits of a network, adapted to the target in each way, judged by all labels of the target."""
+    """Probes with other batch norms, and networks trained on both domains, judged by all labels of the target."""
     gains: dict[str, dict[str, list[float]]] = {}
-    print("| pair | seed | trunk | accuracy on the target |\n|---|---|---|---|")
-    for pair, seed in itertools.product(pairs, seeds):
+    print("| pair | seed | strategy | trunk | accuracy on the target |\n|---|---|---|---|---|")
+    for pair, seed, strategy in itertools.product(pairs, seeds, NETWORKS):
         with tempfile.TemporaryDirectory() as scratch:
-            trials = fit_networks(pair, seed, most, Path(scratch)).trials
+            trials = fit_networks(pair, seed, strategy, most, Path(scratch)).trials
         accuracy = {trial.method: score.value for trial in trials for score in trial.target if score.name == "accuracy"}
         for trial in sorted(trials, key=lambda trial: trial.method != NOTHING):
             value = accuracy.get(trial.method)
-            print(
-                f"| {pair.name} | {seed} | {trial.method} | {trial.why if value is None else f'{value:.3f}'} |",
-                flush=True,
-            )
+            shown = trial.why if value is None else f"{value:.3f}"
+            print(f"| {pair.name} | {seed} | {strategy} | {trial.method} | {shown} |", flush=True)
             if value is not None:
                 gains.setdefault(trial.method, {}).setdefault(pair.name, []).append(value - accuracy[NOTHING])
     print("\n| trunk | gain, t interval over pairs | worst pair |\n|---|---|---|")
@@ -485,8 +485,8 @@ def compare_networks(pairs: list[Pair], seeds: list[int], most: int) -> None:
         print(f"| {method} | {format_gain(mean)} | {worst} {means[worst]:+.3f} |")
 
 
-def fit_networks(pair: Pair, seed: int, most: int, folder: Path) -> DomainAdaptation:
-    """The recipe is given, so that no clock chooses it."""
+def fit_networks(pair: Pair, seed: int, strategy: str, most: int, folder: Path) -> DomainAdaptation:
+    """The recipe of a training is given, so that no clock chooses it."""
     import headstart
 
     files = write_pair(pair)
@@ -504,9 +504,9 @@ def fit_networks(pair: Pair, seed: int, most: int, folder: Path) -> DomainAdapta
         out=folder / "run",
         seed=seed,
         backbones=[LITE0],
-        strategy="finetune",
-        recipe=RECIPE,
-        adaptation=NETWORK_METHODS,
+        strategy=strategy,
+        recipe=RECIPE if strategy == "finetune" else "",
+        adaptation=NETWORKS[strategy],
         test_size=0.0,
         folds=2,
         console=Console(quiet=True),
