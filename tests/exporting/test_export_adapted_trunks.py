@@ -1,6 +1,7 @@
 """Every trunk that is adapted to another domain goes into every format and answers there as its run does.
 
 Drawn stripes and a small network. Whether an adaptation pays is not asked here: the choice is made to take it.
+Trainings on both domains write one kind of network: all formats are loaded for one of them, three for the others.
 """
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_an_adapted_trunk_answers_in_every_format_as_its_run(method, domains, tm
     source, target = domains
     run = headstart.fit(source, unlabeled=target, out=tmp_path / "run", console=QUIET, **settings)
     assert run.find(DomainAdaptation).network.spec.name.startswith(f"{method}:")
-    formats = registry.list_plugins("exporters")
+    formats = registry.list_plugins("exporters") if method in ("adabn", "mmd") else ("keras", "onnx", "openvino")
     exports = headstart.export(run.path, formats, tmp_path / "out", console=QUIET)
     assert {export["format"] for export in exports} == set(formats)
     for export in exports:

@@ -30,7 +30,9 @@ def adapt(context, store, monkeypatch):
     def make(left_s, *, cost_s=0.0, adapted=PROBE, name="run", **settings):
         methods, lines = [], []
         settings = {"unlabeled": "y", "budget": "1000", "strategy": "auto", **settings}
-        console = SimpleNamespace(print_line=lambda _, line: lines.append(line))
+        console = SimpleNamespace(
+            print_line=lambda _, line: lines.append(line), print_warning=lambda line: lines.append(f"warning: {line}")
+        )
         ctx = dataclasses.replace(context(store=store, name=name, **settings), console=console)
         ctx.started = time.monotonic() - 1000.0 + RESERVE_S + left_s
 
@@ -74,10 +76,13 @@ def test_with_a_given_recipe_no_clock_has_a_say(adapt):
 def test_a_named_method_that_cannot_be_done_is_told(adapt):
     first = SimpleNamespace(**vars(PROBE) | {"features": (dataclasses.replace(LEVEL, depth="stage3"),)})
     methods, lines = adapt(9999.0, adapted=first, adaptation="adabn_lower")
-    assert methods == [] and lines == ["adabn_lower: left out: the head reads the trunk's first level alone"]
+    assert methods == [] and lines == ["warning: adabn_lower: left out: the head reads the trunk's first level alone"]
     trained = SimpleNamespace(**vars(PROBE) | {"strategy": "finetune"})
     methods, (line,) = adapt(9999.0, adapted=trained)
-    assert methods == [] and "the network has learnt all labelled pictures, so that none could judge them" in line
+    assert (
+        methods == []
+        and "the network has learnt all labelled pictures, so that none could judge other batch norms" in line
+    )
     assert adapt(9999.0, adapted=trained, adaptation="coral") == ([], [])
 
 

@@ -218,6 +218,9 @@ def test_a_way_that_is_right_more_often_but_not_chosen_is_explained(shifted):
     adaptation = dataclasses.replace(shifted.adaptation, trials=(chosen, others[0], better, *others[2:]))
     title = "mean and deviation matched is right on more of the labelled new pictures, 0.800 instead of 0.700"
     assert domain.format_surpassed(adaptation) == f"{title}; from 20 labels on they decide, 12 are too few"
+    other = dataclasses.replace(better, method="coral", params={"shrinkage": 0.5})
+    both = dataclasses.replace(adaptation, trials=(chosen, other, *others))
+    assert domain.format_surpassed(both).startswith("correlations matched (CORAL), shrinkage 0.5 is right on more of")
     by_labels = dataclasses.replace(adaptation, rule="labels")
     text = section(format_page(dataclasses.replace(shifted, adaptation=by_labels)))
     assert f"M{title[1:]}; log loss decides all the same" in text

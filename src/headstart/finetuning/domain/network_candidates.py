@@ -62,22 +62,22 @@ def _adapt_batch_norms(
     wanted = [method for method in ADABN_METHODS if {"auto", method} & set(ctx.job.adaptation)]
     if not wanted:
         return
-    nothing = "no batch norms are adapted to the target"
     if adapted.strategy != "probe":
-        why = "the network has learnt all labelled pictures, so that none could judge them"
-        ctx.console.print_line("adapt", f"{nothing}: {why}")
+        _leave_out(
+            wanted, "the network has learnt all labelled pictures, so that none could judge other batch norms", ctx
+        )
         return
     try:
         trunk = adabn.find_trunk(adapted, ctx)
     except NoOpError as err:
-        ctx.console.print_line("adapt", f"{nothing}: {err.what}")
+        _leave_out(wanted, err.what, ctx)
         return
     measure = functools.cache(lambda: adabn.measure_trunk(data, splits, target, adapted, ctx=ctx))
     counts, levels = (len(splits.train), len(target.pictures.uris)), adabn.choose_levels(adapted.features, trunk)
     for method in wanted:
         if method not in levels:
             if method in ctx.job.adaptation:
-                ctx.console.print_line("adapt", f"{method}: left out: the head reads the trunk's first level alone")
+                _leave_out([method], "the head reads the trunk's first level alone", ctx)
             continue
         seconds = _MAKING_S + estimate_backbone_seconds(trunk.spec, sum(counts), ctx.store)
         if not measure.cache_info().currsize:
@@ -105,7 +105,7 @@ def _train_on_both(
     try:
         setup = adaptive_training.make_adaptation_setup(data, splits, embeddings, adapted, ctx=ctx)
     except NoOpError as err:
-        ctx.console.print_line("adapt", f"no network is trained on both domains: {err.what}")
+        _leave_out(named, err.what, ctx)
         return
     recipe = adaptive_training.find_recipe(adapted)
     for method in named:
@@ -124,19 +124,27 @@ def _try_candidate(
 ) -> list[NetworkCandidate]:
     """One candidate, or none with a line that says why."""
     if not _has_room(method, seconds, ctx):
-        about = f"it takes about {format_duration(seconds)}, and the budget has no room for it"
-        ctx.console.print_line("adapt", f"{method}: left out: {about}")
+        _leave_out([method], f"it takes about {format_duration(seconds)}, and the budget has no room for it", ctx)
         return []
     try:
         candidate = make()
     except (NoOpError, SetupError) as err:
-        ctx.console.print_line("adapt", f"{method}: left out: {err.what}")
+        _leave_out([method], err.what, ctx)
         return []
     took = format_duration(candidate.seconds)
     ctx.console.print_line(
         "adapt", f"{candidate.network.spec.name}: adapted to {len(candidate.target_x):,} pictures, {took}"
     )
     return [candidate]
+
+
+def _leave_out(methods: Sequence[str], why: str, ctx: Context) -> None:
+    """Say which ways to adapt are missing, with a warning where the job names one."""
+    what = f"{', '.join(methods)}: left out: {why}"
+    if set(methods) & set(ctx.job.adaptation):
+        ctx.console.print_warning(what)
+    else:
+        ctx.console.print_line("adapt", what)
 
 
 def _has_room(method: str, seconds: float, ctx: Context) -> bool:

@@ -334,6 +334,14 @@ def _name_status(trial: AdaptationTrial) -> str:
     return "better, not best" if trial.difference.low > 0 else "tied"
 
 
+def _name_trial(trial: AdaptationTrial, adaptation: DomainAdaptation) -> str:
+    """A way to adapt in words, with its setting where the same way was tried with others."""
+    title = find_title(trial.method)
+    if sum(other.method == trial.method for other in adaptation.trials) == 1:
+        return title
+    return f"{title}, {', '.join(f'{name} {value}' for name, value in trial.params.items())}"
+
+
 def find_title(method: str) -> str:
     """A way to adapt in words."""
     if method == NO_ADAPTATION:
@@ -401,7 +409,7 @@ def format_surpassed(adaptation: DomainAdaptation) -> str:
     if best.value <= chosen.value:
         return ""
     text = (
-        f"{find_title(trial.method)} is right on more of the labelled new pictures, {best.value:.3f} instead of "
+        f"{_name_trial(trial, adaptation)} is right on more of the labelled new pictures, {best.value:.3f} instead of "
         f"{chosen.value:.3f}"
     )
     if adaptation.rule == LABELS:
