@@ -48,8 +48,8 @@ def test_a_finetuning_fit_prints_nothing_of_its_frameworks_and_says_what_is_not_
     shutil.copytree(target, unlabeled, ignore=shutil.ignore_patterns("labelled"))
     stdout, stderr = call("fit", source, "--unlabeled", unlabeled, *COMMON, *TRAINED, "--out", run, light=False)
     assert NOISE.findall(stderr) == [] and NOISE.findall(stdout) == []
-    assert "adabn, adabn_lower: left out: the network has learnt all labelled pictures" in stderr
-    assert "mmd:saved_file:tiny: adapted to" in stderr and "adabn:" not in stderr
+    assert "warning: adabn: left out: the network has learnt all labelled pictures" in stderr
+    assert "mmd:saved_file:tiny: adapted to" in stderr and "adabn:saved_file" not in stderr
     assert "\nnew domain: " in stdout and "it need not hold in the new one" in stdout
     answer, _ = call("predict", run, next(unlabeled.glob("*.png")), "--format", "jsonl")
     assert set(json.loads(answer)["probabilities"]) == {"across", "along", "aslant"}
